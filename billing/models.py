@@ -1,0 +1,140 @@
+"""What it cost: prices, accounts, and the ledger that every balance can be rebuilt from.
+
+Credits are each provider's own unit and never summed across providers. An account's two running sums are a cache of
+its entries, moved in the same transaction; `ledger` alone writes them and `audit_ledger` proves them.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from accounts.models import Tenant, TenantQuerySet
+
+
+class CreditsField(models.DecimalField):  # type: ignore[type-arg]  # not subscriptable when it runs
+    """An amount of a provider's credits: numeric(18, 6), never a float."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["max_digits"] = 18
+        kwargs["decimal_places"] = 6
+        super().__init__(*args, **kwargs)
+
+
+class Price(models.Model):
+    """What a source costs from a moment on. No price row: searches of that source are refused, never free."""
+
+    source = models.CharField(max_length=40)
+    per_call = CreditsField(default=Decimal(0))
+    per_result = CreditsField(default=Decimal(0))
+    valid_from = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("source", "-valid_from")
+        constraints = [
+            models.UniqueConstraint(fields=["source", "valid_from"], name="one_price_per_source_and_moment"),
+            models.CheckConstraint(condition=Q(per_call__gte=0, per_result__gte=0), name="price_never_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} from {self.valid_from:%Y-%m-%d}"
+
+
+class Account(models.Model):
+    """A tenant's standing with one provider: `posted` is grants and adjustments less charges, `held` what may be spent."""
+
+    class Kind(models.TextChoices):
+        METERED = "metered", "metered: counts, needs no balance"
+        PREPAID = "prepaid", "prepaid: never below zero"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="accounts")
+    provider = models.CharField(max_length=40)
+    kind = models.CharField(max_length=7, choices=Kind.choices, default=Kind.METERED)
+    posted = CreditsField(default=Decimal(0), editable=False)
+    held = CreditsField(default=Decimal(0), editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = TenantQuerySet["Account"].as_manager()
+
+    class Meta:
+        ordering = ("tenant", "provider")
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "provider"], name="one_account_per_tenant_and_provider"),
+            models.CheckConstraint(condition=Q(held__gte=0), name="held_never_negative"),
+            models.CheckConstraint(
+                condition=Q(kind="metered") | Q(posted__gte=F("held")), name="prepaid_account_never_below_zero"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant} at {self.provider}"
+
+    @property
+    def available(self) -> Decimal | None:
+        """What may still be held; None where there is no bound (a metered account)."""
+        return None if self.kind == self.Kind.METERED else self.posted - self.held
+
+
+class Hold(models.Model):
+    """What a lookup may still cost: `open` is not spent yet, `unknown` may have been billed and waits to be settled."""
+
+    reference = models.CharField(max_length=60, primary_key=True, help_text="lookup:<id>")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="holds")
+    open = CreditsField()
+    unknown = CreditsField(default=Decimal(0))
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = [
+            models.CheckConstraint(condition=Q(open__gte=0, unknown__gte=0), name="nothing_spent_above_what_was_held")
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class Entry(models.Model):
+    """A line of the ledger. The database refuses to change or delete one.
+
+    `amount` is never negative but for an adjustment. `key` makes each event count once: `hold:<lookup>`,
+    `charge:<call>`, `release:<lookup>`, and the like.
+    """
+
+    class Kind(models.TextChoices):
+        GRANT = "grant"
+        HOLD = "hold"
+        CHARGE = "charge"
+        RELEASE = "release"
+        ADJUSTMENT = "adjustment"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    account = models.ForeignKey(Account, models.PROTECT, related_name="entries")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    amount = CreditsField()
+    reference = models.CharField(max_length=60, blank=True, help_text="What it is for: lookup:<id>, or empty.")
+    key = models.CharField(max_length=100, unique=True)
+    note = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        verbose_name_plural = "entries"
+        indexes = [
+            models.Index(fields=["account", "-created_at"], name="entries_of_an_account"),
+            models.Index(fields=["reference"], name="entries_by_reference"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind="adjustment") | Q(amount__gte=0), name="only_adjustments_may_be_negative"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount}"

@@ -1,0 +1,190 @@
+"""What an adapter is: the words that providers and the rest of Sightline exchange.
+
+An adapter turns a `Question` into one HTTP request and the reply into an `Answer`, or raises one `Failure`. It knows no
+tenants, no tables, no clock. Adapters classify what went wrong; execution decides what follows:
+
+    Failure
+    ├── Unreachable     nothing was sent                            back in line, counted
+    ├── Throttled       they said wait                              lane pauses, back in line, not counted
+    ├── Faulty          5xx, or their "try later"                   back in line with backoff, counted
+    ├── Lost            sent, no whole answer                       outcome unknown: it may have been billed
+    ├── Refused         never this question, or not from this account   fail, release
+    ├── Garbled         an answer that we cannot read               fail, release what was not billed
+    ├── BadCredential   the tenant's key is dead                    its lookups wait for another
+    └── Exhausted       the tenant is out of the provider's credits  the same
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from providers.http import Door
+    from providers.limiter import Token
+    from providers.parameters import Parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureLimits:
+    """The largest rendering that a source takes: Pillow format names, best first; bytes of the file as sent."""
+
+    formats: tuple[str, ...]
+    max_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyDefaults:
+    """What the provider's documents say of its limit; operators change the row, never this."""
+
+    calls: int
+    window_ms: int
+    guard_ms: Decimal
+    page_size: int
+    attempts: int
+    max_in_flight: int = 12
+    connect_timeout_ms: int = 5_000
+    total_timeout_ms: int = 30_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceDefaults:
+    """In the provider's own credits."""
+
+    per_call: Decimal = Decimal(0)
+    per_result: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A rendering ready to send. Its bytes stay out of every repr."""
+
+    content: bytes = field(repr=False)
+    media_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One page of a lookup. `parameters` are as the tenant gave them, already checked by the adapter's `Parameters`."""
+
+    picture: Picture
+    parameters: Mapping[str, Any]
+    page: int
+    page_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """A provider key on its way into a request header."""
+
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """One thing that an adapter found. `detail` is the part that api.md types by `type`; `raw` the provider's own object."""
+
+    type: str
+    external_id: str
+    title: str
+    url: str | None = None
+    image_url: str | None = None
+    score: float | None = None
+    detail: Mapping[str, Any]
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One page as it came: `billed_results` is what the provider counts, `last` whether asking on can bring more."""
+
+    hits: tuple[Hit, ...]
+    billed_results: int
+    total: int | None = None
+    last: bool
+    status: int
+    request_id: str = ""
+
+
+class Failure(Exception):
+    """What came instead of an answer. `code` and `detail` are for the tenant: never a key, a picture or a raw body."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, code: str, detail: str, *, status: int | None = None, request_id: str = "") -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.status = status
+        self.request_id = request_id
+
+
+class Unreachable(Failure):
+    retryable = True
+
+
+class Throttled(Failure):
+    """`retry_after`: seconds, where the provider named them."""
+
+    retryable = True
+
+    def __init__(self, code: str, detail: str, *, retry_after: float | None = None, **rest: Any) -> None:
+        super().__init__(code, detail, **rest)
+        self.retry_after = retry_after
+
+
+class Faulty(Failure):
+    retryable = True
+
+
+class Lost(Failure):
+    retryable = True
+
+
+class Refused(Failure):
+    pass
+
+
+class Garbled(Failure):
+    """`excerpt`: at most 2 kB of the answer, for operators only. `billed_results`: where it could still be counted."""
+
+    def __init__(self, code: str, detail: str, *, excerpt: str = "", **rest: Any) -> None:
+        super().__init__(code, detail, **rest)
+        self.excerpt = excerpt[:2048]
+
+
+class BadCredential(Failure):
+    pass
+
+
+class Exhausted(Failure):
+    pass
+
+
+class Adapter(ABC):
+    """One source. Subclasses are stateless; `registry` holds one instance of each."""
+
+    provider: ClassVar[str]
+    source: ClassVar[str]
+    result_type: ClassVar[str]
+    title: ClassVar[str]
+    base_url_setting: ClassVar[str]
+    parameters: ClassVar[type[Parameters]]
+    picture_limits: ClassVar[PictureLimits]
+    policy: ClassVar[PolicyDefaults]
+    price: ClassVar[PriceDefaults]
+    default_limit: ClassVar[int | None]
+    max_results: ClassVar[int | None]
+    score_range: ClassVar[tuple[float, float] | None] = None
+    caveats: ClassVar[tuple[str, ...]] = ()
+
+    def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters as the provider will understand them, rounding included."""
+        return dict(parameters)
+
+    @abstractmethod
+    def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
+        """Makes one call; raises a `Failure`."""

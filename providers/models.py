@@ -1,0 +1,104 @@
+"""The key ring and the rules: each tenant's credentials, sealed, and each provider's policy, which operators edit."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from accounts.models import Tenant, TenantQuerySet
+
+
+class Policy(models.Model):
+    """How often a provider may be called, and for how long: a row, in force without a restart.
+
+    A provider without a row is served by its adapter's own defaults; `providers.policies` writes that row.
+    """
+
+    class Scope(models.TextChoices):
+        PROVIDER = "provider", "one limit for the whole deployment"
+        ACCOUNT = "account", "one limit for each provider account"
+
+    class OnUnknown(models.TextChoices):
+        RETRY = "retry", "ask once more, under a second hold"
+        FAIL = "fail", "fail the lookup"
+
+    provider = models.CharField(max_length=40, primary_key=True)
+    calls = models.PositiveIntegerField(validators=[MinValueValidator(1), MaxValueValidator(10_000)])
+    window_ms = models.PositiveIntegerField(
+        validators=[MinValueValidator(10), MaxValueValidator(3_600_000)],
+        help_text="At most this many calls in any stretch of this many milliseconds.",
+    )
+    guard_ms = models.DecimalField(
+        max_digits=7,
+        decimal_places=3,
+        validators=[MinValueValidator(0)],
+        help_text="Milliseconds added to the window for the network's jitter.",
+    )
+    scope = models.CharField(max_length=8, choices=Scope.choices, default=Scope.PROVIDER)
+    max_in_flight = models.PositiveSmallIntegerField(
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Calls of one lane under way at once, so that a slow provider does not occupy every worker.",
+    )
+    page_size = models.PositiveSmallIntegerField(
+        validators=[MinValueValidator(1), MaxValueValidator(1000)], help_text="Results a call asks for at most."
+    )
+    attempts = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(20)])
+    connect_timeout_ms = models.PositiveIntegerField(validators=[MinValueValidator(100)])
+    total_timeout_ms = models.PositiveIntegerField(
+        validators=[MinValueValidator(100)], help_text="From the first byte sent to the last one read."
+    )
+    on_unknown = models.CharField(
+        max_length=5,
+        choices=OnUnknown.choices,
+        default=OnUnknown.RETRY,
+        help_text="What follows a call of which nobody can say whether the provider billed it.",
+    )
+    paused = models.BooleanField(default=False, help_text="No calls leave; lookups wait.")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "policies"
+        ordering = ("provider",)
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.calls} in {self.window_ms} ms"
+
+
+class Credential(models.Model):
+    """A tenant's own key to a provider. The secret is sealed; what names it is an HMAC, which cannot be turned back."""
+
+    class State(models.TextChoices):
+        UNKNOWN = "unknown", "not tried yet"
+        VERIFIED = "verified", "worked when it was last used"
+        INVALID = "invalid", "refused by the provider"
+        EXHAUSTED = "exhausted", "out of the provider's credits"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="credentials")
+    provider = models.CharField(max_length=40)
+    label = models.CharField(max_length=100, default="default")
+    sealed = models.BinaryField(editable=False)
+    fingerprint = models.CharField(max_length=64, editable=False, db_index=True)
+    is_default = models.BooleanField(default=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.UNKNOWN)
+    state_changed_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TenantQuerySet["Credential"].as_manager()
+
+    class Meta:
+        ordering = ("provider", "label")
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "provider", "label"], name="credential_label_once_per_provider"),
+            models.UniqueConstraint(
+                fields=["tenant", "provider"],
+                condition=models.Q(is_default=True),
+                name="one_default_credential_per_provider",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.label}"

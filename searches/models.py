@@ -1,0 +1,320 @@
+"""The product: a picture, the search for it, its lookups, and the line that they wait in.
+
+A lookup's `status` is what tenants see; its `standing` is where it is in its lane's line. They move together, by
+conditional updates in `scheduler`, `execution` and `intake` alone:
+
+    status    queued ──claimed──► running ──last page, or a failure that ends it──► succeeded | failed
+                 │                   │
+                 └──canceled, or its time is up, while it stands in line──────────► canceled | expired
+
+    standing  READY ──claimed by a worker──► OUT ──more pages, never sent, throttled──► READY
+                ▲                             ├──failed, may be tried again later──► ASLEEP (until not_before)
+                │                             ├──its credential is dead──► PARKED (until that is mended)
+                ├──────woken by a claim───────┼─────────────────────────── ASLEEP
+                ├──────woken by the sweep─────┼─────────────────────────── PARKED
+                └                             └──ended──► OUT
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import ClassVar
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from accounts.models import ApiKey, Mode, Tenant, TenantQuerySet
+from billing.models import CreditsField
+from providers.models import Credential
+
+
+class Image(models.Model):
+    """A picture, stored once a tenant by content: turned upright, without metadata."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="images")
+    sha256 = models.CharField(max_length=64, help_text="Of the bytes as they were sent.")
+    pixels_sha256 = models.CharField(max_length=64, help_text="Of the decoded, upright picture.")
+    format = models.CharField(max_length=10)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    bytes = models.PositiveIntegerField(help_text="Of the file as it was sent.")
+    file = models.CharField(max_length=200, unique=True, help_text="Its name in the storage.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = TenantQuerySet["Image"].as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = [models.UniqueConstraint(fields=["tenant", "sha256"], name="image_stored_once_per_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.format} {self.width}×{self.height}"
+
+
+class Rendering(models.Model):
+    """A picture fitted to one provider's limits. It may be the stored original itself."""
+
+    image = models.ForeignKey(Image, models.CASCADE, related_name="renderings")
+    provider = models.CharField(max_length=40)
+    media_type = models.CharField(max_length=20)
+    bytes = models.PositiveIntegerField()
+    file = models.CharField(max_length=200)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["image", "provider"], name="one_rendering_per_provider")]
+
+    def __str__(self) -> str:
+        return f"{self.media_type} for {self.provider}"
+
+
+class Lane(models.Model):
+    """What shares one provider limit: one token bucket in Redis, one line here.
+
+    `virtual_time` is that of the last claim: where a tenant that was idle comes back in.
+    """
+
+    name = models.CharField(max_length=120, primary_key=True)
+    provider = models.CharField(max_length=40)
+    mode = models.CharField(max_length=4, choices=Mode.choices)
+    virtual_time = models.BigIntegerField(default=0)
+    paused_until = models.DateTimeField(null=True, blank=True, help_text="The provider asked us to wait.")
+    backoff = models.PositiveSmallIntegerField(default=0, help_text="Times in a row that the provider said wait.")
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Place(models.Model):
+    """One tenant's place in one lane's line: how far it has come, and how many of its lookups are ready to go."""
+
+    lane = models.ForeignKey(Lane, models.CASCADE, related_name="places")
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="places")
+    virtual_time = models.BigIntegerField(default=0)
+    ready = models.IntegerField(default=0)
+    wake_at = models.DateTimeField(null=True, blank=True, help_text="When the first of its sleeping lookups is due.")
+
+    class Meta:
+        ordering = ("lane", "virtual_time")
+        indexes = [
+            models.Index(fields=["lane", "virtual_time", "tenant"], condition=Q(ready__gt=0), name="places_by_turn"),
+            models.Index(fields=["lane", "wake_at"], condition=Q(wake_at__isnull=False), name="places_to_wake"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["lane", "tenant"], name="one_place_per_tenant_and_lane"),
+            models.CheckConstraint(condition=Q(ready__gte=0), name="ready_never_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} in {self.lane_id}"
+
+
+class Status(models.TextChoices):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+class Search(models.Model):
+    """What a tenant asked for: one picture, one or more lookups. It is the job.
+
+    `version` counts the changes that a tenant can see, but for changes of position.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="searches")
+    api_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, related_name="searches")
+    mode = models.CharField(max_length=4, choices=Mode.choices)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
+    version = models.PositiveIntegerField(default=1)
+    image = models.ForeignKey(Image, models.PROTECT, related_name="searches")
+    priority = models.SmallIntegerField(default=0)
+    metadata = models.JSONField(default=dict, blank=True)
+    results_count = models.PositiveIntegerField(default=0)
+    expires_at = models.DateTimeField(help_text="Lookups that still wait then end as expired.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+
+    objects = TenantQuerySet["Search"].as_manager()
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        verbose_name_plural = "searches"
+        indexes = [models.Index(fields=["tenant", "-created_at", "-id"], name="searches_of_a_tenant")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Standing(models.TextChoices):
+    """Where a lookup is in its lane's line."""
+
+    READY = "ready", "waits for its turn"
+    ASLEEP = "asleep", "waits for a time"
+    PARKED = "parked", "waits for its credential"
+    OUT = "out", "not in line: under way, or ended"
+
+
+class Lookup(models.Model):
+    """One source's part of a search; what waits in line, is priced, and succeeds or fails.
+
+    `turn` orders a tenant's own lookups: priority first, then age, in one number that never changes, so that a lookup
+    that comes back stands where it stood.
+    """
+
+    ENDED: ClassVar[tuple[Status, ...]] = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    search = models.ForeignKey(Search, models.CASCADE, related_name="lookups")
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="lookups")
+    ordinal = models.PositiveSmallIntegerField()
+    source = models.CharField(max_length=40)
+    provider = models.CharField(max_length=40)
+    credential = models.ForeignKey(Credential, models.SET_NULL, null=True, blank=True, related_name="lookups")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
+
+    lane = models.ForeignKey(Lane, models.PROTECT, related_name="lookups")
+    standing = models.CharField(max_length=6, choices=Standing.choices, default=Standing.READY)
+    turn = models.BigIntegerField()
+    not_before = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField()
+    cancel_requested = models.BooleanField(default=False)
+
+    parameters = models.JSONField(default=dict, blank=True)
+    effective_parameters = models.JSONField(default=dict, blank=True)
+    limit = models.PositiveIntegerField(null=True)
+    first_page = models.PositiveIntegerField(default=0)
+    page_size = models.PositiveSmallIntegerField()
+    pages = models.PositiveSmallIntegerField(help_text="The most calls it may take.")
+    pages_done = models.PositiveSmallIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="Failed tries of the present page.")
+    unknown_calls = models.PositiveSmallIntegerField(default=0)
+
+    price_per_call = CreditsField(default=Decimal(0))
+    price_per_result = CreditsField(default=Decimal(0))
+    held = CreditsField(default=Decimal(0))
+    charged = CreditsField(default=Decimal(0))
+    unknown = CreditsField(default=Decimal(0))
+
+    result_count = models.PositiveIntegerField(default=0)
+    duplicates = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(null=True)
+    error_code = models.CharField(max_length=60, blank=True)
+    error_detail = models.CharField(max_length=500, blank=True)
+    error_retryable = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    started_at = models.DateTimeField(null=True, editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+
+    objects = TenantQuerySet["Lookup"].as_manager()
+
+    class Meta:
+        ordering = ("search", "ordinal")
+        indexes = [
+            models.Index(fields=["lane", "tenant", "turn"], condition=Q(standing="ready"), name="lookups_in_line"),
+            models.Index(fields=["lane", "tenant", "not_before"], condition=Q(standing="asleep"), name="lookups_asleep"),
+            models.Index(fields=["credential"], condition=Q(standing="parked"), name="lookups_parked"),
+            models.Index(
+                fields=["expires_at"], condition=Q(standing__in=["ready", "asleep", "parked"]), name="lookups_to_expire"
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["search", "ordinal"], name="one_lookup_per_place_in_a_search"),
+            models.CheckConstraint(
+                condition=Q(status__in=["queued", "running"]) | Q(standing="out"),
+                name="ended_lookups_stand_in_no_line",
+            ),
+            models.CheckConstraint(
+                condition=~Q(standing="asleep") | Q(not_before__isnull=False), name="sleepers_know_when_to_wake"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.status}"
+
+    @property
+    def reference(self) -> str:
+        """How the ledger names it."""
+        return f"lookup:{self.id}"
+
+
+class Call(models.Model):
+    """One HTTP request to a provider: one page of a lookup, without picture or key.
+
+    It is made at the claim, `armed` under a lease, before anyone knows whether it will be sent; one that never left is
+    deleted. `armed` at the end of its lease means that its worker is gone.
+    """
+
+    class State(models.TextChoices):
+        ARMED = "armed", "claimed, perhaps under way"
+        ANSWERED = "answered"
+        FAILED = "failed"
+        UNKNOWN = "unknown", "sent, and nobody knows what came of it"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    lookup = models.ForeignKey(Lookup, models.CASCADE, related_name="calls")
+    page = models.PositiveIntegerField()
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ARMED)
+    armed_at = models.DateTimeField()
+    leased_until = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status.")
+    returned = models.PositiveIntegerField(null=True)
+    credits = CreditsField(default=Decimal(0))
+    provider_request_id = models.CharField(max_length=100, blank=True)
+    error_code = models.CharField(max_length=60, blank=True)
+    error_detail = models.CharField(max_length=500, blank=True)
+    excerpt = models.TextField(blank=True, help_text="What came instead of a readable answer; for operators.")
+
+    class Meta:
+        ordering = ("id",)
+        indexes = [models.Index(fields=["leased_until"], condition=Q(state="armed"), name="calls_under_lease")]
+
+    def __str__(self) -> str:
+        return f"page {self.page} {self.state}"
+
+    @property
+    def reference(self) -> str:
+        return f"call:{self.id}"
+
+
+class Result(models.Model):
+    """One hit, kept. `rank` orders a lookup's results, `sequence` those of a search by arrival."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    search = models.ForeignKey(Search, models.CASCADE, related_name="results")
+    lookup = models.ForeignKey(Lookup, models.CASCADE, related_name="results")
+    rank = models.PositiveIntegerField()
+    sequence = models.PositiveIntegerField()
+    type = models.CharField(max_length=10)
+    external_id = models.CharField(max_length=200)
+    title = models.CharField(max_length=500, blank=True)
+    url = models.URLField(max_length=2000, null=True)  # noqa: DJ001 - null says "none"; the API shows it as null
+    image_url = models.URLField(max_length=2000, null=True)  # noqa: DJ001
+    media_expires_at = models.DateTimeField(null=True)
+    score = models.FloatField(null=True)
+    detail = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
+    raw = models.JSONField(default=dict)
+    observed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("lookup", "rank")
+        constraints = [
+            models.UniqueConstraint(fields=["lookup", "external_id"], name="one_result_per_external_id"),
+            models.UniqueConstraint(fields=["search", "sequence"], name="one_result_per_sequence"),
+            models.UniqueConstraint(fields=["lookup", "rank"], name="one_result_per_rank"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.external_id
