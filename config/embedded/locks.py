@@ -1,0 +1,32 @@
+"""Locks that the kernel lets go of however their holder dies: none is ever stale, no pid to guess by."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+POLL_SECONDS = 0.02
+
+
+def take(path: Path, *, shared: bool = False, seconds: float = 0) -> int | None:
+    """An open descriptor that holds the lock until it is closed; None when the lock was not free in time."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(POLL_SECONDS)
+        else:
+            return descriptor
+
+
+def is_free(path: Path, *, shared: bool = False) -> bool:
+    descriptor = take(path, shared=shared)
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True

@@ -1,0 +1,125 @@
+"""The embedded PostgreSQL: reached by a socket in a folder of its own, with passwords, as durable as
+production's.
+
+Its role is an ordinary one that may create databases (tests do): a superuser would pass row security.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from config.embedded import binaries, state
+from config.embedded.server import Server
+from config.embedded.state import EmbeddedError
+
+SOCKET_PATH_BYTES = 107
+SOCKET_NAME = ".s.PGSQL.5432"
+SHORT_FOLDER = Path("/tmp")
+LOCALE = "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "300",
+    "shared_preload_libraries": "",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class Postgres(Server):
+    title = "PostgreSQL"
+    variable = "DATABASE_URL"
+    stop_signal = signal.SIGINT
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://app:{self.password}@/app?host={quote(str(self.socket_folder))}"
+
+    @cached_property
+    def password(self) -> str:
+        return state.password(self.folder / "password")
+
+    @cached_property
+    def socket_folder(self) -> Path:
+        """Below the state folder, unless its path is too long for a socket's."""
+        wanted = self.folder / "socket"
+        if len(bytes(wanted / SOCKET_NAME)) <= SOCKET_PATH_BYTES:
+            return wanted
+        return SHORT_FOLDER / f"sightline-{state.digest(wanted)}"
+
+    def prepare(self) -> list[str]:
+        programs = binaries.postgres(self.folder, self.account)
+        # A server of another major version could not read the data.
+        data = self.folder / f"pgdata-{binaries.postgres_version(programs)}"
+        if not data.exists():
+            self._initialise(programs, data)
+        # Nothing has the data open, or we would not hold the serving lock; but the pid in it may be in use
+        # again.
+        (data / "postmaster.pid").unlink(missing_ok=True)
+        self._make_socket_folder()
+        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        return [str(programs / "postgres"), "-D", str(data), "-k", str(self.socket_folder), *settings]
+
+    def answers(self) -> bool:
+        """Whether it does; sees to role and database too, for its launcher may have died before that."""
+        try:
+            with psycopg.connect(
+                host=str(self.socket_folder),
+                user="postgres",
+                password=self.password,
+                dbname="postgres",
+                connect_timeout=5,
+                autocommit=True,
+            ) as connection:
+                self._provide(connection)
+        except psycopg.OperationalError as error:
+            if "authentication failed" in str(error):
+                told = (
+                    f"{self.folder}/password is not the one of its data: put it back, or remove the folder."
+                )
+                raise EmbeddedError(told) from None
+            return False
+        return True
+
+    def _provide(self, connection: psycopg.Connection) -> None:
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'app'").fetchone():
+            role = sql.SQL("CREATE ROLE app LOGIN CREATEDB PASSWORD {}")
+            connection.execute(role.format(sql.Literal(self.password)))
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'app'").fetchone():
+            connection.execute("CREATE DATABASE app OWNER app")
+
+    def _initialise(self, programs: Path, data: Path) -> None:
+        """Makes the data folder, under another name until it is whole: a start may be interrupted."""
+        fresh = data.with_name("pgdata-new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        self.account.own(fresh, 0o700)
+        secret = self.account.own(state.write(self.folder / "password-for-initdb", self.password), 0o600)
+        try:
+            self._initdb(programs, fresh, secret)
+        finally:
+            secret.unlink()
+        fresh.rename(data)
+
+    def _initdb(self, programs: Path, fresh: Path, secret: Path) -> None:
+        options = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", f"--locale={LOCALE}"]
+        made = self.account.run(programs / "initdb", *options, f"--pwfile={secret}", "-D", fresh, seconds=300)
+        if made.returncode != 0:
+            words = " | ".join((made.stderr or made.stdout).strip().splitlines()[-4:])
+            raise EmbeddedError(f"PostgreSQL's data folder {fresh} could not be made: {words}")
+
+    def _make_socket_folder(self) -> None:
+        folder = self.socket_folder
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.lstat().st_uid not in (os.geteuid(), self.account.user):
+            raise EmbeddedError(
+                f"{folder} is another account's: remove it, or set STATE_DIR to a shorter path."
+            )
+        self.account.own(folder, 0o700)

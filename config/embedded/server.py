@@ -1,0 +1,181 @@
+"""How programs share one embedded server: the first starts it, the others find it, the last one's leaving
+ends it.
+
+Four locks in the server's folder say all there is to know, and the kernel lets go of each when its holder
+dies:
+
+    launching    one program at a time comes or goes
+    users        shared by all that use the server; its supervisor stops the server once it has this lock
+    alone
+    supervising  held by the supervisor: the server is looked after
+    serving      inherited by the server's own processes: one of them may still have its data open
+
+Pid files say less (pids are used again, and the killed leave theirs behind), and an owner among the users
+would take the server from the others by going first.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import ClassVar
+
+from config.embedded import locks, state, supervisor
+from config.embedded.state import EmbeddedError
+
+LAUNCH_SECONDS = 300
+START_SECONDS = 120
+END_SECONDS = 90
+POLL_SECONDS = 0.03
+LOG_LINES = 4
+
+# The supervisors that this process started: kept, so that they are waited for and leave no zombie.
+_children: list[subprocess.Popen[bytes]] = []
+
+
+class Server(ABC):
+    title: ClassVar[str]
+    variable: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals]
+
+    def __init__(self, folder: Path, account: state.Account) -> None:
+        self.folder = state.private(folder, account)
+        self.account = account
+        self.log = folder / "log"
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where it is reached, its secret included; true while it runs."""
+
+    @abstractmethod
+    def prepare(self) -> list[str]:
+        """Makes its files; the command that runs it in the foreground, logging to its standard output."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether it is ready to be used."""
+
+    @contextmanager
+    def in_use(self) -> Iterator[str]:
+        """The URL of the server, which runs at least until the block ends."""
+        users = self._join()
+        try:
+            yield self.url
+        finally:
+            os.close(users)
+            self._see_off()
+
+    def _join(self) -> int:
+        launching = self._lock(
+            "launching", LAUNCH_SECONDS, "is being started by another program, and has been for too long"
+        )
+        try:
+            # Held up while a supervisor that saw its last user leave is still stopping the server.
+            users = self._lock("users", END_SECONDS, "is being stopped, and does not end", shared=True)
+            try:
+                supervising = locks.take(self.folder / "supervising")
+                if supervising is not None:
+                    self._start(supervising)
+                self._wait_until_it_answers()
+            except BaseException:
+                os.close(users)
+                raise
+            return users
+        finally:
+            os.close(launching)
+
+    def _start(self, supervising: int) -> None:
+        try:
+            serving = self._end_what_was_left()
+            try:
+                self._supervise(self.prepare(), supervising, serving)
+            finally:
+                os.close(serving)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise EmbeddedError(f"{self.title} could not be started: {error}") from error
+        finally:
+            os.close(supervising)
+
+    def _supervise(self, command: list[str], supervising: int, serving: int) -> None:
+        order: supervisor.Order = {
+            "command": command,
+            "environment": state.environment(),
+            "user": self.account.user,
+            "group": self.account.group,
+            "groups": self.account.groups,
+            "stop_signal": self.stop_signal,
+            "users": str(self.folder / "users"),
+            "pid": str(self.folder / "pid"),
+            "serving": serving,
+        }
+        with suppress(FileNotFoundError):
+            self.log.replace(self.log.with_name("log.before"))
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", supervisor.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                pass_fds=[supervising, serving],
+                cwd="/",
+                start_new_session=True,
+            )
+        _children.append(process)
+        assert process.stdin is not None
+        with process.stdin as orders:
+            orders.write(json.dumps(order).encode())
+
+    def _end_what_was_left(self) -> int:
+        """The serving lock, once what a killed supervisor left has ended; only Linux has told it to."""
+        serving = locks.take(self.folder / "serving")
+        if serving is not None:
+            return serving
+        with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+            os.kill(int((self.folder / "pid").read_text()), self.stop_signal)
+        return self._lock("serving", END_SECONDS, "was left running by a killed program, and does not end")
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self.answers():
+            if locks.is_free(self.folder / "supervising") or time.monotonic() > deadline:
+                raise EmbeddedError(
+                    f"{self.title} did not start: {self._last_words()} (all of it: {self.log})"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        return " | ".join(line.strip() for line in lines if line.strip()) or "it said nothing"
+
+    def _see_off(self) -> None:
+        """Waits until the server has ended, unless somebody else uses it or is about to."""
+        launching = locks.take(self.folder / "launching")
+        if launching is None:
+            return
+        try:
+            deadline = time.monotonic() + END_SECONDS
+            while not self._is_shared() and time.monotonic() < deadline:
+                if locks.is_free(self.folder / "supervising"):
+                    _children[:] = [child for child in _children if child.poll() is None]
+                    return
+                time.sleep(POLL_SECONDS)
+        finally:
+            os.close(launching)
+
+    def _is_shared(self) -> bool:
+        """Whether there are users. While the server is ending, their lock can be had in neither way."""
+        users = self.folder / "users"
+        return not locks.is_free(users) and locks.is_free(users, shared=True)
+
+    def _lock(self, name: str, seconds: float, trouble: str, *, shared: bool = False) -> int:
+        descriptor = locks.take(self.folder / name, shared=shared, seconds=seconds)
+        if descriptor is None:
+            raise EmbeddedError(f"The embedded {self.title} {trouble}: see {self.log}.")
+        return descriptor

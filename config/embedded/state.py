@@ -1,0 +1,134 @@
+"""Where the embedded servers keep their files, and as whom they run.
+
+PostgreSQL refuses to run as root, so for root both servers run as an account that is there already. None is
+added, and no folder that was there before is opened to it: what it cannot reach (a checkout below root's
+home) is kept in a folder of root's own instead.
+"""
+
+import hashlib
+import os
+import pwd
+import secrets
+import stat
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PERSISTENT_TEMPORARY = Path("/var/tmp")
+SERVER_ACCOUNTS = ("postgres", "nobody")
+
+
+class EmbeddedError(Exception):
+    """An embedded server is not to be had; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whom the servers run as; nothing in it means ourselves."""
+
+    user: int | None = None
+    group: int | None = None
+
+    @property
+    def groups(self) -> list[int] | None:
+        """The supplementary groups in subprocess's terms: none at all for another account, else unchanged."""
+        return None if self.user is None else []
+
+    def run(self, *command: str | Path, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            user=self.user,
+            group=self.group,
+            extra_groups=self.groups,
+            cwd="/",
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def reaches(self, path: Path) -> bool:
+        return self.user is None or self.run("test", "-x", path).returncode == 0
+
+    def own(self, path: Path, mode: int) -> Path:
+        """Gives the path to the account, for it alone."""
+        path.chmod(mode)
+        if self.user is not None and self.group is not None:
+            os.chown(path, self.user, self.group)
+        return path
+
+
+def account() -> Account:
+    if os.geteuid() != 0:
+        return Account()
+    for name in SERVER_ACCOUNTS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(entry.pw_uid, entry.pw_gid)
+    raise EmbeddedError(
+        "PostgreSQL does not run as root, and there is no account postgres or nobody to run it as."
+    )
+
+
+def environment() -> dict[str, str]:
+    """What the servers see of the environment: no secret of ours, no locale that they may not have."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+
+
+def folder(environ: Mapping[str, str], owner: Account) -> Path:
+    """The state folder: STATE_DIR, else .local in the checkout, else (see above) one of root's own."""
+    wanted = CHECKOUT / (environ.get("STATE_DIR") or ".local")
+    if not wanted.exists():
+        private(wanted, owner)
+    if owner.reaches(wanted):
+        return wanted
+    return private(PERSISTENT_TEMPORARY / f"sightline-{digest(wanted)}", owner)
+
+
+def private(path: Path, owner: Account) -> Path:
+    """A folder of ours that nobody else looks into, and that the servers' account may pass through."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        found = path.lstat()
+    except OSError as error:
+        raise EmbeddedError(
+            f"{path} cannot be used ({error.strerror}): set STATE_DIR to a folder of yours."
+        ) from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise EmbeddedError(
+            f"{path} belongs to another account: remove it, or set STATE_DIR to a folder of yours."
+        )
+    if owner.group is None:
+        path.chmod(0o700)
+    else:
+        os.chown(path, -1, owner.group)
+        path.chmod(0o710)
+    return path
+
+
+def password(path: Path) -> str:
+    """The secret in the file, made at the first time."""
+    if not path.exists():
+        write(path, secrets.token_hex(24))
+    return path.read_text().strip()
+
+
+def write(path: Path, text: str) -> Path:
+    """Writes a file that only we can read, whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return fresh.replace(path)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]

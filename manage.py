@@ -1,0 +1,31 @@
+#!/usr/bin/env python
+"""Django's commands, each with its servers: the environment's, or embedded ones for as long as it runs."""
+
+import os
+import sys
+
+# Before anything that an older Python could not read, so that it can still say what is wrong.
+if sys.version_info < (3, 11):  # noqa: UP036 (the older ones get here)
+    sys.stderr.write("Sightline needs Python 3.11 or newer; this is " + sys.version.split()[0] + ".\n")
+    sys.exit(2)
+
+import contextlib
+
+import environ
+from django.core.management import execute_from_command_line
+
+from config import embedded
+
+# These must not wait for servers, nor fail where there are none.
+WITHOUT_SERVICES = {"help", "--help", "-h", "version", "--version"}
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    environ.Env.read_env(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".env"))
+    needed = len(sys.argv) > 1 and not WITHOUT_SERVICES.intersection(sys.argv[1:])
+    try:
+        with embedded.services() if needed else contextlib.nullcontext():
+            execute_from_command_line(sys.argv)
+    except embedded.EmbeddedError as error:
+        sys.stderr.write(str(error) + "\n")
+        sys.exit(1)
