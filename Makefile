@@ -1,0 +1,66 @@
+# Everything here needs Python 3.11 or newer and make; the rest goes into .venv (programs) and .local (data).
+
+PYTHONS = $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+IS_NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
+FOUND = $(shell for one in $(PYTHONS); do "$$one" -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo "$$one" && break; done)
+BASE = $(or $(FOUND),$(error Sightline needs Python 3.11 or newer and finds none. Name yours: make PYTHON=/path/to/python))
+
+IN = .venv/bin/python
+WORKERS = $(shell $(IN) -c 'import os; print(max(2, min(8, os.cpu_count() or 2)))')
+COMPILE = .boot/bin/uv --system-certs pip compile -q pyproject.toml --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-emit-index-url
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test lint bench lock
+
+help:  ## List what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.embedded  ## Find creators for a picture, with all of Sightline on this machine (IMAGE=path: for yours)
+	@$(IN) manage.py demo $(if $(IMAGE),--image "$$IMAGE")
+
+serve: .venv/.embedded  ## Run the API, its workers and the sandbox until Ctrl-C
+	@$(IN) manage.py serve
+
+test: lint  ## Lint, and run the tests
+	$(IN) -m pytest -n $(WORKERS)
+
+lint: .venv/.development  ## Check style, types and import contracts
+	$(IN) -m ruff check .
+	$(IN) -m ruff format --check .
+	$(IN) -m mypy .
+	$(IN) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+
+bench: .venv/.development  ## Measure the lane: use of the limit, refusals, fairness, delay
+	@$(IN) -m tests.bench
+
+setup: .venv/.development  ## Install everything into .venv, the tools for development too
+
+lock:  ## Pin what pyproject.toml asks for, for every platform
+	@$(BASE) -m pip install -q --upgrade --target .boot uv
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --extra embedded --group dev -o requirements/development.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --extra embedded -c requirements/development.txt \
+		-o requirements/embedded.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) -c requirements/development.txt -o requirements/production.txt
+
+# A stamp older than its lock is made again. The path file lets `.venv/bin/pytest` and the like find the project.
+define INSTALL
+@echo "Setting up .venv ($(basename $(notdir $<)), about half a minute) ..."
+@if $(IN) -c 'import pip' 2>/dev/null; then pip="$(IN) -m pip"; else pip="$(BASE) -m pip --python $(IN)"; fi; \
+	PIP_USER=0 $$pip install -q --no-input --disable-pip-version-check --require-hashes -r $<
+@pwd > "$$($(IN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sightline.pth"
+endef
+
+.venv/.embedded: requirements/embedded.txt $(IN)
+	$(INSTALL)
+	@touch $@
+
+.venv/.development: requirements/development.txt $(IN)
+	$(INSTALL)
+	@touch .venv/.embedded $@
+
+# A Debian without python3-venv cannot put pip inside; then the one outside installs.
+$(IN):
+	@{ $(BASE) -m venv --clear .venv || { $(BASE) -m pip --version && $(BASE) -m venv --clear --without-pip .venv; } \
+		|| { rm -rf .venv; exit 1; }; } >/dev/null 2>&1 \
+		|| { echo "Python cannot make .venv here. On Debian or Ubuntu, install python3-venv." >&2; exit 1; }
