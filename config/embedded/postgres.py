@@ -81,9 +81,7 @@ class Postgres(Server):
                 self._provide(connection)
         except psycopg.OperationalError as error:
             if "authentication failed" in str(error):
-                told = (
-                    f"{self.folder}/password is not the one of its data: put it back, or remove the folder."
-                )
+                told = f"{self.folder}/password is not the one of its data: put it back, or remove the folder."
                 raise EmbeddedError(told) from None
             return False
         return True
@@ -119,7 +117,5 @@ class Postgres(Server):
         folder = self.socket_folder
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.lstat().st_uid not in (os.geteuid(), self.account.user):
-            raise EmbeddedError(
-                f"{folder} is another account's: remove it, or set STATE_DIR to a shorter path."
-            )
+            raise EmbeddedError(f"{folder} is another account's: remove it, or set STATE_DIR to a shorter path.")
         self.account.own(folder, 0o700)

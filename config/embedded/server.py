@@ -65,11 +65,13 @@ class Server(ABC):
     @contextmanager
     def in_use(self) -> Iterator[str]:
         """The URL of the server, which runs at least until the block ends."""
-        users = self._join()
         try:
-            yield self.url
+            users = self._join()
+            try:
+                yield self.url
+            finally:
+                os.close(users)
         finally:
-            os.close(users)
             self._see_off()
 
     def _join(self) -> int:
@@ -145,9 +147,7 @@ class Server(ABC):
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             if locks.is_free(self.folder / "supervising") or time.monotonic() > deadline:
-                raise EmbeddedError(
-                    f"{self.title} did not start: {self._last_words()} (all of it: {self.log})"
-                )
+                raise EmbeddedError(f"{self.title} did not start: {self._last_words()} (all of it: {self.log})")
             time.sleep(POLL_SECONDS)
 
     def _last_words(self) -> str:

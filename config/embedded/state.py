@@ -71,9 +71,7 @@ def account() -> Account:
         except KeyError:
             continue
         return Account(entry.pw_uid, entry.pw_gid)
-    raise EmbeddedError(
-        "PostgreSQL does not run as root, and there is no account postgres or nobody to run it as."
-    )
+    raise EmbeddedError("PostgreSQL does not run as root, and there is no account postgres or nobody to run it as.")
 
 
 def environment() -> dict[str, str]:
@@ -97,13 +95,9 @@ def private(path: Path, owner: Account) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         found = path.lstat()
     except OSError as error:
-        raise EmbeddedError(
-            f"{path} cannot be used ({error.strerror}): set STATE_DIR to a folder of yours."
-        ) from None
+        raise EmbeddedError(f"{path} cannot be used ({error.strerror}): set STATE_DIR to a folder of yours.") from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise EmbeddedError(
-            f"{path} belongs to another account: remove it, or set STATE_DIR to a folder of yours."
-        )
+        raise EmbeddedError(f"{path} belongs to another account: remove it, or set STATE_DIR to a folder of yours.")
     if owner.group is None:
         path.chmod(0o700)
     else:
