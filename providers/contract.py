@@ -151,9 +151,12 @@ class Refused(Failure):
 class Garbled(Failure):
     """`excerpt`: at most 2 kB of the answer, for operators only. `billed_results`: where it could still be counted."""
 
-    def __init__(self, code: str, detail: str, *, excerpt: str = "", **rest: Any) -> None:
+    def __init__(
+        self, code: str, detail: str, *, excerpt: str = "", billed_results: int | None = None, **rest: Any
+    ) -> None:
         super().__init__(code, detail, **rest)
         self.excerpt = excerpt[:2048]
+        self.billed_results = billed_results
 
 
 class BadCredential(Failure):
@@ -172,6 +175,7 @@ class Adapter(ABC):
     result_type: ClassVar[str]
     title: ClassVar[str]
     base_url_setting: ClassVar[str]
+    sandbox_path: ClassVar[str]
     parameters: ClassVar[type[Parameters]]
     picture_limits: ClassVar[PictureLimits]
     policy: ClassVar[PolicyDefaults]

@@ -1,0 +1,212 @@
+"""Modash: creators on TikTok who have posted what a picture shows.
+
+Modash names its errors by `code` and documents no status for them: the code decides, the status where the code says
+nothing. It does not say either how many results a page may have or how deep paging goes; both are inferred, from
+its sibling endpoints, and an answer that says otherwise is obeyed.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+
+from providers.adapters import reading
+from providers.adapters.modash_parameters import CreatorParameters, filters, rounded
+from providers.adapters.reading import Fields, Unreadable
+from providers.contract import (
+    Adapter,
+    Answer,
+    BadCredential,
+    Exhausted,
+    Failure,
+    Faulty,
+    Garbled,
+    Hit,
+    PictureLimits,
+    PolicyDefaults,
+    PriceDefaults,
+    Question,
+    Refused,
+    Secret,
+    Throttled,
+)
+
+if TYPE_CHECKING:
+    from providers.http import Door, Reply
+    from providers.limiter import Token
+
+# What a failure is, our code for it, and what the tenant is told.
+Kind = tuple[type[Failure], str, str]
+
+# Results that paging reaches: (page + 1) * pageSize, by the sibling text search.
+DEEPEST = 1500
+# "Max size 5MB" does not say of what: the base64 text is kept below it, so the file is right either way.
+ENCODED_BYTES = 5_000_000
+
+# An empty success, and the end of paging.
+NOTHING_MORE = ("no_result", "page_limit")
+DEAD_KEY = (BadCredential, "credential_invalid", "Modash does not accept this key: store one that it accepts.")
+NO_CREDITS = (Exhausted, "credential_exhausted", "The Modash account of this key has no credits left: add some there.")
+REFUSED = (Refused, "refused", "Modash refused the request: it cannot be answered as it is.")
+THEIR_FAULT = (Faulty, "provider_error", "Modash could not answer for the moment.")
+TOO_SOON = (Throttled, "rate_limited", "Modash asked to wait.")
+NOT_INCLUDED = (
+    Refused,
+    "feature_not_available",
+    "The Modash plan of this key does not include image search: ask Modash for it, or use another key.",
+)
+UNREADABLE = (Garbled, "unreadable_answer", "Modash's answer cannot be read.")
+BY_CODE: dict[str, Kind] = {
+    "api_token_invalid": DEAD_KEY,
+    "not_enough_credits": NO_CREDITS,
+    "feature_not_available": NOT_INCLUDED,
+    "bad_request": REFUSED,
+    "invalid_body_params": REFUSED,
+    "entity_not_found": REFUSED,
+    "retry_later": THEIR_FAULT,
+    "internal_server_error": THEIR_FAULT,
+}
+BY_STATUS: dict[int, Kind] = {401: DEAD_KEY, 402: NO_CREDITS, 408: THEIR_FAULT, 429: TOO_SOON}
+
+
+class TikTokCreators(Adapter):
+    provider = "modash"
+    source = "tiktok-creators"
+    result_type = "creator"
+    title = "Creators on TikTok who have posted what the picture shows"
+    base_url_setting = "MODASH_BASE_URL"
+    sandbox_path = "/modash/v1"
+    parameters = CreatorParameters
+    picture_limits = PictureLimits(formats=("JPEG", "PNG", "WEBP"), max_bytes=ENCODED_BYTES // 4 * 3)
+    policy = PolicyDefaults(calls=1, window_ms=1000, guard_ms=Decimal(2), page_size=50, attempts=4)
+    price = PriceDefaults(per_result=Decimal("0.025"))
+    default_limit = 20
+    max_results = DEEPEST
+    caveats = (
+        "Modash updates profiles every 4 weeks: recent posts and last_posted_in_days lag by as much.",
+        "Bounds of followers_count are rounded outwards to Modash's ranges; effective_parameters shows to which.",
+        "engagement_rate in results is Modash's own number, unscaled: a fraction, but seen as a percentage too.",
+    )
+
+    def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        effective = dict(parameters)
+        if followers := rounded(effective.pop("followers_count", {})):
+            effective["followers_count"] = followers
+        return effective
+
+    def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
+        reply = door.send(_request(question, secret, base_url), token=token)
+        about = {"status": reply.status, "request_id": reply.headers.get("x-request-id", "")}
+        body = reading.parse(reply.content)
+        error = body if isinstance(body, dict) else {}
+        if error.get("code") in NOTHING_MORE:
+            return Answer(hits=(), billed_results=0, total=None if question.page else 0, last=True, **about)
+        if error.get("error") or not 200 <= reply.status < 300:
+            raise _failure(reply, error, secret, about)
+        try:
+            return _answer(Fields(body), question, about)
+        except Unreadable as problem:
+            raise Garbled(
+                "unreadable_answer",
+                f"Modash's answer cannot be read: {problem}.",
+                excerpt=reading.excerpt(reply.content, secret.value),
+                billed_results=_billed(error),
+                **about,
+            ) from None
+
+
+def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request:
+    wanted = filters(question.parameters)
+    body = {
+        "page": question.page,
+        "pageSize": question.page_size,
+        **({"filters": wanted} if wanted else {}),
+        "imageType": question.picture.media_type,
+        "base64Image": b64encode(question.picture.content).decode(),
+    }
+    return httpx.Request(
+        "POST",
+        f"{base_url.rstrip('/')}/ai/tiktok/image-search",
+        headers={"Authorization": f"Bearer {secret.value}", "Content-Type": "application/json"},
+        content=json.dumps(body).encode(),
+    )
+
+
+def _failure(reply: Reply, error: Mapping[str, Any], secret: Secret, about: dict[str, Any]) -> Failure:
+    """By code first, by status second; a refused pace stays one whatever name it bears."""
+    code = str(error.get("code", ""))
+    kind, name, detail = BY_CODE.get(code) or _by_status(reply.status)
+    if reply.status == 429 and kind is Faulty:
+        kind, name, detail = TOO_SOON
+    said = reading.excerpt(f"{code} {error.get('message', '')}".strip(), secret.value)[:200]
+    detail = f'{detail} It answered {reply.status}: "{said}".' if said else f"{detail} It answered {reply.status}."
+    if kind is Throttled:
+        return Throttled(name, detail, retry_after=reading.retry_after(reply.headers), **about)
+    if kind is Garbled:
+        excerpt = reading.excerpt(reply.content, secret.value)
+        return Garbled(name, detail, excerpt=excerpt, billed_results=_billed(error) or 0, **about)
+    return kind(name, detail, **about)
+
+
+def _by_status(status: int) -> Kind:
+    if status in BY_STATUS:
+        return BY_STATUS[status]
+    if status >= 500:
+        return THEIR_FAULT
+    return REFUSED if status >= 400 else UNREADABLE
+
+
+def _answer(body: Fields, question: Question, about: dict[str, Any]) -> Answer:
+    hits = tuple(_hit(profile) for profile in body.objects("profiles"))
+    total = body.count("total")
+    reached = (question.page + 1) * question.page_size
+    last = not hits or reached + question.page_size > DEEPEST or (total is not None and reached >= total)
+    return Answer(hits=hits, billed_results=len(hits), total=total, last=last, **about)
+
+
+def _billed(body: Mapping[str, Any]) -> int | None:
+    profiles = body.get("profiles")
+    return len(profiles) if isinstance(profiles, list) else None
+
+
+def _hit(profile: Fields) -> Hit:
+    username = profile.text("username")
+    picture = profile.text("profilePicture")
+    creator = {
+        "username": username,
+        "followers_count": profile.count("followersCount"),
+        "engagement_rate": profile.number("engagementRate"),
+        "account_category": profile.text("accountCategory"),
+        "matched_posts": [_post(post) for post in profile.objects("matchedPosts")],
+        # Their form is not documented: read as matched posts, what is missing is null.
+        "recent_posts": [_post(post) for post in profile.objects("recentPosts", strict=False)],
+    }
+    return Hit(
+        type="creator",
+        external_id=profile.text("userId", instead=username),
+        title=profile.text("fullName", instead=username),
+        url=f"https://www.tiktok.com/@{quote(username)}",
+        image_url=picture or None,
+        detail=creator,
+        raw=profile.value,
+    )
+
+
+def _post(post: Fields) -> dict[str, Any]:
+    stats = post.object("stats")
+    return {
+        "id": post.text("id"),
+        "url": post.text("url"),
+        "thumbnail": post.text("thumbnail"),
+        "likes_count": stats.count("likesCount"),
+        "comments_count": stats.count("commentsCount"),
+        "shares_count": stats.count("sharesCount"),
+        "plays_count": stats.count("playsCount"),
+        "collects_count": stats.count("collectsCount"),
+    }

@@ -1,0 +1,149 @@
+"""What `tiktok-creators` can be asked: every filter of Modash's page, in our own shape, refused here where Modash would
+refuse it there, after a place in line.
+
+Modash moves follower bounds to the ranges that it counts in. A tenant's own number is sent, so that their rounding
+decides; `rounded` says what becomes of it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.validators import RegexValidator
+from rest_framework import serializers
+
+from providers.parameters import (
+    Parameters,
+    StrictBoolean,
+    StrictChoice,
+    StrictInteger,
+    StrictNumber,
+    StrictSerializer,
+    StrictText,
+)
+
+FOLLOWER_RANGES = (
+    *(1_000, 3_000, 5_000, 10_000, 15_000, 20_000, 25_000, 35_000, 50_000, 75_000, 100_000),
+    *(125_000, 150_000, 175_000, 200_000, 250_000, 300_000, 350_000, 500_000, 1_000_000, 2_000_000, 3_000_000),
+)
+MOST_FOLLOWERS = 10_000_000_000
+AGES = (13, 18, 25, 35, 45, 65)
+
+# Modash's names, where they are not ours.
+THEIR_NAMES = {
+    "followers_count": "followersCount",
+    "last_posted_in_days": "lastPostedInDays",
+    "account_type": "accountType",
+    "engagement_rate": "engagementRate",
+    "has_email": "hasEmail",
+    "max_post_age_months": "maxPostAgeMonths",
+    "content_type": "contentType",
+}
+
+
+def filters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """As Modash's request has them: its names, and ages as strings."""
+    filters = {THEIR_NAMES.get(name, name): value for name, value in parameters.items()}
+    if "age" in filters:
+        filters["age"] = {bound: str(age) for bound, age in filters["age"].items()}
+    return filters
+
+
+def rounded(followers: Mapping[str, int]) -> dict[str, int]:
+    """Follower bounds as Modash documents its rounding: a minimum down, a maximum up to the next of its ranges.
+
+    Below the lowest range a minimum has nothing to go down to, above the highest a maximum nothing to go up to. The
+    page is silent on both; by its words such a bound binds nobody, so it is absent here.
+    """
+    effective = {}
+    if "min" in followers and (index := bisect_right(FOLLOWER_RANGES, followers["min"])):
+        effective["min"] = FOLLOWER_RANGES[index - 1]
+    if "max" in followers and followers["max"] <= FOLLOWER_RANGES[-1]:
+        effective["max"] = FOLLOWER_RANGES[bisect_left(FOLLOWER_RANGES, followers["max"])]
+    return effective
+
+
+class Bounds(StrictSerializer):
+    """At least one of `min` and `max`, in that order."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise serializers.ValidationError("Give min, max or both, or leave this field out.", code="empty")
+        if "min" in attrs and "max" in attrs and attrs["min"] > attrs["max"]:
+            problem = serializers.ErrorDetail("Must not be greater than max.", code="min_above_max")
+            raise serializers.ValidationError({"min": [problem]})
+        return attrs
+
+
+class FollowersCount(Bounds):
+    min = StrictInteger(
+        required=False,
+        min_value=0,
+        max_value=MOST_FOLLOWERS,
+        help_text="Modash rounds it down to one of its ranges (1000 to 3000000); below the first it binds nobody.",
+    )
+    max = StrictInteger(
+        required=False,
+        min_value=0,
+        max_value=MOST_FOLLOWERS,
+        help_text="Modash rounds it up to one of its ranges (1000 to 3000000); above the last it binds nobody.",
+    )
+
+
+class Age(Bounds):
+    min = StrictChoice(AGES, required=False)
+    max = StrictChoice(AGES[1:], required=False)
+
+
+class EngagementRate(StrictSerializer):
+    min = StrictNumber(min_value=0, max_value=1, help_text="A fraction: 0.04 means 4 %.")
+
+
+class CreatorParameters(Parameters):
+    followers_count = FollowersCount(required=False)
+    locations = serializers.ListField(
+        child=StrictInteger(min_value=1, max_value=2**53),
+        required=False,
+        allow_empty=False,
+        max_length=100,
+        help_text="Ids from Modash's dictionary of locations.",
+    )
+    gender = StrictChoice(
+        ("MALE", "FEMALE", "KNOWN", "UNKNOWN"),
+        required=False,
+        help_text="KNOWN: male or female. UNKNOWN: gender neutral.",
+    )
+    last_posted_in_days = StrictInteger(
+        required=False,
+        min_value=1,
+        max_value=3650,
+        help_text="Modash updates profiles every 4 weeks; add that lag.",
+    )
+    account_type = StrictChoice(("creator", "brand"), required=False)
+    language = StrictText(
+        required=False,
+        max_length=20,
+        validators=[RegexValidator(r"\A[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*\Z", "Must be a language code such as en.")],
+        help_text="A code from Modash's dictionary of languages, such as en.",
+    )
+    age = Age(required=False)
+    engagement_rate = EngagementRate(required=False)
+    has_email = StrictBoolean(required=False)
+    brands = serializers.ListField(
+        child=StrictText(max_length=200),
+        required=False,
+        allow_empty=False,
+        max_length=100,
+        help_text="Names from the brand dictionary of Modash's AI search.",
+    )
+    username = StrictText(
+        required=False,
+        max_length=50,
+        validators=[
+            RegexValidator(r"\A[A-Za-z0-9._]+\Z", "Must be letters, digits, dots and underscores only, without the @.")
+        ],
+    )
+    max_post_age_months = StrictChoice((3, 6, 9, 12), required=False, help_text="Only posts this young are matched.")
+    content_type = StrictChoice(("video", "image"), required=False, help_text="Both, where it is left out.")

@@ -1,0 +1,131 @@
+"""Reads what providers answer, field by field, and says which field is not as their document promises.
+
+An answer is read whole or not at all: half of a result would be charged and look like all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
+
+# A key or a piece of a picture, if a provider should quote our request: long runs of base64's letters.
+UNBROKEN = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
+
+
+class Unreadable(Exception):
+    """Says in a few words what is wrong with an answer, without quoting it."""
+
+
+def parse(content: bytes) -> Any:
+    """A JSON answer as PostgreSQL can keep it: finite numbers, no NUL, no lone surrogates. None, if it is not JSON."""
+    try:
+        return _storable(json.loads(content, parse_float=_finite, parse_constant=_refuse))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError("not a number of JSON")
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(name): _storable(item) for name, item in value.items()}
+    return value
+
+
+@dataclass(frozen=True)
+class Fields:
+    """One object of an answer. With `strict` off, a field that is missing or of another type is None."""
+
+    value: Any
+    path: str = ""
+    strict: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, dict):
+            raise Unreadable(f"{self.path or 'it'} is not a JSON object")
+
+    def text(self, name: str, *, instead: str | None = None) -> Any:
+        """With `instead` the field is optional."""
+        if instead is not None and self.value.get(name) in (None, ""):
+            return instead
+        return self._take(name, "a text", lambda value: isinstance(value, str))
+
+    def number(self, name: str) -> Any:
+        return self._take(name, "a number", _is_number)
+
+    def count(self, name: str) -> Any:
+        """A whole number; a negative one stands for a hidden count and is None."""
+        count = self._take(name, "a whole number", lambda value: _is_number(value) and value == int(value))
+        return None if count is None or count < 0 else int(count)
+
+    def object(self, name: str) -> Fields:
+        value = self.value.get(name)
+        if not self.strict and not isinstance(value, dict):
+            value = {}
+        return Fields(value, self._path(name), self.strict)
+
+    def objects(self, name: str, *, strict: bool = True) -> list[Fields]:
+        values = self._take(name, "a list", lambda value: isinstance(value, list))
+        return [Fields(value, f"{self._path(name)}[{index}]", strict) for index, value in enumerate(values or ())]
+
+    def _take(self, name: str, promised: str, accepts: Any) -> Any:
+        value = self.value.get(name)
+        if name in self.value and accepts(value):
+            return value
+        if not self.strict:
+            return None
+        raise Unreadable(f"{self._path(name)} is {f'not {promised}' if name in self.value else 'missing'}")
+
+    def _path(self, name: str) -> str:
+        return f"{self.path}.{name}".lstrip(".")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from `Retry-After`: a number, or a date, which is compared with the provider's own clock."""
+    value = headers.get("retry-after", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        until = _timestamp(value)
+        if until is None:
+            return None
+        seconds = until - (_timestamp(headers.get("date", "")) or time.time())
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _timestamp(value: str) -> float | None:
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
+def excerpt(content: bytes | str, secret: str) -> str:
+    """What may be kept of an answer: neither our key nor a picture that it quotes."""
+    text = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
+    for quoted, kept in ((secret, "…"), ("\\/", "/"), ("\0", "")):
+        text = text.replace(quoted, kept) if quoted else text
+    return UNBROKEN.sub("…", text)[:2048]

@@ -1,0 +1,20 @@
+"""Every source that can be searched: one line an adapter."""
+
+from __future__ import annotations
+
+from providers.adapters.modash import TikTokCreators
+from providers.contract import Adapter
+
+ADAPTERS: dict[str, Adapter] = {
+    adapter.source: adapter
+    for adapter in (
+        TikTokCreators(),
+    )
+}  # fmt: skip
+# A provider's limits and address stand on the first of its sources.
+PROVIDERS: dict[str, Adapter] = {adapter.provider: adapter for adapter in reversed(ADAPTERS.values())}
+
+
+def adapter(source: str) -> Adapter:
+    """Raises KeyError for a source that nobody serves."""
+    return ADAPTERS[source]

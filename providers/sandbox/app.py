@@ -1,0 +1,23 @@
+"""Plays the providers over real HTTP, as their documents describe them: a plain WSGI application in a process of its own.
+
+It has its own settings, since it stands for machines that are not ours:
+
+    SANDBOX_CALLS=1 SANDBOX_WINDOW_MS=1000   how often a key may search
+    SANDBOX_LATENCY_MS=300                   how long a search takes at least
+    SANDBOX_CREDITS=1000000                  what every key may spend
+    SANDBOX_PUBLIC_URL=                      where its pictures open, if not at the address that it was called by
+
+`granian --interface wsgi --blocking-threads 32 providers.sandbox.app:application` serves it, in one process: the limits
+are counted in its memory. `GET /_stats` shows the counts, `POST /_reset` clears them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from providers.sandbox.routes import Sandbox, Settings
+
+# A thread that ranks pictures makes a request that arrives wait for the interpreter; the limit counts milliseconds.
+sys.setswitchinterval(0.0005)
+application = Sandbox(Settings.read(os.environ))

@@ -1,0 +1,97 @@
+"""Who called when, and what it cost: the limit that a provider sets on each key, enforced and counted.
+
+A request counts from the arrival of its head. One that comes too early is refused, is a breach, and takes no slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+from threading import Lock
+from typing import Any
+
+
+@dataclass
+class Tally:
+    """One key's: `refusals` are the answers that were no success, breaches included."""
+
+    calls: int = 0
+    breaches: int = 0
+    refusals: int = 0
+    credits: Decimal = Decimal(0)
+    shortest_gap: float | None = None
+    recent: deque[float] = field(default_factory=deque)
+
+    def shown(self) -> dict[str, Any]:
+        gap = None if self.shortest_gap is None else round(self.shortest_gap * 1000, 3)
+        return {
+            "calls": self.calls,
+            "breaches": self.breaches,
+            "refusals": self.refusals,
+            "credits": str(self.credits),
+            "shortest_gap_ms": gap,
+        }
+
+
+class Meter:
+    """`calls` in any `window` seconds a key."""
+
+    def __init__(self, *, calls: int, window: float) -> None:
+        self.calls = calls
+        self.window = window
+        self.lock = Lock()
+        self.tallies: dict[str, Tally] = defaultdict(Tally)
+
+    def admit(self, key: str, arrived: float) -> bool:
+        with self.lock:
+            tally = self.tallies[key]
+            tally.calls += 1
+            if len(tally.recent) >= self.calls and arrived - tally.recent[-self.calls] < self.window:
+                tally.breaches += 1
+                return False
+            if tally.recent:
+                gap = arrived - tally.recent[-1]
+                tally.shortest_gap = gap if tally.shortest_gap is None else min(gap, tally.shortest_gap)
+            tally.recent.append(arrived)
+            if len(tally.recent) > self.calls:
+                tally.recent.popleft()
+            return True
+
+    def refuse(self, key: str) -> None:
+        with self.lock:
+            self.tallies[key].refusals += 1
+
+    def bill(self, key: str, credits: Decimal, *, of: Decimal) -> bool:
+        """False, and nothing billed, if the key has spent too much of its credits already."""
+        with self.lock:
+            tally = self.tallies[key]
+            if tally.credits + credits > of:
+                return False
+            tally.credits += credits
+            return True
+
+    def tally(self, key: str) -> Tally:
+        with self.lock:
+            return self.tallies[key]
+
+    def reset(self) -> None:
+        with self.lock:
+            self.tallies.clear()
+
+    def stats(self) -> dict[str, Any]:
+        """Sums, and each key's own under its fingerprint: a real key may have come here by mistake."""
+        with self.lock:
+            tallies = list(self.tallies.values())
+            return {
+                "calls": sum(tally.calls for tally in tallies),
+                "breaches": sum(tally.breaches for tally in tallies),
+                "refusals": sum(tally.refusals for tally in tallies),
+                "credits": str(sum((tally.credits for tally in tallies), Decimal(0))),
+                "keys": {fingerprint(key): tally.shown() for key, tally in self.tallies.items()},
+            }
+
+
+def fingerprint(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:12]

@@ -1,0 +1,81 @@
+"""What Modash's page lets a request say, and which creators and posts a request means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from providers.sandbox.catalogue import Creator, Post
+from providers.sandbox.forms import fields, flag, list_of, number, one_of, text
+
+RANGES = (
+    *(1_000, 3_000, 5_000, 10_000, 15_000, 20_000, 25_000, 35_000, 50_000, 75_000, 100_000),
+    *(125_000, 150_000, 175_000, 200_000, 250_000, 300_000, 350_000, 500_000, 1_000_000, 2_000_000, 3_000_000),
+)
+FORM = fields(
+    {
+        "page": number(at_least=0, whole=True),
+        "pageSize": number(at_least=1, whole=True),
+        "imageType": one_of("image/jpeg", "image/png", "image/webp"),
+        "base64Image": text,
+        "filters": fields(
+            {
+                "followersCount": fields({"min": number(at_least=0), "max": number(at_least=0)}),
+                "locations": list_of(number()),
+                "gender": one_of("MALE", "FEMALE", "KNOWN", "UNKNOWN"),
+                "lastPostedInDays": number(at_least=0),
+                "accountType": one_of("creator", "brand"),
+                "language": text,
+                "age": fields(
+                    {
+                        "min": one_of("13", "18", "25", "35", "45", "65"),
+                        "max": one_of("18", "25", "35", "45", "65"),
+                    }
+                ),
+                "engagementRate": fields({"min": number(at_least=0)}),
+                "hasEmail": flag,
+                "brands": list_of(text),
+                "username": text,
+                "maxPostAgeMonths": one_of(3, 6, 9, 12),
+                "contentType": one_of("video", "image"),
+            }
+        ),
+    },
+    required=("imageType", "base64Image"),
+)
+
+
+def meant(creator: Creator, filters: dict[str, Any]) -> bool:
+    """Every filter that speaks of creators holds."""
+    return all(_creator_checks(creator, filters))
+
+
+def eligible(post: Post, filters: dict[str, Any]) -> bool:
+    """Every filter that speaks of posts holds."""
+    young: bool = post.age_days <= filters.get("maxPostAgeMonths", 10_000) * 30
+    return young and filters.get("contentType") in (None, post.content_type)
+
+
+def _creator_checks(creator: Creator, filters: dict[str, Any]) -> Iterator[bool]:
+    followers, age = filters.get("followersCount", {}), filters.get("age", {})
+    yield (
+        _range_below(followers.get("min", 0)) <= creator.followers <= _range_above(followers.get("max", RANGES[-1] + 1))
+    )
+    yield int(age.get("min", 0)) <= creator.age <= int(age.get("max", 200))
+    yield creator.location in filters.get("locations", [creator.location])
+    yield filters.get("gender") in (None, creator.gender, "UNKNOWN" if creator.gender == "UNKNOWN" else "KNOWN")
+    yield min(post.age_days for post in creator.posts) <= filters.get("lastPostedInDays", 10_000)
+    yield creator.account_type == filters.get("accountType", creator.account_type)
+    yield creator.language == filters.get("language", creator.language)
+    yield creator.engagement_rate >= filters.get("engagementRate", {}).get("min", 0)
+    yield creator.has_email == filters.get("hasEmail", creator.has_email)
+    yield "brands" not in filters or any(brand in creator.brands for brand in filters["brands"])
+    yield filters.get("username", "").lower() in creator.username
+
+
+def _range_below(followers: float) -> float:
+    return max((bound for bound in RANGES if bound <= followers), default=0)
+
+
+def _range_above(followers: float) -> float:
+    return min((bound for bound in RANGES if bound >= followers), default=float("inf"))
