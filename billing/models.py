@@ -68,7 +68,8 @@ class Account(models.Model):
             models.UniqueConstraint(fields=["tenant", "provider"], name="one_account_per_tenant_and_provider"),
             models.CheckConstraint(condition=Q(held__gte=0), name="held_never_negative"),
             models.CheckConstraint(
-                condition=Q(kind="metered") | Q(posted__gte=F("held")), name="prepaid_account_never_below_zero"
+                condition=Q(kind="metered") | Q(posted__gte=F("held")),
+                name="prepaid_account_never_below_zero",
             ),
         ]
 

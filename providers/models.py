@@ -42,7 +42,8 @@ class Policy(models.Model):
         help_text="Calls of one lane under way at once, so that a slow provider does not occupy every worker.",
     )
     page_size = models.PositiveSmallIntegerField(
-        validators=[MinValueValidator(1), MaxValueValidator(1000)], help_text="Results a call asks for at most."
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Results a call asks for at most.",
     )
     attempts = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(20)])
     connect_timeout_ms = models.PositiveIntegerField(validators=[MinValueValidator(100)])

@@ -202,9 +202,6 @@ class Lookup(models.Model):
 
     price_per_call = CreditsField(default=Decimal(0))
     price_per_result = CreditsField(default=Decimal(0))
-    held = CreditsField(default=Decimal(0))
-    charged = CreditsField(default=Decimal(0))
-    unknown = CreditsField(default=Decimal(0))
 
     result_count = models.PositiveIntegerField(default=0)
     duplicates = models.PositiveIntegerField(default=0)
@@ -222,10 +219,14 @@ class Lookup(models.Model):
         ordering = ("search", "ordinal")
         indexes = [
             models.Index(fields=["lane", "tenant", "turn"], condition=Q(standing="ready"), name="lookups_in_line"),
-            models.Index(fields=["lane", "tenant", "not_before"], condition=Q(standing="asleep"), name="lookups_asleep"),
+            models.Index(
+                fields=["lane", "tenant", "not_before"], condition=Q(standing="asleep"), name="lookups_asleep"
+            ),
             models.Index(fields=["credential"], condition=Q(standing="parked"), name="lookups_parked"),
             models.Index(
-                fields=["expires_at"], condition=Q(standing__in=["ready", "asleep", "parked"]), name="lookups_to_expire"
+                fields=["expires_at"],
+                condition=Q(standing__in=["ready", "asleep", "parked"]),
+                name="lookups_to_expire",
             ),
         ]
         constraints = [
@@ -235,7 +236,8 @@ class Lookup(models.Model):
                 name="ended_lookups_stand_in_no_line",
             ),
             models.CheckConstraint(
-                condition=~Q(standing="asleep") | Q(not_before__isnull=False), name="sleepers_know_when_to_wake"
+                condition=~Q(standing="asleep") | Q(not_before__isnull=False),
+                name="sleepers_know_when_to_wake",
             ),
         ]
 

@@ -8,54 +8,177 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Policy',
+            name="Policy",
             fields=[
-                ('provider', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('calls', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(10000)])),
-                ('window_ms', models.PositiveIntegerField(help_text='At most this many calls in any stretch of this many milliseconds.', validators=[django.core.validators.MinValueValidator(10), django.core.validators.MaxValueValidator(3600000)])),
-                ('guard_ms', models.DecimalField(decimal_places=3, help_text="Milliseconds added to the window for the network's jitter.", max_digits=7, validators=[django.core.validators.MinValueValidator(0)])),
-                ('scope', models.CharField(choices=[('provider', 'one limit for the whole deployment'), ('account', 'one limit for each provider account')], default='provider', max_length=8)),
-                ('max_in_flight', models.PositiveSmallIntegerField(help_text='Calls of one lane under way at once, so that a slow provider does not occupy every worker.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000)])),
-                ('page_size', models.PositiveSmallIntegerField(help_text='Results a call asks for at most.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000)])),
-                ('attempts', models.PositiveSmallIntegerField(validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(20)])),
-                ('connect_timeout_ms', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(100)])),
-                ('total_timeout_ms', models.PositiveIntegerField(help_text='From the first byte sent to the last one read.', validators=[django.core.validators.MinValueValidator(100)])),
-                ('on_unknown', models.CharField(choices=[('retry', 'ask once more, under a second hold'), ('fail', 'fail the lookup')], default='retry', help_text='What follows a call of which nobody can say whether the provider billed it.', max_length=5)),
-                ('paused', models.BooleanField(default=False, help_text='No calls leave; lookups wait.')),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("provider", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                (
+                    "calls",
+                    models.PositiveIntegerField(
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(10000),
+                        ]
+                    ),
+                ),
+                (
+                    "window_ms",
+                    models.PositiveIntegerField(
+                        help_text="At most this many calls in any stretch of this many milliseconds.",
+                        validators=[
+                            django.core.validators.MinValueValidator(10),
+                            django.core.validators.MaxValueValidator(3600000),
+                        ],
+                    ),
+                ),
+                (
+                    "guard_ms",
+                    models.DecimalField(
+                        decimal_places=3,
+                        help_text="Milliseconds added to the window for the network's jitter.",
+                        max_digits=7,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[
+                            ("provider", "one limit for the whole deployment"),
+                            ("account", "one limit for each provider account"),
+                        ],
+                        default="provider",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "max_in_flight",
+                    models.PositiveSmallIntegerField(
+                        help_text="Calls of one lane under way at once, so that a slow provider does not occupy every worker.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(1000),
+                        ],
+                    ),
+                ),
+                (
+                    "page_size",
+                    models.PositiveSmallIntegerField(
+                        help_text="Results a call asks for at most.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(1000),
+                        ],
+                    ),
+                ),
+                (
+                    "attempts",
+                    models.PositiveSmallIntegerField(
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(20),
+                        ]
+                    ),
+                ),
+                (
+                    "connect_timeout_ms",
+                    models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(100)]),
+                ),
+                (
+                    "total_timeout_ms",
+                    models.PositiveIntegerField(
+                        help_text="From the first byte sent to the last one read.",
+                        validators=[django.core.validators.MinValueValidator(100)],
+                    ),
+                ),
+                (
+                    "on_unknown",
+                    models.CharField(
+                        choices=[
+                            ("retry", "ask once more, under a second hold"),
+                            ("fail", "fail the lookup"),
+                        ],
+                        default="retry",
+                        help_text="What follows a call of which nobody can say whether the provider billed it.",
+                        max_length=5,
+                    ),
+                ),
+                ("paused", models.BooleanField(default=False, help_text="No calls leave; lookups wait.")),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'verbose_name_plural': 'policies',
-                'ordering': ('provider',),
+                "verbose_name_plural": "policies",
+                "ordering": ("provider",),
             },
         ),
         migrations.CreateModel(
-            name='Credential',
+            name="Credential",
             fields=[
-                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('provider', models.CharField(max_length=40)),
-                ('label', models.CharField(default='default', max_length=100)),
-                ('sealed', models.BinaryField()),
-                ('fingerprint', models.CharField(db_index=True, editable=False, max_length=64)),
-                ('is_default', models.BooleanField(default=True)),
-                ('state', models.CharField(choices=[('unknown', 'not tried yet'), ('verified', 'worked when it was last used'), ('invalid', 'refused by the provider'), ('exhausted', "out of the provider's credits")], default='unknown', max_length=10)),
-                ('state_changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='credentials', to='accounts.tenant')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("provider", models.CharField(max_length=40)),
+                ("label", models.CharField(default="default", max_length=100)),
+                ("sealed", models.BinaryField()),
+                ("fingerprint", models.CharField(db_index=True, editable=False, max_length=64)),
+                ("is_default", models.BooleanField(default=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("unknown", "not tried yet"),
+                            ("verified", "worked when it was last used"),
+                            ("invalid", "refused by the provider"),
+                            ("exhausted", "out of the provider's credits"),
+                        ],
+                        default="unknown",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "state_changed_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="credentials",
+                        to="accounts.tenant",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('provider', 'label'),
-                'constraints': [models.UniqueConstraint(fields=('tenant', 'provider', 'label'), name='credential_label_once_per_provider'), models.UniqueConstraint(condition=models.Q(('is_default', True)), fields=('tenant', 'provider'), name='one_default_credential_per_provider')],
+                "ordering": ("provider", "label"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "provider", "label"), name="credential_label_once_per_provider"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_default", True)),
+                        fields=("tenant", "provider"),
+                        name="one_default_credential_per_provider",
+                    ),
+                ],
             },
         ),
     ]

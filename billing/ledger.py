@@ -1,0 +1,225 @@
+"""Every movement of credits, and nothing else moves any.
+
+A balance is never read, decided on and written back: each movement is one conditional update, one look at the row count
+and one entry, in the caller's transaction. What a lookup may still cost lives in its `Hold`; a charge can only come out of
+one, so nothing is ever spent above what was held. Whoever calls this holds the lookup's row; accounts are locked last,
+sorted by provider.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Q, Sum
+from uuid_utils.compat import uuid7
+
+from accounts.models import Tenant
+from billing.models import Account, Entry, Hold
+
+ZERO = Decimal(0)
+
+
+class InsufficientCredits(Exception):
+    """A prepaid account has less than what a search could cost."""
+
+    def __init__(self, provider: str, needed: Decimal, available: Decimal) -> None:
+        super().__init__(provider)
+        self.provider = provider
+        self.needed = needed
+        self.available = available
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """The most that one lookup can cost."""
+
+    reference: str
+    provider: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """What a lookup has cost and may still cost."""
+
+    held: Decimal = ZERO
+    charged: Decimal = ZERO
+    unknown: Decimal = ZERO
+
+
+def account_of(tenant: Tenant, provider: str) -> Account:
+    """The tenant's account with a provider; metered until credits are granted."""
+    return Account.objects.get_or_create(tenant=tenant, provider=provider)[0]
+
+
+@transaction.atomic
+def grant(account: Account, amount: Decimal, *, note: str = "", key: str = "") -> None:
+    """Adds credits; the account is prepaid from then on."""
+    if amount <= 0:
+        raise ValueError("amount: a grant must be more than 0 credits.")
+    _enter(account.pk, Entry.Kind.GRANT, amount, key=key or f"grant:{uuid7()}", note=note)
+    if account.kind == Account.Kind.METERED:
+        _begin_prepaid(account)
+    Account.objects.filter(pk=account.pk).update(posted=F("posted") + amount)
+
+
+@transaction.atomic
+def adjust(account: Account, amount: Decimal, *, note: str, key: str = "") -> None:
+    """Corrects a balance by hand; `note` says why. A prepaid account never falls below zero."""
+    fits = Q(kind=Account.Kind.METERED) | Q(posted__gte=F("held") - amount)
+    if not Account.objects.filter(fits, pk=account.pk).update(posted=F("posted") + amount):
+        raise ValueError("amount: the account would fall below zero; adjust by less.")
+    _enter(account.pk, Entry.Kind.ADJUSTMENT, amount, key=key or f"adjustment:{uuid7()}", note=note)
+
+
+def hold(tenant: Tenant, demands: Sequence[Demand]) -> None:
+    """Sets aside the most that lookups can cost, all or none. Raises `InsufficientCredits`."""
+    needed: dict[str, Decimal] = defaultdict(Decimal)
+    for demand in demands:
+        needed[demand.provider] += demand.amount
+    accounts = {provider: _set_aside(tenant, provider, needed[provider]) for provider in sorted(needed)}
+    Hold.objects.bulk_create(
+        Hold(reference=d.reference, account_id=accounts[d.provider], open=d.amount) for d in demands
+    )
+    Entry.objects.bulk_create(
+        Entry(
+            account_id=accounts[d.provider],
+            kind=Entry.Kind.HOLD,
+            amount=d.amount,
+            reference=d.reference,
+            key=f"hold:{d.reference}",
+        )
+        for d in demands
+    )
+
+
+def hold_more(reference: str, amount: Decimal, *, key: str) -> bool:
+    """Sets aside more for a lookup that must ask again; False where the account has no room for it."""
+    held = Hold.objects.get(reference=reference)
+    if not _reserve(held.account_id, amount):
+        return False
+    Hold.objects.filter(reference=reference).update(open=F("open") + amount)
+    _enter(held.account_id, Entry.Kind.HOLD, amount, key=f"hold:{key}", reference=reference)
+    return True
+
+
+def charge(reference: str, amount: Decimal, *, key: str) -> Decimal:
+    """Books what a call cost and returns it.
+
+    A provider that bills more than it was asked for is charged up to what was held: nothing above that was agreed to.
+    """
+    held = Hold.objects.select_for_update().get(reference=reference)
+    charged: Decimal = min(amount, held.open)
+    if charged:
+        Hold.objects.filter(reference=reference).update(open=F("open") - charged)
+        _book(held.account_id, charged, key=key, reference=reference)
+    return charged
+
+
+def release(reference: str) -> None:
+    """Gives back what a lookup did not spend. What is unknown stays held until it is settled."""
+    held = Hold.objects.select_for_update().filter(reference=reference).first()
+    if held is None:
+        return
+    if held.open:
+        Hold.objects.filter(reference=reference).update(open=ZERO)
+        _free(held.account_id, held.open, key=reference, reference=reference)
+    _forget_if_empty(reference)
+
+
+def set_unknown(reference: str, amount: Decimal) -> None:
+    """Marks a part of a hold as perhaps billed: it stays held, and cannot be spent."""
+    moved = Hold.objects.filter(reference=reference, open__gte=amount)
+    if not moved.update(open=F("open") - amount, unknown=F("unknown") + amount):
+        raise ValueError(f"{reference}: less is open than became unknown.")
+
+
+@transaction.atomic
+def settle(reference: str, *, charged: Decimal, amount: Decimal | None = None, key: str = "") -> None:
+    """Ends an unknown outcome: of `amount` (all of it where None) `charged` was billed, the rest is released."""
+    held = Hold.objects.select_for_update().get(reference=reference)
+    part = held.unknown if amount is None else min(amount, held.unknown)
+    if not ZERO <= charged <= part:
+        raise ValueError(f"charged: must be between 0 and the {part} credits that are unknown.")
+    if not part:
+        return
+    event = key or f"settlement:{uuid7()}"
+    Hold.objects.filter(reference=reference).update(unknown=F("unknown") - part)
+    if charged:
+        _book(held.account_id, charged, key=event, reference=reference)
+    if part > charged:
+        _free(held.account_id, part - charged, key=event, reference=reference)
+    _forget_if_empty(reference)
+
+
+def tallies(references: Iterable[str]) -> dict[str, Tally]:
+    """What each of these lookups has cost and may still cost. Two queries, however many they are."""
+    wanted = list(references)
+    holds = {h.reference: h for h in Hold.objects.filter(reference__in=wanted)}
+    charges = dict(
+        Entry.objects.filter(reference__in=wanted, kind=Entry.Kind.CHARGE)
+        .values_list("reference")
+        .annotate(Sum("amount"))
+        .order_by()
+    )
+    return {
+        reference: Tally(
+            held=holds[reference].open if reference in holds else ZERO,
+            unknown=holds[reference].unknown if reference in holds else ZERO,
+            charged=charges.get(reference, ZERO),
+        )
+        for reference in wanted
+    }
+
+
+def _begin_prepaid(account: Account) -> None:
+    """From here on the balance counts: what was used while it was metered is settled by an adjustment, on the record."""
+    locked = Account.objects.select_for_update().get(pk=account.pk)
+    if locked.kind == Account.Kind.PREPAID:
+        return
+    debt = locked.held - locked.posted
+    if debt > 0:
+        note = "Used or held before the account became prepaid."
+        _enter(account.pk, Entry.Kind.ADJUSTMENT, debt, key=f"prepaid:{account.pk}:{uuid7()}", note=note)
+        Account.objects.filter(pk=account.pk).update(posted=F("posted") + debt)
+    Account.objects.filter(pk=account.pk).update(kind=Account.Kind.PREPAID)
+    account.kind = Account.Kind.PREPAID
+
+
+def _set_aside(tenant: Tenant, provider: str, amount: Decimal) -> UUID:
+    account = account_of(tenant, provider)
+    if not _reserve(account.pk, amount):
+        account.refresh_from_db()
+        raise InsufficientCredits(provider, amount, account.available or ZERO)
+    return account.pk
+
+
+def _reserve(account_id: UUID, amount: Decimal) -> bool:
+    fits = Q(kind=Account.Kind.METERED) | Q(posted__gte=F("held") + amount)
+    return bool(Account.objects.filter(fits, pk=account_id).update(held=F("held") + amount))
+
+
+def _book(account_id: UUID, amount: Decimal, *, key: str, reference: str) -> None:
+    _enter(account_id, Entry.Kind.CHARGE, amount, key=f"charge:{key}", reference=reference)
+    Account.objects.filter(pk=account_id).update(held=F("held") - amount, posted=F("posted") - amount)
+
+
+def _free(account_id: UUID, amount: Decimal, *, key: str, reference: str) -> None:
+    _enter(account_id, Entry.Kind.RELEASE, amount, key=f"release:{key}", reference=reference)
+    Account.objects.filter(pk=account_id).update(held=F("held") - amount)
+
+
+def _forget_if_empty(reference: str) -> None:
+    Hold.objects.filter(reference=reference, open=0, unknown=0).delete()
+
+
+def _enter(
+    account_id: UUID, kind: Entry.Kind, amount: Decimal, *, key: str, reference: str = "", note: str = ""
+) -> None:
+    """The entry's unique key makes a movement that is repeated fail, and take its transaction with it."""
+    Entry.objects.create(account_id=account_id, kind=kind, amount=amount, key=key, reference=reference, note=note)

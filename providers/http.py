@@ -1,0 +1,249 @@
+"""The one door out to providers. No token, no call, by signature.
+
+The transport is ours, over httpcore's public network backend, for what httpx alone cannot say: whether a first byte left
+(it reports a reset in mid-body and a stale kept connection alike), a deadline for a whole call, and a place just before
+the first byte, when DNS, TCP and TLS are behind, to redeem the token. Nothing left: `Unreachable`, or the limiter's own
+`Withheld` and `Unavailable`. Anything left and no whole answer came: `Lost`.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import certifi
+import httpcore
+import httpx
+
+from providers.contract import Garbled, Lost, Unreachable
+from providers.limiter import Token
+
+MOST_BYTES = 10 * 1024 * 1024
+KEPT_SECONDS = 30.0
+# A first byte that left this long after its token was redeemed is late.
+LATE_SECONDS = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A whole answer, of whatever status."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes = field(repr=False)
+
+
+@dataclass(kw_only=True)
+class Departure:
+    """One call on its way: whether its first byte left, and until when an answer counts."""
+
+    token: Token
+    total_seconds: float
+    left: bool = False
+    deadline: float | None = None
+    redeemed_at: float = 0.0
+    late: float = 0.0
+
+    def leave(self) -> None:
+        """Called before every write; the first one waits for the token's instant."""
+        if not self.left:
+            self.redeemed_at = self.token.redeem()
+            self.left = True
+            self.deadline = time.monotonic() + self.total_seconds
+
+    def gone(self) -> None:
+        """Called after every write: how long the first one took, a stall of this process included."""
+        self.late = self.late or time.monotonic() - self.redeemed_at
+
+    def sent(self) -> None:
+        """Called before every read. A call that left later than the log says would let the next one come too close."""
+        if self.late > LATE_SECONDS:
+            self.token.postpone(self.late)
+            self.late = LATE_SECONDS
+
+    def remaining(self, timeout: float | None) -> float | None:
+        if self.deadline is None:
+            return timeout
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("the call's time is over")
+        return left if timeout is None else min(timeout, left)
+
+
+_departure: ContextVar[Departure | None] = ContextVar("departure", default=None)
+
+
+class Stream(httpcore.NetworkStream):
+    """A connection that asks the present departure before each byte."""
+
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self.inner = inner
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        departure = _present()
+        departure.leave()
+        self.inner.write(buffer, departure.remaining(timeout))
+        departure.gone()
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        departure = _present()
+        departure.sent()
+        return self.inner.read(max_bytes, departure.remaining(timeout))
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return Stream(self.inner.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.inner.get_extra_info(info)
+
+
+class Backend(httpcore.NetworkBackend):
+    def __init__(self) -> None:
+        self.inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        return Stream(self.inner.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Body(httpx.SyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self.response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.response.iter_stream()
+
+    def close(self) -> None:
+        self.response.close()
+
+
+class Transport(httpx.BaseTransport):
+    """What `httpx.HTTPTransport` does, over a pool whose connections know when a call departs."""
+
+    def __init__(self) -> None:
+        self.pool = httpcore.ConnectionPool(
+            ssl_context=ssl.create_default_context(cafile=certifi.where()),
+            max_connections=None,
+            max_keepalive_connections=20,
+            keepalive_expiry=KEPT_SECONDS,
+            network_backend=Backend(),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = self.pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(
+                    scheme=request.url.raw_scheme,
+                    host=request.url.raw_host,
+                    port=request.url.port,
+                    target=request.url.raw_path,
+                ),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(
+            response.status, headers=response.headers, stream=Body(response), extensions=response.extensions
+        )
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """The way out under one policy's time limits, in seconds; `total` runs from the first byte sent."""
+
+    connect_seconds: float
+    total_seconds: float
+
+    def send(self, request: httpx.Request, *, token: Token) -> Reply:
+        """Makes the call at the token's instant. Raises `Unreachable`, `Lost`, `Garbled`, `Withheld`, `Unavailable`."""
+        request.extensions["timeout"] = {
+            "connect": self.connect_seconds,
+            "read": self.total_seconds,
+            "write": self.total_seconds,
+            "pool": self.connect_seconds,
+        }
+        # Compressed answers would have to be bounded twice.
+        request.headers["Accept-Encoding"] = "identity"
+        departure = Departure(token=token, total_seconds=self.total_seconds)
+        with _under_way(departure), _named(departure):
+            response = client().send(request, stream=True)
+            try:
+                return Reply(status=response.status_code, headers=response.headers, content=_read(response))
+            finally:
+                response.close()
+
+
+def _read(response: httpx.Response) -> bytes:
+    content = bytearray()
+    for part in response.iter_bytes():
+        content += part
+        if len(content) > MOST_BYTES:
+            raise Garbled(
+                "answer_too_large", "The provider's answer is larger than 10 MB.", status=response.status_code
+            )
+    return bytes(content)
+
+
+@contextmanager
+def _under_way(departure: Departure) -> Iterator[None]:
+    before = _departure.set(departure)
+    try:
+        yield
+    finally:
+        _departure.reset(before)
+
+
+@contextmanager
+def _named(departure: Departure) -> Iterator[None]:
+    """Names what went wrong by what had left. The cause stays behind: its text could quote the request."""
+    try:
+        yield
+    except (
+        httpcore.NetworkError,
+        httpcore.TimeoutException,
+        httpcore.ProtocolError,
+        httpx.HTTPError,
+        OSError,
+    ) as error:
+        cause = type(error).__name__
+        if departure.left:
+            raise Lost("no_answer", f"The provider did not answer in full ({cause}).") from None
+        raise Unreachable("unreachable", f"The provider could not be reached ({cause}).") from None
+
+
+def _present() -> Departure:
+    departure = _departure.get()
+    if departure is None:
+        raise RuntimeError("No byte leaves without a token.")
+    return departure
+
+
+@cache
+def client() -> httpx.Client:
+    """One a process, so that connections are kept."""
+    return httpx.Client(transport=Transport(), trust_env=False, follow_redirects=False)

@@ -1,0 +1,177 @@
+"""May a call leave now? One token bucket a lane, in Redis, for all workers on all machines.
+
+The script beside this module decides everything, by Redis' own clock. A worker takes a *seat* and learns when its slot
+is; shortly before, it fetches something to send (*bind*), and inside the connection, just before the first byte, it
+*redeems*: the call is in the lane's log, or it is told how long to wait still. Slots are expectations, the log is the
+law: a call that is late shifts nobody into a refusal. No Redis, no token: it fails closed.
+
+Rejected: slots booked ahead for named jobs (a dead worker strands them), and a check before the connection is made (a
+cold one then leaves late, and the next too early). `lane.free` is kept on its grid when a slot is late, so that up to a
+quarter of the window can be made up, at most at 1.25 times the rate; with one call a window nothing is.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+SCRIPT = Path(__file__).with_suffix(".lua").read_text()
+# Redemptions are remembered this long: far longer than any lease on a call.
+HORIZON_US = 900 * 1_000_000
+# A seat that nobody took up, or whose worker died before its slot, is free again after this.
+SEAT_LEASE_US = 5 * 1_000_000
+# Waiters needed beyond two, so that fetching and preparing overlap with the slots before: this much time's worth.
+PREPARING_US = 100_000
+# A token held longer than this without a slot is given up; the lookup keeps its turn.
+PATIENCE_SECONDS = 5.0
+
+
+class Unavailable(Exception):
+    """Redis cannot be asked: no token, so no call."""
+
+
+class Withheld(Exception):
+    """No slot for this call: the lane paused meanwhile, or the call was given up for dead. Nothing was sent."""
+
+
+class Fate(Enum):
+    """What a lane's log says of a call."""
+
+    SENT = 1
+    NEVER_SENT = 0
+    NOBODY_KNOWS = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """At most `calls` in any `window_us`, kept apart by `guard_us` more."""
+
+    calls: int
+    window_us: int
+    guard_us: int
+
+    @property
+    def full_window_us(self) -> int:
+        return self.window_us + self.guard_us
+
+    @property
+    def interval_seconds(self) -> float:
+        return self.full_window_us / self.calls / 1_000_000
+
+    @property
+    def most_waiting(self) -> int:
+        return 2 + PREPARING_US * self.calls // self.full_window_us
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seat:
+    """One worker's part in a lane: it waits for a slot, or has a call under way."""
+
+    lane: str
+    name: str
+    rate: Rate
+    most_under_way: int
+
+    def hire(self) -> bool:
+        """Whether the lane has room for one more to wait; then a worker should be told to take this seat."""
+        return bool(self._run("hire", self.name, self.rate.most_waiting, self.most_under_way, SEAT_LEASE_US))
+
+    def take(self) -> float | None:
+        """Seconds until this seat's slot, or None where enough others wait."""
+        wait = self._run("take", self.name, self.rate.most_waiting, self.most_under_way, SEAT_LEASE_US)
+        return None if wait < 0 else wait / 1_000_000
+
+    def bind(self, *, seconds: float) -> None:
+        """It has something to send, and may be under way for so long."""
+        self._run("bind", self.name, int(seconds * 1_000_000))
+
+    def redeem(self, call: str) -> float:
+        """0, and the call must leave at once; or the seconds to wait before asking again. Raises `Withheld`."""
+        wait = self._run("redeem", self.name, call)
+        if wait < 0:
+            raise Withheld
+        return wait / 1_000_000
+
+    def postpone(self, call: str, seconds: float) -> None:
+        self._run("postpone", call, int(seconds * 1_000_000))
+
+    def leave(self) -> None:
+        self._run("leave", self.name)
+
+    def _run(self, operation: str, *arguments: Any) -> int:
+        return _evaluate(self.lane, self.rate, operation, *arguments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """Leave to make one call at one instant. `providers.http` redeems it just before the first byte."""
+
+    seat: Seat
+    call: str
+
+    def redeem(self) -> float:
+        """Returns at the instant to send, with that instant by the local monotonic clock.
+
+        Raises `Withheld` or `Unavailable`: then nothing may be sent.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            asked_at = time.monotonic()
+            wait = self.seat.redeem(self.call)
+            if not wait:
+                return asked_at
+            if asked_at + wait > deadline:
+                raise Withheld
+            time.sleep(wait)
+
+    def postpone(self, seconds: float) -> None:
+        """The call left so much later than it was redeemed; those after it keep their distance from then."""
+        with suppress(Unavailable):
+            self.seat.postpone(self.call, seconds)
+
+
+def revoke(lane: str, rate: Rate, call: str, *, age_seconds: float) -> Fate:
+    """Settles what became of a call armed `age_seconds` ago: from here on one that was not sent never will be."""
+    return Fate(_evaluate(lane, rate, "revoke", call, int(age_seconds * 1_000_000)))
+
+
+def pause(lane: str, rate: Rate, *, seconds: float) -> None:
+    """No call leaves this lane for so long."""
+    _evaluate(lane, rate, "pause", int(seconds * 1_000_000))
+
+
+def reach() -> None:
+    """Opens the connection. Raises `Unavailable`."""
+    _evaluate("warm-up", Rate(calls=1, window_us=1, guard_us=0), "leave", "nobody")
+
+
+def _evaluate(lane: str, rate: Rate, operation: str, *arguments: Any) -> int:
+    # Braces keep a lane's keys on one node of a cluster.
+    keys = [f"lane:{{{lane}}}{part}" for part in ("", ":log", ":void", ":slots", ":seats", ":flying")]
+    try:
+        answer = _script()(keys=keys, args=[operation, rate.calls, rate.full_window_us, HORIZON_US, *arguments])
+    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError) as error:
+        raise Unavailable from error
+    return int(answer)
+
+
+@cache
+def _script() -> Any:
+    # Never repeated by the client: a redemption that was lost on its way back must not be taken for another.
+    client = redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return client.register_script(SCRIPT)

@@ -1,0 +1,339 @@
+"""What a caller gets: the search, its results and its calls, in the form of the contract.
+
+A page of searches costs as many queries as one search: everything that its lookups are told is fetched for all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db.models import Count, Prefetch, QuerySet
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from billing import ledger
+from billing.serializers import Credits, credits_text
+from providers import registry
+from providers.models import Policy
+from searches import forecasts
+from searches.forecasts import Forecast
+from searches.models import Call, Image, Lookup, Result, Search, Status
+
+NO_FORECAST = Forecast()
+
+
+class ImageAnswer(serializers.ModelSerializer[Image]):
+    """A stored picture. Sent again by the same tenant it is the same one."""
+
+    class Meta:
+        model = Image
+        fields = ("id", "sha256", "format", "width", "height", "bytes")
+        read_only_fields = fields
+
+
+class LookupCredits(serializers.Serializer[Any]):
+    """In the provider's own credits."""
+
+    held = Credits(help_text="The most that may still be charged.")
+    charged = Credits()
+    unknown = Credits(help_text="Perhaps billed by the provider; settled later.")
+    final = serializers.BooleanField(help_text="Whether nothing of this will change.")
+
+
+class LookupFailure(serializers.Serializer[Any]):
+    """Why a lookup failed."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    retryable = serializers.BooleanField(help_text="Whether the same lookup may succeed later.")
+
+
+class LookupAnswer(serializers.ModelSerializer[Lookup]):
+    """One source's part of a search."""
+
+    status = serializers.ChoiceField(choices=(Status.QUEUED, Status.RUNNING, *Lookup.ENDED))
+    parameters = serializers.DictField(help_text="As they were given.")
+    effective_parameters = serializers.DictField(help_text="As the provider understands them, rounding included.")
+    position = serializers.SerializerMethodField()
+    estimated_start_at = serializers.SerializerMethodField()
+    waiting_on = serializers.SerializerMethodField()
+    repeat = serializers.SerializerMethodField()
+    repeat_of = serializers.SerializerMethodField()
+    credits = serializers.SerializerMethodField()
+    calls = serializers.IntegerField(source="call_count", help_text="Calls made to the provider, and one under way.")
+    error = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Lookup
+        fields = (
+            "id",
+            "source",
+            "provider",
+            "status",
+            "parameters",
+            "effective_parameters",
+            "position",
+            "estimated_start_at",
+            "waiting_on",
+            "repeat",
+            "repeat_of",
+            "credits",
+            "calls",
+            "result_count",
+            "duplicates",
+            "total",
+            "error",
+        )
+        read_only_fields = fields
+
+    def forecast(self, lookup: Lookup) -> Forecast:
+        found: Forecast = self.context["forecasts"].get(lookup.pk, NO_FORECAST)
+        return found
+
+    @extend_schema_field({"type": ["integer", "null"], "minimum": 1, "description": "In line; 1 is next."})
+    def get_position(self, lookup: Lookup) -> int | None:
+        return self.forecast(lookup).position
+
+    @extend_schema_field({"type": ["string", "null"], "format": "date-time"})
+    def get_estimated_start_at(self, lookup: Lookup) -> str | None:
+        start = self.forecast(lookup).estimated_start_at
+        return None if start is None else serializers.DateTimeField().to_representation(start)
+
+    @extend_schema_field(
+        {
+            "enum": ["turn", "rate", "provider_backoff", "credential", "paused", None],
+            "description": "What it waits for.",
+        }
+    )
+    def get_waiting_on(self, lookup: Lookup) -> str | None:
+        return self.forecast(lookup).waiting_on
+
+    @extend_schema_field({"const": "miss", "description": "Every lookup asks the provider anew."})
+    def get_repeat(self, lookup: Lookup) -> str:
+        return "miss"
+
+    @extend_schema_field({"type": "null"})
+    def get_repeat_of(self, lookup: Lookup) -> None:
+        return None
+
+    @extend_schema_field(LookupCredits)
+    def get_credits(self, lookup: Lookup) -> dict[str, Any]:
+        tally: ledger.Tally = self.context["tallies"][lookup.reference]
+        return {
+            "held": credits_text(tally.held),
+            "charged": credits_text(tally.charged),
+            "unknown": credits_text(tally.unknown),
+            "final": lookup.status in Lookup.ENDED and not tally.unknown,
+        }
+
+    @extend_schema_field(LookupFailure(allow_null=True))
+    def get_error(self, lookup: Lookup) -> dict[str, Any] | None:
+        if not lookup.error_code:
+            return None
+        return {"code": lookup.error_code, "detail": lookup.error_detail, "retryable": lookup.error_retryable}
+
+
+class SearchAnswer(serializers.ModelSerializer[Search]):
+    """A search: one picture, one or more lookups."""
+
+    image = ImageAnswer()
+    lookups = LookupAnswer(many=True)
+    metadata = serializers.DictField(child=serializers.CharField())
+
+    class Meta:
+        model = Search
+        fields = (
+            "id",
+            "status",
+            "mode",
+            "version",
+            "created_at",
+            "finished_at",
+            "image",
+            "lookups",
+            "metadata",
+        )
+        read_only_fields = fields
+
+
+def with_lookups(searches: QuerySet[Search]) -> QuerySet[Search]:
+    """Fetches what `shown` needs."""
+    lookups = Lookup.objects.annotate(call_count=Count("calls")).order_by("ordinal")
+    return searches.select_related("image").prefetch_related(Prefetch("lookups", lookups))
+
+
+def context_of(searches: Iterable[Search]) -> dict[str, Any]:
+    """What the rows of these searches do not say themselves."""
+    lookups = [lookup for search in searches for lookup in search.lookups.all()]
+    return {
+        "forecasts": forecasts.forecast(lookups),
+        "tallies": ledger.tallies(lookup.reference for lookup in lookups),
+    }
+
+
+def shown(searches: Sequence[Search]) -> list[dict[str, Any]]:
+    """The search objects, of rows that come from `with_lookups`."""
+    context = context_of(searches)
+    return [dict(SearchAnswer(search, context=context).data) for search in searches]
+
+
+class Post(serializers.Serializer[Any]):
+    """A hidden count is null."""
+
+    id = serializers.CharField()
+    url = serializers.CharField()
+    thumbnail = serializers.CharField()
+    likes_count = serializers.IntegerField(allow_null=True)
+    comments_count = serializers.IntegerField(allow_null=True)
+    shares_count = serializers.IntegerField(allow_null=True)
+    plays_count = serializers.IntegerField(allow_null=True)
+    collects_count = serializers.IntegerField(allow_null=True)
+
+
+class Creator(serializers.Serializer[Any]):
+    username = serializers.CharField()
+    followers_count = serializers.IntegerField(allow_null=True)
+    engagement_rate = serializers.FloatField(
+        allow_null=True, help_text="The provider's own number: a fraction, but seen as a percentage too."
+    )
+    account_category = serializers.CharField(allow_null=True)
+    matched_posts = Post(many=True)
+    recent_posts = Post(many=True)
+
+
+class ResultAnswer(serializers.ModelSerializer[Result]):
+    """One thing that was found. The part named after its `type` says what is particular to it."""
+
+    source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
+    creator = Creator(required=False, help_text="Where `type` is creator.")
+    raw = serializers.DictField(required=False, help_text="The provider's own object; with `include=raw`.")
+
+    class Meta:
+        model = Result
+        fields = (
+            "id",
+            "lookup_id",
+            "source",
+            "type",
+            "rank",
+            "sequence",
+            "observed_at",
+            "external_id",
+            "title",
+            "url",
+            "image_url",
+            "media_expires_at",
+            "score",
+            "creator",
+            "raw",
+        )
+        read_only_fields = fields
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        if not self.context.get("raw", True):
+            del fields["raw"]
+        return fields
+
+    def to_representation(self, result: Result) -> dict[str, Any]:
+        # A row has no `creator`, so the field skips itself; the detail is shown as it was stored.
+        return super().to_representation(result) | {result.type: result.detail}
+
+
+class CallError(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class CallAnswer(serializers.ModelSerializer[Call]):
+    """One HTTP request to a provider: one page of a lookup."""
+
+    source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
+    armed_at = serializers.DateTimeField(help_text="When its lookup's turn came.")
+    sent_at = serializers.DateTimeField(allow_null=True, help_text="When its first byte left.")
+    duration_ms = serializers.SerializerMethodField()
+    status = serializers.IntegerField(allow_null=True, help_text="The provider's HTTP status.")
+    returned = serializers.IntegerField(allow_null=True, help_text="Results that came.")
+    credits = Credits(help_text="What it was charged.")
+    provider_request_id = serializers.SerializerMethodField()
+    error = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Call
+        fields = (
+            "id",
+            "lookup_id",
+            "source",
+            "page",
+            "state",
+            "armed_at",
+            "sent_at",
+            "finished_at",
+            "duration_ms",
+            "status",
+            "returned",
+            "credits",
+            "provider_request_id",
+            "error",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field({"type": ["integer", "null"], "description": "From the first byte sent to the end."})
+    def get_duration_ms(self, call: Call) -> int | None:
+        if call.sent_at is None or call.finished_at is None:
+            return None
+        return round((call.finished_at - call.sent_at).total_seconds() * 1000)
+
+    @extend_schema_field({"type": ["string", "null"], "description": "The provider's own id of the request."})
+    def get_provider_request_id(self, call: Call) -> str | None:
+        return call.provider_request_id or None
+
+    @extend_schema_field(CallError(allow_null=True))
+    def get_error(self, call: Call) -> dict[str, str] | None:
+        return {"code": call.error_code, "detail": call.error_detail} if call.error_code else None
+
+
+class Price(serializers.Serializer[Any]):
+    """In the provider's own credits. A test key's searches cost nothing."""
+
+    per_call = Credits()
+    per_result = Credits()
+
+
+class Rate(serializers.Serializer[Any]):
+    """At most `calls` in any `window_ms`."""
+
+    calls = serializers.IntegerField()
+    window_ms = serializers.IntegerField()
+    scope = serializers.ChoiceField(
+        choices=Policy.Scope.values, help_text="`provider`: one for all; `account`: one a provider account."
+    )
+    whose = serializers.CharField(help_text="Whose limit it is, in a sentence.")
+
+
+class Line(serializers.Serializer[Any]):
+    waiting = serializers.IntegerField(help_text="Lookups of all tenants that wait for their turn.")
+    expected_wait_seconds = serializers.FloatField(help_text="For a lookup that came now.")
+
+
+class ScoreRange(serializers.Serializer[Any]):
+    min = serializers.FloatField()
+    max = serializers.FloatField()
+
+
+class SourceAnswer(serializers.Serializer[Any]):
+    """Something that can be searched."""
+
+    source = serializers.ChoiceField(choices=sorted(registry.ADAPTERS))  # type: ignore[assignment]
+    provider = serializers.CharField()
+    title = serializers.CharField()
+    result_type = serializers.CharField()
+    parameters = serializers.DictField(help_text="What `parameters` may hold, as JSON Schema (2020-12).")
+    default_limit = serializers.IntegerField(allow_null=True)
+    max_results = serializers.IntegerField(allow_null=True, help_text="The most that `limit` and `offset` reach.")
+    price = Price(allow_null=True, help_text="Null: there is none, and live searches of it are refused.")
+    rate = Rate()
+    line = Line()
+    score_range = ScoreRange(allow_null=True, help_text="Null: its results have no score.")
+    caveats = serializers.ListField(child=serializers.CharField(), help_text="What its data leaves out.")

@@ -1,0 +1,88 @@
+"""How lookups and searches end: every end goes through here, with its money, in one transaction.
+
+The search's status follows from its lookups', counted anew under the search's lock whenever one of them changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from billing import ledger
+from providers.contract import Failure
+from searches import changes, scheduler
+from searches.models import Lookup, Search, Standing, Status
+
+
+def status_of(lookups: Iterable[str]) -> Status:
+    """What a search is, when its lookups are these."""
+    present = set(lookups)
+    if present & {Status.QUEUED, Status.RUNNING}:
+        return Status.QUEUED if present == {Status.QUEUED} else Status.RUNNING
+    if Status.SUCCEEDED in present:
+        return Status.SUCCEEDED if len(present) == 1 else Status.PARTIAL
+    for status in (Status.FAILED, Status.CANCELED):
+        if status in present:
+            return status
+    return Status.EXPIRED
+
+
+def finish(lookup: Lookup, status: Status, failure: Failure | None = None) -> None:
+    """Ends a lookup that stands in no line, and gives back what it did not spend. Its row is locked by the caller."""
+    Lookup.objects.filter(pk=lookup.pk).update(
+        status=status,
+        standing=Standing.OUT,
+        finished_at=Now(),
+        error_code=failure.code if failure else "",
+        error_detail=failure.detail[:500] if failure else "",
+        error_retryable=failure.retryable if failure else False,
+    )
+    touch(lookup.search_id)
+    ledger.release(lookup.reference)
+
+
+def touch(search_id: UUID) -> None:
+    """Counts a search's status anew, and tells those who wait for a change once it is committed."""
+    search = Search.objects.select_for_update(no_key=True).get(pk=search_id)
+    status = status_of(Lookup.objects.filter(search=search_id).values_list("status", flat=True))
+    ended = status not in (Status.QUEUED, Status.RUNNING)
+    Search.objects.filter(pk=search_id).update(
+        status=status,
+        version=F("version") + 1,
+        finished_at=(search.finished_at or Now()) if ended else None,
+    )
+    transaction.on_commit(lambda: changes.announce(search.pk))
+
+
+@transaction.atomic
+def cancel(search: Search) -> None:
+    """Ends what waits, at no cost; a call that is under way is finished, charged and kept, and then the lookup ends."""
+    waiting = scheduler.withdraw(search.lookups.filter(status__in=(Status.QUEUED, Status.RUNNING)))
+    under_way = search.lookups.filter(status=Status.RUNNING).exclude(pk__in=[lookup.pk for lookup in waiting])
+    under_way.update(cancel_requested=True)
+    _finish_all(waiting, Status.CANCELED)
+
+
+def expire() -> int:
+    """Ends the lookups whose time is up while they wait; those under way are left to end by themselves."""
+    due = Lookup.objects.filter(standing__in=scheduler.IN_LINE, expires_at__lte=scheduler.now()).order_by("search")[
+        :1000
+    ]
+    count = 0
+    for _, lookups in groupby(due, key=lambda lookup: lookup.search_id):
+        with transaction.atomic():
+            waiting = scheduler.withdraw(lookups)
+            _finish_all(waiting, Status.EXPIRED)
+            count += len(waiting)
+    return count
+
+
+def _finish_all(lookups: Iterable[Lookup], status: Status) -> None:
+    """By provider: credit accounts are locked in that order."""
+    for lookup in sorted(lookups, key=lambda lookup: lookup.provider):
+        finish(lookup, status)

@@ -1,0 +1,110 @@
+"""What a waiting lookup can be told: how many go before it, when it should start, and what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import connection
+
+from providers import policies
+from providers.models import Policy
+from searches import scheduler
+from searches.models import Lane, Lookup, Place, Standing
+
+# Past this, a position is only "at least so many": counting one tenant's own million would take 50 ms.
+MOST_COUNTED = 10_000
+
+# How many go first: the tenant's own before it, and of every other tenant as many as reach their turn before it does.
+# Equal virtual times go by tenant id, as in a claim.
+POSITION = """
+WITH own AS (
+    SELECT place.tenant_id, place.virtual_time, (%(step)s / tenant.weight) AS step,
+           (SELECT count(*) FROM (
+                SELECT 1 FROM searches_lookup
+                WHERE lane_id = place.lane_id AND tenant_id = place.tenant_id AND standing = 'ready' AND turn < %(turn)s
+                LIMIT %(most)s) AS before) AS before
+    FROM searches_place place JOIN accounts_tenant tenant ON tenant.id = place.tenant_id
+    WHERE place.lane_id = %(lane)s AND place.tenant_id = %(tenant)s
+), reach AS (SELECT *, virtual_time + before * step AS at FROM own)
+SELECT reach.before + coalesce(sum(least(
+    other.ready,
+    greatest(0, (reach.at - other.virtual_time - 1 + (other.tenant_id < reach.tenant_id)::int
+                 + %(step)s / tenant.weight) / (%(step)s / tenant.weight)))), 0)
+FROM reach
+LEFT JOIN searches_place other
+    ON other.lane_id = %(lane)s AND other.ready > 0 AND other.tenant_id <> reach.tenant_id
+    AND other.virtual_time <= reach.at
+LEFT JOIN accounts_tenant tenant ON tenant.id = other.tenant_id AND tenant.suspended_at IS NULL
+GROUP BY reach.before
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """`position`: 1 is next. `waiting_on`: turn, rate, provider_backoff, credential or paused."""
+
+    position: int | None = None
+    estimated_start_at: datetime | None = None
+    waiting_on: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneState:
+    """A lane's line as a whole: what stands in it, and how long a newcomer should expect to wait."""
+
+    waiting: int
+    expected_wait_seconds: float
+
+
+def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
+    """A forecast for each lookup; an empty one for those that wait for nothing."""
+    waiting = [lookup for lookup in lookups if lookup.standing in scheduler.IN_LINE]
+    if not waiting:
+        return {}
+    moment = scheduler.now()
+    rules = {provider: policies.of(provider) for provider in {lookup.provider for lookup in waiting}}
+    lanes = Lane.objects.in_bulk({lookup.lane_id for lookup in waiting})
+    return {
+        lookup.pk: _of(lookup, lane=lanes[lookup.lane_id], policy=rules[lookup.provider], moment=moment)
+        for lookup in waiting
+    }
+
+
+def lane_state(lane: str, policy: Policy) -> LaneState:
+    """A newcomer goes after one turn of every tenant that has work, whatever stands behind them."""
+    ready = Place.objects.filter(lane=lane, ready__gt=0, tenant__suspended_at=None).values_list("ready", flat=True)
+    tenants = list(ready)
+    return LaneState(waiting=sum(tenants), expected_wait_seconds=len(tenants) * policies.rate(policy).interval_seconds)
+
+
+def _of(lookup: Lookup, *, lane: Lane, policy: Policy, moment: datetime) -> Forecast:
+    if lookup.standing == Standing.PARKED:
+        return Forecast(waiting_on="credential")
+    if policy.paused:
+        return Forecast(waiting_on="paused")
+    paused_until = lane.paused_until if lane.paused_until and lane.paused_until > moment else None
+    if lookup.standing == Standing.ASLEEP:
+        return Forecast(estimated_start_at=lookup.not_before, waiting_on="provider_backoff")
+    position = _position(lookup)
+    start = (paused_until or moment) + timedelta(seconds=position * policies.rate(policy).interval_seconds)
+    reason = "provider_backoff" if paused_until else "rate" if position == 1 else "turn"
+    return Forecast(position=position, estimated_start_at=start, waiting_on=reason)
+
+
+def _position(lookup: Lookup) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            POSITION,
+            {
+                "step": scheduler.STEP,
+                "turn": lookup.turn,
+                "most": MOST_COUNTED,
+                "lane": lookup.lane_id,
+                "tenant": lookup.tenant_id,
+            },
+        )
+        row = cursor.fetchone()
+    return int(row[0]) + 1 if row else 1

@@ -1,0 +1,223 @@
+"""Takes an order in: one transaction writes the search, its lookups, their place in line and the credits held for them,
+or none of it. What was asked is checked before a credit is held, and frozen: prices, pages and their size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from math import ceil
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.db import transaction
+from uuid_utils.compat import uuid7
+
+from accounts.models import ApiKey, Mode, Tenant
+from billing import ledger, prices
+from billing.models import Price
+from providers import policies, registry
+from providers.models import Credential, Policy
+from searches import nudges, scheduler
+from searches.models import Image, Lane, Lookup, Search
+
+
+class Picture(Protocol):
+    """A picture that was read and whose files are written; `save` names it by a row, in the caller's transaction."""
+
+    def save(self) -> Image: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookupOrder:
+    """One source's part of an order. `credential`: an id or a label; None for the tenant's default."""
+
+    source: str
+    parameters: dict[str, Any]
+    limit: int | None = None
+    offset: int = 0
+    credential: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """`expires_in`: seconds."""
+
+    lookups: Sequence[LookupOrder]
+    priority: int = 0
+    expires_in: int = 86_400
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+class Rejected(Exception):
+    """What is wrong with the order's lookup number `index`."""
+
+    def __init__(self, index: int, detail: str) -> None:
+        super().__init__(detail)
+        self.index = index
+        self.detail = detail
+
+
+class CredentialMissing(Rejected):
+    """The tenant has stored no key for the provider."""
+
+
+class UnknownCredential(Rejected):
+    """The order names a credential that is not there."""
+
+
+class BadOffset(Rejected):
+    """The offset falls between two pages, or the order reaches past what the source gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pages:
+    """How a lookup is cut into calls: `count` of them, `size` results each, from number `first` on."""
+
+    count: int
+    size: int
+    first: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A lookup as it will be written, and the most that it can cost."""
+
+    lookup: Lookup
+    lane: Lane
+    policy: Policy
+    most: Decimal
+
+
+def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
+    """Raises a `Rejected`, `prices.PriceMissing` or `ledger.InsufficientCredits`, and then leaves nothing behind."""
+    created_at = scheduler.now()
+    plans = [_plan(api_key, order, index, created_at) for index in range(len(order.lookups))]
+    with transaction.atomic():
+        search = Search.objects.create(
+            id=uuid7(),
+            tenant=api_key.tenant,
+            api_key=api_key,
+            mode=api_key.mode,
+            image=picture.save(),
+            priority=order.priority,
+            metadata=order.metadata,
+            created_at=created_at,
+            expires_at=created_at + timedelta(seconds=order.expires_in),
+        )
+        for plan in plans:
+            plan.lookup.search = search
+        Lookup.objects.bulk_create(plan.lookup for plan in plans)
+        for name in sorted({plan.lane.name for plan in plans}):
+            scheduler.join(name, api_key.tenant_id, lookups=sum(plan.lane.name == name for plan in plans))
+        if api_key.mode == Mode.LIVE:
+            _hold(api_key.tenant, plans)
+        for plan in plans:
+            transaction.on_commit(_nudging(plan))
+    return search
+
+
+def cut(*, limit: int | None, offset: int, largest: int) -> Pages:
+    """Equal pages, the fewest that reach `limit`. Raises ValueError on an offset that falls between two of them."""
+    if limit is None:
+        return Pages(count=1, size=largest, first=0)
+    count = ceil(limit / largest)
+    size = ceil(limit / count)
+    if offset % size:
+        below = offset - offset % size
+        raise ValueError(
+            f"With limit {limit} a page has {size} results; offset must be a multiple of that: {below} or {below + size}."
+        )
+    return Pages(count=count, size=size, first=offset // size)
+
+
+def _plan(api_key: ApiKey, order: Order, index: int, created_at: datetime) -> Plan:
+    wanted = order.lookups[index]
+    adapter = registry.adapter(wanted.source)
+    policy = policies.of(adapter.provider)
+    pages = _pages(wanted, index, largest=policy.page_size, most=adapter.max_results)
+    credential = _credential(api_key, wanted, index, adapter.provider)
+    price = prices.current(wanted.source) if api_key.mode == Mode.LIVE else Price(source=wanted.source)
+    lane = scheduler.lane_of(
+        policy,
+        mode=api_key.mode,
+        tenant_id=api_key.tenant_id,
+        fingerprint=credential.fingerprint if credential else "",
+    )
+    lookup = Lookup(
+        id=uuid7(),
+        tenant_id=api_key.tenant_id,
+        ordinal=index,
+        source=wanted.source,
+        provider=adapter.provider,
+        credential=credential,
+        lane=lane,
+        turn=scheduler.turn(priority=order.priority, created_at=created_at) + index,
+        expires_at=created_at + timedelta(seconds=order.expires_in),
+        parameters=wanted.parameters,
+        effective_parameters=adapter.effective(wanted.parameters),
+        limit=wanted.limit,
+        first_page=pages.first,
+        page_size=pages.size,
+        pages=pages.count,
+        price_per_call=price.per_call,
+        price_per_result=price.per_result,
+        created_at=created_at,
+    )
+    most = pages.count * (price.per_call + pages.size * price.per_result)
+    return Plan(lookup=lookup, lane=lane, policy=policy, most=most)
+
+
+def _pages(wanted: LookupOrder, index: int, *, largest: int, most: int | None) -> Pages:
+    try:
+        pages = cut(limit=wanted.limit, offset=wanted.offset, largest=largest)
+    except ValueError as error:
+        raise BadOffset(index, str(error)) from None
+    if most is not None and (pages.first + pages.count) * pages.size > most:
+        raise BadOffset(index, f"The source gives its first {most} results; ask for fewer, or from further ahead.")
+    return pages
+
+
+def _credential(api_key: ApiKey, wanted: LookupOrder, index: int, provider: str) -> Credential | None:
+    own = Credential.objects.for_tenant(api_key.tenant).filter(provider=provider)
+    if wanted.credential is not None:
+        named = own.filter(pk=wanted.credential) if _is_uuid(wanted.credential) else own.filter(label=wanted.credential)
+        found = named.first()
+        if found is None:
+            raise UnknownCredential(
+                index, f"There is no {provider} credential of this id or label; leave it out for the default."
+            )
+        return found
+    if api_key.mode == Mode.TEST:
+        return None
+    default = own.filter(is_default=True).first()
+    if default is None:
+        raise CredentialMissing(index, f"No {provider} credential is stored; store your {provider} key first.")
+    return default
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _hold(tenant: Tenant, plans: Sequence[Plan]) -> None:
+    ledger.hold(
+        tenant,
+        [
+            ledger.Demand(reference=plan.lookup.reference, provider=plan.lookup.provider, amount=plan.most)
+            for plan in plans
+        ],
+    )
+
+
+def _nudging(plan: Plan) -> Callable[[], None]:
+    def nudge() -> None:
+        nudges.nudge(plan.lane, plan.policy)
+
+    return nudge

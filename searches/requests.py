@@ -1,0 +1,286 @@
+"""What a caller sends, checked for its shape: every wrong field at once, each with its mend. Whether it makes sense
+(a credential that exists, credits that suffice) is for `intake`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import UUID
+
+from django.core.files.uploadedfile import UploadedFile
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from accounts.paging import PageQuery
+from providers import registry
+from providers.contract import Adapter
+from providers.parameters import StrictChoice, StrictInteger, StrictSerializer, StrictText
+from searches.intake import LookupOrder, Order
+from searches.models import Status
+
+SOURCES = tuple(sorted(registry.ADAPTERS))
+METADATA_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+METADATA_KEY_FORM = "1 to 40 letters, digits, dots, dashes and underscores"
+MOST_METADATA = 20
+
+
+def wrong(detail: str, code: str) -> list[ErrorDetail]:
+    return [ErrorDetail(detail, code=code)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenPicture:
+    """Either its bytes, or the id of one that is stored."""
+
+    content: bytes | None = field(default=None, repr=False)
+    id: UUID | None = None
+
+
+class Base64(serializers.CharField):
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            raise ValidationError("Must be a text in quotes.", code="invalid")
+        if data.startswith("data:"):
+            detail = "Send the base64 text alone, without the `data:…;base64,` before it."
+            raise ValidationError(detail, code="data_uri")
+        try:
+            return b64decode(data, validate=True)
+        except (binascii.Error, ValueError):
+            detail = "Not base64; send the standard alphabet (+ and /) with padding and without line breaks."
+            raise ValidationError(detail, code="broken_base64") from None
+
+    def run_validators(self, value: Any) -> None:
+        """Those of a text don't fit bytes."""
+
+
+class StrictUUID(serializers.UUIDField):
+    default_error_messages = {"invalid": "Must be a UUID in quotes."}
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            self.fail("invalid", value="")
+        return super().to_internal_value(data)
+
+
+class PictureGiven(StrictSerializer):
+    """The picture: its file as base64, or the id of one that is stored. Exactly one of them."""
+
+    base64 = Base64(required=False, help_text="JPEG, PNG or WebP of at most 20 MB, in standard base64.")
+    id = StrictUUID(required=False, help_text="Of a picture that was stored before, here or by a search.")
+
+    default_error_messages = {
+        "required": 'Send a picture: the file `image` of a form, or {"base64": "…"} or {"id": "…"}.',
+    }
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, UploadedFile):
+            return GivenPicture(content=data.read())
+        given = super().to_internal_value(data)
+        if len(given) != 1:
+            raise ValidationError(f"Give exactly one of {', '.join(self.fields)}.", code="exactly_one")
+        return GivenPicture(content=given.get("base64"), id=given.get("id"))
+
+
+class LookupRequest(StrictSerializer):
+    """One source's part of a search."""
+
+    source = StrictChoice(SOURCES, help_text="What to search.")  # type: ignore[assignment]  # a field, not DRF's
+    parameters = serializers.DictField(
+        default=dict,
+        help_text="The source's own filters.",
+        error_messages={"not_a_dict": "Must be an object with named fields."},
+    )
+    limit = StrictInteger(
+        required=False, min_value=1, help_text="The most results wanted; without it, the source's default."
+    )
+    offset = StrictInteger(
+        default=0,
+        min_value=0,
+        max_value=1_000_000,
+        help_text="Results to pass over, a multiple of the page size that `limit` leads to: "
+        "continues where an earlier lookup stopped.",
+    )
+    credential = StrictText(
+        required=False, max_length=100, help_text="Id or label of the credential to use; the default one otherwise."
+    )
+
+    def to_internal_value(self, data: Any) -> Any:
+        errors: dict[str, Any] = {}
+        values: dict[str, Any] = {}
+        try:
+            values = super().to_internal_value(data)
+        except ValidationError as error:
+            errors = cast(dict[str, Any], error.detail)
+        if isinstance(data, dict) and data.get("source") in SOURCES:
+            errors = errors_of_source(registry.adapter(data["source"]), data) | errors
+        if errors:
+            raise ValidationError(errors)
+        return order_of(values)
+
+
+def errors_of_source(adapter: Adapter, data: dict[str, Any]) -> dict[str, Any]:
+    """What this source would not be asked."""
+    errors: dict[str, Any] = {}
+    if isinstance(given := data.get("parameters", {}), dict):
+        parameters = adapter.parameters(data=given)
+        if not parameters.is_valid():
+            errors["parameters"] = parameters.errors
+    limit = data.get("limit")
+    if adapter.max_results is None and limit is not None:
+        errors["limit"] = wrong("This source takes no limit; leave it out.", "not_taken")
+    elif type(limit) is int and adapter.max_results is not None and limit > adapter.max_results:
+        errors["limit"] = wrong(f"Must be from 1 to {adapter.max_results}.", "max_value")
+    return errors
+
+
+def order_of(values: dict[str, Any]) -> LookupOrder:
+    limit = values.get("limit", registry.adapter(values["source"]).default_limit)
+    return LookupOrder(
+        source=values["source"],
+        parameters=values["parameters"],
+        limit=limit,
+        offset=values["offset"],
+        credential=values.get("credential"),
+    )
+
+
+class OrderRequest(StrictSerializer):
+    """Everything about a search but its picture."""
+
+    lookups: serializers.ListSerializer[Any] = serializers.ListSerializer(
+        child=LookupRequest(),
+        min_length=1,
+        max_length=20,
+        error_messages={
+            "required": "Give 1 to 20 lookups.",
+            "not_a_list": "Must be a list of 1 to 20 lookups.",
+            "min_length": "Give 1 to 20 lookups.",
+            "max_length": "Give 1 to 20 lookups.",
+        },
+    )
+    priority = StrictInteger(
+        default=0,
+        min_value=-10,
+        max_value=10,
+        help_text="Among the tenant's own lookups: those of a higher priority go first.",
+    )
+    expires_in = StrictInteger(
+        default=86_400,
+        min_value=1,
+        max_value=604_800,
+        help_text="Seconds; lookups that have not started by then end as expired, at no cost.",
+    )
+    metadata = serializers.DictField(
+        child=StrictText(max_length=500, allow_blank=True, trim_whitespace=False),
+        default=dict,
+        help_text=f"At most {MOST_METADATA} texts of at most 500 characters; names of {METADATA_KEY_FORM}.",
+        error_messages={"not_a_dict": "Must be an object of texts."},
+    )
+
+    def validate_metadata(self, metadata: dict[str, str]) -> dict[str, str]:
+        if len(metadata) > MOST_METADATA:
+            raise ValidationError(f"Holds at most {MOST_METADATA} texts.", code="too_many")
+        errors = {
+            key: wrong(f"A name must be {METADATA_KEY_FORM}.", "invalid_name")
+            for key in metadata
+            if not METADATA_KEY.fullmatch(key)
+        }
+        if errors:
+            raise ValidationError(errors)
+        return metadata
+
+    def order(self) -> Order:
+        values = self.validated_data
+        return Order(
+            lookups=values["lookups"],
+            priority=values["priority"],
+            expires_in=values["expires_in"],
+            metadata=values["metadata"],
+        )
+
+
+class SearchRequest(OrderRequest):
+    """A search to make."""
+
+    image = PictureGiven()
+
+
+@extend_schema_field({"type": "string", "format": "binary"})
+class PictureFile(serializers.FileField):
+    """A part of a form, for the OpenAPI document: `bodies` reads it."""
+
+
+class SearchForm(serializers.Serializer[Any]):
+    """The picture as a file, everything else as JSON."""
+
+    image = PictureFile(help_text="JPEG, PNG or WebP of at most 20 MB.")
+    request = OrderRequest()
+
+
+class PictureSent(PictureGiven):
+    """The picture itself: a file, or its base64."""
+
+    id = None  # type: ignore[assignment]  # how DRF takes a field back
+
+
+class ImageRequest(StrictSerializer):
+    """A picture to store."""
+
+    image = PictureSent()
+
+
+class ImageForm(serializers.Serializer[Any]):
+    """The picture as a file."""
+
+    image = PictureFile(help_text="JPEG, PNG or WebP of at most 20 MB.")
+
+
+class Nothing(StrictSerializer):
+    """The body of an action that needs none."""
+
+
+class Instant(serializers.DateTimeField):
+    """RFC 3339 with its offset: a time of day without one means something else in every office."""
+
+    default_error_messages = {"invalid": "Must be a time such as 2026-11-01T00:00:00Z; a + is sent as %2B."}
+
+    def to_internal_value(self, value: Any) -> Any:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", str(value)):
+            self.fail("invalid")
+        return super().to_internal_value(str(value).upper())
+
+
+class SearchQuery(PageQuery):
+    status = StrictChoice(Status.values, required=False)
+    source = StrictChoice(  # type: ignore[assignment]
+        SOURCES, required=False, help_text="Searches that have a lookup of this source."
+    )
+    created_after = Instant(required=False)
+    created_before = Instant(required=False)
+
+    def takes(self, name: str) -> bool:
+        return super().takes(name) or name.startswith("metadata.")
+
+    def to_internal_value(self, data: Any) -> Any:
+        wanted = {name.removeprefix("metadata."): text for name, text in data.items() if name.startswith("metadata.")}
+        if any("\0" in part for pair in wanted.items() for part in pair):
+            raise ValidationError({"metadata": wrong("Holds no null characters.", "null_characters")})
+        return super().to_internal_value(data) | {"metadata": wanted}
+
+
+class ResultQuery(PageQuery):
+    lookup = serializers.UUIDField(required=False, help_text="Only this lookup's.")
+    source = StrictChoice(SOURCES, required=False)  # type: ignore[assignment]
+    type = StrictChoice(sorted({adapter.result_type for adapter in registry.ADAPTERS.values()}), required=False)
+    order = StrictChoice(
+        ("rank", "arrival"),
+        default="rank",
+        help_text="`rank`: by lookup and rank. `arrival`: as they came; nothing is skipped while more arrive, and "
+        "`next_cursor` of the last page goes on with what comes later.",
+    )
+    include = StrictChoice(("raw",), required=False, help_text="`raw`: the provider's own object, untouched.")

@@ -1,0 +1,73 @@
+"""What follows a failure, as a pure function: its test is a table. The adapter said whether a retry can help."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from providers import contract
+
+# 1, 2, 4, 8 s, as Modash advises for its 429; jitter keeps lanes that stumbled together apart.
+FIRST_SECONDS = 1.0
+MOST_SECONDS = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """Back in line, after a while. `counted`: it was one of the page's attempts."""
+
+    after: float
+    counted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pause:
+    """The whole lane waits; the lookup keeps its turn."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Park:
+    """The tenant's lookups on this credential wait until it is mended. `state`: what the credential is now."""
+
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unknown:
+    """It may have been billed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """The lookup fails. `billed_results`: what the provider counted all the same; None where that cannot be told."""
+
+    billed_results: int | None = 0
+
+
+Verdict = Again | Pause | Park | Unknown | Stop
+
+
+def backoff(times: int) -> float:
+    """Seconds to wait after having failed so many times before."""
+    seconds: float = min(FIRST_SECONDS * 2.0**times, MOST_SECONDS)
+    return seconds * random.uniform(0.9, 1.1)
+
+
+def decide(failure: contract.Failure, *, attempts: int, allowed: int, throttled: int) -> Verdict:
+    """`attempts`: tries of this page that failed before; `throttled`: times in a row that the lane was told to wait."""
+    match failure:
+        case contract.Throttled(retry_after=seconds):
+            return Pause(seconds=backoff(throttled) if seconds is None else seconds)
+        case contract.Unreachable() | contract.Faulty():
+            return Again(after=backoff(attempts), counted=True) if attempts + 1 < allowed else Stop()
+        case contract.Lost():
+            return Unknown()
+        case contract.BadCredential():
+            return Park(state="invalid")
+        case contract.Exhausted():
+            return Park(state="exhausted")
+        case contract.Garbled(status=int(status), billed_results=results) if 200 <= status < 300:
+            return Stop(billed_results=results)
+    return Stop()

@@ -1,0 +1,246 @@
+"""Whose turn is it? Weighted fair queueing between tenants, one line a lane, in PostgreSQL.
+
+Each tenant's place in a lane has a virtual time, which a claim moves on by 1/weight. A claim takes the place with the
+least, then that tenant's first lookup by priority and age. A tenant that comes back starts at the lane's present virtual
+time: it gains nothing by having been idle, and nothing by splitting its work over keys, searches or sources.
+
+Locks are taken in one order: lane, place, lookup, search, credit accounts. A claim is several statements and not one,
+since a single statement's snapshot is older than the lock that it waits for. The database's clock is the only one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef
+from django.db.models.functions import Greatest
+from uuid_utils.compat import uuid7
+
+from accounts.models import Mode
+from providers.models import Credential, Policy
+from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
+
+# A whole turn, in units of virtual time: integers, so that shares are exact for weights of 1 to 1000.
+STEP = 10**9
+IN_LINE = (Standing.READY, Standing.ASLEEP, Standing.PARKED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """A claimed lookup with its armed call. `more`: others of the lane are ready to go."""
+
+    lookup: Lookup
+    call: Call
+    more: bool
+
+
+def turn(*, priority: int, created_at: datetime) -> int:
+    """Where a lookup stands among its tenant's own: priority first (-10 to 10, high before low), then age."""
+    return (10 - priority) << 56 | int(created_at.timestamp() * 1_000_000)
+
+
+def now() -> datetime:
+    """The database's clock, for every instant that rows are compared by."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        return cursor.fetchone()[0]  # type: ignore[no-any-return]
+
+
+@transaction.atomic
+def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
+    """Takes the fairest ready lookup out of the line, under a lease; None where nobody is ready or the lane is paused."""
+    locked = Lane.objects.select_for_update(no_key=True).get(pk=lane)
+    moment = now()
+    if policy.paused or (locked.paused_until and locked.paused_until > moment):
+        return None
+    _wake(locked, moment)
+    place = _next_place(locked)
+    if place is None:
+        return None
+    lookup = _take_first_lookup(place, moment)
+    if lookup is None:
+        _recount(place)
+        return None
+    Place.objects.filter(pk=place.pk).update(
+        virtual_time=F("virtual_time") + STEP // place.tenant.weight, ready=F("ready") - 1
+    )
+    Lane.objects.filter(pk=lane).update(virtual_time=Greatest(F("virtual_time"), place.virtual_time))
+    call = Call.objects.create(
+        id=uuid7(),
+        lookup=lookup,
+        page=lookup.first_page + lookup.pages_done,
+        armed_at=moment,
+        leased_until=moment + lease,
+    )
+    return Errand(lookup=lookup, call=call, more=is_ready(lane))
+
+
+def is_ready(lane: str) -> bool:
+    """Whether anybody in the lane could go now."""
+    return Place.objects.filter(lane=lane, ready__gt=0, tenant__suspended_at=None).exists()
+
+
+def lock_place(lane: str, tenant_id: UUID) -> Place:
+    """The tenant's place in the lane, locked; made where there is none."""
+    own = Place.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant")
+    place = own.filter(lane=lane, tenant=tenant_id).first()
+    if place is None:
+        Place.objects.bulk_create([Place(lane_id=lane, tenant_id=tenant_id)], ignore_conflicts=True)
+        place = own.get(lane=lane, tenant=tenant_id)
+    return place
+
+
+def join(lane: str, tenant_id: UUID, *, lookups: int) -> None:
+    """Counts lookups that were just written as ready into the line."""
+    _add_ready(lock_place(lane, tenant_id), lookups)
+
+
+def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, void: bool = False) -> None:
+    """Returns a claimed lookup to where it stood, at once or `after` a while. `void`: its turn was not used."""
+    if void:
+        place.virtual_time -= STEP // place.tenant.weight
+    if after is None:
+        Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.READY, not_before=None)
+        _add_ready(place, 1)
+        return
+    due = now() + after
+    Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.ASLEEP, not_before=due)
+    wake_at = min(place.wake_at, due) if place.wake_at else due
+    Place.objects.filter(pk=place.pk).update(virtual_time=place.virtual_time, wake_at=wake_at)
+
+
+def park(lookup: Lookup, place: Place) -> None:
+    """Takes a claimed lookup, and the tenant's others on the same credential, out of turn until that is mended."""
+    waiting = Lookup.objects.filter(
+        lane=place.lane_id, tenant=place.tenant_id, credential=lookup.credential_id, standing__in=IN_LINE
+    )
+    waiting.update(standing=Standing.PARKED, not_before=None)
+    Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.PARKED, not_before=None)
+    _recount(place)
+
+
+def unpark() -> list[str]:
+    """Brings back the lookups whose credential is no longer known to be dead, and names their lanes."""
+    mended = Lookup.objects.filter(
+        standing=Standing.PARKED, credential__state__in=(Credential.State.UNKNOWN, Credential.State.VERIFIED)
+    )
+    places = set(mended.values_list("lane", "tenant"))
+    for lane, tenant_id in sorted(places, key=str):
+        with transaction.atomic():
+            place = lock_place(lane, tenant_id)
+            woken = mended.filter(lane=lane, tenant=tenant_id).values("pk")
+            count = Lookup.objects.filter(pk__in=woken).update(standing=Standing.READY)
+            _add_ready(place, count)
+    return [lane for lane, _ in places]
+
+
+def withdraw(lookups: Iterable[Lookup]) -> list[Lookup]:
+    """Takes those of the lookups that still stand in line out of it, locked; the caller's transaction ends them."""
+    wanted = list(lookups)
+    places = {(at.lane_id, at.tenant_id) for at in wanted}
+    for lane, tenant_id in sorted(places, key=str):
+        lock_place(lane, tenant_id)
+    pks = [lookup.pk for lookup in wanted]
+    standing = Lookup.objects.select_for_update(no_key=True).filter(pk__in=pks, standing__in=IN_LINE)
+    taken = list(standing.order_by("pk"))
+    Lookup.objects.filter(pk__in=[lookup.pk for lookup in taken]).update(standing=Standing.OUT, not_before=None)
+    ready = Counter((at.lane_id, at.tenant_id) for at in taken if at.standing == Standing.READY)
+    for (lane, tenant_id), count in ready.items():
+        Place.objects.filter(lane=lane, tenant=tenant_id).update(ready=F("ready") - count)
+    return taken
+
+
+def lanes_to_look_at() -> list[Lane]:
+    """Lanes in which somebody is ready, or is due to wake."""
+    moment = now()
+    ready = Place.objects.filter(lane=OuterRef("pk"), ready__gt=0)
+    due = Place.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
+    return list(Lane.objects.filter(Exists(ready) | Exists(due)))
+
+
+def lane_name(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = "") -> str:
+    """The lane that a tenant's lookups with a provider go through. A test key's is its tenant's own."""
+    if mode == Mode.TEST:
+        return f"test:{policy.provider}:{tenant_id}"
+    if policy.scope == Policy.Scope.ACCOUNT:
+        return f"{policy.provider}:{fingerprint[:32]}"
+    return policy.provider
+
+
+def lane_of(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = "") -> Lane:
+    """That lane's row; made where there is none."""
+    name = lane_name(policy, mode=mode, tenant_id=tenant_id, fingerprint=fingerprint)
+    return Lane.objects.get_or_create(name=name, defaults={"provider": policy.provider, "mode": mode})[0]
+
+
+def pause(lane: str, *, seconds: float) -> None:
+    """Nothing of the lane is claimed for so long. The caller takes this lock before any other."""
+    Lane.objects.select_for_update(no_key=True).get(pk=lane)
+    Lane.objects.filter(pk=lane).update(paused_until=now() + timedelta(seconds=seconds), backoff=F("backoff") + 1)
+
+
+def _wake(lane: Lane, moment: datetime) -> None:
+    due = Place.objects.select_for_update(no_key=True, skip_locked=True, of=("self",)).filter(
+        lane=lane, wake_at__lte=moment
+    )
+    for place in due:
+        sleepers = Lookup.objects.filter(lane=lane, tenant=place.tenant_id, standing=Standing.ASLEEP)
+        woken = sleepers.filter(not_before__lte=moment).update(standing=Standing.READY, not_before=None)
+        following = sleepers.order_by("not_before").values_list("not_before", flat=True).first()
+        Place.objects.filter(pk=place.pk).update(wake_at=following)
+        place.lane = lane
+        _add_ready(place, woken)
+
+
+def _next_place(lane: Lane) -> Place | None:
+    """The ready place with the least virtual time. One that a submit holds locked is passed over, unless it is the last."""
+    ready = (
+        Place.objects.filter(lane=lane, ready__gt=0, tenant__suspended_at=None)
+        .select_related("tenant")
+        .order_by("virtual_time", "tenant_id")
+    )
+    locking: dict[str, Any] = {"no_key": True, "of": ("self",)}
+    return ready.select_for_update(skip_locked=True, **locking).first() or ready.select_for_update(**locking).first()
+
+
+def _take_first_lookup(place: Place, moment: datetime) -> Lookup | None:
+    first = (
+        Lookup.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("search", "credential")
+        .filter(lane=place.lane_id, tenant=place.tenant_id, standing=Standing.READY)
+        .order_by("turn")
+        .first()
+    )
+    if first is None:
+        return None
+    begins = first.status == Status.QUEUED
+    if begins:
+        first.status, first.started_at = Status.RUNNING, moment
+    first.standing = Standing.OUT
+    first.save(update_fields=["status", "started_at", "standing"])
+    if begins:
+        Search.objects.filter(pk=first.search_id).update(status=Status.RUNNING, version=F("version") + 1)
+    return first
+
+
+def _add_ready(place: Place, count: int) -> None:
+    """From idle, a place comes back in at the lane's present time."""
+    present = Lane.objects.filter(pk=place.lane_id).values("virtual_time")
+    virtual_time: Any = place.virtual_time
+    if place.ready == 0:
+        virtual_time = Greatest(place.virtual_time, present)
+    Place.objects.filter(pk=place.pk).update(virtual_time=virtual_time, ready=F("ready") + count)
+
+
+def _recount(place: Place) -> None:
+    """Sets a place's numbers from its lookups: for what is rare, and for a count that was found wrong."""
+    own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id)
+    first_due = own.filter(standing=Standing.ASLEEP).order_by("not_before").values_list("not_before", flat=True).first()
+    ready = own.filter(standing=Standing.READY).count()
+    Place.objects.filter(pk=place.pk).update(ready=ready, wake_at=first_due)

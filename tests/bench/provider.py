@@ -1,0 +1,96 @@
+"""A provider of the bench's own: it answers as Modash does after a set time, and refuses every call that comes early.
+
+`spacing` refuses a request that arrives closer than window/calls to the one before it, refused ones included;
+`window` refuses one that would be more than `calls` in any window. The clock is the system's monotonic one, so that
+arrivals compare with what other processes of this machine noted.
+
+    POST /_set {"kind", "calls", "window_ms", "latency_ms"}     forgets what was
+    GET  /_log → [[arrived at, key, accepted], …]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import deque
+from typing import Any
+
+NOTHING_FOUND = {"error": False, "total": 0, "profiles": []}
+THROTTLED = {"error": True, "code": "too_many_requests", "message": "Rate limit exceeded"}
+
+
+class Limit:
+    def __init__(self, *, kind: str = "window", calls: int = 1000, window_ms: int = 1000, latency_ms: int = 0) -> None:
+        self.kind = kind
+        self.calls = calls
+        self.window = window_ms / 1000
+        self.latency = latency_ms / 1000
+        self.log: list[tuple[float, str, bool]] = []
+        self.last = float("-inf")
+        self.accepted: deque[float] = deque()
+
+    def admit(self, arrived: float, key: str) -> bool:
+        if self.kind == "spacing":
+            admitted = arrived - self.last >= self.window / self.calls
+        else:
+            while self.accepted and arrived - self.accepted[0] >= self.window:
+                self.accepted.popleft()
+            admitted = len(self.accepted) < self.calls
+        self.last = arrived
+        if admitted:
+            self.accepted.append(arrived)
+        self.log.append((arrived, key, admitted))
+        return admitted
+
+
+class Connection(asyncio.Protocol):
+    limit = Limit()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.buffer = bytearray()
+        self.arrived: float | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self.arrived is None:
+            self.arrived = time.monotonic()
+        self.buffer += data
+        head, blank, body = self.buffer.partition(b"\r\n\r\n")
+        if not blank:
+            return
+        lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        if len(body) < int(headers.get("content-length", 0)):
+            return
+        arrived, self.arrived, self.buffer = self.arrived, None, bytearray()
+        self.handle(lines[0].split(" ")[1], headers, bytes(body), arrived)
+
+    def handle(self, path: str, headers: dict[str, str], body: bytes, arrived: float) -> None:
+        if path == "/_set":
+            Connection.limit = Limit(**json.loads(body))
+            self.answer(200, {})
+        elif path == "/_log":
+            self.answer(200, self.limit.log)
+        elif self.limit.admit(arrived, headers.get("authorization", "")[-12:]):
+            asyncio.get_running_loop().call_later(self.limit.latency, self.answer, 200, NOTHING_FOUND)
+        else:
+            self.answer(429, THROTTLED)
+
+    def answer(self, status: int, body: Any) -> None:
+        content = json.dumps(body).encode()
+        head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        self.transport.write(head.encode() + content)
+
+
+async def serve() -> None:
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())
