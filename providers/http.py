@@ -27,7 +27,7 @@ from providers.limiter import Token
 MOST_BYTES = 10 * 1024 * 1024
 KEPT_SECONDS = 30.0
 # A first byte that left this long after its token was redeemed is late.
-LATE_SECONDS = 0.001
+LATE_SECONDS = 0.0015
 
 
 @dataclass(frozen=True, kw_only=True)
