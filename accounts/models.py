@@ -5,7 +5,8 @@ A tenant's rows are reached through `for_tenant`, so that a query that forgets w
 
 from __future__ import annotations
 
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
+from uuid import UUID
 
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -38,9 +39,14 @@ class Tenant(models.Model):
         help_text="Its share of a busy lane, relative to the other tenants. Acts at once, on waiting lookups too.",
     )
     suspended_at = models.DateTimeField(
-        null=True, blank=True, help_text="Since when its API keys are refused and its waiting lookups stand still."
+        null=True,
+        blank=True,
+        help_text="Since when its API keys are refused and its waiting lookups stand still.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    # What Django REST framework asks of a request's user: whoever came with a good key is one.
+    is_authenticated: ClassVar[bool] = True
 
     class Meta:
         ordering = ("name",)
@@ -52,6 +58,14 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def find(cls, id_or_name: str) -> Tenant | None:
+        """As operators name one on a command line."""
+        try:
+            return cls.objects.filter(pk=UUID(id_or_name)).first()
+        except ValueError:
+            return cls.objects.filter(name=id_or_name).first()
 
 
 class Mode(models.TextChoices):
@@ -68,7 +82,9 @@ class ApiKey(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="api_keys")
     label = models.CharField(max_length=100, blank=True)
     mode = models.CharField(max_length=4, choices=Mode.choices)
-    prefix = models.CharField(max_length=20, editable=False, help_text="How the secret begins, to tell keys apart.")
+    prefix = models.CharField(
+        max_length=20, editable=False, help_text="How the secret begins, to tell keys apart."
+    )
     digest = models.CharField(max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)

@@ -1,0 +1,57 @@
+"""Who asks: turns the bearer key of a request into its tenant (`request.user`) and its API key (`request.auth`).
+
+Every way to be refused has a sentence of its own, because "401" alone sends a tenant's programmer looking in the wrong place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
+from rest_framework.request import Request
+
+from accounts import keys
+from accounts.models import ApiKey, Tenant
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """One indexed query a request, and once a minute a key an update. Views open to all set `authentication_classes = []`."""
+
+    def authenticate(self, request: Request) -> tuple[Tenant, ApiKey]:
+        secret = _bearer(request.headers.get("Authorization", ""))
+        if not keys.well_formed(secret):
+            raise AuthenticationFailed("This is not a Sightline key; it looks mistyped or cut.")
+        key = keys.find(secret)
+        if key is None:
+            raise AuthenticationFailed("This API key is unknown or was revoked; use one that is active.")
+        if key.tenant.suspended_at is not None:
+            raise PermissionDenied(
+                "This tenant is suspended; ask the operator of this Sightline to lift it.",
+                code="tenant_suspended",
+            )
+        keys.note_use(key)
+        return key.tenant, key
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def _bearer(header: str) -> str:
+    if not header:
+        raise NotAuthenticated("No API key was sent; send the header `Authorization: Bearer sl_live_…`.")
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise AuthenticationFailed("The Authorization header must be `Bearer` followed by an API key.")
+    return secret.strip()
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular is untyped
+    """How the OpenAPI document describes it."""
+
+    target_class = ApiKeyAuthentication
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "An API key: `sl_live_…` or `sl_test_…`."}
