@@ -1,0 +1,61 @@
+"""Stores a tenant's key to a provider, read from the terminal or the environment: an argument would stay in the shell's
+history and show in the list of processes.
+"""
+
+from __future__ import annotations
+
+import os
+from getpass import getpass
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.models import Tenant
+from providers import credentials, registry
+from providers.models import Credential
+
+
+class Command(BaseCommand):
+    help = "Stores a provider key of a tenant, read from the terminal or from a variable."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("tenant", metavar="TENANT", help="Its id or name.")
+        parser.add_argument("provider", metavar="PROVIDER")
+        parser.add_argument("--from-env", metavar="VAR", help="The environment variable that holds the key.")
+        parser.add_argument("--label", default="default", help="Tells several keys to one provider apart.")
+
+    def handle(self, *args: Any, tenant: str, provider: str, from_env: str | None, label: str, **options: Any) -> None:
+        owner = _tenant(tenant)
+        if provider not in registry.PROVIDERS:
+            known = ", ".join(sorted(registry.PROVIDERS))
+            raise CommandError(f"PROVIDER: there is no {provider!r}; known here: {known}.")
+        _check_label(label)
+        try:
+            credential = credentials.store(owner, provider, _secret(from_env), label=label)
+        except credentials.BadSecret as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write(f"Stored {credential} for {owner}.")
+
+
+def _tenant(id_or_name: str) -> Tenant:
+    tenant = Tenant.find(id_or_name)
+    if tenant is None:
+        raise CommandError(f"TENANT: there is none with the id or name {id_or_name!r}.")
+    return tenant
+
+
+def _check_label(label: str) -> None:
+    longest = Credential._meta.get_field("label").max_length or 0
+    if not 1 <= len(label) <= longest:
+        raise CommandError(f"--label: give 1 to {longest} characters.")
+
+
+def _secret(variable: str | None) -> str:
+    if variable is None:
+        try:
+            return getpass("Provider key: ")
+        except (EOFError, KeyboardInterrupt):
+            raise CommandError("No key was entered; nothing was stored.") from None
+    if variable not in os.environ:
+        raise CommandError(f"--from-env: the variable {variable} is not set.")
+    return os.environ[variable]

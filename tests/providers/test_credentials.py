@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from accounts import vault
+from accounts.models import Tenant
+from providers import credentials
+from providers.models import Credential
+
+SECRET = "modash-key-0123456789"
+State = Credential.State
+
+
+def test_a_stored_key_opens_again_and_is_untried(alice: Tenant) -> None:
+    credential = credentials.store(alice, "modash", f"  {SECRET}\n")
+    assert credentials.secret_of(credential).value == SECRET
+    assert credential.state == State.UNKNOWN
+
+
+def test_the_secret_shows_nowhere(alice: Tenant) -> None:
+    credential = credentials.store(alice, "modash", SECRET)
+    row = Credential.objects.filter(pk=credential.pk).values().get()
+    shown = [str(credential), repr(credential), repr(credentials.secret_of(credential))]
+    shown += [str(bytes(value) if isinstance(value, memoryview) else value) for value in row.values()]
+    assert not any(SECRET in text for text in shown)
+
+
+def test_a_sealed_key_moved_to_another_row_does_not_open(alice: Tenant, charlie: Tenant) -> None:
+    stolen = credentials.store(alice, "modash", SECRET)
+    own = credentials.store(charlie, "modash", "own-key")
+    own.sealed = stolen.sealed
+    with pytest.raises(vault.Unopenable):
+        credentials.secret_of(own)
+
+
+def test_the_first_key_to_a_provider_is_its_default(alice: Tenant, bob: Tenant) -> None:
+    first = credentials.store(alice, "modash", "one")
+    second = credentials.store(alice, "modash", "two", label="spare")
+    elsewhere = credentials.store(alice, "keyapi", "three")
+    of_bob = credentials.store(bob, "modash", "four")
+    assert [row.is_default for row in (first, second, elsewhere, of_bob)] == [True, False, True, True]
+
+
+def test_another_key_can_become_the_default(alice: Tenant) -> None:
+    first = credentials.store(alice, "modash", "one")
+    second = credentials.store(alice, "modash", "two", label="spare")
+    elsewhere = credentials.store(alice, "keyapi", "three")
+    credentials.make_default(second)
+    defaults = Credential.objects.for_tenant(alice).filter(is_default=True)
+    assert set(defaults) == {second, elsewhere}
+    assert credentials.store(alice, "modash", "one-again").pk == first.pk
+    assert set(defaults.all()) == {second, elsewhere}
+
+
+def test_storing_under_the_same_label_replaces_the_key(alice: Tenant) -> None:
+    old = credentials.store(alice, "modash", SECRET)
+    credentials.mark(old, State.INVALID)
+    new = credentials.store(alice, "modash", "another-key")
+    assert new.pk == old.pk
+    assert new.is_default
+    assert new.state == State.UNKNOWN
+    assert new.fingerprint != old.fingerprint
+    assert credentials.secret_of(new).value == "another-key"
+
+
+def test_equal_keys_of_two_tenants_have_one_fingerprint(alice: Tenant, bob: Tenant) -> None:
+    of_alice, of_bob = (credentials.store(tenant, "modash", SECRET) for tenant in (alice, bob))
+    assert of_alice.fingerprint == of_bob.fingerprint
+    assert bytes(of_alice.sealed) != bytes(of_bob.sealed)
+
+
+@pytest.mark.parametrize("secret", ["", " \n", "two words", "line\nbreak", "clé", "nul\0", "x" * 4097])
+def test_what_no_header_can_carry_is_refused_without_being_quoted(alice: Tenant, secret: str) -> None:
+    with pytest.raises(credentials.BadSecret) as refused:
+        credentials.store(alice, "modash", secret)
+    assert not secret.strip() or secret not in str(refused.value)
+    assert not Credential.objects.exists()
+
+
+def test_a_mark_is_noted_once_with_its_time(alice: Tenant) -> None:
+    credential = credentials.store(alice, "modash", SECRET)
+    before = credential.state_changed_at
+    assert credentials.mark(credential, State.INVALID)
+    assert not credentials.mark(credential, State.INVALID)
+    credential.refresh_from_db()
+    assert credential.state == State.INVALID
+    assert credential.state_changed_at >= before
+
+
+def test_a_late_failure_of_the_old_key_does_not_mark_the_new_one(alice: Tenant) -> None:
+    read_by_a_worker = credentials.store(alice, "modash", SECRET)
+    credentials.store(alice, "modash", "another-key")
+    assert not credentials.mark(read_by_a_worker, State.INVALID)
+    assert Credential.objects.get().state == State.UNKNOWN
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_keys_stored_at_once_exactly_one_is_the_default() -> None:
+    tenant = Tenant.objects.create(name="Alice")
+
+    def store(label: str) -> None:
+        credentials.store(tenant, "modash", SECRET, label=label)
+        connection.close()
+
+    threads = [threading.Thread(target=store, args=(f"key {number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Credential.objects.count() == 6
+    assert Credential.objects.filter(is_default=True).count() == 1
+
+
+def test_the_command_stores_from_a_variable(
+    alice: Tenant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODASH_KEY", SECRET)
+    call_command("store_credential", "Alice", "modash", "--from-env", "MODASH_KEY")
+    call_command("store_credential", str(alice.id), "modash", "--from-env", "MODASH_KEY", "--label", "spare")
+    stored = Credential.objects.for_tenant(alice)
+    assert [credentials.secret_of(row).value for row in stored] == [SECRET, SECRET]
+    assert [row.label for row in stored] == ["default", "spare"]
+    assert SECRET not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["Nobody", "modash", "--from-env", "MODASH_KEY"], "TENANT"),
+        (["Alice", "nowhere", "--from-env", "MODASH_KEY"], "PROVIDER"),
+        (["Alice", "modash", "--from-env", "NOT_SET"], "NOT_SET"),
+        (["Alice", "modash", "--from-env", "EMPTY"], "empty"),
+        (["Alice", "modash", "--from-env", "MODASH_KEY", "--label", ""], "--label"),
+        (["Alice", "modash", "--from-env", "MODASH_KEY", "--label", "x" * 101], "--label"),
+    ],
+)
+def test_a_bad_argument_is_one_clear_line_and_stores_nothing(
+    alice: Tenant, monkeypatch: pytest.MonkeyPatch, arguments: list[str], named: str
+) -> None:
+    monkeypatch.setenv("MODASH_KEY", SECRET)
+    monkeypatch.setenv("EMPTY", "  ")
+    with pytest.raises(CommandError, match=named) as refused:
+        call_command("store_credential", *arguments)
+    assert "\n" not in str(refused.value)
+    assert SECRET not in str(refused.value)
+    assert not Credential.objects.exists()
