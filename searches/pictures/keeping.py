@@ -1,0 +1,231 @@
+"""Keeps pictures: rows in the database, files in the storage, and never one without the other for long.
+
+Files are written before the caller's transaction, because a storage cannot be rolled back and may be slow; each try writes
+under names of its own, so that removing them can hurt nobody else. Of two equal pictures sent at once the row decides, and
+the loser's files go. What a crash leaves behind no row names, and the sweep removes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import Error as DatabaseError
+from django.db import transaction
+from uuid_utils.compat import uuid7
+
+from accounts.models import Tenant
+from providers.contract import Picture, PictureLimits
+from searches.models import Image, Rendering
+from searches.pictures import fitting, reading
+
+logger = logging.getLogger(__name__)
+
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+FILE_NAME = re.compile(r"[0-9a-f-]{36}/([0-9a-f-]{36})\.(?:jpg|png|webp)")
+# A sweep looks at this many files at most, picked at random: every orphan's turn comes.
+SWEPT_AT_ONCE = 20_000
+NAMES_A_QUERY = 1000
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """A picture whose files are written, and whose rows `save` inserts in the caller's transaction."""
+
+    image: Image
+    stored: bool
+    renderings: list[Rendering] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
+
+    def save(self) -> Image:
+        image = self.image if self.stored else self._insert()
+        for rendering in self.renderings:
+            if rendering.file == self.image.file:
+                rendering.file = image.file
+            rendering.image = image
+        Rendering.objects.bulk_create(self.renderings, ignore_conflicts=True)
+        first_of_all = not self.stored and image.pk == self.image.pk
+        self.named = self.written if first_of_all else _named(self.written)
+        return image
+
+    def _insert(self) -> Image:
+        """The row of whoever came first with these bytes."""
+        Image.objects.bulk_create([self.image], ignore_conflicts=True)
+        return Image.objects.get(tenant_id=self.image.tenant_id, sha256=self.image.sha256)
+
+
+@contextmanager
+def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]) -> Iterator[Draft]:
+    """A picture as a tenant sent it, with a rendering for each provider of `fit`.
+
+    Wrap the transaction that calls `save` in it: on leaving, files that no committed row names are gone. One that the
+    tenant has already is not decoded again. Raises `BadPicture`.
+    """
+    reading.check_size(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    image = Image.objects.for_tenant(tenant).filter(sha256=sha256).first()
+    draft = Draft(image=image or Image(tenant=tenant, sha256=sha256, bytes=len(content)), stored=image is not None)
+    with _tidied(draft):
+        if image is None:
+            _write_new(draft, content, fit)
+        else:
+            _write_lacking(draft, fit)
+        yield draft
+
+
+@contextmanager
+def known(image: Image, *, fit: Mapping[str, PictureLimits]) -> Iterator[Draft]:
+    """The same for a picture that is stored."""
+    draft = Draft(image=image, stored=True)
+    with _tidied(draft):
+        _write_lacking(draft, fit)
+        yield draft
+
+
+def rendering(image_id: UUID, provider: str) -> Picture:
+    """The picture as it is sent to the provider. Raises `Rendering.DoesNotExist`."""
+    row = Rendering.objects.get(image_id=image_id, provider=provider)
+    return Picture(content=_read(row.file), media_type=row.media_type)
+
+
+@transaction.atomic
+def erase(image: Image) -> None:
+    """Its rows, and its files once that is committed. Raises `ProtectedError` while a search names it."""
+    files = {image.file, *image.renderings.values_list("file", flat=True)}
+    image.delete()
+    transaction.on_commit(lambda: _remove(files))
+
+
+def sweep_orphans(older_than_seconds: float) -> int:
+    """Removes files that no row names, once they are older than any upload can last. Returns how many."""
+    names = [name for name in _listed() if _age_seconds(name) > older_than_seconds]
+    chosen = random.sample(names, min(len(names), SWEPT_AT_ONCE))
+    removed = 0
+    for start in range(0, len(chosen), NAMES_A_QUERY):
+        batch = set(chosen[start : start + NAMES_A_QUERY])
+        orphans = batch - _named(batch)
+        _remove(orphans)
+        removed += len(orphans)
+    return removed
+
+
+def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits]) -> None:
+    image = draft.image
+    with reading.decoded(content) as decoded:
+        image.pixels_sha256 = reading.pixels_sha256(decoded.pixels)
+        image.width, image.height = decoded.pixels.size
+        original = decoded.rewritten()
+        fitted = _fitted(decoded, original, fit)
+    image.format = decoded.format.lower()
+    image.file = _write(draft, decoded.format, original)
+    _add_renderings(draft, original, fitted)
+
+
+def _write_lacking(draft: Draft, fit: Mapping[str, PictureLimits]) -> None:
+    if not fit:
+        return
+    present = set(draft.image.renderings.values_list("provider", flat=True))
+    lacking = {provider: limits for provider, limits in fit.items() if provider not in present}
+    if not lacking:
+        return
+    original = _read(draft.image.file)
+    with reading.decoded(original) as decoded:
+        fitted = _fitted(decoded, original, lacking)
+    _add_renderings(draft, original, fitted)
+
+
+def _fitted(
+    decoded: reading.Decoded, original: bytes, fit: Mapping[str, PictureLimits]
+) -> dict[str, tuple[str, bytes]]:
+    """Format and content by provider: the original itself where that will do."""
+    fitted = {}
+    for provider, limits in fit.items():
+        will_do = fitting.fits(decoded.format, original, limits)
+        fitted[provider] = (decoded.format, original) if will_do else fitting.fit(decoded.pixels, limits)
+    return fitted
+
+
+def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[str, bytes]]) -> None:
+    for provider, (format, content) in fitted.items():
+        file = draft.image.file if content is original else _write(draft, format, content)
+        media_type = fitting.MEDIA_TYPES[format]
+        draft.renderings.append(Rendering(provider=provider, media_type=media_type, bytes=len(content), file=file))
+
+
+@contextmanager
+def _tidied(draft: Draft) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        # It may have come after the commit, or in place of its answer: only the database knows.
+        _remove(draft.written - _named_if_known(draft.written))
+        raise
+    _remove(draft.written - draft.named)
+
+
+def _named_if_known(names: set[str]) -> set[str]:
+    """All of them where the database cannot be asked: the sweep will."""
+    try:
+        return _named(names)
+    except DatabaseError:
+        return names
+
+
+def _named(names: set[str]) -> set[str]:
+    """Those of the names that a row gives its file."""
+    if not names:
+        return set()
+    images = Image.objects.filter(file__in=names).values_list("file")
+    renderings = Rendering.objects.filter(file__in=names).values_list("file")
+    return {file for (file,) in images.union(renderings)}
+
+
+def _write(draft: Draft, format: str, content: bytes) -> str:
+    name = f"{draft.image.tenant_id}/{uuid7()}.{EXTENSIONS[format]}"
+    draft.written.add(name)
+    stored = default_storage.save(name, ContentFile(content))
+    assert stored == name, "a name of our own is never taken"
+    return name
+
+
+def _read(name: str) -> bytes:
+    with default_storage.open(name) as file:
+        content: bytes = file.read()
+        return content
+
+
+def _remove(names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            default_storage.delete(name)
+        except Exception:  # each storage has errors of its own; the sweep comes again
+            logger.warning("The picture file %s could not be removed yet.", name, exc_info=True)
+
+
+def _listed() -> Iterator[str]:
+    """The files that were written here; whatever else lies in the storage is not ours."""
+    try:
+        folders, _ = default_storage.listdir("")
+    except FileNotFoundError:
+        return
+    for folder in folders:
+        _, files = default_storage.listdir(folder)
+        yield from (name for name in (f"{folder}/{file}" for file in files) if FILE_NAME.fullmatch(name))
+
+
+def _age_seconds(name: str) -> float:
+    """From the name, a UUIDv7: asking the storage would be a request a file."""
+    match = FILE_NAME.fullmatch(name)
+    assert match is not None
+    made_at_ms = UUID(match[1]).int >> 80
+    return time.time() - made_at_ms / 1000

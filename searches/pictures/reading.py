@@ -1,0 +1,202 @@
+"""Reads hostile bytes into a plain picture: upright, RGB or RGBA in sRGB, nothing beside its pixels.
+
+The name and the declared type are never asked. Everything is bounded by what the header says before a pixel is decoded, and
+whatever Pillow throws at bytes made to break it ends as a `BadPicture`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from django.conf import settings
+from PIL import Image, ImageCms, JpegImagePlugin
+from PIL.ExifTags import Base as ExifTag
+from PIL.ImageFile import ImageFile
+
+from searches.pictures import fitting
+from searches.pictures.containers import TAKEN, BadPicture, TooLarge, judge, truncated, unreadable
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+# By EXIF's orientation: what turns the picture upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# The largest profiles in use, for printing, have 3 MB.
+MAX_PROFILE_BYTES = 4_000_000
+# A picture of 50 megapixels takes 400 MB while it is worked on: above this size, one at a time in a process.
+LARGE_PIXELS = 8_000_000
+STRIP_PIXELS = 4_000_000
+LONGEST_SIDE = max(fitting.LONGEST_SIDE.values())
+_large = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """`options`: what Pillow's `save` needs to write it as it came: same format, same quality."""
+
+    pixels: Image.Image
+    format: str
+    options: Mapping[str, Any]
+
+    def rewritten(self) -> bytes:
+        """The file as it is kept. Raises `BadPicture`: a decoder takes some sizes that no encoder writes."""
+        try:
+            return fitting.write(self.pixels, **self.options)
+        except Exception:
+            raise unreadable() from None
+
+
+@contextmanager
+def decoded(content: bytes) -> Iterator[Decoded]:
+    """Gives the picture for the time of the block. Raises `BadPicture`."""
+    check_size(content)
+    judge(content)
+    image = _opened(content)
+    large = image.width * image.height > LARGE_PIXELS
+    with _large if large else nullcontext():
+        yield _decode(image, content)
+
+
+def check_size(content: bytes) -> None:
+    if not content:
+        raise BadPicture("empty", f"The file is empty. {TAKEN}")
+    if len(content) > settings.PICTURE_MAX_BYTES:
+        raise TooLarge(
+            "too_large",
+            f"The picture has {len(content):,} bytes; send at most {settings.PICTURE_MAX_BYTES:,}.",
+        )
+
+
+def pixels_sha256(pixels: Image.Image) -> str:
+    """Equal for two files that show the same, whatever their format. By strips, so that no second copy is held."""
+    digest = hashlib.sha256(f"{pixels.mode} {pixels.width} {pixels.height} ".encode())
+    rows = max(1, STRIP_PIXELS // pixels.width)
+    if rows >= pixels.height:
+        digest.update(pixels.tobytes())
+        return digest.hexdigest()
+    for top in range(0, pixels.height, rows):
+        strip = pixels.crop((0, top, pixels.width, min(top + rows, pixels.height)))
+        digest.update(strip.tobytes())
+    return digest.hexdigest()
+
+
+def _opened(content: bytes) -> ImageFile:
+    """Its header alone."""
+    try:
+        image = Image.open(BytesIO(content), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_many_pixels() from None
+    except Exception:  # Pillow names no base for what it raises on bad bytes
+        raise unreadable() from None
+    if image.width * image.height > settings.PICTURE_MAX_PIXELS:
+        raise _too_many_pixels()
+    if max(image.size) > LONGEST_SIDE:
+        # Pillow's time goes with the square of a row: 132 bytes of WebP took it 4 s.
+        raise BadPicture("too_many_pixels", f"A side has more than {LONGEST_SIDE} pixels. Send it smaller.")
+    return image
+
+
+def _decode(image: ImageFile, content: bytes) -> Decoded:
+    try:
+        image.load()
+        # A phone's JPEG with a second picture behind the first is "MPO" to Pillow; the first is what counts.
+        format = "JPEG" if image.format == "MPO" else str(image.format)
+        return Decoded(pixels=_plain(image), format=format, options=_options(image, format, content))
+    except Exception as error:
+        raise (truncated() if "truncated" in str(error).lower() else unreadable()) from None
+
+
+def _plain(image: ImageFile) -> Image.Image:
+    # Pillow's own `exif_transpose` writes the metadata anew, and fails where a camera's is malformed.
+    turn = UPRIGHT.get(_orientation(image))
+    profile = image.info.get("icc_profile")
+    pixels = _in_srgb(_eight_bit(image), profile) if profile else _rgb(_eight_bit(image))
+    if turn is not None:
+        pixels = pixels.transpose(turn)
+    pixels.info = {}
+    return pixels
+
+
+def _orientation(image: ImageFile) -> int:
+    try:
+        return int(image.getexif().get(ExifTag.Orientation, 1))
+    except Exception:  # malformed metadata are no reason to refuse the pixels
+        return 1
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Pillow's own conversion of 16-bit grey cuts everything above 255 to white."""
+    if not image.mode.startswith("I"):
+        return image
+    grey = image.point(lambda value: value * (1 / 256)).convert("L")
+    grey.info.pop("transparency", None)  # a 16-bit value that would make another grey transparent
+    return grey
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Colours as the profile means them; a profile that cannot be used is dropped."""
+    source = image if image.mode == "CMYK" else _rgb(image)
+    target = "RGB" if image.mode == "CMYK" else source.mode
+    try:
+        return _converted(source, profile, target)
+    except Exception:
+        return _rgb(source)
+
+
+def _converted(source: Image.Image, profile: bytes, target: str) -> Image.Image:
+    if len(profile) > MAX_PROFILE_BYTES:
+        raise ValueError("The profile is too large.")
+    meant = ImageCms.ImageCmsProfile(BytesIO(profile))
+    if ImageCms.getProfileDescription(meant).startswith("sRGB"):
+        return source
+    converted = ImageCms.profileToProfile(source, meant, ImageCms.createProfile("sRGB"), outputMode=target)
+    if converted is None:
+        raise ValueError("The profile converts nothing.")
+    return converted
+
+
+def _options(image: ImageFile, format: str, content: bytes) -> dict[str, Any]:
+    """JPEG: the very tables it came with, so that it loses next to nothing. PNG: fast rather than small. WebP: as it
+    came, with or without loss, and at the fast end: its slow end takes ten times as long to save a tenth.
+    """
+    if format == "JPEG":
+        return {"format": format, **_jpeg_tables(image)}
+    if format == "PNG":
+        return {"format": format, "compress_level": 1}
+    if b"VP8L" in content:
+        return {"format": format, "lossless": True, "quality": 20, "method": 0}
+    return {"format": format, "quality": 90, "method": 2}
+
+
+def _jpeg_tables(image: ImageFile) -> dict[str, Any]:
+    assert isinstance(image, JpegImagePlugin.JpegImageFile)
+    if image.mode not in {"L", "RGB"}:
+        return {"quality": 90}
+    # A component is (id, horizontal and vertical sampling, number of its table); chroma uses the second one's.
+    numbers = [component[3] for component in image.layer[:2]]
+    return {
+        "qtables": [image.quantization[number] for number in numbers],
+        "subsampling": max(JpegImagePlugin.get_sampling(image), 0),
+    }
+
+
+def _too_many_pixels() -> BadPicture:
+    most = settings.PICTURE_MAX_PIXELS // 1_000_000
+    return BadPicture("too_many_pixels", f"The picture has more than {most} megapixels. Send it smaller.")
