@@ -1,0 +1,18 @@
+# One image for every part of production: the parts differ by their command alone (docker-compose.yml).
+FROM python:3.11-slim AS build
+COPY requirements/production.txt /tmp/
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/production.txt
+
+FROM python:3.11-slim
+# Owned by the account before a volume is mounted there, which takes it over.
+RUN useradd --system --uid 10001 --no-create-home app && install -d -o app /pictures
+COPY --from=build /venv /venv
+WORKDIR /app
+COPY . .
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    DJANGO_SETTINGS_MODULE=config.settings STORAGE_DIR=/pictures
+USER app
+EXPOSE 8000
+# Static files are served from where the packages have them: there is nothing to collect.
+CMD ["granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--host", "0.0.0.0", "--port", "8000", \
+     "--workers", "2", "--blocking-threads", "32", "config.wsgi:application"]
