@@ -39,7 +39,6 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 else:
     if "STATE_DIR" not in os.environ:
         os.environ["STATE_DIR"] = str(claim_state_folder())
-    os.environ.setdefault("STORAGE_DIR", os.path.join(os.environ["STATE_DIR"], "pictures"))
     _running.enter_context(embedded.services())
 
 

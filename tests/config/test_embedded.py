@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 import redis
@@ -127,7 +128,7 @@ def test_both_servers_start_and_answer(new_folder: Path) -> None:
 def test_no_secret_is_on_a_command_line(folder: Path) -> None:
     environ = {"STATE_DIR": str(folder)}
     with embedded.services(environ):
-        shown = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+        shown = " ".join(str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"]))
     secrets = [(folder / server / "password").read_text() for server in ("postgresql", "valkey")]
     assert "valkey-server" in shown
     assert not [secret for secret in secrets if secret in shown]
@@ -185,16 +186,11 @@ def test_a_killed_supervisor_leaves_nothing_in_the_way(folder: Path) -> None:
     with another_program(folder) as program:
         urls = urls_of(program)
         for server in ("postgresql", "valkey"):
-            os.kill(parent_of(pid(folder, server)), signal.SIGKILL)
+            os.kill(psutil.Process(pid(folder, server)).ppid(), signal.SIGKILL)
         with embedded.services(environ):
             assert environ == urls
             assert query(environ, "SELECT 1") == (1,)
             assert ask(environ, "PING")
-
-
-def parent_of(process: int) -> int:
-    shown = subprocess.run(["ps", "-o", "ppid=", "-p", str(process)], capture_output=True, text=True, check=True)
-    return int(shown.stdout)
 
 
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
@@ -312,7 +308,7 @@ def test_roots_servers_run_as_another_account(folder: Path) -> None:
     environ = {"STATE_DIR": str(folder)}
     with embedded.services(environ):
         for server in ("postgresql", "valkey"):
-            assert os.stat(f"/proc/{pid(folder, server)}").st_uid == state.account().user != 0
+            assert psutil.Process(pid(folder, server)).uids().real == state.account().user != 0
 
 
 @as_root
