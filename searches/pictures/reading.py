@@ -35,7 +35,7 @@ UPRIGHT = {
 }
 # The largest profiles in use, for printing, have 3 MB.
 MAX_PROFILE_BYTES = 4_000_000
-# A picture of 50 megapixels takes 400 MB while it is worked on: above this size, one at a time in a process.
+# A picture of 50 megapixels takes 350 to 550 MB while it is worked on: above this size, one at a time in a process.
 LARGE_PIXELS = 8_000_000
 STRIP_PIXELS = 4_000_000
 LONGEST_SIDE = max(fitting.LONGEST_SIDE.values())
