@@ -22,6 +22,9 @@ WITHOUT_SERVICES = {"help", "--help", "-h", "version", "--version"}
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     environ.Env.read_env(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".env"))
+    if sys.argv[1:2] == ["demo"]:
+        # Servers and rows of its own, so that it disturbs no `serve`.
+        os.environ["STATE_DIR"] = os.path.join(os.environ.get("STATE_DIR") or ".local", "demo")
     needed = len(sys.argv) > 1 and not WITHOUT_SERVICES.intersection(sys.argv[1:])
     try:
         with embedded.services() if needed else contextlib.nullcontext():
@@ -29,3 +32,5 @@ if __name__ == "__main__":
     except embedded.EmbeddedError as error:
         sys.stderr.write(str(error) + "\n")
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

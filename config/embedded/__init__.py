@@ -1,7 +1,6 @@
 """PostgreSQL and Redis without installing either, so that a bare clone runs what production runs.
 
-No SQLite and no fake Redis: real servers from Python wheels, as children of a small supervisor each (`server`
-says why).
+No SQLite and no fake Redis: real servers from Python wheels, each as the child of a small supervisor (`server` says why).
 """
 
 import os

@@ -1,5 +1,4 @@
-"""The embedded PostgreSQL: reached by a socket in a folder of its own, with passwords, as durable as
-production's.
+"""The embedded PostgreSQL: reached by a socket in a folder of its own, with passwords, as durable as production's.
 
 Its role is an ordinary one that may create databases (tests do): a superuser would pass row security.
 """
@@ -60,8 +59,7 @@ class Postgres(Server):
         data = self.folder / f"pgdata-{binaries.postgres_version(programs)}"
         if not data.exists():
             self._initialise(programs, data)
-        # Nothing has the data open, or we would not hold the serving lock; but the pid in it may be in use
-        # again.
+        # Nothing has the data open, or we would not hold the serving lock; but the pid in it may be in use again.
         (data / "postmaster.pid").unlink(missing_ok=True)
         self._make_socket_folder()
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]

@@ -1,17 +1,14 @@
-"""How programs share one embedded server: the first starts it, the others find it, the last one's leaving
-ends it.
+"""How programs share one embedded server: the first starts it, the others find it, and after the last it is stopped.
 
-Four locks in the server's folder say all there is to know, and the kernel lets go of each when its holder
-dies:
+Four locks in the server's folder say all there is to know, and the kernel lets go of each when its holder dies:
 
     launching    one program at a time comes or goes
-    users        shared by all that use the server; its supervisor stops the server once it has this lock
-    alone
+    users        shared by all that use the server; once its supervisor has it alone, it stops the server
     supervising  held by the supervisor: the server is looked after
     serving      inherited by the server's own processes: one of them may still have its data open
 
-Pid files say less (pids are used again, and the killed leave theirs behind), and an owner among the users
-would take the server from the others by going first.
+Pid files say less (pids are used again, and the killed leave theirs behind), and an owner among the users would take
+the server from the others by going first.
 """
 
 import json
@@ -75,9 +72,7 @@ class Server(ABC):
             self._see_off()
 
     def _join(self) -> int:
-        launching = self._lock(
-            "launching", LAUNCH_SECONDS, "is being started by another program, and has been for too long"
-        )
+        launching = self._lock("launching", LAUNCH_SECONDS, "is being started by another program, and does not come up")
         try:
             # Held up while a supervisor that saw its last user leave is still stopping the server.
             users = self._lock("users", END_SECONDS, "is being stopped, and does not end", shared=True)
@@ -139,7 +134,7 @@ class Server(ABC):
         serving = locks.take(self.folder / "serving")
         if serving is not None:
             return serving
-        with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+        with suppress(OSError, ValueError):
             os.kill(int((self.folder / "pid").read_text()), self.stop_signal)
         return self._lock("serving", END_SECONDS, "was left running by a killed program, and does not end")
 

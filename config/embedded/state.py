@@ -1,8 +1,8 @@
 """Where the embedded servers keep their files, and as whom they run.
 
-PostgreSQL refuses to run as root, so for root both servers run as an account that is there already. None is
-added, and no folder that was there before is opened to it: what it cannot reach (a checkout below root's
-home) is kept in a folder of root's own instead.
+PostgreSQL refuses to run as root, so for root both servers run as an account that is there already. None is added, and
+no folder that was there before is opened to it: what it cannot reach (a checkout below root's home) is kept in a folder
+of root's own instead.
 """
 
 import hashlib
@@ -82,8 +82,9 @@ def environment() -> dict[str, str]:
 def folder(environ: Mapping[str, str], owner: Account) -> Path:
     """The state folder: STATE_DIR, else .local in the checkout, else (see above) one of root's own."""
     wanted = CHECKOUT / (environ.get("STATE_DIR") or ".local")
-    if not wanted.exists():
-        private(wanted, owner)
+    for path in (*reversed(wanted.parents), wanted):
+        if not os.path.isdir(path):
+            private(path, owner)
     if owner.reaches(wanted):
         return wanted
     return private(PERSISTENT_TEMPORARY / f"sightline-{digest(wanted)}", owner)
@@ -92,7 +93,7 @@ def folder(environ: Mapping[str, str], owner: Account) -> Path:
 def private(path: Path, owner: Account) -> Path:
     """A folder of ours that nobody else looks into, and that the servers' account may pass through."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)
         found = path.lstat()
     except OSError as error:
         raise EmbeddedError(f"{path} cannot be used ({error.strerror}): set STATE_DIR to a folder of yours.") from None

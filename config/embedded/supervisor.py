@@ -1,8 +1,7 @@
-"""Holds one server as its child while anyone uses it, restarts it should it die, stops it after the last
-user.
+"""Holds one server as its child while anyone uses it, restarts it should it die, and stops it after the last user.
 
-A process of its own, so that no user owns the server: whoever started it may go first, or be killed, and the
-others keep it. Run by its path on the standard library alone, so that it starts at once and stays small.
+A process of its own, so that no user owns the server: whoever started it may go first, or be killed, and the others keep
+it. Run by its path on the standard library alone, so that it starts at once and stays small.
 """
 
 import ctypes
