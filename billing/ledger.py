@@ -126,10 +126,12 @@ def release(reference: str) -> None:
     held = Hold.objects.select_for_update().filter(reference=reference).first()
     if held is None:
         return
-    if held.open:
+    if held.unknown:
         Hold.objects.filter(reference=reference).update(open=ZERO)
+    else:
+        held.delete()
+    if held.open:
         _free(held.account_id, held.open, key=reference, reference=reference)
-    _forget_if_empty(reference)
 
 
 def set_unknown(reference: str, amount: Decimal) -> None:

@@ -50,41 +50,48 @@ local function window_allows(ahead)
     return oldest[2] and tonumber(oldest[2]) + window or 0
 end
 
-local function hire(seat, waiting, under_way, lease)
+-- ARGV of what concerns a seat: seat, most waiting, most under way, lease.
+local function hire(seat)
     forget_the_dead()
     local seats, flying = redis.call('ZCARD', KEYS[5]), redis.call('ZCARD', KEYS[6])
-    if seats >= waiting or flying >= under_way then return 0 end
-    redis.call('ZADD', KEYS[5], text(now + lease), seat)
+    if seats >= tonumber(ARGV[6]) or flying >= tonumber(ARGV[7]) then return 0 end
+    redis.call('ZADD', KEYS[5], text(now + tonumber(ARGV[8])), seat)
     return 1
 end
 
 local operations = {}
 
--- seat, most waiting, most under way, lease: is there room for one more to wait?
-function operations.hire() return hire(ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])) end
+-- Is there room for one more to wait?
+function operations.hire() return hire(ARGV[5]) end
 
--- seat, most waiting, most under way, lease: how long until its slot; -1 where enough others wait.
+-- How long until its slot; -1 where enough others wait.
 function operations.take()
     local seat = ARGV[5]
     forget_the_dead()
-    if not redis.call('ZSCORE', KEYS[5], seat)
-        and hire(seat, tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])) == 0 then return -1 end
+    if not redis.call('ZSCORE', KEYS[5], seat) and hire(seat) == 0 then return -1 end
     redis.call('ZREM', KEYS[4], seat)
     local ahead = redis.call('ZCARD', KEYS[4])
     -- Nobody waited while slots passed: idle time saves no credit.
     if ahead == 0 and now - free > tolerance then set_free(now) end
-    local slot = math.max(now, math.max(now, free) + ahead * interval)
+    local slot = math.max(now, free) + ahead * interval
     if ahead < calls then slot = math.max(slot, window_allows(ahead)) end
     redis.call('ZADD', KEYS[4], text(slot), seat)
     redis.call('ZADD', KEYS[5], text(slot + tonumber(ARGV[8])), seat)
     return slot - now
 end
 
--- seat, lease: it has something to send; it no longer waits for work, only for its instant.
+-- How long it may be under way, and its successor or nothing: it has something to send, and waits for its instant only.
+-- 1 where the successor is to wait in its stead.
 function operations.bind()
     redis.call('ZREM', KEYS[5], ARGV[5])
-    redis.call('ZADD', KEYS[6], text(now + tonumber(ARGV[6])), ARGV[5])
-    return 0
+    redis.call('ZADD', KEYS[6], text(now + tonumber(ARGV[9])), ARGV[5])
+    return ARGV[10] ~= '' and hire(ARGV[10]) or 0
+end
+
+-- Its successor or nothing: it is done, or gives up.
+function operations.leave()
+    for key = 4, 6 do redis.call('ZREM', KEYS[key], ARGV[5]) end
+    return ARGV[9] ~= '' and hire(ARGV[9]) or 0
 end
 
 -- seat, call: 0 and the call is in the log, or how long to wait still, or -1 where it was declared never sent.
@@ -123,12 +130,6 @@ function operations.revoke()
     if now - age < since or age > horizon then return -1 end
     redis.call('ZADD', KEYS[3], text(now), call)
     redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', text(now - horizon))
-    return 0
-end
-
--- seat: it is done, or gives up.
-function operations.leave()
-    for key = 4, 6 do redis.call('ZREM', KEYS[key], ARGV[5]) end
     return 0
 end
 

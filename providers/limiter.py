@@ -84,16 +84,23 @@ class Seat:
 
     def hire(self) -> bool:
         """Whether the lane has room for one more to wait; then a worker should be told to take this seat."""
-        return bool(self._run("hire", self.name, self.rate.most_waiting, self.most_under_way, SEAT_LEASE_US))
+        return bool(self._run("hire", self.name, *self._room()))
 
     def take(self) -> float | None:
         """Seconds until this seat's slot, or None where enough others wait."""
-        wait = self._run("take", self.name, self.rate.most_waiting, self.most_under_way, SEAT_LEASE_US)
+        wait = self._run("take", self.name, *self._room())
         return None if wait < 0 else wait / 1_000_000
 
-    def bind(self, *, seconds: float) -> None:
-        """It has something to send, and may be under way for so long."""
-        self._run("bind", self.name, int(seconds * 1_000_000))
+    def bind(self, *, seconds: float, successor: str = "") -> bool:
+        """It has something to send, and may be under way for so long. Whether `successor` is to wait in its stead."""
+        return bool(self._run("bind", self.name, *self._room(), int(seconds * 1_000_000), successor))
+
+    def leave(self, *, successor: str = "") -> bool:
+        """It is done, or gives up. Whether `successor` is to wait."""
+        return bool(self._run("leave", self.name, *self._room(), successor))
+
+    def _room(self) -> tuple[int, int, int]:
+        return self.rate.most_waiting, self.most_under_way, SEAT_LEASE_US
 
     def redeem(self, call: str) -> float:
         """0, and the call must leave at once; or the seconds to wait before asking again. Raises `Withheld`."""
@@ -104,9 +111,6 @@ class Seat:
 
     def postpone(self, call: str, seconds: float) -> None:
         self._run("postpone", call, int(seconds * 1_000_000))
-
-    def leave(self) -> None:
-        self._run("leave", self.name)
 
     def _run(self, operation: str, *arguments: Any) -> int:
         return _evaluate(self.lane, self.rate, operation, *arguments)
@@ -152,7 +156,7 @@ def pause(lane: str, rate: Rate, *, seconds: float) -> None:
 
 def reach() -> None:
     """Opens the connection. Raises `Unavailable`."""
-    _evaluate("warm-up", Rate(calls=1, window_us=1, guard_us=0), "leave", "nobody")
+    _evaluate("warm-up", Rate(calls=1, window_us=1, guard_us=0), "revoke", "none", 0)
 
 
 def _evaluate(lane: str, rate: Rate, operation: str, *arguments: Any) -> int:

@@ -21,8 +21,8 @@ from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
+from django.db.models.functions import Now
 from kombu.exceptions import OperationalError as KombuError
-from uuid_utils.compat import uuid7
 
 from accounts import vault
 from accounts.models import Mode
@@ -32,8 +32,8 @@ from providers.contract import Answer, BadCredential, Failure, Garbled, Lost, Qu
 from providers.http import Door
 from providers.limiter import Fate, Rate, Seat, Token, Unavailable, Withheld
 from providers.models import Credential, Policy
-from searches import ending, nudges, pictures, retries, scheduler
-from searches.models import Call, Lane, Lookup, Place, Result, Search, Status
+from searches import ending, nudges, pictures, results, retries, scheduler
+from searches.models import Call, Lane, Lookup, Place, Status
 from searches.scheduler import Errand
 
 log = logging.getLogger(__name__)
@@ -54,19 +54,14 @@ def run(lane_name: str, seat_name: str) -> None:
     seat = nudges.seat(lane.name, policy, seat_name)
     try:
         wait = seat.take()
-        if wait is None:
-            return
-        visited = _visit(lane, policy, seat, wait)
-        seat.leave()
+        if wait is not None:
+            nudges.leave(lane, seat, more=_visit(lane, policy, seat, wait))
     except Unavailable:
         log.warning("lane %s: Redis is unreachable, so no call leaves", lane.name)
-        return
-    if visited and scheduler.is_ready(lane.name):
-        nudges.nudge(lane, policy)
 
 
 def _visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
-    """Whether something was there to do."""
+    """Whether somebody should look again at once."""
     if wait > FARTHEST_SLOT_SECONDS:
         return False
     time.sleep(max(0.0, wait - lead_seconds(seat.rate)))
@@ -74,9 +69,8 @@ def _visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
     if errand is None:
         return False
     try:
-        seat.bind(seconds=limiter.PATIENCE_SECONDS + call_seconds(policy))
-        if errand.more:
-            nudges.nudge(lane, policy)
+        seconds = limiter.PATIENCE_SECONDS + call_seconds(policy)
+        nudges.bind(lane, seat, seconds=seconds, more=errand.more)
         answer = _ask(errand, policy, Token(seat=seat, call=str(errand.call.pk)))
     except Failure as failure:
         came = failure
@@ -86,7 +80,7 @@ def _visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
         _surely(lambda: return_unsent(errand.call, errand.lookup))
     else:
         _surely(lambda: settle_answer(errand, answer))
-    return True
+    return errand.more or scheduler.is_ready(lane.name)
 
 
 def _surely(settle: Callable[[], None]) -> None:
@@ -173,7 +167,7 @@ def _base_url(lookup: Lookup) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Ours:
-    """The rows that a settlement moves, locked in order."""
+    """The rows that a settlement moves, locked in order. `place`: where the lookup may go back in line."""
 
     call: Call
     lookup: Lookup
@@ -184,9 +178,7 @@ def _lock(call: Call, lookup: Lookup, *, became: Call.State, **values: Any) -> O
     """Locks what a settlement needs and moves the call out of `armed`; None where somebody else did."""
     place = scheduler.lock_place(lookup.lane_id, lookup.tenant_id)
     locked = Lookup.objects.select_for_update(no_key=True).get(pk=lookup.pk)
-    moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
-        state=became, finished_at=scheduler.now(), **values
-    )
+    moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(state=became, finished_at=Now(), **values)
     return Ours(call=call, lookup=locked, place=place) if moved else None
 
 
@@ -206,14 +198,16 @@ def settle_answer(errand: Errand, answer: Answer) -> None:
         _settle_late(errand, cost)
         return
     lookup = ours.lookup
-    _keep(lookup, answer)
+    if errand.lookup.lane.backoff:
+        Lane.objects.filter(pk=lookup.lane_id).update(backoff=0)
+    results.keep(lookup, answer)
+    lookup.pages_done += 1
+    lookup.attempts = 0
+    lookup.save(update_fields=["pages_done", "attempts", "total", "result_count", "duplicates"])
     charge(lookup, ours.call, cost)
-    pages_done = lookup.pages_done + 1
-    Lookup.objects.filter(pk=lookup.pk).update(pages_done=pages_done, attempts=0)
-    Lane.objects.filter(pk=lookup.lane_id, backoff__gt=0).update(backoff=0)
     if lookup.cancel_requested:
         ending.finish(lookup, Status.CANCELED)
-    elif answer.last or pages_done >= lookup.pages:
+    elif answer.last or lookup.pages_done >= lookup.pages:
         ending.finish(lookup, Status.SUCCEEDED)
     else:
         scheduler.put_back(lookup, ours.place)
@@ -222,7 +216,7 @@ def settle_answer(errand: Errand, answer: Answer) -> None:
 
 def settle_failure(errand: Errand, policy: Policy, failure: Failure) -> None:
     """Does what follows from a failure (`retries.decide`)."""
-    lane = Lane.objects.get(pk=errand.lookup.lane_id)
+    lane = errand.lookup.lane
     verdict = retries.decide(failure, attempts=errand.lookup.attempts, allowed=policy.attempts, throttled=lane.backoff)
     log.info("lookup %s: %s, so %s", errand.lookup.pk, failure.code, type(verdict).__name__)
     if isinstance(verdict, retries.Unknown):
@@ -357,42 +351,3 @@ def _settle_late(errand: Errand, cost: Decimal) -> None:
     most = price_of(errand.lookup, results=errand.lookup.page_size)
     if most and late.update(state=Call.State.ANSWERED, credits=min(cost, most)):
         ledger.settle(errand.lookup.reference, amount=most, charged=min(cost, most), key=str(errand.call.pk))
-
-
-def _keep(lookup: Lookup, answer: Answer) -> None:
-    """Writes the hits that the lookup does not have yet; an equal one on a later page is counted, not kept twice."""
-    search = Search.objects.select_for_update(no_key=True).get(pk=lookup.search_id)
-    known = set(lookup.results.values_list("external_id", flat=True))
-    fresh = {hit.external_id: hit for hit in reversed(answer.hits) if hit.external_id not in known}
-    new = sorted(fresh.values(), key=answer.hits.index)
-    moment = scheduler.now()
-    Result.objects.bulk_create(
-        Result(
-            id=uuid7(),
-            search_id=lookup.search_id,
-            lookup=lookup,
-            rank=lookup.result_count + number,
-            sequence=search.results_count + number,
-            type=hit.type,
-            external_id=hit.external_id[:200],
-            title=hit.title[:500],
-            url=_fitting(hit.url),
-            image_url=_fitting(hit.image_url),
-            score=hit.score,
-            detail=hit.detail,
-            raw=hit.raw,
-            observed_at=moment,
-        )
-        for number, hit in enumerate(new, start=1)
-    )
-    Search.objects.filter(pk=search.pk).update(results_count=F("results_count") + len(new))
-    Lookup.objects.filter(pk=lookup.pk).update(
-        result_count=F("result_count") + len(new),
-        duplicates=F("duplicates") + len(answer.hits) - len(new),
-        total=answer.total,
-    )
-
-
-def _fitting(url: str | None) -> str | None:
-    """A cut address leads nowhere, so one that is too long to keep is none."""
-    return url if url and len(url) <= 2000 else None

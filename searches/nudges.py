@@ -27,26 +27,17 @@ def seat(lane: str, policy: Policy, name: str) -> Seat:
     return Seat(lane=lane, name=name, rate=policies.rate(policy), most_under_way=policy.max_in_flight)
 
 
-def nudge(lane: Lane, policy: Policy, *, delay: float = 0) -> bool:
-    """Asks one worker to look at the lane, now or in `delay` seconds; False where enough look already, or Redis is down.
+def nudge(lane: Lane, policy: Policy) -> bool:
+    """Asks one worker to look at the lane; False where enough look already, or Redis is down.
 
     Never raises and never takes long: the sweep finds what this could not announce.
     """
-    taken = seat(lane.name, policy, str(uuid7()))
+    taken = seat(lane.name, policy, new_name())
     try:
-        if not delay and not taken.hire():
-            return False
-        current_app.send_task(
-            "searches.tasks.run",
-            (lane.name, taken.name),
-            queue="searches" if lane.mode == Mode.LIVE else "sandbox",
-            countdown=delay or None,
-            retry=False,
-        )
-    except (limiter.Unavailable, OperationalError, OSError):
+        return taken.hire() and _send(lane, taken.name)
+    except limiter.Unavailable:
         log.warning("lane %s was not nudged: Redis is unreachable; the sweep will see to it", lane.name)
         return False
-    return True
 
 
 def fill(lane: Lane, policy: Policy) -> None:
@@ -54,3 +45,31 @@ def fill(lane: Lane, policy: Policy) -> None:
     for _ in range(policies.rate(policy).most_waiting):
         if not nudge(lane, policy):
             return
+
+
+def bind(lane: Lane, mine: Seat, *, seconds: float, more: bool) -> None:
+    """Turns from waiting to being under way, and calls another to wait instead where there is `more` to do."""
+    successor = new_name() if more else ""
+    if mine.bind(seconds=seconds, successor=successor):
+        _send(lane, successor)
+
+
+def leave(lane: Lane, mine: Seat, *, more: bool) -> None:
+    """Gives the seat up, and calls another where there is `more` to do and room for one."""
+    successor = new_name() if more else ""
+    if mine.leave(successor=successor):
+        _send(lane, successor)
+
+
+def new_name() -> str:
+    return str(uuid7())
+
+
+def _send(lane: Lane, seat_name: str) -> bool:
+    queue = "searches" if lane.mode == Mode.LIVE else "sandbox"
+    try:
+        current_app.send_task("searches.tasks.run", (lane.name, seat_name), queue=queue, retry=False)
+    except (OperationalError, OSError):
+        log.warning("lane %s was not nudged: the broker is unreachable; the sweep will see to it", lane.name)
+        return False
+    return True

@@ -4,8 +4,7 @@ Each tenant's place in a lane has a virtual time, which a claim moves on by 1/we
 least, then that tenant's first lookup by priority and age. A tenant that comes back starts at the lane's present virtual
 time: it gains nothing by having been idle, and nothing by splitting its work over keys, searches or sources.
 
-Locks are taken in one order: lane, place, lookup, search, credit accounts. A claim is several statements and not one,
-since a single statement's snapshot is older than the lock that it waits for. The database's clock is the only one.
+Locks are taken in one order: lane, place, lookup, search, credit accounts. The database's clock is the only one.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import Mode
 from providers.models import Credential, Policy
-from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
+from searches.models import Call, Lane, Lookup, Place, Standing
 
 # A whole turn, in units of virtual time: integers, so that shares are exact for weights of 1 to 1000.
 STEP = 10**9
@@ -52,33 +51,21 @@ def now() -> datetime:
         return cursor.fetchone()[0]  # type: ignore[no-any-return]
 
 
-@transaction.atomic
 def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
-    """Takes the fairest ready lookup out of the line, under a lease; None where nobody is ready or the lane is paused."""
-    locked = Lane.objects.select_for_update(no_key=True).get(pk=lane)
-    moment = now()
-    if policy.paused or (locked.paused_until and locked.paused_until > moment):
+    """Takes the fairest ready lookup out of the line, under a lease (`claim.sql`); None where there is none to take."""
+    if policy.paused:
         return None
-    _wake(locked, moment)
-    place = _next_place(locked)
-    if place is None:
+    call_id = uuid7()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT claimed, more FROM searches_claim(%s, %s, make_interval(secs => %s), %s)",
+            (lane, str(call_id), lease.total_seconds(), STEP),
+        )
+        claimed, more = cursor.fetchone()
+    if claimed is None:
         return None
-    lookup = _take_first_lookup(place, moment)
-    if lookup is None:
-        _recount(place)
-        return None
-    Place.objects.filter(pk=place.pk).update(
-        virtual_time=F("virtual_time") + STEP // place.tenant.weight, ready=F("ready") - 1
-    )
-    Lane.objects.filter(pk=lane).update(virtual_time=Greatest(F("virtual_time"), place.virtual_time))
-    call = Call.objects.create(
-        id=uuid7(),
-        lookup=lookup,
-        page=lookup.first_page + lookup.pages_done,
-        armed_at=moment,
-        leased_until=moment + lease,
-    )
-    return Errand(lookup=lookup, call=call, more=is_ready(lane))
+    call = Call.objects.select_related("lookup__search", "lookup__credential", "lookup__lane").get(pk=call_id)
+    return Errand(lookup=call.lookup, call=call, more=more)
 
 
 def is_ready(lane: str) -> bool:
@@ -183,50 +170,6 @@ def pause(lane: str, *, seconds: float) -> None:
     """Nothing of the lane is claimed for so long. The caller takes this lock before any other."""
     Lane.objects.select_for_update(no_key=True).get(pk=lane)
     Lane.objects.filter(pk=lane).update(paused_until=now() + timedelta(seconds=seconds), backoff=F("backoff") + 1)
-
-
-def _wake(lane: Lane, moment: datetime) -> None:
-    due = Place.objects.select_for_update(no_key=True, skip_locked=True, of=("self",)).filter(
-        lane=lane, wake_at__lte=moment
-    )
-    for place in due:
-        sleepers = Lookup.objects.filter(lane=lane, tenant=place.tenant_id, standing=Standing.ASLEEP)
-        woken = sleepers.filter(not_before__lte=moment).update(standing=Standing.READY, not_before=None)
-        following = sleepers.order_by("not_before").values_list("not_before", flat=True).first()
-        Place.objects.filter(pk=place.pk).update(wake_at=following)
-        place.lane = lane
-        _add_ready(place, woken)
-
-
-def _next_place(lane: Lane) -> Place | None:
-    """The ready place with the least virtual time. One that a submit holds locked is passed over, unless it is the last."""
-    ready = (
-        Place.objects.filter(lane=lane, ready__gt=0, tenant__suspended_at=None)
-        .select_related("tenant")
-        .order_by("virtual_time", "tenant_id")
-    )
-    locking: dict[str, Any] = {"no_key": True, "of": ("self",)}
-    return ready.select_for_update(skip_locked=True, **locking).first() or ready.select_for_update(**locking).first()
-
-
-def _take_first_lookup(place: Place, moment: datetime) -> Lookup | None:
-    first = (
-        Lookup.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("search", "credential")
-        .filter(lane=place.lane_id, tenant=place.tenant_id, standing=Standing.READY)
-        .order_by("turn")
-        .first()
-    )
-    if first is None:
-        return None
-    begins = first.status == Status.QUEUED
-    if begins:
-        first.status, first.started_at = Status.RUNNING, moment
-    first.standing = Standing.OUT
-    first.save(update_fields=["status", "started_at", "standing"])
-    if begins:
-        Search.objects.filter(pk=first.search_id).update(status=Status.RUNNING, version=F("version") + 1)
-    return first
 
 
 def _add_ready(place: Place, count: int) -> None:

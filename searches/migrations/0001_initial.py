@@ -6,7 +6,12 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 import uuid_utils.compat
 from decimal import Decimal
+from pathlib import Path
+
 from django.db import migrations, models
+
+
+CLAIM = (Path(__file__).parent.parent / "claim.sql").read_text()
 
 
 class Migration(migrations.Migration):
@@ -262,4 +267,5 @@ class Migration(migrations.Migration):
             model_name='lookup',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('standing', 'asleep'), _negated=True), ('not_before__isnull', False), _connector='OR'), name='sleepers_know_when_to_wake'),
         ),
+        migrations.RunSQL(CLAIM, "DROP FUNCTION searches_claim"),
     ]

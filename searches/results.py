@@ -1,0 +1,51 @@
+"""Keeps what an adapter found: one row a hit, in the order of the pages; an equal one on a later page is counted only."""
+
+from __future__ import annotations
+
+from django.db.models import F
+from uuid_utils.compat import uuid7
+
+from providers.contract import Answer, Hit
+from searches import scheduler
+from searches.models import Lookup, Result, Search
+
+
+def keep(lookup: Lookup, answer: Answer) -> None:
+    """Writes the hits that the lookup does not have yet and counts them on `lookup`, which the caller holds and saves."""
+    lookup.total = answer.total if answer.total is not None else lookup.total
+    if not answer.hits:
+        return
+    known = set(lookup.results.values_list("external_id", flat=True)) if lookup.result_count else set()
+    new: dict[str, Hit] = {}
+    for hit in answer.hits:
+        if hit.external_id[:200] not in known:
+            new.setdefault(hit.external_id[:200], hit)
+    search = Search.objects.select_for_update(no_key=True).get(pk=lookup.search_id)
+    moment = scheduler.now()
+    Result.objects.bulk_create(
+        Result(
+            id=uuid7(),
+            search_id=lookup.search_id,
+            lookup=lookup,
+            rank=lookup.result_count + number,
+            sequence=search.results_count + number,
+            type=hit.type,
+            external_id=external_id,
+            title=hit.title[:500],
+            url=_fitting(hit.url),
+            image_url=_fitting(hit.image_url),
+            score=hit.score,
+            detail=hit.detail,
+            raw=hit.raw,
+            observed_at=moment,
+        )
+        for number, (external_id, hit) in enumerate(new.items(), start=1)
+    )
+    Search.objects.filter(pk=search.pk).update(results_count=F("results_count") + len(new))
+    lookup.result_count += len(new)
+    lookup.duplicates += len(answer.hits) - len(new)
+
+
+def _fitting(url: str | None) -> str | None:
+    """A cut address leads nowhere, so one that is too long to keep is none."""
+    return url if url and len(url) <= 2000 else None
