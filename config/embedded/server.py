@@ -77,10 +77,7 @@ class Server(ABC):
             # Held up while a supervisor that saw its last user leave is still stopping the server.
             users = self._lock("users", END_SECONDS, "is being stopped, and does not end", shared=True)
             try:
-                supervising = locks.take(self.folder / "supervising")
-                if supervising is not None:
-                    self._start(supervising)
-                self._wait_until_it_answers()
+                self._bring_up()
             except BaseException:
                 os.close(users)
                 raise
@@ -88,7 +85,23 @@ class Server(ABC):
         finally:
             os.close(launching)
 
-    def _start(self, supervising: int) -> None:
+    def _bring_up(self) -> None:
+        """Returns when the server answers; starts it if nobody looks after it, or ceases to while this waits."""
+        deadline = time.monotonic() + START_SECONDS
+        started = False
+        while True:
+            unsupervised = locks.is_free(self.folder / "supervising")
+            if unsupervised and not started:
+                self._start()
+                started = True
+            elif unsupervised or time.monotonic() > deadline:
+                raise EmbeddedError(f"{self.title} did not start: {self._last_words()} (all of it: {self.log})")
+            if self.answers():
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _start(self) -> None:
+        supervising = self._lock("supervising", 0, "is started by a program that does not wait for its turn")
         try:
             serving = self._end_what_was_left()
             try:
@@ -137,13 +150,6 @@ class Server(ABC):
         with suppress(OSError, ValueError):
             os.kill(int((self.folder / "pid").read_text()), self.stop_signal)
         return self._lock("serving", END_SECONDS, "was left running by a killed program, and does not end")
-
-    def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not self.answers():
-            if locks.is_free(self.folder / "supervising") or time.monotonic() > deadline:
-                raise EmbeddedError(f"{self.title} did not start: {self._last_words()} (all of it: {self.log})")
-            time.sleep(POLL_SECONDS)
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]

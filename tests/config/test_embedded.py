@@ -105,10 +105,14 @@ def runs(folder: Path) -> bool:
 
 
 def wait_until_gone(folder: Path) -> None:
-    deadline = time.monotonic() + 10
-    while runs(folder):
-        assert time.monotonic() < deadline, "a server still runs"
-        time.sleep(0.05)
+    for lock in folder.glob("*/serving"):
+        wait_until_free(lock)
+
+
+def wait_until_free(lock: Path) -> None:
+    descriptor = locks.take(lock, seconds=20)
+    assert descriptor is not None, f"{lock} is still held"
+    os.close(descriptor)
 
 
 def test_both_servers_start_and_answer(new_folder: Path) -> None:
@@ -187,6 +191,7 @@ def test_a_killed_supervisor_leaves_nothing_in_the_way(folder: Path) -> None:
         urls = urls_of(program)
         for server in ("postgresql", "valkey"):
             os.kill(psutil.Process(pid(folder, server)).ppid(), signal.SIGKILL)
+            wait_until_free(folder / server / "supervising")
         with embedded.services(environ):
             assert environ == urls
             assert query(environ, "SELECT 1") == (1,)
