@@ -8,6 +8,9 @@ from celery.signals import worker_process_init
 app = Celery("sightline")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# Without it only the thread that imports this knows the application: a web server's threads would look for a broker of
+# Celery's default on localhost.
+app.set_default()
 
 
 @worker_process_init.connect
