@@ -1,0 +1,221 @@
+"""Operators, their groups, tenants and API keys. A key's secret is in one answer, the one to its making, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldBooleanSwitchWidget
+
+from accounts import keys
+from accounts.models import ApiKey, Tenant, User
+from accounts.operators import (
+    ActionVariant,
+    ByTenant,
+    Page,
+    RecordInline,
+    WhetherSet,
+    action,
+    badge,
+    by_choice,
+    done,
+    link,
+    list_of,
+    page_of,
+)
+
+MODE_COLOURS = {"live": "success", "test": "info"}
+STANDING_COLOURS = {"active": "success", "valid": "success", "suspended": "danger", "revoked": "danger"}
+
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, Page):  # type: ignore[type-arg]  # not subscriptable when it runs
+    icon = "badge"
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    secret_fields = ("password",)
+    date_hierarchy = "date_joined"
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, Page):
+    icon = "group"
+
+
+class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
+    suspended = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+        help_text="Its API keys are refused and its waiting lookups stand still, until this is lifted.",
+    )
+
+    class Meta:
+        model = Tenant
+        fields = ("name", "weight")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["suspended"] = self.instance.suspended_at is not None
+
+
+class BySuspension(WhetherSet):
+    title, parameter_name = "standing", "standing"
+    column, words = "suspended_at", ("active", "suspended")
+
+
+class ByRevocation(WhetherSet):
+    title, parameter_name = "standing", "standing"
+    column, words = "revoked_at", ("valid", "revoked")
+
+
+class ApiKeyInline(RecordInline):
+    model = ApiKey
+    fields = ("begins", "label", "mode", "created_at", "last_used_at", "revoked_at")
+    readonly_fields = fields
+
+    @admin.display(description="key")
+    def begins(self, obj: ApiKey) -> SafeString:
+        return link(page_of(obj), obj)
+
+
+@admin.register(Tenant)
+class TenantAdmin(Page):
+    icon = "apartment"
+    form = TenantForm
+    list_display = ("name", "weight", "standing", "created_at")
+    list_filter = (BySuspension,)
+    search_fields = ("name",)
+    search_help_text = "A name, or an id"
+    date_hierarchy = "created_at"
+    inlines = (ApiKeyInline,)
+    actions_detail = ("issue_key",)
+    readonly_fields = ("id", "created_at", "suspended_at", "rows")
+    fieldsets = (
+        (None, {"fields": ("name", "weight", "suspended")}),
+        ("On record", {"fields": ("id", "created_at", "suspended_at", "rows")}),
+    )
+    add_fieldsets = fieldsets[:1]
+
+    def get_inlines(self, request: HttpRequest, obj: Tenant | None) -> tuple[type[ApiKeyInline], ...]:
+        return self.inlines if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Tenant | None = None) -> bool:
+        """Its ledger must outlive it: a tenant that leaves is suspended."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
+        if form.cleaned_data["suspended"] != (obj.suspended_at is not None):
+            obj.suspended_at = timezone.now() if form.cleaned_data["suspended"] else None
+        super().save_model(request, obj, form, change)
+
+    @admin.display(description="standing", ordering="suspended_at")
+    def standing(self, obj: Tenant) -> SafeString:
+        return badge("suspended" if obj.suspended_at else "active", STANDING_COLOURS)
+
+    @admin.display(description="its rows")
+    def rows(self, obj: Tenant) -> SafeString:
+        """Every list that can be narrowed to this tenant, whichever app it stands in."""
+        models = [r.related_model for r in Tenant._meta.related_objects if r.related_model in admin.site._registry]
+        return format_html_join(
+            " · ",
+            "{}",
+            ((link(list_of(m, tenant__id__exact=obj.pk), m._meta.verbose_name_plural),) for m in models),
+        )
+
+    def has_issue_key_permission(self, request: HttpRequest, object_id: str) -> bool:
+        return request.user.has_perm("accounts.add_apikey")
+
+    @action(description="Issue an API key", permissions=["issue_key"], icon="key")
+    def issue_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return redirect(f"{reverse('admin:accounts_apikey_add')}?{urlencode({'tenant': object_id})}")
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(Page):
+    icon = "key"
+    list_display = ("__str__", "tenant", "label", "mode_badge", "standing", "last_used_at", "created_at")
+    list_select_related = ("tenant",)
+    list_filter = (ByTenant, by_choice("mode"), ByRevocation)
+    search_fields = ("tenant__name", "label", "prefix__startswith")
+    search_help_text = "A tenant, a label, how the key begins, or an id"
+    ordering = ("-id",)
+    secret_fields = ("digest",)
+    autocomplete_fields = ("tenant",)
+    fields = ("tenant", "label", "mode")
+    actions_detail = ("revoke",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """Its searches name it: a key that must go is revoked."""
+        return False
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        on_record = ("id", "prefix", "created_at", "last_used_at", "revoked_at")
+        return (*self.fields, *on_record) if obj else self.fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        return tuple(f for f in self.get_fields(request, obj) if f != "label") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        key, secret = keys.issue(obj.tenant, obj.mode, obj.label)
+        obj.pk = key.pk
+        obj.refresh_from_db()
+        obj.secret = secret  # type: ignore[attr-defined]  # as far as the one answer that shows it
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        """The page with the secret, not a message: messages are kept in a cookie until they are read."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "The new API key",
+            "key": obj,
+            "address": page_of(obj),
+        }
+        return TemplateResponse(request, "admin/accounts/apikey/issued.html", context)
+
+    @admin.display(description="mode", ordering="mode")
+    def mode_badge(self, obj: ApiKey) -> SafeString:
+        return badge(obj.mode, MODE_COLOURS)
+
+    @admin.display(description="standing", ordering="revoked_at")
+    def standing(self, obj: ApiKey) -> SafeString:
+        return badge("revoked" if obj.revoked_at else "valid", STANDING_COLOURS)
+
+    def has_revoke_permission(self, request: HttpRequest, object_id: str) -> bool:
+        revocable = ApiKey.objects.filter(pk=object_id, revoked_at=None).exists()
+        return revocable and request.user.has_perm("accounts.change_apikey")
+
+    @action(
+        description="Revoke",
+        permissions=["revoke"],
+        icon="key_off",
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Revoke this API key?",
+            "description": "Requests that carry it are refused from now on. It cannot be made valid again.",
+            "form_submit_text": "Revoke",
+        },
+    )
+    def revoke(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        key = ApiKey.objects.get(pk=object_id)
+        keys.revoke(key)
+        self.log_change(request, key, "Revoked.")
+        return done(request, page_of(key), f"{key} is revoked.")

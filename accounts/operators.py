@@ -1,0 +1,201 @@
+"""What the operators' pages of every app share, so that each app's `admin` says only what is its own.
+
+Big tables are never counted and are ordered and dated by their ids, which are made in the order of time; a search for
+an id goes to the index, never to a scan. Rows that run (lookups, holds, entries) are shown, not edited: what an operator
+may do to them is an action that calls the module that owns them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ShowFacets
+from django.contrib.admin.utils import quote
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.enums import ActionVariant
+from unfold.paginator import InfinitePaginator
+from unfold.utils import display_for_label
+
+if TYPE_CHECKING:  # unfold has no types of its own; these are Django's
+    from django.contrib import admin
+
+    F = TypeVar("F", bound=Callable[..., Any])
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+    DropdownFilter = admin.SimpleListFilter
+
+    class DialogForm(forms.Form):
+        request: HttpRequest
+        object_id: str
+
+    # `permissions` name methods of the page's: of Django's own names unfold asks the database, before it is migrated.
+    def action(
+        *,
+        description: str,
+        permissions: Sequence[str],
+        icon: str,
+        variant: ActionVariant = ...,
+        dialog: dict[str, Any] | None = None,
+    ) -> Callable[[F], F]: ...
+else:
+    from unfold.admin import ModelAdmin, TabularInline
+    from unfold.contrib.filters.admin import DropdownFilter
+    from unfold.decorators import action
+    from unfold.forms import BaseDialogForm as DialogForm
+
+__all__ = ["ActionVariant", "DialogForm", "action"]
+
+ByTenant = ("tenant", AutocompleteSelectFilter)
+
+
+def by_choice(field: str) -> tuple[str, Any]:
+    return (field, ChoicesDropdownFilter)
+
+
+class MadeWithin(DropdownFilter):
+    """By age, through the primary key: ids of version 7 begin with the milliseconds at which they were made."""
+
+    title = "age"
+    parameter_name = "made"
+    spans: ClassVar[dict[str, tuple[str, timedelta]]] = {
+        "hour": ("the past hour", timedelta(hours=1)),
+        "day": ("the past 24 hours", timedelta(days=1)),
+        "week": ("the past 7 days", timedelta(days=7)),
+        "month": ("the past 30 days", timedelta(days=30)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, words) for name, (words, _) in self.spans.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        span = self.spans.get(self.value() or "")
+        return queryset.filter(pk__gte=first_id_of(timezone.now() - span[1])) if span else queryset
+
+
+class WhetherSet(DropdownFilter):
+    """By whether a column has a value: `words` say what it means that it has none, and that it has one."""
+
+    column: ClassVar[str]
+    words: ClassVar[tuple[str, str]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(word, word) for word in self.words]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        if self.value() not in self.words:
+            return queryset
+        return queryset.filter(**{f"{self.column}__isnull": self.value() == self.words[0]})
+
+
+class Page(ModelAdmin):
+    """A model's pages. `icon` is its sign in the sidebar; `id_fields` are searched where the term is an id."""
+
+    icon: ClassVar[str]
+    id_fields: ClassVar[tuple[str, ...]] = ("pk",)
+    secret_fields: ClassVar[tuple[str, ...]] = ()
+    list_filter_submit = True
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """A filter typed into the address must not spell out, letter by letter, what no page shows."""
+        return lookup.split("__")[0] not in self.secret_fields and super().lookup_allowed(lookup, value, request)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        try:
+            wanted = UUID(search_term.strip())
+        except ValueError:
+            return super().get_search_results(request, queryset, search_term)
+        return queryset.filter(self.names(wanted)), False
+
+    def names(self, wanted: UUID) -> Q:
+        return reduce(or_, (Q(**{field: wanted}) for field in self.id_fields))
+
+
+class Record(Page):
+    """Rows that their own modules write: to be seen, whatever the operator's permissions."""
+
+    paginator = InfinitePaginator
+    # By id, newest first: any other order would have to read a whole table.
+    ordering: ClassVar[tuple[str, ...]] = ("-pk",)
+    sortable_by: ClassVar[tuple[str, ...] | None] = ()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class RecordInline(TabularInline):
+    """The same, on the page of the row that they belong to."""
+
+    extra = 0
+    per_page = 50
+    hide_title = True
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def page_of(row: Model) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[quote(row.pk)])
+
+
+def list_of(model: type[Model], **filters: Any) -> str:
+    """The address of a model's list, narrowed."""
+    path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return f"{path}?{urlencode(filters)}"
+
+
+def link(address: str, text: object) -> SafeString:
+    return format_html('<a href="{}" class="text-link">{}</a>', address, text)
+
+
+def badge(value: str, colours: dict[str, str], text: str = "") -> SafeString:
+    """A word in the colour of its value: one of unfold's, such as success or danger; none means grey."""
+    shown: SafeString = display_for_label((value, text or value), "-", {value: colours.get(value, "")})
+    return shown
+
+
+def indented(value: object) -> SafeString:
+    """JSON for reading."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', text)
+
+
+def done(request: HttpRequest, address: str, said: str, level: int = messages.SUCCESS) -> HttpResponse:
+    """Ends a dialog: the page behind it is loaded anew, with a word on what happened."""
+    messages.add_message(request, level, said)
+    return HttpResponse(headers={"HX-Redirect": address})
+
+
+def first_id_of(moment: datetime) -> UUID:
+    """The least id of version 7 that could have been made then."""
+    milliseconds = int(moment.timestamp() * 1000)
+    return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62)

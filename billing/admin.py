@@ -1,0 +1,339 @@
+"""Prices, accounts and the ledger. Credits move by `ledger` alone: the pages show rows and offer its functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.db import IntegrityError
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminSplitDateTimeWidget,
+    UnfoldAdminTextInputWidget,
+)
+from uuid_utils.compat import uuid7
+
+from accounts.operators import (
+    ActionVariant,
+    ByTenant,
+    DialogForm,
+    DropdownFilter,
+    MadeWithin,
+    Page,
+    Record,
+    RecordInline,
+    action,
+    badge,
+    by_choice,
+    done,
+    page_of,
+)
+from billing import ledger
+from billing.models import Account, Entry, Hold, Price
+from billing.serializers import credits_text
+from providers import registry
+from providers.admin import ByProvider, BySource, choice_of
+
+KIND_COLOURS = {"grant": "success", "hold": "info", "charge": "primary", "release": "info", "adjustment": "warning"}
+
+
+class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
+    source = choice_of(registry.ADAPTERS)
+    valid_from = forms.SplitDateTimeField(
+        required=False,
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text="Empty: from now on. A search keeps the price that it was submitted under.",
+    )
+
+    class Meta:
+        model = Price
+        fields = ("source", "per_call", "per_result", "valid_from")
+
+    def clean_valid_from(self) -> Any:
+        now = timezone.now()
+        moment = self.cleaned_data["valid_from"] or now
+        if moment < now:
+            raise forms.ValidationError("A price cannot begin in the past; leave this empty to begin now.")
+        return moment
+
+
+@admin.register(Price)
+class PriceAdmin(Page):
+    icon = "sell"
+    form = PriceForm
+    list_display = ("source", "per_call_credits", "per_result_credits", "valid_from")
+    list_filter = (BySource,)
+    search_fields = ("source",)
+    date_hierarchy = "valid_from"
+    id_fields = ()
+
+    def get_fields(self, request: HttpRequest, obj: Price | None = None) -> tuple[str, ...]:
+        """As it is printed everywhere, where it cannot be changed."""
+        if self.has_change_permission(request, obj):
+            return ("source", "per_call", "per_result", "valid_from")
+        return ("source", "per_call_credits", "per_result_credits", "valid_from")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Price | None = None) -> tuple[str, ...]:
+        return ("per_call_credits", "per_result_credits")
+
+    def has_change_permission(self, request: HttpRequest, obj: Price | None = None) -> bool:
+        """A price that has been in force is history: a new one is added beside it."""
+        return super().has_change_permission(request, obj) and (obj is None or obj.valid_from > timezone.now())
+
+    def has_delete_permission(self, request: HttpRequest, obj: Price | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and self.has_change_permission(request, obj)
+
+    @admin.display(description="a call", ordering="per_call")
+    def per_call_credits(self, obj: Price) -> str:
+        return credits_text(obj.per_call)
+
+    @admin.display(description="a result", ordering="per_result")
+    def per_result_credits(self, obj: Price) -> str:
+        return credits_text(obj.per_result)
+
+
+class CreditsForm(DialogForm):
+    """Asks for an amount and a word on why. A dialog that was opened once counts once, however often it is sent."""
+
+    amount = forms.DecimalField(max_digits=18, decimal_places=6, widget=UnfoldAdminDecimalFieldWidget)
+    note = forms.CharField(
+        max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Why, for whoever reads the ledger."
+    )
+    key = forms.UUIDField(initial=uuid7, widget=forms.HiddenInput)
+
+
+class GrantForm(CreditsForm):
+    amount = forms.DecimalField(
+        max_digits=18, decimal_places=6, min_value=Decimal("0.000001"), widget=UnfoldAdminDecimalFieldWidget
+    )
+
+
+class SettleForm(DialogForm):
+    charged = forms.DecimalField(
+        max_digits=18,
+        decimal_places=6,
+        min_value=0,
+        widget=UnfoldAdminDecimalFieldWidget,
+        help_text="What the provider billed: 0 if nothing, at most what is unknown. The rest is released.",
+    )
+    key = forms.UUIDField(initial=uuid7, widget=forms.HiddenInput)
+
+
+class Movement:
+    """How a line of the ledger is shown, wherever it is."""
+
+    @admin.display(description="kind", ordering="kind")
+    def kind_badge(self, obj: Entry) -> SafeString:
+        return badge(obj.kind, KIND_COLOURS)
+
+    @admin.display(description="amount", ordering="amount")
+    def credits(self, obj: Entry) -> str:
+        return credits_text(obj.amount)
+
+    @admin.display(description="for", ordering="reference")
+    def purpose(self, obj: Entry) -> str:
+        return obj.reference or "-"
+
+
+class EntryInline(Movement, RecordInline):
+    model = Entry
+    fields = ("created_at", "kind_badge", "credits", "purpose", "note")
+    readonly_fields = fields
+
+
+@admin.register(Account)
+class AccountAdmin(Page):
+    icon = "account_balance_wallet"
+    list_display = ("__str__", "kind_badge", "posted_credits", "held_credits", "available_credits")
+    list_select_related = ("tenant",)
+    list_filter = (ByTenant, ByProvider, by_choice("kind"))
+    search_fields = ("tenant__name", "provider")
+    search_help_text = "A tenant, a provider, or an id"
+    autocomplete_fields = ("tenant",)
+    add_fieldsets = ((None, {"fields": ("tenant", "provider")}),)
+    fieldsets = (
+        (None, {"fields": ("tenant", "provider", "kind", "created_at")}),
+        ("Credits", {"fields": ("posted_credits", "held_credits", "available_credits")}),
+    )
+    inlines = (EntryInline,)
+    actions_detail = ("grant", "adjust")
+
+    def has_change_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
+        """Nothing on it is typed over: credits are granted and adjusted, and a grant makes it prepaid."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
+        return False
+
+    def get_inlines(self, request: HttpRequest, obj: Account | None) -> tuple[type[EntryInline], ...]:
+        return self.inlines if obj else ()
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "provider":
+            return choice_of(registry.PROVIDERS)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
+        obj.pk = ledger.account_of(obj.tenant, obj.provider).pk
+        obj.refresh_from_db()
+
+    @admin.display(description="kind", ordering="kind")
+    def kind_badge(self, obj: Account) -> SafeString:
+        return badge(obj.kind, {"metered": "info", "prepaid": "success"})
+
+    @admin.display(description="posted", ordering="posted")
+    def posted_credits(self, obj: Account) -> str:
+        return credits_text(obj.posted)
+
+    @admin.display(description="held", ordering="held")
+    def held_credits(self, obj: Account) -> str:
+        return credits_text(obj.held)
+
+    @admin.display(description="available")
+    def available_credits(self, obj: Account) -> str:
+        return "unbounded" if obj.available is None else credits_text(obj.available)
+
+    def has_book_permission(self, request: HttpRequest, object_id: str) -> bool:
+        return request.user.has_perm("billing.change_account")
+
+    @action(
+        description="Grant credits",
+        permissions=["book"],
+        icon="add_card",
+        variant=ActionVariant.PRIMARY,
+        dialog={
+            "title": "Grant credits",
+            "description": "In the provider's own credits. The account is prepaid from then on.",
+            "form_class": GrantForm,
+            "form_submit_text": "Grant",
+        },
+    )
+    def grant(self, request: HttpRequest, form: GrantForm, object_id: str) -> HttpResponse:
+        return self._move(request, form, object_id, ledger.grant, "Granted")
+
+    @action(
+        description="Adjust",
+        permissions=["book"],
+        icon="tune",
+        dialog={
+            "title": "Adjust the balance",
+            "description": "Adds to what is posted, or takes from it where the amount is negative.",
+            "form_class": CreditsForm,
+            "form_submit_text": "Adjust",
+        },
+    )
+    def adjust(self, request: HttpRequest, form: CreditsForm, object_id: str) -> HttpResponse:
+        return self._move(request, form, object_id, ledger.adjust, "Adjusted by")
+
+    def _move(
+        self, request: HttpRequest, form: CreditsForm, object_id: str, move: Callable[..., None], verb: str
+    ) -> HttpResponse:
+        account = Account.objects.select_related("tenant").get(pk=object_id)
+        amount, note = form.cleaned_data["amount"], form.cleaned_data["note"]
+        try:
+            move(account, amount, note=note, key=f"operator:{form.cleaned_data['key']}")
+        except ValueError as error:
+            return done(request, page_of(account), str(error), messages.ERROR)
+        except IntegrityError:
+            return done(request, page_of(account), "That was sent twice; it counted once.", messages.WARNING)
+        said = f"{verb} {credits_text(amount)} credits."
+        self.log_change(request, account, said)
+        return done(request, page_of(account), said)
+
+
+class ByAccountProvider(ByProvider):
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        return queryset.filter(account__provider=self.value()) if self.value() else queryset
+
+
+ByAccountTenant = ("account__tenant", AutocompleteSelectFilter)
+
+
+@admin.register(Entry)
+class EntryAdmin(Movement, Record):
+    icon = "receipt_long"
+    list_display = ("created_at", "account", "kind_badge", "credits", "purpose", "note")
+    list_select_related = ("account__tenant",)
+    list_filter = (ByAccountTenant, ByAccountProvider, by_choice("kind"), MadeWithin)
+    search_fields = ("reference__exact", "key__exact")
+    search_help_text = "A reference, or the id of an entry or a lookup"
+    fields = (*list_display, "key")
+    readonly_fields = fields
+
+    def names(self, wanted: UUID) -> Q:
+        return Q(pk=wanted) | Q(reference=f"lookup:{wanted}")
+
+
+class ByUnknown(DropdownFilter):
+    title, parameter_name = "outcome", "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("unknown", "may have been billed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Hold]) -> QuerySet[Hold]:
+        return queryset.filter(unknown__gt=0) if self.value() else queryset
+
+
+@admin.register(Hold)
+class HoldAdmin(Record):
+    icon = "lock_clock"
+    list_display = ("reference", "account", "open_credits", "unknown_credits", "created_at")
+    list_select_related = ("account__tenant",)
+    list_filter = (ByAccountTenant, ByAccountProvider, ByUnknown)
+    search_fields = ("reference__exact",)
+    search_help_text = "A reference, or the id of a lookup"
+    fields = ("purpose", "account", "open_credits", "unknown_credits", "created_at")
+    readonly_fields = fields
+    actions_detail = ("settle",)
+
+    def names(self, wanted: UUID) -> Q:
+        return Q(pk=f"lookup:{wanted}")
+
+    @admin.display(description="for")
+    def purpose(self, obj: Hold) -> str:
+        return obj.reference
+
+    @admin.display(description="open", ordering="open")
+    def open_credits(self, obj: Hold) -> str:
+        return credits_text(obj.open)
+
+    @admin.display(description="unknown", ordering="unknown")
+    def unknown_credits(self, obj: Hold) -> str:
+        return credits_text(obj.unknown)
+
+    def has_settle_permission(self, request: HttpRequest, object_id: str) -> bool:
+        unsettled = Hold.objects.filter(pk=unquote(object_id), unknown__gt=0).exists()
+        return unsettled and request.user.has_perm("billing.change_hold")
+
+    @action(
+        description="Settle the unknown",
+        permissions=["settle"],
+        icon="gavel",
+        variant=ActionVariant.WARNING,
+        dialog={
+            "title": "Was it billed?",
+            "description": "A call was sent and nobody knows what came of it. Look it up with the provider.",
+            "form_class": SettleForm,
+            "form_submit_text": "Settle",
+        },
+    )
+    def settle(self, request: HttpRequest, form: SettleForm, object_id: str) -> HttpResponse:
+        hold = Hold.objects.get(pk=unquote(object_id))
+        try:
+            key = f"operator:{form.cleaned_data['key']}"
+            ledger.settle(hold.reference, charged=form.cleaned_data["charged"], key=key)
+        except ValueError as error:
+            return done(request, page_of(hold), str(error), messages.ERROR)
+        said = f"Settled: {credits_text(form.cleaned_data['charged'])} of {credits_text(hold.unknown)} credits were billed."
+        self.log_change(request, hold, said)
+        return done(request, page_of(hold.account), said)

@@ -1,0 +1,172 @@
+"""The key ring and the rules. A credential's secret goes in through its form and is in no answer, not even a refused form's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
+
+from accounts.operators import ByTenant, DropdownFilter, Page, action, badge, by_choice, done, page_of
+from providers import credentials, policies, registry
+from providers.models import Credential, Policy
+
+STATE_COLOURS = {"unknown": "info", "verified": "success", "invalid": "danger", "exhausted": "warning"}
+
+
+class ByProvider(DropdownFilter):
+    """Offers the providers that there are, without reading the table for those in it."""
+
+    title, parameter_name = "provider", "provider"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(provider, provider) for provider in registry.PROVIDERS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        return queryset.filter(provider=self.value()) if self.value() else queryset
+
+
+class BySource(ByProvider):
+    title, parameter_name = "source", "source"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(source, source) for source in registry.ADAPTERS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        return queryset.filter(source=self.value()) if self.value() else queryset
+
+
+def choice_of(known: Mapping[str, Any]) -> forms.ChoiceField:
+    """A select of the names in the registry."""
+    return forms.ChoiceField(choices=lambda: [(name, name) for name in known], widget=UnfoldAdminSelectWidget)
+
+
+@admin.register(Policy)
+class PolicyAdmin(Page):
+    icon = "speed"
+    list_display = ("provider", "limit", "guard_ms", "scope", "max_in_flight", "standing", "updated_at")
+    list_filter = ("paused", by_choice("scope"), by_choice("on_unknown"))
+    search_fields = ("provider",)
+    readonly_fields = ("provider", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("provider", "paused", "updated_at")}),
+        ("The limit", {"fields": ("calls", "window_ms", "guard_ms", "scope")}),
+        ("A call", {"fields": ("page_size", "max_in_flight", "connect_timeout_ms", "total_timeout_ms")}),
+        ("When it goes wrong", {"fields": ("attempts", "on_unknown")}),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Policy | None = None) -> bool:
+        """Without its row a provider has its adapter's defaults: an edit would be lost."""
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, str] | None = None) -> HttpResponse:
+        for provider in registry.PROVIDERS:
+            policies.of(provider)
+        return super().changelist_view(request, extra_context)
+
+    @admin.display(description="limit")
+    def limit(self, obj: Policy) -> str:
+        return f"{obj.calls} in {obj.window_ms:,} ms"
+
+    @admin.display(description="standing", ordering="paused")
+    def standing(self, obj: Policy) -> SafeString:
+        return badge("paused" if obj.paused else "open", {"open": "success", "paused": "warning"})
+
+
+class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
+    """`store` replaces the secret of an equal label, so what names a credential is fixed once it is made."""
+
+    provider = choice_of(registry.PROVIDERS)
+    secret = forms.CharField(
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+        max_length=4000,
+        help_text="The tenant's own key to the provider. It is sealed at once and cannot be shown again.",
+    )
+
+    class Meta:
+        model = Credential
+        fields = ("tenant", "provider", "label")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.fingerprint:
+            self.fields["secret"].required = False
+            self.fields["secret"].help_text = "Leave it empty to keep the one that is stored."
+
+    def clean_secret(self) -> str:
+        secret: str = self.cleaned_data["secret"]
+        if secret and not credentials.SENDABLE.fullmatch(secret):
+            raise forms.ValidationError("Use letters, digits and signs only, without spaces or line breaks.")
+        return secret
+
+
+@admin.register(Credential)
+class CredentialAdmin(Page):
+    icon = "vpn_key"
+    form = CredentialForm
+    list_display = ("__str__", "tenant", "state_badge", "is_default", "begins", "state_changed_at", "updated_at")
+    list_select_related = ("tenant",)
+    list_filter = (ByTenant, ByProvider, by_choice("state"))
+    search_fields = ("tenant__name", "label", "fingerprint__startswith")
+    search_help_text = "A tenant, a label, how the fingerprint begins, or an id"
+    ordering = ("-id",)
+    secret_fields = ("sealed", "fingerprint")
+    autocomplete_fields = ("tenant",)
+    fields = ("tenant", "provider", "label", "secret")
+    actions_detail = ("make_default",)
+
+    def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
+        on_record = ("is_default", "state_badge", "begins", "id", "created_at", "updated_at", "state_changed_at")
+        return (*self.fields, *on_record) if obj else self.fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
+        """What names it is fixed once it is made: `store` replaces the secret of an equal label."""
+        return tuple(f for f in self.get_fields(request, obj) if f != "secret") if obj else ()
+
+    @method_decorator(sensitive_post_parameters("secret"))
+    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().changeform_view(*args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:
+        secret = form.cleaned_data["secret"]
+        if secret:
+            obj.pk = credentials.store(obj.tenant, obj.provider, secret, label=obj.label).pk
+            obj.refresh_from_db()
+
+    @admin.display(description="state", ordering="state")
+    def state_badge(self, obj: Credential) -> SafeString:
+        return badge(obj.state, STATE_COLOURS, obj.get_state_display())
+
+    @admin.display(description="fingerprint")
+    def begins(self, obj: Credential) -> str:
+        return f"{obj.fingerprint[:8]}…"
+
+    def has_make_default_permission(self, request: HttpRequest, object_id: str) -> bool:
+        other = Credential.objects.filter(pk=object_id, is_default=False).exists()
+        return other and request.user.has_perm("providers.change_credential")
+
+    @action(
+        description="Make it the default",
+        permissions=["make_default"],
+        icon="star",
+        dialog={
+            "title": "Make it the default?",
+            "description": "Searches that name no credential use it from now on; those that wait keep theirs.",
+            "form_submit_text": "Make it the default",
+        },
+    )
+    def make_default(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        credential = Credential.objects.get(pk=object_id)
+        credentials.make_default(credential)
+        self.log_change(request, credential, "Made the default.")
+        return done(request, page_of(credential), f"{credential} is the default now.")

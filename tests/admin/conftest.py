@@ -1,0 +1,159 @@
+"""An operator, and one row of every model, made by the modules that make them where they do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from io import BytesIO
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db.models import Model
+from django.test import Client
+from django.utils import timezone
+from PIL import Image as Picture
+from uuid_utils.compat import uuid7
+
+from accounts import keys
+from accounts.models import ApiKey, Mode, Tenant, User
+from billing import ledger
+from billing.models import Account, Entry, Hold, Price
+from providers import credentials, policies
+from providers.models import Credential
+from searches import intake
+from searches.models import Call, Image, Lookup, Place, Rendering, Result, Search
+
+PROVIDER = "modash"
+SOURCE = "tiktok-creators"
+SECRET = "marker-of-a-provider-key-7f3a"
+
+
+@dataclass(frozen=True)
+class World:
+    """One tenant, and what it has."""
+
+    tenant: Tenant
+    key: ApiKey
+    key_secret: str
+    credential: Credential
+    account: Account
+    image: Image
+    search: Search
+    lookup: Lookup
+    call: Call
+    result: Result
+    rows: dict[type[Model], Model]
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    return User.objects.create(username="olive", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def desk(operator: User) -> Client:
+    client = Client()
+    client.force_login(operator)
+    return client
+
+
+@pytest.fixture
+def world(operator: User) -> World:
+    return build("Alice and Sons")
+
+
+def build(name: str) -> World:
+    tenant = Tenant.objects.create(name=name)
+    key, key_secret = keys.issue(tenant, Mode.LIVE, "shop")
+    credential = credentials.store(tenant, PROVIDER, f"{SECRET}-{name.split()[0]}")
+    account = ledger.account_of(tenant, PROVIDER)
+    ledger.grant(account, Decimal(100), note="welcome")
+    image = picture(tenant)
+    order = intake.Order(lookups=[intake.LookupOrder(source=SOURCE, parameters={}, limit=40)])
+    search = intake.submit(key, order, Stored(image))
+    lookup = search.lookups.get()
+    call = called(lookup)
+    result = found(lookup)
+    rows = [tenant, key, credential, account, image, search, lookup, call, result, lookup.lane]
+    rows += [policies.of(PROVIDER), Group.objects.create(name=f"{name}'s operators"), User.objects.latest("pk")]
+    rows += [Rendering.objects.get(image=image), Place.objects.get(tenant=tenant), Hold.objects.get(account=account)]
+    rows += [Entry.objects.filter(account=account).latest("pk"), Price.objects.get(source=SOURCE)]
+    return World(
+        tenant=tenant,
+        key=key,
+        key_secret=key_secret,
+        credential=credential,
+        account=account,
+        image=image,
+        search=search,
+        lookup=lookup,
+        call=call,
+        result=result,
+        rows={type(row): row for row in rows},
+    )
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture that the tenant has."""
+
+    image: Image
+
+    def save(self) -> Image:
+        return self.image
+
+
+def picture(tenant: Tenant) -> Image:
+    content = BytesIO()
+    shades = Picture.linear_gradient("L")
+    Picture.merge("RGB", (shades, shades.rotate(90), shades.rotate(180))).resize((640, 480)).save(content, "JPEG")
+    digest = f"{tenant.pk.int:064x}"
+    name = default_storage.save(f"{tenant.pk}/picture.jpeg", ContentFile(content.getvalue()))
+    image = Image.objects.create(
+        tenant=tenant,
+        sha256=digest,
+        pixels_sha256=digest,
+        format="jpeg",
+        width=640,
+        height=480,
+        bytes=len(content.getvalue()),
+        file=name,
+    )
+    Rendering.objects.create(image=image, provider=PROVIDER, media_type="image/jpeg", bytes=image.bytes, file=name)
+    return image
+
+
+def called(lookup: Lookup) -> Call:
+    moment = timezone.now()
+    return Call.objects.create(
+        lookup=lookup,
+        page=0,
+        state=Call.State.ANSWERED,
+        armed_at=moment,
+        leased_until=moment + timedelta(minutes=1),
+        sent_at=moment,
+        finished_at=moment + timedelta(milliseconds=830),
+        status=200,
+        returned=1,
+        credits=Decimal("0.025"),
+        provider_request_id=f"r-{uuid7()}",
+    )
+
+
+def found(lookup: Lookup, number: int = 1, **other: Any) -> Result:
+    values: dict[str, Any] = {
+        "title": f"Creator {number} of {lookup.tenant}",
+        "url": f"https://www.tiktok.com/@creator{number}",
+        "image_url": f"https://pictures.example/{number}.jpeg",
+        "type": "creator",
+        "external_id": f"{lookup.pk}-{number}",
+        "detail": {"username": f"creator{number}", "followers_count": 12_000},
+        "raw": {"userId": str(number), "followers": 12_000},
+    }
+    return Result.objects.create(
+        search=lookup.search, lookup=lookup, rank=number, sequence=number, observed_at=timezone.now(), **values | other
+    )

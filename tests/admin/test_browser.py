@@ -1,0 +1,73 @@
+"""The admin in a browser: what only shows there, such as a picture that is really drawn and a script that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from accounts.models import User
+from tests.admin.conftest import World, found
+from tests.admin.test_pages import page_of
+
+CHROMIUM = Path("/usr/bin/chromium")
+PASSWORD = "correct horse battery staple"
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"There is no {CHROMIUM}; install Debian's chromium."),
+    pytest.mark.django_db(transaction=True),
+]
+
+
+@pytest.fixture
+def rows(operator: User, world: World) -> World:
+    """Everything that a test needs of the database: Playwright runs an event loop, beside which Django asks nothing."""
+    operator.set_password(PASSWORD)
+    operator.save()
+    for number in range(2, 9):
+        found(world.lookup, number, image_url=None)
+    return world
+
+
+@pytest.fixture
+def page(rows: World, live_server: LiveServer) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 1200})
+        page.goto(f"{live_server.url}/admin/")
+        page.get_by_label("Username").fill("olive")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        yield page
+        browser.close()
+
+
+def test_a_search_is_seen_with_its_picture_and_results(page: Page, live_server: LiveServer, rows: World) -> None:
+    failures: list[str] = []
+    requests: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+
+    page.locator("#nav-sidebar-apps").get_by_role("link").filter(has_text="Searches").click()
+    page.locator("#result_list tbody a").first.click()
+    picture = page.get_by_role("img", name="The picture")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.complete && image.naturalWidth") == 480
+    expect(page.get_by_role("article")).to_have_count(8)
+    expect(page.get_by_role("link", name=rows.result.title)).to_have_attribute("href", str(rows.result.url))
+
+    assert failures == []
+    assert {url for url in requests if not url.startswith(live_server.url)} <= {rows.result.image_url}
+
+
+def test_credits_are_granted_in_a_dialog(page: Page, live_server: LiveServer, rows: World) -> None:
+    page.goto(live_server.url + page_of(rows.account))
+    page.get_by_text("Grant credits").click()
+    page.get_by_label("Amount").fill("12.5")
+    page.get_by_label("Note").fill("second order")
+    page.get_by_role("button", name="Grant").click()
+    expect(page.get_by_text("Granted 12.5 credits.")).to_be_visible()
+    expect(page.get_by_text("111.5", exact=True)).to_be_visible()

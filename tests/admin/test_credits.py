@@ -1,0 +1,122 @@
+"""Credits move by the ledger's functions alone, once a dialog, and prices that were in force stay as they were."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from django.contrib.admin.utils import quote
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Tenant
+from billing import ledger
+from billing.models import Account, Entry, Hold, Price
+from tests.admin.conftest import PROVIDER, SOURCE, World
+from tests.admin.test_pages import address, page_of
+
+
+def send(desk: Client, action: str, row: Model, **fields: object) -> list[str]:
+    """Sends an action's dialog; what the operator is told then, or the dialog's errors."""
+    path = reverse(f"admin:billing_{action}", args=[quote(row.pk)])
+    response = desk.post(path, {"_form_submitted": "on", "key": uuid4()} | fields)
+    if "HX-Redirect" not in response.headers:
+        return [error for errors in response.context["form"].errors.values() for error in errors]
+    return [str(message) for message in desk.get(response.headers["HX-Redirect"]).context["messages"]]
+
+
+def test_a_new_account_is_metered(desk: Client, alice: Tenant) -> None:
+    desk.post(address(Account, "add"), {"tenant": str(alice.pk), "provider": PROVIDER})
+    account = Account.objects.get()
+    assert (account.tenant, account.provider, account.kind) == (alice, PROVIDER, "metered")
+
+
+def test_an_account_is_not_made_twice(desk: Client, world: World) -> None:
+    form = {"tenant": str(world.tenant.pk), "provider": PROVIDER}
+    response = desk.post(address(Account, "add"), form)
+    assert "already exists" in response.content.decode()
+
+
+def test_granted_credits_are_posted(desk: Client, alice: Tenant) -> None:
+    account = ledger.account_of(alice, PROVIDER)
+    assert send(desk, "account_grant", account, amount="12.5", note="first order") == ["Granted 12.5 credits."]
+    account.refresh_from_db()
+    assert (account.kind, account.posted) == ("prepaid", Decimal("12.5"))
+    assert Entry.objects.get(kind="grant").note == "first order"
+
+
+def test_a_dialog_that_is_sent_twice_counts_once(desk: Client, alice: Tenant) -> None:
+    account = ledger.account_of(alice, PROVIDER)
+    form = {"amount": "10", "note": "once", "key": uuid4()}
+    send(desk, "account_grant", account, **form)
+    assert send(desk, "account_grant", account, **form) == ["That was sent twice; it counted once."]
+    account.refresh_from_db()
+    assert account.posted == 10
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "0.0000001", "a lot", ""])
+def test_a_grant_of_nothing_is_refused(desk: Client, alice: Tenant, amount: str) -> None:
+    account = ledger.account_of(alice, PROVIDER)
+    assert send(desk, "account_grant", account, amount=amount, note="why")
+    assert not Entry.objects.exists()
+
+
+def test_an_adjustment_may_take_credits(desk: Client, world: World) -> None:
+    assert send(desk, "account_adjust", world.account, amount="-40", note="refund") == ["Adjusted by -40 credits."]
+    assert Account.objects.get().posted == 60
+
+
+def test_an_adjustment_below_zero_is_refused(desk: Client, world: World) -> None:
+    (said,) = send(desk, "account_adjust", world.account, amount="-99.5", note="too much")
+    assert "below zero" in said
+    assert Account.objects.get().posted == 100
+
+
+@pytest.mark.parametrize(("charged", "posted"), [("0", 100), ("0.5", Decimal("99.5")), ("1", 99)])
+def test_an_unknown_outcome_is_settled(desk: Client, world: World, charged: str, posted: Decimal) -> None:
+    ledger.set_unknown(world.lookup.reference, Decimal(1))
+    hold = Hold.objects.get()
+    assert send(desk, "hold_settle", hold, charged=charged) == [f"Settled: {charged} of 1 credits were billed."]
+    account = Account.objects.get()
+    assert (account.posted, account.held) == (posted, 0)
+
+
+def test_more_than_was_unknown_cannot_have_been_billed(desk: Client, world: World) -> None:
+    ledger.set_unknown(world.lookup.reference, Decimal("0.5"))
+    (said,) = send(desk, "hold_settle", Hold.objects.get(), charged="0.6")
+    assert "between 0 and the 0.5" in said
+    assert Hold.objects.get().unknown == Decimal("0.5")
+
+
+def test_a_hold_without_an_unknown_cannot_be_settled(desk: Client, world: World) -> None:
+    path = reverse("admin:billing_hold_settle", args=[quote(world.lookup.reference)])
+    assert desk.get(path).status_code == 403
+
+
+def test_a_price_begins_now_or_later(desk: Client, db: None) -> None:
+    form = {"source": SOURCE, "per_call": "0", "per_result": "0.03", "valid_from_0": "", "valid_from_1": ""}
+    desk.post(address(Price, "add"), form)
+    assert Price.objects.latest("valid_from").per_result == Decimal("0.03")
+    response = desk.post(address(Price, "add"), form | {"valid_from_0": "2020-01-01", "valid_from_1": "00:00:00"})
+    assert "cannot begin in the past" in response.content.decode()
+
+
+def test_a_price_that_was_in_force_is_not_changed(desk: Client, db: None) -> None:
+    price = Price.objects.get(source=SOURCE)
+    form = {"source": SOURCE, "per_call": "0", "per_result": "9", "valid_from_0": "2099-01-01", "valid_from_1": "00:00"}
+    assert desk.post(page_of(price), form).status_code == 403
+    assert desk.post(address(Price, "delete", price.pk), {"post": "yes"}).status_code == 403
+    assert Price.objects.get(source=SOURCE).per_result == Decimal("0.025")
+
+
+def test_a_price_to_come_may_be_changed(desk: Client, db: None) -> None:
+    moment = timezone.now() + timedelta(days=30)
+    price = Price.objects.create(source=SOURCE, per_result=Decimal(1), valid_from=moment)
+    form = {"source": SOURCE, "per_call": "0", "per_result": "2", "valid_from_0": "2099-01-01", "valid_from_1": "00:00"}
+    assert desk.post(page_of(price), form).status_code == 302
+    price.refresh_from_db()
+    assert price.per_result == 2

@@ -1,0 +1,50 @@
+"""Tenants as operators set them up."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import Tenant
+from tests.admin.conftest import World
+from tests.admin.test_pages import address, page_of
+
+# What a browser sends along of the table of its keys, which cannot be edited there.
+NO_KEYS = {"api_keys-TOTAL_FORMS": "0", "api_keys-INITIAL_FORMS": "0"}
+
+
+def test_a_tenant_is_made(desk: Client, db: None) -> None:
+    desk.post(address(Tenant, "add"), {"name": "Dora", "weight": "3"})
+    tenant = Tenant.objects.get()
+    assert (tenant.name, tenant.weight, tenant.suspended_at) == ("Dora", 3, None)
+
+
+@pytest.mark.parametrize("weight", ["0", "1001", "-1", ""])
+def test_a_weight_out_of_bounds_is_refused(desk: Client, db: None, weight: str) -> None:
+    response = desk.post(address(Tenant, "add"), {"name": "Dora", "weight": weight})
+    assert response.context["adminform"].form.errors.keys() == {"weight"}
+
+
+def test_a_suspension_holds_until_it_is_lifted(desk: Client, alice: Tenant) -> None:
+    form = {"name": alice.name, "weight": "1", "suspended": "on", **NO_KEYS}
+    desk.post(page_of(alice), form)
+    since = Tenant.objects.get().suspended_at
+    assert since is not None
+    desk.post(page_of(alice), form | {"weight": "2"})
+    assert Tenant.objects.get().suspended_at == since
+    desk.post(page_of(alice), {"name": alice.name, "weight": "2", **NO_KEYS})
+    assert Tenant.objects.get().suspended_at is None
+
+
+def test_a_tenants_page_leads_to_its_rows(desk: Client, world: World) -> None:
+    html = desk.get(page_of(world.tenant)).content.decode()
+    for list_of in ("searches/search", "providers/credential", "billing/account", "searches/image"):
+        path = f"/admin/{list_of}/?tenant__id__exact={world.tenant.pk}"
+        assert path in html
+        assert desk.get(path).context["cl"].result_list
+
+
+def test_a_tenants_page_leads_to_the_form_for_its_next_key(desk: Client, alice: Tenant) -> None:
+    response = desk.get(reverse("admin:accounts_tenant_issue_key", args=[alice.pk]), follow=True)
+    assert response.context["adminform"].form["tenant"].value() == str(alice.pk)
