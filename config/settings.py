@@ -19,6 +19,12 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 env.read_env(BASE_DIR / ".env")
 
+# Where `serve` and `demo` keep what is theirs: the embedded servers' data, pictures, logs.
+STATE_DIR = BASE_DIR / (env.str("STATE_DIR", default="") or ".local")
+# Where they listen; 0 where nothing is said.
+PORT = env.int("PORT", default=0)
+SANDBOX_PORT = env.int("SANDBOX_PORT", default=0)
+
 PRODUCTION = env.bool("PRODUCTION", default=False)
 DEBUG = env.bool("DEBUG", default=False)
 
@@ -36,7 +42,7 @@ def secret(name: str) -> str:
 SECRET_KEY = secret("SECRET_KEY")
 # "id:key" pairs, the first of which seals; the others still open what they sealed.
 CREDENTIAL_KEYS = env.str("CREDENTIAL_KEYS", default="") or f"dev:{secret('CREDENTIAL_KEYS')}"
-PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000")
+PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT or 8000}")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if not PRODUCTION else [])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
@@ -94,6 +100,7 @@ DATABASES: dict[str, Any] = {"default": env.db_url("DATABASE_URL", default="post
 DATABASES["default"] |= {
     "ENGINE": "django.db.backends.postgresql",
     "CONN_MAX_AGE": 0,
+    "CONN_HEALTH_CHECKS": True,
     "OPTIONS": DATABASES["default"].get("OPTIONS", {})
     # Threads that wait give their connection back; the pool makes taking it again cheap.
     | {"pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL", default=40), "timeout": 10}},
@@ -107,12 +114,11 @@ REDIS_TIMEOUT_SECONDS = env.float("REDIS_TIMEOUT_SECONDS", default=1.0)
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": env.str("STORAGE_DIR", default=str(BASE_DIR / ".local" / "pictures"))},
+        "OPTIONS": {"location": env.str("STORAGE_DIR", default=str(STATE_DIR / "pictures"))},
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 # Straight from the packages: nothing to collect before a first start.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
@@ -121,17 +127,19 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
+FORMAT_MODULE_PATH = "config.formats"
 
 # Pictures: bounded before they are decoded.
 PICTURE_MAX_BYTES = 20 * 1024 * 1024
 PICTURE_MAX_PIXELS = 50_000_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
-FILE_UPLOAD_MAX_MEMORY_SIZE = PICTURE_MAX_BYTES + 1
+# A body that is taken is held in memory: no copy of a picture lies in a temporary folder.
+FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
 ORPHANED_PICTURE_SECONDS = env.int("ORPHANED_PICTURE_SECONDS", default=3600)
 
 # Providers. The sandbox plays them all, below one address.
 MODASH_BASE_URL = env.str("MODASH_BASE_URL", default="https://api.modash.io/v1")
-SANDBOX_URL = env.str("SANDBOX_URL", default="http://127.0.0.1:8010")
+SANDBOX_URL = env.str("SANDBOX_URL", default=f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
 
 # Requests that may wait at once in one web process (`Prefer: wait`); past it they are answered at once.
 WAITERS_PER_PROCESS = env.int("WAITERS_PER_PROCESS", default=12)
@@ -153,34 +161,56 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "celery:",
 }
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep-lanes": {"task": "searches.tasks.sweep_lanes", "schedule": 1.0, "options": {"expires": 5}},
-    "sweep-pictures": {"task": "searches.tasks.sweep_pictures", "schedule": 600.0, "options": {"expires": 600}},
+    "sweep-pictures": {
+        "task": "searches.tasks.sweep_pictures",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
 }
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "config.problems.handler",
-    "COERCE_DECIMAL_TO_STRING": True,
+    "DEFAULT_PARSER_CLASSES": ["searches.bodies.StrictJSON"],
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.Schema",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    # The form is what `Accept` says, and `?format=` an unknown parameter like any other.
+    "URL_FORMAT_OVERRIDE": None,
+}
+DRF_STANDARDIZED_ERRORS = {
+    "EXCEPTION_HANDLER_CLASS": "config.problems.Handler",
+    "ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Sightline",
-    "DESCRIPTION": "One API for searching social platforms by picture.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": PUBLIC_URL}],
+    "SCHEMA_PATH_PREFIX": "/v1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "PREPROCESSING_HOOKS": ["config.openapi.of_the_api"],
+    # Enums stay where they are used: most mean something else in each place.
+    "POSTPROCESSING_HOOKS": ["config.openapi.finished"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None, "defaultModelsExpandDepth": 0},
 }
-UNFOLD = {"SITE_TITLE": "Sightline", "SITE_HEADER": "Sightline", "SITE_SYMBOL": "image_search"}
+UNFOLD = {
+    "SITE_TITLE": "Sightline",
+    "SITE_HEADER": "Sightline",
+    "SITE_SUBHEADER": "For operators",
+    "SITE_SYMBOL": "image_search",
+    "SITE_URL": "/docs",
+    "SIDEBAR": {"navigation": "config.navigation.sidebar"},
+}
 
 LOGGING = {
     "version": 1,

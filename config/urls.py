@@ -1,4 +1,19 @@
-from django.contrib import admin
-from django.urls import path
+"""Every path. What nothing under /v1 answers is a problem like any other there, also while debugging."""
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from django.contrib import admin
+from django.urls import include, path, re_path
+
+from config import problems, views
+
+urlpatterns = [
+    path("v1/", include("searches.urls")),
+    path("v1/", include("billing.urls")),
+    path("v1/openapi.json", views.openapi_document),
+    re_path(r"^v1(/.*)?$", problems.no_such_path),
+    path("docs", views.Docs.as_view()),
+    path("healthz", views.healthz),
+    path("readyz", views.readyz),
+    path("admin/", admin.site.urls),
+]
+handler400 = "config.problems.bad_request"
+handler500 = "config.problems.server_error"

@@ -17,28 +17,36 @@ from searches.models import Lane, Lookup, Place, Standing
 # Past this, a position is only "at least so many": counting one tenant's own million would take 50 ms.
 MOST_COUNTED = 10_000
 
-# How many go first: the tenant's own before it, and of every other tenant as many as reach their turn before it does.
-# Equal virtual times go by tenant id, as in a claim.
-POSITION = """
-WITH own AS (
-    SELECT place.tenant_id, place.virtual_time, (%(step)s / tenant.weight) AS step,
-           (SELECT count(*) FROM (
-                SELECT 1 FROM searches_lookup
-                WHERE lane_id = place.lane_id AND tenant_id = place.tenant_id AND standing = 'ready' AND turn < %(turn)s
-                LIMIT %(most)s) AS before) AS before
-    FROM searches_place place JOIN accounts_tenant tenant ON tenant.id = place.tenant_id
-    WHERE place.lane_id = %(lane)s AND place.tenant_id = %(tenant)s
+# How many go before each of the lookups: the tenant's own before it, and of every other tenant as many as reach their turn
+# before it does. Equal virtual times go by tenant id, as in a claim. One scan of a tenant's line, however many are asked for.
+POSITIONS = """
+WITH asked AS (
+    SELECT lane_id, tenant_id, max(turn) AS last FROM searches_lookup WHERE id = ANY(%(lookups)s) GROUP BY lane_id, tenant_id
+), ahead AS (
+    SELECT own.id, own.before FROM asked CROSS JOIN LATERAL (
+        SELECT id, rank() OVER (ORDER BY turn) - 1 AS before FROM (
+            SELECT id, turn FROM searches_lookup
+            WHERE lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'ready' AND turn <= asked.last
+            ORDER BY turn LIMIT %(most)s) AS first) AS own
+), own AS (
+    SELECT lookup.id, lookup.lane_id, lookup.tenant_id, place.virtual_time, %(step)s / tenant.weight AS step,
+           coalesce(ahead.before, %(most)s) AS before
+    FROM searches_lookup lookup
+    JOIN searches_place place ON place.lane_id = lookup.lane_id AND place.tenant_id = lookup.tenant_id
+    JOIN accounts_tenant tenant ON tenant.id = lookup.tenant_id
+    LEFT JOIN ahead ON ahead.id = lookup.id
+    WHERE lookup.id = ANY(%(lookups)s)
 ), reach AS (SELECT *, virtual_time + before * step AS at FROM own)
-SELECT reach.before + coalesce(sum(least(
+SELECT reach.id, reach.before + coalesce(sum(least(
     other.ready,
     greatest(0, (reach.at - other.virtual_time - 1 + (other.tenant_id < reach.tenant_id)::int
                  + %(step)s / tenant.weight) / (%(step)s / tenant.weight)))), 0)
 FROM reach
 LEFT JOIN searches_place other
-    ON other.lane_id = %(lane)s AND other.ready > 0 AND other.tenant_id <> reach.tenant_id
+    ON other.lane_id = reach.lane_id AND other.ready > 0 AND other.tenant_id <> reach.tenant_id
     AND other.virtual_time <= reach.at
 LEFT JOIN accounts_tenant tenant ON tenant.id = other.tenant_id AND tenant.suspended_at IS NULL
-GROUP BY reach.before
+GROUP BY reach.id, reach.before
 """
 
 
@@ -67,8 +75,15 @@ def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     moment = scheduler.now()
     rules = {provider: policies.of(provider) for provider in {lookup.provider for lookup in waiting}}
     lanes = Lane.objects.in_bulk({lookup.lane_id for lookup in waiting})
+    positions = _positions(lookup.pk for lookup in waiting if lookup.standing == Standing.READY)
     return {
-        lookup.pk: _of(lookup, lane=lanes[lookup.lane_id], policy=rules[lookup.provider], moment=moment)
+        lookup.pk: _of(
+            lookup,
+            lane=lanes[lookup.lane_id],
+            policy=rules[lookup.provider],
+            position=positions.get(lookup.pk, 1),
+            moment=moment,
+        )
         for lookup in waiting
     }
 
@@ -80,7 +95,7 @@ def lane_state(lane: str, policy: Policy) -> LaneState:
     return LaneState(waiting=sum(tenants), expected_wait_seconds=len(tenants) * policies.rate(policy).interval_seconds)
 
 
-def _of(lookup: Lookup, *, lane: Lane, policy: Policy, moment: datetime) -> Forecast:
+def _of(lookup: Lookup, *, lane: Lane, policy: Policy, position: int, moment: datetime) -> Forecast:
     if lookup.standing == Standing.PARKED:
         return Forecast(waiting_on="credential")
     if policy.paused:
@@ -88,23 +103,12 @@ def _of(lookup: Lookup, *, lane: Lane, policy: Policy, moment: datetime) -> Fore
     paused_until = lane.paused_until if lane.paused_until and lane.paused_until > moment else None
     if lookup.standing == Standing.ASLEEP:
         return Forecast(estimated_start_at=lookup.not_before, waiting_on="provider_backoff")
-    position = _position(lookup)
     start = (paused_until or moment) + timedelta(seconds=position * policies.rate(policy).interval_seconds)
     reason = "provider_backoff" if paused_until else "rate" if position == 1 else "turn"
     return Forecast(position=position, estimated_start_at=start, waiting_on=reason)
 
 
-def _position(lookup: Lookup) -> int:
+def _positions(lookups: Iterable[UUID]) -> dict[UUID, int]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            POSITION,
-            {
-                "step": scheduler.STEP,
-                "turn": lookup.turn,
-                "most": MOST_COUNTED,
-                "lane": lookup.lane_id,
-                "tenant": lookup.tenant_id,
-            },
-        )
-        row = cursor.fetchone()
-    return int(row[0]) + 1 if row else 1
+        cursor.execute(POSITIONS, {"step": scheduler.STEP, "most": MOST_COUNTED, "lookups": list(lookups)})
+        return {lookup: int(before) + 1 for lookup, before in cursor.fetchall()}

@@ -74,7 +74,7 @@ class PictureGiven(StrictSerializer):
     id = StrictUUID(required=False, help_text="Of a picture that was stored before, here or by a search.")
 
     default_error_messages = {
-        "required": 'Send a picture: the file `image` of a form, or {"base64": "…"} or {"id": "…"}.',
+        "required": 'Send a picture: the file `image` of a form, or {{"base64": "…"}} or {{"id": "…"}}.',
     }
 
     def to_internal_value(self, data: Any) -> Any:
@@ -267,10 +267,16 @@ class SearchQuery(PageQuery):
         return super().takes(name) or name.startswith("metadata.")
 
     def to_internal_value(self, data: Any) -> Any:
-        wanted = {name.removeprefix("metadata."): text for name, text in data.items() if name.startswith("metadata.")}
-        if any("\0" in part for pair in wanted.items() for part in pair):
-            raise ValidationError({"metadata": wrong("Holds no null characters.", "null_characters")})
-        return super().to_internal_value(data) | {"metadata": wanted}
+        wanted = {name: text for name, text in data.items() if name.startswith("metadata.")}
+        errors = {
+            name: wrong("Holds a null character; leave it out.", "null_character")
+            for name, text in wanted.items()
+            if "\0" in name + text
+        }
+        if errors:
+            raise ValidationError(errors)
+        metadata = {name.removeprefix("metadata."): text for name, text in wanted.items()}
+        return super().to_internal_value(data) | {"metadata": metadata}
 
 
 class ResultQuery(PageQuery):

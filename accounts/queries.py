@@ -1,0 +1,37 @@
+"""What the query of a URL may say. A parameter that is unknown, or given twice, is refused by its name: a filter with a
+spelling mistake must not answer with everything.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.http import QueryDict
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+
+class Query(serializers.Serializer[Any]):
+    """The parameters that a view takes; as it stands, none."""
+
+    @classmethod
+    def read(cls, given: QueryDict) -> dict[str, Any]:
+        """The checked values. Raises `ValidationError` with every wrong parameter."""
+        query = cls(data=given.dict())
+        errors = {name: [wrong] for name, values in given.lists() if (wrong := query._wrong(name, values))}
+        if not query.is_valid():
+            errors |= cast(dict[str, Any], query.errors)
+        if errors:
+            raise ValidationError(errors)
+        return cast(dict[str, Any], query.validated_data)
+
+    def takes(self, name: str) -> bool:
+        return name in self.fields
+
+    def _wrong(self, name: str, values: list[Any]) -> ErrorDetail | None:
+        if not self.takes(name):
+            known = ", ".join(sorted(self.fields)) or "none"
+            return ErrorDetail(f"Unknown query parameter; known here: {known}.", code="unknown_parameter")
+        if len(values) > 1:
+            return ErrorDetail("Given more than once; give it once.", code="repeated_parameter")
+        return None

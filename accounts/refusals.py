@@ -1,0 +1,21 @@
+"""What a view may answer besides 400, 401, 403 and 404: one class a status, as the contract lists them.
+
+`config.problems` gives them their form. They live at the bottom so that every app can raise them.
+"""
+
+from __future__ import annotations
+
+from rest_framework.exceptions import APIException
+
+
+class PaymentRequired(APIException):
+    status_code = 402
+
+
+class Conflict(APIException):
+    status_code = 409
+
+
+class TooLarge(APIException):
+    status_code = 413
+    default_code = "too_large"

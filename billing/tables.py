@@ -1,0 +1,75 @@
+"""Lists as CSV and as NDJSON: the same rows as in JSON, the next page in the `Link` header.
+
+A text that a spreadsheet would run as a formula gets an apostrophe in front: names and titles come from strangers.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework.renderers import BaseRenderer
+from rest_framework.serializers import Serializer
+from rest_framework.utils.encoders import JSONEncoder
+
+FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+class CSVRenderer(BaseRenderer):
+    """Columns are the view's `columns`: dotted paths into a row, the same whatever the rows hold."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+    def render(self, data: Any, media_type: str | None = None, context: Mapping[str, Any] | None = None) -> bytes:
+        columns = context["view"].columns if context else ()
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(columns)
+        writer.writerows([cell(at(row, column)) for column in columns] for row in data["data"])
+        return text.getvalue().encode()
+
+
+class NDJSONRenderer(BaseRenderer):
+    media_type = "application/x-ndjson"
+    format = "ndjson"
+    charset = None
+
+    def render(self, data: Any, media_type: str | None = None, context: Mapping[str, Any] | None = None) -> bytes:
+        return "".join(f"{dumps(row)}\n" for row in data["data"]).encode()
+
+
+def at(row: Any, path: str) -> Any:
+    for name in path.split("."):
+        row = row.get(name) if isinstance(row, Mapping) else None
+    return row
+
+
+def cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool | Mapping | list):
+        return dumps(value)
+    if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, cls=JSONEncoder, ensure_ascii=False, allow_nan=False)
+
+
+def columns_of(serializer: Any, prefix: str = "") -> list[str]:
+    """The dotted paths of what a serializer shows; a list is one cell."""
+    columns: list[str] = []
+    for name, field in serializer.fields.items():
+        if isinstance(field, Serializer):
+            columns += columns_of(field, f"{prefix}{name}.")
+        else:
+            columns.append(f"{prefix}{name}")
+    return columns

@@ -1,0 +1,8 @@
+from django.urls import path
+
+from billing import views
+
+urlpatterns = [
+    path("credits", views.Credits.as_view()),
+    path("credits/entries", views.Entries.as_view()),
+]

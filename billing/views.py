@@ -1,0 +1,61 @@
+"""What a tenant has and what became of it. Both are money of live searches: a test key's cost nothing and show nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet, Sum, Value
+from django.db.models.functions import Coalesce
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Mode
+from accounts.paging import CursorPages, PageQuery
+from accounts.tenancy import TenantView
+from billing import openapi
+from billing.models import Account, Entry
+from billing.serializers import AccountAnswer, EntryAnswer
+from billing.tables import CSVRenderer, NDJSONRenderer, columns_of
+
+
+class LedgerView(TenantView):
+    """A list that can also be had as CSV."""
+
+    queryset = Account.objects.all()
+    query_class = PageQuery
+    pagination_class = CursorPages
+    renderer_classes = (JSONRenderer, CSVRenderer, NDJSONRenderer)
+    keys: tuple[str, ...]
+    follows = False
+
+    @property
+    def columns(self) -> list[str]:
+        return columns_of(self.get_serializer_class()())
+
+    def accounts(self) -> QuerySet[Account]:
+        own: QuerySet[Account] = self.get_queryset()
+        return own if self.api_key.mode == Mode.LIVE else own.none()
+
+    def listed(self, rows: QuerySet[Any]) -> Response:
+        page = self.paginate_queryset(rows)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+@openapi.CREDITS
+class Credits(LedgerView):
+    serializer_class = AccountAnswer
+    keys = ("provider",)
+
+    def get(self, request: Request) -> Response:
+        nothing = Value(0, Account._meta.get_field("held"))
+        return self.listed(self.accounts().annotate(unknown=Coalesce(Sum("holds__unknown"), nothing)))
+
+
+@openapi.ENTRIES
+class Entries(LedgerView):
+    serializer_class = EntryAnswer
+    keys = ("-created_at", "-id")
+
+    def get(self, request: Request) -> Response:
+        return self.listed(Entry.objects.filter(account__in=self.accounts()).select_related("account"))

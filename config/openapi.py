@@ -1,0 +1,213 @@
+"""The OpenAPI 3.1 document: generated from the views, with what is true of all of them said in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.utils import Direction
+from rest_framework import serializers
+
+from config import problems
+from providers import registry, schema
+from providers.contract import Adapter
+
+ABOUT = """
+One API for searching social platforms by picture.
+
+Send `Authorization: Bearer sl_live_…` or `sl_test_…`. A test key's searches go to a sandbox and cost nothing; live and test
+searches do not see each other. Times are RFC 3339 in UTC, credits are decimal texts, ids are UUIDs. A field or a query
+parameter that is not known is refused by its name, and so is the header `Idempotency-Key`, which is not honoured.
+
+## Errors
+
+Every error is `application/problem+json` (RFC 9457). Trouble with a provider is never a status here: it is the lookup's
+`error`.
+
+| status | code | |
+|---|---|---|
+{errors}
+"""
+EVERYWHERE = (400, 401, 403, 406, 500)
+WITH_A_BODY = (413, 415)
+WITH_AN_ID = (404,)
+
+
+def about() -> str:
+    rows = (f"| {status} | `{code}` | {title} |" for code, (status, title) in problems.PROBLEMS.items())
+    return ABOUT.format(errors="\n".join(rows)).strip()
+
+
+@cache
+def document() -> dict[str, Any]:
+    """It changes with the code alone."""
+    made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return made
+
+
+def of_the_api(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
+    """The pages about the API are no part of it."""
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith("/v1/")]
+
+
+def finished(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    result["info"]["description"] = about()
+    drop_marks(result)
+    return result
+
+
+def drop_marks(node: Any) -> None:
+    """Takes out what drf-spectacular notes for its own treatment of enums."""
+    if isinstance(node, dict):
+        node.pop("x-spec-enum-id", None)
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        drop_marks(inner)
+
+
+class FieldError(serializers.Serializer[Any]):
+    field = serializers.CharField(help_text="Its path, such as `lookups[0].parameters.age.min`.")
+    code = serializers.CharField()
+    detail = serializers.CharField(help_text="What is wrong, and the mend.")
+
+
+class Problem(serializers.Serializer[Any]):
+    """RFC 9457."""
+
+    type = serializers.URLField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.ChoiceField(choices=list(problems.PROBLEMS))
+    request_id = serializers.CharField()
+    errors = FieldError(  # type: ignore[assignment]  # a field, not DRF's property
+        many=True, required=False, help_text="For bad input: every wrong field."
+    )
+
+
+class Schema(AutoSchema):
+    """Adds to each operation what every answer carries and how it can be refused."""
+
+    def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        for refusal in self.refusals():
+            bodies[str(refusal)] = self.refusal(refusal)
+        for status, body in bodies.items():
+            if "$ref" not in body:
+                body["description"] = body["description"] or f"{HTTPStatus(int(status)).phrase}."
+                body.setdefault("headers", {})["X-Request-Id"] = self.request_id_header()
+        return bodies
+
+    def get_serializer_name(self, serializer: Any, direction: Direction) -> str:
+        return type(serializer).__name__.removesuffix("Answer")
+
+    def get_paginated_name(self, serializer_name: str) -> str:
+        return f"{serializer_name}List"
+
+    def refusals(self) -> list[int]:
+        statuses = {*EVERYWHERE, *getattr(self.view, "refusals", {}).get(self.method, ())}
+        if self.method == "POST":
+            statuses |= {*WITH_A_BODY}
+        if "{id}" in self.path:
+            statuses |= {*WITH_AN_ID}
+        return sorted(statuses)
+
+    def refusal(self, status: int) -> dict[str, Any]:
+        headers = {"X-Request-Id": self.request_id_header()}
+        if status == 401:
+            headers["WWW-Authenticate"] = {"schema": {"type": "string"}, "description": "`Bearer`"}
+        body = {
+            "description": "; ".join(titles(status).values()) + ".",
+            "headers": headers,
+            "content": {
+                problems.MEDIA_TYPE: {
+                    "schema": self.resolve_serializer(Problem, "response").ref,
+                    "examples": {code: {"value": example(code)} for code in titles(status)},
+                }
+            },
+        }
+        return self.component(f"Problem{status}", ResolvedComponent.RESPONSE, body)
+
+    def request_id_header(self) -> dict[str, Any]:
+        header = {
+            "schema": {"type": "string"},
+            "description": "Names this request in our logs: the one that was sent, or one of ours.",
+        }
+        return self.component("RequestId", ResolvedComponent.HEADER, header)
+
+    def component(self, name: str, kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+        component = ResolvedComponent(name=name, type=kind, schema=schema, object=name)  # type: ignore[no-untyped-call]
+        self.registry.register_on_missing(component)
+        reference: dict[str, Any] = component.ref
+        return reference
+
+
+def titles(status: int) -> Mapping[str, str]:
+    return {code: title for code, (its_status, title) in problems.PROBLEMS.items() if its_status == status}
+
+
+def example(code: str) -> dict[str, Any]:
+    shown = problems.problem(code, "What is wrong, and what to do about it.") | {"request_id": "019a9f3e6f2c"}
+    if code == "invalid_request":
+        wrong = {"field": "lookups[0].limit", "code": "min_value", "detail": "Must be from 1 to 1500."}
+        shown |= {"detail": "lookups[0].limit: Must be from 1 to 1500.", "errors": [wrong]}
+    return shown
+
+
+class Strict(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Serializers that refuse what they don't know say so."""
+
+    target_class = "providers.parameters.StrictSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        mapped: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        lists = (
+            (name, getattr(field, "min_length", None), getattr(field, "max_length", None))
+            for name, field in self.target.fields.items()
+            if isinstance(field, serializers.ListSerializer)
+        )
+        for name, least, most in lists:
+            mapped["properties"][name] |= {"minItems": least, "maxItems": most}
+        return mapped | {"additionalProperties": False}
+
+
+class LookupBySource(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """A lookup is one of as many kinds as there are sources, each with parameters of its own."""
+
+    target_class = "searches.requests.LookupRequest"
+    priority = 1
+
+    def map_serializer(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        shared = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        kinds = {
+            source: auto_schema.component(f"Lookup-{source}", ResolvedComponent.SCHEMA, lookup_schema(shared, adapter))
+            for source, adapter in registry.ADAPTERS.items()
+        }
+        mapping = {source: kind["$ref"] for source, kind in kinds.items()}
+        return {
+            "oneOf": list(kinds.values()),
+            "discriminator": {"propertyName": "source", "mapping": mapping},
+        }
+
+
+def lookup_schema(shared: Mapping[str, Any], adapter: Adapter) -> dict[str, Any]:
+    fields = {
+        **shared["properties"],
+        "source": {"const": adapter.source, "description": adapter.title},
+        "parameters": without_dialect(schema.of(adapter.parameters)),
+        "limit": shared["properties"]["limit"] | {"maximum": adapter.max_results, "default": adapter.default_limit},
+    }
+    if adapter.max_results is None:
+        del fields["limit"]
+    return {**shared, "description": adapter.title, "properties": fields, "additionalProperties": False}
+
+
+def without_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAPI 3.1 speaks JSON Schema 2020-12 already."""
+    return {word: value for word, value in schema.items() if word != "$schema"}

@@ -1,0 +1,178 @@
+"""One shape for everything that goes wrong under /v1: RFC 9457 problem details, each wrong field by its path.
+
+drf-standardized-errors finds out what happened and reports what nobody expected; its own shape is not ours. The answer
+is a plain Django response, because the renderer that the caller asked for may be one for tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from itertools import islice
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.views import defaults
+from drf_standardized_errors.handler import ExceptionHandler
+from rest_framework import exceptions
+from rest_framework.settings import api_settings
+
+from accounts.refusals import TooLarge
+
+MEDIA_TYPE = "application/problem+json"
+# A body can be wrong in a million places, and its names as long as it is.
+MOST_ERRORS = 100
+MOST_CHARACTERS = 300
+
+# Every `code` that an answer can carry: its status and its title.
+PROBLEMS: Mapping[str, tuple[int, str]] = {
+    "invalid_request": (400, "The request is wrong"),
+    "malformed_body": (400, "The body cannot be read"),
+    "not_authenticated": (401, "No API key"),
+    "authentication_failed": (401, "No valid API key"),
+    "insufficient_credits": (402, "Not enough credits"),
+    "price_missing": (402, "The source has no price"),
+    "permission_denied": (403, "Not allowed"),
+    "tenant_suspended": (403, "The tenant is suspended"),
+    "not_found": (404, "Not found"),
+    "method_not_allowed": (405, "This path does not take this method"),
+    "not_acceptable": (406, "No such form"),
+    "credential_missing": (409, "No credential for the provider"),
+    "image_in_use": (409, "A search needs the picture"),
+    "image_deleted": (409, "The picture is gone"),
+    "too_large": (413, "Too large"),
+    "unsupported_media_type": (415, "Not a content type that is taken"),
+    "internal_error": (500, "Our mistake"),
+    "not_ready": (503, "Not ready"),
+}
+NOT_FOUND = "Nothing of yours is here under this id; it may have been deleted, or never have been."
+NO_SUCH_PATH = "There is no such path; /v1/openapi.json lists those that there are."
+INTERNAL = "Something went wrong on our side, and it was noted; name the request_id when you ask about it."
+
+
+class Handler(ExceptionHandler):
+    """Turns any exception of a view into a problem."""
+
+    def convert_known_exceptions(self, exc: Exception) -> Exception:
+        if isinstance(exc, Http404):
+            return exceptions.NotFound(NOT_FOUND)
+        if isinstance(exc, RequestDataTooBig):
+            return TooLarge(f"Send a body of at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
+        if isinstance(exc, SuspiciousOperation | UnreadablePostError):
+            return exceptions.ParseError("The body cannot be read; send it whole, and as its type says.")
+        return exc
+
+    def convert_unhandled_exceptions(self, exc: Exception) -> exceptions.APIException:
+        known = isinstance(exc, exceptions.APIException | PermissionDenied)
+        return super().convert_unhandled_exceptions(exc) if known else exceptions.APIException(INTERNAL)
+
+    def format_exception(self, exc: exceptions.APIException) -> dict[str, Any]:
+        return described(exc)
+
+    def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Any:
+        return answer(self.context["request"], data, headers=self.get_headers(exc))
+
+
+def described(exc: exceptions.APIException) -> dict[str, Any]:
+    if isinstance(exc, exceptions.ValidationError):
+        errors = list(islice(wrong_fields(exc.detail), MOST_ERRORS))
+        return problem("invalid_request", in_one_sentence(errors), errors=errors)
+    code = code_of(exc)
+    return problem(code, mend(exc) or str(exc.detail), status=exc.status_code)
+
+
+def problem(code: str, detail: str, *, status: int | None = None, **more: Any) -> dict[str, Any]:
+    usual, title = PROBLEMS.get(code, (500, ""))
+    status = status or usual
+    return {
+        "type": f"{settings.PUBLIC_URL}/docs#{code}",
+        "title": title or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **more,
+    }
+
+
+def answer(request: Any, body: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    request_id = getattr(request, "request_id", "")
+    return JsonResponse(
+        body | {"request_id": request_id},
+        status=body["status"],
+        content_type=MEDIA_TYPE,
+        headers=headers,
+    )
+
+
+def code_of(exc: exceptions.APIException) -> str:
+    if isinstance(exc, exceptions.ParseError):
+        return "malformed_body"
+    code = exc.get_codes()
+    return "internal_error" if code == "error" or not isinstance(code, str) else code
+
+
+def mend(exc: exceptions.APIException) -> str | None:
+    """What to do about those that DRF words itself."""
+    if isinstance(exc, exceptions.NotAcceptable):
+        forms = ", ".join(renderer.media_type for renderer in exc.available_renderers or [])
+        return f"The Accept header asks for a form that is not offered here; ask for {forms}."
+    if isinstance(exc, exceptions.UnsupportedMediaType):
+        return f"{exc.detail} Send application/json; a picture can also come as a file, in multipart/form-data."
+    if isinstance(exc, exceptions.NotAuthenticated):
+        return "Send an API key: `Authorization: Bearer sl_live_…` or `sl_test_…`."
+    return None
+
+
+def wrong_fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
+    """DRF's nested errors, flat, each with the path of its field: `lookups[0].parameters.age.min`."""
+    if isinstance(detail, exceptions.ErrorDetail):
+        yield {
+            "field": path[:MOST_CHARACTERS] or "body",
+            "code": detail.code or "invalid",
+            "detail": str(detail)[:MOST_CHARACTERS],
+        }
+    elif isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            yield from wrong_fields(inner, joined(path, name))
+    else:
+        for index, inner in enumerate(detail):
+            is_item = not isinstance(inner, exceptions.ErrorDetail)
+            yield from wrong_fields(inner, joined(path, index) if is_item else path)
+
+
+def joined(path: str, name: Any) -> str:
+    if name == api_settings.NON_FIELD_ERRORS_KEY:
+        return path
+    if isinstance(name, int):
+        return f"{path}[{name}]"
+    return f"{path}.{name}" if path else str(name)
+
+
+def in_one_sentence(errors: list[dict[str, str]]) -> str:
+    if len(errors) == 1:
+        return f"{errors[0]['field']}: {errors[0]['detail']}"
+    names = ", ".join(dict.fromkeys(error["field"] for error in errors))
+    return f"These are wrong: {names}. `errors` says what to mend in each."
+
+
+def no_such_path(request: HttpRequest, path: str = "") -> HttpResponse:
+    """For every path under /v1 that nothing else answers."""
+    return answer(request, problem("not_found", NO_SUCH_PATH))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not of_the_api(request):
+        return defaults.bad_request(request, exception)
+    return answer(request, problem("invalid_request", "The request cannot be read; mend its headers."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if not of_the_api(request):
+        return defaults.server_error(request)
+    return answer(request, problem("internal_error", INTERNAL))
+
+
+def of_the_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/v1/")

@@ -1,0 +1,83 @@
+"""What stands outside the product: whether this process is up and ready, and the pages about the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+from drf_spectacular.views import SpectacularSwaggerSplitView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from config import openapi, problems
+from searches import changes
+
+RETRY_SECONDS = 5
+# The pages load nothing from anywhere else.
+CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
+_migrated = False
+
+
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process is up. It asks nobody, so that a failing database does not restart every web server."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Requests can be served: the database answers and has its tables, and Redis answers."""
+    lacking = [reason for reason in (database_lacks(), redis_lacks()) if reason]
+    if not lacking:
+        return JsonResponse({"status": "ready"})
+    body = problems.problem("not_ready", " ".join(lacking))
+    return problems.answer(request, body, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+def database_lacks() -> str | None:
+    try:
+        if not migrated():
+            return "The database lacks migrations; run `manage.py migrate`."
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "The database does not answer."
+    return None
+
+
+def migrated() -> bool:
+    """What has been applied stays applied while this code runs, so that it is looked up until then only."""
+    global _migrated
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return _migrated
+
+
+def redis_lacks() -> str | None:
+    try:
+        changes.client().ping()
+    except redis.RedisError:
+        return "Redis does not answer."
+    return None
+
+
+@require_safe
+def openapi_document(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(openapi.document())
+
+
+class Docs(SpectacularSwaggerSplitView):
+    """Readable pages of the OpenAPI document."""
+
+    url = "/v1/openapi.json"
+    url_self = "/docs?script"
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
+        response["Content-Security-Policy"] = CONTENT_POLICY
+        return response

@@ -1,0 +1,82 @@
+"""Tells those who wait that a search has changed: a message on its Redis channel, which says only "look".
+
+The row is the truth, so a lost message, or no Redis at all, costs a waiter the time to its next look and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import cache
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+# After a failure nothing is announced for this long: a silent Redis must not cost every change its time limit.
+QUIET_SECONDS = 5.0
+_quiet_until = 0.0
+
+
+@cache
+def client() -> redis.Redis:
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def announce(search_id: UUID) -> None:
+    """Called when a change is committed. Never raises."""
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return
+    try:
+        client().publish(channel(search_id), "")
+    except redis.RedisError as error:
+        _quiet_until = time.monotonic() + QUIET_SECONDS
+        logger.warning("changes are not announced for %s s: %s", QUIET_SECONDS, type(error).__name__)
+
+
+def channel(search_id: UUID) -> str:
+    return f"search:{search_id}"
+
+
+class Listener:
+    """Hears of one search's changes while it is entered; without Redis it is deaf, and `wait` only sleeps."""
+
+    def __init__(self, search_id: UUID) -> None:
+        self._channel = channel(search_id)
+        self._messages = client().pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        self._deaf = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._messages.subscribe(self._channel)
+        except redis.RedisError:
+            self._deaf = True
+        return self
+
+    def wait(self, seconds: float) -> None:
+        """Until something may have changed, and at most so long."""
+        deadline = time.monotonic() + seconds
+        if not self._deaf:
+            try:
+                self._messages.get_message(timeout=seconds)
+            except redis.RedisError:
+                self._deaf = True
+        if self._deaf:
+            time.sleep(max(0.0, deadline - time.monotonic()))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._messages.close()

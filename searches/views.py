@@ -1,0 +1,311 @@
+"""The product over HTTP: searches, their results and calls, pictures, sources.
+
+A key sees the searches of its own mode only, so that a test key in many hands reads nothing live. Pictures have no mode:
+they are the tenant's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, cast
+from uuid import UUID
+
+from django.db import IntegrityError
+from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from django.utils.http import parse_etags
+from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from accounts.paging import CursorPages, PageQuery
+from accounts.refusals import Conflict, PaymentRequired, TooLarge
+from accounts.tenancy import TenantView
+from billing import ledger, prices
+from billing.serializers import credits_text
+from billing.tables import CSVRenderer, NDJSONRenderer, columns_of
+from providers import registry
+from providers.contract import PictureLimits
+from searches import answers, ending, intake, openapi, pictures, sources, waiting
+from searches.bodies import PictureForm, StrictJSON
+from searches.models import Call, Image, Lookup, Result, Search, Status
+from searches.requests import (
+    GivenPicture,
+    ImageRequest,
+    Nothing,
+    ResultQuery,
+    SearchQuery,
+    SearchRequest,
+    wrong,
+)
+
+OPEN = (Status.QUEUED, Status.RUNNING)
+
+
+class SearchView(TenantView):
+    queryset = Search.objects.all()
+
+    def get_queryset(self) -> QuerySet[Search]:
+        return super().get_queryset().filter(mode=self.api_key.mode)
+
+    def shown(self, id: UUID, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+        """The search as it is now."""
+        search = get_object_or_404(answers.with_lookups(self.get_queryset()), pk=id)
+        headers = {"ETag": etag_of(search.version), **(headers or {})}
+        return Response(answers.shown([search])[0], status=status, headers=headers)
+
+    def wait(self, id: UUID, over: Callable[[str, int], bool]) -> dict[str, str]:
+        """Waits as the caller prefers; returns the header that says so."""
+        seconds = waiting.asked(self.request)
+        if seconds is None or not waiting.until(lambda: over(*self.state(id)), id, seconds=seconds):
+            return {}
+        return {"Preference-Applied": f"wait={seconds}"}
+
+    def state(self, id: UUID) -> tuple[str, int]:
+        """Its status and version. A search that is gone is a 404, also while somebody waits for it."""
+        found = self.get_queryset().filter(pk=id).values_list("status", "version").first()
+        if found is None:
+            raise Http404
+        return found
+
+
+@openapi.SEARCHES
+class Searches(SearchView):
+    parser_classes = (StrictJSON, PictureForm)
+    pagination_class = CursorPages
+    query_class = SearchQuery
+    keys = ("-created_at", "-id")
+    follows = False
+    refusals = {"POST": (402, 409)}
+
+    def post(self, request: Request) -> Response:
+        wanted = SearchRequest(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        order = wanted.order()
+        fit = limits_of(lookup.source for lookup in order.lookups)
+        with refused(), self.picture(wanted.validated_data["image"], fit) as picture:
+            search = intake.submit(self.api_key, order, picture)
+        headers = self.wait(search.pk, lambda status, _: status not in OPEN)
+        headers["Location"] = reverse("search", kwargs={"id": search.pk})
+        return self.shown(search.pk, status=202, headers=headers)
+
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(answers.with_lookups(self.filtered())) or []
+        return self.get_paginated_response(answers.shown(page))
+
+    def filtered(self) -> QuerySet[Search]:
+        query = self.query
+        found = self.get_queryset()
+        for name, lookup in (
+            ("status", "status"),
+            ("created_after", "created_at__gt"),
+            ("created_before", "created_at__lt"),
+        ):
+            if name in query:
+                found = found.filter(**{lookup: query[name]})
+        if "source" in query:
+            found = found.filter(Exists(Lookup.objects.filter(search=OuterRef("pk"), source=query["source"])))
+        return found.filter(metadata__contains=query["metadata"]) if query["metadata"] else found
+
+    def picture(self, given: GivenPicture, fit: dict[str, PictureLimits]) -> AbstractContextManager[pictures.Draft]:
+        if given.content is not None:
+            return pictures.received(self.tenant, given.content, fit=fit)
+        image = Image.objects.for_tenant(self.tenant).filter(pk=given.id).first() if given.id else None
+        if image is None:
+            detail = "No picture of yours has this id; send the picture itself."
+            raise ValidationError({"image": {"id": wrong(detail, "does_not_exist")}})
+        return pictures.known(image, fit=fit)
+
+
+@openapi.SEARCH
+class OneSearch(SearchView):
+    def get(self, request: Request, id: UUID) -> Response:
+        known = parse_etags(request.headers.get("If-None-Match", ""))
+        headers = self.wait(id, lambda status, version: is_news(known, status, version))
+        response = self.shown(id, headers=headers)
+        if is_known(known, response["ETag"]):
+            return Response(status=304, headers={"ETag": response["ETag"], **headers})
+        return response
+
+
+@openapi.CANCEL
+class Cancel(SearchView):
+    def post(self, request: Request, id: UUID) -> Response:
+        search = get_object_or_404(self.get_queryset(), pk=id)
+        Nothing(data=request.data).is_valid(raise_exception=True)
+        ending.cancel(search)
+        return self.shown(id)
+
+
+class PartsOfASearch(SearchView):
+    """A list of what belongs to one search."""
+
+    pagination_class = CursorPages
+
+    def of_the_search(self, rows: QuerySet[Any], name: str) -> QuerySet[Any]:
+        search = get_object_or_404(self.get_queryset(), pk=self.kwargs["id"])
+        return rows.filter(**{name: search})
+
+
+@openapi.RESULTS
+class Results(PartsOfASearch):
+    renderer_classes = (JSONRenderer, CSVRenderer, NDJSONRenderer)
+    query_class = ResultQuery
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return ("sequence",) if self.follows else ("lookup__ordinal", "rank")
+
+    @property
+    def follows(self) -> bool:
+        return bool(self.query["order"] == "arrival")
+
+    @property
+    def columns(self) -> list[str]:
+        return columns_of(answers.ResultAnswer(context={"raw": self.raw}))
+
+    @property
+    def raw(self) -> bool:
+        return "include" in self.query
+
+    def get(self, request: Request, id: UUID) -> Response:
+        rows = self.of_the_search(Result.objects.select_related("lookup"), "search")
+        for name, field in (("lookup", "lookup"), ("source", "lookup__source"), ("type", "type")):
+            if name in self.query:
+                rows = rows.filter(**{field: self.query[name]})
+        page = self.paginate_queryset(rows if self.raw else rows.defer("raw")) or []
+        shown = answers.ResultAnswer(page, many=True, context={"raw": self.raw})
+        return self.get_paginated_response(shown.data)
+
+
+@openapi.CALLS
+class Calls(PartsOfASearch):
+    query_class = PageQuery
+    keys = ("armed_at", "id")
+    follows = False
+
+    def get(self, request: Request, id: UUID) -> Response:
+        rows = self.of_the_search(Call.objects.select_related("lookup"), "lookup__search")
+        page = self.paginate_queryset(rows.defer("excerpt")) or []
+        return self.get_paginated_response(answers.CallAnswer(page, many=True).data)
+
+
+@openapi.IMAGES
+class Images(TenantView):
+    parser_classes = (StrictJSON, PictureForm)
+
+    def post(self, request: Request) -> Response:
+        wanted = ImageRequest(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        content = wanted.validated_data["image"].content
+        with refused(), pictures.received(self.tenant, content, fit={}) as picture:
+            image = picture.save()
+        headers = {"Location": reverse("image", kwargs={"id": image.pk})}
+        return Response(answers.ImageAnswer(image).data, status=201, headers=headers)
+
+
+@openapi.IMAGE_VIEW
+class OneImage(TenantView):
+    queryset = Image.objects.all()
+    refusals = {"DELETE": (409,)}
+
+    def get(self, request: Request, id: UUID) -> Response:
+        return Response(answers.ImageAnswer(self.get_object()).data)
+
+    def delete(self, request: Request, id: UUID) -> Response:
+        try:
+            pictures.erase(self.get_object())
+        except (ProtectedError, IntegrityError):
+            detail = "A search names this picture, so it is kept as long as the search is."
+            raise Conflict(detail, code="image_in_use") from None
+        return Response(status=204)
+
+
+@openapi.SOURCES
+class Sources(TenantView):
+    query_class = PageQuery
+    pagination_class = CursorPages
+    keys = ("source",)
+    follows = False
+
+    def get(self, request: Request) -> Response:
+        pages = cast(CursorPages, self.paginator)
+        page = pages.cut(adapters_after, self.keys, request, self)
+        described = [sources.described(adapter.source, self.api_key) for adapter in page]
+        return self.get_paginated_response(answers.SourceAnswer(described, many=True).data)
+
+
+def adapters_after(last: list[str] | None) -> list[Any]:
+    return [registry.adapter(source) for source in sorted(registry.ADAPTERS) if not last or source > last[0]]
+
+
+def limits_of(names: Iterable[str]) -> dict[str, PictureLimits]:
+    adapters = [registry.adapter(name) for name in names]
+    return {adapter.provider: adapter.picture_limits for adapter in adapters}
+
+
+def etag_of(version: int) -> str:
+    """Weak: a position in line may change without it."""
+    return f'W/"{version}"'
+
+
+def is_known(known: list[str], etag: str) -> bool:
+    return "*" in known or etag.removeprefix("W/") in {tag.removeprefix("W/") for tag in known}
+
+
+def is_news(known: list[str], status: str, version: int) -> bool:
+    """Whether a caller who waits should be answered: with a version of its own by any other, else by the end. Nothing
+    is waited for once a search has ended.
+    """
+    return status not in OPEN or (bool(known) and not is_known(known, etag_of(version)))
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Turns what the domain refuses into the contract's statuses."""
+    try:
+        yield
+    except pictures.TooLarge as error:
+        raise TooLarge(error.detail) from None
+    except pictures.BadPicture as error:
+        raise ValidationError({"image": wrong(error.detail, error.code)}) from None
+    except intake.CredentialMissing as error:
+        raise Conflict(f"lookups[{error.index}]: {error.detail}", code="credential_missing") from None
+    except intake.UnknownCredential as error:
+        raise wrong_in_lookup(error, "credential", "does_not_exist") from None
+    except intake.BadOffset as error:
+        raise wrong_in_lookup(error, "offset", "bad_offset") from None
+    except prices.PriceMissing as error:
+        raise PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing") from None
+    except ledger.InsufficientCredits as error:
+        raise PaymentRequired(too_little(error), code="insufficient_credits") from None
+    except IntegrityError as error:
+        if "_image_id_" not in constraint_of(error):
+            raise
+        raise Conflict(IMAGE_DELETED, code="image_deleted") from None
+
+
+PRICE_MISSING = "{} has no price, so it cannot be searched; ask the operator of this Sightline to set one."
+IMAGE_DELETED = "The picture was deleted while this request was handled; send the request again."
+
+
+def wrong_in_lookup(error: intake.Rejected, field: str, code: str) -> ValidationError:
+    # All before it are as they should be.
+    return ValidationError({"lookups": [{}] * error.index + [{field: wrong(error.detail, code)}]})
+
+
+def too_little(error: ledger.InsufficientCredits) -> str:
+    needed, available = credits_text(error.needed), credits_text(error.available)
+    return (
+        f"This search can cost up to {needed} {error.provider} credits, and {available} are available; "
+        "ask for fewer results, or have credits granted."
+    )
+
+
+def constraint_of(error: IntegrityError) -> str:
+    diagnosis = getattr(error.__cause__, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) or ""

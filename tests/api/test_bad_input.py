@@ -1,0 +1,218 @@
+"""Every bad create: its status, the field by its name, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode, urlsafe_b64encode
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import override_settings
+from rest_framework.test import APIClient
+
+from tests.api.examples import PICTURE, create, create_form, lookup, nothing_left, order
+from tests.searches import samples
+
+PROBLEM = "application/problem+json"
+
+
+def fields_of(response: Any) -> list[str]:
+    return [error["field"] for error in response.json()["errors"]]
+
+
+def post_text(api: APIClient, text: str | bytes) -> Any:
+    return api.post("/v1/searches", text, content_type="application/json")
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"image": None}, "image"),
+    ({"image": "…"}, "image"),
+    ({"image": {}}, "image"),
+    ({"image": {"base64": b64encode(PICTURE).decode(), "id": str(uuid4())}}, "image"),
+    ({"image": {"base64": "not base64!"}}, "image.base64"),
+    ({"image": {"base64": 12}}, "image.base64"),
+    ({"image": {"base64": b64encode(PICTURE).decode()[:-1]}}, "image.base64"),
+    ({"image": {"base64": urlsafe_b64encode(b"\xff\xfe\xfd").decode()}}, "image.base64"),
+    ({"image": {"base64": f"data:image/jpeg;base64,{b64encode(PICTURE).decode()}"}}, "image.base64"),
+    ({"image": {"base64": ""}}, "image.base64"),
+    ({"image": {"id": "12"}}, "image.id"),
+    ({"image": {"id": 12}}, "image.id"),
+    ({"image": {"id": str(uuid4())}}, "image.id"),
+    ({"image": {"url": "https://example.com/a.jpg"}}, "image.url"),
+    ({"lookups": None}, "lookups"),
+    ({"lookups": []}, "lookups"),
+    ({"lookups": [lookup()] * 21}, "lookups"),
+    ({"lookups": lookup()}, "lookups"),
+    ({"lookups": [lookup(), "tiktok-creators"]}, "lookups[1]"),
+    ({"lookups": [{}]}, "lookups[0].source"),
+    ({"lookups": [lookup(source="instagram")]}, "lookups[0].source"),
+    ({"lookups": [lookup(source=["tiktok-creators"])]}, "lookups[0].source"),
+    ({"lookups": [lookup(limit=0)]}, "lookups[0].limit"),
+    ({"lookups": [lookup(limit=1501)]}, "lookups[0].limit"),
+    ({"lookups": [lookup(limit="40")]}, "lookups[0].limit"),
+    ({"lookups": [lookup(limit=True)]}, "lookups[0].limit"),
+    ({"lookups": [lookup(limit=None)]}, "lookups[0].limit"),
+    ({"lookups": [lookup(offset=-20)]}, "lookups[0].offset"),
+    ({"lookups": [lookup(credential="")]}, "lookups[0].credential"),
+    ({"lookups": [lookup(credential="no\0such")]}, "lookups[0].credential"),
+    ({"lookups": [lookup(parameters=[])]}, "lookups[0].parameters"),
+    ({"lookups": [lookup(parameters={"age": {"min": "18"}})]}, "lookups[0].parameters.age.min"),
+    ({"lookups": [lookup(parameters={"age": {"min": 65, "max": 18}})]}, "lookups[0].parameters.age.min"),
+    ({"lookups": [lookup(parameters={"locations": [1, "2"]})]}, "lookups[0].parameters.locations[1]"),
+    ({"lookups": [lookup(parameters={"colour": "red"})]}, "lookups[0].parameters.colour"),
+    ({"lookups": [lookup(max_age=1)]}, "lookups[0].max_age"),
+    ({"priority": 11}, "priority"),
+    ({"priority": 1.5}, "priority"),
+    ({"expires_in": 0}, "expires_in"),
+    ({"expires_in": 604_801}, "expires_in"),
+    ({"metadata": []}, "metadata"),
+    ({"metadata": {str(number): "" for number in range(21)}}, "metadata"),
+    ({"metadata": {"a b": "c"}}, "metadata.a b"),
+    ({"metadata": {"a" * 41: "c"}}, f"metadata.{'a' * 41}"),
+    ({"metadata": {"a": 1}}, "metadata.a"),
+    ({"metadata": {"a": "b" * 501}}, "metadata.a"),
+    ({"metadata": {"a": "b\0"}}, "metadata.a"),
+    ({"metadata": {"a": "\ud800"}}, "metadata.a"),
+    ({"crop": {"x": 0}}, "crop"),
+    ({"max_credits": {"modash": "1"}}, "max_credits"),
+    ({"max_age": 0}, "max_age"),
+]
+
+
+@pytest.mark.parametrize(("changes", "field"), WRONG, ids=[f"{field}-{n}" for n, (_, field) in enumerate(WRONG)])
+def test_a_wrong_field_is_named_and_nothing_is_left(api: APIClient, changes: dict[str, Any], field: str) -> None:
+    response = create(api, **changes)
+    assert (response.status_code, response["Content-Type"]) == (400, PROBLEM)
+    assert response.json()["code"] == "invalid_request"
+    assert fields_of(response) == [field]
+    assert response.json()["detail"].startswith(f"{field}: ")
+    assert nothing_left()
+
+
+def test_all_wrong_fields_are_named_at_once(api: APIClient) -> None:
+    wrong = lookup(limit=0, colour="red", parameters={"gender": "F", "age": {"min": 12}})
+    response = create(api, image={}, lookups=[lookup(), wrong], priority=99, crop={})
+    assert sorted(fields_of(response)) == [
+        "crop",
+        "image",
+        "lookups[1].colour",
+        "lookups[1].limit",
+        "lookups[1].parameters.age.min",
+        "lookups[1].parameters.gender",
+        "priority",
+    ]
+    assert "image" in response.json()["detail"]
+
+
+def test_a_wrong_shape_goes_before_a_bad_picture(api: APIClient) -> None:
+    response = create_form(api, {"lookups": [lookup(limit=0)]}, picture=samples.TEXT)
+    assert fields_of(response) == ["lookups[0].limit"]
+
+
+BAD_PICTURES = {
+    "a text": samples.TEXT,
+    "nothing": b"",
+    "half a png": samples.png()[:-100],
+    "a bomb": samples.png_bomb(),
+}
+
+
+@pytest.mark.parametrize("picture", BAD_PICTURES.values(), ids=BAD_PICTURES)
+def test_a_file_that_is_no_good_picture_is_a_400(api: APIClient, picture: bytes) -> None:
+    response = create_form(api, {"lookups": [lookup()]}, picture=picture)
+    assert response.status_code == 400, response.content
+    assert fields_of(response) == ["image"]
+    assert nothing_left()
+
+
+def test_a_picture_of_more_than_20_mb_is_a_413(api: APIClient) -> None:
+    picture = PICTURE + bytes(20 * 1024 * 1024)
+    for response in (
+        create_form(api, {"lookups": [lookup()]}, picture=picture),
+        create(api, image={"base64": b64encode(picture).decode()}),
+    ):
+        assert (response.status_code, response.json()["code"]) == (413, "too_large")
+    assert nothing_left()
+
+
+@override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=1000)
+def test_a_body_beyond_the_limit_is_a_413_unread(api: APIClient) -> None:
+    response = create(api)
+    assert (response.status_code, response["Content-Type"]) == (413, PROBLEM)
+    assert "send at most 1000" in response.json()["detail"]
+
+
+MALFORMED = {
+    "not json": "{",
+    "a name twice": '{"lookups": [], "lookups": []}',
+    "not a number": '{"priority": NaN}',
+    "beyond every number": '{"priority": 1e999}',
+    "a number without end": '{"priority": ' + "9" * 5000 + "}",
+    "nesting without end": "[" * 100_000 + "]" * 100_000,
+    "a byte order mark": '\ufeff{"priority": 0}',
+    "not utf-8": b'{"metadata": {"a": "\xff"}}',
+}
+
+
+@pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
+def test_a_body_that_is_not_json_is_a_400(api: APIClient, text: str | bytes) -> None:
+    response = post_text(api, text)
+    assert (response.status_code, response["Content-Type"]) == (400, PROBLEM)
+    assert response.json()["code"] == "malformed_body"
+    assert len(response.json()["detail"]) < 200
+
+
+@pytest.mark.parametrize("text", ["", "{}"])
+def test_an_empty_body_names_what_is_needed(api: APIClient, text: str) -> None:
+    response = post_text(api, text)
+    assert response.status_code == 400
+    assert sorted(fields_of(response)) == ["image", "lookups"]
+
+
+@pytest.mark.parametrize("text", ["[]", '"text"', "1", "null"])
+def test_a_body_that_is_no_object_is_a_400(api: APIClient, text: str) -> None:
+    response = post_text(api, text)
+    assert response.status_code == 400
+    assert fields_of(response) in (["body"], ["image", "lookups"])
+
+
+def test_names_without_end_are_not_echoed(api: APIClient) -> None:
+    body = {f"{number}{'x' * 10_000}": 1 for number in range(300)}
+    response = post_text(api, json.dumps(body))
+    assert response.status_code == 400
+    assert len(response.content) < 200_000
+
+
+def test_a_form_without_its_file_names_the_image(api: APIClient) -> None:
+    response = api.post("/v1/searches", {"request": json.dumps({"lookups": [lookup()]})}, format="multipart")
+    assert (response.status_code, fields_of(response)) == (400, ["image"])
+    assert "file" in response.json()["detail"]
+
+
+def test_a_form_with_other_parts_names_them(api: APIClient) -> None:
+    response = create_form(api, {"lookups": [lookup()]}, priority="3")
+    assert (response.status_code, fields_of(response)) == (400, ["priority"])
+
+
+def test_a_form_with_two_pictures_is_refused(api: APIClient) -> None:
+    response = create_form(api, {"image": {"id": str(uuid4())}, "lookups": [lookup()]})
+    assert (response.status_code, fields_of(response)) == (400, ["image"])
+
+
+def test_a_form_whose_image_is_no_file_says_so(api: APIClient) -> None:
+    response = api.post("/v1/searches", {"image": "…", "request": "{}"}, format="multipart")
+    assert (response.status_code, fields_of(response)) == (400, ["image"])
+
+
+def test_a_form_whose_request_is_not_json_says_which_part(api: APIClient) -> None:
+    response = create_form(api, "{")
+    assert response.status_code == 400
+    assert "`request`" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml"])
+def test_another_content_type_is_a_415(api: APIClient, content_type: str) -> None:
+    response = api.post("/v1/searches", json.dumps(order()), content_type=content_type)
+    assert (response.status_code, response["Content-Type"]) == (415, PROBLEM)
+    assert "application/json" in response.json()["detail"]

@@ -1,0 +1,58 @@
+"""Up, ready, and the pages about the API."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+
+import pytest
+from django.db import connection
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from config import views
+from searches import changes
+
+
+def test_healthz_asks_nobody(client: Client, django_assert_num_queries: DjangoAssertNumQueries, db: None) -> None:
+    with django_assert_num_queries(0):
+        response = client.get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+def test_readyz_is_ready(client: Client, db: None) -> None:
+    response = client.get("/readyz")
+    assert (response.status_code, response.json()) == (200, {"status": "ready"})
+
+
+def test_readyz_without_redis_is_a_503(client: Client, db: None, settings: Settings) -> None:
+    changes.client.cache_clear()
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    try:
+        response = client.get("/readyz")
+    finally:
+        changes.client.cache_clear()
+    assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+    assert "Redis does not answer" in response.json()["detail"]
+    assert response["Retry-After"] == "5"
+
+
+def test_readyz_without_its_tables_is_a_503(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "_migrated", False)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'searches'")
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert "migrate" in response.json()["detail"]
+
+
+def test_the_pages_load_nothing_from_elsewhere(client: Client, db: None) -> None:
+    page, script = client.get("/docs"), client.get("/docs?script")
+    assert "default-src 'self'" in page["Content-Security-Policy"]
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page.content.decode())
+    assert addresses
+    assert all(address.startswith("/") for address in addresses)
+    assert "/v1/openapi.json" in script.content.decode()
+    for address in addresses:
+        with closing(client.get(address)) as response:
+            assert response.status_code == 200

@@ -1,0 +1,58 @@
+"""Pictures: stored once, read, and deleted where no search needs them."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from django.core.files.uploadedfile import SimpleUploadedFile
+from pytest_django import DjangoCaptureOnCommitCallbacks
+from rest_framework.test import APIClient
+
+from tests.api.examples import PICTURE, made, nothing_left
+from tests.searches import samples
+
+
+def test_a_file_is_stored(api: APIClient) -> None:
+    file = SimpleUploadedFile("a.jpg", PICTURE)
+    response = api.post("/v1/images", {"image": file}, format="multipart")
+    shown = response.json()
+    assert (response.status_code, response["Location"]) == (201, f"/v1/images/{shown['id']}")
+    assert (shown["format"], shown["width"], shown["height"], shown["bytes"]) == ("jpeg", 64, 48, len(PICTURE))
+    assert api.get(response["Location"]).json() == shown
+
+
+def test_the_same_picture_is_stored_once(api: APIClient) -> None:
+    body = {"image": {"base64": b64encode(PICTURE).decode()}}
+    first, second = (api.post("/v1/images", body, format="json") for _ in range(2))
+    assert first.json() == second.json()
+    assert str(made(api).image_id) == first.json()["id"]
+
+
+def test_a_picture_is_not_stored_by_its_id(api: APIClient) -> None:
+    response = api.post("/v1/images", {"image": {"id": str(made(api).image_id)}}, format="json")
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (400, "image.id")
+
+
+def test_a_bad_picture_leaves_nothing(api: APIClient) -> None:
+    file = SimpleUploadedFile("a.jpg", samples.TEXT)
+    response = api.post("/v1/images", {"image": file}, format="multipart")
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (400, "image")
+    assert nothing_left()
+
+
+def test_deleting_takes_row_and_files(
+    api: APIClient, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    image = api.post("/v1/images", {"image": SimpleUploadedFile("a.jpg", PICTURE)}, format="multipart").json()
+    with django_capture_on_commit_callbacks(execute=True):
+        response = api.delete(f"/v1/images/{image['id']}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert api.get(f"/v1/images/{image['id']}").status_code == 404
+    assert nothing_left()
+
+
+def test_a_picture_that_a_search_names_stays(api: APIClient) -> None:
+    image = made(api).image
+    response = api.delete(f"/v1/images/{image.pk}")
+    assert (response.status_code, response.json()["code"]) == (409, "image_in_use")
+    assert api.get(f"/v1/images/{image.pk}").status_code == 200

@@ -1,0 +1,156 @@
+"""Every list: its pages, its cursors, its filters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from searches.models import Search, Status
+from tests.api.examples import lookup, made
+
+
+def read_all(api: APIClient, path: str, **query: Any) -> list[dict[str, Any]]:
+    """Page by page, until there are no more."""
+    rows: list[dict[str, Any]] = []
+    while True:
+        page = api.get(path, query).json()
+        rows += page["data"]
+        if not page["has_more"]:
+            return rows
+        query["cursor"] = page["next_cursor"]
+
+
+def ids(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["id"] for row in rows]
+
+
+def listed(api: APIClient, **query: Any) -> list[str]:
+    response = api.get("/v1/searches", query)
+    assert response.status_code == 200, response.content
+    return ids(response.json()["data"])
+
+
+def test_searches_come_newest_first_and_none_twice(api: APIClient) -> None:
+    searches = [str(made(api).pk) for _ in range(5)]
+    Search.objects.update(created_at="2026-11-20T00:00:00Z")  # a tie, which the id breaks
+    assert ids(read_all(api, "/v1/searches", limit=2)) == searches[::-1]
+
+
+def test_a_page_says_whether_there_is_more(api: APIClient) -> None:
+    made(api), made(api)
+    first = api.get("/v1/searches", {"limit": 1})
+    assert (first.json()["has_more"], len(first.json()["data"])) == (True, 1)
+    last = api.get("/v1/searches", {"limit": 1, "cursor": first.json()["next_cursor"]})
+    assert (last.json()["has_more"], last.json()["next_cursor"]) == (False, None)
+    assert "Link" not in last
+
+
+def test_the_link_leads_to_the_next_page(api: APIClient) -> None:
+    old, new = made(api), made(api)
+    link = api.get("/v1/searches", {"limit": 1})["Link"]
+    path, relation = link.split("; ")
+    assert relation == 'rel="next"'
+    assert ids(api.get(path.strip("<>")).json()["data"]) == [str(old.pk)]
+    assert str(new.pk) not in link
+
+
+def test_rows_that_come_meanwhile_shift_no_page(api: APIClient) -> None:
+    old, new = made(api), made(api)
+    cursor = api.get("/v1/searches", {"limit": 1}).json()["next_cursor"]
+    made(api)
+    assert listed(api, cursor=cursor) == [str(old.pk)]
+    assert str(new.pk) not in listed(api, cursor=cursor)
+
+
+def test_a_page_costs_the_same_whatever_it_holds(api: APIClient) -> None:
+    made(api)
+    with CaptureQueriesContext(connection) as few:
+        listed(api)
+    for _ in range(4):
+        made(api, lookups=[lookup()] * 3)
+    with CaptureQueriesContext(connection) as many:
+        assert len(listed(api)) == 5
+    assert len(many) == len(few) <= 12
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "WyIyMDI2Il0.abc", "a" * 5000])
+def test_a_broken_cursor_is_a_400(api: APIClient, cursor: str) -> None:
+    response = api.get("/v1/searches", {"cursor": cursor})
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (400, "cursor")
+
+
+def test_a_cursor_means_nothing_elsewhere(api: APIClient, stranger: APIClient) -> None:
+    made(api), made(api)
+    cursor = api.get("/v1/searches", {"limit": 1}).json()["next_cursor"]
+    assert stranger.get("/v1/searches", {"cursor": cursor}).status_code == 400
+    assert api.get("/v1/credits", {"cursor": cursor}).status_code == 400
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "x", "1.5", ""])
+def test_a_page_has_1_to_100_rows(api: APIClient, limit: str) -> None:
+    response = api.get("/v1/searches", {"limit": limit})
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (400, "limit")
+
+
+def test_searches_are_filtered_by_status(api: APIClient) -> None:
+    queued, ended = made(api), made(api)
+    Search.objects.filter(pk=ended.pk).update(status=Status.FAILED)
+    assert listed(api, status="queued") == [str(queued.pk)]
+
+
+def test_searches_are_filtered_by_source(api: APIClient) -> None:
+    search = made(api, lookups=[lookup(), lookup()])
+    assert listed(api, source="tiktok-creators") == [str(search.pk)]
+    search.lookups.update(source="public-videos")
+    assert listed(api, source="tiktok-creators") == []
+
+
+def test_searches_are_filtered_by_age(api: APIClient) -> None:
+    old, new = made(api), made(api)
+    between = old.created_at + (new.created_at - old.created_at) / 2
+    assert listed(api, created_after=between.isoformat()) == [str(new.pk)]
+    assert listed(api, created_before=between.isoformat()) == [str(old.pk)]
+    later = new.created_at + timedelta(seconds=1)
+    assert listed(api, created_after=later.isoformat()) == []
+
+
+def test_searches_are_filtered_by_metadata(api: APIClient) -> None:
+    spring = made(api, metadata={"campaign": "spring", "team.a": "1"})
+    made(api, metadata={"campaign": "autumn"})
+    assert listed(api, **{"metadata.campaign": "spring"}) == [str(spring.pk)]
+    assert listed(api, **{"metadata.campaign": "spring", "metadata.team.a": "1"}) == [str(spring.pk)]
+    assert listed(api, **{"metadata.campaign": "spring", "metadata.team.a": "2"}) == []
+
+
+WRONG = {
+    "state": "queued",
+    "status": "done",
+    "source": "instagram",
+    "created_after": "2026-11-20",
+    "created_before": "2026-11-20T00:00:00",
+    "metadata": "spring",
+    "metadata.a": "\0",
+    "format": "csv",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG.items())
+def test_a_wrong_filter_is_named(api: APIClient, name: str, value: str) -> None:
+    response = api.get("/v1/searches", {name: value})
+    assert response.status_code == 400
+    assert [error["field"] for error in response.json()["errors"]] == [name]
+
+
+def test_all_wrong_filters_are_named_at_once(api: APIClient) -> None:
+    response = api.get("/v1/searches?state=a&limit=0&status=queued&status=failed")
+    assert sorted(error["field"] for error in response.json()["errors"]) == ["limit", "state", "status"]
+
+
+@pytest.mark.parametrize("path", ["/v1/searches", "/v1/sources", "/v1/credits", "/v1/credits/entries"])
+def test_every_list_has_one_form(api: APIClient, path: str) -> None:
+    assert set(api.get(path).json()) == {"data", "has_more", "next_cursor"}

@@ -1,0 +1,87 @@
+"""Charlie is sent to every route that exists, with Alice's ids: whatever is hers is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.test import APIClient
+
+from searches.models import Search
+from tests.api.examples import add_results, made
+
+NOBODYS = UUID("019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001")
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def routes(patterns: list[Any] | None = None, prefix: str = "") -> Iterator[str]:
+    """Every path under /v1 as it is declared."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        path = f"{prefix}{pattern.pattern}"
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, path)
+        elif isinstance(pattern, URLPattern) and path.startswith("v1/"):
+            yield f"/{path}"
+
+
+ROUTES = sorted(routes())
+WITH_ID = [route for route in ROUTES if "<" in route]
+LISTS = [route for route in ROUTES if route in ("/v1/searches", "/v1/credits", "/v1/credits/entries")]
+
+
+def path_to(route: str, search: Search, id: UUID | None = None) -> str:
+    return route.replace("<uuid:id>", str(id or (search.image_id if "images" in route else search.pk)))
+
+
+def test_the_routes_are_known() -> None:
+    assert len(WITH_ID) == 5
+    assert len(LISTS) == 3
+    assert not [route for route in WITH_ID if "<uuid:id>" not in route]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("route", WITH_ID)
+def test_a_stranger_sees_what_is_not_there(api: APIClient, stranger: APIClient, route: str, method: str) -> None:
+    search = made(api)
+    hers = getattr(stranger, method)(path_to(route, search))
+    nobodys = getattr(stranger, method)(path_to(route, search, NOBODYS))
+    for response in (hers, nobodys):
+        assert response.status_code in (404, 405)
+    ours, theirs = hers.json(), nobodys.json()
+    assert ours.pop("request_id") != theirs.pop("request_id")
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("route", WITH_ID)
+def test_the_owner_is_there(api: APIClient, route: str) -> None:
+    search = made(api)
+    response = api.options(path_to(route, search))
+    method = "get" if "GET" in response["Allow"] else "post"
+    assert getattr(api, method)(path_to(route, search)).status_code == 200
+
+
+@pytest.mark.parametrize("route", LISTS)
+def test_a_strangers_lists_are_empty(api: APIClient, stranger: APIClient, route: str) -> None:
+    add_results(made(api))
+    assert api.get(route).json()["data"]
+    assert stranger.get(route).json()["data"] == []
+
+
+def test_a_stranger_changes_nothing(api: APIClient, stranger: APIClient) -> None:
+    search = made(api)
+    before = api.get(f"/v1/searches/{search.pk}").json()
+    stranger.post(f"/v1/searches/{search.pk}/cancel")
+    stranger.delete(f"/v1/images/{search.image_id}")
+    after = api.get(f"/v1/searches/{search.pk}").json()
+    before["lookups"][0].pop("estimated_start_at")
+    after["lookups"][0].pop("estimated_start_at")
+    assert after == before
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if "openapi" not in route])
+def test_without_a_key_nothing_answers(db: None, route: str) -> None:
+    response = APIClient().get(route.replace("<uuid:id>", str(NOBODYS)))
+    assert response.status_code == 401

@@ -1,0 +1,223 @@
+"""`Prefer: wait`: answers at the end, at a change, at the end of patience, or at once where too many wait.
+
+Real transactions and threads: what wakes a waiter is a commit by somebody else.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+from django.db import connection, connections, transaction
+from rest_framework.test import APIClient
+
+from searches import changes, ending, waiting
+from searches.models import Search
+from tests.api.examples import made, order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def meanwhile(*calls: Callable[[], Any]) -> Iterator[list[Future[Any]]]:
+    """Makes the calls in threads of their own, as a web server would; their database connections end with them."""
+
+    def run(call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        yield [threads.submit(run, call) for call in calls]
+
+
+def waiting_read(api: APIClient, search: Search, seconds: int, **headers: str) -> Callable[[], Any]:
+    return lambda: api.get(f"/v1/searches/{search.pk}", headers={"Prefer": f"wait={seconds}", **headers})
+
+
+def until_some_wait(number: int = 1) -> None:
+    """Until so many have taken their seats."""
+    deadline = time.monotonic() + 5
+    while waiting.seats._value > settings.WAITERS_PER_PROCESS - number:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(0.1)  # and have looked, and listen
+
+
+@transaction.atomic
+def touch(search: Search) -> None:
+    ending.touch(search.pk)
+
+
+def test_an_end_wakes_the_waiter_at_once(api: APIClient) -> None:
+    search = made(api)
+    with meanwhile(waiting_read(api, search, 30)) as [answer]:
+        until_some_wait()
+        began = time.monotonic()
+        ending.cancel(search)
+        response = answer.result(5)
+    assert time.monotonic() - began < 1
+    assert (response.status_code, response.json()["status"]) == (200, "canceled")
+    assert response["Preference-Applied"] == "wait=30"
+
+
+def test_a_create_can_wait_for_its_end(api: APIClient) -> None:
+    def create() -> Any:
+        return api.post("/v1/searches", order(), format="json", headers={"Prefer": "wait=30"})
+
+    with meanwhile(create) as [answer]:
+        until_some_wait()
+        ending.cancel(Search.objects.get())
+        response = answer.result(5)
+    assert (response.status_code, response.json()["status"]) == (202, "canceled")
+    assert response["Preference-Applied"] == "wait=30"
+
+
+def test_any_change_wakes_who_knows_a_version(api: APIClient) -> None:
+    search = made(api)
+    with meanwhile(waiting_read(api, search, 30, **{"If-None-Match": 'W/"1"'})) as [answer]:
+        until_some_wait()
+        touch(search)
+        response = answer.result(5)
+    assert (response.status_code, response["ETag"]) == (200, 'W/"2"')
+    assert response.json()["status"] == "queued"
+
+
+def test_who_knows_no_version_waits_for_the_end(api: APIClient) -> None:
+    search = made(api)
+    with meanwhile(waiting_read(api, search, 30)) as [answer]:
+        until_some_wait()
+        touch(search)
+        time.sleep(0.3)
+        assert not answer.done()
+        ending.cancel(search)
+        assert answer.result(5).json()["version"] == 3
+
+
+def test_patience_ends(api: APIClient) -> None:
+    search = made(api)
+    began = time.monotonic()
+    response = waiting_read(api, search, 1)()
+    assert 1 <= time.monotonic() - began < 2
+    assert (response.status_code, response.json()["status"]) == (200, "queued")
+    assert response["Preference-Applied"] == "wait=1"
+
+
+def test_patience_ends_in_a_304_where_nothing_changed(api: APIClient) -> None:
+    response = waiting_read(api, made(api), 1, **{"If-None-Match": 'W/"1"'})()
+    assert (response.status_code, response["Preference-Applied"]) == (304, "wait=1")
+
+
+def test_nobody_waits_for_what_has_ended(api: APIClient) -> None:
+    search = made(api)
+    ending.cancel(search)
+    began = time.monotonic()
+    assert waiting_read(api, search, 30)().status_code == 200
+    assert waiting_read(api, search, 30, **{"If-None-Match": "*"})().status_code == 304
+    assert time.monotonic() - began < 1
+
+
+def test_past_the_bound_the_answer_comes_at_once(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "seats", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(settings, "WAITERS_PER_PROCESS", 1)
+    search = made(api)
+    with meanwhile(waiting_read(api, search, 30)) as [first]:
+        until_some_wait()
+        second = waiting_read(api, search, 30)()
+        assert not first.done()
+        ending.cancel(search)
+        assert first.result(5)["Preference-Applied"] == "wait=30"
+    assert (second.status_code, second.json()["status"]) == (200, "queued")
+    assert "Preference-Applied" not in second
+
+
+def test_who_waits_holds_no_database_connection(api: APIClient) -> None:
+    search = made(api)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        [before] = cursor.fetchone()
+    with meanwhile(*[waiting_read(api, search, 30)] * 8) as answers:
+        until_some_wait(8)
+        pool = connection.pool  # type: ignore[attr-defined]
+        # One is this thread's; all others have been given back.
+        assert pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"] - 1
+        ending.cancel(search)
+        assert [answer.result(5).status_code for answer in answers] == [200] * 8
+    assert before >= 1
+
+
+@pytest.fixture
+def redis_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Moves Redis to another port of this machine, for what is announced and heard."""
+
+    def move(port: int) -> None:
+        changes.client.cache_clear()
+        monkeypatch.setattr(settings, "REDIS_URL", f"redis://127.0.0.1:{port}/0")
+
+    yield move
+    changes.client.cache_clear()
+    changes._quiet_until = 0.0
+
+
+def ends_without_redis(api: APIClient, search: Search) -> float:
+    """Seconds from the end of a search to the answer of who waits for it."""
+    with meanwhile(waiting_read(api, search, 30)) as [answer]:
+        until_some_wait()
+        began = time.monotonic()
+        ending.cancel(search)
+        assert answer.result(10).json()["status"] == "canceled"
+        return time.monotonic() - began
+
+
+def test_a_dead_redis_costs_seconds_and_no_answer(api: APIClient, redis_at: Callable[[int], None]) -> None:
+    search = made(api)
+    redis_at(1)
+    assert ends_without_redis(api, search) < waiting.LOOK_SECONDS + 1
+
+
+def test_a_silent_redis_costs_no_more(api: APIClient, redis_at: Callable[[int], None]) -> None:
+    search = made(api)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        redis_at(silent.getsockname()[1])
+        assert ends_without_redis(api, search) < waiting.LOOK_SECONDS + 2
+
+
+def test_a_silent_redis_costs_one_announcement_its_time(redis_at: Callable[[int], None]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        redis_at(silent.getsockname()[1])
+        began = time.monotonic()
+        for _ in range(20):
+            changes.announce(uuid4())
+    assert time.monotonic() - began < 2
+
+
+def test_a_deleted_search_ends_the_wait_in_a_404(api: APIClient) -> None:
+    search = made(api)
+    with meanwhile(waiting_read(api, search, 30)) as [answer]:
+        until_some_wait()
+        Search.objects.filter(pk=search.pk).delete()
+        changes.announce(search.pk)
+        assert answer.result(5).status_code == 404
+
+
+@pytest.mark.parametrize("preference", ["wait", "wait=", "wait=x", "wait=-1", "wait=1.5", "return=minimal", ""])
+def test_a_preference_that_makes_no_sense_is_none(api: APIClient, preference: str) -> None:
+    response = api.get(f"/v1/searches/{made(api).pk}", headers={"Prefer": preference})
+    assert response.status_code == 200
+    assert "Preference-Applied" not in response
+
+
+def test_more_than_a_minute_is_a_minute(api: APIClient) -> None:
+    search = made(api)
+    ending.cancel(search)
+    response = api.get(f"/v1/searches/{search.pk}", headers={"Prefer": "respond-async, wait=600"})
+    assert response["Preference-Applied"] == "wait=60"
