@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Sum
 
 from billing.models import Account, Entry, Hold
@@ -18,8 +18,9 @@ HELD = {Kind.HOLD: 1, Kind.CHARGE: -1, Kind.RELEASE: -1}
 
 def differences() -> list[str]:
     """One sentence for each account or hold that its entries do not add up to; all from one snapshot."""
-    with transaction.atomic():
-        with transaction.get_connection().cursor() as cursor:
+    begins_here = not connection.in_atomic_block
+    with transaction.atomic(), connection.cursor() as cursor:
+        if begins_here:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         return [*_accounts(), *_holds()]
 

@@ -71,7 +71,7 @@ def _visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
     try:
         seconds = limiter.PATIENCE_SECONDS + call_seconds(policy)
         nudges.bind(lane, seat, seconds=seconds, more=errand.more)
-        answer = _ask(errand, policy, Token(seat=seat, call=str(errand.call.pk)))
+        answer = ask(errand, policy, Token(seat=seat, call=str(errand.call.pk)))
     except Failure as failure:
         came = failure
         _surely(lambda: settle_failure(errand, policy, came))
@@ -116,7 +116,7 @@ def call_seconds(policy: Policy) -> float:
     return policy.total_timeout_ms / 1000 + MARGIN_SECONDS
 
 
-def _ask(errand: Errand, policy: Policy, token: Token) -> Answer:
+def ask(errand: Errand, policy: Policy, token: Token) -> Answer:
     """Raises a `Failure`, `Withheld` or `Unavailable`, and nothing else: what is our own mistake fails one lookup only."""
     lookup = errand.lookup
     adapter = registry.adapter(lookup.source)

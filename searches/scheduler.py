@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Greatest
 from uuid_utils.compat import uuid7
 
@@ -113,10 +113,9 @@ def park(lookup: Lookup, place: Place) -> None:
 
 
 def unpark() -> list[str]:
-    """Brings back the lookups whose credential is no longer known to be dead, and names their lanes."""
-    mended = Lookup.objects.filter(
-        standing=Standing.PARKED, credential__state__in=(Credential.State.UNKNOWN, Credential.State.VERIFIED)
-    )
+    """Brings back the lookups whose credential is no longer known to be dead, or is gone, and names their lanes."""
+    usable = (Credential.State.UNKNOWN, Credential.State.VERIFIED)
+    mended = Lookup.objects.filter(Q(credential=None) | Q(credential__state__in=usable), standing=Standing.PARKED)
     places = set(mended.values_list("lane", "tenant"))
     for lane, tenant_id in sorted(places, key=str):
         with transaction.atomic():

@@ -40,8 +40,12 @@ def measure(folder: Path, provider: Provider, *, times: int = TIMES) -> None:
         time.sleep(1)
     arrivals = [at for at, _, _ in provider.log()][-times:]
     delays = sorted(1000 * (arrived - began) for began, arrived in zip(sent, arrivals, strict=True))
-    print(f"\nPOST of a {len(jpeg()) // 1000} kB JPEG to the first byte at the provider, {times} searches on an idle lane")
-    print(f"median {statistics.median(delays):.1f} ms  90 % {delays[int(times * 0.9)]:.1f} ms  most {delays[-1]:.1f} ms")
+    print(
+        f"\nPOST of a {len(jpeg()) // 1000} kB JPEG to the first byte at the provider, {times} searches on an idle lane"
+    )
+    print(
+        f"median {statistics.median(delays):.1f} ms  90 % {delays[int(times * 0.9)]:.1f} ms  most {delays[-1]:.1f} ms"
+    )
 
 
 def _spaced(api: httpx.Client, number: int) -> float:

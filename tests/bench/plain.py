@@ -6,6 +6,7 @@ The message names the job; a worker that gets no token sends the message back wi
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 import httpx
@@ -31,21 +32,24 @@ app.conf.update(
     task_default_queue="plain",
     broker_transport_options={"global_keyprefix": "plain:"},
 )
-_clients: dict[str, Any] = {}
 
 
-def _client(name: str, make: Any) -> Any:
-    return _clients.setdefault(name, None) or _clients.__setitem__(name, make()) or _clients[name]
+@cache
+def _bucket() -> Any:
+    return redis.Redis.from_url(os.environ["REDIS_URL"]).register_script(BUCKET)
+
+
+@cache
+def _http() -> httpx.Client:
+    return httpx.Client(timeout=30)
 
 
 @app.task(bind=True, max_retries=None)
 def call(self: Task[Any, Any], url: str, key: str, rate: float, most: int) -> None:
-    bucket = _client("redis", lambda: redis.Redis.from_url(os.environ["REDIS_URL"])).register_script(BUCKET)
-    wait = float(bucket(keys=["plain-bucket"], args=[rate, most]))
+    wait = float(_bucket()(keys=["plain-bucket"], args=[rate, most]))
     if wait:
         raise self.retry(countdown=wait)
-    reply = _client("http", lambda: httpx.Client(timeout=30)).post(
-        f"{url}/ai/tiktok/image-search", json={}, headers={"Authorization": f"Bearer {key}"}
-    )
+    headers = {"Authorization": f"Bearer {key}"}
+    reply = _http().post(f"{url}/ai/tiktok/image-search", json={}, headers=headers)
     if reply.status_code == 429:
         raise self.retry(countdown=1)

@@ -1,0 +1,104 @@
+"""A lane with lookups standing in it, written as rows: what the line does is tested apart from what fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import transaction
+
+from accounts.models import Mode, Tenant
+from providers import policies
+from providers.models import Policy
+from searches import scheduler
+from searches.models import Image, Lane, Lookup, Search
+from searches.scheduler import Errand
+from tests.providers.conftest import provider, site, standing_sandbox
+
+__all__ = ["provider", "site", "standing_sandbox"]
+
+Fill = Callable[..., list[Lookup]]
+LEASE = timedelta(seconds=30)
+
+
+@pytest.fixture
+def redis_client() -> redis.Redis:
+    """The Redis of this test process alone."""
+    return redis.Redis.from_url(settings.REDIS_URL)
+
+
+@pytest.fixture
+def policy(db: None) -> Policy:
+    return policies.of("modash")
+
+
+@pytest.fixture
+def lane(policy: Policy, alice: Tenant) -> Lane:
+    return scheduler.lane_of(policy, mode=Mode.LIVE, tenant_id=alice.pk)
+
+
+@pytest.fixture
+def fill(lane: Lane) -> Fill:
+    """`fill(alice, 3)`: three ready lookups of hers, in the order of their turns."""
+
+    def fill(tenant: Tenant, count: int, *, priority: int = 0) -> list[Lookup]:
+        image = Image.objects.get_or_create(
+            tenant=tenant,
+            sha256="0" * 64,
+            defaults={"format": "jpeg", "width": 1, "height": 1, "bytes": 1, "file": f"{tenant.pk}/picture"},
+        )[0]
+        lookups = [_lookup(tenant, lane, image, priority) for _ in range(count)]
+        if lookups:
+            with transaction.atomic():
+                scheduler.join(lane.name, tenant.pk, lookups=count)
+        return lookups
+
+    return fill
+
+
+def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int) -> Lookup:
+    moment = scheduler.now()
+    expires_at = moment + timedelta(days=1)
+    search = Search.objects.create(
+        tenant=tenant, mode=Mode.LIVE, image=image, priority=priority, created_at=moment, expires_at=expires_at
+    )
+    return Lookup.objects.create(
+        search=search,
+        tenant=tenant,
+        ordinal=0,
+        source="tiktok-creators",
+        provider="modash",
+        lane=lane,
+        turn=scheduler.turn(priority=priority, created_at=moment),
+        limit=20,
+        page_size=20,
+        pages=1,
+        price_per_result=Decimal("0.025"),
+        expires_at=expires_at,
+        created_at=moment,
+    )
+
+
+@pytest.fixture
+def claim(lane: Lane, policy: Policy) -> Callable[[], Errand | None]:
+    def claim() -> Errand | None:
+        return scheduler.claim(lane.name, policy, lease=LEASE)
+
+    return claim
+
+
+@pytest.fixture
+def drain(claim: Callable[[], Errand | None]) -> Callable[..., list[Lookup]]:
+    """Claims until nobody is ready, or so many times."""
+
+    def drain(count: int = 10_000) -> list[Lookup]:
+        taken: list[Lookup] = []
+        while len(taken) < count and (errand := claim()):
+            taken.append(errand.lookup)
+        return taken
+
+    return drain

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts import keys
+from accounts.models import ApiKey, Mode, Tenant
+from billing import ledger
+from billing.models import Account, Entry, Hold, Price
+from billing.prices import PriceMissing
+from providers import credentials, registry
+from searches import intake, pictures
+from searches.intake import LookupOrder, Order
+from searches.models import Image, Lookup, Place, Search
+from tests.bench.picture import jpeg
+
+Submit = Callable[..., Search]
+FIT = {"modash": registry.adapter("tiktok-creators").picture_limits}
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def live_key(alice: Tenant) -> ApiKey:
+    credentials.store(alice, "modash", "a-modash-key")
+    return keys.issue(alice, Mode.LIVE)[0]
+
+
+@pytest.fixture
+def submit(live_key: ApiKey) -> Submit:
+    """`submit(limit=40, …)`: a search with one lookup."""
+
+    def submit(api_key: ApiKey = live_key, **lookup: object) -> Search:
+        wanted = replace(LookupOrder(source="tiktok-creators", parameters={}, limit=20), **lookup)  # type: ignore[arg-type]
+        with pictures.received(api_key.tenant, jpeg(), fit=FIT) as picture:
+            return intake.submit(api_key, Order(lookups=[wanted]), picture)
+
+    return submit
+
+
+def nothing_is_left() -> bool:
+    return not (Search.objects.exists() or Image.objects.exists() or Hold.objects.exists() or Entry.objects.exists())
+
+
+def test_a_search_stands_in_line_with_its_worst_case_held(submit: Submit, alice: Tenant) -> None:
+    search = submit(limit=40)
+    lookup = Lookup.objects.get()
+    assert (lookup.status, lookup.standing, lookup.pages, lookup.page_size) == ("queued", "ready", 1, 40)
+    assert Place.objects.get(tenant=alice, lane="modash").ready == 1
+    assert ledger.tallies([lookup.reference])[lookup.reference].held == Decimal("1")
+    assert search.status == "queued"
+
+
+def test_pages_are_equal_and_their_size_is_frozen(submit: Submit) -> None:
+    submit(limit=120)
+    lookup = Lookup.objects.get()
+    assert (lookup.pages, lookup.page_size) == (3, 40)
+
+
+@given(limit=st.integers(1, 1500), largest=st.integers(1, 100))
+def test_pages_reach_the_limit_with_the_fewest_calls(limit: int, largest: int) -> None:
+    pages = intake.cut(limit=limit, offset=0, largest=largest)
+    assert pages.size <= largest
+    assert pages.count * pages.size >= limit > (pages.count - 1) * pages.size
+    assert pages.count == -(-limit // largest)
+
+
+def test_an_offset_continues_where_an_earlier_lookup_stopped(submit: Submit) -> None:
+    submit(limit=40, offset=80)
+    assert Lookup.objects.get().first_page == 2
+
+
+def test_an_offset_between_two_pages_names_the_nearest_ones(submit: Submit) -> None:
+    with pytest.raises(intake.BadOffset, match="30 or 60"):
+        submit(limit=30, offset=40)
+    assert nothing_is_left()
+
+
+def test_what_lies_beyond_the_sources_end_is_refused(submit: Submit) -> None:
+    with pytest.raises(intake.BadOffset, match="1500"):
+        submit(limit=50, offset=1500)
+
+
+def test_a_prepaid_account_without_room_refuses_and_keeps_nothing(submit: Submit, alice: Tenant) -> None:
+    ledger.grant(ledger.account_of(alice, "modash"), Decimal("0.4"), key="first")
+    with pytest.raises(ledger.InsufficientCredits) as refusal:
+        submit(limit=20)
+    assert (refusal.value.needed, refusal.value.available) == (Decimal("0.5"), Decimal("0.4"))
+    assert not Search.objects.exists()
+    assert not Image.objects.exists()
+    assert Account.objects.get().held == 0
+
+
+def test_no_price_is_refused_and_never_free(submit: Submit) -> None:
+    Price.objects.all().delete()
+    with pytest.raises(PriceMissing):
+        submit()
+    assert nothing_is_left()
+
+
+def test_no_credential_is_refused(alice: Tenant, submit: Submit, live_key: ApiKey) -> None:
+    alice.credentials.all().delete()
+    with pytest.raises(intake.CredentialMissing, match="modash"):
+        submit()
+    assert nothing_is_left()
+
+
+def test_a_credential_is_named_by_label_or_id_and_only_ones_own(submit: Submit, alice: Tenant, bob: Tenant) -> None:
+    second = credentials.store(alice, "modash", "her-second-key", label="second")
+    foreign = credentials.store(bob, "modash", "a-key-of-bob")
+    submit(credential="second")
+    submit(credential=str(second.pk))
+    assert set(Lookup.objects.values_list("credential", flat=True)) == {second.pk}
+    for unknown in ("third", str(foreign.pk)):
+        with pytest.raises(intake.UnknownCredential):
+            submit(credential=unknown)
+
+
+def test_a_test_key_needs_no_credential_and_holds_nothing(submit: Submit, bob: Tenant) -> None:
+    test_key = keys.issue(bob, Mode.TEST)[0]
+    submit(test_key)
+    assert Lookup.objects.get().lane_id == f"test:modash:{bob.pk}"
+    assert not Hold.objects.exists()
+
+
+def test_prices_are_frozen_at_submit(submit: Submit) -> None:
+    submit()
+    Price.objects.create(source="tiktok-creators", per_result=Decimal(9))
+    assert Lookup.objects.get().price_per_result == Decimal("0.025")
+
+
+def test_effective_parameters_are_as_the_provider_rounds_them(submit: Submit) -> None:
+    submit(parameters={"followers_count": {"min": 13000}})
+    assert Lookup.objects.get().effective_parameters == {"followers_count": {"min": 10000}}
