@@ -1,9 +1,13 @@
 """The Celery application. Queues: `searches` and `sandbox` (leave to look at a lane), `sweeps` (all that is periodic)."""
 
+import gc
+import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import worker_before_create_process, worker_process_init
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("sightline")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -11,6 +15,13 @@ app.autodiscover_tasks()
 # Without it only the thread that imports this knows the application: a web server's threads would look for a broker of
 # Celery's default on localhost.
 app.set_default()
+
+
+@worker_before_create_process.connect
+def share_memory(**_: Any) -> None:
+    """The collector would touch all that children share with their parent, and so copy it: a third of a worker's memory."""
+    gc.collect()
+    gc.freeze()
 
 
 @worker_process_init.connect

@@ -82,21 +82,23 @@ def newcomer(folder: Path, provider: Provider, *, times: int = 5) -> None:
     """How many of a neighbour's 200 go before a newcomer's first, from the moment it submits."""
     setting = Setting(name="newcomer", kind="window", calls=10, window_ms=1000, guard_ms="2", jobs=200)
     print("\nA newcomer behind a neighbour's 200, in slots that pass before its own")
-    slots = []
-    for number in range(times):
-        prepare(provider, setting)
-        with system.workers(folder, count=PROCESSES, concurrency=CONCURRENCY):
-            neighbour = Submitter("neighbour")
-            for _ in range(setting.jobs):
-                neighbour.submit()
-            wait_until(lambda: len(provider.log()) > 20 + number * 3, seconds=60)
-            stranger = Submitter("newcomer")
-            began = time.monotonic()
-            stranger.submit()
-            wait_until(lambda: any(key.endswith("newcomer") for _, key, _ in provider.log()), seconds=60)
-        arrivals = [entry for entry in provider.log() if entry[0] >= began]
-        slots.append(next(n for n, (_, key, _) in enumerate(arrivals) if key.endswith("newcomer")))
-    print(f"slots: {', '.join(map(str, slots))}  (the two that are already claimed, at most)", flush=True)
+    slots = [_slots_before_a_newcomer(folder, provider, setting, after=20 + number * 3) for number in range(times)]
+    print(f"slots: {', '.join(map(str, slots))}", flush=True)
+
+
+def _slots_before_a_newcomer(folder: Path, provider: Provider, setting: Setting, *, after: int) -> int:
+    prepare(provider, setting)
+    with system.workers(folder, count=PROCESSES, concurrency=CONCURRENCY):
+        neighbour = Submitter("neighbour")
+        for _ in range(setting.jobs):
+            neighbour.submit()
+        wait_until(lambda: len(provider.log()) > after, seconds=60)
+        newcomer = Submitter("newcomer")
+        began = time.monotonic()
+        newcomer.submit()
+        wait_until(lambda: any(key.endswith("newcomer") for _, key, _ in provider.log()), seconds=60)
+    arrivals = [key for arrived, key, _ in provider.log() if arrived >= began]
+    return next(number for number, key in enumerate(arrivals) if key.endswith("newcomer"))
 
 
 class Submitter:
