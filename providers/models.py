@@ -103,3 +103,8 @@ class Credential(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.label}"
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether calls with it are known to be in vain, until it is replaced or verified."""
+        return self.state in (self.State.INVALID, self.State.EXHAUSTED)

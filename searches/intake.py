@@ -4,6 +4,7 @@ or none of it. What was asked is checked before a credit is held, and frozen: pr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from billing.models import Price
 from providers import policies, registry
 from providers.models import Credential, Policy
 from searches import nudges, scheduler
-from searches.models import Image, Lane, Lookup, Search
+from searches.models import Image, Lane, Lookup, Search, Standing
 
 
 class Picture(Protocol):
@@ -110,8 +111,9 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
         for plan in plans:
             plan.lookup.search = search
         Lookup.objects.bulk_create(plan.lookup for plan in plans)
-        for name in sorted({plan.lane.name for plan in plans}):
-            scheduler.join(name, api_key.tenant_id, lookups=sum(plan.lane.name == name for plan in plans))
+        ready = Counter(plan.lane.name for plan in plans if plan.lookup.standing == Standing.READY)
+        for name in sorted(ready):
+            scheduler.join(name, api_key.tenant_id, lookups=ready[name])
         if api_key.mode == Mode.LIVE:
             _hold(api_key.tenant, plans)
         for plan in plans:
@@ -154,6 +156,7 @@ def _plan(api_key: ApiKey, order: Order, index: int, created_at: datetime) -> Pl
         provider=adapter.provider,
         credential=credential,
         lane=lane,
+        standing=Standing.PARKED if credential and credential.is_dead else Standing.READY,
         turn=scheduler.turn(priority=order.priority, created_at=created_at) + index,
         expires_at=created_at + timedelta(seconds=order.expires_in),
         parameters=wanted.parameters,

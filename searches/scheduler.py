@@ -143,11 +143,12 @@ def withdraw(lookups: Iterable[Lookup]) -> list[Lookup]:
 
 
 def lanes_to_look_at() -> list[Lane]:
-    """Lanes in which somebody is ready, or is due to wake."""
+    """Lanes in which somebody is ready, or is due to wake, and that are not paused for long."""
     moment = now()
+    soon = moment + timedelta(seconds=2)
     ready = Place.objects.filter(lane=OuterRef("pk"), ready__gt=0)
     due = Place.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
-    return list(Lane.objects.filter(Exists(ready) | Exists(due)))
+    return list(Lane.objects.filter(Exists(ready) | Exists(due)).exclude(paused_until__gt=soon))
 
 
 def lane_name(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = "") -> str:

@@ -33,7 +33,9 @@ def sweep_lanes() -> None:
     ending.expire()
     scheduler.unpark()
     for lane in scheduler.lanes_to_look_at():
-        nudges.fill(lane, policies.of(lane.provider))
+        policy = policies.of(lane.provider)
+        if not policy.paused:
+            nudges.fill(lane, policy)
 
 
 @shared_task

@@ -14,6 +14,7 @@ from billing import ledger
 from billing.models import Account, Entry, Hold, Price
 from billing.prices import PriceMissing
 from providers import credentials, registry
+from providers.models import Credential
 from searches import intake, pictures
 from searches.intake import LookupOrder, Order
 from searches.models import Image, Lookup, Place, Search
@@ -136,3 +137,10 @@ def test_prices_are_frozen_at_submit(submit: Submit) -> None:
 def test_effective_parameters_are_as_the_provider_rounds_them(submit: Submit) -> None:
     submit(parameters={"followers_count": {"min": 13000}})
     assert Lookup.objects.get().effective_parameters == {"followers_count": {"min": 10000}}
+
+
+def test_a_credential_known_to_be_dead_takes_no_turn(submit: Submit, alice: Tenant) -> None:
+    credentials.mark(alice.credentials.get(), Credential.State.INVALID)
+    submit()
+    assert Lookup.objects.get().standing == "parked"
+    assert not Place.objects.filter(ready__gt=0).exists()
