@@ -16,6 +16,14 @@ class Conflict(APIException):
     status_code = 409
 
 
+class Unavailable(APIException):
+    """Not now. `wait`: seconds after which to ask again."""
+
+    status_code = 503
+    default_code = "not_ready"
+    wait = 5
+
+
 class TooLarge(APIException):
     status_code = 413
     default_code = "too_large"

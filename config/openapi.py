@@ -34,7 +34,15 @@ Every error is `application/problem+json` (RFC 9457). Trouble with a provider is
 |---|---|---|
 {errors}
 """
-EVERYWHERE = (400, 401, 403, 406, 500)
+EVERYWHERE = (400, 401, 403, 406, 500, 503)
+# In the order in which a newcomer needs them.
+TAGS = {
+    "searches": "One picture, one or more sources; in line, then run.",
+    "images": "A picture can be stored once and searched with often.",
+    "sources": "What can be searched, at what price, under whose limit.",
+    "credits": "What was held, charged and released, in each provider's own credits.",
+}
+HEADERS = {401: ("WWW-Authenticate", "`Bearer`"), 503: ("Retry-After", "Seconds.")}
 WITH_A_BODY = (413, 415)
 WITH_AN_ID = (404,)
 
@@ -58,6 +66,7 @@ def of_the_api(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, st
 
 def finished(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     result["info"]["description"] = about()
+    result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     drop_marks(result)
     return result
 
@@ -119,8 +128,9 @@ class Schema(AutoSchema):
 
     def refusal(self, status: int) -> dict[str, Any]:
         headers = {"X-Request-Id": self.request_id_header()}
-        if status == 401:
-            headers["WWW-Authenticate"] = {"schema": {"type": "string"}, "description": "`Bearer`"}
+        if status in HEADERS:
+            name, description = HEADERS[status]
+            headers[name] = {"schema": {"type": "string"}, "description": description}
         body = {
             "description": "; ".join(titles(status).values()) + ".",
             "headers": headers,

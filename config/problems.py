@@ -13,13 +13,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views import defaults
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
-from accounts.refusals import TooLarge
+from accounts.refusals import TooLarge, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 # A body can be wrong in a million places, and its names as long as it is.
@@ -49,6 +50,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
 }
 NOT_FOUND = "Nothing of yours is here under this id; it may have been deleted, or never have been."
 NO_SUCH_PATH = "There is no such path; /v1/openapi.json lists those that there are."
+UNAVAILABLE = "The database cannot be reached right now; send the request again in a moment."
 INTERNAL = "Something went wrong on our side, and it was noted; name the request_id when you ask about it."
 
 
@@ -58,6 +60,8 @@ class Handler(ExceptionHandler):
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         if isinstance(exc, Http404):
             return exceptions.NotFound(NOT_FOUND)
+        if isinstance(exc, OperationalError | InterfaceError):
+            return Unavailable(UNAVAILABLE)
         if isinstance(exc, RequestDataTooBig):
             return TooLarge(f"Send a body of at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
         if isinstance(exc, SuspiciousOperation | UnreadablePostError):

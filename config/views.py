@@ -13,10 +13,10 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.refusals import Unavailable
 from config import openapi, problems
 from searches import changes
 
-RETRY_SECONDS = 5
 # The pages load nothing from anywhere else.
 CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 _migrated = False
@@ -35,7 +35,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     if not lacking:
         return JsonResponse({"status": "ready"})
     body = problems.problem("not_ready", " ".join(lacking))
-    return problems.answer(request, body, headers={"Retry-After": str(RETRY_SECONDS)})
+    return problems.answer(request, body, headers={"Retry-After": str(Unavailable.wait)})
 
 
 def database_lacks() -> str | None:

@@ -143,6 +143,12 @@ def test_a_body_beyond_the_limit_is_a_413_unread(api: APIClient) -> None:
     assert "send at most 1000" in response.json()["detail"]
 
 
+def test_a_body_in_chunks_says_what_is_needed(api: APIClient) -> None:
+    response = api.generic("POST", "/v1/searches", "", headers={"Transfer-Encoding": "chunked"})
+    assert (response.status_code, response.json()["code"]) == (400, "malformed_body")
+    assert "Content-Length" in response.json()["detail"]
+
+
 MALFORMED = {
     "not json": "{",
     "a name twice": '{"lookups": [], "lookups": []}',

@@ -9,35 +9,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.conf import settings
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from rest_framework.test import APIClient
 
 from searches import changes, ending, waiting
 from searches.models import Search
+from tests.api.background import meanwhile
 from tests.api.examples import made, order
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@contextmanager
-def meanwhile(*calls: Callable[[], Any]) -> Iterator[list[Future[Any]]]:
-    """Makes the calls in threads of their own, as a web server would; their database connections end with them."""
-
-    def run(call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        yield [threads.submit(run, call) for call in calls]
 
 
 def waiting_read(api: APIClient, search: Search, seconds: int, **headers: str) -> Callable[[], Any]:

@@ -1,0 +1,46 @@
+"""Calls in threads of their own, as a web server makes them: real transactions side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, connections
+
+Call = Callable[[], Any]
+
+
+@contextmanager
+def background() -> Iterator[Callable[[Call], Future[Any]]]:
+    """Gives a function that starts a call; all have ended when the block is left."""
+
+    def run(call: Call) -> Any:
+        try:
+            return call()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(20) as threads:
+        yield lambda call: threads.submit(run, call)
+
+
+@contextmanager
+def meanwhile(*calls: Call) -> Iterator[list[Future[Any]]]:
+    with background() as start:
+        yield [start(call) for call in calls]
+
+
+def until_somebody_waits_for_a_lock() -> None:
+    deadline = time.monotonic() + 5
+    while not somebody_waits_for_a_lock():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
