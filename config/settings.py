@@ -103,7 +103,7 @@ DATABASES["default"] |= {
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": DATABASES["default"].get("OPTIONS", {})
     # Threads that wait give their connection back; the pool makes taking it again cheap.
-    | {"pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL", default=40), "timeout": 10}},
+    | {"pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL", default=40), "timeout": 3}},
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"

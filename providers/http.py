@@ -53,7 +53,8 @@ class Departure:
     def leave(self) -> None:
         """Called before every write; the first one waits for the token's instant."""
         if not self.left:
-            self.redeemed_at = self.token.redeem()
+            self.token.redeem()
+            self.redeemed_at = self.token.left_at or time.monotonic()
             self.left = True
             self.deadline = time.monotonic() + self.total_seconds
 

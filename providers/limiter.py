@@ -116,24 +116,26 @@ class Seat:
         return _evaluate(self.lane, self.rate, operation, *arguments)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Token:
-    """Leave to make one call at one instant. `providers.http` redeems it just before the first byte."""
+    """Leave to make one call at one instant. `providers.http` redeems it just before the first byte.
+
+    `left_at`: when that was, by the local monotonic clock; None before.
+    """
 
     seat: Seat
     call: str
+    left_at: float | None = None
 
-    def redeem(self) -> float:
-        """Returns at the instant to send, with that instant by the local monotonic clock.
-
-        Raises `Withheld` or `Unavailable`: then nothing may be sent.
-        """
+    def redeem(self) -> None:
+        """Returns at the instant to send. Raises `Withheld` or `Unavailable`: then nothing may be sent."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             asked_at = time.monotonic()
             wait = self.seat.redeem(self.call)
             if not wait:
-                return asked_at
+                self.left_at = asked_at
+                return
             if asked_at + wait > deadline:
                 raise Withheld
             time.sleep(wait)

@@ -3,9 +3,10 @@
 -- One function and not a dozen statements from Python: the lane is locked while it runs, and for no round trip.
 -- Several statements and not one: each sees what was committed before it, which a single statement that waited for the
 -- lane's lock would not. Locks: lane, place, lookup, search. `step` is a whole turn of virtual time.
--- Answers NULL where nobody is ready or the lane is paused; `more`: others are ready still.
+-- Answers NULL where nobody is ready or the lane is paused; `more`: others are ready still; `begun`: its
+-- search just began.
 CREATE FUNCTION searches_claim(
-    lane_name text, call_id uuid, lease interval, step bigint, OUT claimed uuid, OUT more boolean
+    lane_name text, call_id uuid, lease interval, step bigint, OUT claimed uuid, OUT more boolean, OUT begun boolean
 ) LANGUAGE plpgsql AS $$
 DECLARE
     lane searches_lane%ROWTYPE;
@@ -67,7 +68,8 @@ BEGIN
     INSERT INTO searches_call (
         id, lookup_id, page, state, armed_at, leased_until, credits, provider_request_id, error_code, error_detail, excerpt
     ) VALUES (call_id, lookup.id, lookup.page, 'armed', moment, moment + lease, 0, '', '', '', '');
-    IF lookup.status = 'queued' THEN
+    begun := lookup.status = 'queued';
+    IF begun THEN
         UPDATE searches_search SET status = 'running', version = version + 1 WHERE id = lookup.search_id;
     END IF;
 

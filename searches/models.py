@@ -150,7 +150,7 @@ class Search(models.Model):
     class Meta:
         ordering = ("-created_at", "-id")
         verbose_name_plural = "searches"
-        indexes = [models.Index(fields=["tenant", "-created_at", "-id"], name="searches_of_a_tenant")]
+        indexes = [models.Index(fields=["tenant", "mode", "-created_at", "-id"], name="searches_of_a_tenant")]
 
     def __str__(self) -> str:
         return str(self.id)

@@ -9,6 +9,7 @@ Locks are taken in one order: lane, place, lookup, search, credit accounts. The 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,11 +33,20 @@ IN_LINE = (Standing.READY, Standing.ASLEEP, Standing.PARKED)
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """A claimed lookup with its armed call. `more`: others of the lane are ready to go."""
+    """A claimed lookup with its armed call.
+
+    `claimed_at`: when, by the local monotonic clock. `more`: others of the lane are ready. `begun`: its search just began.
+    """
 
     lookup: Lookup
     call: Call
+    claimed_at: float
     more: bool
+    begun: bool
+
+    def instant(self, monotonic: float) -> datetime:
+        """An instant of the local monotonic clock by the database's, which alone is compared with rows."""
+        return self.call.armed_at + timedelta(seconds=monotonic - self.claimed_at)
 
 
 def turn(*, priority: int, created_at: datetime) -> int:
@@ -58,14 +68,15 @@ def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
     call_id = uuid7()
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT claimed, more FROM searches_claim(%s, %s, make_interval(secs => %s), %s)",
+            "SELECT claimed, more, begun FROM searches_claim(%s, %s, make_interval(secs => %s), %s)",
             (lane, str(call_id), lease.total_seconds(), STEP),
         )
-        claimed, more = cursor.fetchone()
+        claimed, more, begun = cursor.fetchone()
     if claimed is None:
         return None
+    claimed_at = time.monotonic()
     call = Call.objects.select_related("lookup__search", "lookup__credential", "lookup__lane").get(pk=call_id)
-    return Errand(lookup=call.lookup, call=call, more=more)
+    return Errand(lookup=call.lookup, call=call, claimed_at=claimed_at, more=more, begun=begun)
 
 
 def is_ready(lane: str) -> bool:

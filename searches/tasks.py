@@ -9,7 +9,7 @@ from django.conf import settings
 
 from providers import policies
 from providers.limiter import Unavailable
-from searches import ending, execution, nudges, pictures, scheduler
+from searches import ending, execution, nudges, pictures, scheduler, settlement
 from searches.models import Call
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def sweep_lanes() -> None:
     """Finds what a lost nudge, a dead worker or a lapsed deadline left behind. Harmless when doubled or late."""
     for call in Call.objects.filter(state=Call.State.ARMED, leased_until__lte=scheduler.now()).select_related("lookup"):
         try:
-            execution.recover(call)
+            settlement.recover(call)
         except Unavailable:
             log.warning("call %s waits for Redis to say whether it was sent", call.pk)
             break

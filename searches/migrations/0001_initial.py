@@ -414,7 +414,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="search",
-            index=models.Index(fields=["tenant", "-created_at", "-id"], name="searches_of_a_tenant"),
+            index=models.Index(fields=["tenant", "mode", "-created_at", "-id"], name="searches_of_a_tenant"),
         ),
         migrations.AddConstraint(
             model_name="result",

@@ -19,7 +19,7 @@ from billing import audit, ledger
 from billing.models import Account
 from providers import credentials, limiter, policies, registry
 from providers.models import Credential, Policy
-from searches import ending, execution, intake, pictures, scheduler
+from searches import ending, execution, intake, pictures, scheduler, settlement
 from searches.intake import LookupOrder, Order
 from searches.models import Call, Lane, Lookup, Search, Standing, Status
 from tests.bench.picture import jpeg
@@ -112,7 +112,11 @@ def test_a_search_is_found_charged_for_what_came_and_the_rest_released(
     assert money(lookup) == (0, 0.5, 0)
     search.refresh_from_db()
     assert (search.status, search.finished_at is not None, search.version) == ("succeeded", True, 3)
-    assert Call.objects.get().credits == Decimal("0.5")
+    call = Call.objects.get()
+    assert call.credits == Decimal("0.5")
+    assert call.sent_at is not None
+    assert call.finished_at is not None
+    assert call.armed_at < call.sent_at < call.finished_at <= scheduler.now()
 
 
 def test_each_page_takes_its_own_turn(submit: Submit, at: Callable[[str], None], site: Site) -> None:
@@ -265,7 +269,7 @@ def test_a_call_under_way_when_its_search_is_canceled_is_finished_charged_and_ke
     errand, token = claimed()
     ending.cancel(search)
     answer = execution.ask(errand, Policy.objects.get(), token)
-    execution.settle_answer(errand, answer)
+    settlement.answered(errand, answer)
     lookup = Lookup.objects.get()
     assert (lookup.status, lookup.result_count) == (Status.CANCELED, 20)
     assert money(lookup) == (0, 0.5, 0)
@@ -277,14 +281,14 @@ def test_an_answer_is_settled_once_however_often(submit: Submit, at: Callable[[s
     errand, token = claimed()
     answer = execution.ask(errand, Policy.objects.get(), token)
     for _ in range(3):
-        execution.settle_answer(errand, answer)
+        settlement.answered(errand, answer)
     assert money(Lookup.objects.get()) == (0, 0.5, 0)
 
 
 def test_a_call_that_was_never_sent_goes_back_to_its_old_turn(submit: Submit) -> None:
     submit()
     errand, token = claimed()
-    execution.recover(errand.call)
+    settlement.recover(errand.call)
     assert not Call.objects.exists()
     assert Lookup.objects.get().standing == Standing.READY
     with pytest.raises(limiter.Withheld):
@@ -295,10 +299,10 @@ def test_a_worker_that_died_with_its_call_under_way_leaves_an_unknown_outcome(su
     submit()
     errand, token = claimed()
     token.redeem()
-    execution.recover(errand.call)
+    settlement.recover(errand.call)
     assert Call.objects.get().state == Call.State.ARMED
     Call.objects.update(armed_at=scheduler.now() - timedelta(seconds=60))
-    execution.recover(Call.objects.select_related("lookup").get())
+    settlement.recover(Call.objects.select_related("lookup").get())
     lookup = Lookup.objects.get()
     assert (Call.objects.get().state, lookup.standing) == ("unknown", "ready")
     assert money(lookup) == (0.5, 0, 0.5)
@@ -312,8 +316,8 @@ def test_an_answer_that_comes_after_all_settles_what_was_unknown(
     errand, token = claimed()
     answer = execution.ask(errand, Policy.objects.get(), token)
     Call.objects.update(armed_at=scheduler.now() - timedelta(seconds=60))
-    execution.recover(Call.objects.select_related("lookup").get())
-    execution.settle_answer(errand, answer)
+    settlement.recover(Call.objects.select_related("lookup").get())
+    settlement.answered(errand, answer)
     assert money(Lookup.objects.get()) == (0.5, 0.5, 0)
 
 

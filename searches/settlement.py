@@ -1,0 +1,229 @@
+"""Settles what came of a call, in one transaction: the call, its results, the charge, the lookup's next standing, and the
+release at its end.
+
+A call is settled once: whoever moves its row out of `armed` does it, the worker that made it or, when its lease is over, the
+sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from billing import ledger
+from providers import credentials, limiter, policies
+from providers.contract import Answer, Failure, Garbled, Lost
+from providers.limiter import Fate
+from providers.models import Credential, Policy
+from searches import ending, results, retries, scheduler
+from searches.models import Call, Lane, Lookup, Place, Status
+from searches.scheduler import Errand
+
+log = logging.getLogger(__name__)
+
+# What may pass beyond every time limit before a worker is taken to be gone.
+MARGIN_SECONDS = 5.0
+# The lease of a call that has not left yet.
+ARMED_SECONDS = limiter.PATIENCE_SECONDS + MARGIN_SECONDS
+
+
+def longest_seconds(policy: Policy) -> float:
+    """After this long a claimed call has been settled, or its worker is gone."""
+    return limiter.PATIENCE_SECONDS + policy.total_timeout_ms / 1000 + MARGIN_SECONDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ours:
+    """The rows that a settlement moves, locked in order. `place`: where the lookup may go back in line."""
+
+    call: Call
+    lookup: Lookup
+    place: Place
+
+
+def _lock(call: Call, lookup: Lookup, *, became: Call.State, **values: Any) -> Ours | None:
+    """Locks what a settlement needs and moves the call out of `armed`; None where somebody else did."""
+    place = scheduler.lock_place(lookup.lane_id, lookup.tenant_id)
+    locked = Lookup.objects.select_for_update(no_key=True).get(pk=lookup.pk)
+    moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
+        state=became, sent_at=call.sent_at, finished_at=call.finished_at or Now(), **values
+    )
+    return Ours(call=call, lookup=locked, place=place) if moved else None
+
+
+@transaction.atomic
+def answered(errand: Errand, answer: Answer) -> None:
+    """Keeps what came, charges it, and either ends the lookup or puts it back in line for its next page."""
+    cost = _price_of(errand.lookup, results=answer.billed_results)
+    ours = _lock(
+        errand.call,
+        errand.lookup,
+        became=Call.State.ANSWERED,
+        status=answer.status,
+        returned=len(answer.hits),
+        provider_request_id=answer.request_id[:100],
+    )
+    if ours is None:
+        _settle_late(errand, cost)
+        return
+    lookup = ours.lookup
+    if errand.lookup.lane.backoff:
+        Lane.objects.filter(pk=lookup.lane_id).update(backoff=0)
+    results.keep(lookup, answer)
+    lookup.pages_done += 1
+    lookup.attempts = 0
+    lookup.save(update_fields=["pages_done", "attempts", "total", "result_count", "duplicates"])
+    _charge(lookup, ours.call, cost)
+    if lookup.cancel_requested:
+        ending.finish(lookup, Status.CANCELED)
+    elif answer.last or lookup.pages_done >= lookup.pages:
+        ending.finish(lookup, Status.SUCCEEDED)
+    else:
+        scheduler.put_back(lookup, ours.place)
+        ending.touch(lookup.search_id)
+
+
+def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
+    """Does what follows from a failure (`retries.decide`)."""
+    lane = errand.lookup.lane
+    verdict = retries.decide(failure, attempts=errand.lookup.attempts, allowed=policy.attempts, throttled=lane.backoff)
+    log.info("lookup %s: %s, so %s", errand.lookup.pk, failure.code, type(verdict).__name__)
+    if isinstance(verdict, retries.Unknown):
+        lost(errand.call, errand.lookup, policy, failure)
+        return
+    if isinstance(verdict, retries.Pause):
+        limiter.pause(lane.name, policies.rate(policy), seconds=verdict.seconds)
+    with transaction.atomic():
+        if isinstance(verdict, retries.Pause):
+            scheduler.pause(lane.name, seconds=verdict.seconds)
+        _apply(errand, failure, verdict)
+
+
+def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
+    ours = _lock(
+        errand.call,
+        errand.lookup,
+        became=Call.State.FAILED,
+        status=failure.status,
+        returned=0,
+        error_code=failure.code,
+        error_detail=failure.detail[:500],
+        provider_request_id=failure.request_id[:100],
+        excerpt=failure.excerpt if isinstance(failure, Garbled) else "",
+    )
+    if ours is None:
+        return None
+    lookup = ours.lookup
+    if lookup.cancel_requested and not isinstance(verdict, retries.Stop):
+        return ending.finish(lookup, Status.CANCELED)
+    match verdict:
+        case retries.Again(after=seconds):
+            Lookup.objects.filter(pk=lookup.pk).update(attempts=F("attempts") + 1)
+            scheduler.put_back(lookup, ours.place, after=timedelta(seconds=seconds))
+        case retries.Pause():
+            scheduler.put_back(lookup, ours.place)
+        case retries.Park(state=state) if lookup.credential is not None:
+            credentials.mark(lookup.credential, Credential.State(state))
+            scheduler.park(lookup, ours.place)
+        case retries.Stop(billed_results=None):
+            _set_unknown(lookup)
+            return ending.finish(lookup, Status.FAILED, failure)
+        case retries.Stop(billed_results=int(results)) if results:
+            _charge(lookup, ours.call, _price_of(lookup, results=results))
+            return ending.finish(lookup, Status.FAILED, failure)
+        case _:
+            return ending.finish(lookup, Status.FAILED, failure)
+    return ending.touch(lookup.search_id)
+
+
+@transaction.atomic
+def lost(call: Call, lookup: Lookup, policy: Policy, failure: Failure) -> None:
+    """Nobody knows whether the provider billed it: that part stays held, and the policy says whether to ask once more."""
+    ours = _lock(call, lookup, became=Call.State.UNKNOWN, error_code=failure.code, error_detail=failure.detail[:500])
+    if ours is None:
+        return
+    _set_unknown(ours.lookup)
+    Lookup.objects.filter(pk=lookup.pk).update(unknown_calls=F("unknown_calls") + 1)
+    if ours.lookup.cancel_requested:
+        ending.finish(ours.lookup, Status.CANCELED)
+    elif _may_ask_again(ours.lookup, policy, call):
+        scheduler.put_back(ours.lookup, ours.place)
+        ending.touch(lookup.search_id)
+    else:
+        ending.finish(ours.lookup, Status.FAILED, failure)
+
+
+@transaction.atomic
+def unsent(call: Call, lookup: Lookup) -> None:
+    """The call never left: it leaves no row, costs nothing, and the lookup has its turn again."""
+    place = scheduler.lock_place(lookup.lane_id, lookup.tenant_id)
+    locked = Lookup.objects.select_for_update(no_key=True).get(pk=lookup.pk)
+    if not Call.objects.filter(pk=call.pk, state=Call.State.ARMED).delete()[0]:
+        return
+    if locked.cancel_requested:
+        ending.finish(locked, Status.CANCELED)
+    else:
+        scheduler.put_back(locked, place, void=True)
+
+
+def recover(call: Call) -> None:
+    """Settles a call whose lease is over: its worker is gone, or hangs. Raises `Unavailable` where the log can't be read."""
+    lookup = call.lookup
+    policy = policies.of(lookup.provider)
+    age = (scheduler.now() - call.armed_at).total_seconds()
+    fate = limiter.revoke(lookup.lane_id, policies.rate(policy), str(call.pk), age_seconds=age)
+    if fate is Fate.NEVER_SENT:
+        unsent(call, lookup)
+        return
+    longest = longest_seconds(policy)
+    if age < longest:
+        # It left, or may have: its worker may still be waiting for the answer.
+        until = call.armed_at + timedelta(seconds=longest)
+        Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(leased_until=until)
+        return
+    gone = Lost("outcome_unknown", "The call was sent, and its answer was lost; it may have been billed.")
+    lost(call, lookup, policy, gone)
+
+
+def _price_of(lookup: Lookup, *, results: int) -> Decimal:
+    """What a call with so many results costs, under the prices of the submit; nothing in the sandbox."""
+    cost: Decimal = lookup.price_per_call + results * lookup.price_per_result
+    return cost
+
+
+def _charge(lookup: Lookup, call: Call, cost: Decimal) -> None:
+    if not cost:
+        return
+    charged = ledger.charge(lookup.reference, cost, key=str(call.pk))
+    if charged != cost:
+        log.error("lookup %s: the provider billed %s where %s was held", lookup.pk, cost, charged)
+    Call.objects.filter(pk=call.pk).update(credits=charged)
+
+
+def _set_unknown(lookup: Lookup) -> None:
+    most = _price_of(lookup, results=lookup.page_size)
+    if most:
+        ledger.set_unknown(lookup.reference, most)
+
+
+def _may_ask_again(lookup: Lookup, policy: Policy, call: Call) -> bool:
+    """Once, under a second hold: no money is spent above what was held."""
+    if policy.on_unknown != Policy.OnUnknown.RETRY or lookup.unknown_calls:
+        return False
+    most = _price_of(lookup, results=lookup.page_size)
+    return not most or ledger.hold_more(lookup.reference, most, key=str(call.pk))
+
+
+def _settle_late(errand: Errand, cost: Decimal) -> None:
+    """The sweep gave the call up as unknown before its answer came: now it is known what it cost."""
+    late = Call.objects.filter(pk=errand.call.pk, state=Call.State.UNKNOWN)
+    most = _price_of(errand.lookup, results=errand.lookup.page_size)
+    if most and late.update(state=Call.State.ANSWERED, credits=min(cost, most)):
+        ledger.settle(errand.lookup.reference, amount=most, charged=min(cost, most), key=str(errand.call.pk))
