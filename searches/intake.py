@@ -5,7 +5,7 @@ or none of it. What was asked is checked before a credit is held, and frozen: pr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -116,8 +116,7 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
             scheduler.join(name, api_key.tenant_id, lookups=ready[name])
         if api_key.mode == Mode.LIVE:
             _hold(api_key.tenant, plans)
-        for plan in plans:
-            transaction.on_commit(_nudging(plan))
+        transaction.on_commit(lambda: _nudge(plans))
     return search
 
 
@@ -219,8 +218,8 @@ def _hold(tenant: Tenant, plans: Sequence[Plan]) -> None:
     )
 
 
-def _nudging(plan: Plan) -> Callable[[], None]:
-    def nudge() -> None:
-        nudges.nudge(plan.lane, plan.policy)
-
-    return nudge
+def _nudge(plans: Sequence[Plan]) -> None:
+    """As often as a lane got lookups; no more where one is refused, which a Redis that is down takes its time for."""
+    for name in {plan.lane.name for plan in plans if plan.lookup.standing == Standing.READY}:
+        mine = [plan for plan in plans if plan.lane.name == name]
+        all(nudges.nudge(plan.lane, plan.policy) for plan in mine)
