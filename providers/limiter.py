@@ -13,7 +13,8 @@ quarter of the window can be made up, at most at 1.25 times the rate; with one c
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -23,6 +24,7 @@ from typing import Any
 import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
+from redis.commands.core import Script
 from redis.retry import Retry
 
 SCRIPT = Path(__file__).with_suffix(".lua").read_text()
@@ -158,21 +160,27 @@ def pause(lane: str, rate: Rate, *, seconds: float) -> None:
 
 def reach() -> None:
     """Opens the connection. Raises `Unavailable`."""
-    _evaluate("warm-up", Rate(calls=1, window_us=1, guard_us=0), "revoke", "none", 0)
+    with _failing_closed():
+        _script().registered_client.ping()
 
 
 def _evaluate(lane: str, rate: Rate, operation: str, *arguments: Any) -> int:
     # Braces keep a lane's keys on one node of a cluster.
     keys = [f"lane:{{{lane}}}{part}" for part in ("", ":log", ":void", ":slots", ":seats", ":flying")]
+    with _failing_closed():
+        return int(_script()(keys=keys, args=[operation, rate.calls, rate.full_window_us, HORIZON_US, *arguments]))
+
+
+@contextmanager
+def _failing_closed() -> Iterator[None]:
     try:
-        answer = _script()(keys=keys, args=[operation, rate.calls, rate.full_window_us, HORIZON_US, *arguments])
-    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError) as error:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError) as error:
         raise Unavailable from error
-    return int(answer)
 
 
 @cache
-def _script() -> Any:
+def _script() -> Script:
     # Never repeated by the client: a redemption that was lost on its way back must not be taken for another.
     client = redis.Redis.from_url(
         settings.REDIS_URL,
