@@ -7,7 +7,7 @@ import copy
 import time
 from email.utils import formatdate
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -30,8 +30,8 @@ from providers.contract import (
     Unreachable,
 )
 from providers.http import Door
-from providers.limiter import Token
 from tests.providers.conftest import Provider, Site
+from tests.providers.lanes import any_token
 
 ADAPTER = TikTokCreators()
 SECRET = Secret(value="modash-key-of-alice")
@@ -72,13 +72,6 @@ EVERY_PARAMETER: dict[str, Any] = {
 }
 
 
-class Leave:
-    """A token of a lane without a limit."""
-
-    def redeem(self) -> None:
-        return None
-
-
 def jpeg(colour: str = "teal") -> bytes:
     file = BytesIO()
     Image.new("RGB", (64, 64), colour).save(file, "JPEG")
@@ -92,7 +85,7 @@ def ask(url: str, *, page: int = 0, page_size: int = 50, picture: bytes = b"", *
         page=page,
         page_size=page_size,
     )
-    return ADAPTER.ask(question, secret=SECRET, base_url=url, door=DOOR, token=cast(Token, Leave()))
+    return ADAPTER.ask(question, secret=SECRET, base_url=url, door=DOOR, token=any_token())
 
 
 def failure(provider: Provider, **question: Any) -> Failure:

@@ -1,0 +1,82 @@
+"""Lanes of a test's own in the real Redis, and what their logs say: the log's instants are the law's only witness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from uuid import uuid4
+
+import redis
+from django.conf import settings
+
+from providers.limiter import Fate, Rate, Seat, Token, pause, revoke
+
+
+def a_rate(calls: int = 1, window_ms: float = 20, guard_ms: float = 0) -> Rate:
+    return Rate(calls=calls, window_us=int(window_ms * 1000), guard_us=int(guard_ms * 1000))
+
+
+def any_token() -> Token:
+    """Leave to make one call, for a test that is not about lanes."""
+    return Lane(a_rate(window_ms=1)).token()
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Its log began long ago, as Redis tells it, but for one that is `new`."""
+
+    rate: Rate = field(default_factory=a_rate)
+    most_under_way: int = 100
+    new: bool = False
+    name: str = field(default_factory=lambda: f"test:{uuid4()}")
+
+    def __post_init__(self) -> None:
+        if not self.new:
+            self.seat().leave()
+            self.set(since=0, free=0, closed=0)
+
+    @cached_property
+    def redis(self) -> redis.Redis:
+        return redis.Redis.from_url(settings.REDIS_URL, decode_responses=True)
+
+    def seat(self, name: str = "") -> Seat:
+        return Seat(lane=self.name, name=name or str(uuid4()), rate=self.rate, most_under_way=self.most_under_way)
+
+    def token(self, call: str = "", *, seconds: float = 60) -> Token:
+        """Held by a worker that has something to send."""
+        seat = self.seat()
+        seat.bind(seconds=seconds)
+        return Token(seat=seat, call=call or str(uuid4()))
+
+    def pause(self, seconds: float) -> None:
+        pause(self.name, self.rate, seconds=seconds)
+
+    def revoke(self, call: str, *, age_seconds: float = 0) -> Fate:
+        return revoke(self.name, self.rate, call, age_seconds=age_seconds)
+
+    def now(self) -> int:
+        """By Redis' clock, in microseconds, as everything here."""
+        seconds, microseconds = self.redis.time()
+        return int(seconds) * 1_000_000 + int(microseconds)
+
+    def log(self) -> dict[str, int]:
+        """When each call left."""
+        entries: list[tuple[str, float]] = self.redis.zrange(self.key("log"), 0, -1, withscores=True)  # type: ignore[assignment]
+        return {call: int(instant) for call, instant in entries}
+
+    def instants(self) -> list[int]:
+        return sorted(self.log().values())
+
+    def get(self, name: str) -> int:
+        return int(self.redis.hget(self.key(), name) or 0)
+
+    def set(self, **values: str | int) -> None:
+        for name, value in values.items():
+            self.redis.hset(self.key(), name, value)
+
+    def flush(self) -> None:
+        """Redis forgets the lane."""
+        self.redis.delete(self.key(), *(self.key(part) for part in ("log", "void", "slots", "seats", "flying")))
+
+    def key(self, part: str = "") -> str:
+        return f"lane:{{{self.name}}}{part and f':{part}'}"
