@@ -1,6 +1,7 @@
 -- One lane's token bucket. Redis TIME is the only clock; every instant and length is in whole microseconds.
 --
--- KEYS[1] lane   hash: run (of the Redis that wrote it), since (when its log began), free (when the next call may leave)
+-- KEYS[1] lane   hash: run (of the Redis that wrote it), since (when its log began), free (when the next call may leave),
+--                      closed (until when none may: the lane is paused, or its past is unknown)
 -- KEYS[2] log    zset: call -> when it left
 -- KEYS[3] void   zset: call -> when it was declared never sent
 -- KEYS[4] slots  zset: seat -> when it expects to leave
@@ -22,13 +23,19 @@ local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
 -- A Redis that restarted, was flushed or failed over may have forgotten calls that just left: wait a whole window.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local known = redis.call('HMGET', KEYS[1], 'run', 'since', 'free')
-local since, free = tonumber(known[2] or 0), tonumber(known[3] or 0)
+local known = redis.call('HMGET', KEYS[1], 'run', 'since', 'free', 'closed')
+local since, free, closed = tonumber(known[2] or 0), tonumber(known[3] or 0), tonumber(known[4] or 0)
 if known[1] ~= run then
-    since, free = now, math.max(free, now + window)
-    redis.call('HSET', KEYS[1], 'run', run, 'since', text(since), 'free', text(free))
+    since, closed = now, math.max(closed, now + window)
+    redis.call('HSET', KEYS[1], 'run', run, 'since', text(since), 'closed', text(closed))
     redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
 end
+-- Where the rate was raised meanwhile, nobody waits longer than under the one in force.
+if free > now + interval then
+    free = now + interval
+    redis.call('HSET', KEYS[1], 'free', text(free))
+end
+free = math.max(free, closed)
 
 local function set_free(instant)
     free = instant
@@ -135,7 +142,7 @@ end
 
 -- length: no call leaves before it is over.
 function operations.pause()
-    set_free(math.max(free, now + tonumber(ARGV[5])))
+    redis.call('HSET', KEYS[1], 'closed', text(math.max(closed, now + tonumber(ARGV[5]))))
     return 0
 end
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from uuid import uuid4
 
@@ -47,6 +47,10 @@ class Lane:
         seat = self.seat()
         seat.bind(seconds=seconds)
         return Token(seat=seat, call=call or str(uuid4()))
+
+    def under(self, rate: Rate) -> Lane:
+        """The same lane after an operator has changed its policy."""
+        return replace(self, rate=rate, new=True)
 
     def pause(self, seconds: float) -> None:
         pause(self.name, self.rate, seconds=seconds)

@@ -112,10 +112,25 @@ def test_a_stricter_rate_holds_from_the_next_call_on() -> None:
     lane = Lane(a_rate(10, 100))
     for _ in range(5):
         lane.token().redeem()
-    stricter = Lane(a_rate(2, 200), name=lane.name)
+    stricter = lane.under(a_rate(2, 200))
     stricter.token().redeem()
     *_, second_last, _, new = stricter.instants()
     assert new - second_last >= 200_000
+
+
+def test_a_rate_that_was_raised_is_in_force_at_once() -> None:
+    lane = Lane(a_rate(1, 3_600_000))
+    lane.token().redeem()
+    raised = lane.under(a_rate(10, 100))
+    raised.token().redeem()
+    assert len(raised.instants()) == 2
+    assert_kept(raised)
+
+
+def test_a_rate_that_was_raised_does_not_end_a_pause() -> None:
+    lane = Lane(a_rate(1, 60_000))
+    lane.pause(60)
+    assert (lane.under(a_rate(10, 100)).seat().take() or 0) > 50
 
 
 def test_lanes_do_not_wait_for_each_other() -> None:
