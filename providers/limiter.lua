@@ -9,7 +9,9 @@
 -- KEYS[6] flying zset: seat -> until when it is taken to be under way
 -- ARGV: operation, calls, window (guard included), horizon, and the operation's own
 local operation = ARGV[1]
-local calls, window, horizon = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local calls, window = tonumber(ARGV[2]), tonumber(ARGV[3])
+-- What still counts in a window is never forgotten.
+local horizon = math.max(window, tonumber(ARGV[4]))
 local interval = math.ceil(window / calls)
 -- How late a slot may be and still be made up; past it, it is void. With one call a window there is nothing to make up.
 local tolerance = calls > 1 and math.floor(window / 4) or 0

@@ -133,6 +133,15 @@ def test_a_rate_that_was_raised_does_not_end_a_pause() -> None:
     assert (lane.under(a_rate(10, 100)).seat().take() or 0) > 50
 
 
+def test_a_window_of_an_hour_remembers_an_hour() -> None:
+    lane = Lane(a_rate(3, 3_600_000))
+    for call, minutes_ago in (("first", 50), ("second", 25)):
+        lane.redis.zadd(lane.key("log"), {call: lane.now() - minutes_ago * 60_000_000})
+    lane.token("third").redeem()
+    assert set(lane.log()) == {"first", "second", "third"}
+    assert (lane.seat().take() or 0) > 500
+
+
 def test_lanes_do_not_wait_for_each_other() -> None:
     lanes = [Lane(a_rate(1, 60_000)) for _ in range(2)]
     for lane in lanes:
