@@ -17,6 +17,8 @@ local interval = math.ceil(window / calls)
 local tolerance = calls > 1 and math.floor(window / 4) or 0
 -- A waiter this late is taken to be dead, so that nobody stands behind it.
 local leeway = math.min(interval, 300000)
+-- A call's age comes by another clock and a moment late: one that began this close to the log may be older than it.
+local doubt = 2000000
 
 local function text(number) return string.format('%.0f', number) end
 
@@ -103,10 +105,12 @@ function operations.leave()
     return ARGV[9] ~= '' and hire(ARGV[9]) or 0
 end
 
--- seat, call: 0 and the call is in the log, or how long to wait still, or -1 where it was declared never sent.
+-- seat, call: 0 and the call is in the log, or how long to wait still, or -1 where it was declared never sent. A seat whose
+-- time under way is over counts as dead: what declared its calls never sent may have been forgotten since.
 function operations.redeem()
     local seat, call = ARGV[5], ARGV[6]
     if redis.call('ZSCORE', KEYS[3], call) or redis.call('ZSCORE', KEYS[2], call) then return -1 end
+    if tonumber(redis.call('ZSCORE', KEYS[6], seat) or 0) < now then return -1 end
     local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
     local instant = math.max(free, window_allows(0))
     if last[2] then instant = math.max(instant, tonumber(last[2]) + math.ceil(interval * 0.8)) end
@@ -132,13 +136,13 @@ function operations.postpone()
     return 0
 end
 
--- call, age in microseconds: 1 it left, 0 it never did and never will, -1 nobody knows.
+-- call, age in microseconds: 1 it left, 0 it never did, -1 nobody knows; the last two never will from here on.
 function operations.revoke()
     local call, age = ARGV[5], tonumber(ARGV[6])
     if redis.call('ZSCORE', KEYS[2], call) then return 1 end
-    if now - age < since or age > horizon then return -1 end
     redis.call('ZADD', KEYS[3], text(now), call)
     redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', text(now - horizon))
+    if now - age < since + doubt or age > horizon then return -1 end
     return 0
 end
 

@@ -43,7 +43,7 @@ class Unavailable(Exception):
 
 
 class Withheld(Exception):
-    """No slot for this call: the lane paused meanwhile, or the call was given up for dead. Nothing was sent."""
+    """No slot for this call: the lane paused meanwhile, or the call or its seat is taken for dead. Nothing was sent."""
 
 
 class Fate(Enum):

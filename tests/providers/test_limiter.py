@@ -229,10 +229,34 @@ def test_a_race_of_revoking_and_redeeming_has_one_winner() -> None:
         assert fate is (Fate.SENT if sent else Fate.NEVER_SENT)
 
 
-def test_of_a_call_older_than_the_log_nobody_knows() -> None:
+@pytest.mark.parametrize("age_seconds", [60, 0.5])
+def test_of_a_call_that_may_be_older_than_the_log_nobody_knows(age_seconds: float) -> None:
     lane = Lane(new=True)
     lane.pause(0)
+    assert lane.revoke("mine", age_seconds=age_seconds) is Fate.NOBODY_KNOWS
+
+
+def test_a_call_of_which_nobody_knows_is_not_sent_after_all() -> None:
+    lane = Lane(new=True)
     assert lane.revoke("mine", age_seconds=60) is Fate.NOBODY_KNOWS
+    with pytest.raises(Withheld):
+        lane.token("mine").redeem()
+
+
+def test_a_worker_that_slept_through_its_time_sends_nothing() -> None:
+    lane = Lane()
+    token = lane.token(seconds=0.03)
+    time.sleep(0.03)
+    with pytest.raises(Withheld):
+        token.redeem()
+
+
+def test_a_worker_whose_seat_redis_forgot_sends_nothing() -> None:
+    lane = Lane()
+    token = lane.token()
+    lane.flush()
+    with pytest.raises(Withheld):
+        token.redeem()
 
 
 def test_of_a_call_older_than_the_horizon_nobody_knows() -> None:

@@ -55,7 +55,9 @@ def claimed() -> tuple[scheduler.Errand, limiter.Token]:
     """A lookup that a worker holds, with leave to send its call."""
     errand = scheduler.claim("modash", Policy.objects.get(), lease=timedelta(seconds=10))
     assert errand is not None
-    return errand, limiter.Token(seat=seat(), call=str(errand.call.pk))
+    mine = seat()
+    mine.bind(seconds=30)
+    return errand, limiter.Token(seat=mine, call=str(errand.call.pk))
 
 
 @pytest.fixture
