@@ -65,7 +65,8 @@ end
 local function hire(seat)
     forget_the_dead()
     local seats, flying = redis.call('ZCARD', KEYS[5]), redis.call('ZCARD', KEYS[6])
-    if seats >= tonumber(ARGV[6]) or flying >= tonumber(ARGV[7]) then return 0 end
+    -- Whoever waits will be under way: both together keep the bound.
+    if seats >= tonumber(ARGV[6]) or seats + flying >= tonumber(ARGV[7]) then return 0 end
     redis.call('ZADD', KEYS[5], text(now + tonumber(ARGV[8])), seat)
     return 1
 end

@@ -298,9 +298,18 @@ def test_only_so_many_are_under_way() -> None:
     seats = [lane.seat() for _ in range(3)]
     for seat in seats:
         seat.bind(seconds=60)
-    assert not lane.seat().hire()
+    assert lane.seat().take() is None
     seats[0].leave()
-    assert lane.seat().hire()
+    assert lane.seat().take() is not None
+
+
+def test_those_who_wait_leave_none_too_many_under_way() -> None:
+    lane = Lane(a_rate(100, 1000), most_under_way=3)
+    hired = [seat for seat in (lane.seat() for _ in range(10)) if seat.hire()]
+    for seat in hired:
+        seat.bind(seconds=60)
+    assert len(hired) == 3
+    assert not lane.seat().hire()
 
 
 def test_who_binds_calls_a_successor_to_wait_in_its_stead() -> None:
