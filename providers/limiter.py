@@ -12,6 +12,7 @@ quarter of the window can be made up, at most at 1.25 times the rate; with one c
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,8 @@ from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
 
+log = logging.getLogger(__name__)
+
 SCRIPT = Path(__file__).with_suffix(".lua").read_text()
 # Redemptions are remembered this long: far longer than any lease on a call.
 HORIZON_US = 900 * 1_000_000
@@ -39,7 +42,7 @@ PATIENCE_SECONDS = 5.0
 
 
 class Unavailable(Exception):
-    """Redis cannot be asked: no token, so no call."""
+    """Redis cannot be asked, or will not write: no token, so no call."""
 
 
 class Withheld(Exception):
@@ -161,29 +164,33 @@ def pause(lane: str, rate: Rate, *, seconds: float) -> None:
 def reach() -> None:
     """Opens the connection. Raises `Unavailable`."""
     with _failing_closed():
-        _script().registered_client.ping()
+        _script(settings.REDIS_URL).registered_client.ping()
 
 
 def _evaluate(lane: str, rate: Rate, operation: str, *arguments: Any) -> int:
     # Braces keep a lane's keys on one node of a cluster.
     keys = [f"lane:{{{lane}}}{part}" for part in ("", ":log", ":void", ":slots", ":seats", ":flying")]
     with _failing_closed():
-        return int(_script()(keys=keys, args=[operation, rate.calls, rate.full_window_us, HORIZON_US, *arguments]))
+        script = _script(settings.REDIS_URL)
+        return int(script(keys=keys, args=[operation, rate.calls, rate.full_window_us, HORIZON_US, *arguments]))
 
 
 @contextmanager
 def _failing_closed() -> Iterator[None]:
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError) as error:
+    except redis.RedisError as error:
+        if isinstance(error, redis.ResponseError):
+            # It answers, but as a replica after a failover, or full, or with a disk that failed.
+            log.error("Redis refuses: %s", error)
         raise Unavailable from error
 
 
 @cache
-def _script() -> Script:
+def _script(url: str) -> Script:
     # Never repeated by the client: a redemption that was lost on its way back must not be taken for another.
     client = redis.Redis.from_url(
-        settings.REDIS_URL,
+        url,
         socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),

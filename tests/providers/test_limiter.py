@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import pairwise
 from math import ceil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import hypothesis
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
+from config import embedded
 from providers import limiter
-from providers.limiter import Fate, Rate, Token, Withheld
+from providers.limiter import Fate, Rate, Seat, Token, Unavailable, Withheld
 from tests.providers.lanes import Lane, a_rate
 from tests.racing import at_once
 
@@ -54,7 +64,7 @@ def test_many_workers_race_and_none_breaks_the_limit(rate: Rate) -> None:
     assert_kept(lane)
 
 
-@settings(max_examples=15, deadline=None)
+@hypothesis.settings(max_examples=15, deadline=None)
 @given(rate=RATES, workers=st.lists(DELAYS, min_size=2, max_size=4), late=st.sampled_from((0.0, 0.1, 0.5)))
 def test_whatever_workers_do_the_limit_holds(rate: Rate, workers: list[list[float]], late: float) -> None:
     lane = Lane(rate)
@@ -429,3 +439,90 @@ def test_redeeming_tells_the_instant_by_the_local_clock() -> None:
     token.redeem()
     assert token.left_at is not None
     assert before <= token.left_at <= time.monotonic()
+
+
+# A Redis that is not there
+
+
+@pytest.fixture
+def brief(settings: Settings) -> Settings:
+    """Little patience with Redis."""
+    settings.REDIS_TIMEOUT_SECONDS = 0.2
+    return settings
+
+
+def assert_fails_closed() -> None:
+    seat = Seat(lane=str(uuid4()), name="mine", rate=a_rate(), most_under_way=1)
+    revoking = partial(limiter.revoke, seat.lane, seat.rate, "mine", age_seconds=0)
+    pausing = partial(limiter.pause, seat.lane, seat.rate, seconds=1)
+    for ask in (seat.hire, seat.take, Token(seat=seat, call="mine").redeem, revoking, pausing):
+        begin = time.monotonic()
+        with pytest.raises(Unavailable):
+            ask()
+        assert time.monotonic() - begin < 2
+
+
+def test_no_call_leaves_where_redis_refuses(brief: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        brief.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}"
+    assert_fails_closed()
+
+
+def test_no_call_leaves_where_redis_is_silent(brief: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        brief.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}"
+        assert_fails_closed()
+
+
+def test_no_call_leaves_where_redis_does_not_know_us(brief: Settings) -> None:
+    url = urlsplit(brief.REDIS_URL)
+    brief.REDIS_URL = url._replace(netloc=f":wrong@{url.hostname}:{url.port}").geturl()
+    assert_fails_closed()
+
+
+Running = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def redis_of_our_own(settings: Settings) -> Iterator[Running]:
+    """Each time it is entered, a Redis of this test alone runs, over the same data."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o711)
+
+        @contextmanager
+        def running() -> Iterator[None]:
+            environ = {"DATABASE_URL": "none is started", "STATE_DIR": folder}
+            with embedded.services(environ):
+                settings.REDIS_URL = environ["REDIS_URL"]
+                yield
+
+        yield running
+
+
+def test_after_a_restart_a_lane_waits_a_window_and_remembers_its_log(redis_of_our_own: Running) -> None:
+    with redis_of_our_own():
+        lane = Lane(a_rate(1, 300))
+        lane.token("before").redeem()
+    with redis_of_our_own():
+        begin = lane.now()
+        assert lane.revoke("before") is Fate.SENT
+        lane.token("after").redeem()
+        assert lane.log()["after"] >= begin + 300_000
+        assert lane.revoke("older", age_seconds=30) is Fate.NOBODY_KNOWS
+
+
+def test_no_call_leaves_where_redis_does_not_write(redis_of_our_own: Running) -> None:
+    with redis_of_our_own():
+        lane = Lane()
+        lane.redis.config_set("maxmemory", "1")
+        assert_fails_closed()
+
+
+def test_no_call_leaves_on_an_answer_that_comes_too_late(redis_of_our_own: Running, brief: Settings) -> None:
+    with redis_of_our_own():
+        lane = Lane()
+        token = lane.token()
+        lane.redis.client_pause(300)
+        with pytest.raises(Unavailable):
+            token.redeem()
+        assert token.left_at is None
