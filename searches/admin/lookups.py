@@ -1,0 +1,222 @@
+"""Lookups, their calls and their results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import flatten, flatten_fieldsets
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+
+from accounts.operators import (
+    ByTenant,
+    MadeWithin,
+    Record,
+    RecordInline,
+    badge,
+    by_choice,
+    indented,
+    link,
+    list_of,
+    page_of,
+)
+from billing import ledger
+from billing.models import Entry
+from billing.serializers import credits_text
+from providers.admin import BySource
+from searches import forecasts
+from searches.admin.showing import STANDING_COLOURS, STATUS_COLOURS, ByLookupSource, Sent, tally, wait, web_address
+from searches.models import Call, Lookup, Result
+
+
+class CallInline(Sent, RecordInline):
+    model = Call
+    fields = ("number", "state_badge", "armed_at", "status", "duration", "returned", "cost", "error_code")
+    readonly_fields = fields
+    ordering = ("-id",)
+
+    @admin.display(description="call")
+    def number(self, obj: Call) -> SafeString:
+        return link(page_of(obj), f"page {obj.page}")
+
+
+@admin.register(Lookup)
+class LookupAdmin(Record):
+    icon = "manage_search"
+    list_display = ("created_at", "tenant", "source", "status_badge", "standing_badge", "lane", "progress", "found")
+    list_select_related = ("tenant", "lane")
+    list_filter = (ByTenant, BySource, by_choice("status"), by_choice("standing"), MadeWithin)
+    search_fields = ("error_code__exact", "tenant__name")
+    search_help_text = "A tenant, an error code, or the id of a lookup or a search"
+    id_fields = ("pk", "search")
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("search", "tenant"),
+                    ("source", "credential"),
+                    ("status_badge", "standing_badge"),
+                    ("waits", "credits_so_far"),
+                    ("error_code", "error_detail"),
+                    "entries",
+                )
+            },
+        ),
+        ("In line", {"fields": (("lane", "turn"), ("created_at", "expires_at"), ("not_before", "cancel_requested"))}),
+        (
+            "Pages",
+            {
+                "fields": (
+                    ("progress", "page_size"),
+                    ("limit", "first_page"),
+                    ("attempts", "unknown_calls"),
+                    ("started_at", "finished_at"),
+                    ("found", "duplicates"),
+                    ("price", "total"),
+                )
+            },
+        ),
+        ("What was asked", {"fields": (("asked", "understood"),)}),
+    )
+    inlines = (CallInline,)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Lookup | None = None) -> list[str]:
+        return flatten_fieldsets(self.fieldsets)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """With what must be asked for: a page reads each of its fields several times."""
+        lookup: Any = super().get_object(request, object_id, from_field)
+        if lookup is not None:
+            lookup.forecast = forecasts.forecast([lookup]).get(lookup.pk)
+            lookup.tally = ledger.tallies([lookup.reference])[lookup.reference]
+        return lookup
+
+    @admin.display(description="status", ordering="status")
+    def status_badge(self, obj: Lookup) -> SafeString:
+        return badge(obj.status, STATUS_COLOURS)
+
+    @admin.display(description="standing", ordering="standing")
+    def standing_badge(self, obj: Lookup) -> SafeString:
+        return badge(obj.standing, STANDING_COLOURS)
+
+    @admin.display(description="pages")
+    def progress(self, obj: Lookup) -> str:
+        return f"{obj.pages_done} of {obj.pages}"
+
+    @admin.display(description="results", ordering="result_count")
+    def found(self, obj: Lookup) -> SafeString:
+        return link(list_of(Result, lookup__id__exact=obj.pk), obj.result_count)
+
+    @admin.display(description="waits for")
+    def waits(self, obj: Any) -> str:
+        return wait(obj.forecast)
+
+    @admin.display(description="credits")
+    def credits_so_far(self, obj: Any) -> str:
+        return tally(obj.tally)
+
+    @admin.display(description="ledger")
+    def entries(self, obj: Lookup) -> SafeString:
+        return link(list_of(Entry, q=obj.reference), "its entries")
+
+    @admin.display(description="price")
+    def price(self, obj: Lookup) -> str:
+        return f"{credits_text(obj.price_per_call)} a call, {credits_text(obj.price_per_result)} a result"
+
+    @admin.display(description="asked")
+    def asked(self, obj: Lookup) -> SafeString:
+        return indented(obj.parameters)
+
+    @admin.display(description="as the provider takes it")
+    def understood(self, obj: Lookup) -> SafeString:
+        return indented(obj.effective_parameters)
+
+
+@admin.register(Call)
+class CallAdmin(Sent, Record):
+    icon = "call_made"
+    list_display = ("armed_at", "tenant", "lookup", "page", "state_badge", "status", "returned", "cost", "duration")
+    list_select_related = ("lookup__tenant",)
+    list_filter = (("lookup__tenant", AutocompleteSelectFilter), ByLookupSource, by_choice("state"), MadeWithin)
+    search_fields = ("provider_request_id__exact", "error_code__exact")
+    search_help_text = "A provider's request id, an error code, or the id of a call or a lookup"
+    id_fields = ("pk", "lookup")
+    fields = (
+        ("lookup", "page"),
+        ("state_badge", "status"),
+        ("armed_at", "leased_until"),
+        ("sent_at", "finished_at"),
+        ("duration", "returned"),
+        ("cost", "provider_request_id"),
+        ("error_code", "error_detail"),
+        "excerpt",
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Call | None = None) -> list[str]:
+        return flatten(self.fields)
+
+    @admin.display(description="tenant", ordering="lookup__tenant__name")
+    def tenant(self, obj: Call) -> str:
+        return obj.lookup.tenant.name
+
+
+@admin.register(Result)
+class ResultAdmin(Record):
+    icon = "star"
+    list_display = ("__str__", "type", "source", "rank", "score", "observed_at")
+    list_select_related = ("lookup",)
+    list_filter = (("lookup__tenant", AutocompleteSelectFilter), ByLookupSource, MadeWithin)
+    search_fields = ("external_id__exact",)
+    search_help_text = "The provider's id, or the id of a result, a lookup or a search"
+    id_fields = ("pk", "lookup", "search")
+    fields = (
+        "picture",
+        ("title", "external_id"),
+        ("address", "type"),
+        ("search", "lookup"),
+        ("rank", "sequence"),
+        ("score", "observed_at"),
+        "typed",
+        "untouched",
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Result | None = None) -> list[str]:
+        return flatten(self.fields)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Result]:
+        """Without the large columns, which a result's own page fetches one by one."""
+        return super().get_queryset(request).defer("raw", "detail")
+
+    @admin.display(description="source", ordering="lookup__source")
+    def source(self, obj: Result) -> str:
+        return obj.lookup.source
+
+    @admin.display(description="picture")
+    def picture(self, obj: Result) -> SafeString:
+        address = web_address(obj.image_url)
+        if address is None:
+            return SafeString("-")
+        return format_html(
+            '<img src="{}" alt="" class="rounded-default" style="max-height: 15rem" referrerpolicy="no-referrer">',
+            address,
+        )
+
+    @admin.display(description="address")
+    def address(self, obj: Result) -> SafeString | str:
+        address = web_address(obj.url)
+        if address is None:
+            return obj.url or "-"
+        return format_html('<a href="{0}" class="text-link" rel="noreferrer" target="_blank">{0}</a>', address)
+
+    @admin.display(description="detail")
+    def typed(self, obj: Result) -> SafeString:
+        return indented(obj.detail)
+
+    @admin.display(description="the provider's own object")
+    def untouched(self, obj: Result) -> SafeString:
+        return indented(obj.raw)

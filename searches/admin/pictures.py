@@ -1,0 +1,99 @@
+"""Pictures: shown small, through a view that asks for the permission to see them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from uuid import UUID
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.core.files.storage import default_storage
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from PIL import Image as Picture
+
+from accounts.operators import ByTenant, MadeWithin, Record, RecordInline, link, list_of, page_of
+from providers.admin import ByProvider
+from searches.models import Image, Rendering, Search
+
+THUMBNAIL = (480, 480)
+
+
+def thumbnail(image: Image) -> SafeString:
+    address = reverse("admin:searches_image_picture", args=[image.pk])
+    return format_html(
+        '<a href="{}"><img src="{}" alt="The picture" class="rounded-default" style="max-height: 15rem"></a>',
+        page_of(image),
+        address,
+    )
+
+
+class RenderingInline(RecordInline):
+    model = Rendering
+    fields = ("provider", "media_type", "bytes")
+    readonly_fields = fields
+    ordering = ("provider",)
+
+
+@admin.register(Image)
+class ImageAdmin(Record):
+    icon = "image"
+    list_display = ("created_at", "tenant", "format", "size", "bytes", "sha256")
+    list_select_related = ("tenant",)
+    list_filter = (ByTenant, MadeWithin)
+    search_fields = ("sha256__exact",)
+    search_help_text = "An id, or the SHA-256 of the file as it was sent"
+    fields = ("picture", "tenant", "format", "size", "bytes", "sha256", "pixels_sha256", "created_at", "searches")
+    readonly_fields = fields
+    inlines = (RenderingInline,)
+
+    def get_urls(self) -> list[URLPattern]:
+        show = self.admin_site.admin_view(self.show)
+        return [path("<uuid:image_id>/picture/", show, name="searches_image_picture"), *super().get_urls()]
+
+    def show(self, request: HttpRequest, image_id: UUID) -> HttpResponse:
+        """The picture, made small. It is encoded anew, so that its type is ours to say, whatever was sent in."""
+        image = get_object_or_404(Image, pk=image_id)
+        if not self.has_view_permission(request, image):
+            raise PermissionDenied
+        small = BytesIO()
+        try:
+            with default_storage.open(image.file) as file, Picture.open(file) as picture:
+                picture.draft("RGB", THUMBNAIL)
+                picture.thumbnail(THUMBNAIL)
+                picture.save(small, "WEBP")
+        except FileNotFoundError:
+            raise Http404("The picture is no longer stored.") from None
+        return HttpResponse(small.getvalue(), content_type="image/webp", headers={"X-Content-Type-Options": "nosniff"})
+
+    @admin.display(description="picture")
+    def picture(self, obj: Image) -> SafeString:
+        return thumbnail(obj)
+
+    @admin.display(description="size", ordering="width")
+    def size(self, obj: Image) -> str:
+        return f"{obj.width} × {obj.height}"
+
+    @admin.display(description="searches")
+    def searches(self, obj: Image) -> SafeString:
+        return link(list_of(Search, image__id__exact=obj.pk), "with this picture")
+
+
+@admin.register(Rendering)
+class RenderingAdmin(Record):
+    icon = "photo_size_select_large"
+    list_display = ("image", "tenant", "provider", "media_type", "bytes")
+    list_select_related = ("image__tenant",)
+    list_filter = (ByProvider,)
+    search_fields = ("file__exact",)
+    search_help_text = "The id of a picture"
+    id_fields = ("image",)
+    fields = ("image", "tenant", "provider", "media_type", "bytes")
+    readonly_fields = fields
+
+    @admin.display(description="tenant", ordering="image__tenant__name")
+    def tenant(self, obj: Rendering) -> str:
+        return obj.image.tenant.name

@@ -1,0 +1,187 @@
+"""A search with its picture, lookups, calls and first results. All of it is read-only, but that it can be canceled."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import flatten
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+
+from accounts.operators import (
+    ActionVariant,
+    ByTenant,
+    MadeWithin,
+    Record,
+    action,
+    badge,
+    by_choice,
+    done,
+    indented,
+    link,
+    list_of,
+    page_of,
+)
+from billing import ledger
+from billing.serializers import credits_text
+from searches import ending, forecasts
+from searches.admin.pictures import thumbnail
+from searches.admin.showing import CALL_COLOURS, MODE_COLOURS, STATUS_COLOURS, tally, took, wait, web_address
+from searches.models import Call, Image, Lookup, Result, Search
+
+# The page shows this many of its newest calls and first results, and links to the rest.
+SHOWN = 48
+
+
+@admin.register(Search)
+class SearchAdmin(Record):
+    icon = "image_search"
+    list_display = ("created_at", "tenant", "sources", "status_badge", "mode_badge", "results_count", "finished_at")
+    list_select_related = ("tenant",)
+    list_filter = (ByTenant, by_choice("status"), by_choice("mode"), MadeWithin)
+    search_fields = ("tenant__name",)
+    search_help_text = "A tenant, or the id of a search, a lookup or a picture"
+    rows = (
+        ("status_badge", "mode_badge"),
+        ("tenant", "api_key"),
+        ("created_at", "expires_at"),
+        ("finished_at", "priority"),
+        ("id", "version"),
+    )
+    readonly_fields = ("picture", "tenants_metadata", *flatten(rows))
+    change_form_outer_after_template = "admin/searches/search/found.html"
+    actions_detail = ("cancel",)
+
+    def names(self, wanted: UUID) -> Q:
+        return Q(pk=wanted) | Q(image=wanted) | Q(pk__in=Lookup.objects.filter(pk=wanted).values("search"))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Search]:
+        return super().get_queryset(request).prefetch_related("lookups")
+
+    def get_fields(self, request: HttpRequest, obj: Search | None = None) -> Any:
+        pictures = self.admin_site._registry[Image]
+        return (
+            ("picture", "tenants_metadata") if pictures.has_view_permission(request) else "tenants_metadata",
+            *self.rows,
+        )
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """With what came of it, as far as the operator may see each kind of row."""
+        parts = ((Lookup, self._lookups), (Call, self._calls), (Result, self._results))
+        context["parts"] = [
+            part(context["original"])
+            for model, part in parts
+            if self.admin_site._registry[model].has_view_permission(request)
+        ]
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _lookups(self, search: Search) -> dict[str, Any]:
+        lookups = list(search.lookups.all())
+        tallies = ledger.tallies(lookup.reference for lookup in lookups)
+        waits = forecasts.forecast(lookups)
+        return {
+            "title": "Lookups",
+            "table": {
+                "headers": ["Source", "Status", "Waits for", "Pages", "Results", "Credits", "Error"],
+                "rows": [
+                    [
+                        link(page_of(lookup), lookup.source),
+                        badge(lookup.status, STATUS_COLOURS),
+                        wait(waits.get(lookup.pk)),
+                        f"{lookup.pages_done} of {lookup.pages}",
+                        lookup.result_count,
+                        tally(tallies[lookup.reference]),
+                        lookup.error_code or "-",
+                    ]
+                    for lookup in lookups
+                ],
+            },
+        }
+
+    def _calls(self, search: Search) -> dict[str, Any]:
+        calls = Call.objects.filter(lookup__search=search).select_related("lookup").order_by("-id")
+        return {
+            "title": "Calls",
+            "all": list_of(Call, lookup__search__id__exact=search.pk),
+            "table": {
+                "headers": ["Call", "State", "HTTP", "Took", "Returned", "Credits", "Error"],
+                "rows": [
+                    [
+                        link(page_of(call), f"{call.lookup.source}, page {call.page}"),
+                        badge(call.state, CALL_COLOURS),
+                        call.status or "-",
+                        took(call),
+                        "-" if call.returned is None else call.returned,
+                        credits_text(call.credits),
+                        call.error_code or "-",
+                    ]
+                    for call in calls[:SHOWN]
+                ],
+            },
+        }
+
+    def _results(self, search: Search) -> dict[str, Any]:
+        results = search.results.select_related("lookup").defer("raw", "detail").order_by("sequence")[:SHOWN]
+        return {
+            "title": "Results",
+            "all": list_of(Result, search__id__exact=search.pk),
+            "gallery": [
+                {
+                    "address": page_of(result),
+                    "link": web_address(result.url),
+                    "image": web_address(result.image_url),
+                    "title": str(result),
+                    "source": result.lookup.source,
+                    "rank": result.rank,
+                    "score": result.score,
+                }
+                for result in results
+            ],
+        }
+
+    @admin.display(description="picture")
+    def picture(self, obj: Search) -> SafeString:
+        return thumbnail(obj.image)
+
+    @admin.display(description="sources")
+    def sources(self, obj: Search) -> str:
+        return ", ".join(dict.fromkeys(lookup.source for lookup in obj.lookups.all()))
+
+    @admin.display(description="status", ordering="status")
+    def status_badge(self, obj: Search) -> SafeString:
+        return badge(obj.status, STATUS_COLOURS)
+
+    @admin.display(description="mode", ordering="mode")
+    def mode_badge(self, obj: Search) -> SafeString:
+        return badge(obj.mode, MODE_COLOURS)
+
+    @admin.display(description="tenant's metadata")
+    def tenants_metadata(self, obj: Search) -> SafeString:
+        return indented(obj.metadata)
+
+    def has_cancel_permission(self, request: HttpRequest, object_id: str) -> bool:
+        running = Search.objects.filter(pk=object_id, finished_at=None).exists()
+        return running and request.user.has_perm("searches.change_search")
+
+    @action(
+        description="Cancel",
+        permissions=["cancel"],
+        icon="cancel",
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Cancel this search?",
+            "description": "What waits ends at no cost. A call that is under way is finished, charged and kept.",
+            "form_submit_text": "Cancel the search",
+        },
+    )
+    def cancel(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        search = Search.objects.get(pk=object_id)
+        ending.cancel(search)
+        self.log_change(request, search, "Canceled.")
+        return done(request, page_of(search), "The search is canceled.")
