@@ -1,0 +1,74 @@
+"""What a person needs to get in: an operator for the admin, and a tenant with a live and a test key.
+
+Made at the first start and kept in a file that only its owner can read, so that the next start prints them again: the
+database has nothing but their digests.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from accounts import keys
+from accounts.models import Mode, Tenant, User
+from config.embedded import state
+from providers import credentials, registry
+from providers.contract import Adapter
+from providers.models import Credential
+
+OPERATOR = "operator"
+TENANT = "demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logins:
+    """`password` is empty where the operator has one that was not made here."""
+
+    password: str = ""
+    live: str = ""
+    test: str = ""
+
+
+def prepare(folder: Path) -> Logins:
+    """Those that are kept there, as far as they still open something; new ones otherwise."""
+    file = folder / "logins.json"
+    kept = Logins(**json.loads(file.read_text())) if file.exists() else Logins()
+    tenant = Tenant.objects.get_or_create(name=TENANT)[0]
+    logins = Logins(
+        password=_password(kept.password),
+        live=_api_key(tenant, Mode.LIVE, kept.live),
+        test=_api_key(tenant, Mode.TEST, kept.test),
+    )
+    state.write(file, json.dumps(asdict(logins)))
+    _fill_key_ring(tenant)
+    return logins
+
+
+def _password(kept: str) -> str:
+    operator = User.objects.filter(username=OPERATOR).first()
+    if operator is None:
+        kept = secrets.token_urlsafe(12)
+        User.objects.create_superuser(OPERATOR, password=kept)
+        return kept
+    return kept if operator.check_password(kept) else ""
+
+
+def _api_key(tenant: Tenant, mode: Mode, kept: str) -> str:
+    return kept if keys.find(kept) else keys.issue(tenant, mode, label="made by serve")[1]
+
+
+def is_played(adapter: Adapter) -> bool:
+    """Whether the sandbox plays this provider for live searches too: its base URL points there."""
+    base_url: str = getattr(settings, adapter.base_url_setting)
+    return base_url.startswith(settings.SANDBOX_URL)
+
+
+def _fill_key_ring(tenant: Tenant) -> None:
+    """Any key serves in the sandbox."""
+    for provider, adapter in registry.PROVIDERS.items():
+        if is_played(adapter) and not Credential.objects.for_tenant(tenant).filter(provider=provider).exists():
+            credentials.store(tenant, provider, f"sandbox-{tenant.pk}")

@@ -1,0 +1,36 @@
+"""Where the launched servers listen. A port is tried before anything starts, so that a taken one costs one clear line.
+
+The server itself would not notice: it shares its port with whoever of the same user listens there already.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from config.launcher.trouble import Trouble
+
+HOST = "127.0.0.1"
+
+
+def chosen(variable: str, port: int) -> int:
+    """The port that the variable names, if it can be had; any free one for 0. Raises `Trouble`."""
+    try:
+        return _try(port)
+    except OverflowError:
+        raise Trouble(f"{variable}: {port} is no port; choose one from 1 to 65535.", code=2) from None
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise Trouble(
+                f"{variable}: port {port} cannot be used ({error.strerror}); choose another.", code=2
+            ) from None
+        told = f"Port {port} is taken by another program: end that one, or choose another port with {variable}=<port>."
+        raise Trouble(told, code=2) from None
+
+
+def _try(port: int) -> int:
+    with socket.socket() as probe:
+        # Connections that a server before us left in TIME_WAIT are no hindrance, one that listens is.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,71 @@
+"""One launched process: its words in a log file, and what a person is told when it dies."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from config.launcher.keeper import Keeper
+
+LAST_LINES = 12
+# Before it is started again, in seconds: longer each time that it dies in a row.
+PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+# One that ran this long was well, and its next death counts as its first.
+WELL_SECONDS = 60.0
+
+
+class Process:
+    def __init__(self, name: str, command: Sequence[str], *, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._command = command
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._deaths = 0
+        self._due = 0.0
+        with suppress(FileNotFoundError):
+            log.replace(log.with_suffix(".log.before"))
+        log.touch(mode=0o600)
+
+    def start(self, keeper: Keeper, environment: Mapping[str, str], *, folder: Path) -> None:
+        """In a session of its own, so that a terminal's Ctrl-C reaches the launcher alone."""
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=folder,
+                start_new_session=True,
+            )
+        keeper.watch(self._popen.pid)
+        self._started = time.monotonic()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, or is not started."""
+        return self._popen.poll() if self._popen else None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is dead, and its pause is over."""
+        return self._popen is None and time.monotonic() >= self._due
+
+    def bury(self, keeper: Keeper) -> float:
+        """Ends what it left of its group; the seconds until it is due again."""
+        assert self._popen is not None
+        keeper.forget(self._popen.pid)
+        self._popen = None
+        self._deaths = 1 if time.monotonic() - self._started > WELL_SECONDS else self._deaths + 1
+        pause = PAUSES[min(self._deaths, len(PAUSES)) - 1]
+        self._due = time.monotonic() + pause
+        return pause
+
+    def last_words(self) -> str:
+        """The end of its log, indented."""
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        return "\n".join(f"    {line}" for line in lines[-LAST_LINES:]) or "    (it said nothing)"

@@ -1,0 +1,201 @@
+"""Which processes there are, when they are ready, and what follows when one dies.
+
+They are production's, only fewer; each has its log in the state folder. One system runs from a state folder at a time: two
+would share a database, and so each other's work, while each had a sandbox of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import httpx
+import psycopg
+import redis
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection, connections
+from kombu.exceptions import OperationalError
+
+from config.celery import app as celery
+from config.embedded import locks
+from config.launcher.keeper import Keeper
+from config.launcher.ports import HOST
+from config.launcher.process import Process
+from config.launcher.trouble import Trouble
+from searches import changes
+
+READY_SECONDS = 90.0
+POLL_SECONDS = 0.1
+LEFT_OVER_SECONDS = 30.0
+WORKERS = {
+    "searches-1": ("searches", "prefork", 8),
+    "searches-2": ("searches", "prefork", 8),
+    "sandbox-searches": ("sandbox", "threads", 16),
+    "sweeps": ("sweeps", "prefork", 1),
+}
+
+
+class System:
+    """`web` and `sandbox` are its addresses."""
+
+    def __init__(
+        self, keeper: Keeper, *, port: int, sandbox_port: int, environment: Mapping[str, str], folder: Path
+    ) -> None:
+        self.web = f"http://{HOST}:{port}"
+        self.sandbox = f"http://{HOST}:{sandbox_port}"
+        self.logs = folder / "logs"
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+        self._nodes = [f"{name}@sightline-{port}" for name in WORKERS]
+        self._environment = os.environ | environment | {"PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
+        self._keeper = keeper
+        self._servers = [
+            self._process("sandbox", _server("providers.sandbox.app:application", sandbox_port, workers=1)),
+            self._process("web", _server("config.wsgi:application", port, workers=2)),
+        ]
+        self._workers = [self._process(node.partition("@")[0], _worker(node)) for node in self._nodes]
+        self._beat = self._process("beat", _celery("beat", "-s", str(folder / "beat-schedule"), "--pidfile="))
+        self._processes = [*self._servers, *self._workers, self._beat]
+
+    def start(self, prepare: Callable[[], object]) -> None:
+        """Returns when all of it works. Raises `Trouble`."""
+        _try_servers()
+        # What needs no tables to come up does so while they are made: a start is mostly imports.
+        for process in self._servers:
+            self._start(process)
+        call_command("migrate", verbosity=0, interactive=False)
+        prepare()
+        connections.close_all()
+        for process in (*self._workers, self._beat):
+            self._start(process)
+        self._wait_until(lambda: _answers(f"{self.sandbox}/_stats"), "The sandbox does")
+        self._wait_until(lambda: _answers(f"{self.web}/readyz"), "The web server does")
+        self._wait_until(self._workers_answer, "The workers do")
+
+    def check(self) -> None:
+        """Raises `Trouble` if one of the processes has died."""
+        for process in self._processes:
+            if process.exit_code is not None:
+                raise _death(process)
+
+    def supervise(self, say: Callable[[str], None]) -> NoReturn:
+        """Starts again what dies, until an exception ends it."""
+        while True:
+            for process in self._processes:
+                if process.exit_code is not None:
+                    death = _death(process)
+                    say(f"{death}\n  It is started again in {process.bury(self._keeper):g} s.")
+                elif process.is_due:
+                    self._start(process)
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        self._keeper.end_all(lambda: [process.exit_code for process in self._processes])
+
+    def _process(self, name: str, command: list[str]) -> Process:
+        return Process(name, command, log=self.logs / f"{name}.log")
+
+    def _start(self, process: Process) -> None:
+        process.start(self._keeper, self._environment, folder=settings.BASE_DIR)
+
+    def _wait_until(self, ready: Callable[[], bool], who_does: str) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise Trouble(f"{who_does} not answer after {READY_SECONDS:g} s; the logs are in {self.logs}.")
+            time.sleep(POLL_SECONDS)
+
+    def _workers_answer(self) -> bool:
+        with suppress(OperationalError):
+            answers = celery.control.ping(destination=self._nodes, timeout=1.0, limit=len(self._nodes))
+            return len(answers or ()) == len(self._nodes)
+        return False
+
+
+@contextmanager
+def launched(
+    *,
+    port: int,
+    sandbox_port: int,
+    environment: Mapping[str, str] | None = None,
+    prepare: Callable[[], object] = lambda: None,
+) -> Iterator[System]:
+    """The whole system, its database up to date; it ends with the block. Raises `Trouble`.
+
+    `environment` is what its processes have beside ours. `prepare` is called when the tables are there and nobody works on
+    them yet.
+    """
+    folder = settings.STATE_DIR
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _alone_in(folder) as keeper:
+        system = System(keeper, port=port, sandbox_port=sandbox_port, environment=environment or {}, folder=folder)
+        try:
+            system.start(prepare)
+            yield system
+        finally:
+            system.stop()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[Keeper]:
+    """A keeper for the only system of this folder, once the processes of one that was killed have ended."""
+    launched = locks.take(folder / "launched")
+    if launched is None:
+        told = f"A Sightline runs from {folder} already: end it, or give this one a folder of its own in STATE_DIR."
+        raise Trouble(told, code=2)
+    kept = locks.take(folder / "kept", seconds=LEFT_OVER_SECONDS)
+    if kept is None:
+        raise Trouble(f"Processes that an earlier Sightline left in {folder} do not end.")
+    try:
+        yield Keeper(kept)
+    finally:
+        os.close(kept)
+        os.close(launched)
+
+
+def _try_servers() -> None:
+    """Past the database's pool and the processes, which would go on trying for a while."""
+    try:
+        psycopg.connect(**connection.get_connection_params()).close()
+    except psycopg.OperationalError as error:
+        raise Trouble(f"DATABASE_URL: the database does not answer: {str(error).splitlines()[0]}", code=2) from None
+    try:
+        changes.client().ping()
+    except redis.RedisError as error:
+        raise Trouble(f"REDIS_URL: Redis does not answer: {error}", code=2) from None
+
+
+def _server(application: str, port: int, *, workers: int) -> list[str]:
+    options = {"--interface": "wsgi", "--http": "1", "--host": HOST, "--port": port, "--workers": workers}
+    flat = [str(part) for option in options.items() for part in option]
+    return [sys.executable, "-m", "granian", *flat, "--blocking-threads", "32", "--no-ws", application]
+
+
+def _worker(node: str) -> list[str]:
+    queue, pool, concurrency = WORKERS[node.partition("@")[0]]
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    return _celery("worker", "-n", node, "-Q", queue, "--pool", pool, "-c", str(concurrency), *quiet)
+
+
+def _celery(*arguments: str) -> list[str]:
+    # Said to every worker of root's, which in a container is nothing to say.
+    unsaid = "ignore:You're running the worker with superuser privileges"
+    return [sys.executable, "-W", unsaid, "-m", "celery", "-A", "config", "--quiet", *arguments]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _death(process: Process) -> Trouble:
+    told = f"{process.name} has ended (exit code {process.exit_code}). The end of {process.log}:"
+    return Trouble(f"{told}\n{process.last_words()}")

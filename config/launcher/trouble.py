@@ -1,0 +1,47 @@
+"""How a launch ends early: in words for whoever typed the command, and the same way however it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Trouble(Exception):
+    """The message is all that is shown; `code` is what the program exits with: 2 where the caller can mend it."""
+
+    def __init__(self, message: str, *, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Stopped(KeyboardInterrupt):
+    """By Ctrl-C, by a signal, or by closing the terminal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.code = 128 + number
+
+
+@contextmanager
+def in_plain_words() -> Iterator[None]:
+    """No traceback: a `Trouble` is printed, a signal only ends the block. Both exit; the next signal hurries nothing."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, _stop)
+    try:
+        yield
+    except Trouble as trouble:
+        sys.stderr.write(f"{trouble}\n")
+        sys.exit(trouble.code)
+    except Stopped as stopped:
+        sys.exit(stopped.code)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped(number)

@@ -1,0 +1,66 @@
+"""Sightline on this machine, to be tried and developed against; production has a container for each of its parts."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from config.launcher import System, launched, logins, ports
+from config.launcher.logins import Logins
+from config.launcher.trouble import Stopped, in_plain_words
+from providers import registry
+
+WEB_PORT = 8000
+SANDBOX_PORT = 8010
+
+
+class Command(BaseCommand):
+    help = "Runs the API, its workers, the sandbox and, where none are given, PostgreSQL and Valkey, until Ctrl-C."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with in_plain_words():
+            port = ports.chosen("PORT", settings.PORT or WEB_PORT)
+            sandbox_port = ports.chosen("SANDBOX_PORT", settings.SANDBOX_PORT or SANDBOX_PORT)
+            self.say("Starting ...")
+            with launched(port=port, sandbox_port=sandbox_port) as system:
+                with suppress(Stopped):
+                    self.say(_welcome(system, logins.prepare(settings.STATE_DIR)))
+                    system.supervise(self.say)
+                self.say("Ending ...")
+
+    def say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+def _welcome(system: System, access: Logins) -> str:
+    password = access.password or "with your own password (`manage.py changepassword operator` sets another)"
+    lines = {
+        "API": f"{system.web}/v1",
+        "Documents": f"{system.web}/docs",
+        "Admin": f"{system.web}/admin/   {logins.OPERATOR}   {password}",
+        "Sandbox": system.sandbox,
+        "Live key": access.live,
+        "Test key": access.test,
+        "Logs": str(system.logs),
+    }
+    shown = "\n".join(f"  {name:<10} {value}" for name, value in lines.items())
+    return f"Sightline is running; Ctrl-C ends it.\n{shown}\n{_advice()}"
+
+
+def _advice() -> str:
+    """Where searches go, and what they still need."""
+    lines = [_of_live_searches(provider) for provider in registry.PROVIDERS]
+    return "\n".join([*lines, "A search with the test key calls the sandbox, and costs nothing."])
+
+
+def _of_live_searches(provider: str) -> str:
+    adapter = registry.PROVIDERS[provider]
+    place = f"A live search calls {provider} at {getattr(settings, adapter.base_url_setting)}"
+    if logins.is_played(adapter):
+        return f"{place}, which is the sandbox."
+    return f"{place}, with the key that `manage.py store_credential {logins.TENANT} {provider}` stores."

@@ -1,0 +1,139 @@
+"""`make serve`, as its user meets it: addresses that answer, a system that mends itself, and nothing left when it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+
+from config.launcher import ports
+from config.launcher.keeper import Keeper
+from config.launcher.process import Process
+from tests import programs
+
+NO_SERVERS = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
+
+
+def free_port() -> str:
+    return str(ports.chosen("PORT", 0))
+
+
+class Served:
+    """A `serve` that is ready, and what it printed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {"PORT": free_port(), "SANDBOX_PORT": free_port()}
+        self.program = programs.start(folder, "serve", **self.environment)
+        self.welcome = programs.read_until(self.program, "costs nothing")
+        self.web = f"http://127.0.0.1:{self.environment['PORT']}"
+
+    def printed(self, name: str) -> str:
+        found = re.search(rf"^ *{name} +(.*)$", self.welcome, re.MULTILINE)
+        assert found is not None, self.welcome
+        return found[1]
+
+    def worker(self, name: str) -> psutil.Process:
+        """The main process of one of the workers."""
+        return next(
+            process
+            for process in programs.processes_of(self.folder)
+            if f"{name}@" in " ".join(process.cmdline()) and process.ppid() == self.program.pid
+        )
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with programs.state_folder() as path:
+        yield path
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[Served]:
+    serve = Served(folder)
+    with serve.program:
+        yield serve
+        serve.program.terminate()
+
+
+def search(served: Served) -> httpx.Response:
+    file = BytesIO()
+    Image.new("RGB", (60, 80), "teal").save(file, "JPEG")
+    return httpx.post(
+        f"{served.web}/v1/searches",
+        headers={"Authorization": f"Bearer {served.printed('Test key')}", "Prefer": "wait=20"},
+        files={"image": ("picture", file.getvalue())},
+        data={"request": json.dumps({"lookups": [{"source": "tiktok-creators", "limit": 5}]})},
+        timeout=30,
+    )
+
+
+def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> None:
+    found = search(served).json()
+    assert (found["status"], found["lookups"][0]["result_count"]) == ("succeeded", 5)
+    assert httpx.get(f"{served.web}/docs").is_success
+    assert served.printed("API") == f"{served.web}/v1"
+
+    killed = served.worker("sandbox-searches")
+    killed.kill()
+    assert "sandbox-searches has ended (exit code -9)" in programs.read_until(served.program, "started again in 1 s")
+    assert search(served).json()["status"] == "succeeded"
+
+    code, said = programs.run(served.folder, "serve", PORT=free_port(), SANDBOX_PORT=free_port())
+    assert code == 2
+    assert f"A Sightline runs from {served.folder} already" in said
+
+
+def test_nothing_is_left_when_it_is_told_to_end(served: Served) -> None:
+    served.program.send_signal(signal.SIGINT)
+    assert served.program.wait(timeout=20) == 0
+    assert programs.processes_of(served.folder) == []
+    assert served.program.stdout is not None
+    assert served.program.stdout.read() == "Ending ...\n"
+
+
+def test_nothing_is_left_when_it_is_killed(served: Served) -> None:
+    assert len(programs.processes_of(served.folder)) > 20
+    served.program.kill()
+    programs.wait_until(lambda: not programs.processes_of(served.folder), "processes outlived their launcher")
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+@pytest.mark.parametrize("variable", ["PORT", "SANDBOX_PORT"])
+def test_a_taken_port_costs_one_clear_line(tmp_path: Path, command: str, variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        usual = {"PORT": free_port(), "SANDBOX_PORT": free_port()}
+        code, said = programs.run(tmp_path, command, **NO_SERVERS, **usual | {variable: str(port)})
+    assert code == 2
+    assert (
+        said
+        == f"Port {port} is taken by another program: end that one, or choose another port with {variable}=<port>.\n"
+    )
+
+
+def test_a_database_that_does_not_answer_costs_one_clear_line(tmp_path: Path) -> None:
+    free = {"PORT": free_port(), "SANDBOX_PORT": free_port()}
+    code, said = programs.run(tmp_path, "serve", **NO_SERVERS, **free)
+    assert code == 2
+    assert said.splitlines()[1].startswith("DATABASE_URL: the database does not answer: ")
+    assert len(said.splitlines()) == 2
+
+
+def test_processes_end_even_when_their_keeper_is_killed(tmp_path: Path) -> None:
+    keeper = Keeper()
+    process = Process("sleeper", ["sh", "-c", "sleep 100 & wait"], log=tmp_path / "sleeper.log")
+    process.start(keeper, {}, folder=tmp_path)
+    (own,) = (each for each in psutil.Process().children() if "keeper.py" in " ".join(each.cmdline()))
+    own.kill()
+    keeper.end_all(lambda: process.exit_code)
+    assert process.exit_code == -signal.SIGTERM

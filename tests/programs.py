@@ -1,0 +1,85 @@
+"""Runs `manage.py` as a person would: in a state folder of its own, with servers of its own, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from shutil import rmtree
+
+import psutil
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+# What the tests' own servers put into the environment.
+NOT_INHERITED = {"DATABASE_URL", "REDIS_URL", "STATE_DIR", "STORAGE_DIR"}
+ENDS_WITHIN_SECONDS = 20
+
+
+@contextmanager
+def state_folder() -> Iterator[Path]:
+    """One that the embedded servers' account may pass through, as pytest's own would not let it."""
+    path = Path(tempfile.mkdtemp(prefix="sightline-test-", dir="/tmp"))
+    path.chmod(0o711)
+    try:
+        yield path
+    finally:
+        for process in processes_of(path):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        rmtree(path)
+
+
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    return subprocess.Popen(
+        [sys.executable, "-u", "manage.py", *arguments],
+        cwd=CHECKOUT,
+        env=inherited | {"STATE_DIR": str(folder)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Its exit code and all that it said."""
+    with start(folder, *arguments, **environment) as program:
+        said, _ = program.communicate(timeout=180)
+        return program.returncode, said
+
+
+def read_until(program: subprocess.Popen[str], text: str) -> str:
+    """What it says up to a line with the text."""
+    assert program.stdout is not None
+    said = ""
+    for line in program.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(f"It ended without saying {text!r}: {said}")
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Every process that has the state folder in its environment or its command."""
+    return [process for process in psutil.process_iter() if _knows(process, str(folder))]
+
+
+def wait_until(happened: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + ENDS_WITHIN_SECONDS
+    while not happened():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def _knows(process: psutil.Process, folder: str) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return any(folder in text for text in (*process.environ().values(), *process.cmdline()))
+    except psutil.Error:
+        return False
