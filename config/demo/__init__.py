@@ -1,0 +1,1 @@
+"""`make demo`: one search from picture to creators, by a tenant who knows nothing but the API."""

@@ -1,0 +1,57 @@
+"""Who plays in the demo: a tenant with credits, and a neighbour who stands in line before it.
+
+Both hold the same provider key, as if it were one provider account's: the sandbox limits each key, and so it judges every
+call of the lane against every other. Caller and sandbox share one machine's processors, and either may notice a call some
+milliseconds late: so the demo's policy keeps calls further apart than the usual guard does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db import connections
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from accounts import keys
+from accounts.models import Mode, Tenant
+from billing import ledger
+from providers import credentials, policies, registry
+from providers.models import Policy
+
+GRANT = Decimal(10)
+GUARD_MS = Decimal(20)
+NAMES = ("Demo", "Neighbour in the demo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cast:
+    """Two API keys."""
+
+    tenant: str
+    neighbour: str
+
+
+def set_the_stage() -> None:
+    """What an interrupted demo left in line stands still from here on, for it would join the counts."""
+    for name in NAMES:
+        Tenant.objects.filter(name__startswith=f"{name} of ", suspended_at=None).update(suspended_at=Now())
+    for provider in registry.PROVIDERS:
+        Policy.objects.filter(pk=policies.of(provider).pk).update(guard_ms=GUARD_MS)
+
+
+def engage() -> Cast:
+    """New tenants each time."""
+    moment = timezone.now().isoformat(" ", "microseconds")
+    tenant, neighbour = (_tenant(f"{name} of {moment}") for name in NAMES)
+    connections.close_all()
+    return Cast(tenant=tenant, neighbour=neighbour)
+
+
+def _tenant(name: str) -> str:
+    tenant = Tenant.objects.create(name=name)
+    for provider in registry.PROVIDERS:
+        credentials.store(tenant, provider, "sandbox-demo")
+        ledger.grant(ledger.account_of(tenant, provider), GRANT, note="For the demo.")
+    return keys.issue(tenant, Mode.LIVE)[1]

@@ -1,0 +1,58 @@
+"""What is searched for: the caller's own picture, or one that the sandbox knows, altered as pictures on the web are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageEnhance
+
+from config.launcher.trouble import Trouble
+from providers.sandbox.catalogue import Catalogue
+from searches.pictures import BadPicture, reading
+
+SHOWN = "mug"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """`title` says what it is; `maker` is who should be found, where that is known."""
+
+    content: bytes = field(repr=False)
+    title: str
+    maker: str = ""
+
+
+def own(path: Path) -> Sample:
+    """Looked at as the API will look at it, so that nothing is started for a file that is none."""
+    try:
+        sample = Sample(content=path.expanduser().read_bytes(), title=str(path))
+        with reading.decoded(sample.content):
+            return sample
+    except OSError as error:
+        raise Trouble(f"IMAGE: {path} cannot be read ({error.strerror}).", code=2) from None
+    except BadPicture as bad:
+        raise Trouble(f"IMAGE: {path}: {bad.detail}", code=2) from None
+
+
+def drawn(folder: Path, *, followers: int) -> Sample:
+    """A post of somebody in the sandbox with more followers than that. Kept, to be looked at."""
+    catalogue = Catalogue()
+    known = (each for each in catalogue.creators if each.followers > followers and each.posts[0].scene.kind == SHOWN)
+    creator = next(known)
+    picture = catalogue.picture(creator.posts[0].id)
+    assert picture is not None
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder / "picture.jpg"
+    file.write_bytes(_altered(picture))
+    title = f"a post of @{creator.username}, cut, darkened and compressed ({file})"
+    return Sample(content=file.read_bytes(), title=title, maker=creator.username)
+
+
+def _altered(picture: Image.Image) -> bytes:
+    width, height = picture.size
+    cut = picture.crop((width // 30, height // 30, width - width // 40, height - height // 40))
+    file = BytesIO()
+    ImageEnhance.Brightness(cut).enhance(0.9).save(file, "JPEG", quality=60)
+    return file.getvalue()

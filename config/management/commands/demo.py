@@ -1,0 +1,90 @@
+"""The whole of Sightline in twenty seconds: it starts, a tenant searches with a picture, and what came of it is shown.
+
+On free ports and in a state folder of its own (`manage.py` sees to that), so that it disturbs no `serve`.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from rich.console import Console
+
+from config.demo import cast, picture
+from config.demo.caller import Caller
+from config.demo.cast import Cast
+from config.demo.picture import Sample
+from config.demo.report import Findings, Report
+from config.demo.watching import watch
+from config.launcher import System, launched, ports
+from config.launcher.trouble import Trouble, in_plain_words
+from providers import registry
+
+SOURCE = "tiktok-creators"
+FOLLOWERS = 10_000
+# Four calls, of which the last comes back half full: so there is something to wait for, and something to release.
+LOOKUP = {"source": SOURCE, "limit": 200, "parameters": {"followers_count": {"min": FOLLOWERS}}}
+NEIGHBOUR_LOOKUP = {"source": SOURCE, "limit": 10}
+NEIGHBOUR_SEARCHES = 3
+
+
+class Command(BaseCommand):
+    help = "Starts all of Sightline with its sandbox, searches with a picture, and shows what came of it."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--image", type=Path, metavar="PATH", help="Your own picture instead of a drawn one.")
+
+    def handle(self, *args: Any, image: Path | None, **options: Any) -> None:
+        with in_plain_words():
+            if settings.PRODUCTION:
+                raise Trouble("PRODUCTION is set, and the demo makes tenants and credits of its own.", code=2)
+            demonstrate(image, Report(Console()))
+
+
+def demonstrate(image: Path | None, report: Report) -> None:
+    begun = time.monotonic()
+    port, sandbox_port = ports.chosen("PORT", settings.PORT), ports.chosen("SANDBOX_PORT", settings.SANDBOX_PORT)
+    sample = picture.own(image) if image else picture.drawn(settings.STATE_DIR, followers=FOLLOWERS)
+    report.line("Starting the web server, four worker processes, beat and the sandbox ...")
+    played = played_providers(f"http://{ports.HOST}:{sandbox_port}")
+    with launched(port=port, sandbox_port=sandbox_port, environment=played, prepare=cast.set_the_stage) as system:
+        report.line(f"Started after {time.monotonic() - begun:.1f} s: the API at {system.web}/v1")
+        play(system, sample, cast.engage(), report)
+        report.line(f"Time        {time.monotonic() - begun:.1f} s in all")
+
+
+def played_providers(sandbox: str) -> dict[str, str]:
+    """The environment in which the sandbox plays every provider, for live keys too."""
+    played = {each.base_url_setting: f"{sandbox}{each.sandbox_path}" for each in registry.ADAPTERS.values()}
+    return {"SANDBOX_URL": sandbox, **played}
+
+
+def play(system: System, sample: Sample, players: Cast, report: Report) -> None:
+    try:
+        with Caller(system.web, players.tenant) as tenant, Caller(system.web, players.neighbour) as neighbour:
+            search_and_tell(system, sample, tenant, neighbour, report)
+    except httpx.TransportError as error:
+        system.check()
+        raise Trouble(
+            f"The web server does not answer ({type(error).__name__}); its log is in {system.logs}."
+        ) from None
+
+
+def search_and_tell(system: System, sample: Sample, tenant: Caller, neighbour: Caller, report: Report) -> None:
+    others = [neighbour.submit(sample.content, lookups=[NEIGHBOUR_LOOKUP]) for _ in range(NEIGHBOUR_SEARCHES)]
+    report.line(f"A neighbour has {len(others)} searches in line. Now the tenant's, for {sample.title}:")
+    search = watch(tenant, tenant.submit(sample.content, lookups=[LOOKUP]), report.console, system)
+    if search["status"] != "succeeded":
+        error = search["lookups"][0]["error"] or {"detail": "it says no more."}
+        raise Trouble(f"The search ended as {search['status']}: {error['detail']}")
+    others = [neighbour.search(other["id"], wait=30) for other in others]
+    found, theirs = Findings.read(tenant, [search]), Findings.read(neighbour, others)
+    report.creators(found, sample.maker)
+    report.credits(found)
+    report.lane(found, theirs)
+    report.sandbox(httpx.get(f"{system.sandbox}/_stats", trust_env=False).json()["modash"], found, theirs)

@@ -1,0 +1,57 @@
+"""`make demo`, whole: its exit code, and that the figures that it prints agree with each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests import programs
+from tests.config.test_launcher import NO_SERVERS
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with programs.state_folder() as path:
+        yield path
+
+
+def figures(pattern: str, said: str) -> list[Decimal]:
+    found = re.search(pattern, said)
+    assert found is not None, said
+    return [Decimal(each) for each in found.groups()]
+
+
+def test_the_demo_finds_creators_and_accounts_for_every_credit(folder: Path) -> None:
+    code, said = programs.run(folder, "demo")
+    assert code == 0, said
+    assert re.search(r"position \d+, in about \d", said), said
+    assert re.search(r"@\S+, from whose post the picture was made, has rank 1\.", said), said
+    (found,) = figures(r"(\d+) creators found", said)
+    held, charged, released, balance = figures(
+        r"([\d.]+) held at submit, ([\d.]+) charged, ([\d.]+) released; balance ([\d.]+) of 10 modash", said
+    )
+    assert charged == found * Decimal("0.025") > 0
+    assert held == charged + released
+    assert balance == 10 - charged
+    (used,) = figures(r"\(([\d.]+)% of the limit", said)
+    assert 50 < used <= 100
+    assert "counted 7 calls and 0 breaches" in said
+    assert "to the last credit" in said
+    assert programs.processes_of(folder) == []
+
+
+def test_a_file_that_is_no_picture_costs_one_clear_line(tmp_path: Path) -> None:
+    file = tmp_path / "notes.jpg"
+    file.write_text("Not a picture.")
+    code, said = programs.run(tmp_path, "demo", "--image", str(file), **NO_SERVERS)
+    assert (code, said) == (2, f"IMAGE: {file}: The file is no picture. Send a JPEG, PNG or WebP.\n")
+
+
+def test_a_picture_that_is_not_there_costs_one_clear_line(tmp_path: Path) -> None:
+    file = tmp_path / "none.png"
+    code, said = programs.run(tmp_path, "demo", "--image", str(file), **NO_SERVERS)
+    assert (code, said) == (2, f"IMAGE: {file} cannot be read (No such file or directory).\n")
