@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_before_create_process, worker_process_init
+from celery.signals import setup_logging, worker_before_create_process, worker_process_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -15,6 +15,11 @@ app.autodiscover_tasks()
 # Without it only the thread that imports this knows the application: a web server's threads would look for a broker of
 # Celery's default on localhost.
 app.set_default()
+
+
+@setup_logging.connect
+def keep_logging(**_: Any) -> None:
+    """Django's LOGGING holds for workers too; Celery's own set-up would raise every level to warnings."""
 
 
 @worker_before_create_process.connect
