@@ -23,7 +23,7 @@ from providers.contract import Answer, Failure, Garbled, Lost
 from providers.limiter import Fate
 from providers.models import Credential, Policy
 from searches import ending, results, retries, scheduler
-from searches.models import Call, Lane, Lookup, Place, Status
+from searches.models import Call, Lane, Lookup, Place, Search, Status
 from searches.scheduler import Errand
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ def _lock(call: Call, lookup: Lookup, *, became: Call.State, **values: Any) -> O
     """Locks what a settlement needs and moves the call out of `armed`; None where somebody else did."""
     place = scheduler.lock_place(lookup.lane_id, lookup.tenant_id)
     locked = Lookup.objects.select_for_update(no_key=True).get(pk=lookup.pk)
+    # Before the credit account, which a charge or a second hold locks: a search's other lookups settle beside this one.
+    Search.objects.select_for_update(no_key=True).get(pk=lookup.search_id)
     moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
         state=became, sent_at=call.sent_at, finished_at=call.finished_at or Now(), **values
     )
@@ -62,6 +64,9 @@ def _lock(call: Call, lookup: Lookup, *, became: Call.State, **values: Any) -> O
 def answered(errand: Errand, answer: Answer) -> None:
     """Keeps what came, charges it, and either ends the lookup or puts it back in line for its next page."""
     cost = _price_of(errand.lookup, results=answer.billed_results)
+    if errand.lookup.lane.backoff:
+        # Before the place: a claim holds the lane when it waits for one.
+        Lane.objects.filter(pk=errand.lookup.lane_id).update(backoff=0)
     ours = _lock(
         errand.call,
         errand.lookup,
@@ -74,8 +79,6 @@ def answered(errand: Errand, answer: Answer) -> None:
         _settle_late(errand, cost)
         return
     lookup = ours.lookup
-    if errand.lookup.lane.backoff:
-        Lane.objects.filter(pk=lookup.lane_id).update(backoff=0)
     results.keep(lookup, answer)
     lookup.pages_done += 1
     lookup.attempts = 0
