@@ -16,6 +16,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q, Sum
+from django.db.models.functions import Least
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
@@ -135,10 +136,12 @@ def release(reference: str) -> None:
 
 
 def set_unknown(reference: str, amount: Decimal) -> None:
-    """Marks a part of a hold as perhaps billed: it stays held, and cannot be spent."""
-    moved = Hold.objects.filter(reference=reference, open__gte=amount)
-    if not moved.update(open=F("open") - amount, unknown=F("unknown") + amount):
-        raise ValueError(f"{reference}: less is open than became unknown.")
+    """Marks a part of a hold as perhaps billed: it stays held, and cannot be spent.
+
+    At most what is open: a provider that billed a page above what was asked for has left less for the next.
+    """
+    part = Least(F("open"), amount)
+    Hold.objects.filter(reference=reference).update(open=F("open") - part, unknown=F("unknown") + part)
 
 
 @transaction.atomic

@@ -59,7 +59,10 @@ BEGIN
     WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'ready'
     ORDER BY turn LIMIT 1 FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'Place % counts lookups as ready that are not.', place.id;
+        -- Nothing should lead here. The count is mended, for an error would stop the lane for everybody.
+        RAISE WARNING 'Place % counted lookups as ready that are not.', place.id;
+        UPDATE searches_place SET ready = 0 WHERE id = place.id;
+        RETURN;
     END IF;
     UPDATE searches_lookup SET standing = 'out', status = 'running', started_at = coalesce(started_at, moment)
     WHERE id = lookup.id;

@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import Mode
 from providers import limiter, policies
 from providers.limiter import Seat
+from searches import scheduler
 
 if TYPE_CHECKING:
     from providers.models import Policy
@@ -32,19 +33,22 @@ def nudge(lane: Lane, policy: Policy) -> bool:
 
     Never raises and never takes long: the sweep finds what this could not announce.
     """
-    taken = seat(lane.name, policy, new_name())
     try:
-        return taken.hire() and _send(lane, taken.name)
+        return _hire(lane, policy)
     except limiter.Unavailable:
         log.warning("lane %s was not nudged: Redis is unreachable; the sweep will see to it", lane.name)
         return False
 
 
-def fill(lane: Lane, policy: Policy) -> None:
-    """Nudges until the lane has all the waiters it has room for."""
-    for _ in range(policies.rate(policy).most_waiting):
-        if not nudge(lane, policy):
-            return
+def fill_all() -> None:
+    """Nudges until every lane with work has all the waiters it has room for.
+
+    Raises `Unavailable` at the first: a Redis that is silent would take its time for each.
+    """
+    for lane in scheduler.lanes_to_look_at():
+        policy = policies.of(lane.provider)
+        room = 0 if policy.paused else policies.rate(policy).most_waiting
+        all(_hire(lane, policy) for _ in range(room))
 
 
 def bind(lane: Lane, mine: Seat, *, seconds: float, more: bool) -> None:
@@ -59,6 +63,11 @@ def leave(lane: Lane, mine: Seat, *, more: bool) -> None:
     successor = new_name() if more else ""
     if mine.leave(successor=successor):
         _send(lane, successor)
+
+
+def _hire(lane: Lane, policy: Policy) -> bool:
+    taken = seat(lane.name, policy, new_name())
+    return taken.hire() and _send(lane, taken.name)
 
 
 def new_name() -> str:

@@ -176,6 +176,18 @@ def unsent(call: Call, lookup: Lookup) -> None:
         scheduler.put_back(locked, place, void=True)
 
 
+def recover_all() -> None:
+    """Settles every call whose lease is over; one that cannot be settled keeps no other from it. Raises `Unavailable`."""
+    over = Call.objects.filter(state=Call.State.ARMED, leased_until__lte=scheduler.now())
+    for call in over.select_related("lookup"):
+        try:
+            recover(call)
+        except limiter.Unavailable:
+            raise
+        except Exception:
+            log.exception("call %s cannot be settled", call.pk)
+
+
 def recover(call: Call) -> None:
     """Settles a call whose lease is over: its worker is gone, or hangs. Raises `Unavailable` where the log can't be read."""
     lookup = call.lookup
@@ -227,6 +239,9 @@ def _may_ask_again(lookup: Lookup, policy: Policy, call: Call) -> bool:
 def _settle_late(errand: Errand, cost: Decimal) -> None:
     """The sweep gave the call up as unknown before its answer came: now it is known what it cost."""
     late = Call.objects.filter(pk=errand.call.pk, state=Call.State.UNKNOWN)
-    most = _price_of(errand.lookup, results=errand.lookup.page_size)
-    if most and late.update(state=Call.State.ANSWERED, credits=min(cost, most)):
-        ledger.settle(errand.lookup.reference, amount=most, charged=min(cost, most), key=str(errand.call.pk))
+    reference = errand.lookup.reference
+    part = min(
+        _price_of(errand.lookup, results=errand.lookup.page_size), ledger.tallies([reference])[reference].unknown
+    )
+    if part and late.update(state=Call.State.ANSWERED, credits=min(cost, part)):
+        ledger.settle(reference, amount=part, charged=min(cost, part), key=str(errand.call.pk))

@@ -7,10 +7,8 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
-from providers import policies
 from providers.limiter import Unavailable
 from searches import ending, execution, nudges, pictures, scheduler, settlement
-from searches.models import Call
 
 log = logging.getLogger(__name__)
 
@@ -23,19 +21,17 @@ def run(lane: str, seat: str) -> None:
 
 @shared_task
 def sweep_lanes() -> None:
-    """Finds what a lost nudge, a dead worker or a lapsed deadline left behind. Harmless when doubled or late."""
-    for call in Call.objects.filter(state=Call.State.ARMED, leased_until__lte=scheduler.now()).select_related("lookup"):
+    """Finds what a lost nudge, a dead worker or a lapsed deadline left behind. Harmless when doubled or late.
+
+    A step that fails keeps none of the others from its work: all lanes live by this.
+    """
+    for step in (ending.expire, scheduler.unpark, settlement.recover_all, nudges.fill_all):
         try:
-            settlement.recover(call)
+            step()
         except Unavailable:
-            log.warning("call %s waits for Redis to say whether it was sent", call.pk)
-            break
-    ending.expire()
-    scheduler.unpark()
-    for lane in scheduler.lanes_to_look_at():
-        policy = policies.of(lane.provider)
-        if not policy.paused:
-            nudges.fill(lane, policy)
+            log.warning("%s waits for Redis", step.__qualname__)
+        except Exception:
+            log.exception("%s failed", step.__qualname__)
 
 
 @shared_task
