@@ -5,7 +5,8 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_before_create_process, worker_process_init
+from celery.signals import setup_logging, task_prerun, worker_before_create_process, worker_process_init
+from django.db import close_old_connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -35,3 +36,9 @@ def warm_up(**_: Any) -> None:
     from searches import execution
 
     execution.warm_up()
+
+
+@task_prerun.connect
+def renew_connection(**_: Any) -> None:
+    """Gives the last task's connection back to the pool, which hands out one that it has tried."""
+    close_old_connections()

@@ -163,6 +163,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "celery:",
 }
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# By default Celery closes the whole pool before and after each task: 6 ms each time. `config.celery` gives connections back.
+CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep-lanes": {"task": "searches.tasks.sweep_lanes", "schedule": 1.0, "options": {"expires": 5}},
