@@ -13,6 +13,7 @@ import random
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -121,11 +122,13 @@ def sweep_orphans(older_than_seconds: float) -> int:
 
 def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits]) -> None:
     image = draft.image
-    with reading.decoded(content) as decoded:
-        image.pixels_sha256 = reading.pixels_sha256(decoded.pixels)
+    # Hashing and encoding let go of the interpreter: side by side, a tenant waits for the longer of them only.
+    with reading.decoded(content) as decoded, ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(reading.pixels_sha256, decoded.pixels)
         image.width, image.height = decoded.pixels.size
         original = decoded.rewritten()
         fitted = _fitted(decoded, original, fit)
+        image.pixels_sha256 = digest.result()
     image.format = decoded.format.lower()
     image.file = _write(draft, decoded.format, original)
     _add_renderings(draft, original, fitted)
