@@ -126,6 +126,20 @@ function operations.redeem()
     return 0
 end
 
+-- call: it has not left yet, for it heard late that it may. 1 where it may leave now, and the log says so; 0 where others
+-- left meanwhile, so that it must not.
+function operations.confirm()
+    local call = ARGV[5]
+    local redeemed = redis.call('ZREM', KEYS[2], call)
+    if redeemed == 0 or window_allows(0) > now then
+        redis.call('ZADD', KEYS[3], text(now), call)
+        return 0
+    end
+    redis.call('ZADD', KEYS[2], text(now), call)
+    set_free(math.max(free, now + interval - tolerance))
+    return 1
+end
+
 -- call, length: it left so much later than it was redeemed.
 function operations.postpone()
     local call, late = ARGV[5], tonumber(ARGV[6])

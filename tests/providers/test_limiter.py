@@ -10,7 +10,9 @@ from functools import partial
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from tempfile import TemporaryDirectory
+from threading import Thread
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -59,8 +61,8 @@ def is_sent(token: Token) -> bool:
 @pytest.mark.parametrize("rate", [a_rate(1, 20, 1), a_rate(5, 100), a_rate(20, 100, 2)], ids=str)
 def test_many_workers_race_and_none_breaks_the_limit(rate: Rate) -> None:
     lane = Lane(rate)
-    at_once([token.redeem for token in (lane.token() for _ in range(40))])
-    assert len(lane.instants()) == 40
+    sent = at_once([partial(is_sent, lane.token()) for _ in range(40)])
+    assert len(lane.instants()) == sum(sent) > 20
     assert_kept(lane)
 
 
@@ -70,16 +72,17 @@ def test_whatever_workers_do_the_limit_holds(rate: Rate, workers: list[list[floa
     lane = Lane(rate)
     window = rate.full_window_us / 1_000_000
 
-    def work(delays: list[float]) -> None:
+    def work(delays: list[float]) -> int:
+        sent = 0
         for delay in delays:
             time.sleep(delay * window)
             token = lane.token()
-            token.redeem()
+            sent += is_sent(token)
             time.sleep(late * window)
             token.postpone(late * window)
+        return sent
 
-    at_once([partial(work, delays) for delays in workers])
-    assert len(lane.instants()) == sum(map(len, workers))
+    assert sum(at_once([partial(work, delays) for delays in workers])) == len(lane.instants())
     assert_kept(lane)
 
 
@@ -439,6 +442,74 @@ def test_redeeming_tells_the_instant_by_the_local_clock() -> None:
     token.redeem()
     assert token.left_at is not None
     assert before <= token.left_at <= time.monotonic()
+
+
+# Words of leave that came late
+
+
+@contextmanager
+def slow_answers(url: str, *, seconds: float) -> Iterator[str]:
+    """The address of a Redis whose answers take so long to come."""
+    there = urlsplit(url)
+    callers: list[socket.socket] = []
+
+    class Forward(BaseRequestHandler):
+        def handle(self) -> None:
+            callers.append(self.request)
+            with socket.create_connection((there.hostname, there.port)) as redis:
+                answers = Thread(target=self.carry, args=(redis, self.request, seconds))
+                answers.start()
+                self.carry(self.request, redis, 0)
+                redis.shutdown(socket.SHUT_RDWR)
+                answers.join()
+
+        def carry(self, source: socket.socket, target: socket.socket, delay: float) -> None:
+            while content := source.recv(65536):
+                time.sleep(delay)
+                target.sendall(content)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield there._replace(netloc=f":{there.password}@127.0.0.1:{server.server_address[1]}").geturl()
+        server.shutdown()
+        for caller in callers:
+            caller.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_leave_that_was_heard_late_counts_from_when_it_was_heard(settings: Settings) -> None:
+    lane = Lane(a_rate(1, 200))
+    token = lane.token()
+    with slow_answers(settings.REDIS_URL, seconds=0.15) as settings.REDIS_URL:
+        limiter.reach()
+        begin = lane.now()
+        token.redeem()
+    assert lane.instants()[0] >= begin + 150_000
+
+
+def test_leave_that_was_heard_after_another_call_left_is_none() -> None:
+    lane = Lane(a_rate(1, 100))
+    late, other = lane.token("late"), lane.token("other")
+    assert late.seat.redeem("late") == 0
+    other.redeem()
+    with pytest.raises(Withheld):
+        late.seat.confirm("late")
+    assert list(lane.log()) == ["other"]
+    assert lane.revoke("late") is Fate.NEVER_SENT
+
+
+def test_of_several_calls_a_window_some_may_leave_after_others() -> None:
+    lane = Lane(a_rate(3, 150))
+    late = lane.token("late")
+    assert late.seat.redeem("late") == 0
+    lane.token("other").redeem()
+    late.seat.confirm("late")
+    for _ in range(3):
+        lane.token().redeem()
+    instants = lane.instants()
+    assert list(lane.log())[:2] == ["other", "late"]
+    assert all(after - first >= 150_000 for first, after in zip(instants, instants[3:], strict=False))
 
 
 # A Redis that is not there
