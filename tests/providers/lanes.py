@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import redis
@@ -84,3 +91,34 @@ class Lane:
 
     def key(self, part: str = "") -> str:
         return f"lane:{{{self.name}}}{part and f':{part}'}"
+
+
+@contextmanager
+def slow_answers(url: str, *, seconds: float) -> Iterator[str]:
+    """The address of a Redis whose answers take so long to come."""
+    there = urlsplit(url)
+    callers: list[socket.socket] = []
+
+    class Forward(BaseRequestHandler):
+        def handle(self) -> None:
+            callers.append(self.request)
+            with socket.create_connection((there.hostname, there.port)) as redis:
+                answers = Thread(target=self.carry, args=(redis, self.request, seconds))
+                answers.start()
+                self.carry(self.request, redis, 0)
+                redis.shutdown(socket.SHUT_RDWR)
+                answers.join()
+
+        def carry(self, source: socket.socket, target: socket.socket, delay: float) -> None:
+            while content := source.recv(65536):
+                time.sleep(delay)
+                target.sendall(content)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield there._replace(netloc=f":{there.password}@127.0.0.1:{server.server_address[1]}").geturl()
+        server.shutdown()
+        for caller in callers:
+            caller.shutdown(socket.SHUT_RDWR)
+        thread.join()

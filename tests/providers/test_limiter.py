@@ -10,9 +10,7 @@ from functools import partial
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from socketserver import BaseRequestHandler, ThreadingTCPServer
 from tempfile import TemporaryDirectory
-from threading import Thread
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -25,7 +23,7 @@ from pytest_django import Settings
 from config import embedded
 from providers import limiter
 from providers.limiter import Fate, Rate, Seat, Token, Unavailable, Withheld
-from tests.providers.lanes import Lane, a_rate
+from tests.providers.lanes import Lane, a_rate, slow_answers
 from tests.racing import at_once
 
 RATES = st.builds(
@@ -445,37 +443,6 @@ def test_redeeming_tells_the_instant_by_the_local_clock() -> None:
 
 
 # Words of leave that came late
-
-
-@contextmanager
-def slow_answers(url: str, *, seconds: float) -> Iterator[str]:
-    """The address of a Redis whose answers take so long to come."""
-    there = urlsplit(url)
-    callers: list[socket.socket] = []
-
-    class Forward(BaseRequestHandler):
-        def handle(self) -> None:
-            callers.append(self.request)
-            with socket.create_connection((there.hostname, there.port)) as redis:
-                answers = Thread(target=self.carry, args=(redis, self.request, seconds))
-                answers.start()
-                self.carry(self.request, redis, 0)
-                redis.shutdown(socket.SHUT_RDWR)
-                answers.join()
-
-        def carry(self, source: socket.socket, target: socket.socket, delay: float) -> None:
-            while content := source.recv(65536):
-                time.sleep(delay)
-                target.sendall(content)
-
-    with ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield there._replace(netloc=f":{there.password}@127.0.0.1:{server.server_address[1]}").geturl()
-        server.shutdown()
-        for caller in callers:
-            caller.shutdown(socket.SHUT_RDWR)
-        thread.join()
 
 
 def test_leave_that_was_heard_late_counts_from_when_it_was_heard(settings: Settings) -> None:

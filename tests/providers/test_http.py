@@ -1,0 +1,426 @@
+"""The one door out, over real sockets: what left and what did not is told apart, and nothing takes longer than it may."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import certifi
+import httpx
+import pytest
+from pytest_django import Settings
+
+from providers import http
+from providers.contract import Failure, Garbled, Lost, Unreachable
+from providers.http import Door, Reply
+from providers.limiter import Token, Unavailable, Withheld
+from tests.providers.lanes import Lane, a_rate, any_token
+from tests.providers.wire import Caller, Script, answering, self_signed, wire
+
+PICTURE = b"iVBORw0KGgoAAAANSUhEUg"
+SECRET = "sk-of-alice-0123456789"
+# More than the kernel takes in while nobody reads.
+LARGE = os.urandom(1024) * 1024 * 12
+
+
+@pytest.fixture(autouse=True)
+def _fresh_connections() -> Iterator[None]:
+    """No test meets a connection that another left behind."""
+    yield
+    http.client().close()
+    http.client.cache_clear()
+
+
+def send(
+    url: str, *, token: Token | None = None, body: bytes = b"{}", connect: float = 2, total: float = 5, path: str = ""
+) -> Reply:
+    request = httpx.Request("POST", url + path, headers={"Authorization": f"Bearer {SECRET}"}, content=body)
+    return Door(connect_seconds=connect, total_seconds=total).send(request, token=token or any_token())
+
+
+def what_came(url: str, **how: float | bytes | Token) -> type[Failure]:
+    with pytest.raises(Failure) as caught:
+        send(url, **how)  # type: ignore[arg-type]  # whatever `send` takes
+    return caught.type
+
+
+def waiting_token(lane: Lane) -> Token:
+    """Its instant is a window away."""
+    lane.token().redeem()
+    return lane.token("mine")
+
+
+# What leaves, and when
+
+
+def test_a_whole_answer_comes_back_whatever_its_status() -> None:
+    def teapot(caller: Caller) -> None:
+        caller.hear_request()
+        caller.answer("418 I'm a teapot", b"short", "X-Request-Id: 7")
+
+    with wire(teapot) as it:
+        reply = send(it.url, body=b'{"a": 1}', path="/v1/search")
+    assert (reply.status, reply.content, reply.headers["x-request-id"]) == (418, b"short", "7")
+    [heard] = it.hung_up()
+    assert heard.startswith(b"POST /v1/search HTTP/1.1\r\n")
+    assert heard.endswith(b'\r\n\r\n{"a": 1}')
+
+
+def test_the_token_is_redeemed_after_the_connection_and_before_the_first_byte() -> None:
+    lane, logs = Lane(a_rate(1, 300)), []
+
+    def look(caller: Caller) -> None:
+        logs.append(set(lane.log()))
+        caller.hear(1)
+        logs.append(set(lane.log()))
+        caller.hear_request()
+        caller.answer()
+
+    token = waiting_token(lane)
+    with wire(look) as it:
+        send(it.url, token=token)
+    assert ["mine" in log for log in logs] == [False, True]
+
+
+def test_waiting_for_the_instant_takes_nothing_from_the_calls_time() -> None:
+    with wire(answering) as it:
+        assert send(it.url, token=waiting_token(Lane(a_rate(1, 400))), total=0.3).status == 200
+
+
+def test_without_a_token_no_byte_leaves() -> None:
+    with wire(answering) as it:
+        with pytest.raises(RuntimeError, match="without a token"):
+            http.client().get(it.url)
+        assert it.hung_up() == [b""]
+
+
+def test_a_call_that_is_withheld_sends_nothing() -> None:
+    lane = Lane()
+    token = lane.token("mine")
+    lane.revoke("mine")
+    with wire(answering) as it:
+        with pytest.raises(Withheld):
+            send(it.url, token=token)
+        assert it.hung_up() == [b""]
+
+
+def test_where_redis_is_gone_nothing_is_sent(settings: Settings) -> None:
+    token = any_token()
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
+    with wire(answering) as it:
+        with pytest.raises(Unavailable):
+            send(it.url, token=token)
+        assert it.hung_up() == [b""]
+
+
+# Nothing left: Unreachable
+
+
+def test_a_refused_connection_costs_no_token() -> None:
+    lane = Lane()
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    assert what_came(url, token=lane.token()) is Unreachable
+    assert lane.log() == {}
+
+
+def test_a_name_that_nobody_has_costs_no_token() -> None:
+    lane = Lane()
+    assert what_came("http://nobody.invalid", token=lane.token()) is Unreachable
+    assert lane.log() == {}
+
+
+def test_a_connection_that_is_not_taken_in_time_costs_no_token() -> None:
+    lane = Lane()
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        others = [socket.socket() for _ in range(8)]
+        for other in others:
+            other.setblocking(False)
+            other.connect_ex(server.getsockname())
+        begin = time.monotonic()
+        assert what_came(f"http://127.0.0.1:{server.getsockname()[1]}", token=lane.token(), connect=0.3) is Unreachable
+        assert 0.3 <= time.monotonic() - begin < 2
+        for other in others:
+            other.close()
+    assert lane.log() == {}
+
+
+def test_a_certificate_that_nobody_vouches_for_costs_no_token(tmp_path: Path) -> None:
+    lane = Lane()
+    with wire(answering, certificate=self_signed(tmp_path)) as it:
+        assert what_came(it.url, token=lane.token()) is Unreachable
+        assert it.hung_up() == [b""]
+    assert lane.log() == {}
+
+
+def test_a_handshake_that_does_not_end_costs_no_token() -> None:
+    lane = Lane()
+    with wire(Caller.hear_all) as it:
+        assert what_came(it.url.replace("http:", "https:"), token=lane.token(), connect=0.3) is Unreachable
+    assert lane.log() == {}
+
+
+# Something left, and no whole answer came: Lost
+
+
+def reset_at_once(caller: Caller) -> None:
+    caller.hear(1)
+    caller.reset()
+
+
+def reset_after_the_head(caller: Caller) -> None:
+    caller.hear_head()
+    caller.reset()
+
+
+def reset_in_mid_body(caller: Caller) -> None:
+    caller.hear_head()
+    caller.hear(65536)
+    caller.reset()
+
+
+def reset_before_the_answer(caller: Caller) -> None:
+    caller.hear_request()
+    caller.reset()
+
+
+def close_before_the_answer(caller: Caller) -> None:
+    caller.hear_request()
+
+
+def reset_in_the_answers_head(caller: Caller) -> None:
+    caller.hear_request()
+    caller.say(b"HTTP/1.1 200 OK\r\nContent-")
+    time.sleep(0.05)
+    caller.reset()
+
+
+def answer_less_than_announced(caller: Caller) -> None:
+    caller.hear_request()
+    caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}")
+
+
+def answer_without_its_last_chunk(caller: Caller) -> None:
+    caller.hear_request()
+    caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
+
+
+def answer_half_a_chunk(caller: Caller) -> None:
+    caller.hear_request()
+    caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{}")
+
+
+def answer_something_else(caller: Caller) -> None:
+    caller.hear_request()
+    caller.say(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        reset_at_once,
+        reset_after_the_head,
+        reset_in_mid_body,
+        reset_before_the_answer,
+        close_before_the_answer,
+        reset_in_the_answers_head,
+        answer_less_than_announced,
+        answer_without_its_last_chunk,
+        answer_half_a_chunk,
+        answer_something_else,
+    ],
+)
+def test_what_broke_after_the_first_byte_is_lost(script: Script) -> None:
+    lane = Lane()
+    with wire(script) as it:
+        assert what_came(it.url, token=lane.token("mine"), body=LARGE) is Lost
+    assert "mine" in lane.log()
+
+
+def silent(caller: Caller) -> None:
+    caller.hear_all()
+
+
+def deaf(caller: Caller) -> None:
+    caller.hear_head()
+    time.sleep(1.5)
+
+
+def slow_to_hear(caller: Caller) -> None:
+    while caller.hear(400_000):
+        time.sleep(0.05)
+
+
+def dribble(before: bytes, byte: bytes) -> Script:
+    def dribbling(caller: Caller) -> None:
+        caller.hear_request()
+        caller.say(before)
+        for _ in range(100):
+            caller.say(byte)
+            time.sleep(0.03)
+
+    return dribbling
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        silent,
+        deaf,
+        slow_to_hear,
+        dribble(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        dribble(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"x"),
+        dribble(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    ],
+    ids=["silent", "deaf", "slow to hear", "head by byte", "body by byte", "hint by hint"],
+)
+def test_a_call_ends_with_its_time_whatever_the_provider_does(script: Script) -> None:
+    with wire(script) as it:
+        token, begin = any_token(), time.monotonic()
+        assert what_came(it.url, token=token, body=LARGE * 4, total=0.5) is Lost
+        assert 0.5 <= time.monotonic() - begin < 1.8
+
+
+# What answers may be
+
+
+def test_an_answer_of_more_than_10_mb_is_garbled() -> None:
+    def flood(caller: Caller) -> None:
+        caller.hear_request()
+        caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            caller.say(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+
+    with wire(flood) as it, pytest.raises(Garbled) as caught:
+        send(it.url)
+    assert (caught.value.code, caught.value.status) == ("answer_too_large", 200)
+
+
+def test_an_answer_of_10_mb_is_taken() -> None:
+    def much(caller: Caller) -> None:
+        caller.hear_request()
+        caller.answer(body=bytes(http.MOST_BYTES))
+
+    with wire(much) as it:
+        assert len(send(it.url).content) == http.MOST_BYTES
+
+
+def test_compressed_answers_are_not_asked_for() -> None:
+    with wire(answering) as it:
+        send(it.url)
+    assert b"accept-encoding: identity\r\n" in it.hung_up()[0].lower()
+
+
+def refuse_early(caller: Caller) -> None:
+    caller.hear_head()
+    caller.answer("401 Unauthorized", b"no", "Connection: close")
+
+
+def linger(caller: Caller) -> None:
+    refuse_early(caller)
+    caller.socket.shutdown(socket.SHUT_WR)
+    caller.hear_all()
+
+
+@pytest.mark.parametrize("script", [refuse_early, linger])
+def test_an_answer_that_comes_while_the_body_is_sent_is_the_answer(script: Script) -> None:
+    with wire(script) as it:
+        reply = send(it.url, body=LARGE)
+    assert (reply.status, reply.content) == (401, b"no")
+
+
+def test_redirects_are_not_followed() -> None:
+    def elsewhere(caller: Caller) -> None:
+        caller.hear_request()
+        caller.answer("307 Temporary Redirect", b"", f"Location: {it.url}/elsewhere")
+
+    with wire(elsewhere, answering) as it:
+        assert send(it.url).status == 307
+    assert len(it.callers) == 1
+
+
+def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    with wire(answering) as it:
+        assert send(it.url).status == 200
+
+
+def test_what_one_tenant_is_told_to_keep_is_not_sent_for_another() -> None:
+    def give(caller: Caller) -> None:
+        caller.hear_request()
+        caller.answer("200 OK", b"{}", "Set-Cookie: session=alice")
+        answering(caller)
+
+    with wire(give) as it:
+        send(it.url)
+        send(it.url)
+    assert b"session" not in it.hung_up()[0]
+
+
+# Connections
+
+
+def test_a_connection_serves_call_after_call() -> None:
+    with wire(answering) as it:
+        assert [send(it.url).status for _ in range(3)] == [200] * 3
+        assert len(it.callers) == 1
+
+
+def test_a_trusted_certificate_serves_call_after_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = self_signed(tmp_path)
+    monkeypatch.setattr(certifi, "where", lambda: str(certificate))
+    with wire(answering, certificate=certificate) as it:
+        assert [send(it.url).status for _ in range(3)] == [200] * 3
+        assert len(it.callers) == 1
+
+
+def answer_once(caller: Caller) -> None:
+    caller.hear_request()
+    caller.answer()
+
+
+def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
+    with wire(answer_once, answering) as it:
+        send(it.url)
+        it.talks[0].join()
+        assert send(it.url).status == 200
+        assert len(it.callers) == 2
+
+
+def test_after_a_lost_call_the_next_has_a_connection_of_its_own() -> None:
+    with wire(answer_less_than_announced, answering) as it:
+        assert what_came(it.url) is Lost
+        assert send(it.url).status == 200
+
+
+# Keys
+
+
+@pytest.mark.parametrize("script", [reset_before_the_answer, answer_less_than_announced, answer_something_else])
+def test_no_failure_quotes_the_request(script: Script) -> None:
+    with wire(script) as it, pytest.raises(Lost) as caught:
+        send(it.url, body=PICTURE)
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(vars(caught.value))
+    assert SECRET not in told
+    assert PICTURE.decode() not in told
+
+
+def test_a_key_that_fits_no_header_is_not_quoted() -> None:
+    with wire(answering) as it:
+        request = httpx.Request("POST", it.url, headers={"Authorization": f"{SECRET}\nX: y"})
+        with pytest.raises(Unreachable) as caught:
+            Door(connect_seconds=1, total_seconds=1).send(request, token=any_token())
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_answer_is_not_shown() -> None:
+    assert "quoted" not in repr(Reply(status=200, headers=httpx.Headers(), content=b"quoted"))

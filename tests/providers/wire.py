@@ -1,0 +1,151 @@
+"""A provider that does on the wire what a test says, byte by byte, over TCP or TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from threading import Thread
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+@dataclass
+class Caller:
+    """One connection, as the provider sees it."""
+
+    socket: socket.socket
+    heard: bytes = b""
+
+    def hear(self, most: int = 65536) -> bytes:
+        said = self.socket.recv(most)
+        self.heard += said
+        return said
+
+    def hear_head(self) -> bytes:
+        """And no byte more."""
+        begin = len(self.heard)
+        while not self.heard.endswith(b"\r\n\r\n") and self.hear(1):
+            pass
+        return self.heard[begin:]
+
+    def hear_request(self) -> None:
+        head = self.hear_head().lower()
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+        end = len(self.heard) + length
+        while len(self.heard) < end and self.hear():
+            pass
+
+    def hear_all(self) -> None:
+        while self.hear():
+            pass
+
+    def say(self, content: bytes) -> None:
+        self.socket.sendall(content)
+
+    def answer(self, status: str = "200 OK", body: bytes = b"{}", *headers: str) -> None:
+        lines = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", "")
+        self.say("\r\n".join(lines).encode() + body)
+
+    def reset(self) -> None:
+        """What is under way is thrown away, as when a machine dies or a firewall steps in."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+Script = Callable[[Caller], None]
+
+
+@dataclass
+class Wire:
+    url: str
+    callers: list[Caller] = field(default_factory=list)
+    talks: list[Thread] = field(default_factory=list)
+
+    def hung_up(self) -> list[bytes]:
+        """What was heard on each connection, once all have ended."""
+        for talk in self.talks:
+            talk.join(10)
+        return [caller.heard for caller in self.callers]
+
+
+def answering(caller: Caller) -> None:
+    """Answers each request, as often as one comes."""
+    while True:
+        before = len(caller.heard)
+        caller.hear_request()
+        if len(caller.heard) == before:
+            return
+        caller.answer()
+
+
+@contextmanager
+def wire(*scripts: Script, certificate: Path | None = None) -> Iterator[Wire]:
+    """Each connection follows the next script; those after the last one follow it too."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        scheme = "https" if certificate else "http"
+        served = Wire(f"{scheme}://127.0.0.1:{server.getsockname()[1]}")
+        accepting = Thread(target=_accept, args=(server, served, scripts, certificate))
+        accepting.start()
+        try:
+            yield served
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            for caller in served.callers:
+                with suppress(OSError):
+                    caller.socket.shutdown(socket.SHUT_RDWR)
+            served.hung_up()
+
+
+def _accept(server: socket.socket, served: Wire, scripts: tuple[Script, ...], certificate: Path | None) -> None:
+    with suppress(OSError):
+        while True:
+            caller = Caller(server.accept()[0])
+            script = scripts[min(len(served.callers), len(scripts) - 1)]
+            talk = Thread(target=_talk, args=(caller, script, certificate))
+            served.callers.append(caller)
+            served.talks.append(talk)
+            talk.start()
+
+
+def _talk(caller: Caller, script: Script, certificate: Path | None) -> None:
+    with suppress(OSError):
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            caller.socket = context.wrap_socket(caller.socket, server_side=True)
+        script(caller)
+    caller.socket.close()
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 with its key, by nobody whom anybody trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a provider")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / "provider.pem"
+    path.write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
