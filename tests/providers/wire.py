@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -71,8 +72,11 @@ class Wire:
     callers: list[Caller] = field(default_factory=list)
     talks: list[Thread] = field(default_factory=list)
 
-    def hung_up(self) -> list[bytes]:
-        """What was heard on each connection, once all have ended."""
+    def hung_up(self, *, connections: int = 1) -> list[bytes]:
+        """What was heard on each connection, once there have been so many and all have ended."""
+        deadline = time.monotonic() + 5
+        while len(self.talks) < connections and time.monotonic() < deadline:
+            time.sleep(0.005)
         for talk in self.talks:
             talk.join(10)
         return [caller.heard for caller in self.callers]
@@ -104,7 +108,7 @@ def wire(*scripts: Script, certificate: Path | None = None) -> Iterator[Wire]:
             for caller in served.callers:
                 with suppress(OSError):
                     caller.socket.shutdown(socket.SHUT_RDWR)
-            served.hung_up()
+            served.hung_up(connections=0)
 
 
 def _accept(server: socket.socket, served: Wire, scripts: tuple[Script, ...], certificate: Path | None) -> None:
@@ -113,9 +117,9 @@ def _accept(server: socket.socket, served: Wire, scripts: tuple[Script, ...], ce
             caller = Caller(server.accept()[0])
             script = scripts[min(len(served.callers), len(scripts) - 1)]
             talk = Thread(target=_talk, args=(caller, script, certificate))
+            talk.start()
             served.callers.append(caller)
             served.talks.append(talk)
-            talk.start()
 
 
 def _talk(caller: Caller, script: Script, certificate: Path | None) -> None:
