@@ -48,27 +48,27 @@ class Departure:
     token: Token
     total_seconds: float
     left: bool = False
+    gone: bool = False
     deadline: float | None = None
-    redeemed_at: float = 0.0
-    late: float = 0.0
 
-    def leave(self) -> None:
-        """Called before every write; the first one waits for the token's instant."""
+    def before_write(self) -> None:
+        """The first one waits for the token's instant."""
         if not self.left:
             self.token.redeem()
-            self.redeemed_at = self.token.left_at or time.monotonic()
             self.left = True
             self.deadline = time.monotonic() + self.total_seconds
 
-    def gone(self) -> None:
-        """Called after every write: how long the first one took, a stall of this process included."""
-        self.late = self.late or time.monotonic() - self.redeemed_at
+    def after_write(self) -> None:
+        """A first byte that left later than the log says would let the next call come too close.
 
-    def sent(self) -> None:
-        """Called before every read. A call that left later than the log says would let the next one come too close."""
-        if self.late > LATE_SECONDS:
-            self.token.postpone(self.late)
-            self.late = LATE_SECONDS
+        The log hears of it before the body is sent, which may take longer than a window.
+        """
+        if self.gone or self.token.left_at is None:
+            return
+        self.gone = True
+        late = time.monotonic() - self.token.left_at
+        if late > LATE_SECONDS:
+            self.token.postpone(late)
 
     def remaining(self, timeout: float | None) -> float | None:
         if self.deadline is None:
@@ -91,14 +91,12 @@ class Stream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         departure = _present()
         for start in range(0, len(buffer), PIECE_BYTES):
-            departure.leave()
+            departure.before_write()
             self.inner.write(buffer[start : start + PIECE_BYTES], departure.remaining(timeout))
-            departure.gone()
+            departure.after_write()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        departure = _present()
-        departure.sent()
-        return self.inner.read(max_bytes, departure.remaining(timeout))
+        return self.inner.read(max_bytes, _present().remaining(timeout))
 
     def close(self) -> None:
         self.inner.close()

@@ -8,17 +8,18 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import certifi
 import httpx
 import pytest
 from pytest_django import Settings
 
-from providers import http
+from providers import http, limiter
 from providers.contract import Failure, Garbled, Lost, Unreachable
 from providers.http import Door, Reply
 from providers.limiter import Token, Unavailable, Withheld
-from tests.providers.lanes import Lane, a_rate, any_token
+from tests.providers.lanes import Lane, a_rate, any_token, slow_answers
 from tests.providers.wire import Caller, Script, answering, self_signed, wire
 
 PICTURE = b"iVBORw0KGgoAAAANSUhEUg"
@@ -116,6 +117,25 @@ def test_where_redis_is_gone_nothing_is_sent(settings: Settings) -> None:
         with pytest.raises(Unavailable):
             send(it.url, token=token)
         assert it.hung_up() == [b""]
+
+
+def test_a_call_that_left_late_tells_the_log_before_its_body_is_sent(settings: Settings) -> None:
+    lane, moved = Lane(a_rate(1, 400)), Event()
+    token = lane.token("mine")
+
+    def look(caller: Caller) -> None:
+        caller.hear_head()
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline and not moved.is_set():
+            if lane.log()["mine"] >= begin + 100_000:
+                moved.set()
+        caller.reset()
+
+    with wire(look) as it, slow_answers(settings.REDIS_URL, seconds=0.1) as settings.REDIS_URL:
+        limiter.reach()
+        begin = lane.now()
+        assert what_came(it.url, token=token, body=LARGE) is Lost
+    assert moved.is_set()
 
 
 # Nothing left: Unreachable
