@@ -22,7 +22,7 @@ import httpcore
 import httpx
 
 from providers.contract import Garbled, Lost, Unreachable
-from providers.limiter import Token
+from providers.limiter import Token, Withheld
 
 MOST_BYTES = 10 * 1024 * 1024
 KEPT_SECONDS = 30.0
@@ -51,10 +51,13 @@ class Departure:
     gone: bool = False
     deadline: float | None = None
 
-    def before_write(self) -> None:
-        """The first one waits for the token's instant."""
+    def before_write(self, stream: Stream) -> None:
+        """The first one waits for the token's instant. A kept connection may be closed meanwhile: then nothing leaves."""
         if not self.left:
             self.token.redeem()
+            if stream.was_closed():
+                self.token.left_at = None
+                raise Withheld
             self.left = True
             self.deadline = time.monotonic() + self.total_seconds
 
@@ -87,16 +90,22 @@ class Stream(httpcore.NetworkStream):
 
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self.inner = inner
+        self.kept = False
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         departure = _present()
         for start in range(0, len(buffer), PIECE_BYTES):
-            departure.before_write()
+            departure.before_write(self)
             self.inner.write(buffer[start : start + PIECE_BYTES], departure.remaining(timeout))
             departure.after_write()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self.kept = True
         return self.inner.read(max_bytes, _present().remaining(timeout))
+
+    def was_closed(self) -> bool:
+        """By the provider, between two calls: there is nothing else to read then. A fresh connection may have TLS tickets."""
+        return self.kept and bool(self.inner.get_extra_info("is_readable"))
 
     def close(self) -> None:
         self.inner.close()

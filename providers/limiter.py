@@ -46,7 +46,8 @@ class Unavailable(Exception):
 
 
 class Withheld(Exception):
-    """No slot for this call: the lane paused meanwhile, or the call or its seat is taken for dead. Nothing was sent."""
+    """No slot for this call, and nothing was sent: the lane paused meanwhile, the call or its seat is taken for dead, or
+    what it was to leave by was gone."""
 
 
 class Fate(Enum):

@@ -422,6 +422,21 @@ def test_after_a_lost_call_the_next_has_a_connection_of_its_own() -> None:
         assert send(it.url).status == 200
 
 
+def test_a_kept_connection_that_is_closed_while_the_call_waits_for_its_instant_sends_nothing() -> None:
+    def hang_up_soon(caller: Caller) -> None:
+        answer_once(caller)
+        time.sleep(0.3)
+
+    token = waiting_token(Lane(a_rate(1, 600)))
+    with wire(hang_up_soon, answering) as it:
+        send(it.url)
+        with pytest.raises(Withheld):
+            send(it.url, token=token)
+        assert send(it.url).status == 200
+    assert token.left_at is None
+    assert [heard.count(b"POST") for heard in it.hung_up()] == [1, 1]
+
+
 # Keys
 
 
