@@ -238,8 +238,10 @@ def _named(departure: Departure) -> Iterator[None]:
         httpcore.NetworkError,
         httpcore.TimeoutException,
         httpcore.ProtocolError,
+        httpcore.UnsupportedProtocol,
         httpx.HTTPError,
         OSError,
+        UnicodeError,  # a host name that can be none
     ) as error:
         cause = type(error).__name__
         if departure.left:

@@ -149,9 +149,10 @@ def test_a_refused_connection_costs_no_token() -> None:
     assert lane.log() == {}
 
 
-def test_a_name_that_nobody_has_costs_no_token() -> None:
+@pytest.mark.parametrize("url", ["http://nobody.invalid", "127.0.0.1:80", "ftp://127.0.0.1", f"http://{'a' * 70}.com"])
+def test_an_address_that_is_none_costs_no_token(url: str) -> None:
     lane = Lane()
-    assert what_came("http://nobody.invalid", token=lane.token()) is Unreachable
+    assert what_came(url, token=lane.token()) is Unreachable
     assert lane.log() == {}
 
 
