@@ -51,22 +51,33 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.buffer = bytearray()
-        self.arrived: float | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        self.head = bytearray()
+        self.arrived = 0.0
+        self.body = bytearray()
+        self.missing = -1
 
     def data_received(self, data: bytes) -> None:
-        if self.arrived is None:
-            self.arrived = time.monotonic()
-        self.buffer += data
-        head, blank, body = self.buffer.partition(b"\r\n\r\n")
-        if not blank:
-            return
-        lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        if len(body) < int(headers.get("content-length", 0)):
-            return
-        arrived, self.arrived, self.buffer = self.arrived, None, bytearray()
-        self.handle(lines[0].split(" ")[1], headers, bytes(body), arrived)
+        """Of a search's body only the length is looked at: this process must be there when the next request arrives."""
+        self.arrived = self.arrived or time.monotonic()
+        if self.missing < 0:
+            self.head += data
+            head, blank, data = bytes(self.head).partition(b"\r\n\r\n")
+            if not blank:
+                return
+            lines = head.decode("latin-1").split("\r\n")
+            self.path = lines[0].split(" ")[1]
+            self.headers = {name.lower(): value.strip() for name, _, value in (at.partition(":") for at in lines[1:])}
+            self.missing = int(self.headers.get("content-length", 0))
+        self.missing -= len(data)
+        if self.path == "/_set":
+            self.body += data
+        if self.missing <= 0:
+            path, headers, body, arrived = self.path, self.headers, bytes(self.body), self.arrived
+            self.begin()
+            self.handle(path, headers, body, arrived)
 
     def handle(self, path: str, headers: dict[str, str], body: bytes, arrived: float) -> None:
         if path == "/_set":
