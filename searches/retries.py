@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from providers import contract
 
 # 1, 2, 4, 8 s, as Modash advises for its 429; jitter keeps lanes that stumbled together apart.
-FIRST_SECONDS = 1.0
-MOST_SECONDS = 8.0
+BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0)
+# A lane is asked again after this long, whatever a provider says: one answer must not close it for everybody for good.
+LONGEST_PAUSE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Again:
-    """Back in line, after a while. `counted`: it was one of the page's attempts."""
+    """Back in line, after a while; it was one of the page's attempts."""
 
     after: float
-    counted: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +51,16 @@ Verdict = Again | Pause | Park | Unknown | Stop
 
 def backoff(times: int) -> float:
     """Seconds to wait after having failed so many times before."""
-    seconds: float = min(FIRST_SECONDS * 2.0**times, MOST_SECONDS)
-    return seconds * random.uniform(0.9, 1.1)
+    return BACKOFF_SECONDS[min(times, len(BACKOFF_SECONDS) - 1)] * random.uniform(0.9, 1.1)
 
 
 def decide(failure: contract.Failure, *, attempts: int, allowed: int, throttled: int) -> Verdict:
     """`attempts`: tries of this page that failed before; `throttled`: times in a row that the lane was told to wait."""
     match failure:
         case contract.Throttled(retry_after=seconds):
-            return Pause(seconds=backoff(throttled) if seconds is None else seconds)
+            return Pause(seconds=backoff(throttled) if seconds is None else min(seconds, LONGEST_PAUSE_SECONDS))
         case contract.Unreachable() | contract.Faulty():
-            return Again(after=backoff(attempts), counted=True) if attempts + 1 < allowed else Stop()
+            return Again(after=backoff(attempts)) if attempts + 1 < allowed else Stop()
         case contract.Lost():
             return Unknown()
         case contract.BadCredential():
