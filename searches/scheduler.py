@@ -18,8 +18,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, When
-from django.db.models.functions import Greatest
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Greatest, Least
 from uuid_utils.compat import uuid7
 
 from accounts.models import Mode
@@ -28,6 +28,8 @@ from searches.models import Call, Lane, Lookup, Place, Standing
 
 # A whole turn, in units of virtual time: integers, so that shares are exact for weights of 1 to 1000.
 STEP = 10**9
+# Refusals in a row are counted this far; the column has an end.
+MOST_BACKOFF = 1000
 IN_LINE = (Standing.READY, Standing.ASLEEP, Standing.PARKED)
 
 
@@ -190,7 +192,10 @@ def lane_of(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = ""
 def pause(lane: str, *, seconds: float) -> None:
     """Nothing of the lane is claimed for so long. The caller takes this lock before any other."""
     Lane.objects.select_for_update(no_key=True).get(pk=lane)
-    Lane.objects.filter(pk=lane).update(paused_until=now() + timedelta(seconds=seconds), backoff=F("backoff") + 1)
+    until = Value(now() + timedelta(seconds=seconds))
+    Lane.objects.filter(pk=lane).update(
+        paused_until=Greatest("paused_until", until), backoff=Least(F("backoff") + 1, MOST_BACKOFF)
+    )
 
 
 def _add_ready(place: Place, count: int) -> None:

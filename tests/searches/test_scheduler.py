@@ -132,6 +132,24 @@ def test_a_sleeper_is_passed_over_until_it_is_due(fill: Fill, claim: Claim, lane
     assert Place.objects.get().wake_at is None
 
 
+def test_a_shorter_pause_does_not_end_a_longer_one(lane: Lane) -> None:
+    with transaction.atomic():
+        scheduler.pause(lane.name, seconds=60)
+        scheduler.pause(lane.name, seconds=1)
+    lane.refresh_from_db()
+    assert lane.paused_until is not None
+    assert lane.paused_until > scheduler.now() + timedelta(seconds=30)
+    assert lane.backoff == 2
+
+
+def test_refusals_without_end_can_be_counted(lane: Lane) -> None:
+    Lane.objects.update(backoff=scheduler.MOST_BACKOFF)
+    with transaction.atomic():
+        scheduler.pause(lane.name, seconds=1)
+    lane.refresh_from_db()
+    assert lane.backoff == scheduler.MOST_BACKOFF
+
+
 def test_nothing_is_claimed_in_a_pause(fill: Fill, claim: Claim, lane: Lane, policy: Policy, alice: Tenant) -> None:
     fill(alice, 1)
     with transaction.atomic():
