@@ -8,6 +8,7 @@ sweep.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -20,7 +21,7 @@ from django.db.models.functions import Now
 from billing import ledger
 from providers import credentials, limiter, policies
 from providers.contract import Answer, Failure, Garbled, Lost
-from providers.limiter import Fate
+from providers.limiter import Fate, Unavailable
 from providers.models import Credential, Policy
 from searches import ending, results, retries, scheduler
 from searches.models import Call, Lane, Lookup, Place, Search, Status
@@ -102,7 +103,9 @@ def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
         lost(errand.call, errand.lookup, policy, failure)
         return
     if isinstance(verdict, retries.Pause):
-        limiter.pause(lane.name, policies.rate(policy), seconds=verdict.seconds)
+        # Without Redis no call leaves anyway, and the lane's row says until when none is claimed.
+        with suppress(Unavailable):
+            limiter.pause(lane.name, policies.rate(policy), seconds=verdict.seconds)
     with transaction.atomic():
         if isinstance(verdict, retries.Pause):
             scheduler.pause(lane.name, seconds=verdict.seconds)

@@ -18,6 +18,7 @@ from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account
 from providers import credentials, limiter, policies, registry
+from providers.contract import Throttled
 from providers.models import Credential, Policy
 from searches import ending, execution, intake, pictures, scheduler, settlement
 from searches.intake import LookupOrder, Order
@@ -219,6 +220,18 @@ def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
     assert error_of(lookup) == "failed unreadable_answer"
     assert money(lookup) == (0, 0, 0.5)
     assert "so sorry" in Call.objects.get().excerpt
+
+
+def test_a_refusal_is_settled_though_redis_has_gone_meanwhile(submit: Submit, settings: Settings) -> None:
+    submit()
+    errand, _ = claimed()
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
+    settlement.failed(errand, Policy.objects.get(), Throttled("rate_limited", "…", retry_after=30))
+    lookup, lane = Lookup.objects.get(), Lane.objects.get()
+    assert (lookup.standing, Call.objects.get().state) == ("ready", "failed")
+    assert lane.paused_until is not None
+    assert money(lookup) == (0.5, 0, 0)
 
 
 def test_a_lost_answer_is_asked_for_once_more_under_a_second_hold(
