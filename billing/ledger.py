@@ -23,6 +23,9 @@ from accounts.models import Tenant
 from billing.models import Account, Entry, Hold
 
 ZERO = Decimal(0)
+# In one movement by hand: what is more is a slip of the finger, and would outgrow the column in the end.
+MOST = Decimal(1_000_000_000)
+FINEST = Decimal("0.000001")
 
 
 class InsufficientCredits(Exception):
@@ -61,6 +64,7 @@ def account_of(tenant: Tenant, provider: str) -> Account:
 @transaction.atomic
 def grant(account: Account, amount: Decimal, *, note: str = "", key: str = "") -> None:
     """Adds credits; the account is prepaid from then on."""
+    _check(amount)
     if amount <= 0:
         raise ValueError("amount: a grant must be more than 0 credits.")
     _enter(account.pk, Entry.Kind.GRANT, amount, key=key or f"grant:{uuid7()}", note=note)
@@ -72,6 +76,7 @@ def grant(account: Account, amount: Decimal, *, note: str = "", key: str = "") -
 @transaction.atomic
 def adjust(account: Account, amount: Decimal, *, note: str, key: str = "") -> None:
     """Corrects a balance by hand; `note` says why. A prepaid account never falls below zero."""
+    _check(amount)
     fits = Q(kind=Account.Kind.METERED) | Q(posted__gte=F("held") - amount)
     if not Account.objects.filter(fits, pk=account.pk).update(posted=F("posted") + amount):
         raise ValueError("amount: the account would fall below zero; adjust by less.")
@@ -101,8 +106,8 @@ def hold(tenant: Tenant, demands: Sequence[Demand]) -> None:
 
 def hold_more(reference: str, amount: Decimal, *, key: str) -> bool:
     """Sets aside more for a lookup that must ask again; False where the account has no room for it."""
-    held = Hold.objects.get(reference=reference)
-    if not _reserve(held.account_id, amount):
+    held = Hold.objects.select_for_update().filter(reference=reference).first()
+    if held is None or not _reserve(held.account_id, amount):
         return False
     Hold.objects.filter(reference=reference).update(open=F("open") + amount)
     _enter(held.account_id, Entry.Kind.HOLD, amount, key=f"hold:{key}", reference=reference)
@@ -114,9 +119,9 @@ def charge(reference: str, amount: Decimal, *, key: str) -> Decimal:
 
     A provider that bills more than it was asked for is charged up to what was held: nothing above that was agreed to.
     """
-    held = Hold.objects.select_for_update().get(reference=reference)
-    charged: Decimal = min(amount, held.open)
-    if charged:
+    held = Hold.objects.select_for_update().filter(reference=reference).first()
+    charged = min(amount, held.open) if held else ZERO
+    if held and charged:
         Hold.objects.filter(reference=reference).update(open=F("open") - charged)
         _book(held.account_id, charged, key=key, reference=reference)
     return charged
@@ -147,11 +152,13 @@ def set_unknown(reference: str, amount: Decimal) -> None:
 @transaction.atomic
 def settle(reference: str, *, charged: Decimal, amount: Decimal | None = None, key: str = "") -> None:
     """Ends an unknown outcome: of `amount` (all of it where None) `charged` was billed, the rest is released."""
-    held = Hold.objects.select_for_update().get(reference=reference)
-    part = held.unknown if amount is None else min(amount, held.unknown)
+    _check(charged, name="charged")
+    held = Hold.objects.select_for_update().filter(reference=reference).first()
+    unknown = held.unknown if held else ZERO
+    part = unknown if amount is None else min(amount, unknown)
     if not ZERO <= charged <= part:
         raise ValueError(f"charged: must be between 0 and the {part} credits that are unknown.")
-    if not part:
+    if held is None or not part:
         return
     event = key or f"settlement:{uuid7()}"
     Hold.objects.filter(reference=reference).update(unknown=F("unknown") - part)
@@ -180,6 +187,14 @@ def tallies(references: Iterable[str]) -> dict[str, Tally]:
         )
         for reference in wanted
     }
+
+
+def _check(amount: Decimal, *, name: str = "amount") -> None:
+    """That the columns keep it as it is: what they round, they round differently in an entry and in a balance."""
+    if amount.is_finite() and abs(amount) > MOST:
+        raise ValueError(f"{name}: must be at most {MOST:,} credits; split it if it is really more.")
+    if not amount.is_finite() or amount != amount.quantize(FINEST):
+        raise ValueError(f"{name}: must be a number of credits with at most 6 decimals, such as 100 or 2.5.")
 
 
 def _begin_prepaid(account: Account) -> None:

@@ -1,0 +1,512 @@
+"""Money as laws: whatever happens in whatever order, every balance follows from the entries and nothing is overspent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+from uuid import uuid4
+
+import hypothesis
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.models import F
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from accounts.models import Tenant
+from billing import audit, ledger
+from billing.ledger import Demand, InsufficientCredits, Tally
+from billing.models import Account, Entry, Hold
+from tests.racing import at_once
+
+T = TypeVar("T")
+P = ParamSpec("P")
+CREDITS = st.decimals(min_value="0.000001", max_value="40", places=6)
+SOME = st.decimals(min_value="-40", max_value="40", places=6)
+
+
+def hold(tenant: Tenant, amount: Decimal | int | str, reference: str = "lookup:1", provider: str = "modash") -> None:
+    with transaction.atomic():
+        ledger.hold(tenant, [Demand(reference=reference, provider=provider, amount=Decimal(amount))])
+
+
+def in_one(move: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """As its callers do, who hold the lookup's row in a transaction."""
+    with transaction.atomic():
+        return move(*arguments, **named)
+
+
+def balance(tenant: Tenant, provider: str = "modash") -> tuple[Any, Any]:
+    """Posted, held."""
+    account = Account.objects.get(tenant=tenant, provider=provider)
+    return account.posted, account.held
+
+
+def tally(reference: str = "lookup:1") -> Tally:
+    return ledger.tallies([reference])[reference]
+
+
+@pytest.fixture
+def prepaid(alice: Tenant) -> Account:
+    """Alice's, with 10 credits."""
+    account = ledger.account_of(alice, "modash")
+    ledger.grant(account, Decimal(10))
+    return account
+
+
+# Laws
+
+
+class Money(RuleBasedStateMachine):
+    """Two accounts, one that was granted credits and one that counts only, and all that can happen to lookups on them."""
+
+    @initialize(granted=CREDITS)
+    def begin(self, granted: Decimal) -> None:
+        tenant = Tenant.objects.create(name=str(uuid4()))
+        self.tenant = tenant
+        self.prepaid = ledger.account_of(tenant, "modash")
+        self.metered = ledger.account_of(tenant, "memories")
+        ledger.grant(self.prepaid, granted)
+        self.references: list[str] = []
+        self.agreed: dict[str, Decimal] = {}
+
+    def known(self, data: st.DataObject) -> str:
+        return data.draw(st.sampled_from(self.references or ["lookup:none"]))
+
+    @rule(
+        amounts=st.lists(CREDITS, min_size=1, max_size=3), providers=st.lists(st.sampled_from(("modash", "memories")))
+    )
+    def submit(self, amounts: list[Decimal], providers: list[str]) -> None:
+        demands = [
+            Demand(reference=f"lookup:{uuid4()}", provider=provider, amount=amount)
+            for amount, provider in zip(amounts, providers, strict=False)
+        ]
+        before = self.balances()
+        try:
+            in_one(ledger.hold, self.tenant, demands)
+        except InsufficientCredits:
+            assert self.balances() == before
+            return
+        self.references += [demand.reference for demand in demands]
+        self.agreed |= {demand.reference: demand.amount for demand in demands}
+
+    @rule(data=st.data(), amount=CREDITS)
+    def charge(self, data: st.DataObject, amount: Decimal) -> None:
+        reference = self.known(data)
+        open_before = ledger.tallies([reference])[reference].held
+        assert in_one(ledger.charge, reference, amount, key=str(uuid4())) == min(amount, open_before)
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        reference = self.known(data)
+        # A lookup ends once.
+        if not Entry.objects.filter(key=f"release:{reference}").exists():
+            in_one(ledger.release, reference)
+            assert ledger.tallies([reference])[reference].held == 0
+
+    @rule(data=st.data(), amount=CREDITS)
+    def lose(self, data: st.DataObject, amount: Decimal) -> None:
+        in_one(ledger.set_unknown, self.known(data), amount)
+
+    @rule(data=st.data(), amount=CREDITS)
+    def ask_once_more(self, data: st.DataObject, amount: Decimal) -> None:
+        reference = self.known(data)
+        if in_one(ledger.hold_more, reference, amount, key=str(uuid4())):
+            self.agreed[reference] += amount
+
+    @rule(data=st.data(), charged=CREDITS, amount=st.none() | CREDITS)
+    def settle(self, data: st.DataObject, charged: Decimal, amount: Decimal | None) -> None:
+        before = self.balances()
+        try:
+            ledger.settle(self.known(data), charged=charged, amount=amount)
+        except ValueError:
+            assert self.balances() == before
+
+    @rule(amount=CREDITS, metered=st.booleans())
+    def grant(self, amount: Decimal, metered: bool) -> None:
+        ledger.grant(self.metered if metered else self.prepaid, amount)
+
+    @rule(amount=SOME, metered=st.booleans())
+    def adjust(self, amount: Decimal, metered: bool) -> None:
+        before = self.balances()
+        try:
+            ledger.adjust(self.metered if metered else self.prepaid, amount, note="by hand")
+        except ValueError:
+            assert self.balances() == before
+
+    def balances(self) -> list[tuple[Decimal, Decimal]]:
+        return list(Account.objects.filter(tenant=self.tenant).order_by("provider").values_list("posted", "held"))
+
+    @invariant()
+    def every_balance_follows_from_the_entries(self) -> None:
+        assert audit.differences() == []
+
+    @invariant()
+    def nothing_is_below_zero(self) -> None:
+        for account in Account.objects.all():
+            assert account.held >= 0
+            assert account.kind == "metered" or account.posted >= account.held
+
+    @invariant()
+    def no_lookup_costs_more_than_was_agreed_to(self) -> None:
+        for reference, found in ledger.tallies(self.references).items():
+            assert found.held + found.charged + found.unknown <= self.agreed[reference]
+
+
+def test_whatever_happens_the_money_is_right(db: None) -> None:
+    run_state_machine_as_test(
+        Money, settings=hypothesis.settings(max_examples=20, stateful_step_count=15, deadline=None)
+    )
+
+
+# Holding
+
+
+def test_a_hold_sets_aside_the_most_that_a_lookup_can_cost(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    assert (balance(alice), tally()) == ((10, 4), Tally(held=Decimal(4)))
+    prepaid.refresh_from_db()
+    assert prepaid.available == 6
+
+
+def test_a_hold_may_take_the_last_credit_but_no_more(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, "9.999999")
+    hold(alice, "0.000001", "lookup:2")
+    with pytest.raises(InsufficientCredits) as caught:
+        hold(alice, "0.000001", "lookup:3")
+    assert (caught.value.provider, caught.value.needed) == ("modash", Decimal("0.000001"))
+    assert caught.value.available == 0
+    assert balance(alice) == (10, 10)
+
+
+def test_a_search_is_held_whole_or_not_at_all(alice: Tenant, prepaid: Account) -> None:
+    demands = [
+        Demand(reference="lookup:1", provider="memories", amount=Decimal(1)),
+        Demand(reference="lookup:2", provider="modash", amount=Decimal(6)),
+        Demand(reference="lookup:3", provider="modash", amount=Decimal(6)),
+    ]
+    with pytest.raises(InsufficientCredits):
+        in_one(ledger.hold, alice, demands)
+    assert not Hold.objects.exists()
+    assert balance(alice) == (10, 0)
+    assert audit.differences() == []
+
+
+def test_a_lookup_is_held_for_once(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 1)
+    with pytest.raises(IntegrityError):
+        hold(alice, 1)
+    assert balance(alice) == (10, 1)
+
+
+def test_a_metered_account_counts_and_needs_no_balance(alice: Tenant) -> None:
+    hold(alice, 1000)
+    in_one(ledger.charge, "lookup:1", Decimal(600), key="call")
+    in_one(ledger.release, "lookup:1")
+    assert balance(alice) == (-600, 0)
+    assert Account.objects.get().available is None
+
+
+def test_one_tenants_credits_are_no_others(alice: Tenant, bob: Tenant, prepaid: Account) -> None:
+    ledger.grant(ledger.account_of(bob, "modash"), Decimal(1))
+    with pytest.raises(InsufficientCredits):
+        hold(bob, 2)
+    assert balance(alice) == (10, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_fifty_that_hold_at_once_as_many_succeed_as_there_is_room_for(alice: Tenant) -> None:
+    ledger.grant(ledger.account_of(alice, "modash"), Decimal(37))
+
+    def held(number: int) -> bool:
+        try:
+            hold(alice, 1, f"lookup:{number}")
+        except InsufficientCredits:
+            return False
+        return True
+
+    assert sum(at_once([partial(held, number) for number in range(50)])) == 37
+    assert balance(alice) == (37, 37)
+    assert audit.differences() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_holds_with_several_providers_do_not_lock_each_other_out(alice: Tenant) -> None:
+    def both(number: int) -> None:
+        providers = ("modash", "memories") if number % 2 else ("memories", "modash")
+        demands = [
+            Demand(reference=f"lookup:{number}:{provider}", provider=provider, amount=Decimal(1))
+            for provider in providers
+        ]
+        in_one(ledger.hold, alice, demands)
+
+    at_once([partial(both, number) for number in range(20)])
+    assert balance(alice, "modash") == balance(alice, "memories") == (0, 20)
+
+
+# Charging
+
+
+def test_a_charge_moves_what_was_held(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    assert in_one(ledger.charge, "lookup:1", Decimal("1.5"), key="call") == Decimal("1.5")
+    assert balance(alice) == (Decimal("8.5"), Decimal("2.5"))
+    assert tally() == Tally(held=Decimal("2.5"), charged=Decimal("1.5"))
+
+
+def test_what_a_provider_bills_above_the_hold_is_not_charged(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    assert in_one(ledger.charge, "lookup:1", Decimal(9), key="call") == 4
+    assert in_one(ledger.charge, "lookup:1", Decimal(1), key="next call") == 0
+    assert (balance(alice), tally()) == ((6, 0), Tally(charged=Decimal(4)))
+
+
+def test_a_call_is_charged_once(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    in_one(ledger.charge, "lookup:1", Decimal(1), key="call")
+    with pytest.raises(IntegrityError):
+        in_one(ledger.charge, "lookup:1", Decimal(1), key="call")
+    assert (balance(alice), tally().charged) == ((9, 3), Decimal(1))
+    assert audit.differences() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_charges_of_one_call_one_counts(alice: Tenant) -> None:
+    hold(alice, 40)
+
+    def charged(_: int) -> bool:
+        try:
+            in_one(ledger.charge, "lookup:1", Decimal(1), key="call")
+        except IntegrityError:
+            return False
+        return True
+
+    assert sum(at_once([partial(charged, number) for number in range(10)])) == 1
+    assert balance(alice) == (-1, 39)
+    assert audit.differences() == []
+
+
+def test_a_lookup_of_which_nothing_is_held_costs_nothing(alice: Tenant) -> None:
+    assert in_one(ledger.charge, "lookup:1", Decimal(1), key="call") == 0
+    assert not in_one(ledger.hold_more, "lookup:1", Decimal(1), key="call")
+    in_one(ledger.set_unknown, "lookup:1", Decimal(1))
+    in_one(ledger.release, "lookup:1")
+    assert not Entry.objects.exists()
+
+
+# Releasing, and what nobody knows
+
+
+def test_a_release_gives_back_what_was_not_spent_and_forgets_the_hold(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    in_one(ledger.charge, "lookup:1", Decimal(1), key="call")
+    for _ in range(2):
+        in_one(ledger.release, "lookup:1")
+    assert (balance(alice), tally()) == ((9, 0), Tally(charged=Decimal(1)))
+    assert not Hold.objects.exists()
+    assert Entry.objects.filter(kind="release").count() == 1
+
+
+def test_what_may_have_been_billed_stays_held(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    in_one(ledger.set_unknown, "lookup:1", Decimal(1))
+    assert in_one(ledger.charge, "lookup:1", Decimal(9), key="call") == 3
+    in_one(ledger.release, "lookup:1")
+    assert (balance(alice), tally()) == ((7, 1), Tally(charged=Decimal(3), unknown=Decimal(1)))
+
+
+def test_no_more_becomes_unknown_than_is_open(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    in_one(ledger.set_unknown, "lookup:1", Decimal(5))
+    assert tally() == Tally(unknown=Decimal(4))
+
+
+@pytest.mark.parametrize(("charged", "posted"), [("0", "10"), ("0.25", "9.75"), ("1", "9")])
+def test_an_unknown_outcome_is_settled_to_the_credit(
+    alice: Tenant, prepaid: Account, charged: str, posted: str
+) -> None:
+    hold(alice, 4)
+    in_one(ledger.set_unknown, "lookup:1", Decimal(1))
+    in_one(ledger.release, "lookup:1")
+    ledger.settle("lookup:1", charged=Decimal(charged))
+    assert (balance(alice), tally()) == ((Decimal(posted), 0), Tally(charged=Decimal(charged)))
+    assert not Hold.objects.exists()
+    assert audit.differences() == []
+
+
+def test_of_two_unknown_calls_one_can_be_settled(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    for _ in range(2):
+        in_one(ledger.set_unknown, "lookup:1", Decimal(1))
+    ledger.settle("lookup:1", amount=Decimal(1), charged=Decimal("0.5"))
+    assert tally() == Tally(held=Decimal(2), charged=Decimal("0.5"), unknown=Decimal(1))
+
+
+@pytest.mark.parametrize("charged", ["-0.000001", "1.000001", "NaN", "Infinity", "0.0000001"])
+def test_no_more_is_settled_than_is_unknown(alice: Tenant, prepaid: Account, charged: str) -> None:
+    hold(alice, 4)
+    in_one(ledger.set_unknown, "lookup:1", Decimal(1))
+    with pytest.raises(ValueError, match=r"^charged: "):
+        ledger.settle("lookup:1", charged=Decimal(charged))
+    assert tally() == Tally(held=Decimal(3), unknown=Decimal(1))
+
+
+def test_what_is_settled_already_is_settled(alice: Tenant, prepaid: Account) -> None:
+    with pytest.raises(ValueError, match="between 0 and the 0 credits"):
+        ledger.settle("lookup:1", charged=Decimal(1))
+    ledger.settle("lookup:1", charged=Decimal(0))
+    assert balance(alice) == (10, 0)
+
+
+def test_a_lookup_that_asks_again_takes_a_second_hold_if_there_is_room(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 6)
+    in_one(ledger.set_unknown, "lookup:1", Decimal(6))
+    assert not in_one(ledger.hold_more, "lookup:1", Decimal(6), key="call")
+    assert in_one(ledger.hold_more, "lookup:1", Decimal(4), key="call")
+    assert (balance(alice), tally()) == ((10, 10), Tally(held=Decimal(4), unknown=Decimal(6)))
+    assert audit.differences() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_settling_by_hand_and_asking_again_do_not_lock_each_other_out(alice: Tenant) -> None:
+    hold(alice, 100)
+    in_one(ledger.set_unknown, "lookup:1", Decimal(50))
+
+    def ask_again(number: int) -> None:
+        in_one(ledger.hold_more, "lookup:1", Decimal(1), key=str(number))
+
+    def settle(_: int) -> None:
+        ledger.settle("lookup:1", amount=Decimal(1), charged=Decimal(1))
+
+    at_once([partial(move, number) for move in (ask_again, settle) for number in range(12)])
+    assert tally() == Tally(held=Decimal(62), charged=Decimal(12), unknown=Decimal(38))
+    assert audit.differences() == []
+
+
+# Granting and adjusting
+
+
+def test_the_first_grant_makes_an_account_prepaid(alice: Tenant) -> None:
+    account = ledger.account_of(alice, "modash")
+    assert account.kind == "metered"
+    ledger.grant(account, Decimal(10), note="a first order")
+    assert account.kind == "prepaid"
+    account.refresh_from_db()
+    assert account.posted == account.available == 10
+    assert Entry.objects.get().note == "a first order"
+
+
+def test_what_was_used_while_metered_is_settled_on_the_record(alice: Tenant) -> None:
+    hold(alice, 6)
+    in_one(ledger.charge, "lookup:1", Decimal(2), key="call")
+    ledger.grant(ledger.account_of(alice, "modash"), Decimal(10))
+    assert Account.objects.get().available == 10
+    assert [entry.amount for entry in Entry.objects.filter(kind="adjustment")] == [6]
+    in_one(ledger.release, "lookup:1")
+    assert Account.objects.get().available == 14
+    assert audit.differences() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_first_grants_at_once_are_all_counted(alice: Tenant) -> None:
+    account = ledger.account_of(alice, "modash")
+    hold(alice, 5)
+    at_once([partial(ledger.grant, ledger.account_of(alice, account.provider), Decimal(1)) for _ in range(10)])
+    assert Account.objects.get().available == 10
+    assert Entry.objects.filter(kind="adjustment").count() == 1
+    assert audit.differences() == []
+
+
+def test_an_operation_that_is_repeated_counts_once(alice: Tenant, prepaid: Account) -> None:
+    for move in (ledger.grant, partial(ledger.adjust, note="once")):
+        move(prepaid, Decimal(1), key=str(move))
+        with pytest.raises(IntegrityError), transaction.atomic():
+            move(prepaid, Decimal(1), key=str(move))
+    assert balance(alice) == (12, 0)
+
+
+def test_an_adjustment_takes_what_is_available_and_no_more(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    ledger.adjust(prepaid, Decimal(-6), note="returned")
+    with pytest.raises(ValueError, match=r"^amount: .*below zero"):
+        ledger.adjust(prepaid, Decimal("-0.000001"), note="returned")
+    assert balance(alice) == (4, 4)
+
+
+def test_a_metered_account_may_be_adjusted_below_zero(alice: Tenant) -> None:
+    ledger.adjust(ledger.account_of(alice, "modash"), Decimal(-5), note="used elsewhere")
+    assert balance(alice) == (-5, 0)
+
+
+@pytest.mark.parametrize(
+    "amount", ["0", "-1", "0.0000001", "1.2345678", "1000000000.000001", "1e30", "NaN", "Infinity"]
+)
+def test_a_grant_that_the_columns_cannot_hold_is_refused(alice: Tenant, amount: str) -> None:
+    account = ledger.account_of(alice, "modash")
+    with pytest.raises(ValueError, match=r"^amount: "):
+        ledger.grant(account, Decimal(amount))
+    assert Account.objects.get().kind == "metered"
+    assert not Entry.objects.exists()
+
+
+@pytest.mark.parametrize("amount", ["0.0000005", "-1e12", "NaN", "-Infinity"])
+def test_an_adjustment_that_the_columns_cannot_hold_is_refused(alice: Tenant, amount: str) -> None:
+    with pytest.raises(ValueError, match=r"^amount: "):
+        ledger.adjust(ledger.account_of(alice, "modash"), Decimal(amount), note="a slip")
+    assert balance(alice) == (0, 0)
+
+
+# The record
+
+
+@pytest.mark.parametrize("statement", ["UPDATE billing_entry SET amount = 0", "DELETE FROM billing_entry"])
+def test_the_database_refuses_to_change_an_entry(prepaid: Account, statement: str) -> None:
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+    assert Entry.objects.get().amount == 10
+
+
+def test_django_cannot_change_an_entry_either(prepaid: Account) -> None:
+    entry = Entry.objects.get()
+    entry.amount = Decimal(11)
+    raised = partial(Entry.objects.update, amount=F("amount") + 1)
+    changes: list[Callable[[], Any]] = [entry.save, entry.delete, Entry.objects.all().delete, raised]
+    for change in changes:
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            change()
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "sentence"),
+    [
+        (Account, {"posted": -1}, "prepaid_account_never_below_zero"),
+        (Account, {"held": -1}, "held_never_negative"),
+        (Account, {"held": 11}, "prepaid_account_never_below_zero"),
+        (Hold, {"open": -1}, "nothing_spent_above_what_was_held"),
+        (Hold, {"unknown": -1}, "nothing_spent_above_what_was_held"),
+    ],
+)
+def test_the_database_keeps_the_invariants_by_itself(
+    alice: Tenant, prepaid: Account, model: Any, change: dict[str, int], sentence: str
+) -> None:
+    hold(alice, 4)
+    with pytest.raises(IntegrityError, match=sentence), transaction.atomic():
+        model.objects.update(**change)
+
+
+def test_only_adjustments_may_be_negative(prepaid: Account) -> None:
+    with pytest.raises(IntegrityError, match="only_adjustments_may_be_negative"):
+        Entry.objects.create(account=prepaid, kind="charge", amount=-1, key="charge:x")
+
+
+def test_tallies_take_two_queries_however_many_lookups_there_are(
+    alice: Tenant, django_assert_num_queries: Callable[[int], AbstractContextManager[Any]]
+) -> None:
+    for number in range(5):
+        hold(alice, 1, f"lookup:{number}")
+    with django_assert_num_queries(2):
+        found = ledger.tallies([f"lookup:{number}" for number in range(6)])
+    assert [found[f"lookup:{number}"].held for number in range(6)] == [1, 1, 1, 1, 1, 0]
