@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from django.db import connection, transaction
-from django.db.models import Sum
+from django.db.models import Case, F, Sum, When
 
 from billing.models import Account, Entry, Hold
+from billing.serializers import credits_text
 
 Kind = Entry.Kind
 POSTED = {Kind.GRANT: 1, Kind.ADJUSTMENT: 1, Kind.CHARGE: -1}
@@ -34,20 +35,23 @@ def _accounts() -> Iterator[str]:
         held[account_id] += HELD.get(kind, 0) * amount
     for account in Account.objects.select_related("tenant").iterator():
         if account.posted != posted[account.pk]:
-            yield f"{account}: posted is {account.posted}, the entries say {posted[account.pk]}."
+            yield _sentence(f"{account}: posted", account.posted, posted[account.pk])
         if account.held != held[account.pk]:
-            yield f"{account}: held is {account.held}, the entries say {held[account.pk]}."
+            yield _sentence(f"{account}: held", account.held, held[account.pk])
 
 
 def _holds() -> Iterator[str]:
-    said: dict[str, Decimal] = defaultdict(Decimal)
-    sums = Entry.objects.exclude(reference="").order_by().values_list("reference", "kind").annotate(Sum("amount"))
-    for reference, kind, amount in sums.iterator():
-        said[reference] += HELD.get(kind, 0) * amount
+    # Summed by the database, where most lookups come to nothing.
+    signed = Case(*(When(kind=kind, then=sign * F("amount")) for kind, sign in HELD.items()), default=Decimal(0))
+    sums = Entry.objects.exclude(reference="").order_by().values("reference").annotate(sum=Sum(signed))
+    said = dict(sums.exclude(sum=0).values_list("reference", "sum"))
     for hold in Hold.objects.iterator():
         entries = said.pop(hold.reference, Decimal(0))
         if hold.open + hold.unknown != entries:
-            yield f"{hold}: {hold.open + hold.unknown} is held, the entries say {entries}."
+            yield _sentence(f"{hold}: held", hold.open + hold.unknown, entries)
     for reference, entries in said.items():
-        if entries:
-            yield f"{reference}: nothing is held, the entries say {entries}."
+        yield _sentence(f"{reference}: held", Decimal(0), entries)
+
+
+def _sentence(what: str, kept: Decimal, entries: Decimal) -> str:
+    return f"{what} is {credits_text(kept)}, the entries say {credits_text(entries)}."

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import transaction
+from django.db.models import F
+
+from accounts.models import Tenant
+from billing import audit, ledger
+from billing.ledger import Demand
+from billing.models import Account, Entry, Hold
+
+# The command takes a snapshot in a transaction of its own.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def ledger_of_alice(alice: Tenant) -> None:
+    """10 granted, 4 held, 1 of them charged, 1 unknown; and a lookup that ended."""
+    ledger.grant(ledger.account_of(alice, "modash"), Decimal(10))
+    demands = [Demand(reference=name, provider="modash", amount=Decimal(4)) for name in ("open", "ended")]
+    with transaction.atomic():
+        ledger.hold(alice, demands)
+        ledger.charge("open", Decimal(1), key="call")
+        ledger.set_unknown("open", Decimal(1))
+        ledger.charge("ended", Decimal("0.5"), key="another call")
+        ledger.release("ended")
+
+
+def audited() -> tuple[int, str, str]:
+    """The command's exit code, and what it says to whom it may concern."""
+    out, error = StringIO(), StringIO()
+    try:
+        call_command("audit_ledger", stdout=out, stderr=error)
+    except SystemExit as end:
+        return int(str(end.code)), out.getvalue(), error.getvalue()
+    return 0, out.getvalue(), error.getvalue()
+
+
+def test_what_the_ledger_wrote_is_right() -> None:
+    assert audited() == (0, "Every balance follows from the ledger's 6 entries.\n", "")
+
+
+@pytest.mark.parametrize(
+    ("plant", "sentence"),
+    [
+        (lambda: Account.objects.update(posted=F("posted") + 1), "Alice at modash: posted is 9.5, the entries say 8.5"),
+        (lambda: Account.objects.update(held=F("held") - 1), "Alice at modash: held is 2, the entries say 3"),
+        (lambda: Hold.objects.update(open=F("open") + 1), "open: held is 4, the entries say 3"),
+        (lambda: Hold.objects.update(unknown=0), "open: held is 2, the entries say 3"),
+        (lambda: Hold.objects.all().delete(), "open: held is 0, the entries say 3"),
+    ],
+)  # fmt: skip
+def test_any_difference_is_named_and_ends_with_1(plant: Callable[[], object], sentence: str) -> None:
+    plant()
+    code, out, error = audited()
+    assert (code, out) == (1, "")
+    assert error.startswith(sentence)
+    assert len(error.splitlines()) == 1
+
+
+def test_an_entry_that_moved_no_balance_is_found() -> None:
+    account = Account.objects.get()
+    Entry.objects.create(account=account, kind="hold", amount=2, reference="planted", key="hold:planted")
+    assert audit.differences() == [
+        "Alice at modash: held is 3, the entries say 5.",
+        "planted: held is 0, the entries say 2.",
+    ]
+
+
+def test_every_account_is_looked_at(bob: Tenant) -> None:
+    ledger.account_of(bob, "modash")
+    Account.objects.filter(tenant=bob).update(posted=7)
+    assert audit.differences() == ["Bob at modash: posted is 7, the entries say 0."]
