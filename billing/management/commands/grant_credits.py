@@ -2,9 +2,11 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from accounts.models import Tenant
 from billing import ledger
+from billing.serializers import credits_text
 from providers import registry
 
 
@@ -23,12 +25,16 @@ class Command(BaseCommand):
             raise CommandError(f"tenant: there is none called {options['tenant']!r}.")
         if options["provider"] not in registry.PROVIDERS:
             raise CommandError(f"provider: must be one of {', '.join(registry.PROVIDERS)}.")
-        account = ledger.account_of(tenant, options["provider"])
+        if len(options["note"]) > 200:
+            raise CommandError("note: must have at most 200 characters.")
         try:
-            ledger.grant(account, Decimal(options["amount"]), note=options["note"])
+            with transaction.atomic():
+                account = ledger.account_of(tenant, options["provider"])
+                ledger.grant(account, Decimal(options["amount"]), note=options["note"])
         except InvalidOperation:
             raise CommandError("amount: must be a number of credits, such as 100 or 2.5.") from None
         except ValueError as error:
             raise CommandError(str(error)) from None
         account.refresh_from_db()
-        self.stdout.write(f"{tenant} has {account.available} credits available at {account.provider}.")
+        available = credits_text(account.available or Decimal(0))
+        self.stdout.write(f"{tenant} has {available} credits available at {account.provider}.")
