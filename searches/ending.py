@@ -10,7 +10,7 @@ from itertools import groupby
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from billing import ledger
@@ -69,16 +69,20 @@ def cancel(search: Search) -> None:
 
 
 def expire() -> int:
-    """Ends the lookups whose time is up while they wait; those under way are left to end by themselves."""
-    due = Lookup.objects.filter(standing__in=scheduler.IN_LINE, expires_at__lte=scheduler.now()).order_by("search")[
-        :1000
-    ]
+    """Ends the lookups whose time is up before they found anything, at no cost.
+
+    One that has pages waits for the rest: it was started in time, and what it found would be half. Where it is parked it
+    ends all the same, for nobody can say when its credential is mended.
+    """
+    in_vain = Q(pages_done=0) | Q(standing=Standing.PARKED)
+    waiting = Lookup.objects.filter(in_vain, standing__in=scheduler.IN_LINE, expires_at__lte=scheduler.now())
+    due = waiting.order_by("search")[:1000]
     count = 0
     for _, lookups in groupby(due, key=lambda lookup: lookup.search_id):
         with transaction.atomic():
-            waiting = scheduler.withdraw(lookups)
-            _finish_all(waiting, Status.EXPIRED)
-            count += len(waiting)
+            taken = scheduler.withdraw(lookups)
+            _finish_all(taken, Status.EXPIRED)
+            count += len(taken)
     return count
 
 
