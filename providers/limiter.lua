@@ -15,6 +15,8 @@ local horizon = math.max(window, tonumber(ARGV[4]))
 local interval = math.ceil(window / calls)
 -- How late a slot may be and still be made up; past it, it is void. With one call a window there is nothing to make up.
 local tolerance = calls > 1 and math.floor(window / 4) or 0
+-- Leave is given this long before the instant: the sender waits out the rest by itself, with no round trip between.
+local grace = 500
 -- A waiter this late is taken to be dead, so that nobody stands behind it.
 local leeway = math.min(interval, 300000)
 -- A call's age comes by another clock and a moment late: one that began this close to the log may be older than it.
@@ -106,24 +108,26 @@ function operations.leave()
     return ARGV[9] ~= '' and hire(ARGV[9]) or 0
 end
 
--- seat, call: 0 and the call is in the log, or how long to wait still, or -1 where it was declared never sent. A seat whose
+-- seat, call: {1, length}, and the call is in the log and leaves after that; {0, length}: ask again then; or {-1, 0} where it
+-- was declared never sent. A seat whose
 -- time under way is over counts as dead: what declared its calls never sent may have been forgotten since.
 function operations.redeem()
     local seat, call = ARGV[5], ARGV[6]
-    if redis.call('ZSCORE', KEYS[3], call) or redis.call('ZSCORE', KEYS[2], call) then return -1 end
-    if tonumber(redis.call('ZSCORE', KEYS[6], seat) or 0) < now then return -1 end
+    if redis.call('ZSCORE', KEYS[3], call) or redis.call('ZSCORE', KEYS[2], call) then return {-1, 0} end
+    if tonumber(redis.call('ZSCORE', KEYS[6], seat) or 0) < now then return {-1, 0} end
     local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
     local instant = math.max(free, window_allows(0))
     if last[2] then instant = math.max(instant, tonumber(last[2]) + math.ceil(interval * 0.8)) end
-    if instant > now then
+    if instant > now + grace then
         redis.call('ZADD', KEYS[4], text(instant), seat)
-        return instant - now
+        return {0, instant - now}
     end
-    redis.call('ZADD', KEYS[2], text(now), call)
+    instant = math.max(instant, now)
+    redis.call('ZADD', KEYS[2], text(instant), call)
     redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now - horizon))
     redis.call('ZREM', KEYS[4], seat)
-    set_free(math.max(free + interval, now + interval - tolerance))
-    return 0
+    set_free(math.max(free + interval, instant + interval - tolerance))
+    return {1, instant - now}
 end
 
 -- call: it has not left yet, for it heard late that it may. 1 where it may leave now, and the log says so; 0 where others

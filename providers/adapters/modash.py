@@ -84,7 +84,7 @@ class TikTokCreators(Adapter):
     sandbox_path = "/modash/v1"
     parameters = CreatorParameters
     picture_limits = PictureLimits(formats=("JPEG", "PNG", "WEBP"), max_bytes=ENCODED_BYTES // 4 * 3)
-    policy = PolicyDefaults(calls=1, window_ms=1000, guard_ms=Decimal(2), page_size=50, attempts=4)
+    policy = PolicyDefaults(calls=1, window_ms=1000, guard_ms=Decimal(3), page_size=50, attempts=4)
     price = PriceDefaults(per_result=Decimal("0.025"))
     default_limit = 20
     max_results = DEEPEST
