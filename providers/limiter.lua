@@ -37,8 +37,8 @@ if known[1] ~= run then
     redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
 end
 -- Where the rate was raised meanwhile, nobody waits longer than under the one in force.
-if free > now + interval then
-    free = now + interval
+if free > now + grace + interval then
+    free = now + grace + interval
     redis.call('HSET', KEYS[1], 'free', text(free))
 end
 free = math.max(free, closed)
@@ -61,6 +61,12 @@ end
 local function window_allows(ahead)
     local oldest = redis.call('ZREVRANGE', KEYS[2], calls - 1 - ahead, calls - 1 - ahead, 'WITHSCORES')
     return oldest[2] and tonumber(oldest[2]) + window or 0
+end
+
+-- When one may leave after all that did: within the window, and at most at 1.25 times the rate.
+local function distance_allows()
+    local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+    return math.max(window_allows(0), last[2] and tonumber(last[2]) + math.ceil(interval * 0.8) or 0)
 end
 
 -- ARGV of what concerns a seat: seat, most waiting, most under way, lease.
@@ -109,15 +115,13 @@ function operations.leave()
 end
 
 -- seat, call: {1, length}, and the call is in the log and leaves after that; {0, length}: ask again then; or {-1, 0} where it
--- was declared never sent. A seat whose
--- time under way is over counts as dead: what declared its calls never sent may have been forgotten since.
+-- was declared never sent. A seat whose time under way is over counts as dead: what declared its calls never sent may have
+-- been forgotten since.
 function operations.redeem()
     local seat, call = ARGV[5], ARGV[6]
     if redis.call('ZSCORE', KEYS[3], call) or redis.call('ZSCORE', KEYS[2], call) then return {-1, 0} end
     if tonumber(redis.call('ZSCORE', KEYS[6], seat) or 0) < now then return {-1, 0} end
-    local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-    local instant = math.max(free, window_allows(0))
-    if last[2] then instant = math.max(instant, tonumber(last[2]) + math.ceil(interval * 0.8)) end
+    local instant = math.max(free, distance_allows())
     if instant > now + grace then
         redis.call('ZADD', KEYS[4], text(instant), seat)
         return {0, instant - now}
@@ -135,7 +139,7 @@ end
 function operations.confirm()
     local call = ARGV[5]
     local redeemed = redis.call('ZREM', KEYS[2], call)
-    if redeemed == 0 or window_allows(0) > now then
+    if redeemed == 0 or distance_allows() > now then
         redis.call('ZADD', KEYS[3], text(now), call)
         return 0
     end

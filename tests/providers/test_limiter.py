@@ -38,11 +38,15 @@ DELAYS = st.lists(st.sampled_from((0.0, 0.0, 0.1, 0.6, 1.1)), min_size=2, max_si
 
 def assert_kept(lane: Lane) -> None:
     """Never more than N in any window, guard included; and late slots are made up at most at 1.25 times the rate."""
+    interval = ceil(lane.rate.full_window_us / lane.rate.calls)
+    assert_window_kept(lane)
+    assert all(later - earlier >= interval * 0.8 for earlier, later in pairwise(lane.instants()))
+
+
+def assert_window_kept(lane: Lane) -> None:
     instants, rate = lane.instants(), lane.rate
     for first, after in zip(instants, instants[rate.calls :], strict=False):
         assert after - first >= rate.full_window_us
-    interval = ceil(rate.full_window_us / rate.calls)
-    assert all(later - earlier >= interval * 0.8 for earlier, later in pairwise(instants))
 
 
 def is_sent(token: Token) -> bool:
@@ -81,7 +85,8 @@ def test_whatever_workers_do_the_limit_holds(rate: Rate, workers: list[list[floa
         return sent
 
     assert sum(at_once([partial(work, delays) for delays in workers])) == len(lane.instants())
-    assert_kept(lane)
+    # A call that left late may have come close to the one after it, which had left before anyone knew.
+    assert_window_kept(lane) if late else assert_kept(lane)
 
 
 @pytest.mark.parametrize("rate", [a_rate(1, 30), a_rate(10, 100)], ids=str)
@@ -103,6 +108,16 @@ def test_a_late_slot_leaves_those_after_it_where_they_were() -> None:
     lane.set(free=due)
     lane.token().redeem()
     assert lane.get("free") == due + 100_000
+
+
+def test_leave_that_is_given_ahead_keeps_the_slots_after_it_where_they_were() -> None:
+    lane = Lane(a_rate(1, 1000))
+    token, other = lane.token(), lane.seat()
+    lane.set(free=lane.now() + 2000)
+    while not token.seat.redeem(token.call)[0]:
+        pass
+    other.leave()
+    assert lane.get("free") == lane.instants()[0] + 1_000_000
 
 
 def test_a_slot_later_than_a_quarter_of_the_window_is_void() -> None:
@@ -471,12 +486,12 @@ def test_of_several_calls_a_window_some_may_leave_after_others() -> None:
     late = lane.token("late")
     assert late.seat.redeem("late")[0]
     lane.token("other").redeem()
+    time.sleep(0.05)
     late.seat.confirm("late")
     for _ in range(3):
         lane.token().redeem()
-    instants = lane.instants()
     assert list(lane.log())[:2] == ["other", "late"]
-    assert all(after - first >= 150_000 for first, after in zip(instants, instants[3:], strict=False))
+    assert_kept(lane)
 
 
 # A Redis that is not there
