@@ -14,7 +14,7 @@ from datetime import timedelta
 from celery import current_app
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import InterfaceError, OperationalError, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 from kombu.exceptions import OperationalError as KombuError
 
 from accounts import vault
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # What fetching a lookup and preparing its request may take: this long before its slot it is claimed. A slow lane can
 # afford more of it, for a connection that is cold.
-SHORTEST_LEAD_SECONDS, LONGEST_LEAD_SECONDS = 0.030, 0.150
+SHORTEST_LEAD_SECONDS, LONGEST_LEAD_SECONDS = 0.050, 0.150
 # A slot further off than this is not waited for in a worker.
 FARTHEST_SLOT_SECONDS = 5.0
 
@@ -94,8 +94,9 @@ def lead_seconds(rate: Rate) -> float:
 def warm_up() -> None:
     """Opens in a new process what its first call would wait for. What cannot be opened now is opened then."""
     http.client()
-    with suppress(Unavailable, OperationalError, KombuError, OSError):
-        connection.ensure_connection()
+    with suppress(Unavailable, Error, KombuError, OSError):
+        # Finds nobody in a lane that is none; the database has planned a claim then, which takes it longer than to make one.
+        scheduler.claim("", Policy(), lease=timedelta())
         limiter.reach()
         with current_app.producer_pool.acquire(block=True) as producer:
             producer.channel  # noqa: B018 - opened on first use
