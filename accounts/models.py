@@ -82,9 +82,7 @@ class ApiKey(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="api_keys")
     label = models.CharField(max_length=100, blank=True)
     mode = models.CharField(max_length=4, choices=Mode.choices)
-    prefix = models.CharField(
-        max_length=20, editable=False, help_text="How the secret begins, to tell keys apart."
-    )
+    prefix = models.CharField(max_length=20, editable=False, help_text="How the secret begins, to tell keys apart.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
