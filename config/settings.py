@@ -166,8 +166,9 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # By default Celery closes the whole pool before and after each task: 6 ms each time. `config.celery` gives connections back.
 CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
+# Sweeps that nobody took up expire, late enough for a machine whose clock is minutes off.
 CELERY_BEAT_SCHEDULE = {
-    "sweep-lanes": {"task": "searches.tasks.sweep_lanes", "schedule": 1.0, "options": {"expires": 5}},
+    "sweep-lanes": {"task": "searches.tasks.sweep_lanes", "schedule": 1.0, "options": {"expires": 900}},
     "sweep-pictures": {
         "task": "searches.tasks.sweep_pictures",
         "schedule": 600.0,

@@ -116,8 +116,10 @@ def ask(errand: Errand, policy: Policy, token: Token) -> Answer:
     except Exception as error:
         # Its text could quote the answer or the request, so only its kind is kept.
         log.error("lookup %s: the %s adapter raised %s", lookup.pk, adapter.provider, type(error).__name__)
+        # Where nothing left, nothing can have been billed.
+        status = None if token.left_at is None else 200
         raise Garbled(
-            "internal_error", "The provider's answer could not be handled; we were told.", status=200
+            "internal_error", "The provider's answer could not be handled; we were told.", status=status
         ) from None
     finally:
         errand.call.finished_at = errand.instant(time.monotonic())

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# With no worker to take them, nudges are not kept for longer. Celery compares two machines' clocks here, so it is more than
+# any clock should be wrong by.
+STALE_SECONDS = 900
+
 
 def seat(lane: str, policy: Policy, name: str) -> Seat:
     return Seat(lane=lane, name=name, rate=policies.rate(policy), most_under_way=policy.max_in_flight)
@@ -77,7 +81,9 @@ def new_name() -> str:
 def _send(lane: Lane, seat_name: str) -> bool:
     queue = "searches" if lane.mode == Mode.LIVE else "sandbox"
     try:
-        current_app.send_task("searches.tasks.run", (lane.name, seat_name), queue=queue, retry=False)
+        current_app.send_task(
+            "searches.tasks.run", (lane.name, seat_name), queue=queue, expires=STALE_SECONDS, retry=False
+        )
     except (OperationalError, OSError):
         log.warning("lane %s was not nudged: the broker is unreachable; the sweep will see to it", lane.name)
         return False
