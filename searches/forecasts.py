@@ -35,7 +35,7 @@ WITH asked AS (
     JOIN searches_place place ON place.lane_id = lookup.lane_id AND place.tenant_id = lookup.tenant_id
     JOIN accounts_tenant tenant ON tenant.id = lookup.tenant_id
     LEFT JOIN ahead ON ahead.id = lookup.id
-    WHERE lookup.id = ANY(%(lookups)s)
+    WHERE lookup.id = ANY(%(lookups)s) AND lookup.standing = 'ready'
 ), reach AS (SELECT *, virtual_time + before * step AS at FROM own)
 SELECT reach.id, reach.before + coalesce(sum(least(
     other.ready,
@@ -81,6 +81,7 @@ def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
             lookup,
             lane=lanes[lookup.lane_id],
             policy=rules[lookup.provider],
+            # One that was claimed since it was read has nobody before it.
             position=positions.get(lookup.pk, 1),
             moment=moment,
         )

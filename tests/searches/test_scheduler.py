@@ -234,3 +234,10 @@ def test_no_lookup_is_claimed_twice_however_many_claim(
         claimed = [pk for taken in pool.map(work, range(4)) for pk in taken]
     assert len(claimed) == len(set(claimed)) == 60
     assert set(Place.objects.values_list("ready", flat=True)) == {0}
+
+
+def test_a_lookup_that_is_claimed_while_it_is_shown_is_the_next(fill: Fill, drain: Drain, alice: Tenant) -> None:
+    first, second = fill(alice, 2)
+    drain(1)
+    foretold = forecasts.forecast([first, second])
+    assert [foretold[lookup.pk].position for lookup in (first, second)] == [1, 1]
