@@ -169,7 +169,7 @@ def lanes_to_look_at() -> list[Lane]:
     """Lanes in which somebody is ready, or is due to wake, and that are not paused for long."""
     moment = now()
     soon = moment + timedelta(seconds=2)
-    ready = Place.objects.filter(lane=OuterRef("pk"), ready__gt=0)
+    ready = Place.objects.filter(lane=OuterRef("pk"), ready__gt=0, tenant__suspended_at=None)
     due = Place.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
     return list(Lane.objects.filter(Exists(ready) | Exists(due)).exclude(paused_until__gt=soon))
 

@@ -166,6 +166,7 @@ def test_a_suspended_tenants_lookups_stand_still(fill: Fill, drain: Drain, alice
     Tenant.objects.filter(pk=alice.pk).update(suspended_at=scheduler.now())
     assert names(drain()) == "BB"
     assert Lookup.objects.filter(standing=Standing.READY).count() == 2
+    assert scheduler.lanes_to_look_at() == []
 
 
 def test_lookups_of_a_dead_credential_wait_and_come_back_by_themselves(
