@@ -283,8 +283,8 @@ def refused() -> Iterator[None]:
         raise PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing") from None
     except ledger.InsufficientCredits as error:
         raise PaymentRequired(too_little(error), code="insufficient_credits") from None
-    except IntegrityError as error:
-        if "_image_id_" not in constraint_of(error):
+    except (pictures.Deleted, IntegrityError) as error:
+        if not tells_of_a_deletion(error):
             raise
         raise Conflict(IMAGE_DELETED, code="image_deleted") from None
 
@@ -306,6 +306,8 @@ def too_little(error: ledger.InsufficientCredits) -> str:
     )
 
 
-def constraint_of(error: IntegrityError) -> str:
+def tells_of_a_deletion(error: pictures.Deleted | IntegrityError) -> bool:
+    """Whether the picture went: before its file was read, or before a row could name it."""
     diagnosis = getattr(error.__cause__, "diag", None)
-    return getattr(diagnosis, "constraint_name", None) or ""
+    constraint = getattr(diagnosis, "constraint_name", None) or ""
+    return isinstance(error, pictures.Deleted) or "_image_id_" in constraint

@@ -38,6 +38,10 @@ SWEPT_AT_ONCE = 20_000
 NAMES_A_QUERY = 1000
 
 
+class Deleted(Exception):
+    """The picture was deleted while it was being read."""
+
+
 @dataclass(kw_only=True)
 class Draft:
     """A picture whose files are written, and whose rows `save` inserts in the caller's transaction."""
@@ -70,7 +74,7 @@ def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]
     """A picture as a tenant sent it, with a rendering for each provider of `fit`.
 
     Wrap the transaction that calls `save` in it: on leaving, files that no committed row names are gone. One that the
-    tenant has already is not decoded again. Raises `BadPicture`.
+    tenant has already is not decoded again. Raises `BadPicture`, or `Deleted`.
     """
     reading.check_size(content)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -86,7 +90,7 @@ def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]
 
 @contextmanager
 def known(image: Image, *, fit: Mapping[str, PictureLimits]) -> Iterator[Draft]:
-    """The same for a picture that is stored."""
+    """The same for a picture that is stored. Raises `Deleted`."""
     draft = Draft(image=image, stored=True)
     with _tidied(draft):
         _write_lacking(draft, fit)
@@ -141,10 +145,19 @@ def _write_lacking(draft: Draft, fit: Mapping[str, PictureLimits]) -> None:
     lacking = {provider: limits for provider, limits in fit.items() if provider not in present}
     if not lacking:
         return
-    original = _read(draft.image.file)
+    original = _original(draft.image)
     with reading.decoded(original) as decoded:
         fitted = _fitted(decoded, original, lacking)
     _add_renderings(draft, original, fitted)
+
+
+def _original(image: Image) -> bytes:
+    try:
+        return _read(image.file)
+    except FileNotFoundError:
+        if Image.objects.filter(pk=image.pk).exists():
+            raise
+        raise Deleted from None
 
 
 def _fitted(

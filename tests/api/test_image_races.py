@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from unittest.mock import patch
+
 import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
 from searches import pictures
-from searches.models import Lookup, Search
+from searches.models import Image, Lookup, Search
+from searches.pictures import keeping
 from tests.api.background import background, until_somebody_waits_for_a_lock
-from tests.api.examples import create, made, nothing_left
+from tests.api.examples import create, made, nothing_left, order
 
 
 @pytest.mark.django_db(transaction=True)
@@ -24,5 +28,22 @@ def test_a_search_whose_picture_goes_is_a_409_and_leaves_nothing(sandbox: APICli
             answer = start(lambda: create(sandbox, **body))
             until_somebody_waits_for_a_lock()
         response = answer.result(5)
+    assert (response.status_code, response.json()["code"]) == (409, "image_deleted")
+    assert nothing_left()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("names_it", [True, False])
+def test_one_that_goes_before_its_file_is_read_is_a_409_too(sandbox: APIClient, names_it: bool) -> None:
+    picture = order()["image"]
+    stored = sandbox.post("/v1/images", {"image": picture}, format="json").json()["id"]
+
+    def read(name: str) -> bytes:
+        pictures.erase(Image.objects.get(pk=stored))
+        return as_it_was(name)
+
+    as_it_was: Callable[[str], bytes] = keeping._read
+    with patch.object(keeping, "_read", read):
+        response = create(sandbox, image={"id": stored} if names_it else picture)
     assert (response.status_code, response.json()["code"]) == (409, "image_deleted")
     assert nothing_left()
