@@ -68,6 +68,12 @@ def mark(credential: Credential, state: Credential.State) -> bool:
     return changed == 1
 
 
+def worked(credential: Credential) -> None:
+    """Notes that the provider took an untried one. What was found dead meanwhile stays so until it is replaced."""
+    untried = Credential.objects.filter(pk=credential.pk, fingerprint=credential.fingerprint)
+    untried.filter(state=Credential.State.UNKNOWN).update(state=Credential.State.VERIFIED, state_changed_at=Now())
+
+
 def _clean(secret: str) -> str:
     secret = secret.strip()
     if not secret:

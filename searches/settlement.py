@@ -18,6 +18,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from accounts.models import Mode
 from billing import ledger
 from providers import credentials, limiter, policies
 from providers.contract import Answer, Failure, Garbled, Lost
@@ -79,6 +80,7 @@ def answered(errand: Errand, answer: Answer) -> None:
     if ours is None:
         _settle_late(errand, cost)
         return
+    _note_success(errand.lookup)
     lookup = ours.lookup
     results.keep(lookup, answer)
     lookup.pages_done += 1
@@ -92,6 +94,13 @@ def answered(errand: Errand, answer: Answer) -> None:
     else:
         scheduler.put_back(lookup, ours.place)
         ending.touch(lookup.search_id)
+
+
+def _note_success(lookup: Lookup) -> None:
+    """Of a live search: the sandbox takes any key."""
+    credential = lookup.credential
+    if lookup.search.mode == Mode.LIVE and credential is not None and credential.state == Credential.State.UNKNOWN:
+        credentials.worked(credential)
 
 
 def failed(errand: Errand, policy: Policy, failure: Failure) -> None:

@@ -91,6 +91,13 @@ def test_a_mark_is_noted_once_with_its_time(alice: Tenant) -> None:
     assert credential.state_changed_at >= before
 
 
+def test_what_was_found_dead_stays_so_whatever_worked_before(alice: Tenant) -> None:
+    credential = credentials.store(alice, "modash", SECRET)
+    credentials.mark(credential, State.INVALID)
+    credentials.worked(credential)
+    assert Credential.objects.get().state == State.INVALID
+
+
 def test_a_late_failure_of_the_old_key_does_not_mark_the_new_one(alice: Tenant) -> None:
     read_by_a_worker = credentials.store(alice, "modash", SECRET)
     credentials.store(alice, "modash", "another-key")

@@ -208,6 +208,7 @@ def test_a_dead_key_parks_the_tenants_lookups_until_it_is_replaced(
     credentials.store(alice, "modash", "a-new-key")
     assert scheduler.unpark() == ["modash"]
     assert visit().status == Status.SUCCEEDED
+    assert Credential.objects.get().state == "verified"
 
 
 def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
