@@ -80,7 +80,7 @@ def expire() -> int:
     count = 0
     for _, lookups in groupby(due, key=lambda lookup: lookup.search_id):
         with transaction.atomic():
-            taken = scheduler.withdraw(lookups)
+            taken = scheduler.withdraw(lookups, only=in_vain)
             _finish_all(taken, Status.EXPIRED)
             count += len(taken)
     return count

@@ -149,14 +149,17 @@ def unpark() -> list[str]:
     return [lane for lane, _ in places]
 
 
-def withdraw(lookups: Iterable[Lookup]) -> list[Lookup]:
-    """Takes those of the lookups that still stand in line out of it, locked; the caller's transaction ends them."""
+def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup]:
+    """Takes those of the lookups that still stand in line out of it, locked; the caller's transaction ends them.
+
+    `only`: what must be true of them still, for they may have been claimed and come back since they were read.
+    """
     wanted = list(lookups)
     places = {(at.lane_id, at.tenant_id) for at in wanted}
     for lane, tenant_id in sorted(places, key=str):
         lock_place(lane, tenant_id)
     pks = [lookup.pk for lookup in wanted]
-    standing = Lookup.objects.select_for_update(no_key=True).filter(pk__in=pks, standing__in=IN_LINE)
+    standing = Lookup.objects.select_for_update(no_key=True).filter(only or Q(), pk__in=pks, standing__in=IN_LINE)
     taken = list(standing.order_by("pk"))
     Lookup.objects.filter(pk__in=[lookup.pk for lookup in taken]).update(standing=Standing.OUT, not_before=None)
     ready = Counter((at.lane_id, at.tenant_id) for at in taken if at.standing == Standing.READY)

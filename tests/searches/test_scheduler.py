@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import Q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -196,6 +197,16 @@ def test_withdrawn_lookups_leave_the_line_once(fill: Fill, drain: Drain, alice: 
         assert scheduler.withdraw(lookups) == []
     assert {lookup.pk for lookup in taken} == {lookups[1].pk, lookups[2].pk}
     assert Place.objects.get().ready == 0
+
+
+def test_what_found_something_since_it_was_read_is_not_withdrawn_as_having_found_nothing(
+    fill: Fill, alice: Tenant
+) -> None:
+    first, second = fill(alice, 2)
+    Lookup.objects.filter(pk=first.pk).update(pages_done=1)
+    with transaction.atomic():
+        assert scheduler.withdraw([first, second], only=Q(pages_done=0)) == [second]
+    assert Place.objects.get().ready == 1
 
 
 @given(data=st.data())
