@@ -12,6 +12,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 (the older ones get here)
 import contextlib
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
 from config import embedded
@@ -32,5 +33,9 @@ if __name__ == "__main__":
     except embedded.EmbeddedError as error:
         sys.stderr.write(str(error) + "\n")
         sys.exit(1)
+    except ImproperlyConfigured as error:
+        # A setting that is wrong or lacking: whoever set it needs its name, and no traceback.
+        sys.stderr.write(str(error) + "\n")
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

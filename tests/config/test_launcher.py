@@ -129,6 +129,13 @@ def test_a_database_that_does_not_answer_costs_one_clear_line(tmp_path: Path) ->
     assert len(said.splitlines()) == 2
 
 
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_secret_that_production_lacks_costs_one_clear_line(tmp_path: Path, command: str) -> None:
+    code, said = programs.run(tmp_path, command, **NO_SERVERS, PRODUCTION="true", SECRET_KEY="")
+    assert (code, said.count("\n")) == (2, 1)
+    assert said.startswith("SECRET_KEY is not set.")
+
+
 def test_processes_end_even_when_their_keeper_is_killed(tmp_path: Path) -> None:
     keeper = Keeper()
     process = Process("sleeper", ["sh", "-c", "sleep 100 & wait"], log=tmp_path / "sleeper.log")
