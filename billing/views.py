@@ -12,11 +12,11 @@ from rest_framework.response import Response
 
 from accounts.models import Mode
 from accounts.paging import CursorPages, PageQuery
+from accounts.tables import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.tenancy import TenantView
 from billing import openapi
 from billing.models import Account, Entry
 from billing.serializers import AccountAnswer, EntryAnswer
-from billing.tables import CSVRenderer, NDJSONRenderer, columns_of
 
 
 class LedgerView(TenantView):

@@ -24,10 +24,10 @@ from rest_framework.reverse import reverse
 
 from accounts.paging import CursorPages, PageQuery
 from accounts.refusals import Conflict, PaymentRequired, TooLarge
+from accounts.tables import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.tenancy import TenantView
 from billing import ledger, prices
 from billing.serializers import credits_text
-from billing.tables import CSVRenderer, NDJSONRenderer, columns_of
 from providers import registry
 from providers.contract import PictureLimits
 from searches import answers, ending, intake, openapi, pictures, sources, waiting
