@@ -9,10 +9,14 @@ from providers.contract import Answer, Hit
 from searches import scheduler
 from searches.models import Lookup, Result, Search
 
+# What a column of whole numbers holds.
+LARGEST_TOTAL = 2_147_483_647
+
 
 def keep(lookup: Lookup, answer: Answer) -> None:
     """Writes the hits that the lookup does not have yet and counts them on `lookup`, which the caller holds and saves."""
-    lookup.total = answer.total if answer.total is not None else lookup.total
+    if answer.total is not None and answer.total <= LARGEST_TOTAL:
+        lookup.total = answer.total
     if not answer.hits:
         return
     known = set(lookup.results.values_list("external_id", flat=True)) if lookup.result_count else set()

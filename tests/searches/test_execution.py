@@ -144,6 +144,16 @@ def test_an_equal_hit_on_a_later_page_is_counted_and_not_kept_twice(
     assert money(lookup)[1] == 0.05
 
 
+def test_a_total_beyond_all_numbers_is_not_told_and_costs_no_answer(
+    submit: Submit, at: Callable[[str], None], provider: Provider
+) -> None:
+    at(provider.url)
+    provider.answers({"error": False, "total": 10**12, "profiles": [ONE_CREATOR]})
+    submit()
+    lookup = visit()
+    assert (lookup.status, lookup.result_count, lookup.total) == (Status.SUCCEEDED, 1, None)
+
+
 def test_nothing_found_is_an_empty_success_at_no_cost(
     submit: Submit, at: Callable[[str], None], provider: Provider
 ) -> None:
