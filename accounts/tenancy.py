@@ -62,7 +62,7 @@ def refuse_large_body(request: Request) -> None:
 
 def refuse_unknown_length(request: Request) -> None:
     """Django reads as many bytes as were announced: of a body in chunks it would see nothing."""
-    if "chunked" in request.headers.get("Transfer-Encoding", "") and not length_of(request):
+    if "chunked" in request.headers.get("Transfer-Encoding", "").lower() and not length_of(request):
         raise ParseError("Send the body whole, with a Content-Length; chunks are not taken.")
 
 

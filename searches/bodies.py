@@ -18,6 +18,8 @@ from django.utils.datastructures import MultiValueDict
 from rest_framework.exceptions import ErrorDetail, ParseError, ValidationError
 from rest_framework.parsers import BaseParser, MultiPartParser
 
+MOST_DIGITS = 1000
+
 
 class StrictJSON(BaseParser):
     media_type = "application/json"
@@ -67,7 +69,13 @@ def request_part(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]
 def loads(text: bytes, *, what: str) -> Any:
     """Raises `ParseError`, in a sentence that begins with `what`."""
     try:
-        return json.loads(text.decode(), object_pairs_hook=without_repeats, parse_float=finite, parse_constant=finite)
+        return json.loads(
+            text.decode(),
+            object_pairs_hook=without_repeats,
+            parse_int=short,
+            parse_float=finite,
+            parse_constant=finite,
+        )
     except Unacceptable as error:
         raise ParseError(f"{what} is not taken: {error}.") from None
     except UnicodeDecodeError as error:
@@ -88,6 +96,15 @@ def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise Unacceptable(f"the name {repeated[:100]!r} stands in one object twice; give it once")
     return members
+
+
+def short(text: str) -> int:
+    """Python refuses to read thousands of digits, in words for its programmers."""
+    if len(text) > MOST_DIGITS:
+        raise Unacceptable(
+            f"{text[:20]}… has {len(text)} digits; nothing that is taken here has more than {MOST_DIGITS}"
+        )
+    return int(text)
 
 
 def finite(text: str) -> float:
