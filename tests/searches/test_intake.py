@@ -13,8 +13,8 @@ from accounts.models import ApiKey, Mode, Tenant
 from billing import ledger
 from billing.models import Account, Entry, Hold, Price
 from billing.prices import PriceMissing
-from providers import credentials, registry
-from providers.models import Credential
+from providers import credentials, policies, registry
+from providers.models import Credential, Policy
 from searches import intake, pictures
 from searches.intake import LookupOrder, Order
 from searches.models import Image, Lookup, Place, Search
@@ -144,3 +144,25 @@ def test_a_credential_known_to_be_dead_takes_no_turn(submit: Submit, alice: Tena
     submit()
     assert Lookup.objects.get().standing == "parked"
     assert not Place.objects.filter(ready__gt=0).exists()
+
+
+def test_under_a_limit_of_each_account_equal_keys_share_a_lane(submit: Submit, bob: Tenant, charlie: Tenant) -> None:
+    policies.of("modash")
+    Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    submit()
+    for tenant, secret in ((bob, "a-modash-key"), (charlie, "a-key-of-his-own")):
+        credentials.store(tenant, "modash", secret)
+        submit(keys.issue(tenant, Mode.LIVE)[0])
+    alices, bobs, charlies = Lookup.objects.order_by("id").values_list("lane", flat=True)
+    assert alices == bobs != charlies
+
+
+def test_test_keys_have_lanes_that_no_live_key_and_no_other_tenant_shares(
+    submit: Submit, alice: Tenant, bob: Tenant
+) -> None:
+    submit()
+    for tenant in (alice, bob):
+        submit(keys.issue(tenant, Mode.TEST)[0])
+    lanes = Lookup.objects.values_list("lane", "lane__mode")
+    assert sorted(mode for _, mode in lanes) == ["live", "test", "test"]
+    assert len({lane for lane, _ in lanes}) == 3
