@@ -7,8 +7,13 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, task_prerun, worker_before_create_process, worker_process_init
 from django.db import close_old_connections
+from kombu.transport.redis import Channel
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# Nudges that were taken and not begun are not put back when a connection is lost: the attempt, over that connection, ended
+# the worker (celery 5.7 with kombu 5.7).
+Channel.do_restore = False
 
 app = Celery("sightline")
 app.config_from_object("django.conf:settings", namespace="CELERY")

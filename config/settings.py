@@ -155,7 +155,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 3600,
+    # Redis keeps no book of what is not acknowledged: the rows are the book.
+    "ack_emulation": False,
     # A broker that vanished without a word (failover, a firewall that forgot) is missed after seconds, not a minute.
     "health_check_interval": 3,
     "socket_timeout": 2 * REDIS_TIMEOUT_SECONDS,
