@@ -1,0 +1,236 @@
+"""A whole Sightline of its own, for tests that break it: servers, sandbox, web server, workers and beat as processes.
+
+It is driven and looked at from outside alone, as tenants and operators do: by HTTP, SQL, `manage.py` and signals.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import redis
+
+from config import embedded
+from config.launcher import ports
+from tests.bench import system
+from tests.searches.samples import jpeg
+
+# The sandbox's limit is one call in so long; the policy keeps more, for a busy machine delays what it sends and what arrives.
+WINDOW_MS, GUARD_MS = 50, 30
+LATENCY_MS = 300
+# An answer that takes longer is lost.
+LONGEST_CALL_MS = 3000
+
+
+class Server:
+    """PostgreSQL or Valkey, the child of a supervisor that starts it again when it has ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pid_file = folder / "pid"
+
+    @property
+    def process(self) -> psutil.Process:
+        return psutil.Process(int(self.pid_file.read_text()))
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Killed, and not started again until the block ends."""
+        server = self.process
+        supervisor = server.parent()
+        assert supervisor is not None
+        with suspended(supervisor):
+            server.kill()
+            yield
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """It hangs: connections open, for the kernel sees to that, and nothing answers."""
+        with suspended(self.process):
+            yield
+
+
+class Worker:
+    """A Celery worker: one process that takes messages, and its children, which do the work."""
+
+    CHILDREN = 4
+
+    def __init__(self, program: subprocess.Popen[str]) -> None:
+        self.program = program
+        self.process = psutil.Process(program.pid)
+
+    @property
+    def children(self) -> list[psutil.Process]:
+        """Neither the dead nor what runs for a moment while it starts."""
+        mine = command_of(self.process)
+        return [child for child in self.process.children() if command_of(child) == mine]
+
+    @property
+    def is_up(self) -> bool:
+        return len(self.children) == self.CHILDREN
+
+    def kill(self) -> None:
+        """Its children too, for they are of its group."""
+        os.killpg(self.program.pid, signal.SIGKILL)
+        self.program.wait()
+
+    def kill_children(self) -> None:
+        for child in self.children:
+            child.kill()
+
+
+class Sightline:
+    """`environment`: the addresses of its servers, and all that its processes are told."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], stack: ExitStack) -> None:
+        self.folder = folder
+        self.environment = environment
+        self.postgres, self.valkey = Server(folder / "postgresql"), Server(folder / "valkey")
+        self.redis = stack.enter_context(redis.Redis.from_url(environment["REDIS_URL"]))
+        self.api, self.sandbox = (
+            stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{environment[port]}", timeout=30))
+            for port in ("PORT", "SANDBOX_PORT")
+        )
+        self._stack = stack
+        self._image = ""
+
+    def start(self) -> None:
+        """All but the workers for searches, with one tenant that has a picture and a key to the provider."""
+        self._start("sandbox", *granian("providers.sandbox.app:application", self.environment["SANDBOX_PORT"]))
+        self.manage("migrate")
+        self._start("web", *granian("config.wsgi:application", self.environment["PORT"]))
+        self._start("sweeps", *worker("sweeps", 1))
+        self._start("beat", *celery("beat", "-s", str(self.folder / "beat")))
+        tenant = json.loads(self.manage("create_tenant", "Alice", "--json"))
+        self.manage("store_credential", "Alice", "modash", "--from-env", "KEY", KEY="alices-modash-key")
+        self.api.headers["Authorization"] = f"Bearer {tenant['api_keys']['live']}"
+        wait_until(lambda: answers(self.sandbox, "/_stats") and answers(self.api, "/v1/sources"))
+        self.rows(
+            "UPDATE providers_policy SET calls = 1, window_ms = %s, guard_ms = %s, total_timeout_ms = %s",
+            *(WINDOW_MS, GUARD_MS, LONGEST_CALL_MS),
+        )
+        self._image = self.api.post("/v1/images", files={"image": ("mug.jpg", jpeg(), "image/jpeg")}).json()["id"]
+
+    def start_worker(self, name: str) -> Worker:
+        return Worker(self._start(name, *worker("searches", Worker.CHILDREN)))
+
+    def manage(self, *arguments: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            env=os.environ | self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Of one statement; waits for a database that is being restarted."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                with self.session() as session:
+                    cursor = session.execute(statement.encode(), values)
+                    return cursor.fetchall() if cursor.description else []
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline, "the database did not come back"
+                time.sleep(0.1)
+
+    def session(self) -> psycopg.Connection:
+        return psycopg.connect(self.environment["DATABASE_URL"])
+
+    def submit(self, *, lookups: int) -> str:
+        order = {"image": {"id": self._image}, "lookups": [{"source": "tiktok-creators", "limit": 2}] * lookups}
+        answer = self.api.post("/v1/searches", json=order)
+        assert answer.status_code == 202, answer.text
+        id: str = answer.json()["id"]
+        return id
+
+    def stats(self) -> dict[str, Any]:
+        """What the sandbox counted."""
+        stats: dict[str, Any] = self.sandbox.get("/_stats").json()["modash"]
+        return stats
+
+    def _start(self, name: str, *command: str) -> subprocess.Popen[str]:
+        # Its sessions in the database bear its name, so that a test sees who waits there.
+        environment = {**self.environment, "PGAPPNAME": name}
+        return self._stack.enter_context(
+            system.process(*command, log=self.folder / f"{name}.log", **environment),
+        )
+
+
+@contextmanager
+def sightline(folder: Path) -> Iterator[Sightline]:
+    port, sandbox_port = (str(ports.chosen(name, 0)) for name in ("PORT", "SANDBOX_PORT"))
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "STATE_DIR": str(folder),
+        "STORAGE_DIR": str(folder / "pictures"),
+        "PORT": port,
+        "SANDBOX_PORT": sandbox_port,
+        "SANDBOX_WINDOW_MS": str(WINDOW_MS),
+        "SANDBOX_LATENCY_MS": str(LATENCY_MS),
+        "MODASH_BASE_URL": f"http://127.0.0.1:{sandbox_port}/modash/v1",
+    }
+    with embedded.services(environment), ExitStack() as stack:
+        running = Sightline(folder, environment, stack)
+        running.start()
+        yield running
+
+
+@contextmanager
+def suspended(*processes: psutil.Process) -> Iterator[None]:
+    try:
+        for process in processes:
+            process.suspend()
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def granian(application: str, port: str) -> list[str]:
+    options = ("--interface", "wsgi", "--http", "1", "--no-ws", "--port", port, "--blocking-threads", "16")
+    return [sys.executable, "-m", "granian", *options, application]
+
+
+def worker(queue: str, processes: int) -> list[str]:
+    return celery("worker", "-Q", queue, "-c", str(processes), "--without-gossip", "--without-mingle")
+
+
+def celery(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "-A", "config", *arguments]
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).is_success
+    except httpx.TransportError:
+        return False
+
+
+def wait_until(happened: Callable[[], bool], *, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.05)

@@ -1,0 +1,220 @@
+"""Bad days: processes killed, servers stopped, hung and emptied in the middle of the work. No search is lost, none is
+charged twice, the provider's limit is never broken, and all finish.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests import processes, programs
+from tests.processes import Sightline, Worker, suspended, wait_until
+
+# One Sightline serves them all; the workers of pytest-xdist would start one each.
+pytestmark = pytest.mark.xdist_group("bad days")
+
+# Two results a lookup, at Modash's price.
+COST = Decimal("0.05")
+# The most that a submit may take, whatever is down.
+SECONDS_TO_ACCEPT = 3.0
+# What a killed worker's processes may have had under way.
+MOST_CUT_OFF = 4
+
+
+class Day:
+    """What one test asks for, and whether all of it came out right."""
+
+    def __init__(self, sightline: Sightline) -> None:
+        self.sightline = sightline
+        self.searches: list[str] = []
+        sightline.sandbox.post("/_reset")
+
+    def submit(self, *, lookups: int) -> str:
+        began = time.monotonic()
+        search = self.sightline.submit(lookups=lookups)
+        assert time.monotonic() - began < SECONDS_TO_ACCEPT
+        self.searches.append(search)
+        return search
+
+    def wait_for_calls(self, count: int) -> None:
+        wait_until(lambda: bool(self.sightline.stats()["calls"] >= count))
+
+    def ends_well(self, *, most_unknown: int = 0) -> None:
+        """`most_unknown`: calls that may have been cut off under way, of which nobody can say whether they were billed."""
+        wait_until(lambda: not self.lookups().keys() & {"queued", "running"})
+        self.the_limit_was_kept()
+        calls = self.calls(*self.searches)
+        answered, unknown = calls["answered"], calls.get("unknown", 0)
+        assert self.lookups() == {"succeeded": answered}
+        assert answered + unknown == sum(calls.values()), calls
+        assert unknown <= most_unknown
+        self.the_credits_agree(answered, unknown)
+
+    def the_limit_was_kept(self) -> None:
+        stats = self.sightline.stats()
+        assert (stats["breaches"], stats["refusals"]) == (0, 0), stats
+
+    def the_credits_agree(self, answered: int, unknown: int) -> None:
+        """Each answer was charged once; what the sandbox billed beyond that is among the unknown."""
+        stats = self.sightline.stats()
+        assert answered <= stats["calls"] <= answered + unknown
+        assert Decimal(stats["credits"]) == stats["calls"] * COST
+        assert self.money() == [answered * COST, unknown * COST, Decimal(0)]
+        assert self.sightline.manage("audit_ledger").startswith("Every balance follows")
+
+    def lookups(self) -> dict[str, int]:
+        return self._counts("SELECT status, count(*) FROM mine GROUP BY status", self.searches)
+
+    def calls(self, *searches: str) -> dict[str, int]:
+        calls = "SELECT state, count(*) FROM searches_call WHERE lookup_id IN (SELECT id FROM mine) GROUP BY state"
+        return self._counts(calls, searches)
+
+    def money(self) -> list[Decimal]:
+        """Charged, unknown, and what is held still."""
+        references = "reference IN (SELECT 'lookup:' || id FROM mine)"
+        charged = f"SELECT sum(amount) FROM billing_entry WHERE kind = 'charge' AND {references}"
+        held = f"SELECT sum(unknown) AS unknown, sum(open) AS open FROM billing_hold WHERE {references}"
+        row = self._rows(f"SELECT ({charged}), unknown, open FROM ({held}) AS held", self.searches)[0]
+        return [amount or Decimal(0) for amount in row]
+
+    def _counts(self, statement: str, searches: Any) -> dict[str, int]:
+        return dict(self._rows(statement, searches))
+
+    def _rows(self, statement: str, searches: Any) -> list[tuple[Any, ...]]:
+        mine = "WITH mine AS (SELECT * FROM searches_lookup WHERE search_id = ANY(%s::uuid[]))"
+        return self.sightline.rows(f"{mine} {statement}", list(searches))
+
+
+@pytest.fixture(scope="module")
+def sightline() -> Iterator[Sightline]:
+    with programs.state_folder() as folder, processes.sightline(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def workers(sightline: Sightline) -> list[Worker]:
+    return [sightline.start_worker(f"searches-{number}") for number in range(2)]
+
+
+@pytest.fixture
+def day(sightline: Sightline, workers: list[Worker]) -> Day:
+    return Day(sightline)
+
+
+def test_a_worker_killed_in_the_middle_of_a_hundred_lookups(day: Day, workers: list[Worker]) -> None:
+    for _ in range(5):
+        day.submit(lookups=20)
+    day.wait_for_calls(20)
+    workers.pop().kill()
+    workers.append(day.sightline.start_worker("searches-new"))
+    day.ends_well(most_unknown=MOST_CUT_OFF)
+
+
+# Where a process stands still so that it can be killed there: a table that it needs next, locked; or its call is under way.
+POINTS = {
+    "before it claims": "providers_policy",
+    "claimed, not sent": "searches_rendering",
+    "sent, not answered": None,
+    "answered, not settled": "searches_result",
+}
+CALLS_OF = {
+    "before it claims": {"answered": 1},
+    "claimed, not sent": {"answered": 1},
+    "sent, not answered": {"answered": 1, "unknown": 1},
+    "answered, not settled": {"answered": 1, "unknown": 1},
+}
+
+
+def test_a_process_killed_at_each_point_of_a_call(day: Day, workers: list[Worker]) -> None:
+    """The longest lease first, so that they run beside each other."""
+    searches = {point: fall(day, workers, POINTS[point]) for point in reversed(POINTS)}
+    day.ends_well(most_unknown=len(searches))
+    assert {point: day.calls(search) for point, search in searches.items()} == CALLS_OF
+
+
+def fall(day: Day, workers: list[Worker], table: str | None) -> str:
+    wait_until(lambda: all(worker.is_up for worker in workers))
+    calls = day.sightline.stats()["calls"]
+    with ExitStack() as released:
+        with suspended(*(process for worker in workers for process in (worker.process, *worker.children))):
+            search = day.submit(lookups=1)
+            if table:
+                session = released.enter_context(day.sightline.session())
+                session.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+        if table:
+            wait_until(lambda: stands_still(day.sightline))
+        else:
+            day.wait_for_calls(calls + 1)
+        for worker in workers:
+            worker.kill_children()
+    return search
+
+
+def stands_still(sightline: Sightline) -> bool:
+    """Whether a worker waits for a lock."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'searches-%%'"
+    )
+    return bool(sightline.rows(waiting)[0][0])
+
+
+def test_redis_killed_and_started_again(day: Day) -> None:
+    day.submit(lookups=20)
+    day.wait_for_calls(5)
+    day.sightline.valkey.process.kill()
+    day.ends_well()
+
+
+def test_redis_flushed(day: Day) -> None:
+    day.submit(lookups=20)
+    day.wait_for_calls(5)
+    day.sightline.redis.flushall()
+    day.ends_well()
+
+
+def test_redis_full(day: Day) -> None:
+    day.submit(lookups=20)
+    day.wait_for_calls(5)
+    day.sightline.redis.config_set("maxmemory", 1)
+    try:
+        submit_for(day, seconds=3)
+    finally:
+        day.sightline.redis.config_set("maxmemory", 0)
+    day.ends_well()
+
+
+def test_redis_away_for_a_while(day: Day) -> None:
+    day.submit(lookups=20)
+    day.wait_for_calls(5)
+    with day.sightline.valkey.away():
+        submit_for(day, seconds=5)
+    day.ends_well()
+
+
+def test_redis_silent_for_a_while(day: Day) -> None:
+    day.submit(lookups=20)
+    day.wait_for_calls(5)
+    with day.sightline.valkey.silent():
+        submit_for(day, seconds=5)
+    day.ends_well()
+
+
+def submit_for(day: Day, *, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    day.submit(lookups=20)
+    while time.monotonic() < until:
+        day.submit(lookups=1)
+        time.sleep(0.5)
+
+
+def test_postgresql_restarted(day: Day) -> None:
+    day.submit(lookups=20)
+    day.wait_for_calls(5)
+    day.sightline.postgres.process.send_signal(signal.SIGINT)
+    day.ends_well()
