@@ -200,7 +200,8 @@ class ApiKeyAdmin(Page):
         return badge("revoked" if obj.revoked_at else "valid", STANDING_COLOURS)
 
     def has_revoke_permission(self, request: HttpRequest, object_id: str) -> bool:
-        revocable = ApiKey.objects.filter(pk=object_id, revoked_at=None).exists()
+        key = self.get_object(request, object_id)
+        revocable = key is not None and key.revoked_at is None
         return revocable and request.user.has_perm("accounts.change_apikey")
 
     @action(

@@ -117,6 +117,10 @@ class Page(ModelAdmin):
         """A filter typed into the address must not spell out, letter by letter, what no page shows."""
         return lookup.split("__")[0] not in self.secret_fields and super().lookup_allowed(lookup, value, request)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """None for what can be no id: the database would not even look for a null character."""
+        return None if "\0" in object_id else super().get_object(request, object_id, from_field)
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:

@@ -312,7 +312,8 @@ class HoldAdmin(Record):
         return credits_text(obj.unknown)
 
     def has_settle_permission(self, request: HttpRequest, object_id: str) -> bool:
-        unsettled = Hold.objects.filter(pk=unquote(object_id), unknown__gt=0).exists()
+        hold = self.get_object(request, unquote(object_id))
+        unsettled = hold is not None and hold.unknown > 0
         return unsettled and request.user.has_perm("billing.change_hold")
 
     @action(

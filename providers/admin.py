@@ -152,7 +152,8 @@ class CredentialAdmin(Page):
         return f"{obj.fingerprint[:8]}…"
 
     def has_make_default_permission(self, request: HttpRequest, object_id: str) -> bool:
-        other = Credential.objects.filter(pk=object_id, is_default=False).exists()
+        credential = self.get_object(request, object_id)
+        other = credential is not None and not credential.is_default
         return other and request.user.has_perm("providers.change_credential")
 
     @action(

@@ -166,7 +166,8 @@ class SearchAdmin(Record):
         return indented(obj.metadata)
 
     def has_cancel_permission(self, request: HttpRequest, object_id: str) -> bool:
-        running = Search.objects.filter(pk=object_id, finished_at=None).exists()
+        search = self.get_object(request, object_id)
+        running = search is not None and search.finished_at is None
         return running and request.user.has_perm("searches.change_search")
 
     @action(

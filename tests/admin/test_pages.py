@@ -48,6 +48,13 @@ def test_a_row_opens(desk: Client, world: World, model: type[Model]) -> None:
 
 
 @each_model
+@pytest.mark.parametrize("id", ["x", "_5F", "7", "9" * 40, "nul\0"])
+def test_an_id_that_is_none_is_not_there(desk: Client, world: World, model: type[Model], id: str) -> None:
+    for page in ("change", "history", "delete"):
+        assert desk.get(address(model, page, id)).status_code in (302, 403), page
+
+
+@each_model
 def test_the_form_for_a_new_row_opens_or_is_not_offered(desk: Client, world: World, model: type[Model]) -> None:
     response = desk.get(address(model, "add"))
     offered = admin.site._registry[model].has_add_permission(response.wsgi_request)
