@@ -10,7 +10,7 @@ import base64
 import hashlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -19,14 +19,33 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 env.read_env(BASE_DIR / ".env")
 
+N = TypeVar("N", int, float)
+ON, OFF = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
+
+
+def number(name: str, default: N) -> N:
+    try:
+        return type(default)(env.str(name, default="") or default)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a number such as {default}.") from None
+
+
+def switch(name: str) -> bool:
+    """A word that is neither is refused: a misspelt PRODUCTION=true would start with secrets that anyone can make."""
+    word = env.str(name, default="").lower()
+    if word not in ON | OFF:
+        raise ImproperlyConfigured(f"{name} must be true or false.")
+    return word in ON
+
+
 # Where `serve` and `demo` keep what is theirs: the embedded servers' data, pictures, logs.
 STATE_DIR = BASE_DIR / (env.str("STATE_DIR", default="") or ".local")
 # Where they listen; 0 where nothing is said.
-PORT = env.int("PORT", default=0)
-SANDBOX_PORT = env.int("SANDBOX_PORT", default=0)
+PORT = number("PORT", 0)
+SANDBOX_PORT = number("SANDBOX_PORT", 0)
 
-PRODUCTION = env.bool("PRODUCTION", default=False)
-DEBUG = env.bool("DEBUG", default=False)
+PRODUCTION = switch("PRODUCTION")
+DEBUG = switch("DEBUG")
 
 
 def secret(name: str) -> str:
@@ -103,13 +122,13 @@ DATABASES["default"] |= {
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": DATABASES["default"].get("OPTIONS", {})
     # Threads that wait give their connection back; the pool makes taking it again cheap.
-    | {"pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL", default=40), "timeout": 3}},
+    | {"pool": {"min_size": 0, "max_size": number("DATABASE_POOL", 40), "timeout": 3}},
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 # Every connection to Redis gives up after this long, refused or silent alike.
-REDIS_TIMEOUT_SECONDS = env.float("REDIS_TIMEOUT_SECONDS", default=1.0)
+REDIS_TIMEOUT_SECONDS = number("REDIS_TIMEOUT_SECONDS", 1.0)
 
 STORAGES = {
     "default": {
@@ -135,14 +154,14 @@ PICTURE_MAX_PIXELS = 50_000_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
 # A body that is taken is held in memory: no copy of a picture lies in a temporary folder.
 FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
-ORPHANED_PICTURE_SECONDS = env.int("ORPHANED_PICTURE_SECONDS", default=3600)
+ORPHANED_PICTURE_SECONDS = number("ORPHANED_PICTURE_SECONDS", 3600)
 
 # Providers. The sandbox plays them all, below one address.
 MODASH_BASE_URL = env.str("MODASH_BASE_URL", default="https://api.modash.io/v1")
 SANDBOX_URL = env.str("SANDBOX_URL", default=f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
 
 # Requests that may wait at once in one web process (`Prefer: wait`); past it they are answered at once.
-WAITERS_PER_PROCESS = env.int("WAITERS_PER_PROCESS", default=12)
+WAITERS_PER_PROCESS = number("WAITERS_PER_PROCESS", 12)
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True

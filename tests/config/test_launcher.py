@@ -136,6 +136,12 @@ def test_a_secret_that_production_lacks_costs_one_clear_line(tmp_path: Path, com
     assert said.startswith("SECRET_KEY is not set.")
 
 
+@pytest.mark.parametrize(("name", "kind"), [("PORT", "a number such as 0"), ("PRODUCTION", "true or false")])
+def test_a_setting_of_the_wrong_kind_costs_one_clear_line(tmp_path: Path, name: str, kind: str) -> None:
+    code, said = programs.run(tmp_path, "serve", **NO_SERVERS | {name: "ture"})
+    assert (code, said) == (2, f"{name} must be {kind}.\n")
+
+
 def test_processes_end_even_when_their_keeper_is_killed(tmp_path: Path) -> None:
     keeper = Keeper()
     process = Process("sleeper", ["sh", "-c", "sleep 100 & wait"], log=tmp_path / "sleeper.log")
