@@ -4,7 +4,7 @@ Each tenant's place in a lane has a virtual time, which a claim moves on by 1/we
 least, then that tenant's first lookup by priority and age. A tenant that comes back starts at the lane's present virtual
 time: it gains nothing by having been idle, and nothing by splitting its work over keys, searches or sources.
 
-Locks are taken in one order: lane, place, lookup, search, credit accounts. The database's clock is the only one.
+Locks are taken in one order: lane, place, lookup, search, credential, credit accounts. The database's clock is the only one.
 """
 
 from __future__ import annotations
