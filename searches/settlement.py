@@ -144,7 +144,8 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
             scheduler.put_back(lookup, ours.place, after=timedelta(seconds=seconds))
         case retries.Pause():
             scheduler.put_back(lookup, ours.place)
-        case retries.Park(state=state) if lookup.credential is not None:
+        # What the sandbox says of a key is not the provider's word.
+        case retries.Park(state=state) if lookup.credential is not None and errand.lookup.lane.mode == Mode.LIVE:
             credentials.mark(lookup.credential, Credential.State(state))
             scheduler.park(lookup, ours.place)
         case retries.Stop(billed_results=None):

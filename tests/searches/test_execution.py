@@ -22,7 +22,7 @@ from providers.contract import Throttled
 from providers.models import Credential, Policy
 from searches import ending, execution, intake, pictures, scheduler, settlement
 from searches.intake import LookupOrder, Order
-from searches.models import Call, Lane, Lookup, Search, Standing, Status
+from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
 from tests.bench.picture import jpeg
 from tests.providers.conftest import Provider, Site
 
@@ -219,6 +219,22 @@ def test_a_dead_key_parks_the_tenants_lookups_until_it_is_replaced(
     assert scheduler.unpark() == ["modash"]
     assert visit().status == Status.SUCCEEDED
     assert Credential.objects.get().state == "verified"
+
+
+def test_the_sandbox_says_nothing_of_a_live_key(
+    submit: Submit, provider: Provider, settings: Settings, alice: Tenant
+) -> None:
+    settings.SANDBOX_URL = provider.url
+    provider.answers({"error": True, "code": "not_enough_credits", "message": "None left"}, status=402)
+    credential = credentials.store(alice, "modash", "a-live-key")
+    submit()
+    lane = scheduler.lane_of(policies.of("modash"), mode=Mode.TEST, tenant_id=alice.pk)
+    Search.objects.update(mode=Mode.TEST)
+    Lookup.objects.update(lane=lane, price_per_result=0)
+    Place.objects.update(lane=lane)
+    execution.run(lane.name, "a-seat")
+    credential.refresh_from_db()
+    assert (Lookup.objects.get().status, credential.state) == (Status.FAILED, "unknown")
 
 
 def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
