@@ -120,7 +120,9 @@ DATABASES["default"] |= {
     "ENGINE": "django.db.backends.postgresql",
     "CONN_MAX_AGE": 0,
     "CONN_HEALTH_CHECKS": True,
-    "OPTIONS": DATABASES["default"].get("OPTIONS", {})
+    # Whoever hangs in a transaction, or whose machine is gone, loses its locks: a lane is not to wait for one worker.
+    "OPTIONS": {"options": "-c idle_in_transaction_session_timeout=5s"}
+    | DATABASES["default"].get("OPTIONS", {})
     # Threads that wait give their connection back; the pool makes taking it again cheap.
     | {"pool": {"min_size": 0, "max_size": number("DATABASE_POOL", 40), "timeout": 3}},
 }

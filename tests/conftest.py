@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -15,6 +16,12 @@ from accounts import keys
 from accounts.models import Mode, Tenant
 
 ClientOf = Callable[..., APIClient]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Most tests are one transaction, and may take longer than one of a worker's may stand idle."""
+    connection.settings_dict["OPTIONS"]["options"] = "-c idle_in_transaction_session_timeout=0"
 
 
 @pytest.fixture

@@ -65,7 +65,8 @@ class Worker:
 
     CHILDREN = 4
 
-    def __init__(self, program: subprocess.Popen[str]) -> None:
+    def __init__(self, name: str, program: subprocess.Popen[str]) -> None:
+        self.name = name
         self.program = program
         self.process = psutil.Process(program.pid)
 
@@ -122,7 +123,7 @@ class Sightline:
         self._image = self.api.post("/v1/images", files={"image": ("mug.jpg", jpeg(), "image/jpeg")}).json()["id"]
 
     def start_worker(self, name: str) -> Worker:
-        return Worker(self._start(name, *worker("searches", Worker.CHILDREN)))
+        return Worker(name, self._start(name, *worker("searches", Worker.CHILDREN)))
 
     def manage(self, *arguments: str, **environment: str) -> str:
         done = subprocess.run(

@@ -148,7 +148,7 @@ def fall(day: Day, workers: list[Worker], table: str | None) -> str:
                 session = released.enter_context(day.sightline.session())
                 session.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         if table:
-            wait_until(lambda: stands_still(day.sightline))
+            wait_until(lambda: bool(standing_still(day.sightline)))
         else:
             day.wait_for_calls(calls + 1)
         for worker in workers:
@@ -156,12 +156,25 @@ def fall(day: Day, workers: list[Worker], table: str | None) -> str:
     return search
 
 
-def stands_still(sightline: Sightline) -> bool:
-    """Whether a worker waits for a lock."""
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'searches-%%'"
-    )
-    return bool(sightline.rows(waiting)[0][0])
+def standing_still(sightline: Sightline, query: str = "") -> list[str]:
+    """The workers that wait for a lock, by name."""
+    waiting = "SELECT application_name FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    return [name for (name,) in sightline.rows(waiting, f"{query}%") if name.startswith("searches-")]
+
+
+def test_a_worker_that_hangs_in_a_transaction_holds_the_others_up_for_seconds(day: Day, workers: list[Worker]) -> None:
+    wait_until(lambda: all(worker.is_up for worker in workers))
+    insert = 'INSERT INTO "searches_result"'
+    with ExitStack() as hanging:
+        with day.sightline.session() as session:
+            session.execute("LOCK TABLE searches_result IN ACCESS EXCLUSIVE MODE")
+            day.submit(lookups=5)
+            wait_until(lambda: bool(standing_still(day.sightline, insert)))
+            name = standing_still(day.sightline, insert)[0]
+            worker = next(worker for worker in workers if worker.name == name)
+            hanging.enter_context(suspended(worker.process, *worker.children))
+        wait_until(lambda: day.calls(*day.searches).get("answered", 0) > 0, seconds=15)
+    day.ends_well()
 
 
 def test_redis_killed_and_started_again(day: Day) -> None:
