@@ -23,7 +23,7 @@ serve: .venv/.embedded  ## Run the API, its workers and the sandbox until Ctrl-C
 	@$(IN) manage.py serve
 
 test: lint  ## Lint, and run the tests
-	$(IN) -m pytest -n $(WORKERS)
+	$(IN) -m pytest -n $(WORKERS) --dist loadfile
 
 lint: .venv/.development  ## Check style, types and import contracts
 	$(IN) -m ruff check .

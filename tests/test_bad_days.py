@@ -16,9 +16,6 @@ import pytest
 from tests import processes, programs
 from tests.processes import Sightline, Worker, suspended, wait_until
 
-# One Sightline serves them all; the workers of pytest-xdist would start one each.
-pytestmark = pytest.mark.xdist_group("bad days")
-
 # Two results a lookup, at Modash's price.
 COST = Decimal("0.05")
 # The most that a submit may take, whatever is down.
@@ -55,6 +52,7 @@ class Day:
         assert answered + unknown == sum(calls.values()), calls
         assert unknown <= most_unknown
         self.the_credits_agree(answered, unknown)
+        assert "deadlock" not in (self.sightline.folder / "postgresql" / "log").read_text()
 
     def the_limit_was_kept(self) -> None:
         stats = self.sightline.stats()

@@ -133,7 +133,7 @@ def prepare(provider: Provider, setting: Setting, *, latency_ms: int = LATENCY_M
     provider.set(kind=setting.kind, calls=setting.calls, window_ms=setting.window_ms, latency_ms=latency_ms)
     policies.of("modash")
     Policy.objects.filter(pk="modash").update(
-        calls=setting.calls, window_ms=setting.window_ms, guard_ms=setting.guard_ms
+        calls=setting.calls, window_ms=setting.window_ms, guard_ms=setting.guard_ms, max_in_flight=24
     )
 
 
