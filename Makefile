@@ -11,7 +11,7 @@ COMPILE = .boot/bin/uv --system-certs pip compile -q pyproject.toml --universal 
 	--generate-hashes --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint bench lock
+.PHONY: help setup demo serve test chaos lint bench lock
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ serve: .venv/.embedded  ## Run the API, its workers and the sandbox until Ctrl-C
 
 test: lint  ## Lint, and run the tests
 	$(IN) -m pytest -n $(WORKERS) --dist loadfile
+
+chaos: .venv/.development  ## Kill workers at each point of a call, and let one hang in a transaction
+	$(IN) -m pytest -m chaos
 
 lint: .venv/.development  ## Check style, types and import contracts
 	$(IN) -m ruff check .

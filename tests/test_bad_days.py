@@ -129,6 +129,7 @@ CALLS_OF = {
 }
 
 
+@pytest.mark.chaos
 def test_a_process_killed_at_each_point_of_a_call(day: Day, workers: list[Worker]) -> None:
     """The longest lease first, so that they run beside each other."""
     searches = {point: fall(day, workers, POINTS[point]) for point in reversed(POINTS)}
@@ -160,6 +161,7 @@ def standing_still(sightline: Sightline, query: str = "") -> list[str]:
     return [name for (name,) in sightline.rows(waiting, f"{query}%") if name.startswith("searches-")]
 
 
+@pytest.mark.chaos
 def test_a_worker_that_hangs_in_a_transaction_holds_the_others_up_for_seconds(day: Day, workers: list[Worker]) -> None:
     wait_until(lambda: all(worker.is_up for worker in workers))
     insert = 'INSERT INTO "searches_result"'
