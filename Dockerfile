@@ -10,7 +10,8 @@ COPY --from=build /venv /venv
 WORKDIR /app
 COPY . .
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    DJANGO_SETTINGS_MODULE=config.settings STORAGE_DIR=/pictures
+    DJANGO_SETTINGS_MODULE=config.settings STORAGE_DIR=/pictures \
+    MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=67108864
 USER app
 EXPOSE 8000
 # Static files are served from where the packages have them: there is nothing to collect.

@@ -43,7 +43,7 @@ class Demand:
     """The most that one lookup can cost."""
 
     reference: str
-    provider: str
+    account: Account
     amount: Decimal
 
 
@@ -83,18 +83,17 @@ def adjust(account: Account, amount: Decimal, *, note: str, key: str = "") -> No
     _enter(account.pk, Entry.Kind.ADJUSTMENT, amount, key=key or f"adjustment:{uuid7()}", note=note)
 
 
-def hold(tenant: Tenant, demands: Sequence[Demand]) -> None:
+def hold(demands: Sequence[Demand]) -> None:
     """Sets aside the most that lookups can cost, all or none. Raises `InsufficientCredits`."""
-    needed: dict[str, Decimal] = defaultdict(Decimal)
+    needed: dict[Account, Decimal] = defaultdict(Decimal)
     for demand in demands:
-        needed[demand.provider] += demand.amount
-    accounts = {provider: _set_aside(tenant, provider, needed[provider]) for provider in sorted(needed)}
-    Hold.objects.bulk_create(
-        Hold(reference=d.reference, account_id=accounts[d.provider], open=d.amount) for d in demands
-    )
+        needed[demand.account] += demand.amount
+    for account in sorted(needed, key=lambda account: account.provider):
+        _set_aside(account, needed[account])
+    Hold.objects.bulk_create(Hold(reference=d.reference, account=d.account, open=d.amount) for d in demands)
     Entry.objects.bulk_create(
         Entry(
-            account_id=accounts[d.provider],
+            account=d.account,
             kind=Entry.Kind.HOLD,
             amount=d.amount,
             reference=d.reference,
@@ -211,12 +210,10 @@ def _begin_prepaid(account: Account) -> None:
     account.kind = Account.Kind.PREPAID
 
 
-def _set_aside(tenant: Tenant, provider: str, amount: Decimal) -> UUID:
-    account = account_of(tenant, provider)
+def _set_aside(account: Account, amount: Decimal) -> None:
     if not _reserve(account.pk, amount):
         account.refresh_from_db()
-        raise InsufficientCredits(provider, amount, account.available or ZERO)
-    return account.pk
+        raise InsufficientCredits(account.provider, amount, account.available or ZERO)
 
 
 def _reserve(account_id: UUID, amount: Decimal) -> bool:

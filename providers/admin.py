@@ -25,22 +25,21 @@ class ByProvider(DropdownFilter):
     """Offers the providers that there are, without reading the table for those in it."""
 
     title, parameter_name = "provider", "provider"
+    field = "provider"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(provider, provider) for provider in registry.PROVIDERS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        return queryset.filter(provider=self.value()) if self.value() else queryset
+        return queryset.filter(**{self.field: self.value()}) if self.value() else queryset
 
 
 class BySource(ByProvider):
     title, parameter_name = "source", "source"
+    field = "source"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(source, source) for source in registry.ADAPTERS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        return queryset.filter(source=self.value()) if self.value() else queryset
 
 
 def choice_of(known: Mapping[str, Any]) -> forms.ChoiceField:

@@ -26,8 +26,6 @@ from providers.limiter import Token, Withheld
 
 MOST_BYTES = 10 * 1024 * 1024
 KEPT_SECONDS = 30.0
-# A first byte that left this long after its token was redeemed is late.
-LATE_SECONDS = 0.0015
 # No more is handed to the kernel at once, so that the call's time is looked at while a slow provider takes a picture in.
 PIECE_BYTES = 64 * 1024
 
@@ -70,7 +68,7 @@ class Departure:
             return
         self.gone = True
         late = time.monotonic() - self.token.left_at
-        if late > LATE_SECONDS:
+        if late > self.token.late_after_seconds:
             self.token.postpone(late)
 
     def remaining(self, timeout: float | None) -> float | None:

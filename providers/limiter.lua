@@ -16,7 +16,7 @@ local interval = math.ceil(window / calls)
 -- How late a slot may be and still be made up; past it, it is void. With one call a window there is nothing to make up.
 local tolerance = calls > 1 and math.floor(window / 4) or 0
 -- Leave is given this long before the instant: the sender waits out the rest by itself, with no round trip between.
-local grace = 500
+local grace = 3000
 -- A waiter this late is taken to be dead, so that nobody stands behind it.
 local leeway = math.min(interval, 300000)
 -- A call's age comes by another clock and a moment late: one that began this close to the log may be older than it.
@@ -114,24 +114,24 @@ function operations.leave()
     return ARGV[9] ~= '' and hire(ARGV[9]) or 0
 end
 
--- seat, call: {1, length}, and the call is in the log and leaves after that; {0, length}: ask again then; or {-1, 0} where it
--- was declared never sent. A seat whose time under way is over counts as dead: what declared its calls never sent may have
+-- seat, call: {1, instant, now}, and the call is in the log and leaves then; {0, instant, now}: ask again then; or {-1, 0, now}
+-- where it was declared never sent. A seat whose time under way is over counts as dead: what declared its calls never sent may have
 -- been forgotten since.
 function operations.redeem()
     local seat, call = ARGV[5], ARGV[6]
-    if redis.call('ZSCORE', KEYS[3], call) or redis.call('ZSCORE', KEYS[2], call) then return {-1, 0} end
-    if tonumber(redis.call('ZSCORE', KEYS[6], seat) or 0) < now then return {-1, 0} end
+    if redis.call('ZSCORE', KEYS[3], call) or redis.call('ZSCORE', KEYS[2], call) then return {-1, 0, now} end
+    if tonumber(redis.call('ZSCORE', KEYS[6], seat) or 0) < now then return {-1, 0, now} end
     local instant = math.max(free, distance_allows())
     if instant > now + grace then
         redis.call('ZADD', KEYS[4], text(instant), seat)
-        return {0, instant - now}
+        return {0, instant, now}
     end
     instant = math.max(instant, now)
     redis.call('ZADD', KEYS[2], text(instant), call)
     redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now - horizon))
     redis.call('ZREM', KEYS[4], seat)
     set_free(math.max(free + interval, instant + interval - tolerance))
-    return {1, instant - now}
+    return {1, instant, now}
 end
 
 -- call: it has not left yet, for it heard late that it may. 1 where it may leave now, and the log says so; 0 where others

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -39,8 +40,14 @@ SEAT_LEASE_US = 5 * 1_000_000
 PREPARING_US = 100_000
 # A token held longer than this without a slot is given up; the lookup keeps its turn.
 PATIENCE_SECONDS = 5.0
-# Who waits for its instant asks again this much before it; the script gives leave up to half a millisecond ahead.
-EARLY_SECONDS = 0.0004
+# Who waits for its instant asks again this much before it, so that waking late and the round trip are over by then; the
+# script gives leave up to three milliseconds ahead.
+EARLY_SECONDS = 0.0028
+# Redis' clock is known by the fastest of this many exchanges, none older than this; a new process makes some at once.
+EXCHANGES, EXCHANGE_SECONDS, COMPARISONS = 64, 30.0, 8
+# A call that leaves within half its lane's guard is on time, but within these bounds: handing a first byte to the kernel
+# takes most of the one, and a large guard is there for what happens behind the kernel.
+LEAST_LATE_SECONDS, MOST_LATE_SECONDS = 0.0005, 0.0015
 
 
 class Unavailable(Exception):
@@ -111,11 +118,12 @@ class Seat:
         return self.rate.most_waiting, self.most_under_way, SEAT_LEASE_US
 
     def redeem(self, call: str) -> tuple[bool, float]:
-        """Whether the call may leave, and in how many seconds; or after how many to ask again. Raises `Withheld`."""
-        verdict, microseconds = self._run("redeem", self.name, call)
+        """Whether the call may leave, and the instant to leave or to ask again at, by the local clock. Raises `Withheld`."""
+        asked_at = time.monotonic()
+        verdict, instant, present = self._run("redeem", self.name, call)
         if verdict < 0:
             raise Withheld
-        return bool(verdict), microseconds / 1_000_000
+        return bool(verdict), instant / 1_000_000 + _redis_clock.compare(present, asked_at=asked_at)
 
     def confirm(self, call: str) -> None:
         """For a call that has not left yet, some while after it was redeemed. Raises `Withheld` where others have."""
@@ -145,22 +153,27 @@ class Token:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             asked_at = time.monotonic()
-            granted, seconds = self.seat.redeem(self.call)
+            granted, instant = self.seat.redeem(self.call)
             if granted:
-                self.left_at = self._confirmed(asked_at) + seconds
-                _spin_until(time.monotonic() + seconds)
+                self.left_at = self._confirmed(asked_at, instant)
+                _spin_until(instant)
                 return
-            if asked_at + seconds > deadline:
+            if instant > deadline:
                 raise Withheld
-            time.sleep(max(0.0, seconds - EARLY_SECONDS))
+            time.sleep(max(0.0, instant - EARLY_SECONDS - time.monotonic()))
 
-    def _confirmed(self, asked_at: float) -> float:
+    def _confirmed(self, asked_at: float, instant: float) -> float:
         """When the answer came late enough for the next call to have left before this one, the log is asked once more."""
         if time.monotonic() - asked_at < self.seat.rate.full_window_us / 2_000_000:
-            return asked_at
+            return instant
         asked_at = time.monotonic()
         self.seat.confirm(self.call)
         return asked_at
+
+    @property
+    def late_after_seconds(self) -> float:
+        """A call that leaves later than this after its instant would let the next come too close to it."""
+        return min(MOST_LATE_SECONDS, max(LEAST_LATE_SECONDS, self.seat.rate.guard_us / 2_000_000))
 
     def postpone(self, seconds: float) -> None:
         """The call left so much later than it was redeemed; those after it keep their distance from then."""
@@ -168,8 +181,29 @@ class Token:
             self.seat.postpone(self.call, seconds)
 
 
+class RedisClock:
+    """Redis' clock by this process' monotonic one.
+
+    An answer comes after Redis looked at its clock, and the sooner the closer: the fastest of late says where that clock
+    is, within what the present exchange allows, for clocks drift and are set.
+    """
+
+    def __init__(self) -> None:
+        self._exchanges: deque[tuple[float, float]] = deque(maxlen=EXCHANGES)
+
+    def compare(self, present: int, *, asked_at: float) -> float:
+        """How far local seconds are ahead of Redis', whose clock was at `present`, in microseconds, when it was asked."""
+        answered_at = time.monotonic()
+        self._exchanges.append((answered_at, answered_at - present / 1_000_000))
+        fastest = min(ahead for noted_at, ahead in self._exchanges if noted_at > answered_at - EXCHANGE_SECONDS)
+        return max(fastest, asked_at - present / 1_000_000)
+
+
+_redis_clock = RedisClock()
+
+
 def _spin_until(instant: float) -> None:
-    """A sleep would end a tenth of a millisecond late, and a busy machine's a whole one; this is half of one at most."""
+    """A sleep would end a tenth of a millisecond late, and a busy machine's a whole one; this is three of them at most."""
     while time.monotonic() < instant:
         pass
 
@@ -185,9 +219,14 @@ def pause(lane: str, rate: Rate, *, seconds: float) -> None:
 
 
 def reach() -> None:
-    """Opens the connection. Raises `Unavailable`."""
+    """Opens the connection and compares clocks. Raises `Unavailable`."""
     with _failing_closed():
-        _script(settings.REDIS_URL).registered_client.ping()
+        client = _script(settings.REDIS_URL).registered_client
+        client.ping()
+        for _ in range(COMPARISONS):
+            asked_at = time.monotonic()
+            seconds, microseconds = client.time()
+            _redis_clock.compare(seconds * 1_000_000 + microseconds, asked_at=asked_at)
 
 
 def _evaluate(lane: str, rate: Rate, operation: str, *arguments: Any) -> Any:

@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError as KombuError
 
 from accounts import vault
 from accounts.models import Mode
-from providers import credentials, http, limiter, policies, registry
+from providers import credentials, http, limiter, registry
 from providers.contract import Answer, BadCredential, Failure, Garbled, Question, Refused, Secret
 from providers.http import Door
 from providers.limiter import Rate, Seat, Token, Unavailable, Withheld
@@ -39,8 +39,8 @@ FARTHEST_SLOT_SECONDS = 5.0
 
 def run(lane_name: str, seat_name: str) -> None:
     """One visit to a lane: at most one call. Leaves word for the next visit while there is work."""
-    lane = Lane.objects.get(pk=lane_name)
-    policy = policies.of(lane.provider)
+    lane = Lane.objects.select_related("policy").get(pk=lane_name)
+    policy = lane.policy
     seat = nudges.seat(lane.name, policy, seat_name)
     try:
         wait = seat.take()

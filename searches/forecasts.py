@@ -73,14 +73,12 @@ def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     if not waiting:
         return {}
     moment = scheduler.now()
-    rules = {provider: policies.of(provider) for provider in {lookup.provider for lookup in waiting}}
-    lanes = Lane.objects.in_bulk({lookup.lane_id for lookup in waiting})
+    lanes = Lane.objects.select_related("policy").in_bulk({lookup.lane_id for lookup in waiting})
     positions = _positions(lookup.pk for lookup in waiting if lookup.standing == Standing.READY)
     return {
         lookup.pk: _of(
             lookup,
             lane=lanes[lookup.lane_id],
-            policy=rules[lookup.provider],
             # One that was claimed since it was read has nobody before it.
             position=positions.get(lookup.pk, 1),
             moment=moment,
@@ -96,15 +94,15 @@ def lane_state(lane: str, policy: Policy) -> LaneState:
     return LaneState(waiting=sum(tenants), expected_wait_seconds=len(tenants) * policies.rate(policy).interval_seconds)
 
 
-def _of(lookup: Lookup, *, lane: Lane, policy: Policy, position: int, moment: datetime) -> Forecast:
+def _of(lookup: Lookup, *, lane: Lane, position: int, moment: datetime) -> Forecast:
     if lookup.standing == Standing.PARKED:
         return Forecast(waiting_on="credential")
-    if policy.paused:
+    if lane.policy.paused:
         return Forecast(waiting_on="paused")
     paused_until = lane.paused_until if lane.paused_until and lane.paused_until > moment else None
     if lookup.standing == Standing.ASLEEP:
         return Forecast(estimated_start_at=lookup.not_before, waiting_on="provider_backoff")
-    start = (paused_until or moment) + timedelta(seconds=position * policies.rate(policy).interval_seconds)
+    start = (paused_until or moment) + timedelta(seconds=position * policies.rate(lane.policy).interval_seconds)
     reason = "provider_backoff" if paused_until else "rate" if position == 1 else "turn"
     return Forecast(position=position, estimated_start_at=start, waiting_on=reason)
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from math import ceil
 from typing import Any, Protocol
 from uuid import UUID
@@ -16,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 from uuid_utils.compat import uuid7
 
-from accounts.models import ApiKey, Mode, Tenant
+from accounts.models import ApiKey, Mode
 from billing import ledger, prices
 from billing.models import Price
 from providers import policies, registry
@@ -26,7 +25,9 @@ from searches.models import Image, Lane, Lookup, Search, Standing
 
 
 class Picture(Protocol):
-    """A picture that was read and whose files are written; `save` names it by a row, in the caller's transaction."""
+    """A picture that is being read and its files written; `save` names it by a row, in the caller's transaction."""
+
+    def wait(self) -> None: ...
 
     def save(self) -> Image: ...
 
@@ -84,18 +85,19 @@ class Pages:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A lookup as it will be written, and the most that it can cost."""
+    """A lookup as it will be written, and what is held for it: nothing for a test key's."""
 
     lookup: Lookup
     lane: Lane
     policy: Policy
-    most: Decimal
+    demands: Sequence[ledger.Demand]
 
 
 def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
     """Raises a `Rejected`, `prices.PriceMissing` or `ledger.InsufficientCredits`, and then leaves nothing behind."""
     created_at = scheduler.now()
     plans = [_plan(api_key, order, index, created_at) for index in range(len(order.lookups))]
+    picture.wait()
     with transaction.atomic():
         search = Search.objects.create(
             id=uuid7(),
@@ -114,8 +116,7 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
         ready = Counter(plan.lane.name for plan in plans if plan.lookup.standing == Standing.READY)
         for name in sorted(ready):
             scheduler.join(name, api_key.tenant_id, lookups=ready[name])
-        if api_key.mode == Mode.LIVE:
-            _hold(api_key.tenant, plans)
+        ledger.hold([demand for plan in plans for demand in plan.demands])
         transaction.on_commit(lambda: _nudge(plans))
     return search
 
@@ -168,8 +169,12 @@ def _plan(api_key: ApiKey, order: Order, index: int, created_at: datetime) -> Pl
         price_per_result=price.per_result,
         created_at=created_at,
     )
-    most = pages.count * (price.per_call + pages.size * price.per_result)
-    return Plan(lookup=lookup, lane=lane, policy=policy, most=most)
+    demands = []
+    if api_key.mode == Mode.LIVE:
+        account = ledger.account_of(api_key.tenant, adapter.provider)
+        most = pages.count * (price.per_call + pages.size * price.per_result)
+        demands.append(ledger.Demand(reference=lookup.reference, account=account, amount=most))
+    return Plan(lookup=lookup, lane=lane, policy=policy, demands=demands)
 
 
 def _pages(wanted: LookupOrder, index: int, *, largest: int, most: int | None) -> Pages:
@@ -206,16 +211,6 @@ def _is_uuid(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _hold(tenant: Tenant, plans: Sequence[Plan]) -> None:
-    ledger.hold(
-        tenant,
-        [
-            ledger.Demand(reference=plan.lookup.reference, provider=plan.lookup.provider, amount=plan.most)
-            for plan in plans
-        ],
-    )
 
 
 def _nudge(plans: Sequence[Plan]) -> None:

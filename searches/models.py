@@ -28,7 +28,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import ApiKey, Mode, Tenant, TenantQuerySet
 from billing.models import CreditsField
-from providers.models import Credential
+from providers.models import Credential, Policy
 
 
 class Image(models.Model):
@@ -78,7 +78,7 @@ class Lane(models.Model):
     """
 
     name = models.CharField(max_length=120, primary_key=True)
-    provider = models.CharField(max_length=40)
+    policy = models.ForeignKey(Policy, models.PROTECT, verbose_name="provider", related_name="lanes")
     mode = models.CharField(max_length=4, choices=Mode.choices)
     virtual_time = models.BigIntegerField(default=0)
     paused_until = models.DateTimeField(null=True, blank=True, help_text="The provider asked us to wait.")

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Greatest, Least
 from uuid_utils.compat import uuid7
 
@@ -31,6 +31,13 @@ STEP = 10**9
 # Refusals in a row are counted this far; the column has an end.
 MOST_BACKOFF = 1000
 IN_LINE = (Standing.READY, Standing.ASLEEP, Standing.PARKED)
+# One statement, so that a busy tenant's place is locked no longer than it must be. From idle, it comes back in at the
+# lane's present time.
+JOIN = """
+UPDATE searches_place SET ready = ready + %(lookups)s, virtual_time = CASE WHEN ready > 0 THEN virtual_time ELSE
+    greatest(virtual_time, (SELECT virtual_time FROM searches_lane WHERE name = %(lane)s)) END
+WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,15 +105,9 @@ def lock_place(lane: str, tenant_id: UUID) -> Place:
 
 def join(lane: str, tenant_id: UUID, *, lookups: int) -> None:
     """Counts lookups that were just written as ready into the line."""
-    present = Lane.objects.filter(pk=lane).values("virtual_time")
-    place = Place.objects.filter(lane=lane, tenant=tenant_id)
-    # One statement, so that a busy tenant's place is locked no longer than it must be.
-    joined = place.update(
-        virtual_time=Case(
-            When(ready=0, then=Greatest(F("virtual_time"), Subquery(present))), default=F("virtual_time")
-        ),
-        ready=F("ready") + lookups,
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(JOIN, {"lane": lane, "tenant": tenant_id, "lookups": lookups})
+        joined = cursor.rowcount
     if not joined:
         _add_ready(lock_place(lane, tenant_id), lookups)
 
@@ -174,7 +175,8 @@ def lanes_to_look_at() -> list[Lane]:
     soon = moment + timedelta(seconds=2)
     ready = Place.objects.filter(lane=OuterRef("pk"), ready__gt=0, tenant__suspended_at=None)
     due = Place.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
-    return list(Lane.objects.filter(Exists(ready) | Exists(due)).exclude(paused_until__gt=soon))
+    lanes = Lane.objects.select_related("policy").filter(Exists(ready) | Exists(due))
+    return list(lanes.exclude(paused_until__gt=soon))
 
 
 def lane_name(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = "") -> str:
@@ -189,7 +191,7 @@ def lane_name(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = 
 def lane_of(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = "") -> Lane:
     """That lane's row; made where there is none."""
     name = lane_name(policy, mode=mode, tenant_id=tenant_id, fingerprint=fingerprint)
-    return Lane.objects.get_or_create(name=name, defaults={"provider": policy.provider, "mode": mode})[0]
+    return Lane.objects.select_related("policy").get_or_create(name=name, defaults={"policy": policy, "mode": mode})[0]
 
 
 def pause(lane: str, *, seconds: float) -> None:

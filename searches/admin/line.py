@@ -12,10 +12,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from accounts.operators import ByTenant, Record, RecordInline, badge, by_choice
-from providers import policies
-from providers.admin import ByProvider
 from searches import forecasts
-from searches.admin.showing import MODE_COLOURS, ByLaneProvider
+from searches.admin.showing import MODE_COLOURS, ByLaneProvider, ByPolicy
 from searches.models import Lane, Place
 
 
@@ -37,13 +35,14 @@ class PlaceInline(RecordInline):
 @admin.register(Lane)
 class LaneAdmin(Record):
     icon = "linear_scale"
-    list_display = ("name", "provider", "mode_badge", "waiting", "tenants", "paused_until", "backoff")
-    list_filter = (ByProvider, by_choice("mode"))
+    list_display = ("name", "policy", "mode_badge", "waiting", "tenants", "paused_until", "backoff")
+    list_select_related = ("policy",)
+    list_filter = (ByPolicy, by_choice("mode"))
     search_fields = ("name",)
     search_help_text = "A lane, a provider, or the id of a test key's tenant"
     ordering = ("name",)
     sortable_by = None
-    fields = ("name", "provider", "mode_badge", "waiting", "expected_wait", "paused_until", "backoff", "virtual_time")
+    fields = ("name", "policy", "mode_badge", "waiting", "expected_wait", "paused_until", "backoff", "virtual_time")
     readonly_fields = fields
     inlines = (PlaceInline,)
 
@@ -71,7 +70,7 @@ class LaneAdmin(Record):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         lane: Any = super().get_object(request, object_id, from_field)
         if lane is not None:
-            lane.state = forecasts.lane_state(lane.pk, policies.of(lane.provider))
+            lane.state = forecasts.lane_state(lane.pk, lane.policy)
         return lane
 
     @admin.display(description="a newcomer waits")

@@ -6,8 +6,6 @@ What providers return is foreign: only http and https addresses become links or 
 from __future__ import annotations
 
 from django.contrib import admin
-from django.db.models import Model, QuerySet
-from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from accounts.operators import badge
@@ -31,13 +29,15 @@ CALL_COLOURS = {"armed": "info", "answered": "success", "failed": "danger", "unk
 
 
 class ByLookupSource(BySource):
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        return queryset.filter(lookup__source=self.value()) if self.value() else queryset
+    field = "lookup__source"
+
+
+class ByPolicy(ByProvider):
+    field = "policy"
 
 
 class ByLaneProvider(ByProvider):
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        return queryset.filter(lane__provider=self.value()) if self.value() else queryset
+    field = "lane__policy"
 
 
 def wait(forecast: forecasts.Forecast | None) -> str:

@@ -27,7 +27,15 @@ class Migration(migrations.Migration):
             name="Lane",
             fields=[
                 ("name", models.CharField(max_length=120, primary_key=True, serialize=False)),
-                ("provider", models.CharField(max_length=40)),
+                (
+                    "policy",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="lanes",
+                        to="providers.policy",
+                        verbose_name="provider",
+                    ),
+                ),
                 ("mode", models.CharField(choices=[("live", "Live"), ("test", "Test")], max_length=4)),
                 ("virtual_time", models.BigIntegerField(default=0)),
                 (

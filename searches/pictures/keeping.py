@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -21,7 +21,7 @@ from uuid import UUID
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import Error as DatabaseError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
@@ -44,15 +44,22 @@ class Deleted(Exception):
 
 @dataclass(kw_only=True)
 class Draft:
-    """A picture whose files are written, and whose rows `save` inserts in the caller's transaction."""
+    """A picture whose files are written beside the caller, and whose rows `save` inserts in the caller's transaction."""
 
     image: Image
     stored: bool
+    writing: Future[None] | None = None
     renderings: list[Rendering] = field(default_factory=list)
     written: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
 
+    def wait(self) -> None:
+        """Until its files are written: before a transaction, so that none is open meanwhile. Raises `BadPicture`."""
+        if self.writing is not None:
+            self.writing.result()
+
     def save(self) -> Image:
+        self.wait()
         image = self.image if self.stored else self._insert()
         for rendering in self.renderings:
             if rendering.file == self.image.file:
@@ -65,8 +72,12 @@ class Draft:
 
     def _insert(self) -> Image:
         """The row of whoever came first with these bytes."""
-        Image.objects.bulk_create([self.image], ignore_conflicts=True)
-        return Image.objects.get(tenant_id=self.image.tenant_id, sha256=self.image.sha256)
+        try:
+            with transaction.atomic():
+                self.image.save(force_insert=True)
+        except IntegrityError:
+            return Image.objects.get(tenant_id=self.image.tenant_id, sha256=self.image.sha256)
+        return self.image
 
 
 @contextmanager
@@ -74,15 +85,15 @@ def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]
     """A picture as a tenant sent it, with a rendering for each provider of `fit`.
 
     Wrap the transaction that calls `save` in it: on leaving, files that no committed row names are gone. One that the
-    tenant has already is not decoded again. Raises `BadPicture`, or `Deleted`.
+    tenant has already is not decoded again; a new one is while the block goes on. Raises `BadPicture`, or `Deleted`.
     """
     reading.check_size(content)
     sha256 = hashlib.sha256(content).hexdigest()
     image = Image.objects.for_tenant(tenant).filter(sha256=sha256).first()
     draft = Draft(image=image or Image(tenant=tenant, sha256=sha256, bytes=len(content)), stored=image is not None)
-    with _tidied(draft):
+    with _tidied(draft), ThreadPoolExecutor(1) as beside:
         if image is None:
-            _write_new(draft, content, fit)
+            draft.writing = beside.submit(_write_new, draft, content, fit)
         else:
             _write_lacking(draft, fit)
         yield draft
@@ -125,14 +136,13 @@ def sweep_orphans(older_than_seconds: float) -> int:
 
 
 def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits]) -> None:
+    """Without a word to the database: this thread has no connection."""
     image = draft.image
-    # Hashing and encoding let go of the interpreter: side by side, a tenant waits for the longer of them only.
-    with reading.decoded(content) as decoded, ThreadPoolExecutor(1) as beside:
-        digest = beside.submit(reading.pixels_sha256, decoded.pixels)
+    with reading.decoded(content) as decoded:
+        image.pixels_sha256 = reading.pixels_sha256(decoded.pixels)
         image.width, image.height = decoded.pixels.size
         original = decoded.rewritten()
         fitted = _fitted(decoded, original, fit)
-        image.pixels_sha256 = digest.result()
     image.format = decoded.format.lower()
     image.file = _write(draft, decoded.format, original)
     _add_renderings(draft, original, fitted)

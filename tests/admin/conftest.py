@@ -103,6 +103,9 @@ class Stored:
 
     image: Image
 
+    def wait(self) -> None:
+        """Nothing to wait for."""
+
     def save(self) -> Image:
         return self.image
 

@@ -50,7 +50,7 @@ SETTINGS = (
     Setting(name="1/s spacing", kind="spacing", calls=1, window_ms=1000, guard_ms="3", jobs=60),
     Setting(name="1/s window", kind="window", calls=1, window_ms=1000, guard_ms="3", jobs=60),
     Setting(name="20/s window", kind="window", calls=20, window_ms=1000, guard_ms="3", jobs=1000),
-    Setting(name="20/s spacing", kind="spacing", calls=1, window_ms=50, guard_ms="0.8", jobs=1000),
+    Setting(name="20/s spacing", kind="spacing", calls=1, window_ms=50, guard_ms="1", jobs=1000),
 )
 
 

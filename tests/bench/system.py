@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from config.launcher.process import MEMORY
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -28,7 +30,7 @@ def process(*command: str, log: Path, **environment: str) -> Iterator[subprocess
             stderr=lines,
             text=True,
             start_new_session=True,
-            env=os.environ | environment,
+            env=MEMORY | os.environ | environment,
         )
     try:
         yield started

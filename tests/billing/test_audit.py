@@ -21,10 +21,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def ledger_of_alice(alice: Tenant) -> None:
     """10 granted, 4 held, 1 of them charged, 1 unknown; and a lookup that ended."""
-    ledger.grant(ledger.account_of(alice, "modash"), Decimal(10))
-    demands = [Demand(reference=name, provider="modash", amount=Decimal(4)) for name in ("open", "ended")]
+    account = ledger.account_of(alice, "modash")
+    ledger.grant(account, Decimal(10))
+    demands = [Demand(reference=name, account=account, amount=Decimal(4)) for name in ("open", "ended")]
     with transaction.atomic():
-        ledger.hold(alice, demands)
+        ledger.hold(demands)
         ledger.charge("open", Decimal(1), key="call")
         ledger.set_unknown("open", Decimal(1))
         ledger.charge("ended", Decimal("0.5"), key="another call")

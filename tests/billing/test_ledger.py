@@ -30,7 +30,11 @@ SOME = st.decimals(min_value="-40", max_value="40", places=6)
 
 def hold(tenant: Tenant, amount: Decimal | int | str, reference: str = "lookup:1", provider: str = "modash") -> None:
     with transaction.atomic():
-        ledger.hold(tenant, [Demand(reference=reference, provider=provider, amount=Decimal(amount))])
+        ledger.hold([demand(tenant, amount, reference, provider)])
+
+
+def demand(tenant: Tenant, amount: Decimal | int | str, reference: str, provider: str = "modash") -> Demand:
+    return Demand(reference=reference, account=ledger.account_of(tenant, provider), amount=Decimal(amount))
 
 
 def in_one(move: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -81,12 +85,12 @@ class Money(RuleBasedStateMachine):
     )
     def submit(self, amounts: list[Decimal], providers: list[str]) -> None:
         demands = [
-            Demand(reference=f"lookup:{uuid4()}", provider=provider, amount=amount)
+            demand(self.tenant, amount, f"lookup:{uuid4()}", provider)
             for amount, provider in zip(amounts, providers, strict=False)
         ]
         before = self.balances()
         try:
-            in_one(ledger.hold, self.tenant, demands)
+            in_one(ledger.hold, demands)
         except InsufficientCredits:
             assert self.balances() == before
             return
@@ -184,12 +188,12 @@ def test_a_hold_may_take_the_last_credit_but_no_more(alice: Tenant, prepaid: Acc
 
 def test_a_search_is_held_whole_or_not_at_all(alice: Tenant, prepaid: Account) -> None:
     demands = [
-        Demand(reference="lookup:1", provider="memories", amount=Decimal(1)),
-        Demand(reference="lookup:2", provider="modash", amount=Decimal(6)),
-        Demand(reference="lookup:3", provider="modash", amount=Decimal(6)),
+        demand(alice, 1, "lookup:1", "memories"),
+        demand(alice, 6, "lookup:2"),
+        demand(alice, 6, "lookup:3"),
     ]
     with pytest.raises(InsufficientCredits):
-        in_one(ledger.hold, alice, demands)
+        in_one(ledger.hold, demands)
     assert not Hold.objects.exists()
     assert balance(alice) == (10, 0)
     assert audit.differences() == []
@@ -237,11 +241,8 @@ def test_of_fifty_that_hold_at_once_as_many_succeed_as_there_is_room_for(alice: 
 def test_holds_with_several_providers_do_not_lock_each_other_out(alice: Tenant) -> None:
     def both(number: int) -> None:
         providers = ("modash", "memories") if number % 2 else ("memories", "modash")
-        demands = [
-            Demand(reference=f"lookup:{number}:{provider}", provider=provider, amount=Decimal(1))
-            for provider in providers
-        ]
-        in_one(ledger.hold, alice, demands)
+        demands = [demand(alice, 1, f"lookup:{number}:{provider}", provider) for provider in providers]
+        in_one(ledger.hold, demands)
 
     at_once([partial(both, number) for number in range(20)])
     assert balance(alice, "modash") == balance(alice, "memories") == (0, 20)

@@ -122,7 +122,8 @@ def test_a_transaction_that_fails_leaves_nothing(alice: Tenant, storage: Path) -
 
 
 def test_a_picture_that_nobody_saved_leaves_nothing(alice: Tenant, storage: Path) -> None:
-    with pictures.received(alice, samples.jpeg(), fit={"modash": WEB}):
+    with pictures.received(alice, samples.jpeg(), fit={"modash": WEB}) as picture:
+        picture.wait()
         assert len(files(storage)) == 1
     assert files(storage) == set()
 

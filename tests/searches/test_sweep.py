@@ -42,7 +42,8 @@ def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
 def errands(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> list[Errand]:
     """Ten lookups of Alice's, claimed under leases that are over at once."""
     lookups = fill(alice, 10)
-    ledger.hold(alice, [ledger.Demand(reference=at.reference, provider="modash", amount=MOST) for at in lookups])
+    account = ledger.account_of(alice, "modash")
+    ledger.hold([ledger.Demand(reference=at.reference, account=account, amount=MOST) for at in lookups])
     claimed = [scheduler.claim(lane.name, policy, lease=timedelta(0)) for _ in lookups]
     return [errand for errand in claimed if errand]
 
