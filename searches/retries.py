@@ -41,8 +41,11 @@ class Unknown:
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """The lookup fails. `billed_results`: what the provider counted all the same; None where that cannot be told."""
+    """The lookup fails. `answered`: the provider takes it for a success, and bills it; `billed_results`: for so many
+    results, None where that cannot be told.
+    """
 
+    answered: bool = False
     billed_results: int | None = 0
 
 
@@ -68,5 +71,5 @@ def decide(failure: contract.Failure, *, attempts: int, allowed: int, throttled:
         case contract.Exhausted():
             return Park(state="exhausted")
         case contract.Garbled(status=int(status), billed_results=results) if 200 <= status < 300:
-            return Stop(billed_results=results)
+            return Stop(answered=True, billed_results=results)
     return Stop()

@@ -148,10 +148,10 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
         case retries.Park(state=state) if lookup.credential is not None and errand.lookup.lane.mode == Mode.LIVE:
             credentials.mark(lookup.credential, Credential.State(state))
             scheduler.park(lookup, ours.place)
-        case retries.Stop(billed_results=None):
+        case retries.Stop(answered=True, billed_results=None):
             _set_unknown(lookup)
             return ending.finish(lookup, Status.FAILED, failure)
-        case retries.Stop(billed_results=int(results)) if results:
+        case retries.Stop(answered=True, billed_results=int(results)):
             _charge(lookup, ours.call, _price_of(lookup, results=results))
             return ending.finish(lookup, Status.FAILED, failure)
         case _:

@@ -35,17 +35,17 @@ def garbled(status: int | None, billed: int | None) -> Garbled:
     ("failure", "verdict"),
     [
         (Lost("no_answer", "…"), Unknown()),
-        (Refused("refused", "…"), Stop(billed_results=0)),
+        (Refused("refused", "…"), Stop()),
         (BadCredential("credential_invalid", "…"), Park(state="invalid")),
         (Exhausted("credential_exhausted", "…"), Park(state="exhausted")),
         (Throttled("rate_limited", "…", retry_after=17.5), Pause(seconds=17.5)),
         (Throttled("rate_limited", "…", retry_after=0), Pause(seconds=0)),
-        (garbled(200, 7), Stop(billed_results=7)),
-        (garbled(200, 0), Stop(billed_results=0)),
-        (garbled(201, None), Stop(billed_results=None)),
-        (garbled(404, None), Stop(billed_results=0)),
-        (garbled(500, 7), Stop(billed_results=0)),
-        (garbled(None, None), Stop(billed_results=0)),
+        (garbled(200, 7), Stop(answered=True, billed_results=7)),
+        (garbled(200, 0), Stop(answered=True, billed_results=0)),
+        (garbled(201, None), Stop(answered=True, billed_results=None)),
+        (garbled(404, None), Stop()),
+        (garbled(500, 7), Stop()),
+        (garbled(None, None), Stop()),
     ],
     ids=repr,
 )
@@ -64,7 +64,7 @@ def test_what_may_pass_is_tried_as_often_as_the_policy_allows(
 ) -> None:
     verdict = decide(kind("provider_error", "…"), attempts=attempts, allowed=allowed)
     assert isinstance(verdict, Again if again else Stop)
-    assert again or verdict == Stop(billed_results=0)
+    assert again or verdict == Stop()
 
 
 @pytest.mark.parametrize(("times", "seconds"), [(0, 1), (1, 2), (2, 4), (3, 8), (4, 8), (100_000, 8)])
