@@ -16,7 +16,8 @@ from __future__ import annotations
 import os
 import sys
 
-from providers.sandbox.routes import Sandbox, Settings
+from providers.sandbox.routes import Sandbox
+from providers.sandbox.settings import Settings
 
 # A thread that ranks pictures makes a request that arrives wait for the interpreter; the limit counts milliseconds.
 sys.setswitchinterval(0.0005)

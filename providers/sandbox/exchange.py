@@ -35,6 +35,12 @@ class Request:
         return str(self.environ.get("HTTP_AUTHORIZATION", ""))
 
     @property
+    def bearer(self) -> str | None:
+        """The bearer token, if one was sent."""
+        scheme, _, token = self.authorization.partition(" ")
+        return token.strip() or None if scheme.lower() == "bearer" else None
+
+    @property
     def origin(self) -> str:
         """Where our pictures open: the address that the caller used, if no other is set."""
         return (self.public_url or application_uri(self.environ)).rstrip("/")

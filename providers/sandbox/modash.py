@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -15,20 +15,16 @@ from providers.sandbox.catalogue import SMALL, Catalogue, Creator, Post
 from providers.sandbox.drawing import draw
 from providers.sandbox.exchange import Request, Response
 from providers.sandbox.forms import Misfit
-from providers.sandbox.limit import Meter, fingerprint
+from providers.sandbox.limit import fingerprint
 from providers.sandbox.modash_filters import FORM, eligible, meant
+from providers.sandbox.provider import Address, Found, FreeCall, Provider, Refusal, Search
+from providers.sandbox.settings import Settings
 from providers.sandbox.similarity import Gallery, NoPicture, decode, describe
 
 PRICE = Decimal("0.025")
 DEEPEST = 1500
 ENCODED_BYTES = 5_000_000
 SHOWN_POSTS = 3
-
-
-class Refusal(Exception):
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.response = Response.of({"error": True, "code": code, "message": message}, status)
 
 
 @dataclass(frozen=True)
@@ -40,58 +36,65 @@ class Match:
     posts: list[Post]
 
 
-class Modash:
-    def __init__(self, catalogue: Catalogue, meter: Meter, *, credits: Decimal) -> None:
-        self.catalogue = catalogue
-        self.meter = meter
-        self.credits = credits
+class Modash(Provider):
+    name = "modash"
+    path = "/modash/v1"
+
+    def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
+        super().__init__(catalogue, settings)
         self.gallery = Gallery(describe(draw(post.scene, SMALL)) for post in catalogue.posts)
 
-    def image_search(self, request: Request) -> Response:
-        try:
-            key = _key(request)
-        except Refusal as refusal:
-            return refusal.response
-        admitted = self.meter.admit(key, request.arrived)
-        try:
-            if not admitted:
-                raise Refusal(429, "too_many_requests", "Only so many searches a second.")
-            return self._search(key, request)
-        except Refusal as refusal:
-            self.meter.refuse(key)
-            return refusal.response
+    def searches(self) -> Mapping[Address, Search]:
+        return {("POST", "/ai/tiktok/image-search"): self.image_search}
+
+    def free_calls(self) -> Mapping[Address, FreeCall]:
+        return {("GET", "/user/info"): self.user_info, ("GET", "/health"): self.health}
+
+    def sent_key(self, request: Request) -> str | None:
+        return request.bearer
+
+    def rejected(self, key: str | None) -> Refusal:
+        return _refusal(401, "api_token_invalid", "Send your access token as a bearer token.")
+
+    def no_credits(self) -> Refusal:
+        return _refusal(402, "not_enough_credits", "There are not enough credits left.")
+
+    def too_many_requests(self) -> Refusal:
+        return _refusal(429, "too_many_requests", "Only so many searches a second.")
+
+    def internal_error(self) -> Refusal:
+        return _refusal(500, "internal_server_error", "Something went wrong.")
+
+    def nothing_found(self) -> Found:
+        response = _refusal(404, "no_result", "No profile fits the filters.").response
+        return Found(response=response, credits=Decimal(0))
+
+    def image_search(self, key: str, request: Request) -> Found:
+        wanted = _wanted(request.body)
+        page, size = wanted.get("page", 0), wanted.get("pageSize", 10)
+        if (page + 1) * size > DEEPEST:
+            raise _refusal(400, "page_limit", f"Paging ends at {DEEPEST} results.")
+        matches = sorted(self._matches(wanted), key=lambda match: match.distance)
+        if not matches:
+            return self.nothing_found()
+        profiles = [_profile(match, request.origin) for match in matches[page * size : (page + 1) * size]]
+        answer = {"error": False, "total": len(matches), "profiles": profiles}
+        return Found(response=Response.of(answer), credits=PRICE * len(profiles))
 
     def user_info(self, request: Request) -> Response:
-        """Free, and outside the limit of searches."""
-        try:
-            key = _key(request)
-        except Refusal as refusal:
-            return refusal.response
+        key = self.key(request)
         tally = self.meter.tally(key)
         return Response.of(
             {
                 "error": False,
                 "user": {"id": fingerprint(key)},
-                "billing": {"credits": float(self.credits - tally.credits), "rawRequests": tally.calls},
+                "billing": {"credits": float(self.settings.credits - tally.credits), "rawRequests": tally.calls},
                 "rateLimits": {"imageSearch": {"calls": self.meter.calls, "seconds": self.meter.window}},
             }
         )
 
     def health(self, request: Request) -> Response:
         return Response.of({"status": "ok"})
-
-    def _search(self, key: str, request: Request) -> Response:
-        wanted = _wanted(request.body)
-        page, size = wanted.get("page", 0), wanted.get("pageSize", 10)
-        if (page + 1) * size > DEEPEST:
-            raise Refusal(400, "page_limit", f"Paging ends at {DEEPEST} results.")
-        matches = sorted(self._matches(wanted), key=lambda match: match.distance)
-        if not matches:
-            raise Refusal(404, "no_result", "No profile fits the filters.")
-        profiles = [_profile(match, request.origin) for match in matches[page * size : (page + 1) * size]]
-        if not self.meter.bill(key, PRICE * len(profiles), of=self.credits):
-            raise Refusal(402, "not_enough_credits", "There are not enough credits left.")
-        return Response.of({"error": False, "total": len(matches), "profiles": profiles})
 
     def _matches(self, wanted: dict[str, Any]) -> Iterator[Match]:
         filters = wanted.get("filters", {})
@@ -104,11 +107,8 @@ class Modash:
                 yield Match(distance[posts[0].id], creator, posts)
 
 
-def _key(request: Request) -> str:
-    scheme, _, key = request.authorization.partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise Refusal(401, "api_token_invalid", "Send your access token as a bearer token.")
-    return key.strip()
+def _refusal(status: int, code: str, message: str) -> Refusal:
+    return Refusal(Response.of({"error": True, "code": code, "message": message}, status))
 
 
 def _wanted(body: bytes) -> dict[str, Any]:
@@ -116,20 +116,20 @@ def _wanted(body: bytes) -> dict[str, Any]:
         wanted: dict[str, Any] = json.loads(body)
         FORM(wanted, "")
     except Misfit as misfit:
-        raise Refusal(400, "invalid_body_params", f"{misfit}.") from None
+        raise _refusal(400, "invalid_body_params", f"{misfit}.") from None
     except (ValueError, RecursionError):
-        raise Refusal(400, "bad_request", "The body is not JSON.") from None
+        raise _refusal(400, "bad_request", "The body is not JSON.") from None
     return wanted
 
 
 def _picture(wanted: dict[str, Any]) -> Any:
     encoded, format = wanted["base64Image"], wanted["imageType"].removeprefix("image/").upper()
     if len(encoded) > ENCODED_BYTES:
-        raise Refusal(400, "invalid_body_params", "base64Image is larger than 5MB.")
+        raise _refusal(400, "invalid_body_params", "base64Image is larger than 5MB.")
     try:
         return decode(b64decode(encoded, validate=True), format)
     except (ValueError, NoPicture):
-        raise Refusal(400, "bad_request", f"base64Image is not a base64 encoded {format} image.") from None
+        raise _refusal(400, "bad_request", f"base64Image is not a base64 encoded {format} image.") from None
 
 
 def _profile(match: Match, origin: str) -> dict[str, Any]:

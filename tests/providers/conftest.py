@@ -15,7 +15,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import httpx
 import pytest
 
-from providers.sandbox.routes import Sandbox, Settings
+from providers.sandbox.routes import Sandbox
+from providers.sandbox.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,23 @@ def served(application: WSGIApplication) -> Iterator[str]:
             thread.join()
 
 
-@pytest.fixture(scope="session")
-def standing_sandbox() -> Iterator[Site]:
-    sandbox = Sandbox(Settings(calls=1_000_000, latency=0))
+@contextmanager
+def sandbox_site(settings: Settings) -> Iterator[Site]:
+    sandbox = Sandbox(settings)
     with served(sandbox) as url, httpx.Client(base_url=url) as client:
         yield Site(url, sandbox, client)
+
+
+@pytest.fixture(scope="session")
+def standing_sandbox() -> Iterator[Site]:
+    with sandbox_site(Settings(calls=1_000_000, latency=0)) as site:
+        yield site
 
 
 @pytest.fixture
 def site(standing_sandbox: Site) -> Site:
     """The sandbox in a hurry: no thinking time, and a limit that no test reaches."""
-    standing_sandbox.sandbox.meter.reset()
+    standing_sandbox.sandbox.reset()
     return standing_sandbox
 
 
