@@ -182,6 +182,8 @@ class Adapter(ABC):
     price: ClassVar[PriceDefaults]
     default_limit: ClassVar[int | None]
     max_results: ClassVar[int | None]
+    # Whether it can be asked for a later page; where it cannot, a lookup is one call and takes no offset.
+    paged: ClassVar[bool] = False
     score_range: ClassVar[tuple[float, float] | None] = None
     caveats: ClassVar[tuple[str, ...]] = ()
 

@@ -17,16 +17,14 @@ from urllib.parse import quote
 import httpx
 
 from providers.adapters import reading
+from providers.adapters.failures import Kind, Kinds, failure
 from providers.adapters.modash_parameters import CreatorParameters, filters, rounded
 from providers.adapters.reading import Fields, Unreadable
 from providers.contract import (
     Adapter,
     Answer,
-    BadCredential,
-    Exhausted,
     Failure,
     Faulty,
-    Garbled,
     Hit,
     PictureLimits,
     PolicyDefaults,
@@ -34,15 +32,11 @@ from providers.contract import (
     Question,
     Refused,
     Secret,
-    Throttled,
 )
 
 if TYPE_CHECKING:
     from providers.http import Door, Reply
     from providers.limiter import Token
-
-# What a failure is, our code for it, and what the tenant is told.
-Kind = tuple[type[Failure], str, str]
 
 # Results that paging reaches: (page + 1) * pageSize, by the sibling text search.
 DEEPEST = 1500
@@ -51,28 +45,22 @@ ENCODED_BYTES = 5_000_000
 
 # An empty success, and the end of paging.
 NOTHING_MORE = ("no_result", "page_limit")
-DEAD_KEY = (BadCredential, "credential_invalid", "Modash does not accept this key: store one that it accepts.")
-NO_CREDITS = (Exhausted, "credential_exhausted", "The Modash account of this key has no credits left: add some there.")
-REFUSED = (Refused, "refused", "Modash refused the request: it cannot be answered as it is.")
-THEIR_FAULT = (Faulty, "provider_error", "Modash could not answer for the moment.")
-TOO_SOON = (Throttled, "rate_limited", "Modash asked to wait.")
-NOT_INCLUDED = (
+KINDS = Kinds("Modash")
+NOT_INCLUDED: Kind = (
     Refused,
     "feature_not_available",
     "The Modash plan of this key does not include image search: ask Modash for it, or use another key.",
 )
-UNREADABLE = (Garbled, "unreadable_answer", "Modash's answer cannot be read.")
 BY_CODE: dict[str, Kind] = {
-    "api_token_invalid": DEAD_KEY,
-    "not_enough_credits": NO_CREDITS,
+    "api_token_invalid": KINDS.dead_key,
+    "not_enough_credits": KINDS.no_credits,
     "feature_not_available": NOT_INCLUDED,
-    "bad_request": REFUSED,
-    "invalid_body_params": REFUSED,
-    "entity_not_found": REFUSED,
-    "retry_later": THEIR_FAULT,
-    "internal_server_error": THEIR_FAULT,
+    "bad_request": KINDS.refused,
+    "invalid_body_params": KINDS.refused,
+    "entity_not_found": KINDS.refused,
+    "retry_later": KINDS.their_fault,
+    "internal_server_error": KINDS.their_fault,
 }
-BY_STATUS: dict[int, Kind] = {401: DEAD_KEY, 402: NO_CREDITS, 408: THEIR_FAULT, 429: TOO_SOON}
 
 
 class TikTokCreators(Adapter):
@@ -88,6 +76,7 @@ class TikTokCreators(Adapter):
     price = PriceDefaults(per_result=Decimal("0.025"))
     default_limit = 20
     max_results = DEEPEST
+    paged = True
     caveats = (
         "Modash updates profiles every 4 weeks: recent posts and last_posted_in_days lag by as much.",
         "Bounds of followers_count are rounded outwards to Modash's ranges; effective_parameters shows to which.",
@@ -102,23 +91,18 @@ class TikTokCreators(Adapter):
 
     def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
         reply = door.send(_request(question, secret, base_url), token=token)
-        about = {"status": reply.status, "request_id": reply.headers.get("x-request-id", "")}
+        request_id = reply.headers.get("x-request-id", "")
         body = reading.parse(reply.content)
         error = body if isinstance(body, dict) else {}
         if error.get("code") in NOTHING_MORE:
-            return Answer(hits=(), billed_results=0, total=None if question.page else 0, last=True, **about)
+            return _nothing(question, reply, request_id)
         if error.get("error") or not 200 <= reply.status < 300:
-            raise _failure(reply, error, secret, about)
+            raise _failure(reply, error, secret, request_id)
         try:
-            return _answer(Fields(body), question, about)
+            return _answer(Fields(body), question, reply, request_id)
         except Unreadable as problem:
-            raise Garbled(
-                "unreadable_answer",
-                f"Modash's answer cannot be read: {problem}.",
-                excerpt=reading.excerpt(reply.content, secret.value),
-                billed_results=_billed(error),
-                **about,
-            ) from None
+            kind, billed = KINDS.unreadable(str(problem)), _billed(error)
+            raise failure(kind, reply, secret, billed_results=billed, request_id=request_id) from None
 
 
 def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request:
@@ -138,36 +122,29 @@ def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request
     )
 
 
-def _failure(reply: Reply, error: Mapping[str, Any], secret: Secret, about: dict[str, Any]) -> Failure:
+def _failure(reply: Reply, error: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
     """By code first, by status second; a refused pace stays one whatever name it bears."""
     code = str(error.get("code", ""))
-    kind, name, detail = BY_CODE.get(code) or _by_status(reply.status)
-    if reply.status == 429 and kind is Faulty:
-        kind, name, detail = TOO_SOON
-    said = reading.excerpt(f"{code} {error.get('message', '')}".strip(), secret.value)[:200]
-    detail = f'{detail} It answered {reply.status}: "{said}".' if said else f"{detail} It answered {reply.status}."
-    if kind is Throttled:
-        return Throttled(name, detail, retry_after=reading.retry_after(reply.headers), **about)
-    if kind is Garbled:
-        excerpt = reading.excerpt(reply.content, secret.value)
-        return Garbled(name, detail, excerpt=excerpt, billed_results=_billed(error) or 0, **about)
-    return kind(name, detail, **about)
+    kind = BY_CODE.get(code) or KINDS.by_status(reply.status)
+    if reply.status == 429 and kind[0] is Faulty:
+        kind = KINDS.too_soon
+    said = f"{code} {error.get('message', '')}".strip()
+    return failure(kind, reply, secret, said=said, billed_results=_billed(error) or 0, request_id=request_id)
 
 
-def _by_status(status: int) -> Kind:
-    if status in BY_STATUS:
-        return BY_STATUS[status]
-    if status >= 500:
-        return THEIR_FAULT
-    return REFUSED if status >= 400 else UNREADABLE
+def _nothing(question: Question, reply: Reply, request_id: str) -> Answer:
+    total = None if question.page else 0
+    return Answer(hits=(), billed_results=0, total=total, last=True, status=reply.status, request_id=request_id)
 
 
-def _answer(body: Fields, question: Question, about: dict[str, Any]) -> Answer:
+def _answer(body: Fields, question: Question, reply: Reply, request_id: str) -> Answer:
     hits = tuple(_hit(profile) for profile in body.objects("profiles"))
     total = body.count("total")
     reached = (question.page + 1) * question.page_size
     last = not hits or reached + question.page_size > DEEPEST or (total is not None and reached >= total)
-    return Answer(hits=hits, billed_results=len(hits), total=total, last=last, **about)
+    return Answer(
+        hits=hits, billed_results=len(hits), total=total, last=last, status=reply.status, request_id=request_id
+    )
 
 
 def _billed(body: Mapping[str, Any]) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,6 +72,10 @@ class Fields:
     def number(self, name: str) -> Any:
         return self._take(name, "a number", _is_number)
 
+    def score(self, name: str) -> float | None:
+        """Optional; whatever a provider compares by, as a column of doubles holds it."""
+        return None if self.value.get(name) is None else float(self._take(name, "a number", _is_number))
+
     def count(self, name: str) -> Any:
         """A whole number; a negative one stands for a hidden count and is None."""
         count = self._take(name, "a whole number", lambda value: _is_number(value) and value == int(value))
@@ -99,7 +104,8 @@ class Fields:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """One that a double can hold: a whole number of JSON may be larger than that."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

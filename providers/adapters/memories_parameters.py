@@ -1,0 +1,40 @@
+"""What Memories' two searches can be asked. A platform that it does not know is refused here: it would search another one
+and say nothing of it.
+"""
+
+from __future__ import annotations
+
+from django.core.validators import RegexValidator
+
+from providers.parameters import Parameters, StrictChoice, StrictNumber, StrictText
+
+DEFAULT_PLATFORM = "TIKTOK"
+DEFAULT_SIMILARITY = 0.85
+DEFAULT_UNIQUE_ID = "default"
+
+
+class VideoParameters(Parameters):
+    similarity = StrictNumber(
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text=f"Frames with a lower score are left out; {DEFAULT_SIMILARITY} where it is not given.",
+    )
+    unique_id = StrictText(
+        required=False,
+        max_length=255,
+        trim_whitespace=False,
+        validators=[
+            RegexValidator(r"\A\S(.*\S)?\Z", "Must neither begin nor end with a space, nor hold a line break."),
+        ],
+        help_text=f"Names a part of your Memories library, upper and lower case apart; "
+        f'"{DEFAULT_UNIQUE_ID}" where it is not given. On public videos it has no known effect.',
+    )
+
+
+class PublicVideoParameters(VideoParameters):
+    platform = StrictChoice(
+        ("TIKTOK", "YOUTUBE", "INSTAGRAM"),
+        required=False,
+        help_text=f"Whose videos are searched; {DEFAULT_PLATFORM} where it is not given.",
+    )
