@@ -4,14 +4,14 @@
 -- Several statements and not one: each sees what was committed before it, which a single statement that waited for the
 -- lane's lock would not. Locks: lane, place, lookup, search. `step` is a whole turn of virtual time.
 -- Answers NULL where nobody is ready or the lane is paused; `more`: others are ready still; `begun`: its
--- search just began.
+-- search just began. The rows come with it: to ask for them again would take longer than all of this.
 CREATE FUNCTION searches_claim(
-    lane_name text, call_id uuid, lease interval, step bigint, OUT claimed uuid, OUT more boolean, OUT begun boolean
+    lane_name text, call_id uuid, lease interval, step bigint, OUT more boolean, OUT begun boolean,
+    OUT call searches_call, OUT lookup searches_lookup, OUT search searches_search, OUT lane searches_lane,
+    OUT credential providers_credential
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    lane searches_lane%ROWTYPE;
     place record;
-    lookup record;
     moment timestamptz;
     woken integer;
 BEGIN
@@ -54,8 +54,7 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT id, search_id, status, first_page + pages_done AS page INTO lookup
-    FROM searches_lookup
+    SELECT * INTO lookup FROM searches_lookup
     WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'ready'
     ORDER BY turn LIMIT 1 FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -64,19 +63,22 @@ BEGIN
         UPDATE searches_place SET ready = 0 WHERE id = place.id;
         RETURN;
     END IF;
+    begun := lookup.status = 'queued';
     UPDATE searches_lookup SET standing = 'out', status = 'running', started_at = coalesce(started_at, moment)
-    WHERE id = lookup.id;
+    WHERE id = lookup.id RETURNING * INTO lookup;
     UPDATE searches_place SET virtual_time = virtual_time + step / place.weight, ready = ready - 1 WHERE id = place.id;
-    UPDATE searches_lane SET virtual_time = greatest(virtual_time, place.virtual_time) WHERE name = lane_name;
+    UPDATE searches_lane SET virtual_time = greatest(virtual_time, place.virtual_time)
+    WHERE name = lane_name RETURNING * INTO lane;
     INSERT INTO searches_call (
         id, lookup_id, page, state, armed_at, leased_until, credits, provider_request_id, error_code, error_detail, excerpt
-    ) VALUES (call_id, lookup.id, lookup.page, 'armed', moment, moment + lease, 0, '', '', '', '');
-    begun := lookup.status = 'queued';
+    ) VALUES (
+        call_id, lookup.id, lookup.first_page + lookup.pages_done, 'armed', moment, moment + lease, 0, '', '', '', ''
+    ) RETURNING * INTO call;
     IF begun THEN
         UPDATE searches_search SET status = 'running', version = version + 1 WHERE id = lookup.search_id;
     END IF;
-
-    claimed := lookup.id;
+    SELECT * INTO search FROM searches_search WHERE id = lookup.search_id;
+    SELECT * INTO credential FROM providers_credential WHERE id = lookup.credential_id;
     more := EXISTS (
         SELECT 1 FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
         WHERE p.lane_id = lane_name AND p.ready > 0 AND t.suspended_at IS NULL

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, Value
+from django.db.models import Exists, F, Model, OuterRef, Q, Value
 from django.db.models.functions import Greatest, Least
 from uuid_utils.compat import uuid7
 
 from accounts.models import Mode
 from providers.models import Credential, Policy
-from searches.models import Call, Lane, Lookup, Place, Standing
+from searches import rows
+from searches.models import Call, Lane, Lookup, Place, Search, Standing
 
 # A whole turn, in units of virtual time: integers, so that shares are exact for weights of 1 to 1000.
 STEP = 10**9
@@ -37,6 +38,17 @@ JOIN = """
 UPDATE searches_place SET ready = ready + %(lookups)s, virtual_time = CASE WHEN ready > 0 THEN virtual_time ELSE
     greatest(virtual_time, (SELECT virtual_time FROM searches_lane WHERE name = %(lane)s)) END
 WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s
+"""
+
+CLAIMED: Mapping[str, type[Model]] = {
+    "call": Call,
+    "lookup": Lookup,
+    "search": Search,
+    "lane": Lane,
+    "credential": Credential,
+}
+CLAIM = f"""
+SELECT more, begun, {rows.columns(CLAIMED)} FROM searches_claim(%s, %s, make_interval(secs => %s), %s)
 """
 
 
@@ -74,18 +86,15 @@ def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
     """Takes the fairest ready lookup out of the line, under a lease (`claim.sql`); None where there is none to take."""
     if policy.paused:
         return None
-    call_id = uuid7()
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT claimed, more, begun FROM searches_claim(%s, %s, make_interval(secs => %s), %s)",
-            (lane, str(call_id), lease.total_seconds(), STEP),
-        )
-        claimed, more, begun = cursor.fetchone()
-    if claimed is None:
+        cursor.execute(CLAIM, (lane, str(uuid7()), lease.total_seconds(), STEP))
+        more, begun, *values = cursor.fetchone()
+    if more is None:
         return None
     claimed_at = time.monotonic()
-    call = Call.objects.select_related("lookup__search", "lookup__credential", "lookup__lane").get(pk=call_id)
-    return Errand(lookup=call.lookup, call=call, claimed_at=claimed_at, more=more, begun=begun)
+    call, lookup, search, own_lane, credential = rows.instances(CLAIMED, values)
+    call.lookup, lookup.search, lookup.lane, lookup.credential = lookup, search, own_lane, credential
+    return Errand(lookup=lookup, call=call, claimed_at=claimed_at, more=more, begun=begun)
 
 
 def is_ready(lane: str) -> bool:

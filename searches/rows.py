@@ -1,0 +1,42 @@
+"""Model instances of whole rows that a database function returns: asking for them once more, as Django would, takes longer
+than a claim itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.db import connection
+from django.db.models import Model
+
+
+def columns(rows: Mapping[str, type[Model]]) -> str:
+    """What to select of a function's row-typed results, by their names."""
+    return ", ".join(
+        f'({name})."{field.column}"' for name, model in rows.items() for field in model._meta.concrete_fields
+    )
+
+
+def instances(rows: Mapping[str, type[Model]], values: Sequence[Any]) -> Iterator[Any]:
+    """An instance for each of `rows`, of the values that `columns` selected; None where there was no row."""
+    start = 0
+    for model in rows.values():
+        fields = model._meta.concrete_fields
+        own = values[start : start + len(fields)]
+        start += len(fields)
+        yield _instance(model, own)
+
+
+def _instance(model: type[Model], values: Sequence[Any]) -> Model | None:
+    fields = model._meta.concrete_fields
+    found = {field.attname: _read(field, value) for field, value in zip(fields, values, strict=True)}
+    if found[model._meta.pk.attname] is None:
+        return None
+    return model.from_db(connection.alias, list(found), list(found.values()))
+
+
+def _read(field: Any, value: Any) -> Any:
+    for convert in field.get_db_converters(connection):
+        value = convert(value, None, connection)
+    return value
