@@ -56,9 +56,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
+    """`leaving`: how many bytes of the content leave before the connection ends; None: all, and it stays open."""
+
     status: int
     content: bytes = field(repr=False)
     media_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    leaving: int | None = None
 
     @classmethod
     def of(cls, value: Any, status: int = 200) -> Response:
@@ -67,5 +71,9 @@ class Response:
     def send(self, start_response: StartResponse) -> Iterable[bytes]:
         line = f"{self.status} {HTTPStatus(self.status).phrase}"
         length = str(len(self.content))
-        start_response(line, [("Content-Type", self.media_type), ("Content-Length", length)])
-        return [self.content]
+        start_response(line, [("Content-Type", self.media_type), ("Content-Length", length), *self.headers])
+        if self.leaving is None:
+            return [self.content]
+        # A server closes the connection when an iterator ends before the length that was promised; granian waits for ever
+        # for the rest of a list.
+        return iter([self.content[: self.leaving]] if self.leaving else [])

@@ -6,7 +6,7 @@ A request counts from the arrival of its head. One that comes too early is refus
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 from threading import Lock
@@ -15,11 +15,12 @@ from typing import Any
 
 @dataclass
 class Tally:
-    """One key's: `refusals` are the answers that were no success, breaches included."""
+    """One key's: `refusals` are the answers that were no success, breaches included; `played`, what its magic did."""
 
     calls: int = 0
     breaches: int = 0
     refusals: int = 0
+    played: Counter[str] = field(default_factory=Counter)
     credits: Decimal = Decimal(0)
     shortest_gap: float | None = None
     recent: deque[float] = field(default_factory=deque)
@@ -30,6 +31,7 @@ class Tally:
             "calls": self.calls,
             "breaches": self.breaches,
             "refusals": self.refusals,
+            "played": dict(self.played),
             "credits": str(self.credits),
             "shortest_gap_ms": gap,
         }
@@ -44,24 +46,29 @@ class Meter:
         self.lock = Lock()
         self.tallies: dict[str, Tally] = defaultdict(Tally)
 
-    def admit(self, key: str, arrived: float) -> bool:
+    def admit(self, key: str, arrived: float) -> int | None:
+        """Which of the key's admitted calls it is, counted from 1; None for a breach."""
         with self.lock:
             tally = self.tallies[key]
             tally.calls += 1
             if len(tally.recent) >= self.calls and arrived - tally.recent[-self.calls] < self.window:
                 tally.breaches += 1
-                return False
+                return None
             if tally.recent:
                 gap = arrived - tally.recent[-1]
                 tally.shortest_gap = gap if tally.shortest_gap is None else min(gap, tally.shortest_gap)
             tally.recent.append(arrived)
             if len(tally.recent) > self.calls:
                 tally.recent.popleft()
-            return True
+            return tally.calls - tally.breaches
 
     def refuse(self, key: str) -> None:
         with self.lock:
             self.tallies[key].refusals += 1
+
+    def play(self, key: str, act: str) -> None:
+        with self.lock:
+            self.tallies[key].played[act] += 1
 
     def bill(self, key: str, credits: Decimal, *, of: Decimal) -> bool:
         """False, and nothing billed, if the key has spent too much of its credits already."""
@@ -88,6 +95,7 @@ class Meter:
                 "calls": sum(tally.calls for tally in tallies),
                 "breaches": sum(tally.breaches for tally in tallies),
                 "refusals": sum(tally.refusals for tally in tallies),
+                "played": dict(sum((tally.played for tally in tallies), Counter[str]())),
                 "credits": str(sum((tally.credits for tally in tallies), Decimal(0))),
                 "keys": {fingerprint(key): tally.shown() for key, tally in self.tallies.items()},
             }

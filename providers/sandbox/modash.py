@@ -54,7 +54,7 @@ class Modash(Provider):
         return request.bearer
 
     def rejected(self, key: str | None) -> Refusal:
-        return _refusal(401, "api_token_invalid", "Send your access token as a bearer token.")
+        return _refusal(401, "api_token_invalid", "Send an access token of yours as a bearer token.")
 
     def no_credits(self) -> Refusal:
         return _refusal(402, "not_enough_credits", "There are not enough credits left.")
@@ -83,12 +83,11 @@ class Modash(Provider):
 
     def user_info(self, request: Request) -> Response:
         key = self.key(request)
-        tally = self.meter.tally(key)
         return Response.of(
             {
                 "error": False,
                 "user": {"id": fingerprint(key)},
-                "billing": {"credits": float(self.settings.credits - tally.credits), "rawRequests": tally.calls},
+                "billing": {"credits": float(self.credits_left(key)), "rawRequests": self.meter.tally(key).calls},
                 "rateLimits": {"imageSearch": {"calls": self.meter.calls, "seconds": self.meter.window}},
             }
         )

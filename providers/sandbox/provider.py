@@ -1,6 +1,7 @@
 """What a provider of the sandbox is: a class that says what it finds and how it refuses, in its own documented form.
 
-All else is the same for every provider and is done here: the limit a key, the count, the bill, and how long an answer takes.
+All else is the same for every provider and is done here: the limit a key, the count, the bill, how long an answer takes, and
+what a magic credential does to it.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from threading import Semaphore
 from typing import ClassVar
 
+from providers.sandbox import magic
 from providers.sandbox.catalogue import Catalogue
 from providers.sandbox.exchange import Request, Response
 from providers.sandbox.limit import Meter
+from providers.sandbox.magic import Act
 from providers.sandbox.settings import Settings
 
 
@@ -42,6 +46,9 @@ Search = Callable[[str, Request], Found]
 FreeCall = Callable[[Request], Response]
 Route = Callable[[Request], Response]
 
+# Of each provider's searches, those that may take long by magic at the same time.
+MOST_DAWDLERS = 6
+
 
 class Provider(ABC):
     """One provider. Its searches share one meter, its own."""
@@ -55,6 +62,7 @@ class Provider(ABC):
         self.catalogue = catalogue
         self.settings = settings
         self.meter = Meter(calls=settings.calls, window=settings.window)
+        self.dawdlers = Semaphore(MOST_DAWDLERS)
 
     @abstractmethod
     def searches(self) -> Mapping[Address, Search]:
@@ -91,9 +99,14 @@ class Provider(ABC):
     def key(self, request: Request) -> str:
         """For free calls: the caller's key. Raises a `Refusal`."""
         key = self.sent_key(request)
-        if key is None:
-            raise self.rejected(None)
+        if key is None or magic.always(key, Act.REJECTED):
+            raise self.rejected(key)
         return key
+
+    def credits_left(self, key: str) -> Decimal:
+        if magic.always(key, Act.NO_CREDITS):
+            return Decimal(0)
+        return self.settings.credits - self.meter.tally(key).credits
 
     def routes(self) -> dict[Address, Route]:
         """What answers, by its whole address."""
@@ -107,22 +120,80 @@ class Provider(ABC):
             if key is None:
                 return self.rejected(None).response
             try:
-                response = self._search(search, key, request)
+                act = self._admit(key, request)
+                response = self._search(search, key, request, act)
             except Refusal as refusal:
                 self.meter.refuse(key)
                 return refusal.response
-            time.sleep(max(0.0, request.arrived + self.settings.latency - time.monotonic()))
-            return response
+            return self._in_time(response, request, act)
 
         return route
 
-    def _search(self, search: Search, key: str, request: Request) -> Response:
-        if not self.meter.admit(key, request.arrived):
+    def _admit(self, key: str, request: Request) -> Act:
+        turn = self.meter.admit(key, request.arrived)
+        if turn is None:
             raise self.too_many_requests()
+        act = magic.act(key, turn)
+        if act is not Act.ORDINARY:
+            self.meter.play(key, act)
+        return act
+
+    def _search(self, search: Search, key: str, request: Request, act: Act) -> Response:
+        self._refuse(act, key)
+        if act is Act.RESET:
+            return replace(Response.of({}), leaving=0)
         found = search(key, request)
+        if act is Act.EMPTY:
+            found = self.nothing_found()
         if not self.meter.bill(key, found.credits, of=self.settings.credits):
             raise self.no_credits()
-        return found.response
+        return _spoilt(found.response, act)
+
+    def _refuse(self, act: Act, key: str) -> None:
+        match act:
+            case Act.REJECTED:
+                raise self.rejected(key)
+            case Act.NO_CREDITS:
+                raise self.no_credits()
+            case Act.THROTTLED:
+                raise self.too_many_requests()
+            case Act.THROTTLED_RETRY_AFTER:
+                retry_after = ("Retry-After", str(magic.RETRY_AFTER_SECONDS))
+                raise Refusal(replace(self.too_many_requests().response, headers=(retry_after,)))
+            case Act.ERROR:
+                raise self.internal_error()
+
+    def _in_time(self, response: Response, request: Request, act: Act) -> Response:
+        """Waits until it is time to answer. Few may take long at once, so that threads are left for everybody else."""
+        if act not in (Act.SLOW, Act.HANG):
+            _sleep_until(request.arrived + self.settings.latency)
+        elif self.dawdlers.acquire(blocking=False):
+            try:
+                _sleep_until(request.arrived + (self.settings.slow if act is Act.SLOW else self.settings.hang))
+            finally:
+                self.dawdlers.release()
+        elif act is Act.HANG:
+            return _cut_off(response)
+        return response
+
+
+def _spoilt(response: Response, act: Act) -> Response:
+    match act:
+        case Act.CUT_OFF:
+            return _cut_off(response)
+        case Act.TRUNCATED:
+            return replace(response, content=magic.truncated(response.content))
+        case Act.MISTYPED:
+            return replace(response, content=magic.mistyped(response.content))
+    return response
+
+
+def _cut_off(response: Response) -> Response:
+    return replace(response, leaving=len(response.content) // 2)
+
+
+def _sleep_until(instant: float) -> None:
+    time.sleep(max(0.0, instant - time.monotonic()))
 
 
 def _answering(free_call: FreeCall) -> Route:

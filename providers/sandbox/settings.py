@@ -9,11 +9,15 @@ from decimal import Decimal
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Times in seconds. `calls` in any `window` are what each provider allows a key."""
+    """Times in seconds. `calls` in any `window` are what each provider allows a key; `slow` and `hang` are what magic
+    credentials take for an answer: longer than usual, and longer than anybody waits.
+    """
 
     calls: int = 1
     window: float = 1.0
     latency: float = 0.3
+    slow: float = 5.0
+    hang: float = 35.0
     credits: Decimal = Decimal(1_000_000)
     public_url: str = ""
 
@@ -21,8 +25,14 @@ class Settings:
     def read(cls, environ: Mapping[str, str]) -> Settings:
         return cls(
             calls=int(environ.get("SANDBOX_CALLS", 1)),
-            window=float(environ.get("SANDBOX_WINDOW_MS", 1000)) / 1000,
-            latency=float(environ.get("SANDBOX_LATENCY_MS", 300)) / 1000,
+            window=_seconds(environ, "SANDBOX_WINDOW_MS", 1000),
+            latency=_seconds(environ, "SANDBOX_LATENCY_MS", 300),
+            slow=_seconds(environ, "SANDBOX_SLOW_MS", 5000),
+            hang=_seconds(environ, "SANDBOX_HANG_MS", 35_000),
             credits=Decimal(environ.get("SANDBOX_CREDITS", 1_000_000)),
             public_url=environ.get("SANDBOX_PUBLIC_URL", ""),
         )
+
+
+def _seconds(environ: Mapping[str, str], name: str, milliseconds: float) -> float:
+    return float(environ.get(name, milliseconds)) / 1000

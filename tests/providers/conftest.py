@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from socketserver import ThreadingMixIn
 from threading import Thread
@@ -14,7 +18,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import httpx
 import pytest
+from django.conf import settings
 
+from config.launcher import ports
 from providers.sandbox.routes import Sandbox
 from providers.sandbox.settings import Settings
 
@@ -34,6 +40,7 @@ class Provider:
 
     url: str = ""
     reply: tuple[int, list[tuple[str, str]], bytes] = (200, [], b"")
+    body: bytes = b""
     asked: dict[str, Any] = field(default_factory=dict)
     headers: WSGIEnvironment = field(default_factory=dict)
 
@@ -43,7 +50,8 @@ class Provider:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self.headers = environ
-        self.asked = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        self.body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        self.asked = json.loads(self.body) if environ["CONTENT_TYPE"] == "application/json" else {}
         status, headers, content = self.reply
         start_response(f"{status} Said", [*headers, ("Content-Length", str(len(content)))])
         return [content]
@@ -88,6 +96,38 @@ def site(standing_sandbox: Site) -> Site:
     """The sandbox in a hurry: no thinking time, and a limit that no test reaches."""
     standing_sandbox.sandbox.reset()
     return standing_sandbox
+
+
+@contextmanager
+def granian_sandbox(**told: int) -> Iterator[str]:
+    """As it is served to users, in a process of its own; its settings, as in `window_ms=1000`."""
+    port = str(ports.chosen("SANDBOX_PORT", 0))
+    options = ("--interface", "wsgi", "--http", "1", "--no-ws", "--blocking-threads", "32", "--log-level", "critical")
+    command = [sys.executable, "-m", "granian", *options, "--port", port, "providers.sandbox.app:application"]
+    environment = {f"SANDBOX_{name.upper()}": str(value) for name, value in told.items()}
+    server = subprocess.Popen(command, cwd=settings.BASE_DIR, env=os.environ | environment)
+    try:
+        yield _answering(f"http://127.0.0.1:{port}")
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _answering(url: str) -> str:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            assert httpx.get(f"{url}/_stats").is_success
+            return url
+        time.sleep(0.05)
+    raise AssertionError(f"{url} does not answer")
+
+
+@pytest.fixture(scope="module")
+def paced_sandbox() -> Iterator[str]:
+    """Its address. It keeps the limit that the real providers have."""
+    with granian_sandbox(latency_ms=100) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,327 +1,28 @@
-"""The sandbox as a provider's own client would meet it, over real sockets."""
+"""What the sandbox does for every provider that it plays: the limit, the counts, the bill; and how it is served."""
 
 from __future__ import annotations
 
-import base64
-import os
 import socket
-import struct
-import subprocess
-import sys
 import time
-import zlib
-from collections.abc import Callable, Iterator
 from decimal import Decimal
-from io import BytesIO
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
 
-from providers.sandbox.drawing import KINDS
+from providers import registry
+from providers.contract import BadCredential, Throttled
 from providers.sandbox.limit import Meter, fingerprint
-from providers.sandbox.modash_filters import meant
 from providers.sandbox.settings import Settings
-from tests.providers.conftest import Site, sandbox_site
+from tests.providers.asking import SOURCES, ask
+from tests.providers.conftest import Site
 
 SEARCH = "/modash/v1/ai/tiktok/image-search"
 
 
-def file_of(picture: Image.Image, format: str = "JPEG") -> bytes:
-    file = BytesIO()
-    picture.save(file, format)
-    return file.getvalue()
-
-
-def square_png(side: int) -> bytes:
-    """A white one of a few kilobytes, written without ever holding its pixels."""
-    squeeze = zlib.compressobj()
-    row = b"\0" + b"\xff" * (side // 8)
-    pixels = b"".join(squeeze.compress(row) for _ in range(side)) + squeeze.flush()
-    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    chunks = [(b"IHDR", head), (b"IDAT", pixels), (b"IEND", b"")]
-    packed = [
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
-
-
-PICTURE = file_of(Image.new("RGB", (40, 40), "orange"))
-
-
-def body(picture: bytes = PICTURE, format: str = "jpeg", **fields: Any) -> dict[str, Any]:
-    return {"imageType": f"image/{format}", "base64Image": base64.b64encode(picture).decode()} | fields
-
-
-def search(site: Site, key: str = "alice", **fields: Any) -> httpx.Response:
-    sent = body() | fields
-    return site.client.post(SEARCH, json=sent, headers={"Authorization": f"Bearer {key}"})
-
-
-def profiles(site: Site, **fields: Any) -> list[dict[str, Any]]:
-    answer = search(site, pageSize=240, **fields)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["profiles"]
-    return found
-
-
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    problem = answer.json()
-    assert set(problem) == {"error", "code", "message"}
-    assert problem["error"] is True
-    return answer.status_code, problem["code"]
-
-
-# Ranking
-
-
-def test_a_picture_of_the_catalogue_finds_its_creator_first(site: Site) -> None:
-    for creator in site.sandbox.catalogue.creators[::12]:
-        post = creator.posts[-1]
-        seen = site.client.get(f"/pictures/{post.id}.jpg")
-        assert seen.headers["content-type"] == "image/jpeg"
-        first = profiles(site, **body(seen.content))[0]
-        assert first["username"] == creator.username
-        assert first["matchedPosts"][0]["id"] == post.id
-
-
-@pytest.mark.parametrize("format", ["png", "webp"])
-def test_another_format_and_size_of_it_finds_it_as_well(site: Site, format: str) -> None:
-    creator = site.sandbox.catalogue.creators[3]
-    picture = site.sandbox.catalogue.picture(creator.posts[0].id)
-    assert picture
-    smaller = file_of(picture.resize((150, 200)), format)
-    assert profiles(site, **body(smaller, format))[0]["username"] == creator.username
-
-
-@pytest.mark.parametrize("colour", ["red", "limegreen", "blue"])
-def test_a_plain_colour_finds_pictures_of_that_colour(site: Site, colour: str) -> None:
-    wanted = Image.new("RGB", (50, 50), colour)
-    channel = max(range(3), key=lambda index: wanted.getpixel((0, 0))[index])  # type: ignore[index]
-    for profile in profiles(site, **body(file_of(wanted)))[:3]:
-        seen = Image.open(BytesIO(site.client.get(profile["matchedPosts"][0]["thumbnail"]).content))
-        means = seen.resize((1, 1), Image.Resampling.BOX).tobytes()
-        assert max(range(3), key=lambda index: means[index]) == channel
-
-
-def test_posts_of_a_creator_are_ordered_by_likeness(site: Site) -> None:
-    post = site.sandbox.catalogue.creators[0].posts[1]
-    picture = site.sandbox.catalogue.picture(post.id)
-    assert picture
-    first, *rest = profiles(site, **body(file_of(picture)))[0]["matchedPosts"]
-    assert first["id"] == post.id
-    assert post.id not in [other["id"] for other in rest]
-
-
-def test_the_catalogue_is_the_same_at_every_start_and_shows_every_kind(site: Site) -> None:
-    catalogue = site.sandbox.catalogue
-    again = type(catalogue)()
-    assert again.creators == catalogue.creators
-    assert len(catalogue.creators) == 240
-    assert {post.scene.kind for post in catalogue.posts} == set(KINDS)
-    names = [creator.username for creator in catalogue.creators]
-    assert len(set(names)) == len(names)
-    assert len({post.id for post in catalogue.posts}) == len(catalogue.posts)
-
-
-# Filters
-
-
-def test_a_profile_has_the_fields_of_the_page(site: Site) -> None:
-    every = {"userId", "fullName", "username", "profilePicture", "followersCount", "engagementRate", "matchedPosts"}
-    every |= {"recentPosts", "accountCategory"}
-    found = profiles(site)
-    assert all(every - {"userId", "fullName"} <= set(profile) <= every for profile in found)
-    assert {len(every) - len(profile) for profile in found} >= {0, 1}
-    stats = {"likesCount", "commentsCount", "sharesCount", "playsCount", "collectsCount"}
-    posts = [post for profile in found for post in profile["matchedPosts"] + profile["recentPosts"]]
-    assert all(set(post["stats"]) == stats for post in posts)
-    assert -1 in {post["stats"]["likesCount"] for post in posts}
-
-
-@pytest.mark.parametrize(
-    ("filters", "holds"),
-    [
-        ({"followersCount": {"min": 13000}}, lambda creator: creator.followers >= 10000),
-        ({"followersCount": {"max": 13000}}, lambda creator: creator.followers <= 15000),
-        ({"followersCount": {"max": 3_000_001}}, lambda creator: True),
-        ({"locations": [148838, 51477]}, lambda creator: creator.location in (148838, 51477)),
-        ({"gender": "FEMALE"}, lambda creator: creator.gender == "FEMALE"),
-        ({"gender": "KNOWN"}, lambda creator: creator.gender in ("MALE", "FEMALE")),
-        ({"gender": "UNKNOWN"}, lambda creator: creator.gender == "UNKNOWN"),
-        ({"lastPostedInDays": 30}, lambda creator: any(post.age_days <= 30 for post in creator.posts)),
-        ({"accountType": "brand"}, lambda creator: creator.account_type == "brand"),
-        ({"language": "es"}, lambda creator: creator.language == "es"),
-        ({"age": {"min": "25", "max": "35"}}, lambda creator: 25 <= creator.age <= 35),
-        ({"engagementRate": {"min": 0.1}}, lambda creator: creator.engagement_rate >= 0.1),
-        ({"hasEmail": False}, lambda creator: not creator.has_email),
-        ({"brands": ["Lumo", "Tidewater"]}, lambda creator: {"Lumo", "Tidewater"} & set(creator.brands)),
-        ({"username": "Mira"}, lambda creator: "mira" in creator.username),
-        ({"maxPostAgeMonths": 3}, lambda creator: any(post.age_days <= 90 for post in creator.posts)),
-        ({"contentType": "image"}, lambda creator: any(post.content_type == "image" for post in creator.posts)),
-    ],
-)
-def test_a_filter_leaves_those_whom_it_means(
-    site: Site, filters: dict[str, Any], holds: Callable[[Any], object]
-) -> None:
-    expected = {creator.username for creator in site.sandbox.catalogue.creators if holds(creator)}
-    assert 0 < len(expected) <= 240
-    assert {profile["username"] for profile in profiles(site, filters=filters)} == expected
-
-
-def test_filters_hold_together(site: Site) -> None:
-    filters = {"gender": "MALE", "hasEmail": True, "followersCount": {"min": 100_000}}
-    found = {profile["username"] for profile in profiles(site, filters=filters)}
-    everybody = site.sandbox.catalogue.creators
-    assert found == {creator.username for creator in everybody if meant(creator, filters)}
-    assert 0 < len(found) < 100
-
-
-def test_posts_that_are_too_old_or_of_another_kind_are_not_matched(site: Site) -> None:
-    found = profiles(site, filters={"maxPostAgeMonths": 6, "contentType": "image"})
-    matched = {post["id"] for profile in found for post in profile["matchedPosts"]}
-    posts = [post for post in site.sandbox.catalogue.posts if post.id in matched]
-    assert len(posts) == len(matched) > 10
-    assert all(post.age_days <= 180 and post.content_type == "image" for post in posts)
-
-
-def test_nobody_found_is_no_result(site: Site) -> None:
-    assert refusal(search(site, filters={"username": "nobody.at.all"})) == (404, "no_result")
-
-
-# Pages and the bill
-
-
-def test_a_page_is_the_window_at_page_times_page_size(site: Site) -> None:
-    everybody = [profile["username"] for profile in profiles(site)]
-    answer = search(site, page=3, pageSize=7).json()
-    assert [profile["username"] for profile in answer["profiles"]] == everybody[21:28]
-    assert answer["total"] == 240
-    assert search(site, page=40, pageSize=7).json()["profiles"] == []
-
-
-def test_paging_ends_at_1500_results(site: Site) -> None:
-    assert search(site, page=29, pageSize=50).status_code == 200
-    assert refusal(search(site, page=30, pageSize=50)) == (400, "page_limit")
-
-
-def test_each_profile_costs_0_025_credits_and_a_refusal_nothing(site: Site) -> None:
-    search(site, key="alice", pageSize=7)
-    search(site, key="alice", pageSize=0)
-    search(site, key="bob", pageSize=3)
-    stats = site.client.get("/_stats").json()["modash"]
-    assert (stats["calls"], stats["refusals"], stats["breaches"], stats["credits"]) == (3, 1, 0, "0.250")
-    alice = stats["keys"][fingerprint("alice")]
-    assert (alice["calls"], alice["refusals"], alice["credits"]) == (2, 1, "0.175")
-    assert "alice" not in str(stats)
-
-
-def test_a_reset_clears_the_counts(site: Site) -> None:
-    search(site)
-    assert site.client.post("/_reset").status_code == 200
-    stats = site.client.get("/_stats").json()["modash"]
-    assert stats == {"calls": 0, "breaches": 0, "refusals": 0, "credits": "0", "keys": {}}
-
-
-def test_user_info_tells_what_is_left(site: Site) -> None:
-    search(site, pageSize=4)
-    info = site.client.get("/modash/v1/user/info", headers={"Authorization": "Bearer alice"}).json()
-    assert info["error"] is False
-    assert info["billing"] == {"credits": 999_999.9, "rawRequests": 1}
-    assert {"user", "rateLimits"} <= set(info)
-
-
-def test_a_key_without_credits_is_refused() -> None:
-    with sandbox_site(Settings(calls=1_000_000, latency=0, credits=Decimal("0.1"))) as poor:
-        assert search(poor, pageSize=4).status_code == 200
-        assert refusal(search(poor, pageSize=1)) == (402, "not_enough_credits")
-
-
-# Refusals
-
-
-@pytest.mark.parametrize("authorization", [None, "alice", "Bearer", "Basic YTpi"])
-def test_a_call_without_a_bearer_token_is_refused(site: Site, authorization: str | None) -> None:
-    headers = {"Authorization": authorization} if authorization else {}
-    assert refusal(site.client.post(SEARCH, json=body(), headers=headers)) == (401, "api_token_invalid")
-    assert refusal(site.client.get("/modash/v1/user/info", headers=headers)) == (401, "api_token_invalid")
-
-
-@pytest.mark.parametrize(
-    ("fields", "names"),
-    [
-        ({"page": -1}, "page"),
-        ({"page": 0.5}, "page"),
-        ({"page": True}, "page"),
-        ({"pageSize": 0}, "pageSize"),
-        ({"pageSize": "5"}, "pageSize"),
-        ({"page_size": 5}, "page_size"),
-        ({"imageType": "image/gif"}, "imageType"),
-        ({"imageType": None}, "imageType"),
-        ({"base64Image": ""}, "base64Image"),
-        ({"base64Image": "A" * 5_000_004}, "base64Image"),
-        ({"filters": []}, "filters"),
-        ({"filters": {"colour": "red"}}, "filters.colour"),
-        ({"filters": {"followersCount": {"min": "13000"}}}, "filters.followersCount.min"),
-        ({"filters": {"followersCount": {"least": 1}}}, "filters.followersCount.least"),
-        ({"filters": {"locations": [148838, "51477"]}}, "filters.locations[1]"),
-        ({"filters": {"gender": "female"}}, "filters.gender"),
-        ({"filters": {"lastPostedInDays": "90"}}, "filters.lastPostedInDays"),
-        ({"filters": {"accountType": "shop"}}, "filters.accountType"),
-        ({"filters": {"language": 1}}, "filters.language"),
-        ({"filters": {"age": {"min": 18}}}, "filters.age.min"),
-        ({"filters": {"age": {"max": "13"}}}, "filters.age.max"),
-        ({"filters": {"engagementRate": {"min": -1}}}, "filters.engagementRate.min"),
-        ({"filters": {"hasEmail": "yes"}}, "filters.hasEmail"),
-        ({"filters": {"brands": "Lumo"}}, "filters.brands"),
-        ({"filters": {"username": 3}}, "filters.username"),
-        ({"filters": {"maxPostAgeMonths": 4}}, "filters.maxPostAgeMonths"),
-        ({"filters": {"contentType": "audio"}}, "filters.contentType"),
-    ],
-)
-def test_a_field_that_does_not_fit_is_refused_by_name(site: Site, fields: dict[str, Any], names: str) -> None:
-    answer = search(site, **fields)
-    assert refusal(answer) == (400, "invalid_body_params")
-    assert answer.json()["message"].startswith(f"{names} ")
-
-
-@pytest.mark.parametrize("field", ["imageType", "base64Image"])
-def test_a_required_field_must_be_there(site: Site, field: str) -> None:
-    sent = {name: value for name, value in body().items() if name != field}
-    answer = site.client.post(SEARCH, json=sent, headers={"Authorization": "Bearer alice"})
-    assert answer.json()["message"] == f"{field} is required."
-
-
-@pytest.mark.parametrize(
-    "encoded",
-    [
-        "no base64!",
-        "data:image/jpeg;base64," + base64.b64encode(PICTURE).decode(),
-        base64.b64encode(b"not a picture").decode(),
-        base64.b64encode(PICTURE[:300]).decode(),
-        base64.b64encode(file_of(Image.new("RGB", (9, 9)), "PNG")).decode(),
-    ],
-)
-def test_a_picture_that_is_none_of_its_type_is_refused(site: Site, encoded: str) -> None:
-    assert refusal(search(site, base64Image=encoded)) == (400, "bad_request")
-
-
-def test_a_picture_of_400_megapixels_is_refused_undecoded(site: Site) -> None:
-    file = square_png(20_000)
-    assert refusal(search(site, **body(file, "png"))) == (400, "bad_request")
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"\xff"])
-def test_a_body_that_is_no_json_object_is_refused(site: Site, content: bytes) -> None:
-    answer = site.client.post(SEARCH, content=content, headers={"Authorization": "Bearer alice"})
-    assert refusal(answer)[0] == 400
-
-
-@pytest.mark.parametrize("path", ["/", "/modash/v1/nothing", "/pictures/1.jpg", SEARCH])
-def test_what_is_not_there_is_404(site: Site, path: str) -> None:
-    assert site.client.get(path).status_code == 404
+def test_each_provider_is_where_its_adapters_look_for_it(site: Site) -> None:
+    played = {name: provider.path for name, provider in site.sandbox.providers.items()}
+    assert played == {provider: adapter.sandbox_path for provider, adapter in registry.PROVIDERS.items()}
+    assert all(adapter.sandbox_path == played[adapter.provider] for adapter in registry.ADAPTERS.values())
 
 
 # The limit
@@ -330,7 +31,7 @@ def test_what_is_not_there_is_404(site: Site, path: str) -> None:
 def test_a_call_before_its_second_is_a_breach_and_takes_no_slot() -> None:
     meter = Meter(calls=1, window=1.0)
     arrivals = [0.0, 0.999, 1.0, 1.5, 1.9995, 2.0]
-    assert [meter.admit("a", arrived) for arrived in arrivals] == [True, False, True, False, False, True]
+    assert [meter.admit("a", arrived) for arrived in arrivals] == [1, None, 2, None, None, 3]
     assert meter.stats()["breaches"] == 3
     assert meter.tally("a").shortest_gap == 1.0
 
@@ -338,7 +39,8 @@ def test_a_call_before_its_second_is_a_breach_and_takes_no_slot() -> None:
 def test_several_calls_a_window_are_counted_over_any_window() -> None:
     meter = Meter(calls=3, window=1.0)
     arrivals = [0.0, 0.1, 0.9, 0.95, 1.0, 1.05, 1.1, 1.95]
-    assert [meter.admit("a", arrived) for arrived in arrivals] == [True, True, True, False, True, False, True, True]
+    admitted = [meter.admit("a", arrived) is not None for arrived in arrivals]
+    assert admitted == [True, True, True, False, True, False, True, True]
 
 
 def test_each_key_has_a_limit_of_its_own() -> None:
@@ -349,64 +51,92 @@ def test_each_key_has_a_limit_of_its_own() -> None:
 
 
 def test_settings_come_from_the_environment() -> None:
-    environ = {"SANDBOX_CALLS": "20", "SANDBOX_WINDOW_MS": "500", "SANDBOX_LATENCY_MS": "0", "SANDBOX_CREDITS": "2.5"}
-    assert Settings.read(environ) == Settings(calls=20, window=0.5, latency=0.0, credits=Decimal("2.5"))
-    assert Settings.read({}) == Settings(calls=1, window=1.0, latency=0.3, credits=Decimal(1_000_000))
+    times = {"SANDBOX_WINDOW_MS": "500", "SANDBOX_LATENCY_MS": "0", "SANDBOX_SLOW_MS": "900", "SANDBOX_HANG_MS": "4000"}
+    read = Settings.read(times | {"SANDBOX_CALLS": "20", "SANDBOX_CREDITS": "2.5"})
+    assert read == Settings(calls=20, window=0.5, latency=0.0, slow=0.9, hang=4.0, credits=Decimal("2.5"))
+    assert Settings.read({}) == Settings(
+        calls=1, window=1.0, latency=0.3, slow=5.0, hang=35.0, credits=Decimal(1_000_000)
+    )
+
+
+# The counts
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_calls_and_credits_are_counted_a_provider_and_a_key(site: Site, source: str) -> None:
+    provider = registry.adapter(source).provider
+    ask(source, site.url, "alice")
+    ask(source, site.url, "alice")
+    ask(source, site.url, "bob")
+    stats = site.client.get("/_stats").json()
+    counted = stats.pop(provider)
+    assert (counted["calls"], counted["refusals"], counted["breaches"], counted["played"]) == (3, 0, 0, {})
+    alice, bob = (counted["keys"][fingerprint(key)] for key in ("alice", "bob"))
+    assert (alice["calls"], bob["calls"]) == (2, 1)
+    assert Decimal(alice["credits"]) + Decimal(bob["credits"]) == Decimal(counted["credits"]) > 0
+    assert all(other["calls"] == 0 for other in stats.values())
+    assert "alice" not in str(counted)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_is_billed_is_the_price_that_the_adapter_declares(site: Site, source: str) -> None:
+    adapter = registry.adapter(source)
+    answer = ask(source, site.url, "alice")
+    cost = adapter.price.per_call + answer.billed_results * adapter.price.per_result
+    assert Decimal(site.client.get("/_stats").json()[adapter.provider]["credits"]) == cost
+
+
+def test_a_reset_clears_the_counts(site: Site) -> None:
+    for source in SOURCES:
+        ask(source, site.url, "alice")
+    assert site.client.post("/_reset").status_code == 200
+    cleared = {"calls": 0, "breaches": 0, "refusals": 0, "played": {}, "credits": "0", "keys": {}}
+    stats = site.client.get("/_stats").json()
+    assert stats == dict.fromkeys(site.sandbox.providers, cleared)
+
+
+@pytest.mark.parametrize("path", ["/", "/modash/v1/nothing", "/pictures/1.jpg", SEARCH])
+def test_what_is_not_there_is_404(site: Site, path: str) -> None:
+    assert site.client.get(path).status_code == 404
 
 
 # As it is served
 
 
-@pytest.fixture(scope="module")
-def granian() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["-m", "granian", "--interface", "wsgi", "--port", str(port), "--blocking-threads", "16"]
-    application = [*command, "--log-level", "critical", "providers.sandbox.app:application"]
-    environ = os.environ | {"SANDBOX_LATENCY_MS": "100"}
-    server = subprocess.Popen([sys.executable, *application], cwd=Path(__file__).parents[2], env=environ)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _await(f"{url}/modash/v1/health")
-        yield url
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _await(url: str) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            assert httpx.get(url).json() == {"status": "ok"}
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError(f"{url} does not answer")
-
-
-def test_served_it_takes_its_time_and_refuses_the_second_call_in_a_second(granian: str) -> None:
-    with httpx.Client(base_url=granian, headers={"Authorization": "Bearer carol"}) as client:
-        began = time.monotonic()
-        assert client.post(SEARCH, json=body()).status_code == 200
-        assert time.monotonic() - began >= 0.1
-        assert refusal(client.post(SEARCH, json=body()))[0] == 429
-        time.sleep(max(0.0, began + 1.1 - time.monotonic()))
-        assert client.post(SEARCH, json=body()).status_code == 200
-        tally = client.get("/_stats").json()["modash"]["keys"][fingerprint("carol")]
-    assert (tally["calls"], tally["breaches"]) == (3, 1)
+@pytest.mark.parametrize("source", SOURCES)
+def test_served_it_takes_its_time_and_refuses_the_second_call_in_a_second(paced_sandbox: str, source: str) -> None:
+    provider, key = registry.adapter(source).provider, f"carol-{source}"
+    began = time.monotonic()
+    ask(source, paced_sandbox, key)
+    assert time.monotonic() - began >= 0.1
+    with pytest.raises(Throttled) as refused:
+        ask(source, paced_sandbox, key)
+    assert refused.value.retry_after is None
+    time.sleep(max(0.0, began + 1.1 - time.monotonic()))
+    ask(source, paced_sandbox, key)
+    tally = httpx.get(f"{paced_sandbox}/_stats").json()[provider]["keys"][fingerprint(key)]
+    assert (tally["calls"], tally["breaches"], tally["refusals"]) == (3, 1, 1)
     assert tally["shortest_gap_ms"] >= 1000
 
 
-def test_served_a_call_counts_from_the_arrival_of_its_head(granian: str) -> None:
-    host, port = granian.removeprefix("http://").split(":")
+def test_served_a_call_counts_from_the_arrival_of_its_head(paced_sandbox: str) -> None:
+    host, port = paced_sandbox.removeprefix("http://").split(":")
     head = f"POST {SEARCH} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer dora\r\nContent-Length: 2\r\n\r\n"
     with socket.create_connection((host, int(port)), 5) as slow:
         slow.sendall(head.encode())
         time.sleep(1.5)
-        answer = httpx.post(f"{granian}{SEARCH}", json=body(), headers={"Authorization": "Bearer dora"})
+        ask("tiktok-creators", paced_sandbox, "dora")
         slow.sendall(b"{}")
         assert b"invalid_body_params" in slow.recv(4096)
-    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_served_a_magic_key_has_the_limit_of_any_other(paced_sandbox: str, source: str) -> None:
+    provider, key = registry.adapter(source).provider, f"sandbox_rejected_{source}"
+    with pytest.raises(BadCredential):
+        ask(source, paced_sandbox, key)
+    with pytest.raises(Throttled):
+        ask(source, paced_sandbox, key)
+    tally = httpx.get(f"{paced_sandbox}/_stats").json()[provider]["keys"][fingerprint(key)]
+    assert (tally["calls"], tally["breaches"], tally["refusals"]) == (2, 1, 2)
+    assert tally["played"] == {"rejected": 1}
