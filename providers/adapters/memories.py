@@ -14,11 +14,12 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
 from providers.adapters import reading
+from providers.adapters.failures import Kind, Kinds, failure
 from providers.adapters.memories_parameters import (
     DEFAULT_PLATFORM,
     DEFAULT_SIMILARITY,
@@ -31,73 +32,56 @@ from providers.contract import (
     Adapter,
     Answer,
     BadCredential,
-    Exhausted,
     Failure,
     Faulty,
-    Garbled,
     Hit,
+    Picture,
     PictureLimits,
     PolicyDefaults,
     PriceDefaults,
     Question,
     Refused,
     Secret,
-    Throttled,
 )
 
 if TYPE_CHECKING:
     from providers.http import Door, Reply
     from providers.limiter import Token
 
-# What a failure is, our code for it, and what the tenant is told.
-Kind = tuple[type[Failure], str, str]
-
 SUCCESS = "0000"
-# They tell a picture by its name's extension as well as by its type.
-EXTENSIONS = {
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/gif": "gif",
-    "image/bmp": "bmp",
-    "image/webp": "webp",
-}
-SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+# They tell a picture by the extension of its name as well as by its type.
+EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
+SECONDS = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
-DEAD_KEY = (BadCredential, "credential_invalid", "Memories does not accept this key: store one that it accepts.")
-# The account and not the key is disabled, but no call with the key helps until it is mended: the lookups wait for it.
-DISABLED = (
+KINDS = Kinds("Memories")
+# The account and not the key is disabled, but no call with the key helps until it is mended: its lookups wait for that.
+DISABLED: Kind = (
     BadCredential,
     "account_disabled",
     "The Memories account of this key is disabled: ask Memories why, or store another account's key.",
 )
-NO_CREDITS = (
-    Exhausted,
-    "credential_exhausted",
-    "The Memories account of this key has no credits left: add some there.",
-)
-REFUSED = (Refused, "refused", "Memories refused the request: it cannot be answered as it is.")
-# It may be about this search alone, so the key's other searches go on.
-NOT_PERMITTED = (
+# It may be about this search alone, so the key's other lookups go on.
+NOT_PERMITTED: Kind = (
     Refused,
     "permission_denied",
     "This key may not make this search at Memories: ask Memories for it, or use another key.",
 )
-TOO_SOON = (Throttled, "rate_limited", "Memories asked to wait.")
-THEIR_FAULT = (Faulty, "provider_error", "Memories could not answer for the moment.")
-# A search changes nothing, so it can only repeat one that is still under way there, and later it repeats none.
-DUPLICATE = (Faulty, "duplicate_request", "Memories took the search for a repetition of one that it still works on.")
-UNREADABLE = (Garbled, "unreadable_answer", "Memories' answer cannot be read.")
+# A search changes nothing there, so it can only repeat one that is still under way, and later it repeats none.
+DUPLICATE: Kind = (
+    Faulty,
+    "duplicate_request",
+    "Memories took the search for a repetition of one that it still works on.",
+)
 BY_CODE: dict[str, Kind] = {
-    "0001": REFUSED,
-    "0003": REFUSED,
-    "0401": DEAD_KEY,
-    "0402": NO_CREDITS,
+    "0001": KINDS.refused,
+    "0003": KINDS.refused,
+    "0401": KINDS.dead_key,
+    "0402": KINDS.no_credits,
     "0403": DISABLED,
     "0409": DUPLICATE,
-    "0429": TOO_SOON,
+    "0429": KINDS.too_soon,
     "9009": NOT_PERMITTED,
 }
-BY_STATUS: dict[int, Kind] = {401: DEAD_KEY, 402: NO_CREDITS, 408: THEIR_FAULT, 409: DUPLICATE, 429: TOO_SOON}
 
 
 class Videos(Adapter):
@@ -113,13 +97,12 @@ class Videos(Adapter):
     price = PriceDefaults(per_call=Decimal(1))
     default_limit = None
     max_results = None
-    paged = False
     score_range = (0.0, 1.0)
-    caveats: tuple[str, ...] = (
+    caveats: ClassVar[tuple[str, ...]] = (
         "The price of 1 credit a call is an assumption: Memories' document names none. Operators set it.",
         "Memories gives no address of a video, and often no end of a moment.",
     )
-    path: str
+    path: ClassVar[str]
 
     def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {"similarity": DEFAULT_SIMILARITY, "unique_id": DEFAULT_UNIQUE_ID, **parameters}
@@ -131,24 +114,26 @@ class Videos(Adapter):
     def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
         wanted = self.effective(question.parameters)
         platform = self.platform(wanted)
-        reply = door.send(
-            _request(question, wanted, platform, secret, f"{base_url.rstrip('/')}{self.path}"), token=token
-        )
-        about = {"status": reply.status, "request_id": reply.headers.get("x-request-id", "")}
+        url = f"{base_url.rstrip('/')}{self.path}"
+        reply = door.send(_request(question.picture, wanted, platform, secret, url), token=token)
+        request_id = reply.headers.get("x-request-id", "")
         body = reading.parse(reply.content)
         envelope = body if isinstance(body, dict) else {}
         if not 200 <= reply.status < 300 or _says_it_failed(envelope):
-            raise _failure(reply, envelope, secret, about)
+            raise _failure(reply, envelope, secret, request_id)
         try:
-            return _answer(Fields(body), platform, about)
+            frames, total = _found(Fields(body))
+            return Answer(
+                hits=_hits(frames, platform),
+                billed_results=len(frames),
+                total=total,
+                last=True,
+                status=reply.status,
+                request_id=request_id,
+            )
         except Unreadable as problem:
-            raise Garbled(
-                "unreadable_answer",
-                f"Memories' answer cannot be read: {problem}.",
-                excerpt=reading.excerpt(reply.content, secret.value),
-                billed_results=_billed(envelope),
-                **about,
-            ) from None
+            kind, billed = KINDS.unreadable(str(problem)), _billed(envelope)
+            raise failure(kind, reply, secret, billed_results=billed, request_id=request_id) from None
 
 
 class PublicVideos(Videos):
@@ -179,9 +164,8 @@ class PrivateVideos(Videos):
 
 
 def _request(
-    question: Question, wanted: Mapping[str, Any], platform: str | None, secret: Secret, url: str
+    picture: Picture, wanted: Mapping[str, Any], platform: str | None, secret: Secret, url: str
 ) -> httpx.Request:
-    picture = question.picture
     fields = {"unique_id": str(wanted["unique_id"]), "similarity": str(wanted["similarity"])}
     return httpx.Request(
         "POST",
@@ -193,47 +177,32 @@ def _request(
 
 
 def _says_it_failed(envelope: Mapping[str, Any]) -> bool:
-    """An envelope without any code says neither: that is for the reading."""
+    """One that names no code at all says neither: it is for the reading to complain."""
     if envelope.get("success") is False or envelope.get("failed") is True:
         return True
-    return envelope.get("code") not in (None, "", SUCCESS)
+    code = envelope.get("code")
+    return isinstance(code, str | int) and code not in ("", SUCCESS)
 
 
-def _failure(reply: Reply, envelope: Mapping[str, Any], secret: Secret, about: dict[str, Any]) -> Failure:
-    """By code first, by status second."""
+def _failure(reply: Reply, envelope: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
+    """By code first, by status second. One at HTTP 200 that nobody has heard of is no success either, and brought nothing."""
     code = str(envelope.get("code") or "")
-    kind, name, detail = BY_CODE.get(code.zfill(4)) or _by_status(reply.status)
-    said = reading.excerpt(f"{code} {envelope.get('msg') or ''}".strip(), secret.value)[:200]
-    detail = f'{detail} It answered {reply.status}: "{said}".' if said else f"{detail} It answered {reply.status}."
-    if kind is Throttled:
-        return Throttled(name, detail, retry_after=reading.retry_after(reply.headers), **about)
-    if kind is Garbled:
-        return Garbled(name, detail, excerpt=reading.excerpt(reply.content, secret.value), **about)
-    return kind(name, detail, **about)
+    by_status = KINDS.refused if 200 <= reply.status < 300 else KINDS.by_status(reply.status)
+    said = f"{code} {envelope.get('msg') or ''}".strip()
+    return failure(BY_CODE.get(code.zfill(4)) or by_status, reply, secret, said=said, request_id=request_id)
 
 
-def _by_status(status: int) -> Kind:
-    if status in BY_STATUS:
-        return BY_STATUS[status]
-    if status >= 500:
-        return THEIR_FAULT
-    # A success by its status that says by its envelope that it failed, for a reason that we don't know, is no success.
-    return UNREADABLE if 300 <= status < 400 else REFUSED
-
-
-def _answer(envelope: Fields, platform: str | None, about: dict[str, Any]) -> Answer:
+def _found(envelope: Fields) -> tuple[list[Fields], int | None]:
+    """The frames, and how many there are where it is told. One client saw an object around the document's list."""
     if envelope.text("code") != SUCCESS:
         raise Unreadable("code is empty")
-    found = envelope.value
-    # A list by the document. One client saw an object around it, and what is empty may be null.
-    total = None
-    if isinstance(found.get("data"), dict):
-        found = found["data"]
-        envelope, total = Fields(found, "data"), Fields(found, strict=False).count("total")
-    name = "results" if envelope.path else "data"
-    frames = [] if name in found and found[name] is None else envelope.objects(name)
-    hits = _hits(frames, platform)
-    return Answer(hits=hits, billed_results=len(frames), total=total, last=True, **about)
+    holder, name, total = envelope, "data", None
+    if isinstance(envelope.value.get("data"), dict):
+        holder, name = envelope.object("data"), "results"
+        total = Fields(holder.value, strict=False).count("total")
+    # What found nothing may be null.
+    nothing = name in holder.value and holder.value[name] is None
+    return [] if nothing else holder.objects(name), total
 
 
 def _billed(envelope: Mapping[str, Any]) -> int | None:
@@ -249,14 +218,17 @@ def _hits(frames: list[Fields], platform: str | None) -> tuple[Hit, ...]:
     """A video each, the most alike first: the document's own example is not in that order."""
     videos: dict[str, list[Fields]] = {}
     for frame in frames:
-        videos.setdefault(frame.text("videoNo"), []).append(frame)
+        number = frame.text("videoNo")
+        if not number:
+            raise Unreadable(f"{frame.path}.videoNo is empty")
+        videos.setdefault(number, []).append(frame)
     hits = [_hit(number, of_it, platform) for number, of_it in videos.items()]
-    return tuple(sorted(hits, key=lambda hit: -(hit.score or 0)))
+    return tuple(sorted(hits, key=lambda hit: _likeness(hit.score), reverse=True))
 
 
 def _hit(video_no: str, frames: list[Fields], platform: str | None) -> Hit:
     names = [frame.text("videoName", instead="") for frame in frames]
-    moments = sorted((_moment(frame) for frame in frames), key=lambda moment: -moment["score"])
+    moments = sorted((_moment(frame) for frame in frames), key=lambda each: _likeness(each["score"]), reverse=True)
     name = next(filter(None, names), None)
     return Hit(
         type="video",
@@ -272,17 +244,19 @@ def _moment(frame: Fields) -> dict[str, Any]:
     return {
         "start_seconds": _seconds(frame, "startTime"),
         "end_seconds": _seconds(frame, "endTime"),
-        "score": frame.number("score"),
+        "score": frame.score("score"),
     }
 
 
+def _likeness(score: float | None) -> float:
+    """To order by: what has no score comes last."""
+    return -math.inf if score is None else score
+
+
 def _seconds(frame: Fields, name: str) -> float | None:
-    """A text of seconds; missing, null, or the text "null" where they know none."""
+    """A text of seconds; missing, null, negative or the text "null" where they know none."""
     value = frame.value.get(name)
     if value is None or value in ("", "null"):
         return None
-    if isinstance(value, str) and SECONDS.fullmatch(value):
-        return float(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-        return float(value)
-    raise Unreadable(f"{frame.path}.{name} is not a text of seconds")
+    seconds = float(value if isinstance(value, str) and SECONDS.fullmatch(value) else frame.number(name))
+    return None if seconds < 0 else seconds

@@ -1,16 +1,21 @@
-"""The world that the sandbox searches: 240 invented creators and what they posted, the same at every start."""
+"""The world that the sandbox searches, the same at every start: 240 invented creators and what they posted, and 180
+products.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 
 from PIL import Image
 
 from providers.sandbox.drawing import KINDS, Scene, draw, scene
+from providers.sandbox.similarity import Gallery, describe
 
 CREATORS = 240
+PRODUCTS = 180
 SMALL, FULL = (90, 120), (360, 480)
 FIRST_NAMES = (
     *("Ada", "Bruno", "Chiara", "Dario", "Elif", "Femi", "Greta", "Hugo", "Ines", "Jonas", "Kaya", "Luis"),
@@ -21,6 +26,21 @@ CATEGORIES = ("Digital creator", "Artist", "Sportsperson", "Cook", "Photographer
 BRANDS = ("Norrland Mugs", "Tidewater", "Papel & Co", "Kite Coffee", "Fjell", "Lumo")
 # Where a creator lives, by Modash's ids, and what is spoken there.
 HOMES = ((148838, "en"), (62149, "en"), (51477, "de"), (2202162, "fr"), (1311341, "es"), (59470, "pt"))
+
+REGIONS = ("US", "US", "US", "GB", "DE", "ID", "MY", "PH", "SG", "TH", "VN")
+LOOKS = ("Classic", "Everyday", "Handmade", "Large", "Mini", "Soft", "Vintage")
+WARES = {
+    "bands": ("Blanket", "Beach Towel"),
+    "city": ("Skyline Poster", "Notebook"),
+    "discs": ("Phone Case", "Tote Bag"),
+    "glow": ("Night Light", "Lamp"),
+    "gradient": ("Silk Scarf", "Yoga Mat"),
+    "landscape": ("Wall Art", "Jigsaw Puzzle"),
+    "mug": ("Coffee Mug", "Tea Cup"),
+    "rings": ("Round Rug", "Dart Board"),
+    "stripes": ("T-Shirt", "Socks"),
+    "tiles": ("Quilt", "Bath Mat"),
+}
 
 
 @dataclass(frozen=True)
@@ -57,21 +77,37 @@ class Creator:
     posts: tuple[Post, ...]
 
 
+@dataclass(frozen=True)
+class Product:
+    id: str
+    name: str
+    region: str
+    scene: Scene
+
+
 class Catalogue:
     def __init__(self) -> None:
         chance = Random("the sandbox's world")
         self.creators = [_creator(chance, number) for number in range(CREATORS)]
         self.posts = [post for creator in self.creators for post in creator.posts]
-        self._scenes = {post.id: post.scene for post in self._pictured()}
+        chance = Random("the sandbox's shops")
+        self.products = [_product(chance) for _ in range(PRODUCTS)]
+        self._scenes = {pictured.id: pictured.scene for pictured in self._pictured()}
 
-    def picture(self, post_id: str) -> Image.Image | None:
-        scene = self._scenes.get(post_id)
+    @cached_property
+    def gallery(self) -> Gallery:
+        """How the posts look, in their order."""
+        return Gallery(describe(draw(post.scene, SMALL)) for post in self.posts)
+
+    def picture(self, id: str) -> Image.Image | None:
+        scene = self._scenes.get(id)
         return draw(scene, FULL) if scene else None
 
-    def _pictured(self) -> Iterator[Post]:
+    def _pictured(self) -> Iterator[Post | Product]:
         for creator in self.creators:
             yield creator.portrait
             yield from creator.posts
+        yield from self.products
 
 
 def _creator(chance: Random, number: int) -> Creator:
@@ -96,6 +132,16 @@ def _creator(chance: Random, number: int) -> Creator:
         has_email=chance.random() < 0.6,
         brands=tuple(chance.sample(BRANDS, chance.randint(0, 2))),
         posts=tuple(posts),
+    )
+
+
+def _product(chance: Random) -> Product:
+    kind = chance.choice(sorted(KINDS))
+    return Product(
+        id=str(chance.randint(17 * 10**17, 18 * 10**17)),
+        name=f"{chance.choice(LOOKS)} {chance.choice(WARES[kind])}",
+        region=chance.choice(REGIONS),
+        scene=scene(chance, kind=kind, hue=chance.random()),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.util import application_uri
 
-LARGEST_BODY = 16 * 1024 * 1024
+LARGEST_BODY = 24 * 1024 * 1024
 
 
 @dataclass
@@ -29,6 +29,10 @@ class Request:
     @property
     def path(self) -> str:
         return str(self.environ.get("PATH_INFO", "/"))
+
+    @property
+    def content_type(self) -> str:
+        return str(self.environ.get("CONTENT_TYPE", ""))
 
     @property
     def authorization(self) -> str:

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from providers.sandbox.catalogue import SMALL, Catalogue, Creator, Post
-from providers.sandbox.drawing import draw
+from providers.sandbox.catalogue import Catalogue, Creator, Post
 from providers.sandbox.exchange import Request, Response
 from providers.sandbox.forms import Misfit
 from providers.sandbox.limit import fingerprint
 from providers.sandbox.modash_filters import FORM, eligible, meant
 from providers.sandbox.provider import Address, Found, FreeCall, Provider, Refusal, Search
 from providers.sandbox.settings import Settings
-from providers.sandbox.similarity import Gallery, NoPicture, decode, describe
+from providers.sandbox.similarity import NoPicture, decode, describe
 
 PRICE = Decimal("0.025")
 DEEPEST = 1500
@@ -42,7 +41,8 @@ class Modash(Provider):
 
     def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
         super().__init__(catalogue, settings)
-        self.gallery = Gallery(describe(draw(post.scene, SMALL)) for post in catalogue.posts)
+        # Made now, and not by the first search.
+        self.gallery = catalogue.gallery
 
     def searches(self) -> Mapping[Address, Search]:
         return {("POST", "/ai/tiktok/image-search"): self.image_search}
