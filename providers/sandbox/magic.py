@@ -11,7 +11,7 @@ import json
 from enum import StrEnum
 from random import Random
 
-RETRY_AFTER_SECONDS = 2
+RETRY_AFTER_SECONDS = 1
 
 
 class Act(StrEnum):
