@@ -46,8 +46,8 @@ Search = Callable[[str, Request], Found]
 FreeCall = Callable[[Request], Response]
 Route = Callable[[Request], Response]
 
-# Of each provider's searches, those that may take long by magic at the same time.
-MOST_DAWDLERS = 6
+# Of each provider's searches, those that may take long by magic at the same time: one slow key at its full pace.
+MOST_DAWDLERS = 4
 
 
 class Provider(ABC):

@@ -16,7 +16,7 @@ class Settings:
     calls: int = 1
     window: float = 1.0
     latency: float = 0.3
-    slow: float = 5.0
+    slow: float = 4.0
     hang: float = 35.0
     credits: Decimal = Decimal(1_000_000)
     public_url: str = ""
@@ -27,7 +27,7 @@ class Settings:
             calls=int(environ.get("SANDBOX_CALLS", 1)),
             window=_seconds(environ, "SANDBOX_WINDOW_MS", 1000),
             latency=_seconds(environ, "SANDBOX_LATENCY_MS", 300),
-            slow=_seconds(environ, "SANDBOX_SLOW_MS", 5000),
+            slow=_seconds(environ, "SANDBOX_SLOW_MS", 4000),
             hang=_seconds(environ, "SANDBOX_HANG_MS", 35_000),
             credits=Decimal(environ.get("SANDBOX_CREDITS", 1_000_000)),
             public_url=environ.get("SANDBOX_PUBLIC_URL", ""),

@@ -55,7 +55,7 @@ def test_settings_come_from_the_environment() -> None:
     read = Settings.read(times | {"SANDBOX_CALLS": "20", "SANDBOX_CREDITS": "2.5"})
     assert read == Settings(calls=20, window=0.5, latency=0.0, slow=0.9, hang=4.0, credits=Decimal("2.5"))
     assert Settings.read({}) == Settings(
-        calls=1, window=1.0, latency=0.3, slow=5.0, hang=35.0, credits=Decimal(1_000_000)
+        calls=1, window=1.0, latency=0.3, slow=4.0, hang=35.0, credits=Decimal(1_000_000)
     )
 
 
