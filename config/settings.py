@@ -160,6 +160,7 @@ ORPHANED_PICTURE_SECONDS = number("ORPHANED_PICTURE_SECONDS", 3600)
 
 # Providers. The sandbox plays them all, below one address.
 MODASH_BASE_URL = env.str("MODASH_BASE_URL", default="https://api.modash.io/v1")
+KEYAPI_BASE_URL = env.str("KEYAPI_BASE_URL", default="https://api.keyapi.ai")
 SANDBOX_URL = env.str("SANDBOX_URL", default=f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
 
 # Requests that may wait at once in one web process (`Prefer: wait`); past it they are answered at once.

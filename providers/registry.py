@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from providers.adapters.keyapi import TikTokProducts
 from providers.adapters.modash import TikTokCreators
 from providers.contract import Adapter
 
@@ -9,6 +10,7 @@ ADAPTERS: dict[str, Adapter] = {
     adapter.source: adapter
     for adapter in (
         TikTokCreators(),
+        TikTokProducts(),
     )
 }  # fmt: skip
 # A provider's limits and address stand on the first of its sources.

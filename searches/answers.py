@@ -202,11 +202,21 @@ class Creator(serializers.Serializer[Any]):
     recent_posts = Post(many=True)
 
 
+class Product(serializers.Serializer[Any]):
+    product_id = serializers.CharField()
+    name = serializers.CharField(allow_null=True)
+    region = serializers.CharField(allow_null=True)
+    source_image = serializers.CharField(
+        allow_null=True, help_text="Where the provider keeps its picture: data, which no browser opens."
+    )
+
+
 class ResultAnswer(serializers.ModelSerializer[Result]):
     """One thing that was found. The part named after its `type` says what is particular to it."""
 
     source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
     creator = Creator(required=False, help_text="Where `type` is creator.")
+    product = Product(required=False, help_text="Where `type` is product.")
     raw = serializers.DictField(required=False, help_text="The provider's own object; with `include=raw`.")
 
     class Meta:
@@ -226,6 +236,7 @@ class ResultAnswer(serializers.ModelSerializer[Result]):
             "media_expires_at",
             "score",
             "creator",
+            "product",
             "raw",
         )
         read_only_fields = fields
@@ -335,5 +346,5 @@ class SourceAnswer(serializers.Serializer[Any]):
     price = Price(allow_null=True, help_text="Null: there is none, and live searches of it are refused.")
     rate = Rate()
     line = Line()
-    score_range = ScoreRange(allow_null=True, help_text="Null: its results have no score.")
+    score_range = ScoreRange(allow_null=True, help_text="Null: its results have no score, or one without an end.")
     caveats = serializers.ListField(child=serializers.CharField(), help_text="What its data leaves out.")

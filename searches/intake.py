@@ -139,7 +139,9 @@ def _plan(api_key: ApiKey, order: Order, index: int, created_at: datetime) -> Pl
     wanted = order.lookups[index]
     adapter = registry.adapter(wanted.source)
     policy = policies.of(adapter.provider)
-    pages = _pages(wanted, index, largest=policy.page_size, most=adapter.max_results)
+    # A source without pages is asked once, for all that is wanted.
+    largest = policy.page_size if adapter.paged else wanted.limit or policy.page_size
+    pages = _pages(wanted, index, largest=largest, most=adapter.max_results)
     credential = _credential(api_key, wanted, index, adapter.provider)
     price = prices.current(wanted.source) if api_key.mode == Mode.LIVE else Price(source=wanted.source)
     lane = scheduler.lane_of(

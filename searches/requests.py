@@ -135,6 +135,8 @@ def errors_of_source(adapter: Adapter, data: dict[str, Any]) -> dict[str, Any]:
         errors["limit"] = wrong("This source takes no limit; leave it out.", "not_taken")
     elif type(limit) is int and adapter.max_results is not None and limit > adapter.max_results:
         errors["limit"] = wrong(f"Must be from 1 to {adapter.max_results}.", "max_value")
+    if not adapter.paged and type(offset := data.get("offset")) is int and offset > 0:
+        errors["offset"] = wrong("This source gives its first results only; leave offset out.", "not_taken")
     return errors
 
 

@@ -10,6 +10,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from providers.sandbox.catalogue import Catalogue
 from providers.sandbox.exchange import Request, Response
+from providers.sandbox.keyapi import KeyAPI
 from providers.sandbox.modash import Modash
 from providers.sandbox.provider import Provider
 from providers.sandbox.settings import Settings
@@ -17,6 +18,7 @@ from providers.sandbox.settings import Settings
 # Every provider that the sandbox plays: one line each.
 PROVIDERS: tuple[type[Provider], ...] = (
     Modash,
+    KeyAPI,
 )  # fmt: skip
 PICTURES = "/pictures/"
 

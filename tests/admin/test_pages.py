@@ -80,6 +80,8 @@ def test_a_filter_takes_every_choice_that_it_offers(desk: Client, world: World, 
 
 @each_model
 def test_a_list_asks_no_more_queries_of_more_rows(desk: Client, world: World, model: type[Model]) -> None:
+    # The first visit makes what is to stand there.
+    desk.get(address(model, "changelist"))
     few = queries(desk, address(model, "changelist"))
     for name in ("Bob and Sons", "Carol and Sons", "Dora and Sons"):
         build(name)

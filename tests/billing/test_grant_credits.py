@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import Tenant
 from billing.models import Account, Entry
+from providers import registry
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +33,7 @@ def test_credits_are_granted_by_name_or_id(alice: Tenant) -> None:
     [
         (("Nobody", "modash", "1"), "tenant: there is none called 'Nobody'."),
         ((str(uuid4()), "modash", "1"), "tenant: there is none called"),
-        (("Alice", "tiktok", "1"), "provider: must be one of modash."),
+        (("Alice", "tiktok", "1"), f"provider: must be one of {', '.join(registry.PROVIDERS)}."),
         (("Alice", "modash", "much"), "amount: must be a number of credits"),
         (("Alice", "modash", "1,5"), "amount: must be a number of credits"),
         (("Alice", "modash", ""), "amount: must be a number of credits"),

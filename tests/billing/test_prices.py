@@ -11,6 +11,8 @@ from django.utils import timezone
 from billing import prices
 from billing.models import Price
 from billing.prices import PriceMissing
+from providers import registry
+from providers.contract import PriceDefaults
 
 pytestmark = pytest.mark.django_db
 SOURCE = "tiktok-creators"
@@ -59,8 +61,12 @@ def test_a_price_of_nothing_is_a_price() -> None:
 
 def test_a_fresh_database_has_the_adapters_prices() -> None:
     call_command("migrate", verbosity=0)
-    assert [(p.source, p.per_call, p.per_result) for p in Price.objects.all()] == [(SOURCE, 0, Decimal("0.025"))]
-    prices.current(SOURCE)
+    found = {
+        price.source: PriceDefaults(per_call=price.per_call, per_result=price.per_result)
+        for price in Price.objects.all()
+    }
+    assert found == {source: adapter.price for source, adapter in registry.ADAPTERS.items()}
+    assert found[SOURCE] == PriceDefaults(per_result=Decimal("0.025"))
 
 
 def test_what_operators_set_survives_a_migration() -> None:

@@ -1,0 +1,189 @@
+"""KeyAPI: products of TikTok Shop that look like what a picture shows.
+
+KeyAPI says how a request went twice: by its HTTP status, and by `code` in the body, which may be a failure where the status
+is none. The status decides first. Its document gives one example of an answer and no schema: what identifies a product
+must be there, the rest may be missing, and nothing may be of another type. A request is paid, not what it finds.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+from django.core.validators import RegexValidator
+
+from providers.adapters import reading
+from providers.adapters.failures import Kind, Kinds, failure
+from providers.adapters.reading import Fields, Unreadable
+from providers.contract import (
+    Adapter,
+    Answer,
+    Failure,
+    Hit,
+    PictureLimits,
+    PolicyDefaults,
+    PriceDefaults,
+    Question,
+    Refused,
+    Secret,
+)
+from providers.parameters import Parameters, StrictText
+
+if TYPE_CHECKING:
+    from providers.http import Door, Reply
+    from providers.limiter import Token
+
+# "Maximum return 30 items", and no field that would ask for the next ones.
+MOST_PRODUCTS = 30
+# No limit of a picture is documented. 5 MB is assumed, of the base64 text, which the file is then within as well.
+ENCODED_BYTES = 5_000_000
+# Inferred from TikTok Shop's public pages: KeyAPI answers with ids only.
+PRODUCT_PAGE = "https://www.tiktok.com/shop/pdp/{product_id}"
+
+SUCCESS = 0
+KINDS = Kinds("KeyAPI")
+# Its pages say never to retry a 403, and no more. It could be about the plan or the address of the caller, and a key that is
+# dead has its 401: so it fails one lookup, and does not stop all others that the key would still serve.
+NOT_PERMITTED: Kind = (
+    Refused,
+    "not_permitted",
+    "KeyAPI does not let this key search products by picture: see what its plan allows, or use another key.",
+)
+# By the HTTP status; where that is a success, by the body's `code`, which counts in the same numbers.
+BY_NUMBER: dict[int, Kind] = {
+    400: KINDS.refused,
+    401: KINDS.dead_key,
+    402: KINDS.no_credits,
+    403: NOT_PERMITTED,
+    429: KINDS.too_soon,
+    500: KINDS.their_fault,
+}
+
+
+class ProductParameters(Parameters):
+    product_name = StrictText(
+        required=False,
+        allow_blank=True,
+        max_length=255,
+        help_text="Words of the product's name. Empty is the same as left out.",
+    )
+    region = StrictText(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        validators=[RegexValidator(r"\A([A-Z]{2})?\Z", "Must be a region code of two capital letters, such as US.")],
+        help_text="Only products of this region: its code of two capital letters, such as US. Empty is the same as left out.",
+    )
+
+
+class TikTokProducts(Adapter):
+    provider = "keyapi"
+    source = "tiktok-products"
+    result_type = "product"
+    title = "Products of TikTok Shop that look like what the picture shows"
+    base_url_setting = "KEYAPI_BASE_URL"
+    sandbox_path = "/keyapi"
+    parameters = ProductParameters
+    picture_limits = PictureLimits(formats=("JPEG",), max_bytes=ENCODED_BYTES // 4 * 3)
+    # The number behind its "qps limit exceeded" is not public. Two attempts: a 500 is to be tried again once at most.
+    policy = PolicyDefaults(calls=1, window_ms=1000, guard_ms=Decimal(3), page_size=MOST_PRODUCTS, attempts=2)
+    price = PriceDefaults(per_call=Decimal(1))
+    default_limit = MOST_PRODUCTS
+    max_results = MOST_PRODUCTS
+    caveats = (
+        "KeyAPI searches data that it gathered before: an empty answer does not prove that there is no such product.",
+        "A search finds 30 products at most, and there is no asking for more.",
+        "score is KeyAPI's own relevance: it has no upper end, and compares within one answer only.",
+        "url is made from product_id after TikTok Shop's public pages; KeyAPI does not say where a product is sold.",
+        "source_image is an address inside KeyAPI's storage, which no browser opens; image_url is always null.",
+        "Its rate limit is not public; 1 call a second is assumed.",
+    )
+
+    def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value.strip() for name, value in parameters.items() if value.strip()}
+
+    def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
+        wanted = self.effective(question.parameters)
+        reply = door.send(_request(question, wanted, secret, base_url), token=token)
+        body = reading.parse(reply.content)
+        envelope = body if isinstance(body, dict) else {}
+        request_id = envelope.get("requestId")
+        request_id = request_id if isinstance(request_id, str) else ""
+        try:
+            number = _outcome(reply, body)
+            if number != SUCCESS:
+                raise _failure(number, reply, envelope, secret, request_id)
+            hits = tuple(_hit(product) for product in Fields(body).objects("data"))
+        except Unreadable as problem:
+            kind, billed = KINDS.unreadable(str(problem)), _billed(envelope)
+            raise failure(kind, reply, secret, billed_results=billed, request_id=request_id) from None
+        return Answer(hits=hits, billed_results=len(hits), last=True, status=reply.status, request_id=request_id)
+
+
+def _request(question: Question, wanted: Mapping[str, Any], secret: Secret, base_url: str) -> httpx.Request:
+    """Without the optional fields that are empty: "do not send empty optional parameters"."""
+    body = {"image_base64": b64encode(question.picture.content).decode(), **wanted, "size": question.page_size}
+    return httpx.Request(
+        "POST",
+        f"{base_url.rstrip('/')}/v1/tiktok/product/image-search/analytics",
+        headers={"Authorization": f"Bearer {secret.value}", "Content-Type": "application/json"},
+        content=json.dumps(body).encode(),
+    )
+
+
+def _outcome(reply: Reply, body: Any) -> float:
+    """The number that says how it went: the HTTP status, or, where that is a success, the body's `code`."""
+    if not _is_success(reply):
+        return reply.status
+    code: float = Fields(body).number("code")
+    return code
+
+
+def _failure(number: float, reply: Reply, envelope: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
+    said = f"{envelope.get('code', '')} {envelope.get('message', '')}".strip()
+    kind = _kind(int(number), is_status=not _is_success(reply))
+    return failure(kind, reply, secret, said=said, request_id=request_id)
+
+
+def _kind(number: int, *, is_status: bool) -> Kind:
+    """A code that is unheard of says that it failed, and not that asking again would help."""
+    if number in BY_NUMBER:
+        return BY_NUMBER[number]
+    return KINDS.by_status(number) if is_status or 400 <= number < 600 else KINDS.refused
+
+
+def _is_success(reply: Reply) -> bool:
+    return 200 <= reply.status < 300
+
+
+def _billed(envelope: Mapping[str, Any]) -> int | None:
+    products = envelope.get("data")
+    return len(products) if isinstance(products, list) else None
+
+
+def _hit(product: Fields) -> Hit:
+    source = product.object("_source")
+    product_id = source.text("product_id")
+    if not product_id:
+        raise Unreadable(f"{source.path}.product_id is empty")
+    name = source.text("product_name", instead="")
+    return Hit(
+        type="product",
+        external_id=product_id,
+        title=name or product_id,
+        url=PRODUCT_PAGE.format(product_id=quote(product_id, safe="")),
+        score=product.score("_score"),
+        detail={
+            "product_id": product_id,
+            "name": name or None,
+            "region": source.text("priority_region", instead="") or None,
+            # A tos:// address: data, never a link.
+            "source_image": source.text("vector_source_image", instead="") or None,
+        },
+        raw=product.value,
+    )
