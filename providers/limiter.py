@@ -232,7 +232,7 @@ def reach() -> None:
 def _evaluate(lane: str, rate: Rate, operation: str, *arguments: Any) -> Any:
     """The script's answer: an integer, or for a redemption two."""
     # Braces keep a lane's keys on one node of a cluster.
-    keys = [f"lane:{{{lane}}}{part}" for part in ("", ":log", ":void", ":slots", ":seats", ":flying")]
+    keys = [f"lane:{{{lane}}}{part}" for part in ("", ":log", ":void")]
     with _failing_closed():
         script = _script(settings.REDIS_URL)
         return script(keys=keys, args=[operation, rate.calls, rate.full_window_us, HORIZON_US, *arguments])

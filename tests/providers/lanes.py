@@ -39,7 +39,7 @@ class Lane:
 
     def __post_init__(self) -> None:
         if not self.new:
-            self.seat().leave()
+            self.pause(0)
             self.set(since=0, free=0, closed=0)
 
     @cached_property
@@ -87,7 +87,7 @@ class Lane:
 
     def flush(self) -> None:
         """Redis forgets the lane."""
-        self.redis.delete(self.key(), *(self.key(part) for part in ("log", "void", "slots", "seats", "flying")))
+        self.redis.delete(self.key(), *(self.key(part) for part in ("log", "void")))
 
     def key(self, part: str = "") -> str:
         return f"lane:{{{self.name}}}{part and f':{part}'}"

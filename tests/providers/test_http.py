@@ -72,7 +72,7 @@ def test_a_whole_answer_comes_back_whatever_its_status() -> None:
 
 
 def test_the_token_is_redeemed_after_the_connection_and_before_the_first_byte() -> None:
-    lane, logs = Lane(a_rate(1, 300)), []
+    lane, logs = Lane(a_rate(1, 1500)), []
 
     def look(caller: Caller) -> None:
         logs.append(set(lane.log()))
@@ -428,7 +428,7 @@ def test_a_kept_connection_that_is_closed_while_the_call_waits_for_its_instant_s
         answer_once(caller)
         time.sleep(0.3)
 
-    token = waiting_token(Lane(a_rate(1, 600)))
+    token = waiting_token(Lane(a_rate(1, 2000)))
     with wire(hang_up_soon, answering) as it:
         send(it.url)
         with pytest.raises(Withheld):
