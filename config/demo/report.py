@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,37 +14,58 @@ from config.demo.caller import Caller, Json
 from config.demo.cast import GUARD_MS
 from config.launcher.trouble import Trouble
 
-SHOWN_RESULTS = 10
+SHOWN_RESULTS = 6
+TITLE_WIDTH = 26
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a tenant can read about its searches, and its account with their provider."""
+    """What a tenant can read about its searches, and its accounts with their providers."""
 
+    lookups: list[Json]
     results: list[Json]
     calls: list[Json]
     entries: list[Json]
-    account: Json
-    source: Json
+    accounts: list[Json]
+    sources: list[Json]
 
     @classmethod
     def read(cls, caller: Caller, searches: Sequence[Json]) -> Findings:
-        lookup = searches[0]["lookups"][0]
         return cls(
+            lookups=[lookup for search in searches for lookup in search["lookups"]],
             results=[each for search in searches for each in caller.list(f"/searches/{search['id']}/results")],
             calls=[each for search in searches for each in caller.list(f"/searches/{search['id']}/calls")],
             entries=list(caller.list("/credits/entries")),
-            account=next(each for each in caller.list("/credits") if each["provider"] == lookup["provider"]),
-            source=next(each for each in caller.list("/sources") if each["source"] == lookup["source"]),
+            accounts=list(caller.list("/credits")),
+            sources=list(caller.list("/sources")),
         )
 
-    def moved(self, kind: str) -> Decimal:
-        return sum((Decimal(entry["amount"]) for entry in self.entries if entry["kind"] == kind), Decimal())
+    @property
+    def providers(self) -> list[str]:
+        return list(dict.fromkeys(lookup["provider"] for lookup in self.lookups))
+
+    def results_of(self, source: str) -> list[Json]:
+        return [result for result in self.results if result["source"] == source]
+
+    def calls_to(self, provider: str) -> list[Json]:
+        own = {lookup["id"] for lookup in self.lookups if lookup["provider"] == provider}
+        return [call for call in self.calls if call["lookup_id"] in own]
+
+    def moved(self, kind: str, provider: str) -> Decimal:
+        amounts = (each["amount"] for each in self.entries if (each["kind"], each["provider"]) == (kind, provider))
+        return sum(map(Decimal, amounts), Decimal())
+
+    def rate_of(self, provider: str) -> Json:
+        rate: Json = next(source["rate"] for source in self.sources if source["provider"] == provider)
+        return rate
+
+    def balance_at(self, provider: str) -> str:
+        return str(next(account["available"] for account in self.accounts if account["provider"] == provider))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How often calls left the lane, from the first to the last."""
+    """How often calls left a lane, from the first to the last."""
 
     calls: int
     seconds: float
@@ -56,9 +77,14 @@ class Pace:
         span = (times[-1] - times[0]).total_seconds()
         return cls(calls=len(times), seconds=span, limit=rate["calls"] * 1000 / rate["window_ms"])
 
-    @property
-    def reached(self) -> float:
-        return (self.calls - 1) / self.seconds if self.seconds else 0.0
+    def __str__(self) -> str:
+        if self.calls < 2:
+            return f"1 call, of {self.limit:g} a second allowed"
+        reached = (self.calls - 1) / self.seconds
+        return (
+            f"{self.calls} calls in {self.seconds:.2f} s: {reached:.3f} a second of {self.limit:g} allowed "
+            f"({reached / self.limit:.1%} of the limit)"
+        )
 
 
 class Report:
@@ -68,58 +94,80 @@ class Report:
     def line(self, text: str = "") -> None:
         self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
-    def creators(self, found: Findings, maker: str) -> None:
+    def results(self, found: Findings, maker: str) -> None:
+        """A column for each source, the best of each first."""
         table = Table(box=None, pad_edge=False)
-        for name in ("rank", "creator", "followers", "engagement", "matched posts"):
-            table.add_column(name, justify="left" if name == "creator" else "right")
-        for result in found.results[:SHOWN_RESULTS]:
-            table.add_row(*_row(result))
-        self.line(f"\n{len(found.results)} creators found; the {min(SHOWN_RESULTS, len(found.results))} most alike:\n")
-        self.console.print(table)
-        for rank in (each["rank"] for each in found.results if each["creator"]["username"] == maker):
+        columns = []
+        for lookup in found.lookups:
+            results = found.results_of(lookup["source"])
+            table.add_column(f"{lookup['source']}: {len(results)} found", no_wrap=True)
+            columns.append([_shown(result) for result in results[:SHOWN_RESULTS]])
+        for number in range(SHOWN_RESULTS):
+            table.add_row(*(column[number] if number < len(column) else "" for column in columns))
+        self.line()
+        self.console.print(table, markup=False, highlight=False)
+        creators = (each for each in found.results if each["type"] == "creator")
+        for rank in (each["rank"] for each in creators if each["creator"]["username"] == maker):
             self.line(f"\n@{maker}, from whose post the picture was made, has rank {rank}.")
 
     def credits(self, found: Findings) -> None:
-        account = found.account
-        held, charged, released = (found.moved(kind) for kind in ("hold", "charge", "release"))
-        self.line(
-            f"\nCredits     {_plain(held)} held at submit, {_plain(charged)} charged, {_plain(released)} released; "
-            f"balance {account['available']} of {_plain(found.moved('grant'))} {account['provider']} credits"
-        )
+        self.line()
+        for label, provider in _labelled("Credits", found.providers):
+            held, charged, released = (_plain(found.moved(kind, provider)) for kind in ("hold", "charge", "release"))
+            self.line(
+                f"{label}{held} held at submit, {charged} charged, {released} released; "
+                f"balance {found.balance_at(provider)} of {_plain(found.moved('grant', provider))}"
+            )
 
-    def lane(self, found: Findings, neighbour: Findings) -> None:
-        pace = Pace.of([*found.calls, *neighbour.calls], found.source["rate"])
-        self.line(
-            f"Lane        {pace.calls} calls in {pace.seconds:.2f} s: {pace.reached:.3f} a second of {pace.limit:g} allowed "
-            f"({pace.reached / pace.limit:.1%} of the limit; {GUARD_MS} ms a call are kept as a guard), "
-            f"{len(neighbour.calls)} of them the neighbour's"
-        )
+    def lanes(self, found: Findings, neighbour: Findings) -> None:
+        for label, provider in _labelled("Lanes", found.providers):
+            others = neighbour.calls_to(provider)
+            pace = Pace.of([*found.calls_to(provider), *others], found.rate_of(provider))
+            self.line(f"{label}{pace}{f', {len(others)} of them by the neighbour' if others else ''}")
+        self.line(f"{'':12}{GUARD_MS} ms a call are kept as a guard: the sandbox refuses what comes a moment early.")
 
     def sandbox(self, stats: Json, found: Findings, neighbour: Findings) -> None:
-        """Raises `Trouble` where the provider's own count differs from ours."""
-        billed, charged = Decimal(stats["credits"]), found.moved("charge") + neighbour.moved("charge")
-        calls = len(found.calls) + len(neighbour.calls)
-        self.line(
-            f"Sandbox     counted {stats['calls']} calls and {stats['breaches']} breaches of its limit, and billed "
-            f"{_plain(billed)} credits, of which {_plain(neighbour.moved('charge'))} to the neighbour"
-        )
-        if stats["breaches"] or stats["calls"] != calls or billed != charged:
-            raise Trouble(
-                f"That does not agree with our {calls} calls, no breach, and {_plain(charged)} credits charged."
+        """Raises `Trouble` where a provider's own count differs from ours."""
+        for label, provider in _labelled("Sandbox", found.providers):
+            counted = stats[provider]
+            calls = len(found.calls_to(provider)) + len(neighbour.calls_to(provider))
+            charged = found.moved("charge", provider) + neighbour.moved("charge", provider)
+            billed = Decimal(counted["credits"])
+            self.line(
+                f"{label}counted {counted['calls']} calls and {counted['breaches']} breaches of its limit, "
+                f"and billed {_plain(billed)} credits"
             )
-        self.line("            which is what our ledger says, to the last credit.")
+            if counted["breaches"] or counted["calls"] != calls or billed != charged:
+                raise Trouble(f"That is not what we have: {calls} calls, no breach, {_plain(charged)} credits charged.")
+        self.line(f"{'':12}which is what our ledger says, to the last credit; the neighbour's part is in it.")
 
 
-def _row(result: Json) -> list[str]:
-    creator = result["creator"]
-    followers, engagement = creator["followers_count"], creator["engagement_rate"]
-    return [
-        str(result["rank"]),
-        f"@{creator['username']}",
-        "hidden" if followers is None else f"{followers:,}",
-        "" if engagement is None else f"{engagement:.4f}",
-        str(len(creator["matched_posts"])),
-    ]
+def _labelled(label: str, providers: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for number, provider in enumerate(providers):
+        yield f"{'' if number else label:<12}{provider:<10}", provider
+
+
+def _shown(result: Json) -> str:
+    match result["type"]:
+        case "creator":
+            name, about = f"@{result['creator']['username']}", _followers(result["creator"]["followers_count"])
+        case "product":
+            name, about = result["title"], result["product"]["region"] or ""
+        case "video":
+            name, about = result["title"], _start(result["video"]["moments"])
+        case _:
+            name, about = result["title"], ""
+    return f"{result['rank']}  {name[:TITLE_WIDTH]}  {about}".rstrip()
+
+
+def _followers(count: int | None) -> str:
+    return "" if count is None else f"{count:,}"
+
+
+def _start(moments: Sequence[Json]) -> str:
+    """Of the moment that is most alike."""
+    start = moments[0]["start_seconds"]
+    return "" if start is None else f"at {start:g} s"
 
 
 def _plain(amount: Decimal) -> str:

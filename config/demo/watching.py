@@ -27,24 +27,34 @@ REASONS = {
 def watch(caller: Caller, search: Json, console: Console, system: System) -> Json:
     """Returns the search when it has ended. Raises `Trouble` when a process dies, or it takes too long."""
     begun = time.monotonic()
-    shown: Any = None
+    shown: dict[str, Any] = {}
     with console.status("") as live:
         while True:
             system.check()
             spent = time.monotonic() - begun
-            lookup = search["lookups"][0]
-            told = f"{spent:5.1f} s  {search['status']:<9} {_place(lookup)}{_yield(lookup)}"
-            change = [search["status"], *(lookup[name] for name in ("position", "calls", "result_count"))]
-            if change != shown:
-                console.print(told, soft_wrap=True, highlight=False, markup=False)
-                shown = change
-            live.update(told.strip())
+            for lookup in search["lookups"]:
+                change = [lookup[name] for name in ("status", "position", "calls", "result_count")]
+                if change != shown.get(lookup["id"]):
+                    console.print(f"{spent:5.1f} s  {_line(lookup)}", soft_wrap=True, highlight=False, markup=False)
+                    shown[lookup["id"]] = change
+            live.update(f"{spent:5.1f} s  {_summary(search)}")
             if search["status"] not in GOING_ON:
                 return search
             if spent > LONGEST_SECONDS:
                 raise Trouble(f"The search has not ended after {LONGEST_SECONDS:g} s; the logs are in {system.logs}.")
             time.sleep(LOOK_SECONDS)
             search = caller.search(search["id"])
+
+
+def _line(lookup: Json) -> str:
+    calls = f"{lookup['calls']} call{'' if lookup['calls'] == 1 else 's'}"
+    return f"{lookup['source']:<15}  {lookup['status']:<9}  {_place(lookup)}{calls}, {lookup['result_count']} found"
+
+
+def _summary(search: Json) -> str:
+    lookups = search["lookups"]
+    ended = sum(lookup["status"] not in GOING_ON for lookup in lookups)
+    return f"{search['status']}: {ended} of {len(lookups)} lookups have ended"
 
 
 def _place(lookup: Json) -> str:
@@ -55,7 +65,3 @@ def _place(lookup: Json) -> str:
         return f"{reason}; "
     wait = (datetime.fromisoformat(lookup["estimated_start_at"]) - datetime.now().astimezone()).total_seconds()
     return f"position {lookup['position']}, in about {max(0.0, wait):.1f} s ({reason}); "
-
-
-def _yield(lookup: Json) -> str:
-    return f"{lookup['calls']} call{'' if lookup['calls'] == 1 else 's'}, {lookup['result_count']} creators"

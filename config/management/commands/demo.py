@@ -5,6 +5,7 @@ On free ports and in a state folder of its own (`manage.py` sees to that), so th
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from config.launcher import System, launched, ports
 from config.launcher.trouble import Trouble, in_plain_words
 from providers import registry
 
-SOURCE = "tiktok-creators"
 FOLLOWERS = 10_000
-# Four calls, of which the last comes back half full: so there is something to wait for, and something to release.
-LOOKUP = {"source": SOURCE, "limit": 200, "parameters": {"followers_count": {"min": FOLLOWERS}}}
-NEIGHBOUR_LOOKUP = {"source": SOURCE, "limit": 10}
+# Creators take four calls, of which the last comes back half full: so there is something to wait for, and to release.
+ASKED: dict[str, Any] = {"tiktok-creators": {"limit": 200, "parameters": {"followers_count": {"min": FOLLOWERS}}}}
+LOOKUPS = [{"source": source, **ASKED.get(source, {})} for source in registry.ADAPTERS]
+NEIGHBOUR_LOOKUP = {"source": "tiktok-creators", "limit": 10}
 NEIGHBOUR_SEARCHES = 3
+# Where it goes to a file.
+REPORT_WIDTH = 120
 
 
 class Command(BaseCommand):
@@ -43,7 +46,7 @@ class Command(BaseCommand):
         with in_plain_words():
             if settings.PRODUCTION:
                 raise Trouble("PRODUCTION is set, and the demo makes tenants and credits of its own.", code=2)
-            demonstrate(image, Report(Console()))
+            demonstrate(image, Report(Console(width=None if sys.stdout.isatty() else REPORT_WIDTH)))
 
 
 def demonstrate(image: Path | None, report: Report) -> None:
@@ -78,13 +81,14 @@ def play(system: System, sample: Sample, players: Cast, report: Report) -> None:
 def search_and_tell(system: System, sample: Sample, tenant: Caller, neighbour: Caller, report: Report) -> None:
     others = [neighbour.submit(sample.content, lookups=[NEIGHBOUR_LOOKUP]) for _ in range(NEIGHBOUR_SEARCHES)]
     report.line(f"A neighbour has {len(others)} searches in line. Now the tenant's, for {sample.title}:")
-    search = watch(tenant, tenant.submit(sample.content, lookups=[LOOKUP]), report.console, system)
-    if search["status"] != "succeeded":
-        error = search["lookups"][0]["error"] or {"detail": "it says no more."}
-        raise Trouble(f"The search ended as {search['status']}: {error['detail']}")
+    search = watch(tenant, tenant.submit(sample.content, lookups=LOOKUPS), report.console, system)
+    for lookup in search["lookups"]:
+        if lookup["status"] != "succeeded":
+            error = lookup["error"] or {"detail": "it says no more."}
+            raise Trouble(f"{lookup['source']} ended as {lookup['status']}: {error['detail']}")
     others = [neighbour.search(other["id"], wait=30) for other in others]
     found, theirs = Findings.read(tenant, [search]), Findings.read(neighbour, others)
-    report.creators(found, sample.maker)
+    report.results(found, sample.maker)
     report.credits(found)
-    report.lane(found, theirs)
-    report.sandbox(httpx.get(f"{system.sandbox}/_stats", trust_env=False).json()["modash"], found, theirs)
+    report.lanes(found, theirs)
+    report.sandbox(httpx.get(f"{system.sandbox}/_stats", trust_env=False).json(), found, theirs)
