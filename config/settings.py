@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ipaddress
 import sys
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,20 @@ def switch(name: str) -> bool:
     if word not in ON | OFF:
         raise ImproperlyConfigured(f"{name} must be true or false.")
     return word in ON
+
+
+def ports(name: str, default: str) -> list[int]:
+    try:
+        return [int(port) for port in (env.str(name, default="") or default).split(",")]
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be port numbers such as {default}.") from None
+
+
+def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(network.strip()) for network in env.list(name, default=[])]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be networks such as 127.0.0.0/8,::1/128: {error}.") from None
 
 
 # Where `serve` and `demo` keep what is theirs: the embedded servers' data, pictures, logs.
@@ -160,8 +175,18 @@ ORPHANED_PICTURE_SECONDS = number("ORPHANED_PICTURE_SECONDS", 3600)
 
 # Providers. The sandbox plays them all, below one address.
 MODASH_BASE_URL = env.str("MODASH_BASE_URL", default="https://api.modash.io/v1")
+# Below that address; Modash tells it to its customers only.
+MODASH_BRANDS_PATH = env.str("MODASH_BRANDS_PATH", default="")
 KEYAPI_BASE_URL = env.str("KEYAPI_BASE_URL", default="https://api.keyapi.ai")
+MEMORIES_BASE_URL = env.str("MEMORIES_BASE_URL", default="https://api.memories.ai/serve/api")
 SANDBOX_URL = env.str("SANDBOX_URL", default=f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
+
+# Addresses that tenants give: public ones on these ports, and those of these networks on any port.
+OUTBOUND_PORTS = ports("OUTBOUND_PORTS", "80,443")
+OUTBOUND_ALLOW = networks("OUTBOUND_ALLOW")
+# Picture URLs: how long one may take, and how many are fetched at once in one web process; past it they are answered 503.
+PICTURE_FETCH_SECONDS = number("PICTURE_FETCH_SECONDS", 15.0)
+FETCHERS_PER_PROCESS = number("FETCHERS_PER_PROCESS", 8)
 
 # Requests that may wait at once in one web process (`Prefer: wait`); past it they are answered at once.
 WAITERS_PER_PROCESS = number("WAITERS_PER_PROCESS", 12)

@@ -72,6 +72,10 @@ class Wire:
     callers: list[Caller] = field(default_factory=list)
     talks: list[Thread] = field(default_factory=list)
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     def hung_up(self, *, connections: int = 1) -> list[bytes]:
         """What was heard on each connection, once there have been so many and all have ended."""
         deadline = time.monotonic() + 5
@@ -93,11 +97,11 @@ def answering(caller: Caller) -> None:
 
 
 @contextmanager
-def wire(*scripts: Script, certificate: Path | None = None) -> Iterator[Wire]:
+def wire(*scripts: Script, certificate: Path | None = None, host: str = "127.0.0.1", port: int = 0) -> Iterator[Wire]:
     """Each connection follows the next script; those after the last one follow it too."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server((host, port)) as server:
         scheme = "https" if certificate else "http"
-        served = Wire(f"{scheme}://127.0.0.1:{server.getsockname()[1]}")
+        served = Wire(f"{scheme}://{host}:{server.getsockname()[1]}")
         accepting = Thread(target=_accept, args=(server, served, scripts, certificate))
         accepting.start()
         try:
@@ -132,8 +136,9 @@ def _talk(caller: Caller, script: Script, certificate: Path | None) -> None:
     caller.socket.close()
 
 
-def self_signed(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 with its key, by nobody whom anybody trusts."""
+def self_signed(folder: Path, name_of_server: str = "") -> Path:
+    """A certificate for 127.0.0.1, or the server of this name, with its key, by nobody whom anybody trusts."""
+    server = x509.DNSName(name_of_server) if name_of_server else x509.IPAddress(ip_address("127.0.0.1"))
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a provider")])
     now = datetime.now(UTC)
@@ -145,7 +150,7 @@ def self_signed(folder: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([server]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
