@@ -19,6 +19,7 @@ from providers.models import Policy
 from searches import forecasts
 from searches.forecasts import Forecast
 from searches.models import Call, Image, Lookup, Result, Search, Status
+from searches.pictures import Crop
 
 NO_FORECAST = Forecast()
 
@@ -30,6 +31,15 @@ class ImageAnswer(serializers.ModelSerializer[Image]):
         model = Image
         fields = ("id", "sha256", "format", "width", "height", "bytes")
         read_only_fields = fields
+
+
+class CropAnswer(serializers.Serializer[Any]):
+    """The part of the picture that is searched with, in fractions of it; null for the whole."""
+
+    x = serializers.FloatField()
+    y = serializers.FloatField()
+    width = serializers.FloatField()
+    height = serializers.FloatField()
 
 
 class LookupCredits(serializers.Serializer[Any]):
@@ -138,6 +148,7 @@ class SearchAnswer(serializers.ModelSerializer[Search]):
     """A search: one picture, one or more lookups."""
 
     image = ImageAnswer()
+    crop = serializers.SerializerMethodField()
     lookups = LookupAnswer(many=True)
     metadata = serializers.DictField(child=serializers.CharField())
 
@@ -151,10 +162,15 @@ class SearchAnswer(serializers.ModelSerializer[Search]):
             "created_at",
             "finished_at",
             "image",
+            "crop",
             "lookups",
             "metadata",
         )
         read_only_fields = fields
+
+    @extend_schema_field(CropAnswer(allow_null=True))
+    def get_crop(self, search: Search) -> dict[str, float] | None:
+        return Crop.parse(search.crop).fractions()
 
 
 def with_lookups(searches: QuerySet[Search]) -> QuerySet[Search]:

@@ -130,7 +130,7 @@ def ask(errand: Errand, policy: Policy, token: Token) -> Answer:
 def _question(errand: Errand) -> Question:
     lookup = errand.lookup
     try:
-        picture = pictures.rendering(lookup.search.image_id, lookup.provider)
+        picture = pictures.rendering(lookup.search.image_id, lookup.provider, lookup.search.crop)
     except (OSError, ObjectDoesNotExist):
         raise Refused("picture_gone", "The picture is no longer stored; send it again.") from None
     return Question(picture=picture, parameters=lookup.parameters, page=errand.call.page, page_size=lookup.page_size)

@@ -45,9 +45,10 @@ class LookupOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """`expires_in`: seconds."""
+    """`crop`: a `Crop` as text, empty for the whole picture. `expires_in`: seconds."""
 
     lookups: Sequence[LookupOrder]
+    crop: str = ""
     priority: int = 0
     expires_in: int = 86_400
     metadata: dict[str, str] = field(default_factory=dict)
@@ -105,6 +106,7 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
             api_key=api_key,
             mode=api_key.mode,
             image=picture.save(),
+            crop=order.crop,
             priority=order.priority,
             metadata=order.metadata,
             created_at=created_at,

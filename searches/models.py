@@ -60,12 +60,15 @@ class Rendering(models.Model):
 
     image = models.ForeignKey(Image, models.CASCADE, related_name="renderings")
     provider = models.CharField(max_length=40)
+    crop = models.CharField(max_length=40, blank=True, help_text="As of its searches; empty for the whole picture.")
     media_type = models.CharField(max_length=20)
     bytes = models.PositiveIntegerField()
     file = models.CharField(max_length=200)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["image", "provider"], name="one_rendering_per_provider")]
+        constraints = [
+            models.UniqueConstraint(fields=["image", "provider", "crop"], name="one_rendering_per_provider_and_crop")
+        ]
 
     def __str__(self) -> str:
         return f"{self.media_type} for {self.provider}"
@@ -138,6 +141,9 @@ class Search(models.Model):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
     version = models.PositiveIntegerField(default=1)
     image = models.ForeignKey(Image, models.PROTECT, related_name="searches")
+    crop = models.CharField(
+        max_length=40, blank=True, help_text="x, y, width and height in millionths; empty for the whole picture."
+    )
     priority = models.SmallIntegerField(default=0)
     metadata = models.JSONField(default=dict, blank=True)
     results_count = models.PositiveIntegerField(default=0)

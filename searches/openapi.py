@@ -52,6 +52,7 @@ SEARCH_SHOWN: dict[str, Any] = {
     "created_at": "2026-11-20T09:30:00.000000Z",
     "finished_at": None,
     "image": IMAGE,
+    "crop": None,
     "lookups": [
         {
             "id": "019a9f3e-6f2d-7a52-9d6e-3f0f4f7e1003",

@@ -19,14 +19,16 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from accounts.paging import PageQuery
 from providers import registry
 from providers.contract import Adapter
-from providers.parameters import StrictChoice, StrictInteger, StrictSerializer, StrictText
+from providers.parameters import StrictChoice, StrictInteger, StrictNumber, StrictSerializer, StrictText
 from searches.intake import LookupOrder, Order
 from searches.models import Status
+from searches.pictures import Crop
 
 SOURCES = tuple(sorted(registry.ADAPTERS))
 METADATA_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 METADATA_KEY_FORM = "1 to 40 letters, digits, dots, dashes and underscores"
 MOST_METADATA = 20
+FORMATS = "JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF of at most 20 MB and 50 megapixels"
 
 
 def wrong(detail: str, code: str) -> list[ErrorDetail]:
@@ -70,7 +72,7 @@ class StrictUUID(serializers.UUIDField):
 class PictureGiven(StrictSerializer):
     """The picture: its file as base64, or the id of one that is stored. Exactly one of them."""
 
-    base64 = Base64(required=False, help_text="JPEG, PNG or WebP of at most 20 MB, in standard base64.")
+    base64 = Base64(required=False, help_text=f"{FORMATS}, in standard base64.")
     id = StrictUUID(required=False, help_text="Of a picture that was stored before, here or by a search.")
 
     default_error_messages = {
@@ -84,6 +86,33 @@ class PictureGiven(StrictSerializer):
         if len(given) != 1:
             raise ValidationError(f"Give exactly one of {', '.join(self.fields)}.", code="exactly_one")
         return GivenPicture(content=given.get("base64"), id=given.get("id"))
+
+
+OUT_OF_PICTURE: dict[str, Any] = {"min_value": "Must be from 0 to 1.", "max_value": "Must be from 0 to 1."}
+NO_LENGTH: dict[str, Any] = {"min_value": "Must be from 0.000001 to 1.", "max_value": "Must be from 0.000001 to 1."}
+
+
+class CropGiven(StrictSerializer):
+    """The part of the picture to search with: fractions of the upright picture, from its left upper corner."""
+
+    x = StrictNumber(min_value=0, max_value=1, error_messages=OUT_OF_PICTURE, help_text="Where the left edge is.")
+    y = StrictNumber(min_value=0, max_value=1, error_messages=OUT_OF_PICTURE, help_text="Where the upper edge is.")
+    width = StrictNumber(
+        min_value=0.000001, max_value=1, error_messages=NO_LENGTH, help_text="Up to the right edge: at most 1 - x."
+    )
+    height = StrictNumber(
+        min_value=0.000001, max_value=1, error_messages=NO_LENGTH, help_text="Up to the lower edge: at most 1 - y."
+    )
+
+    def validate(self, attrs: dict[str, float]) -> dict[str, float]:
+        errors = {
+            length: wrong(f"Reaches out of the picture: {start} + {length} must be at most 1.", "outside")
+            for start, length in (("x", "width"), ("y", "height"))
+            if attrs[start] + attrs[length] > 1.000001
+        }
+        if errors:
+            raise ValidationError(errors)
+        return attrs
 
 
 class LookupRequest(StrictSerializer):
@@ -165,6 +194,7 @@ class OrderRequest(StrictSerializer):
             "max_length": "Give 1 to 20 lookups.",
         },
     )
+    crop = CropGiven(required=False)
     priority = StrictInteger(
         default=0,
         min_value=-10,
@@ -200,6 +230,7 @@ class OrderRequest(StrictSerializer):
         values = self.validated_data
         return Order(
             lookups=values["lookups"],
+            crop=str(Crop.of(values["crop"])) if "crop" in values else "",
             priority=values["priority"],
             expires_in=values["expires_in"],
             metadata=values["metadata"],
@@ -220,7 +251,7 @@ class PictureFile(serializers.FileField):
 class SearchForm(serializers.Serializer[Any]):
     """The picture as a file, everything else as JSON."""
 
-    image = PictureFile(help_text="JPEG, PNG or WebP of at most 20 MB.")
+    image = PictureFile(help_text=f"{FORMATS}.")
     request = OrderRequest()
 
 
@@ -239,7 +270,7 @@ class ImageRequest(StrictSerializer):
 class ImageForm(serializers.Serializer[Any]):
     """The picture as a file."""
 
-    image = PictureFile(help_text="JPEG, PNG or WebP of at most 20 MB.")
+    image = PictureFile(help_text=f"{FORMATS}.")
 
 
 class Nothing(StrictSerializer):

@@ -87,7 +87,7 @@ class Searches(SearchView):
         wanted.is_valid(raise_exception=True)
         order = wanted.order()
         fit = limits_of(lookup.source for lookup in order.lookups)
-        with refused(), self.picture(wanted.validated_data["image"], fit) as picture:
+        with refused(), self.picture(wanted.validated_data["image"], fit, order.crop) as picture:
             search = intake.submit(self.api_key, order, picture)
         headers = self.wait(search.pk, lambda status, _: status not in OPEN)
         headers["Location"] = reverse("search", kwargs={"id": search.pk})
@@ -111,14 +111,16 @@ class Searches(SearchView):
             found = found.filter(Exists(Lookup.objects.filter(search=OuterRef("pk"), source=query["source"])))
         return found.filter(metadata__contains=query["metadata"]) if query["metadata"] else found
 
-    def picture(self, given: GivenPicture, fit: dict[str, PictureLimits]) -> AbstractContextManager[pictures.Draft]:
+    def picture(
+        self, given: GivenPicture, fit: dict[str, PictureLimits], crop: str
+    ) -> AbstractContextManager[pictures.Draft]:
         if given.content is not None:
-            return pictures.received(self.tenant, given.content, fit=fit)
+            return pictures.received(self.tenant, given.content, fit=fit, crop=crop)
         image = Image.objects.for_tenant(self.tenant).filter(pk=given.id).first() if given.id else None
         if image is None:
             detail = "No picture of yours has this id; send the picture itself."
             raise ValidationError({"image": {"id": wrong(detail, "does_not_exist")}})
-        return pictures.known(image, fit=fit)
+        return pictures.known(image, fit=fit, crop=crop)
 
 
 @openapi.SEARCH
@@ -272,7 +274,7 @@ def refused() -> Iterator[None]:
     except pictures.TooLarge as error:
         raise TooLarge(error.detail) from None
     except pictures.BadPicture as error:
-        raise ValidationError({"image": wrong(error.detail, error.code)}) from None
+        raise ValidationError({error.field: wrong(error.detail, error.code)}) from None
     except intake.CredentialMissing as error:
         raise Conflict(f"lookups[{error.index}]: {error.detail}", code="credential_missing") from None
     except intake.UnknownCredential as error:

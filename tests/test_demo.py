@@ -48,7 +48,7 @@ def test_a_file_that_is_no_picture_costs_one_clear_line(tmp_path: Path) -> None:
     file = tmp_path / "notes.jpg"
     file.write_text("Not a picture.")
     code, said = programs.run(tmp_path, "demo", "--image", str(file), **NO_SERVERS)
-    assert (code, said) == (2, f"IMAGE: {file}: The file is no picture. Send a JPEG, PNG or WebP.\n")
+    assert (code, said) == (2, f"IMAGE: {file}: The file is no picture. Send a JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF.\n")
 
 
 def test_a_picture_that_is_not_there_costs_one_clear_line(tmp_path: Path) -> None:

@@ -267,6 +267,12 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("provider", models.CharField(max_length=40)),
+                (
+                    "crop",
+                    models.CharField(
+                        blank=True, help_text="As of its searches; empty for the whole picture.", max_length=40
+                    ),
+                ),
                 ("media_type", models.CharField(max_length=20)),
                 ("bytes", models.PositiveIntegerField()),
                 ("file", models.CharField(max_length=200)),
@@ -305,6 +311,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("version", models.PositiveIntegerField(default=1)),
+                (
+                    "crop",
+                    models.CharField(
+                        blank=True,
+                        help_text="x, y, width and height in millionths; empty for the whole picture.",
+                        max_length=40,
+                    ),
+                ),
                 ("priority", models.SmallIntegerField(default=0)),
                 ("metadata", models.JSONField(blank=True, default=dict)),
                 ("results_count", models.PositiveIntegerField(default=0)),
@@ -418,7 +432,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="rendering",
-            constraint=models.UniqueConstraint(fields=("image", "provider"), name="one_rendering_per_provider"),
+            constraint=models.UniqueConstraint(
+                fields=("image", "provider", "crop"), name="one_rendering_per_provider_and_crop"
+            ),
         ),
         migrations.AddIndex(
             model_name="search",

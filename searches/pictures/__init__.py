@@ -1,6 +1,21 @@
-"""Pictures: judged and decoded (`containers`, `reading`), fitted to a provider's limits (`fitting`), kept (`keeping`)."""
+"""Pictures: judged and decoded (`containers`, `reading`, `apart`), cut (`cropping`), fitted to a provider's limits
+(`fitting`), kept (`keeping`).
+"""
 
 from searches.pictures.containers import BadPicture, TooLarge
+from searches.pictures.cropping import BadCrop, Crop
 from searches.pictures.keeping import Deleted, Draft, erase, known, received, rendering, sweep_orphans
 
-__all__ = ["BadPicture", "Deleted", "Draft", "TooLarge", "erase", "known", "received", "rendering", "sweep_orphans"]
+__all__ = [
+    "BadCrop",
+    "BadPicture",
+    "Crop",
+    "Deleted",
+    "Draft",
+    "TooLarge",
+    "erase",
+    "known",
+    "received",
+    "rendering",
+    "sweep_orphans",
+]

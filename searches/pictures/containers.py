@@ -1,42 +1,64 @@
-"""Judges a file by the skeleton of its format, before anything is decoded: what it is, that it is whole, and that it is
-no flood of tiny pieces.
+"""Judges a file by the skeleton of its format, before anything is decoded: what it is, that it is whole, that it is no
+flood of tiny pieces, and that it is nothing else besides.
 
 Pillow alone takes a PNG without its end, reads a million empty chunks one by one in Python, and makes one pass over all
 pixels for each of a JPEG's scans, of which 20 MB can hold a million. Walking the skeleton costs a fraction of a millisecond.
+
+What follows the end of a picture is dropped: phones put films and second pictures there. What makes the file an
+archive, a document or a page to other programs is refused. A disguise that no one can tell from a picture (numbers in a GIF's
+header that read as JavaScript) comes to nothing, since every picture is written anew.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 import zlib
+
+from django.conf import settings
 
 JPEG_START = b"\xff\xd8\xff"
 # A marker is neither an escaped 0xFF of the scan's data nor a restart within it, nor a filling 0xFF.
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 JPEG_SCAN, JPEG_END = b"\xda", b"\xd9"
 PNG_START = b"\x89PNG\r\n\x1a\n"
+GIF_STARTS = (b"GIF87a", b"GIF89a")
+GIF_EXTENSION, GIF_IMAGE, GIF_END = 0x21, 0x2C, 0x3B
+# By its header's size; compression 0, 3 and 6 are none.
+BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+BMP_UNPACKED = (0, 3, 6)
+# The brands by which a file of boxes says whose codec it needs; `mif1` and `msf1` alone say neither.
+AVIF_BRANDS = {b"avif", b"avis"}
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 
 # Files of 20 MB from real encoders have a few thousand pieces and a dozen scans.
 MAX_PIECES = 20_000
 MAX_SCANS = 100
 MAX_JUNK = 65_536
+# A GIF's data come in pieces of at most 255 bytes; encoders fill them.
+GIF_PIECE_BYTES = 64
 
 # How files begin that people send and that are pictures, but not of a kind that is taken.
 OTHER_PICTURES = {
-    "GIF": re.compile(rb"GIF8[79]a"),
-    "BMP": re.compile(rb"BM.{8}", re.DOTALL),
-    "AVIF": re.compile(rb".{4}ftypavi[fs]", re.DOTALL),
-    "HEIC": re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL),
     "TIFF": re.compile(rb"II\*\x00|MM\x00\*"),
     "JPEG 2000": re.compile(rb"\x00\x00\x00\x0cjP  "),
     "JPEG XL": re.compile(rb"\xff\x0a|\x00\x00\x00\x0cJXL "),
     "SVG": re.compile(rb"\s*(<\?xml[^>]*>\s*)?<svg", re.IGNORECASE),
 }
-TAKEN = "Send a JPEG, PNG or WebP."
+TAKEN = "Send a JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF."
+
+# Where readers of other formats look for theirs: PDF at the start, ZIP at the end, HTML and PHP behind the picture.
+PDF_START, PDF_WITHIN = b"%PDF-", 1024
+ZIP_END, ZIP_FILE, ZIP_WITHIN = b"PK\x05\x06", b"PK\x01\x02", 65_557
+PAGE = re.compile(rb"<(\?php|script|html|!doctype html|svg|iframe)[\s>]", re.IGNORECASE)
 
 
 class BadPicture(Exception):
-    """A file that is not searched with. `detail` is one sentence or two for the tenant, without any of the content."""
+    """A file that is not searched with. `detail` is one sentence or two for the tenant, without any of the content;
+    `field` is what of their request it is about.
+    """
+
+    field = "image"
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -48,16 +70,24 @@ class TooLarge(BadPicture):
     """More bytes than any picture may have."""
 
 
-def judge(content: bytes) -> None:
-    """Raises `BadPicture` unless it is a whole JPEG, PNG or WebP, as far as its skeleton tells."""
+def judge(content: bytes) -> str:
+    """The format, by the bytes alone. Raises `BadPicture` unless the file is whole, as far as its skeleton tells."""
     if content.startswith(JPEG_START):
-        _walk_jpeg(content)
+        format, end = "JPEG", _walk_jpeg(content)
     elif content.startswith(PNG_START):
-        _walk_png(content)
+        format, end = "PNG", _walk_png(content)
     elif content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        _measure_webp(content)
+        format, end = "WEBP", _measure_webp(content)
+    elif content.startswith(GIF_STARTS):
+        format, end = "GIF", _walk_gif(content)
+    elif content[4:8] == b"ftyp":
+        format, end = _codec(content), _walk_boxes(content)
+    elif content.startswith(b"BM") and int.from_bytes(content[14:18], "little") in BMP_HEADERS:
+        format, end = "BMP", _measure_bmp(content)
     else:
         raise _foreign(content)
+    _refuse_disguise(content, end)
+    return format
 
 
 def truncated() -> BadPicture:
@@ -68,7 +98,16 @@ def unreadable() -> BadPicture:
     return BadPicture("unreadable", "The picture is damaged and cannot be read. Save it anew and send that.")
 
 
-def _walk_jpeg(content: bytes) -> None:
+def too_many_pixels() -> BadPicture:
+    most = settings.PICTURE_MAX_PIXELS // 1_000_000
+    return BadPicture("too_many_pixels", f"The picture has more than {most} megapixels. Send it smaller.")
+
+
+def too_long(most: int) -> BadPicture:
+    return BadPicture("too_many_pixels", f"A side has more than {most} pixels. Send it smaller.")
+
+
+def _walk_jpeg(content: bytes) -> int:
     at, scans = 2, 0
     for _ in range(MAX_PIECES):
         marker = JPEG_MARKER.search(content, at)
@@ -77,7 +116,7 @@ def _walk_jpeg(content: bytes) -> None:
         if scans == 0 and marker.start() - at > MAX_JUNK:
             raise unreadable()
         if marker[1] == JPEG_END:
-            return
+            return marker.end()
         scans += marker[1] == JPEG_SCAN
         if scans > MAX_SCANS:
             break
@@ -85,7 +124,7 @@ def _walk_jpeg(content: bytes) -> None:
     raise _too_many_pieces()
 
 
-def _walk_png(content: bytes) -> None:
+def _walk_png(content: bytes) -> int:
     view = memoryview(content)
     at = len(PNG_START)
     for _ in range(MAX_PIECES):
@@ -96,14 +135,119 @@ def _walk_png(content: bytes) -> None:
         if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
             raise unreadable()
         if bytes(view[at + 4 : at + 8]) == b"IEND":
-            return
+            return end
         at = end
     raise _too_many_pieces()
 
 
-def _measure_webp(content: bytes) -> None:
-    if len(content) < 8 + int.from_bytes(content[4:8], "little"):
+def _measure_webp(content: bytes) -> int:
+    end = 8 + int.from_bytes(content[4:8], "little")
+    if len(content) < end:
         raise truncated()
+    return end
+
+
+def _walk_gif(content: bytes) -> int:
+    """To the end of the last frame, although the first is all that is used: a file cut in its film was not sent whole."""
+    if len(content) < 13:
+        raise truncated()
+    left = MAX_PIECES + len(content) // GIF_PIECE_BYTES
+    at = 13 + _gif_palette(content[10])
+    try:
+        while content[at] != GIF_END:
+            if content[at] == GIF_EXTENSION:
+                at += 2
+            elif content[at] == GIF_IMAGE:
+                # place and size (8 bytes) · flags · palette · size of a code
+                at += 11 + _gif_palette(content[at + 9])
+            else:
+                raise unreadable()
+            while size := content[at]:
+                at += 1 + size
+                left -= 1
+            at += 1
+            left -= 1
+            if left < 0:
+                raise _too_many_pieces()
+    except IndexError:
+        raise truncated() from None
+    return at + 1
+
+
+def _gif_palette(flags: int) -> int:
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _measure_bmp(content: bytes) -> int:
+    """Where its rows end, by its header. Of packed rows the decoder alone knows it."""
+    if len(content) < 54:
+        raise truncated()
+    if content[14] == 12:
+        start, width, height, depth = struct.unpack_from("<10xIxxxxHHxxH", content)
+        packing = 0
+    else:
+        start, width, height, depth, packing = struct.unpack_from("<10xIxxxxiixxHI", content)
+    if width <= 0 or height == 0:
+        raise unreadable()
+    if packing not in BMP_UNPACKED:
+        return len(content)
+    end: int = start + (width * depth + 31) // 32 * 4 * abs(height)
+    if len(content) < end:
+        raise too_many_pixels() if width * abs(height) > settings.PICTURE_MAX_PIXELS else truncated()
+    return end
+
+
+def _codec(content: bytes) -> str:
+    brands = content[8 : min(int.from_bytes(content[:4]), 1024)]
+    named = {brands[at : at + 4] for at in range(0, len(brands), 4)}
+    if named & AVIF_BRANDS:
+        return "AVIF"
+    if named & HEIC_BRANDS:
+        return "HEIC"
+    raise _foreign(content)
+
+
+def _walk_boxes(content: bytes) -> int:
+    """What follows the picture may be no box: cameras put their notes there."""
+    at = 0
+    seen: set[bytes] = set()
+    for _ in range(MAX_PIECES):
+        size, kind = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
+        if size == 1:
+            size = int.from_bytes(content[at + 8 : at + 16])
+        elif size == 0:
+            size = len(content) - at
+        if at == len(content) and seen:
+            return at
+        if size < 8 or at + size > len(content):
+            if {b"meta", b"moov"} & seen and b"mdat" in seen and kind != b"mdat":
+                return at
+            raise truncated()
+        seen.add(kind)
+        at += size
+    raise _too_many_pieces()
+
+
+def _refuse_disguise(content: bytes, end: int) -> None:
+    if content.find(PDF_START, 0, PDF_WITHIN) >= 0:
+        raise _disguised("PDF document")
+    if _is_zip(content):
+        raise _disguised("ZIP archive")
+    if end < len(content) and PAGE.search(content, end):
+        raise _disguised("web page")
+
+
+def _is_zip(content: bytes) -> bool:
+    """Whether there is a directory of an archive where its end record says: the record's four bytes alone may be chance."""
+    at = content.rfind(ZIP_END, max(0, len(content) - ZIP_WITHIN))
+    if at < 0:
+        return False
+    size = int.from_bytes(content[at + 12 : at + 16], "little")
+    return size <= at and content.startswith(ZIP_FILE, at - size)
+
+
+def _disguised(other: str) -> BadPicture:
+    return BadPicture("polyglot", f"The file is a picture and a {other} in one. Save the picture anew and send that.")
 
 
 def _too_many_pieces() -> BadPicture:

@@ -35,8 +35,19 @@ def fits(format: str, content: bytes, limits: PictureLimits) -> bool:
     return format in limits.formats and len(content) <= limits.max_bytes
 
 
-def fit(pixels: Image.Image, limits: PictureLimits) -> tuple[str, bytes]:
-    """The format and the bytes of a rendering within the limits."""
+def is_lossless(content: bytes) -> bool:
+    """Of a file as it is kept."""
+    return content.startswith(b"\x89PNG") or content[12:16] == b"VP8L"
+
+
+def fit(pixels: Image.Image, limits: PictureLimits, *, lossless_bytes: int | None = None) -> tuple[str, bytes]:
+    """The format and the bytes of a rendering within the limits. `lossless_bytes`: of pixels that no compression has
+    touched yet, about what they take without any; they stay so where the limits allow it.
+    """
+    if lossless_bytes is not None and lossless_bytes <= limits.max_bytes and "PNG" in limits.formats:
+        content = write(pixels, format="PNG", compress_level=1)
+        if len(content) <= limits.max_bytes:
+            return "PNG", content
     format = limits.formats[0]
     source = _opaque(pixels) if format == "JPEG" else pixels
     source = _scaled(source, min(1, LONGEST_SIDE[format] / max(source.size)))

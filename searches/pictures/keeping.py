@@ -22,12 +22,14 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, transaction
+from PIL.Image import Image as Pixels
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
 from providers.contract import Picture, PictureLimits
 from searches.models import Image, Rendering
 from searches.pictures import fitting, reading
+from searches.pictures.cropping import Crop
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +83,8 @@ class Draft:
 
 
 @contextmanager
-def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]) -> Iterator[Draft]:
-    """A picture as a tenant sent it, with a rendering for each provider of `fit`.
+def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits], crop: str = "") -> Iterator[Draft]:
+    """A picture as a tenant sent it, with a rendering of what `crop` leaves of it for each provider of `fit`.
 
     Wrap the transaction that calls `save` in it: on leaving, files that no committed row names are gone. One that the
     tenant has already is not decoded again; a new one is while the block goes on. Raises `BadPicture`, or `Deleted`.
@@ -93,24 +95,24 @@ def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]
     draft = Draft(image=image or Image(tenant=tenant, sha256=sha256, bytes=len(content)), stored=image is not None)
     with _tidied(draft), ThreadPoolExecutor(1) as beside:
         if image is None:
-            draft.writing = beside.submit(_write_new, draft, content, fit)
+            draft.writing = beside.submit(_write_new, draft, content, fit, Crop.parse(crop))
         else:
-            _write_lacking(draft, fit)
+            _write_lacking(draft, fit, Crop.parse(crop))
         yield draft
 
 
 @contextmanager
-def known(image: Image, *, fit: Mapping[str, PictureLimits]) -> Iterator[Draft]:
-    """The same for a picture that is stored. Raises `Deleted`."""
+def known(image: Image, *, fit: Mapping[str, PictureLimits], crop: str = "") -> Iterator[Draft]:
+    """The same for a picture that is stored. Raises `BadCrop` or `Deleted`."""
     draft = Draft(image=image, stored=True)
     with _tidied(draft):
-        _write_lacking(draft, fit)
+        _write_lacking(draft, fit, Crop.parse(crop))
         yield draft
 
 
-def rendering(image_id: UUID, provider: str) -> Picture:
+def rendering(image_id: UUID, provider: str, crop: str = "") -> Picture:
     """The picture as it is sent to the provider. Raises `Rendering.DoesNotExist`."""
-    row = Rendering.objects.get(image_id=image_id, provider=provider)
+    row = Rendering.objects.get(image_id=image_id, provider=provider, crop=crop)
     return Picture(content=_read(row.file), media_type=row.media_type)
 
 
@@ -135,30 +137,31 @@ def sweep_orphans(older_than_seconds: float) -> int:
     return removed
 
 
-def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits]) -> None:
+def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits], crop: Crop) -> None:
     """Without a word to the database: this thread has no connection."""
     image = draft.image
     with reading.decoded(content) as decoded:
         image.pixels_sha256 = reading.pixels_sha256(decoded.pixels)
         image.width, image.height = decoded.pixels.size
         original = decoded.rewritten()
-        fitted = _fitted(decoded, original, fit)
+        fitted = _fitted(decoded.pixels, decoded.kept_as, original, fit, crop)
     image.format = decoded.format.lower()
-    image.file = _write(draft, decoded.format, original)
-    _add_renderings(draft, original, fitted)
+    image.file = _write(draft, decoded.kept_as, original)
+    _add_renderings(draft, original, fitted, crop)
 
 
-def _write_lacking(draft: Draft, fit: Mapping[str, PictureLimits]) -> None:
+def _write_lacking(draft: Draft, fit: Mapping[str, PictureLimits], crop: Crop) -> None:
     if not fit:
         return
-    present = set(draft.image.renderings.values_list("provider", flat=True))
+    crop.box((draft.image.width, draft.image.height))
+    present = set(draft.image.renderings.filter(crop=str(crop)).values_list("provider", flat=True))
     lacking = {provider: limits for provider, limits in fit.items() if provider not in present}
     if not lacking:
         return
     original = _original(draft.image)
-    with reading.decoded(original) as decoded:
-        fitted = _fitted(decoded, original, lacking)
-    _add_renderings(draft, original, fitted)
+    with reading.decoded_again(original) as (pixels, kept_as):
+        fitted = _fitted(pixels, kept_as, original, lacking, crop)
+    _add_renderings(draft, original, fitted, crop)
 
 
 def _original(image: Image) -> bytes:
@@ -171,21 +174,32 @@ def _original(image: Image) -> bytes:
 
 
 def _fitted(
-    decoded: reading.Decoded, original: bytes, fit: Mapping[str, PictureLimits]
+    pixels: Pixels, kept_as: str, original: bytes, fit: Mapping[str, PictureLimits], crop: Crop
 ) -> dict[str, tuple[str, bytes]]:
     """Format and content by provider: the original itself where that will do."""
+    left, top, right, bottom = crop.box(pixels.size)
+    part = pixels if (right - left, bottom - top) == pixels.size else pixels.crop((left, top, right, bottom))
+    share = part.width * part.height / (pixels.width * pixels.height)
+    lossless_bytes = int(len(original) * share) if fitting.is_lossless(original) else None
     fitted = {}
     for provider, limits in fit.items():
-        will_do = fitting.fits(decoded.format, original, limits)
-        fitted[provider] = (decoded.format, original) if will_do else fitting.fit(decoded.pixels, limits)
+        will_do = part is pixels and fitting.fits(kept_as, original, limits)
+        fitted[provider] = (kept_as, original) if will_do else fitting.fit(part, limits, lossless_bytes=lossless_bytes)
     return fitted
 
 
-def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[str, bytes]]) -> None:
+def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[str, bytes]], crop: Crop) -> None:
     for provider, (format, content) in fitted.items():
         file = draft.image.file if content is original else _write(draft, format, content)
-        media_type = fitting.MEDIA_TYPES[format]
-        draft.renderings.append(Rendering(provider=provider, media_type=media_type, bytes=len(content), file=file))
+        draft.renderings.append(
+            Rendering(
+                provider=provider,
+                crop=str(crop),
+                media_type=fitting.MEDIA_TYPES[format],
+                bytes=len(content),
+                file=file,
+            )
+        )
 
 
 @contextmanager

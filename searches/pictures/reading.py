@@ -1,7 +1,8 @@
 """Reads hostile bytes into a plain picture: upright, RGB or RGBA in sRGB, nothing beside its pixels.
 
 The name and the declared type are never asked. Everything is bounded by what the header says before a pixel is decoded, and
-whatever Pillow throws at bytes made to break it ends as a `BadPicture`.
+whatever Pillow throws at bytes made to break it ends as a `BadPicture`. What is kept is what browsers and providers take:
+a GIF and a BMP become a PNG, which loses nothing; a HEIC and an AVIF a JPEG, or a WebP where parts of it are clear.
 """
 
 from __future__ import annotations
@@ -19,10 +20,18 @@ from PIL import Image, ImageCms, JpegImagePlugin
 from PIL.ExifTags import Base as ExifTag
 from PIL.ImageFile import ImageFile
 
-from searches.pictures import fitting
-from searches.pictures.containers import TAKEN, BadPicture, TooLarge, judge, truncated, unreadable
+from searches.pictures import apart, fitting
+from searches.pictures.containers import (
+    TAKEN,
+    BadPicture,
+    TooLarge,
+    judge,
+    too_long,
+    too_many_pixels,
+    truncated,
+    unreadable,
+)
 
-FORMATS = ("JPEG", "PNG", "WEBP")
 # By EXIF's orientation: what turns the picture upright.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,17 +47,25 @@ MAX_PROFILE_BYTES = 4_000_000
 # A picture of 50 megapixels takes 350 to 550 MB while it is worked on: above this size, one at a time in a process.
 LARGE_PIXELS = 8_000_000
 STRIP_PIXELS = 4_000_000
+# Fast rather than small.
+PNG: Mapping[str, Any] = {"format": "PNG", "compress_level": 1}
+WEBP: Mapping[str, Any] = {"format": "WEBP", "quality": 90, "method": 2}
 LONGEST_SIDE = max(fitting.LONGEST_SIDE.values())
 _large = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """`options`: what Pillow's `save` needs to write it as it came: same format, same quality."""
+    """`format` is what was sent; `options` what Pillow's `save` needs to write what is kept, in quality as it came."""
 
     pixels: Image.Image
     format: str
     options: Mapping[str, Any]
+
+    @property
+    def kept_as(self) -> str:
+        format: str = self.options["format"]
+        return format
 
     def rewritten(self) -> bytes:
         """The file as it is kept. Raises `BadPicture`: a decoder takes some sizes that no encoder writes."""
@@ -62,11 +79,24 @@ class Decoded:
 def decoded(content: bytes) -> Iterator[Decoded]:
     """Gives the picture for the time of the block. Raises `BadPicture`."""
     check_size(content)
-    judge(content)
-    image = _opened(content)
-    large = image.width * image.height > LARGE_PIXELS
-    with _large if large else nullcontext():
-        yield _decode(image, content)
+    format = judge(content)
+    if format in apart.FORMATS:
+        with _large:
+            yield _decode_apart(format, content)
+    else:
+        image = _opened(format, content)
+        large = image.width * image.height > LARGE_PIXELS
+        with _large if large else nullcontext():
+            yield _decode(image, format, content)
+
+
+@contextmanager
+def decoded_again(original: bytes) -> Iterator[tuple[Image.Image, str]]:
+    """Pixels and format of a file that `rewritten` wrote: it is trusted, and may be larger than what was sent."""
+    with Image.open(BytesIO(original), formats=list(fitting.MEDIA_TYPES)) as image:
+        large = image.width * image.height > LARGE_PIXELS
+        with _large if large else nullcontext():
+            yield _plain(image, 1, b""), str(image.format)
 
 
 def check_size(content: bytes) -> None:
@@ -92,36 +122,40 @@ def pixels_sha256(pixels: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def _opened(content: bytes) -> ImageFile:
+def _opened(format: str, content: bytes) -> ImageFile:
     """Its header alone."""
     try:
-        image = Image.open(BytesIO(content), formats=FORMATS)
+        image = Image.open(BytesIO(content), formats=[format])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_many_pixels() from None
+        raise too_many_pixels() from None
     except Exception:  # Pillow names no base for what it raises on bad bytes
         raise unreadable() from None
     if image.width * image.height > settings.PICTURE_MAX_PIXELS:
-        raise _too_many_pixels()
+        raise too_many_pixels()
     if max(image.size) > LONGEST_SIDE:
         # Pillow's time goes with the square of a row: 132 bytes of WebP took it 4 s.
-        raise BadPicture("too_many_pixels", f"A side has more than {LONGEST_SIDE} pixels. Send it smaller.")
+        raise too_long(LONGEST_SIDE)
     return image
 
 
-def _decode(image: ImageFile, content: bytes) -> Decoded:
+def _decode(image: ImageFile, format: str, content: bytes) -> Decoded:
     try:
         image.load()
-        # A phone's JPEG with a second picture behind the first is "MPO" to Pillow; the first is what counts.
-        format = "JPEG" if image.format == "MPO" else str(image.format)
-        return Decoded(pixels=_plain(image), format=format, options=_options(image, format, content))
+        pixels = _plain(image, _orientation(image), image.info.get("icc_profile"))
+        return Decoded(pixels=pixels, format=format, options=_options(image, format, content))
     except Exception as error:
         raise (truncated() if "truncated" in str(error).lower() else unreadable()) from None
 
 
-def _plain(image: ImageFile) -> Image.Image:
+def _decode_apart(format: str, content: bytes) -> Decoded:
+    read = apart.read(format, content, most_pixels=settings.PICTURE_MAX_PIXELS, longest_side=LONGEST_SIDE)
+    pixels = _plain(read.pixels, read.orientation, read.profile)
+    return Decoded(pixels=pixels, format=format, options=PNG if format == "BMP" else _lossy(pixels))
+
+
+def _plain(image: Image.Image, orientation: int, profile: bytes | None) -> Image.Image:
     # Pillow's own `exif_transpose` writes the metadata anew, and fails where a camera's is malformed.
-    turn = UPRIGHT.get(_orientation(image))
-    profile = image.info.get("icc_profile")
+    turn = UPRIGHT.get(orientation)
     pixels = _in_srgb(_eight_bit(image), profile) if profile else _rgb(_eight_bit(image))
     if turn is not None:
         pixels = pixels.transpose(turn)
@@ -172,17 +206,21 @@ def _converted(source: Image.Image, profile: bytes, target: str) -> Image.Image:
     return converted
 
 
-def _options(image: ImageFile, format: str, content: bytes) -> dict[str, Any]:
-    """JPEG: the very tables it came with, so that it loses next to nothing. PNG: fast rather than small. WebP: as it
-    came, with or without loss, and at the fast end: its slow end takes ten times as long to save a tenth.
+def _options(image: ImageFile, format: str, content: bytes) -> Mapping[str, Any]:
+    """JPEG: the very tables it came with, so that it loses next to nothing. WebP: as it came, with or without loss, and
+    at the fast end: its slow end takes ten times as long to save a tenth.
     """
     if format == "JPEG":
         return {"format": format, **_jpeg_tables(image)}
-    if format == "PNG":
-        return {"format": format, "compress_level": 1}
-    if b"VP8L" in content:
-        return {"format": format, "lossless": True, "quality": 20, "method": 0}
-    return {"format": format, "quality": 90, "method": 2}
+    if format == "WEBP":
+        return {"format": format, "lossless": True, "quality": 20, "method": 0} if b"VP8L" in content else WEBP
+    return PNG
+
+
+def _lossy(pixels: Image.Image) -> Mapping[str, Any]:
+    if pixels.mode == "RGB":
+        return {"format": "JPEG", "quality": 92}
+    return WEBP if max(pixels.size) <= fitting.LONGEST_SIDE["WEBP"] else PNG
 
 
 def _jpeg_tables(image: ImageFile) -> dict[str, Any]:
@@ -195,8 +233,3 @@ def _jpeg_tables(image: ImageFile) -> dict[str, Any]:
         "qtables": [image.quantization[number] for number in numbers],
         "subsampling": max(JpegImagePlugin.get_sampling(image), 0),
     }
-
-
-def _too_many_pixels() -> BadPicture:
-    most = settings.PICTURE_MAX_PIXELS // 1_000_000
-    return BadPicture("too_many_pixels", f"The picture has more than {most} megapixels. Send it smaller.")

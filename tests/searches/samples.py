@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 import zlib
 from io import BytesIO
 from typing import Any
 
+import pillow_heif
 from PIL import Image, ImageCms, PngImagePlugin
 from PIL.ExifTags import GPS, IFD
 from PIL.ExifTags import Base as ExifTag
@@ -44,6 +46,24 @@ def png(width: int = 64, height: int = 48, mode: str = "RGB", **options: Any) ->
 
 def webp(width: int = 64, height: int = 48, **options: Any) -> bytes:
     return written(picture(width, height), "WEBP", **options)
+
+
+def heic(width: int = 64, height: int = 48, mode: str = "RGB", **options: Any) -> bytes:
+    return heic_of(picture(width, height, mode), **options)
+
+
+def heic_of(image: Image.Image, *, exif: Image.Exif | None = None, **options: Any) -> bytes:
+    file, heif = BytesIO(), pillow_heif.from_pillow(image)
+    if exif is not None:
+        heif[0].info["exif"] = exif.tobytes()
+    heif.save(file, **options)
+    return file.getvalue()
+
+
+def half_clear() -> Image.Image:
+    image = picture()
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
 
 
 def exif(orientation: int = 1) -> Image.Exif:
@@ -144,3 +164,53 @@ def png_with_words() -> bytes:
     words = PngImagePlugin.PngInfo()
     words.add_text("Author", "Alice Secretname")
     return png(pnginfo=words, exif=exif())
+
+
+def gif_of(*blocks: bytes, size: tuple[int, int] = (8, 8)) -> bytes:
+    """A screen of two colours, and what is drawn on it."""
+    return b"GIF89a" + struct.pack("<HHBBB", *size, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff" + b"".join(blocks) + b";"
+
+
+def gif_frame(width: int = 8, height: int = 8, *, x: int = 0, pixels: int | None = None) -> bytes:
+    """All of colour 1, for so many pixels. Codes of 8 bits, begun anew before they would grow."""
+    codes = b"".join(b"\x80" + b"\1" * min(100, left) for left in range(pixels or width * height, 0, -100)) + b"\x81"
+    pieces = [codes[at : at + 255] for at in range(0, len(codes), 255)]
+    data = b"".join(bytes([len(piece)]) + piece for piece in pieces)
+    return b"," + struct.pack("<HHHHB", x, 0, width, height, 0) + b"\7" + data + b"\0"
+
+
+def bmp_of(width: int, height: int, *, rows: bytes, depth: int = 24, packing: int = 0) -> bytes:
+    palette = bytes(4 << depth) if depth <= 8 else b""
+    start = 54 + len(palette)
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, depth, packing, len(rows), 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + header + palette + rows
+
+
+def bmp_run_bomb() -> bytes:
+    """A few kilobytes that take Pillow some seconds of Python: it fills what a line leaves out byte by byte."""
+    return bmp_of(65_500, 760, rows=b"\1\1\0\0" * 760 + b"\0\1", depth=8, packing=1)
+
+
+def with_ispe(content: bytes, width: int, height: int) -> bytes:
+    """A HEIC or AVIF whose header tells another size than its stream."""
+    at = -1
+    while (at := content.find(b"ispe", at + 1)) >= 0:
+        content = content[: at + 8] + struct.pack(">II", width, height) + content[at + 16 :]
+    return content
+
+
+def sequence_of_heic() -> bytes:
+    """Two pictures in one file, red first."""
+    red, blue = Image.new("RGB", (64, 48), "red"), Image.new("RGB", (64, 48), "blue")
+    file = pillow_heif.from_pillow(red)
+    file.add_from_pillow(blue)
+    out = BytesIO()
+    file.save(out, primary_index=0)
+    return out.getvalue()
+
+
+def zip_file() -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("payload.txt", "payload")
+    return file.getvalue()

@@ -43,11 +43,7 @@ def refusal(content: bytes) -> BadPicture:
         (b"\x00", "not_a_picture", "no picture"),
         (b"PK\x03\x04" + bytes(100), "not_a_picture", "no picture"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt ", "not_a_picture", "no picture"),
-        (samples.written(samples.picture(), "GIF"), "format_not_taken", "GIF"),
-        (samples.written(samples.picture(), "BMP"), "format_not_taken", "BMP"),
         (samples.written(samples.picture(), "TIFF"), "format_not_taken", "TIFF"),
-        (samples.written(samples.picture(), "AVIF"), "format_not_taken", "AVIF"),
-        (b"\x00\x00\x00\x18ftypheic" + bytes(100), "format_not_taken", "HEIC"),
         (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "format_not_taken", "SVG"),
         (samples.png_bomb(), "too_many_pixels", "50 megapixels"),
         (samples.png_bomb(8000, 7000), "too_many_pixels", "50 megapixels"),
@@ -152,9 +148,9 @@ def test_nothing_but_pixels_is_stored(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("make", [samples.jpeg, samples.png, samples.webp])
-def test_what_is_appended_to_a_picture_does_not_survive(make: Callable[[], bytes]) -> None:
-    zip_file = b"PK\x03\x04" + b"payload" * 1000
-    _, pixels, file = kept(make() + zip_file)
+def test_what_phones_append_to_a_picture_does_not_survive(make: Callable[[], bytes]) -> None:
+    film = b"\0\0\0\x18ftypmp42" + b"payload" * 1000
+    _, pixels, file = kept(make() + film)
     assert pixels.size == (64, 48)
     assert b"payload" not in file
 
