@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from providers import registry
 from tests import programs
 from tests.config.test_launcher import NO_SERVERS
 
@@ -25,21 +26,23 @@ def figures(pattern: str, said: str) -> list[Decimal]:
     return [Decimal(each) for each in found.groups()]
 
 
-def test_the_demo_finds_creators_and_accounts_for_every_credit(folder: Path) -> None:
+def test_the_demo_searches_all_sources_and_accounts_for_every_credit(folder: Path) -> None:
     code, said = programs.run(folder, "demo")
     assert code == 0, said
     assert re.search(r"position \d+, in about \d", said), said
     assert re.search(r"@\S+, from whose post the picture was made, has rank 1\.", said), said
-    (found,) = figures(r"(\d+) creators found", said)
-    held, charged, released, balance = figures(
-        r"([\d.]+) held at submit, ([\d.]+) charged, ([\d.]+) released; balance ([\d.]+) of 10 modash", said
-    )
-    assert charged == found * Decimal("0.025") > 0
-    assert held == charged + released
-    assert balance == 10 - charged
-    (used,) = figures(r"\(([\d.]+)% of the limit", said)
-    assert 50 < used <= 100
-    assert "counted 7 calls and 0 breaches" in said
+    found = {source: figures(rf"{source}: (\d+) ", said)[0] for source in registry.ADAPTERS}
+    assert all(found.values())
+    costs = {"modash": found["tiktok-creators"] * Decimal("0.025"), "keyapi": Decimal(1), "memories": Decimal(2)}
+    for provider, cost in costs.items():
+        held, charged, released, balance = figures(
+            rf"{provider} +([\d.]+) held at submit, ([\d.]+) charged, ([\d.]+) released; balance ([\d.]+) of 10", said
+        )
+        assert charged == cost
+        assert held == charged + released
+        assert balance == 10 - charged
+    assert [50 < used <= 100 for used in figures(r"modash +7 calls in .*\(([\d.]+)% of the limit", said)] == [True]
+    assert re.search(r"modash +calls counted: 7, breaches of its limit: 0", said), said
     assert "to the last credit" in said
     assert programs.processes_of(folder) == []
 
@@ -48,7 +51,10 @@ def test_a_file_that_is_no_picture_costs_one_clear_line(tmp_path: Path) -> None:
     file = tmp_path / "notes.jpg"
     file.write_text("Not a picture.")
     code, said = programs.run(tmp_path, "demo", "--image", str(file), **NO_SERVERS)
-    assert (code, said) == (2, f"IMAGE: {file}: The file is no picture. Send a JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF.\n")
+    assert (code, said) == (
+        2,
+        f"IMAGE: {file}: The file is no picture. Send a JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF.\n",
+    )
 
 
 def test_a_picture_that_is_not_there_costs_one_clear_line(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from config.demo.cast import GUARD_MS
 from config.launcher.trouble import Trouble
 
 SHOWN_RESULTS = 6
-TITLE_WIDTH = 26
+NAME_WIDTH = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Report:
         columns = []
         for lookup in found.lookups:
             results = found.results_of(lookup["source"])
-            table.add_column(f"{lookup['source']}: {len(results)} found", no_wrap=True)
+            table.add_column(f"{lookup['source']}: {len(results)}", no_wrap=True)
             columns.append([_shown(result) for result in results[:SHOWN_RESULTS]])
         for number in range(SHOWN_RESULTS):
             table.add_row(*(column[number] if number < len(column) else "" for column in columns))
@@ -134,8 +134,8 @@ class Report:
             charged = found.moved("charge", provider) + neighbour.moved("charge", provider)
             billed = Decimal(counted["credits"])
             self.line(
-                f"{label}counted {counted['calls']} calls and {counted['breaches']} breaches of its limit, "
-                f"and billed {_plain(billed)} credits"
+                f"{label}calls counted: {counted['calls']}, breaches of its limit: {counted['breaches']}, "
+                f"billed: {_plain(billed)} credits"
             )
             if counted["breaches"] or counted["calls"] != calls or billed != charged:
                 raise Trouble(f"That is not what we have: {calls} calls, no breach, {_plain(charged)} credits charged.")
@@ -152,12 +152,16 @@ def _shown(result: Json) -> str:
         case "creator":
             name, about = f"@{result['creator']['username']}", _followers(result["creator"]["followers_count"])
         case "product":
-            name, about = result["title"], result["product"]["region"] or ""
+            name, about = _cut(result["title"]), result["product"]["region"] or ""
         case "video":
-            name, about = result["title"], _start(result["video"]["moments"])
+            name, about = _cut(result["title"]), _start(result["video"]["moments"])
         case _:
-            name, about = result["title"], ""
-    return f"{result['rank']}  {name[:TITLE_WIDTH]}  {about}".rstrip()
+            name, about = _cut(result["title"]), ""
+    return f"{result['rank']}  {name}  {about}".rstrip()
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
 
 
 def _followers(count: int | None) -> str:

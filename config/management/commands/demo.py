@@ -32,7 +32,7 @@ LOOKUPS = [{"source": source, **ASKED.get(source, {})} for source in registry.AD
 NEIGHBOUR_LOOKUP = {"source": "tiktok-creators", "limit": 10}
 NEIGHBOUR_SEARCHES = 3
 # Where it goes to a file.
-REPORT_WIDTH = 120
+REPORT_WIDTH = 140
 
 
 class Command(BaseCommand):
