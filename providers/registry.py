@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from providers.adapters.keyapi import TikTokProducts
+from providers.adapters.memories import PrivateVideos, PublicVideos
 from providers.adapters.modash import TikTokCreators
 from providers.contract import Adapter
 
@@ -11,6 +12,8 @@ ADAPTERS: dict[str, Adapter] = {
     for adapter in (
         TikTokCreators(),
         TikTokProducts(),
+        PublicVideos(),
+        PrivateVideos(),
     )
 }  # fmt: skip
 # A provider's limits and address stand on the first of its sources.

@@ -227,13 +227,34 @@ class Product(serializers.Serializer[Any]):
     )
 
 
+class Moment(serializers.Serializer[Any]):
+    """Where in a video the picture was seen. What the provider does not know is null."""
+
+    start_seconds = serializers.FloatField(allow_null=True)
+    end_seconds = serializers.FloatField(allow_null=True)
+    score = serializers.FloatField(allow_null=True)
+
+
+class Video(serializers.Serializer[Any]):
+    video_no = serializers.CharField(help_text="The provider's own number.")
+    name = serializers.CharField(allow_null=True)
+    platform = serializers.CharField(
+        allow_null=True, help_text="TIKTOK, YOUTUBE or INSTAGRAM; null for a video of your own library."
+    )
+    moments = Moment(many=True, help_text="The most alike first.")
+
+
 class ResultAnswer(serializers.ModelSerializer[Result]):
     """One thing that was found. The part named after its `type` says what is particular to it."""
 
     source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
     creator = Creator(required=False, help_text="Where `type` is creator.")
     product = Product(required=False, help_text="Where `type` is product.")
-    raw = serializers.DictField(required=False, help_text="The provider's own object; with `include=raw`.")
+    video = Video(required=False, help_text="Where `type` is video.")
+    raw = serializers.DictField(
+        required=False,
+        help_text="The provider's own object, of a video its `frames`; with `include=raw`.",
+    )
 
     class Meta:
         model = Result
@@ -253,6 +274,7 @@ class ResultAnswer(serializers.ModelSerializer[Result]):
             "score",
             "creator",
             "product",
+            "video",
             "raw",
         )
         read_only_fields = fields

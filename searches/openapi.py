@@ -100,6 +100,23 @@ RESULT_SHOWN: dict[str, Any] = {
     },
 }
 
+VIDEO_SHOWN: dict[str, Any] = {
+    **{name: value for name, value in RESULT_SHOWN.items() if name != "creator"},
+    "source": "public-videos",
+    "type": "video",
+    "external_id": "PI-600947902470296459",
+    "title": "Sample public video title",
+    "url": None,
+    "image_url": None,
+    "score": 0.8631,
+    "video": {
+        "video_no": "PI-600947902470296459",
+        "name": "Sample public video title",
+        "platform": "TIKTOK",
+        "moments": [{"start_seconds": 79.0, "end_seconds": 82.0, "score": 0.8631}],
+    },
+}
+
 PREFER = OpenApiParameter(
     "Prefer",
     str,
@@ -203,7 +220,10 @@ RESULTS = extend_schema_view(
             (200, "text/csv"): OpenApiTypes.STR,
             (200, "application/x-ndjson"): OpenApiTypes.STR,
         },
-        examples=[OpenApiExample("A creator", value=RESULT_SHOWN, response_only=True)],
+        examples=[
+            OpenApiExample("A creator", value=RESULT_SHOWN, response_only=True),
+            OpenApiExample("A video", value=VIDEO_SHOWN, response_only=True),
+        ],
     )
 )
 CALLS = extend_schema_view(

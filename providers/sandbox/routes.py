@@ -11,6 +11,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from providers.sandbox.catalogue import Catalogue
 from providers.sandbox.exchange import Request, Response
 from providers.sandbox.keyapi import KeyAPI
+from providers.sandbox.memories import Memories
 from providers.sandbox.modash import Modash
 from providers.sandbox.provider import Provider
 from providers.sandbox.settings import Settings
@@ -19,6 +20,7 @@ from providers.sandbox.settings import Settings
 PROVIDERS: tuple[type[Provider], ...] = (
     Modash,
     KeyAPI,
+    Memories,
 )  # fmt: skip
 PICTURES = "/pictures/"
 

@@ -106,7 +106,7 @@ def test_results_are_filtered(api: APIClient, search: Search) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("lookup", "1"), ("source", "x"), ("type", "video"), ("order", "score"), ("include", "all"), ("rank", "1")],
+    [("lookup", "1"), ("source", "x"), ("type", "picture"), ("order", "score"), ("include", "all"), ("rank", "1")],
 )
 def test_a_wrong_filter_is_named(api: APIClient, search: Search, name: str, value: str) -> None:
     response = api.get(results_of(search), {name: value})

@@ -1,0 +1,186 @@
+"""What the adapter of Memories makes of answers that are none, as they come over the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from providers.adapters.memories import PrivateVideos, PublicVideos, Videos
+from providers.contract import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Throttled
+from tests.providers.conftest import Provider
+from tests.providers.test_memories import ANSWER, FIRST, SECRET, ask, file_of, frame
+
+ADAPTERS = [PublicVideos(), PrivateVideos()]
+# The envelope as it is described, and without the fields that have been seen missing.
+WHOLE: dict[str, Any] = {"data": None, "success": False, "failed": True}
+SHORT: dict[str, Any] = {"data": None}
+CODES: dict[str, tuple[int, type[Failure], str]] = {
+    "0001": (400, Refused, "refused"),
+    "0003": (400, Refused, "refused"),
+    "0401": (401, BadCredential, "credential_invalid"),
+    "0402": (402, Exhausted, "credential_exhausted"),
+    "0403": (403, BadCredential, "account_disabled"),
+    "0409": (409, Faulty, "duplicate_request"),
+    "0429": (429, Throttled, "rate_limited"),
+    "9009": (403, Refused, "permission_denied"),
+}
+
+
+def failure(provider: Provider, adapter: Videos = ADAPTERS[0]) -> Failure:
+    with pytest.raises(Failure) as caught:
+        ask(provider.url, adapter)
+    return caught.value
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=["public", "private"])
+@pytest.mark.parametrize("envelope", [WHOLE, SHORT], ids=["whole", "short"])
+@pytest.mark.parametrize("code", CODES)
+def test_each_code_is_its_failure_at_200_and_at_its_status(
+    provider: Provider, code: str, envelope: dict[str, Any], adapter: Videos
+) -> None:
+    named, kind, name = CODES[code]
+    for status in (200, named, 500):
+        provider.answers({"code": code, "msg": "Said so.", **envelope}, status)
+        failed = failure(provider, adapter)
+        assert type(failed) is kind
+        assert (failed.code, failed.status) == (name, status)
+        assert f'{status}: "{code} Said so."' in failed.detail
+
+
+@pytest.mark.parametrize("code", ["0401", "0402", "0403", "0409", "0429"])
+def test_a_code_written_as_a_number_means_the_same(provider: Provider, code: str) -> None:
+    provider.answers({"code": int(code), "msg": "…", "data": None})
+    failed = failure(provider)
+    assert (type(failed), failed.code) == CODES[code][1:]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "name"),
+    [
+        (401, BadCredential, "credential_invalid"),
+        (402, Exhausted, "credential_exhausted"),
+        (403, Refused, "refused"),
+        (404, Refused, "refused"),
+        (408, Faulty, "provider_error"),
+        (413, Refused, "refused"),
+        (429, Throttled, "rate_limited"),
+        (500, Faulty, "provider_error"),
+        (502, Faulty, "provider_error"),
+        (302, Garbled, "unreadable_answer"),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", b"<html>no</html>", {"code": "7777", "msg": "…"}, ANSWER, {"code": None}])
+def test_where_no_code_says_it_the_status_does(
+    provider: Provider, status: int, kind: type[Failure], name: str, body: Any
+) -> None:
+    provider.answers(body, status)
+    failed = failure(provider)
+    assert type(failed) is kind
+    assert (failed.code, failed.status) == (name, status)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"code": "7777", "data": None},
+        {"code": "7777"},
+        {"code": 7777},
+        {"success": False},
+        {"failed": True},
+        {"code": None, "failed": True, "data": None},
+    ],
+)
+def test_what_says_that_it_failed_is_refused_even_with_results(provider: Provider, said: dict[str, Any]) -> None:
+    provider.answers(ANSWER | said)
+    failed = failure(provider)
+    assert type(failed) is Refused
+    assert not failed.retryable
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [({}, None), ({"Retry-After": "7"}, 7.0)])
+@pytest.mark.parametrize("status", [200, 429])
+def test_a_retry_after_is_passed_on(
+    provider: Provider, status: int, headers: dict[str, str], seconds: float | None
+) -> None:
+    provider.answers({"code": "0429", "msg": "Request is too busy."}, status, headers)
+    failed = failure(provider)
+    assert isinstance(failed, Throttled)
+    assert failed.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"OK",
+        b'{"code": "0000", "data": [{"videoNo": "PI-1", "sco',
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 100_000,
+        {},
+        {"code": ""},
+        {"code": None, "data": []},
+        {"code": ["0000"], "data": []},
+        {"data": [FIRST], "success": True},
+    ],
+)
+def test_an_answer_that_does_not_say_whether_it_is_one_may_have_been_billed(provider: Provider, content: Any) -> None:
+    provider.answers(content)
+    failed = failure(provider)
+    assert isinstance(failed, Garbled)
+    assert failed.billed_results is None
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "frames"),
+    [
+        (..., "data is missing", 0),
+        ("none", "data is not a list", 0),
+        ([7], "data[0] is not a JSON object", 1),
+        ({}, "data.results is missing", 0),
+        ({"results": {}}, "data.results is not a list", 0),
+        ({"results": [FIRST, None]}, "data.results[1] is not a JSON object", 2),
+        ([FIRST, frame(videoNo=...)], "data[1].videoNo is missing", 2),
+        ([frame(videoNo=7)], "data[0].videoNo is not a text", 1),
+        ([frame(videoNo="")], "data[0].videoNo is empty", 1),
+        ([frame(videoName=7)], "data[0].videoName is not a text", 1),
+        ([frame(score="0.86")], "data[0].score is not a number", 1),
+        ([frame(score=True)], "data[0].score is not a number", 1),
+        ([frame(score=10**400)], "data[0].score is not a number", 1),
+        ([frame(startTime="1:19")], "data[0].startTime is not a number", 1),
+        ([frame(startTime="nan")], "data[0].startTime is not a number", 1),
+        ([frame(startTime="9" * 400)], "data[0].startTime is not a number", 1),
+        ([frame(startTime=10**400)], "data[0].startTime is not a number", 1),
+        ([frame(endTime=[82])], "data[0].endTime is not a number", 1),
+        ([frame(endTime=True)], "data[0].endTime is not a number", 1),
+    ],
+)
+def test_a_success_that_cannot_be_read_names_the_field_and_was_billed(
+    provider: Provider, data: Any, names: str, frames: int
+) -> None:
+    provider.answers({name: value for name, value in (ANSWER | {"data": data}).items() if value is not ...})
+    failed = failure(provider)
+    assert isinstance(failed, Garbled)
+    assert names in failed.detail
+    assert failed.billed_results == frames
+
+
+def test_numbers_that_json_does_not_have_are_garbled(provider: Provider) -> None:
+    for number in (b"NaN", b"Infinity", b"1e999"):
+        provider.answers(b'{"code": "0000", "data": [{"videoNo": "PI-1", "score": %s}]}' % number)
+        assert isinstance(failure(provider), Garbled)
+
+
+def test_a_failure_quotes_neither_key_nor_picture(provider: Provider) -> None:
+    quoted = f"{SECRET.value} sent {file_of().hex()}"
+    provider.answers({"code": "0001", "msg": quoted})
+    refused = failure(provider)
+    provider.answers({"msg": quoted})
+    garbled = failure(provider)
+    assert isinstance(garbled, Garbled)
+    for text in (refused.detail, garbled.detail, garbled.excerpt):
+        assert SECRET.value not in text
+        assert file_of().hex()[:60] not in text
+    assert '"msg": "… sent …"' in garbled.excerpt
