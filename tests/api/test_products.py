@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
-from providers import credentials, registry
+from providers import credentials, policies, registry
+from providers.models import Policy
 from searches.models import Search
 from tests.api.examples import add_results, create, lookup, made, nothing_left
 
@@ -60,6 +61,13 @@ def test_a_search_of_products_is_taken_and_one_credit_held_for_it(shopper: APICl
 def test_products_are_asked_for_in_one_call(shopper: APIClient, limit: dict[str, int], size: int) -> None:
     only = made(shopper, lookups=[products(**limit)]).lookups.get()
     assert (only.pages, only.page_size, only.first_page) == (1, size, 0)
+
+
+def test_there_is_no_second_call_however_small_operators_make_a_page(shopper: APIClient) -> None:
+    policies.of("keyapi")
+    Policy.objects.update(page_size=10)
+    only = made(shopper, lookups=[products()]).lookups.get()
+    assert (only.pages, only.page_size) == (1, 30)
 
 
 @pytest.mark.parametrize(
