@@ -1,5 +1,5 @@
-"""What each error that Modash's and KeyAPI's pages name leaves behind for a live key, over real sockets: the lookup, the
-credential, the lane and the money.
+"""What each error that the providers' pages name leaves behind for a live key, over real sockets: the lookup, the credential,
+the lane and the money.
 """
 
 from __future__ import annotations
@@ -24,15 +24,22 @@ from searches import execution, intake, pictures, scheduler
 from searches.intake import LookupOrder, Order
 from searches.models import Call, Lane, Lookup, Place, Standing
 from tests.bench.picture import jpeg
-from tests.providers import test_keyapi, test_modash
+from tests.providers import test_keyapi, test_memories, test_modash
 from tests.providers.conftest import Provider
 
 pytestmark = pytest.mark.django_db
-MODASH, KEYAPI = "tiktok-creators", "tiktok-products"
+MODASH, KEYAPI, PUBLIC, PRIVATE = "tiktok-creators", "tiktok-products", "public-videos", "private-videos"
+MEMORIES = (PUBLIC, PRIVATE)
+ONE_VIDEO = test_memories.ANSWER | {"data": [test_memories.FIRST]}
 # What a lookup holds: 20 creators at 0.025, or one call at 1.
-HELD = {MODASH: 0.5, KEYAPI: 1.0}
-FOUND = {MODASH: test_modash.ANSWER | {"total": 1}, KEYAPI: test_keyapi.ANSWER}
-COST = {MODASH: 0.025, KEYAPI: 1.0}
+HELD = {MODASH: 0.5, KEYAPI: 1.0, PUBLIC: 1.0, PRIVATE: 1.0}
+FOUND = {
+    MODASH: test_modash.ANSWER | {"total": 1},
+    KEYAPI: test_keyapi.ANSWER,
+    PUBLIC: ONE_VIDEO,
+    PRIVATE: ONE_VIDEO,
+}
+COST = {MODASH: 0.025, KEYAPI: 1.0, PUBLIC: 1.0, PRIVATE: 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +63,7 @@ REFUSED = Left(lookup="failed refused")
 NOT_INCLUDED = Left(lookup="failed feature_not_available")
 NOT_PERMITTED = Left(lookup="failed not_permitted")
 NOTHING = Left(lookup="succeeded", credential="verified")
+DENIED = Left(lookup="failed permission_denied")
 UNREADABLE = Left(lookup="failed unreadable_answer")
 
 
@@ -65,6 +73,10 @@ def modash(code: str) -> dict[str, Any]:
 
 def keyapi(code: int, message: str = "Said so.") -> dict[str, Any]:
     return {"code": code, "data": None, "message": message}
+
+
+def memories(code: str, **said: bool) -> dict[str, Any]:
+    return {"code": code, "msg": "Said so.", "data": None, **said}
 
 
 # Modash documents no status for its codes: at any of them, 200 included, they mean the same.
@@ -88,6 +100,36 @@ BY_KEYAPI_CODE = {
     429: TOO_SOON,
     500: LATER,
 }
+# They may come at HTTP 200, and with or without `success` and `failed`.
+BY_MEMORIES_CODE = {
+    "0001": (400, REFUSED),
+    "0003": (400, REFUSED),
+    "0401": (401, DEAD_KEY),
+    "0402": (402, NO_CREDITS),
+    "0403": (403, DEAD_KEY),
+    "0409": (409, LATER),
+    "0429": (429, TOO_SOON),
+    "9009": (403, DENIED),
+}
+BY_MEMORIES: list[tuple[int, Any, Left]] = [
+    *((200, memories(code), left) for code, (_, left) in BY_MEMORIES_CODE.items()),
+    *((200, memories(code, success=False, failed=True), left) for code, (_, left) in BY_MEMORIES_CODE.items()),
+    *((status, memories(code), left) for code, (status, left) in BY_MEMORIES_CODE.items()),
+    (200, memories("7777", failed=True), REFUSED),
+    (500, memories("7777"), LATER),
+    (401, b"", DEAD_KEY),
+    (402, b"", NO_CREDITS),
+    (403, b"<html>", REFUSED),
+    (429, b"", TOO_SOON),
+    (503, b"<html>", LATER),
+    (302, b"", UNREADABLE),
+    (200, test_memories.ANSWER | {"data": []}, replace(NOTHING, charged=1)),
+    (200, test_memories.ANSWER | {"data": {"results": [], "total": 0}}, replace(NOTHING, charged=1)),
+    (200, test_memories.ANSWER | {"data": [test_memories.FIRST, 7]}, replace(UNREADABLE, charged=1)),
+    (200, test_memories.ANSWER | {"data": "none"}, replace(UNREADABLE, charged=1)),
+    (200, b'{"code": "0000", "da', replace(UNREADABLE, unknown=1)),
+    (200, b"<html>", replace(UNREADABLE, unknown=1)),
+]
 ERRORS: list[tuple[str, int, Any, Left]] = [
     *((MODASH, status, modash(code), left) for code, left in BY_MODASH_CODE.items() for status in (200, 400)),
     (MODASH, 429, modash("retry_later"), TOO_SOON),
@@ -110,6 +152,7 @@ ERRORS: list[tuple[str, int, Any, Left]] = [
     # They take it for a success, and bill it; where nobody can tell, it may have been.
     (KEYAPI, 200, test_keyapi.ANSWER | {"data": [test_keyapi.PRODUCT, 7]}, replace(UNREADABLE, charged=1)),
     (KEYAPI, 200, b'{"code": 0, "data": [{"_index"', replace(UNREADABLE, unknown=1)),
+    *((source, status, body, left) for source in MEMORIES for status, body, left in BY_MEMORIES),
 ]
 Submit = Callable[[str], Lookup]
 
@@ -181,7 +224,7 @@ def test_the_words_of_keyapis_page_reach_the_tenant(
     assert f'"{code} {message}"' in call.error_detail
 
 
-@pytest.mark.parametrize("source", [MODASH, KEYAPI])
+@pytest.mark.parametrize("source", HELD)
 def test_a_retry_after_is_how_long_the_lane_waits(submit: Submit, provider: Provider, source: str) -> None:
     provider.answers(b"", 429, {"Retry-After": "30"})
     assert visit(submit(source)) == TOO_SOON
@@ -190,7 +233,7 @@ def test_a_retry_after_is_how_long_the_lane_waits(submit: Submit, provider: Prov
     assert timedelta(seconds=20) < until - scheduler.now() <= timedelta(seconds=30)
 
 
-@pytest.mark.parametrize(("source", "attempts"), [(MODASH, 4), (KEYAPI, 2)])
+@pytest.mark.parametrize(("source", "attempts"), [(MODASH, 4), (KEYAPI, 2), (PUBLIC, 4), (PRIVATE, 4)])
 def test_a_fault_is_tried_as_often_as_the_page_allows(
     submit: Submit, provider: Provider, source: str, attempts: int
 ) -> None:
@@ -203,7 +246,7 @@ def test_a_fault_is_tried_as_often_as_the_page_allows(
     assert lookup.error_retryable
 
 
-@pytest.mark.parametrize("source", [MODASH, KEYAPI])
+@pytest.mark.parametrize("source", HELD)
 @pytest.mark.parametrize("error", [401, 402])
 def test_a_key_replaced_the_lookup_goes_on(
     submit: Submit, provider: Provider, alice: Tenant, source: str, error: int
@@ -228,7 +271,7 @@ def test_the_request_id_of_keyapi_stands_with_the_call(submit: Submit, provider:
     assert result.url == "https://www.tiktok.com/shop/pdp/1731083827559830517"
 
 
-@pytest.mark.parametrize("source", [MODASH, KEYAPI])
+@pytest.mark.parametrize("source", HELD)
 def test_a_lost_answer_may_have_been_billed_and_is_asked_for_once_more(
     submit: Submit, provider: Provider, source: str
 ) -> None:
