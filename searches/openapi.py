@@ -99,7 +99,6 @@ RESULT_SHOWN: dict[str, Any] = {
         "recent_posts": [],
     },
 }
-
 VIDEO_SHOWN: dict[str, Any] = {
     **{name: value for name, value in RESULT_SHOWN.items() if name != "creator"},
     "source": "public-videos",
@@ -162,7 +161,8 @@ SEARCHES = extend_schema_view(
         operation_id="create_search",
         summary="Make a search",
         description="Takes a picture and 1 to 20 lookups, holds the most credits that they can cost, and puts them in "
-        "line. The picture comes as a file of a form, as base64, or as the id of one that is stored.",
+        "line. The picture comes as a file of a form, as base64, as its address on the web, or as the id of one that is "
+        "stored.",
         parameters=[PREFER, APPLIED, ETAG, LOCATION],
         request={
             "application/json": OpenApiRequest(

@@ -16,6 +16,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
+from accounts import outbound
 from accounts.paging import PageQuery
 from providers import registry
 from providers.contract import Adapter
@@ -37,9 +38,10 @@ def wrong(detail: str, code: str) -> list[ErrorDetail]:
 
 @dataclass(frozen=True, kw_only=True)
 class GivenPicture:
-    """Either its bytes, or the id of one that is stored."""
+    """Either its bytes, or where it lies, or the id of one that is stored."""
 
     content: bytes | None = field(default=None, repr=False)
+    url: str | None = field(default=None, repr=False)
     id: UUID | None = None
 
 
@@ -69,14 +71,31 @@ class StrictUUID(serializers.UUIDField):
         return super().to_internal_value(data)
 
 
+@extend_schema_field({"type": "string", "format": "uri", "maxLength": outbound.LONGEST_URL})
+class PictureURL(StrictText):
+    def to_internal_value(self, data: Any) -> str:
+        url = super().to_internal_value(data)
+        try:
+            outbound.parsed(url)
+        except outbound.BadAddress as error:
+            raise ValidationError(error.detail, code=error.code) from None
+        return url
+
+
 class PictureGiven(StrictSerializer):
-    """The picture: its file as base64, or the id of one that is stored. Exactly one of them."""
+    """The picture: its file as base64, or where it lies on the web, or the id of one that is stored. Exactly one of them."""
 
     base64 = Base64(required=False, help_text=f"{FORMATS}, in standard base64.")
+    url = PictureURL(
+        required=False,
+        help_text="Fetched once, while this request is handled, by http or https, from the public internet; redirects are "
+        "not followed.",
+    )
     id = StrictUUID(required=False, help_text="Of a picture that was stored before, here or by a search.")
 
     default_error_messages = {
-        "required": 'Send a picture: the file `image` of a form, or {{"base64": "…"}} or {{"id": "…"}}.',
+        "required": "Send a picture: the file `image` of a form, or "
+        '{{"base64": "…"}}, {{"url": "https://…"}} or {{"id": "…"}}.',
     }
 
     def to_internal_value(self, data: Any) -> Any:
@@ -85,7 +104,7 @@ class PictureGiven(StrictSerializer):
         given = super().to_internal_value(data)
         if len(given) != 1:
             raise ValidationError(f"Give exactly one of {', '.join(self.fields)}.", code="exactly_one")
-        return GivenPicture(content=given.get("base64"), id=given.get("id"))
+        return GivenPicture(content=given.get("base64"), url=given.get("url"), id=given.get("id"))
 
 
 OUT_OF_PICTURE: dict[str, Any] = {"min_value": "Must be from 0 to 1.", "max_value": "Must be from 0 to 1."}
@@ -256,7 +275,7 @@ class SearchForm(serializers.Serializer[Any]):
 
 
 class PictureSent(PictureGiven):
-    """The picture itself: a file, or its base64."""
+    """The picture itself: a file, or its base64, or where it lies on the web."""
 
     id = None  # type: ignore[assignment]  # how DRF takes a field back
 

@@ -22,8 +22,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
+from accounts import outbound
+from accounts.models import Tenant
 from accounts.paging import CursorPages, PageQuery
-from accounts.refusals import Conflict, PaymentRequired, TooLarge
+from accounts.refusals import Conflict, PaymentRequired, TooLarge, Unavailable
 from accounts.tables import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.tenancy import TenantView
 from billing import ledger, prices
@@ -114,9 +116,9 @@ class Searches(SearchView):
     def picture(
         self, given: GivenPicture, fit: dict[str, PictureLimits], crop: str
     ) -> AbstractContextManager[pictures.Draft]:
-        if given.content is not None:
-            return pictures.received(self.tenant, given.content, fit=fit, crop=crop)
-        image = Image.objects.for_tenant(self.tenant).filter(pk=given.id).first() if given.id else None
+        if given.id is None:
+            return pictures.received(self.tenant, content_of(given, self.tenant), fit=fit, crop=crop)
+        image = Image.objects.for_tenant(self.tenant).filter(pk=given.id).first()
         if image is None:
             detail = "No picture of yours has this id; send the picture itself."
             raise ValidationError({"image": {"id": wrong(detail, "does_not_exist")}})
@@ -203,8 +205,8 @@ class Images(TenantView):
     def post(self, request: Request) -> Response:
         wanted = ImageRequest(data=request.data)
         wanted.is_valid(raise_exception=True)
-        content = wanted.validated_data["image"].content
-        with refused(), pictures.received(self.tenant, content, fit={}) as picture:
+        given = wanted.validated_data["image"]
+        with refused(), pictures.received(self.tenant, content_of(given, self.tenant), fit={}) as picture:
             image = picture.save()
         headers = {"Location": reverse("image", kwargs={"id": image.pk})}
         return Response(answers.ImageAnswer(image).data, status=201, headers=headers)
@@ -250,6 +252,10 @@ def limits_of(names: Iterable[str]) -> dict[str, PictureLimits]:
     return {adapter.provider: adapter.picture_limits for adapter in adapters}
 
 
+def content_of(given: GivenPicture, tenant: Tenant) -> bytes:
+    return pictures.fetched(tenant, given.url) if given.url is not None else given.content or b""
+
+
 def etag_of(version: int) -> str:
     """Weak: a position in line may change without it."""
     return f'W/"{version}"'
@@ -267,14 +273,25 @@ def is_news(known: list[str], status: str, version: int) -> bool:
 
 
 @contextmanager
-def refused() -> Iterator[None]:
-    """Turns what the domain refuses into the contract's statuses."""
+def picture_refused() -> Iterator[None]:
     try:
         yield
     except pictures.TooLarge as error:
         raise TooLarge(error.detail) from None
     except pictures.BadPicture as error:
         raise ValidationError({error.field: wrong(error.detail, error.code)}) from None
+    except outbound.Failure as error:
+        raise ValidationError({"image": {"url": wrong(error.detail, error.code)}}) from None
+    except pictures.Busy:
+        raise Unavailable(BUSY) from None
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Turns what the domain refuses into the contract's statuses."""
+    try:
+        with picture_refused():
+            yield
     except intake.CredentialMissing as error:
         raise Conflict(f"lookups[{error.index}]: {error.detail}", code="credential_missing") from None
     except intake.UnknownCredential as error:
@@ -291,6 +308,7 @@ def refused() -> Iterator[None]:
         raise Conflict(IMAGE_DELETED, code="image_deleted") from None
 
 
+BUSY = "Too many pictures are being fetched right now; send the request again in a moment, or the picture itself."
 PRICE_MISSING = "{} has no price, so it cannot be searched; ask the operator of this Sightline to set one."
 IMAGE_DELETED = "The picture was deleted while this request was handled; send the request again."
 

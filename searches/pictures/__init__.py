@@ -1,19 +1,22 @@
 """Pictures: judged and decoded (`containers`, `reading`, `apart`), cut (`cropping`), fitted to a provider's limits
-(`fitting`), kept (`keeping`).
+(`fitting`), kept (`keeping`); by their URL, fetched first (`fetching`).
 """
 
 from searches.pictures.containers import BadPicture, TooLarge
 from searches.pictures.cropping import BadCrop, Crop
+from searches.pictures.fetching import Busy, fetched
 from searches.pictures.keeping import Deleted, Draft, erase, known, received, rendering, sweep_orphans
 
 __all__ = [
     "BadCrop",
     "BadPicture",
+    "Busy",
     "Crop",
     "Deleted",
     "Draft",
     "TooLarge",
     "erase",
+    "fetched",
     "known",
     "received",
     "rendering",
