@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 SUCCESS = "0000"
 # They tell a picture by the extension of its name as well as by its type.
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
+# "Max 20 MB" does not say of which: of the smaller ones it is right either way.
+MOST_BYTES = 20_000_000
 SECONDS = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 KINDS = Kinds("Memories")
@@ -91,7 +93,7 @@ class Videos(Adapter):
     result_type = "video"
     base_url_setting = "MEMORIES_BASE_URL"
     sandbox_path = "/memories/serve/api"
-    picture_limits = PictureLimits(formats=("JPEG", "PNG", "WEBP", "GIF", "BMP"), max_bytes=20 * 1024 * 1024)
+    picture_limits = PictureLimits(formats=("JPEG", "PNG", "WEBP", "GIF", "BMP"), max_bytes=MOST_BYTES)
     # No page size is sent: were videos priced by the result, a hold would be for so many.
     policy = PolicyDefaults(calls=1, window_ms=1000, guard_ms=Decimal(3), page_size=100, attempts=4)
     price = PriceDefaults(per_call=Decimal(1))

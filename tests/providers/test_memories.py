@@ -147,6 +147,13 @@ def test_defaults_are_sent_and_not_left_to_them(provider: Provider) -> None:
 
 
 @BOTH
+def test_the_largest_picture_is_taken_by_the_sandbox(site: Site, adapter: Videos) -> None:
+    most = adapter.picture_limits.max_bytes
+    padded = file_of() + bytes(most - len(file_of()))
+    assert (len(padded), ask(f"{site.url}{adapter.sandbox_path}", adapter, picture=padded).status) == (20_000_000, 200)
+
+
+@BOTH
 def test_the_key_goes_without_bearer(provider: Provider, adapter: Videos) -> None:
     provider.answers(ANSWER)
     ask(provider.url, adapter)
