@@ -51,6 +51,11 @@ def open(sealed: bytes, *, associated: str) -> str:
         raise Unopenable("It was changed, or sealed for another owner or with another key.") from None
 
 
+def is_current(sealed: bytes) -> bool:
+    """Whether it is sealed under the first key. Raises `Unopenable` for what is in no form that we know."""
+    return _parts(sealed)[0][2:].decode(errors="replace") == next(iter(_keyring()))
+
+
 def fingerprint(value: str) -> str:
     """Tells whether two secrets are equal without opening them. Keyed by SECRET_KEY: it outlives the sealing keys."""
     return salted_hmac("accounts.vault.fingerprint", value, algorithm="sha256").hexdigest()

@@ -28,7 +28,7 @@ parameter that is not known is refused by its name, and so is the header `Idempo
 ## Errors
 
 Every error is `application/problem+json` (RFC 9457). Trouble with a provider is never a status here: it is the lookup's
-`error`.
+`error`; but for a dictionary, which belongs to no lookup and is 503 then.
 
 | status | code | |
 |---|---|---|
@@ -41,6 +41,8 @@ TAGS = {
     "images": "A picture can be stored once and searched with often.",
     "sources": "What can be searched, at what price, under whose limit.",
     "credits": "What was held, charged and released, in each provider's own credits.",
+    "credentials": "Your own keys to the providers. A secret goes in and never comes out.",
+    "providers": "What a search's parameters take, from the providers' own dictionaries.",
 }
 HEADERS = {401: ("WWW-Authenticate", "`Bearer`"), 503: ("Retry-After", "Seconds.")}
 WITH_A_BODY = (413, 415)
@@ -120,7 +122,7 @@ class Schema(AutoSchema):
 
     def refusals(self) -> list[int]:
         statuses = {*EVERYWHERE, *getattr(self.view, "refusals", {}).get(self.method, ())}
-        if self.method == "POST":
+        if self.method in ("POST", "PATCH"):
             statuses |= {*WITH_A_BODY}
         if "{id}" in self.path:
             statuses |= {*WITH_AN_ID}

@@ -41,12 +41,14 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "method_not_allowed": (405, "This path does not take this method"),
     "not_acceptable": (406, "No such form"),
     "credential_missing": (409, "No credential for the provider"),
+    "credential_unusable": (409, "The credential does not work"),
     "image_in_use": (409, "A search needs the picture"),
     "image_deleted": (409, "The picture is gone"),
     "too_large": (413, "Too large"),
     "unsupported_media_type": (415, "Not a content type that is taken"),
     "internal_error": (500, "Our mistake"),
     "not_ready": (503, "Not ready"),
+    "provider_unavailable": (503, "The provider cannot be asked now"),
 }
 NOT_FOUND = "Nothing of yours is here under this id; it may have been deleted, or never have been."
 NO_SUCH_PATH = "There is no such path; /v1/openapi.json lists those that there are."

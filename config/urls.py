@@ -8,6 +8,7 @@ from config import problems, views
 urlpatterns = [
     path("v1/", include("searches.urls")),
     path("v1/", include("billing.urls")),
+    path("v1/", include("providers.urls")),
     path("v1/openapi.json", views.openapi_document),
     re_path(r"^v1(/.*)?$", problems.no_such_path),
     path("docs", views.Docs.as_view()),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
@@ -14,11 +15,22 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
-from accounts.operators import ByTenant, DropdownFilter, Page, action, badge, by_choice, done, page_of
-from providers import credentials, policies, registry
+from accounts.operators import (
+    ByTenant,
+    DropdownFilter,
+    Page,
+    action,
+    badge,
+    by_choice,
+    done,
+    indented,
+    page_of,
+)
+from providers import credentials, policies, registry, verification
 from providers.models import Credential, Policy
 
 STATE_COLOURS = {"unknown": "info", "verified": "success", "invalid": "danger", "exhausted": "warning"}
+NEEDS_REENTRY = {"needs re-entry": "danger"}
 
 
 class ByProvider(DropdownFilter):
@@ -47,9 +59,21 @@ def choice_of(known: Mapping[str, Any]) -> forms.ChoiceField:
     return forms.ChoiceField(choices=lambda: [(name, name) for name in known], widget=UnfoldAdminSelectWidget)
 
 
+class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
+    """What one field cannot know of another."""
+
+    def clean_page_size(self) -> int:
+        size: int = self.cleaned_data["page_size"]
+        most = registry.PROVIDERS[self.instance.provider].max_results
+        if most is not None and size > most:
+            raise forms.ValidationError(f"{self.instance.provider} gives at most {most} results; ask for no more.")
+        return size
+
+
 @admin.register(Policy)
 class PolicyAdmin(Page):
     icon = "speed"
+    form = PolicyForm
     list_display = ("provider", "limit", "guard_ms", "scope", "max_in_flight", "standing", "updated_at")
     list_filter = ("paused", by_choice("scope"), by_choice("on_unknown"))
     search_fields = ("provider",)
@@ -122,10 +146,13 @@ class CredentialAdmin(Page):
     secret_fields = ("sealed", "fingerprint")
     autocomplete_fields = ("tenant",)
     fields = ("tenant", "provider", "label", "secret")
-    actions_detail = ("make_default",)
+    actions_detail = ("verify", "make_default")
 
     def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
-        on_record = ("is_default", "state_badge", "begins", "id", "created_at", "updated_at", "state_changed_at")
+        on_record = (
+            *("is_default", "state_badge", "state_changed_at", "on_trial", "checked_at", "check_problem"),
+            *("told", "begins", "id", "created_at", "updated_at"),
+        )
         return (*self.fields, *on_record) if obj else self.fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
@@ -141,14 +168,54 @@ class CredentialAdmin(Page):
         if secret:
             obj.pk = credentials.store(obj.tenant, obj.provider, secret, label=obj.label).pk
             obj.refresh_from_db()
+            # Stored for good by then, whatever the provider says.
+            transaction.on_commit(lambda: verification.check(obj), robust=True)
+
+    def delete_model(self, request: HttpRequest, obj: Credential) -> None:
+        credentials.remove(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Credential]) -> None:
+        for credential in queryset:
+            credentials.remove(credential)
 
     @admin.display(description="state", ordering="state")
     def state_badge(self, obj: Credential) -> SafeString:
+        if credentials.needs_reentry(obj):
+            return badge("needs re-entry", NEEDS_REENTRY)
         return badge(obj.state, STATE_COLOURS, obj.get_state_display())
+
+    @admin.display(description="account")
+    def told(self, obj: Credential) -> SafeString:
+        """What the provider told of it."""
+        return indented(obj.account | {"read_at": obj.account_read_at}) if obj.account else SafeString("-")
 
     @admin.display(description="fingerprint")
     def begins(self, obj: Credential) -> str:
         return f"{obj.fingerprint[:8]}…"
+
+    def has_verify_permission(self, request: HttpRequest, object_id: str) -> bool:
+        credential = self.get_object(request, object_id)
+        return credential is not None and request.user.has_perm("providers.change_credential")
+
+    @action(
+        description="Verify",
+        permissions=["verify"],
+        icon="verified_user",
+        dialog={
+            "title": "Verify it now?",
+            "description": "Where the provider has a call for it that costs nothing, it is asked; elsewhere a dead key is "
+            "tried again by the next search. Lookups that wait for it go on by themselves.",
+            "form_submit_text": "Verify",
+        },
+    )
+    def verify(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        credential = Credential.objects.get(pk=object_id)
+        verification.verify(credential)
+        credential.refresh_from_db()
+        said = credential.check_problem or f"{credential}: {credential.get_state_display()}."
+        return done(
+            request, page_of(credential), said, messages.WARNING if credential.check_problem else messages.SUCCESS
+        )
 
     def has_make_default_permission(self, request: HttpRequest, object_id: str) -> bool:
         credential = self.get_object(request, object_id)

@@ -167,6 +167,43 @@ class Exhausted(Failure):
     pass
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProviderAccount:
+    """What a provider tells of a key's account: its credits that are left, and other limits in its own words."""
+
+    credits: Decimal | None = None
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """A line of a provider's dictionary. `value` is what a search's parameter takes."""
+
+    value: int | str
+    name: str
+    title: str = ""
+
+
+class FreeCalls(ABC):
+    """What a provider answers for nothing, beside its sources; most offer none. Stateless, and fails as adapters do."""
+
+    provider: ClassVar[str]
+
+    @abstractmethod
+    def account(self, *, secret: Secret, base_url: str, door: Door, token: Token) -> ProviderAccount:
+        """Whether the provider takes this key, and what it tells of its account."""
+
+    def dictionaries(self) -> tuple[str, ...]:
+        """Their names; those that can be asked now."""
+        return ()
+
+    def dictionary(
+        self, name: str, query: str, *, secret: Secret, base_url: str, door: Door, token: Token
+    ) -> tuple[Term, ...]:
+        """The terms of one of them that match; an empty query matches all."""
+        raise LookupError(name)
+
+
 class Adapter(ABC):
     """One source. Subclasses are stateless; `registry` holds one instance of each."""
 

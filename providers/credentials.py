@@ -1,58 +1,99 @@
 """The key ring: stores tenants' keys to the providers sealed, opens one for the moment of a call, and notes what
 providers say about them. Nothing here ever puts a secret into a message, a log or a repr.
+
+A tenant that has keys to a provider has one default there, always: the first becomes it, and when it is removed, the
+oldest of the others. What changes a ring locks its tenant first, so that two that come at once agree on which that is.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from accounts import vault
 from accounts.models import Tenant
-from providers.contract import Secret
+from providers.contract import ProviderAccount, Secret
 from providers.models import Credential
 
 # What can stand in a header: anything else would fail at the call, in an exception that quotes it.
 SENDABLE = re.compile(r"[!-~]{1,4096}")
+NEEDS_REENTRY = "The stored key cannot be opened and needs re-entry."
+DEAD = (Credential.State.INVALID, Credential.State.EXHAUSTED)
+# What a new key changes of its row.
+REPLACED = (
+    *("sealed", "fingerprint", "state", "state_changed_at", "updated_at"),
+    *("checked_at", "check_problem", "account", "account_read_at"),
+)
 
 
 class BadSecret(ValueError):
     """Nothing that a provider can have issued."""
 
 
-@transaction.atomic
-def store(tenant: Tenant, provider: str, secret: str, *, label: str = "default") -> Credential:
-    """Stores a key, in the place of an earlier one of that label; it is untried from then on.
+class LabelTaken(Exception):
+    """The tenant has another key to the provider under this label."""
 
-    The tenant's first key to a provider is its default there. Raises `BadSecret`.
-    """
-    secret = _clean(secret)
-    # One at a time a tenant, so that of two first keys one becomes the default.
-    Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
-    ring = Credential.objects.for_tenant(tenant).filter(provider=provider)
-    credential = ring.filter(label=label).first()
-    if credential is None:
-        is_default = not ring.filter(is_default=True).exists()
-        credential = Credential(tenant=tenant, provider=provider, label=label, is_default=is_default)
-    credential.sealed = vault.seal(secret, associated=_owner(tenant.pk, provider))
-    credential.fingerprint = vault.fingerprint(secret)
-    credential.state = Credential.State.UNKNOWN
-    credential.state_changed_at = Now()
-    credential.save()
+
+def store(tenant: Tenant, provider: str, secret: str, *, label: str = "default") -> Credential:
+    """Stores a key, in the place of an earlier one of that label. Raises `BadSecret`."""
+    with _ring(tenant.pk, provider) as ring:
+        credential = ring.filter(label=label).first()
+        if credential is None:
+            return _add(ring, tenant, provider, secret, label)
+        return _replace(credential, secret)
+
+
+def create(tenant: Tenant, provider: str, secret: str, *, label: str, is_default: bool = False) -> Credential:
+    """Stores a key beside those that there are. Raises `BadSecret` and `LabelTaken`."""
+    with _ring(tenant.pk, provider) as ring:
+        _refuse_taken(ring, label)
+        credential = _add(ring, tenant, provider, secret, label)
+        if is_default:
+            _make_default(ring, credential)
     credential.refresh_from_db()
     return credential
 
 
-@transaction.atomic
+def change(
+    credential: Credential, *, secret: str | None = None, label: str | None = None, is_default: bool = False
+) -> None:
+    """All of what is given, or nothing. Raises `BadSecret`, `LabelTaken`, and `Credential.DoesNotExist` if it was removed."""
+    with _ring(credential.tenant_id, credential.provider) as ring:
+        present = ring.get(pk=credential.pk)
+        if label is not None and label != present.label:
+            _refuse_taken(ring, label)
+            ring.filter(pk=present.pk).update(label=label, updated_at=Now())
+            present.label = label
+        if is_default:
+            _make_default(ring, present)
+            present.is_default = True
+        if secret is not None:
+            _replace(present, secret)
+    credential.refresh_from_db()
+
+
 def make_default(credential: Credential) -> None:
     """The tenant's searches that name no credential use this one from now on."""
-    Tenant.objects.select_for_update(no_key=True).get(pk=credential.tenant_id)
-    ring = Credential.objects.filter(tenant=credential.tenant_id, provider=credential.provider)
-    ring.filter(is_default=True).update(is_default=False)
-    ring.filter(pk=credential.pk).update(is_default=True)
+    change(credential, is_default=True)
+
+
+def remove(credential: Credential) -> None:
+    """Erases a key; if it was the default, the oldest of the others is from now on. Twice is harmless.
+
+    Lookups that wait for it fail when their turn comes: none is sent to an account that it was not meant for.
+    """
+    with _ring(credential.tenant_id, credential.provider) as ring:
+        ring.filter(pk=credential.pk).delete()
+        heir = ring.order_by("created_at", "pk").first()
+        if heir is not None and not ring.filter(is_default=True).exists():
+            _make_default(ring, heir)
 
 
 def secret_of(credential: Credential) -> Secret:
@@ -61,20 +102,140 @@ def secret_of(credential: Credential) -> Secret:
     return Secret(value=vault.open(bytes(credential.sealed), associated=owner))
 
 
+def needs_reentry(credential: Credential) -> bool:
+    """Whether none of our keys opens it any more: it was sealed under one that is gone, or is not what it was."""
+    try:
+        secret_of(credential)
+    except vault.Unopenable:
+        return True
+    return False
+
+
 def mark(credential: Credential, state: Credential.State) -> bool:
     """Notes what the provider made of it; False where that was known, or the key has been replaced since it was read."""
-    same_key = Credential.objects.filter(pk=credential.pk, fingerprint=credential.fingerprint)
-    changed = same_key.exclude(state=state).update(state=state, state_changed_at=Now())
+    trial = {"on_trial": True} if state in DEAD else {}
+    changed = _same_key(credential).exclude(state=state).update(state=state, state_changed_at=Now(), **trial)
     return changed == 1
 
 
 def worked(credential: Credential) -> None:
-    """Notes that the provider took an untried one. What was found dead meanwhile stays so until it is replaced."""
-    untried = Credential.objects.filter(pk=credential.pk, fingerprint=credential.fingerprint)
-    untried.filter(state=Credential.State.UNKNOWN).update(state=Credential.State.VERIFIED, state_changed_at=Now())
+    """Notes that a search got its answer with it. What was found dead meanwhile stays so until it is replaced."""
+    untried = _same_key(credential).filter(state=Credential.State.UNKNOWN)
+    untried.update(state=Credential.State.VERIFIED, state_changed_at=Now())
+    _same_key(credential).filter(state=Credential.State.VERIFIED, on_trial=True).update(on_trial=False)
 
 
-def _clean(secret: str) -> str:
+def note_account(credential: Credential, account: ProviderAccount) -> None:
+    """Notes that the provider took the key when it was asked for its account, and what it told.
+
+    A key that is out of credits stays so as long as its account has none: the answer says nothing else.
+    """
+    credits = None if account.credits is None else f"{account.credits.normalize():f}"
+    _same_key(credential).update(
+        checked_at=Now(),
+        check_problem="",
+        account={"credits": credits, "limits": dict(account.limits)},
+        account_read_at=Now(),
+    )
+    is_empty = account.credits is not None and account.credits <= 0
+    kept = [Credential.State.VERIFIED, *([Credential.State.EXHAUSTED] if is_empty else [])]
+    mended = _same_key(credential).exclude(state__in=kept)
+    mended.update(state=Credential.State.VERIFIED, state_changed_at=Now())
+
+
+def note_check(credential: Credential, problem: str) -> None:
+    """Notes that a check was tried, and why it told nothing good."""
+    _same_key(credential).update(checked_at=Now(), check_problem=problem[:500])
+
+
+def try_again(credential: Credential) -> None:
+    """A dead key that nothing but a search can check: it is untried from now on, and one waiting lookup tries it."""
+    dead = _same_key(credential).filter(state__in=DEAD)
+    dead.update(state=Credential.State.UNKNOWN, state_changed_at=Now())
+
+
+@dataclass(kw_only=True)
+class Resealed:
+    """What `reseal` came to. `left`: those that cannot be opened."""
+
+    moved: int = 0
+    current: int = 0
+    left: list[Credential]
+
+
+def reseal() -> Resealed:
+    """Moves every sealed secret to the first of our keys, row by row, beside whatever else happens; again is harmless."""
+    done = Resealed(left=[])
+    for credential in Credential.objects.select_related("tenant").order_by("pk").iterator(chunk_size=200):
+        try:
+            if _reseal(credential):
+                done.moved += 1
+            else:
+                done.current += 1
+        except vault.Unopenable:
+            done.left.append(credential)
+        except Credential.DoesNotExist:
+            continue
+    return done
+
+
+def _reseal(credential: Credential) -> bool:
+    """Whether there was anything to do. A key that is stored meanwhile wins, and is looked at in its turn."""
+    resealed = False
+    while True:
+        secret = secret_of(credential)
+        if vault.is_current(bytes(credential.sealed)):
+            return resealed
+        sealed = vault.seal(secret.value, associated=_owner(credential.tenant_id, credential.provider))
+        unchanged = Credential.objects.filter(pk=credential.pk, sealed=bytes(credential.sealed))
+        resealed = unchanged.update(sealed=sealed) == 1
+        credential.refresh_from_db(fields=["sealed"])
+
+
+@contextmanager
+def _ring(tenant_id: UUID, provider: str) -> Iterator[QuerySet[Credential]]:
+    """A tenant's keys to a provider, changed by nobody else meanwhile."""
+    with transaction.atomic():
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
+        yield Credential.objects.filter(tenant=tenant_id, provider=provider)
+
+
+def _refuse_taken(ring: QuerySet[Credential], label: str) -> None:
+    if ring.filter(label=label).exists():
+        raise LabelTaken
+
+
+def _add(ring: QuerySet[Credential], tenant: Tenant, provider: str, secret: str, label: str) -> Credential:
+    is_default = not ring.filter(is_default=True).exists()
+    return _replace(Credential(tenant=tenant, provider=provider, label=label, is_default=is_default), secret)
+
+
+def _replace(credential: Credential, secret: str) -> Credential:
+    """It is untried from now on, and nothing that was told of the key before it counts."""
+    secret = clean(secret)
+    credential.sealed = vault.seal(secret, associated=_owner(credential.tenant_id, credential.provider))
+    credential.fingerprint = vault.fingerprint(secret)
+    credential.state = Credential.State.UNKNOWN
+    credential.state_changed_at = Now()
+    credential.checked_at = credential.account = credential.account_read_at = None
+    credential.check_problem = ""
+    credential.save(update_fields=None if credential._state.adding else REPLACED)
+    credential.refresh_from_db()
+    return credential
+
+
+def _make_default(ring: QuerySet[Credential], credential: Credential) -> None:
+    ring.filter(Q(is_default=True) & ~Q(pk=credential.pk)).update(is_default=False, updated_at=Now())
+    ring.filter(pk=credential.pk, is_default=False).update(is_default=True, updated_at=Now())
+
+
+def _same_key(credential: Credential) -> QuerySet[Credential]:
+    """Its row, unless it holds another key than when it was read."""
+    return Credential.objects.filter(pk=credential.pk, fingerprint=credential.fingerprint)
+
+
+def clean(secret: str) -> str:
+    """As it is stored. Raises `BadSecret`."""
     secret = secret.strip()
     if not secret:
         raise BadSecret("The provider key is empty.")

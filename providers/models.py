@@ -46,9 +46,11 @@ class Policy(models.Model):
         help_text="Results a call asks for at most.",
     )
     attempts = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(20)])
-    connect_timeout_ms = models.PositiveIntegerField(validators=[MinValueValidator(100)])
+    connect_timeout_ms = models.PositiveIntegerField(validators=[MinValueValidator(100), MaxValueValidator(60_000)])
     total_timeout_ms = models.PositiveIntegerField(
-        validators=[MinValueValidator(100)], help_text="From the first byte sent to the last one read."
+        # The lane's log remembers a call for 15 minutes, and what became of it must be known by then.
+        validators=[MinValueValidator(100), MaxValueValidator(300_000)],
+        help_text="From the first byte sent to the last one read.",
     )
     on_unknown = models.CharField(
         max_length=5,
@@ -85,6 +87,17 @@ class Credential(models.Model):
     is_default = models.BooleanField(default=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.UNKNOWN)
     state_changed_at = models.DateTimeField(db_default=Now(), editable=False)
+    on_trial = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="It was found dead, and no search has worked since: one waiting lookup goes at a time.",
+    )
+    checked_at = models.DateTimeField(null=True, editable=False, help_text="When a check was last tried.")
+    check_problem = models.CharField(
+        max_length=500, blank=True, editable=False, help_text="Why that check could tell nothing."
+    )
+    account = models.JSONField(null=True, editable=False, help_text="What the provider told of the account.")
+    account_read_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -108,3 +121,13 @@ class Credential(models.Model):
     def is_dead(self) -> bool:
         """Whether calls with it are known to be in vain, until it is replaced or verified."""
         return self.state in (self.State.INVALID, self.State.EXHAUSTED)
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether a search that works with it is news."""
+        return self.on_trial or self.state == self.State.UNKNOWN
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether lookups wait until it has been mended, and has shown it."""
+        return self.is_dead or self.on_trial

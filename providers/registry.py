@@ -5,7 +5,8 @@ from __future__ import annotations
 from providers.adapters.keyapi import TikTokProducts
 from providers.adapters.memories import PrivateVideos, PublicVideos
 from providers.adapters.modash import TikTokCreators
-from providers.contract import Adapter
+from providers.adapters.modash_account import ModashAccount
+from providers.contract import Adapter, FreeCalls
 
 ADAPTERS: dict[str, Adapter] = {
     adapter.source: adapter
@@ -18,6 +19,8 @@ ADAPTERS: dict[str, Adapter] = {
 }  # fmt: skip
 # A provider's limits and address stand on the first of its sources.
 PROVIDERS: dict[str, Adapter] = {adapter.provider: adapter for adapter in reversed(ADAPTERS.values())}
+# What providers answer for nothing, where they do.
+FREE_CALLS: dict[str, FreeCalls] = {calls.provider: calls for calls in (ModashAccount(),)}
 
 
 def adapter(source: str) -> Adapter:

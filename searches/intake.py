@@ -160,7 +160,7 @@ def _plan(api_key: ApiKey, order: Order, index: int, created_at: datetime) -> Pl
         provider=adapter.provider,
         credential=credential,
         lane=lane,
-        standing=Standing.PARKED if credential and credential.is_dead else Standing.READY,
+        standing=Standing.PARKED if _must_wait(api_key, credential) else Standing.READY,
         turn=scheduler.turn(priority=order.priority, created_at=created_at) + index,
         expires_at=created_at + timedelta(seconds=order.expires_in),
         parameters=wanted.parameters,
@@ -207,6 +207,11 @@ def _credential(api_key: ApiKey, wanted: LookupOrder, index: int, provider: str)
     if default is None:
         raise CredentialMissing(index, f"No {provider} credential is stored; store your {provider} key first.")
     return default
+
+
+def _must_wait(api_key: ApiKey, credential: Credential | None) -> bool:
+    """For a credential to be mended. The sandbox does not care what the provider thinks of it."""
+    return api_key.mode == Mode.LIVE and credential is not None and credential.is_waited_for
 
 
 def _is_uuid(text: str) -> bool:

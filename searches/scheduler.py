@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, Model, OuterRef, Q, Value
+from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Greatest, Least
 from uuid_utils.compat import uuid7
 
@@ -32,6 +32,8 @@ STEP = 10**9
 # Refusals in a row are counted this far; the column has an end.
 MOST_BACKOFF = 1000
 IN_LINE = (Standing.READY, Standing.ASLEEP, Standing.PARKED)
+# A credential in one of these may be called with.
+USABLE = (Credential.State.UNKNOWN, Credential.State.VERIFIED)
 # One statement, so that a busy tenant's place is locked no longer than it must be. From idle, it comes back in at the
 # lane's present time.
 JOIN = """
@@ -146,17 +148,50 @@ def park(lookup: Lookup, place: Place) -> None:
 
 
 def unpark() -> list[str]:
-    """Brings back the lookups whose credential is no longer known to be dead, or is gone, and names their lanes."""
-    usable = (Credential.State.UNKNOWN, Credential.State.VERIFIED)
-    mended = Lookup.objects.filter(Q(credential=None) | Q(credential__state__in=usable), standing=Standing.PARKED)
+    """Brings back the lookups whose credential works again, or is gone, and names their lanes.
+
+    A credential that was found dead and has been replaced or verified since is on trial: one lookup goes, and what comes of
+    it is waited for. The others follow when a call has worked, so that a key that is still empty costs one slot at a time.
+    """
+    works = Q(credential__state__in=USABLE, credential__on_trial=False)
+    mended = Lookup.objects.filter(Q(credential=None) | works, standing=Standing.PARKED)
     places = set(mended.values_list("lane", "tenant"))
     for lane, tenant_id in sorted(places, key=str):
         with transaction.atomic():
             place = lock_place(lane, tenant_id)
-            woken = mended.filter(lane=lane, tenant=tenant_id).values("pk")
-            count = Lookup.objects.filter(pk__in=woken).update(standing=Standing.READY)
-            _add_ready(place, count)
-    return [lane for lane, _ in places]
+            _bring_back(mended.filter(lane=lane, tenant=tenant_id), place)
+    return [lane for lane, _ in places] + _send_probes()
+
+
+def _send_probes() -> list[str]:
+    """Brings back the first lookup of each credential on trial that has none in line or under way; names their lanes."""
+    own = Lookup.objects.filter(credential=OuterRef("pk"), lane__mode=Mode.LIVE)
+    armed = Call.objects.filter(state=Call.State.ARMED, lookup__credential=OuterRef("pk"), lookup__lane__mode=Mode.LIVE)
+    untried = Credential.objects.filter(
+        Exists(own.filter(standing=Standing.PARKED)),
+        ~Exists(own.filter(standing__in=(Standing.READY, Standing.ASLEEP))),
+        ~Exists(armed),
+        state__in=USABLE,
+        on_trial=True,
+    )
+    lanes = []
+    for credential in untried:
+        waiting = Lookup.objects.filter(credential=credential, lane__mode=Mode.LIVE, standing=Standing.PARKED)
+        probe = waiting.order_by("turn").first()
+        if probe is None:
+            continue
+        with transaction.atomic():
+            place = lock_place(probe.lane_id, probe.tenant_id)
+            # Another sweep may have sent one meanwhile.
+            if untried.filter(pk=credential.pk).exists():
+                _bring_back(waiting.filter(pk=probe.pk), place)
+                lanes.append(probe.lane_id)
+    return lanes
+
+
+def _bring_back(parked: QuerySet[Lookup], place: Place) -> None:
+    count = Lookup.objects.filter(pk__in=parked.values("pk")).update(standing=Standing.READY)
+    _add_ready(place, count)
 
 
 def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup]:

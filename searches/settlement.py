@@ -99,7 +99,7 @@ def answered(errand: Errand, answer: Answer) -> None:
 def _note_success(lookup: Lookup) -> None:
     """Of a live search: the sandbox takes any key."""
     credential = lookup.credential
-    if lookup.search.mode == Mode.LIVE and credential is not None and credential.state == Credential.State.UNKNOWN:
+    if lookup.search.mode == Mode.LIVE and credential is not None and credential.is_unproven:
         credentials.worked(credential)
 
 

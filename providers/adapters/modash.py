@@ -97,7 +97,7 @@ class TikTokCreators(Adapter):
         if error.get("code") in NOTHING_MORE:
             return _nothing(question, reply, request_id)
         if error.get("error") or not 200 <= reply.status < 300:
-            raise _failure(reply, error, secret, request_id)
+            raise failure_of(reply, error, secret, request_id)
         try:
             return _answer(Fields(body), question, reply, request_id)
         except Unreadable as problem:
@@ -122,7 +122,7 @@ def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request
     )
 
 
-def _failure(reply: Reply, error: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
+def failure_of(reply: Reply, error: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
     """By code first, by status second; a refused pace stays one whatever name it bears."""
     code = str(error.get("code", ""))
     kind = BY_CODE.get(code) or KINDS.by_status(reply.status)

@@ -89,13 +89,21 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "connect_timeout_ms",
-                    models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(100)]),
+                    models.PositiveIntegerField(
+                        validators=[
+                            django.core.validators.MinValueValidator(100),
+                            django.core.validators.MaxValueValidator(60000),
+                        ]
+                    ),
                 ),
                 (
                     "total_timeout_ms",
                     models.PositiveIntegerField(
                         help_text="From the first byte sent to the last one read.",
-                        validators=[django.core.validators.MinValueValidator(100)],
+                        validators=[
+                            django.core.validators.MinValueValidator(100),
+                            django.core.validators.MaxValueValidator(300000),
+                        ],
                     ),
                 ),
                 (
@@ -149,6 +157,29 @@ class Migration(migrations.Migration):
                     "state_changed_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
+                (
+                    "on_trial",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="It was found dead, and no search has worked since: one waiting lookup goes at a time.",
+                    ),
+                ),
+                (
+                    "checked_at",
+                    models.DateTimeField(editable=False, help_text="When a check was last tried.", null=True),
+                ),
+                (
+                    "check_problem",
+                    models.CharField(
+                        blank=True, editable=False, help_text="Why that check could tell nothing.", max_length=500
+                    ),
+                ),
+                (
+                    "account",
+                    models.JSONField(editable=False, help_text="What the provider told of the account.", null=True),
+                ),
+                ("account_read_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),

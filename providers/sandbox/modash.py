@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from providers.sandbox import modash_dictionaries
 from providers.sandbox.catalogue import Catalogue, Creator, Post
 from providers.sandbox.exchange import Request, Response
 from providers.sandbox.forms import Misfit
@@ -48,7 +49,13 @@ class Modash(Provider):
         return {("POST", "/ai/tiktok/image-search"): self.image_search}
 
     def free_calls(self) -> Mapping[Address, FreeCall]:
-        return {("GET", "/user/info"): self.user_info, ("GET", "/health"): self.health}
+        return {
+            ("GET", "/user/info"): self.user_info,
+            ("GET", "/health"): self.health,
+            ("GET", "/tiktok/locations"): self._for_customers(modash_dictionaries.locations),
+            ("GET", "/tiktok/languages"): self._for_customers(modash_dictionaries.languages),
+            ("GET", "/tiktok/brands"): self._for_customers(modash_dictionaries.brands),
+        }
 
     def sent_key(self, request: Request) -> str | None:
         return request.bearer
@@ -94,6 +101,13 @@ class Modash(Provider):
 
     def health(self, request: Request) -> Response:
         return Response.of({"status": "ok"})
+
+    def _for_customers(self, free_call: FreeCall) -> FreeCall:
+        def answer(request: Request) -> Response:
+            self.key(request)
+            return free_call(request)
+
+        return answer
 
     def _matches(self, wanted: dict[str, Any]) -> Iterator[Match]:
         filters = wanted.get("filters", {})

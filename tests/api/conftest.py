@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import Mode, Tenant
 from providers import credentials
 from tests.conftest import ClientOf
+
+
+@pytest.fixture(autouse=True)
+def nowhere(settings: Settings) -> None:
+    """No test calls a real provider by mistake: nobody listens there."""
+    settings.MODASH_BASE_URL = "http://127.0.0.1:9"
 
 
 @pytest.fixture

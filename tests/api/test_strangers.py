@@ -28,18 +28,27 @@ def routes(patterns: list[Any] | None = None, prefix: str = "") -> Iterator[str]
 
 
 ROUTES = sorted(routes())
-WITH_ID = [route for route in ROUTES if "<" in route]
-LISTS = [route for route in ROUTES if route in ("/v1/searches", "/v1/credits", "/v1/credits/entries")]
+WITH_ID = [route for route in ROUTES if "<uuid:id>" in route]
+# What belongs to nobody.
+PUBLIC = "/v1/providers/<str:provider>/dictionaries/<str:name>"
+OWN_LISTS = ("/v1/searches", "/v1/credits", "/v1/credits/entries", "/v1/credentials")
+LISTS = [route for route in ROUTES if route in OWN_LISTS]
 
 
 def path_to(route: str, search: Search, id: UUID | None = None) -> str:
-    return route.replace("<uuid:id>", str(id or (search.image_id if "images" in route else search.pk)))
+    return route.replace("<uuid:id>", str(id or own_id(route, search)))
+
+
+def own_id(route: str, search: Search) -> UUID | None:
+    if "credentials" in route:
+        return search.lookups.all()[0].credential_id
+    return search.image_id if "images" in route else search.pk
 
 
 def test_the_routes_are_known() -> None:
-    assert len(WITH_ID) == 5
-    assert len(LISTS) == 3
-    assert not [route for route in WITH_ID if "<uuid:id>" not in route]
+    assert len(WITH_ID) == 7
+    assert len(LISTS) == len(OWN_LISTS)
+    assert [route for route in ROUTES if "<" in route and route not in WITH_ID] == [PUBLIC]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -75,6 +84,7 @@ def test_a_stranger_changes_nothing(api: APIClient, stranger: APIClient) -> None
     before = api.get(f"/v1/searches/{search.pk}").json()
     stranger.post(f"/v1/searches/{search.pk}/cancel")
     stranger.delete(f"/v1/images/{search.image_id}")
+    stranger.delete(f"/v1/credentials/{search.lookups.all()[0].credential_id}")
     after = api.get(f"/v1/searches/{search.pk}").json()
     before["lookups"][0].pop("estimated_start_at")
     after["lookups"][0].pop("estimated_start_at")

@@ -50,7 +50,7 @@ class Provider:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self.headers = environ
-        self.body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        self.body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0))
         self.asked = json.loads(self.body) if environ["CONTENT_TYPE"] == "application/json" else {}
         status, headers, content = self.reply
         start_response(f"{status} Said", [*headers, ("Content-Length", str(len(content)))])

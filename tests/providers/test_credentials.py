@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from pytest_django import Settings
 
 from accounts import vault
 from accounts.models import Tenant
 from providers import credentials
 from providers.models import Credential
+from tests.racing import at_once
 
 SECRET = "modash-key-0123456789"
+# Nobody listens there.
+NOWHERE = "http://127.0.0.1:9"
 State = Credential.State
 
 
@@ -122,9 +128,76 @@ def test_of_keys_stored_at_once_exactly_one_is_the_default() -> None:
     assert Credential.objects.filter(is_default=True).count() == 1
 
 
+def test_a_first_key_is_the_default_whatever_is_asked(alice: Tenant) -> None:
+    first = credentials.create(alice, "modash", "one", label="first", is_default=False)
+    second = credentials.create(alice, "modash", "two", label="second", is_default=True)
+    first.refresh_from_db()
+    assert (first.is_default, second.is_default) == (False, True)
+
+
+def test_a_label_stands_for_one_key(alice: Tenant, bob: Tenant) -> None:
+    first = credentials.create(alice, "modash", "one", label="a")
+    other = credentials.create(alice, "modash", "two", label="b")
+    for tenant, provider in ((alice, "keyapi"), (bob, "modash")):
+        credentials.create(tenant, provider, "three", label="a")
+    with pytest.raises(credentials.LabelTaken):
+        credentials.create(alice, "modash", "four", label="a")
+    with pytest.raises(credentials.LabelTaken):
+        credentials.change(other, label="a", secret="five")
+    credentials.change(first, label="a")
+    assert [credentials.secret_of(row).value for row in alice.credentials.filter(provider="modash")] == ["one", "two"]
+
+
+def test_a_change_is_whole_or_nothing(alice: Tenant) -> None:
+    credentials.create(alice, "modash", "one", label="a")
+    second = credentials.create(alice, "modash", "two", label="b")
+    with pytest.raises(credentials.BadSecret):
+        credentials.change(second, label="c", is_default=True, secret="two words")
+    second.refresh_from_db()
+    assert (second.label, second.is_default) == ("b", False)
+    credentials.change(second, label="c", is_default=True, secret="three")
+    assert (second.label, second.is_default, credentials.secret_of(second).value) == ("c", True, "three")
+    assert alice.credentials.filter(is_default=True).count() == 1
+
+
+def test_the_oldest_of_the_others_inherits_from_a_default_that_is_removed(alice: Tenant, bob: Tenant) -> None:
+    first, second, third = (credentials.create(alice, "modash", name, label=name) for name in ("x", "m", "a"))
+    of_bob = credentials.store(bob, "modash", "bobs")
+    credentials.remove(third)
+    credentials.remove(first)
+    assert alice.credentials.get() == second
+    assert Credential.objects.filter(is_default=True).count() == 2
+    credentials.remove(second)
+    credentials.remove(second)
+    assert Credential.objects.get() == of_bob
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_ring_that_many_change_at_once_has_one_default() -> None:
+    tenant = Tenant.objects.create(name="Alice")
+    keys = [credentials.store(tenant, "modash", SECRET, label=f"old {number}") for number in range(4)]
+    tasks: list[Callable[[], object]] = [partial(credentials.remove, key) for key in keys[:2]]
+    tasks += [partial(credentials.make_default, key) for key in keys[2:]]
+    tasks += [partial(credentials.store, tenant, "modash", SECRET, label=f"new {number}") for number in range(4)]
+    at_once(tasks)
+    assert Credential.objects.count() == 6
+    assert Credential.objects.filter(is_default=True).count() == 1
+
+
+def test_what_worked_after_a_death_ends_the_trial(alice: Tenant) -> None:
+    credential = credentials.store(alice, "modash", SECRET)
+    credentials.mark(credential, State.EXHAUSTED)
+    credential = credentials.store(alice, "modash", "another-key")
+    assert (credential.is_dead, credential.is_waited_for, credential.is_unproven) == (False, True, True)
+    credentials.worked(credential)
+    credential.refresh_from_db()
+    assert (credential.state, credential.is_waited_for, credential.is_unproven) == (State.VERIFIED, False, False)
+
+
 def test_the_command_stores_from_a_variable(
-    alice: Tenant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    alice: Tenant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], settings: Settings
 ) -> None:
+    settings.MODASH_BASE_URL = NOWHERE
     monkeypatch.setenv("MODASH_KEY", SECRET)
     call_command("store_credential", "Alice", "modash", "--from-env", "MODASH_KEY")
     call_command("store_credential", str(alice.id), "modash", "--from-env", "MODASH_KEY", "--label", "spare")

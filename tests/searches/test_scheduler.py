@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import Tenant
-from providers import credentials
-from providers.models import Credential, Policy
+from providers.models import Policy
 from searches import forecasts, scheduler
 from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
 from searches.scheduler import Errand
@@ -168,25 +167,6 @@ def test_a_suspended_tenants_lookups_stand_still(fill: Fill, drain: Drain, alice
     assert names(drain()) == "BB"
     assert Lookup.objects.filter(standing=Standing.READY).count() == 2
     assert scheduler.lanes_to_look_at() == []
-
-
-def test_lookups_of_a_dead_credential_wait_and_come_back_by_themselves(
-    fill: Fill, claim: Claim, drain: Drain, lane: Lane, alice: Tenant, bob: Tenant
-) -> None:
-    credential = credentials.store(alice, "modash", "a-key-that-died")
-    mine = fill(alice, 3)
-    Lookup.objects.filter(tenant=alice).update(credential=credential)
-    errand = claim()
-    assert errand is not None
-    fill(bob, 1)
-    credentials.mark(credential, Credential.State.INVALID)
-    with transaction.atomic():
-        scheduler.park(errand.lookup, scheduler.lock_place(lane.name, alice.pk))
-    assert names(drain()) == "B"
-    assert scheduler.unpark() == []
-    credentials.store(alice, "modash", "another-key")
-    assert scheduler.unpark() == [lane.name]
-    assert [lookup.pk for lookup in drain()] == [lookup.pk for lookup in mine]
 
 
 def test_withdrawn_lookups_leave_the_line_once(fill: Fill, drain: Drain, alice: Tenant) -> None:

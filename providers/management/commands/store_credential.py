@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Tenant
-from providers import credentials, registry
+from providers import credentials, registry, verification
 from providers.models import Credential
 
 
@@ -35,6 +35,15 @@ class Command(BaseCommand):
         except credentials.BadSecret as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"Stored {credential} for {owner}.")
+        verification.check(credential)
+        credential.refresh_from_db()
+        self.stdout.write(_told(credential))
+
+
+def _told(credential: Credential) -> str:
+    if credential.check_problem:
+        return f"It is {credential.state}: {credential.check_problem}"
+    return f"It is {credential.state}: {credential.get_state_display()}."
 
 
 def _tenant(id_or_name: str) -> Tenant:

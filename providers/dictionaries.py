@@ -1,0 +1,131 @@
+"""The words that a search's parameters take, from the providers' own dictionaries, kept for a day.
+
+What a dictionary says is public and the same for everybody, so an answer is kept once for all tenants, in Redis; but it
+is read with a tenant's key, so only a tenant that has one may ask. Without Redis nothing is kept, and no call leaves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache, partial
+from typing import Any
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from accounts import vault
+from accounts.models import Mode, Tenant
+from providers import credentials, free_calls, registry
+from providers.contract import BadCredential, Exhausted, Term
+from providers.free_calls import Call, Caller
+from providers.models import Credential
+
+log = logging.getLogger(__name__)
+
+KEPT_SECONDS = 86_400
+REFUSED = "{} does not accept your default key: store one that it accepts."
+UNREACHED = "a dictionary is neither kept nor found kept: %s"
+
+
+Terms = tuple[Term, ...]
+
+
+class Unknown(LookupError):
+    """There is no such provider or dictionary. The message says which there are."""
+
+
+class CredentialMissing(Exception):
+    """The tenant has no key to the provider."""
+
+
+class CredentialUnusable(Exception):
+    """The tenant's key to the provider does not work. The message says why."""
+
+
+def names() -> dict[str, tuple[str, ...]]:
+    """Each provider's dictionaries, as far as they can be asked now."""
+    return {provider: calls.dictionaries() for provider, calls in registry.FREE_CALLS.items()}
+
+
+def look_up(tenant: Tenant, mode: str, provider: str, name: str, query: str) -> tuple[Term, ...]:
+    """The terms that match. Raises, beside the above, a `Failure`. A test key asks the sandbox."""
+    if name not in names().get(provider, ()):
+        raise Unknown(_what_there_is())
+    query = " ".join(query.split()).casefold()
+    if mode == Mode.TEST:
+        return _remembered(free_calls.sandboxed(provider, tenant), name, query, free_calls.make)
+    credential = Credential.objects.for_tenant(tenant).filter(provider=provider, is_default=True).first()
+    if credential is None:
+        raise CredentialMissing(f"No {provider} credential is stored; store your {provider} key first.")
+    caller = _with_key(credential)
+    return _remembered(caller, name, query, partial(_ask, credential))
+
+
+def _with_key(credential: Credential) -> Caller:
+    try:
+        secret = credentials.secret_of(credential)
+    except vault.Unopenable:
+        raise CredentialUnusable(credentials.NEEDS_REENTRY) from None
+    return free_calls.live(credential.provider, secret, fingerprint=credential.fingerprint)
+
+
+def _ask(credential: Credential, call: Call[Terms], caller: Caller) -> Terms:
+    """A key that is known to be refused is not tried again; one that is out of credits may ask what costs none."""
+    if credential.state == Credential.State.INVALID:
+        raise CredentialUnusable(REFUSED.format(credential.provider))
+    try:
+        return free_calls.make(call, caller)
+    except BadCredential as failure:
+        credentials.mark(credential, Credential.State.INVALID)
+        raise CredentialUnusable(failure.detail) from None
+    except Exhausted as failure:
+        credentials.mark(credential, Credential.State.EXHAUSTED)
+        raise CredentialUnusable(failure.detail) from None
+
+
+def _remembered(caller: Caller, name: str, query: str, ask: Callable[[Call[Terms], Caller], Terms]) -> Terms:
+    """By where it was asked too: what the sandbox says is no provider's word."""
+    asked = json.dumps([caller.base_url, caller.provider, name, query])
+    key = f"dictionary:{hashlib.sha256(asked.encode()).hexdigest()}"
+    kept = _kept(key)
+    if kept is None:
+        kept = ask(partial(registry.FREE_CALLS[caller.provider].dictionary, name, query), caller)
+        _keep(key, kept)
+    return kept
+
+
+def _kept(key: str) -> Terms | None:
+    try:
+        text: Any = _client(settings.REDIS_URL).get(key)
+    except redis.RedisError as error:
+        log.warning(UNREACHED, type(error).__name__)
+        return None
+    return None if text is None else tuple(Term(**term) for term in json.loads(text))
+
+
+def _keep(key: str, terms: Terms) -> None:
+    try:
+        _client(settings.REDIS_URL).set(key, json.dumps([asdict(term) for term in terms]), ex=KEPT_SECONDS)
+    except redis.RedisError as error:
+        log.warning(UNREACHED, type(error).__name__)
+
+
+def _what_there_is() -> str:
+    known = "; ".join(f"{provider} has {', '.join(each)}" for provider, each in names().items())
+    return f"There is no such dictionary here: {known}."
+
+
+@cache
+def _client(url: str) -> redis.Redis:
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )

@@ -1,0 +1,142 @@
+"""Makes the calls that a provider answers for nothing: a key's account, its dictionaries.
+
+They take the tokens of a lane of their own beside the searches', at the same rate, so that no search waits for them, and
+leave no row. Somebody waits for the answer, so each wait is a few seconds at most; what could not be asked by then is
+`Unreachable`, as if the provider were.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from django.conf import settings
+from uuid_utils.compat import uuid7
+
+from accounts.models import Mode, Tenant
+from providers import limiter, policies, registry
+from providers.contract import Failure, Garbled, Secret, Throttled, Unreachable
+from providers.http import Door
+from providers.limiter import Seat, Token, Unavailable, Withheld
+from providers.models import Policy
+
+log = logging.getLogger(__name__)
+
+# How long a call may wait for its slot, for a connection, and for the answer.
+SLOT_SECONDS, CONNECT_SECONDS, TOTAL_SECONDS = 4.0, 3.0, 6.0
+# Where enough others wait for slots, how soon to look again.
+LOOK_SECONDS = 0.1
+# This long before its slot a call opens its connection.
+LEAD_SECONDS = 0.1
+# What is said without a word on how long, and the longest that is obeyed: a person asks again.
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
+
+T = TypeVar("T", covariant=True)
+
+
+class Call(Protocol[T]):
+    def __call__(self, *, secret: Secret, base_url: str, door: Door, token: Token) -> T: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Whose key goes where, and through which lane."""
+
+    provider: str
+    secret: Secret
+    base_url: str
+    lane: str
+
+
+def live(provider: str, secret: Secret, *, fingerprint: str) -> Caller:
+    """With a tenant's own key, to the provider itself."""
+    account = f":{fingerprint[:32]}" if policies.of(provider).scope == Policy.Scope.ACCOUNT else ""
+    base_url: str = getattr(settings, registry.PROVIDERS[provider].base_url_setting)
+    return Caller(provider=provider, secret=secret, base_url=base_url, lane=f"free:{provider}{account}")
+
+
+def sandboxed(provider: str, tenant: Tenant) -> Caller:
+    """As a test key's searches go: to the sandbox, which takes any key, on a lane of the tenant's own."""
+    return Caller(
+        provider=provider,
+        secret=Secret(value=f"sandbox-{tenant.pk}"),
+        base_url=f"{settings.SANDBOX_URL}{registry.PROVIDERS[provider].sandbox_path}",
+        lane=f"free:{Mode.TEST}:{provider}:{tenant.pk}",
+    )
+
+
+def make(call: Call[T], caller: Caller) -> T:
+    """What the call answers. Raises a `Failure` and nothing else."""
+    policy = policies.of(caller.provider)
+    if policy.paused:
+        raise Unreachable("paused", f"The operators have paused calls to {caller.provider}; ask again later.")
+    seat = Seat(lane=caller.lane, name=str(uuid7()), rate=policies.rate(policy), most_under_way=policy.max_in_flight)
+    try:
+        return _in_turn(call, caller, policy, seat)
+    except Throttled as failure:
+        _pause(seat, failure)
+        raise
+    except Withheld:
+        raise _busy(caller.provider) from None
+    except Unavailable:
+        raise Unreachable("not_ready", "Redis cannot be reached, and without it no call leaves.") from None
+
+
+def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:
+    connect = min(CONNECT_SECONDS, policy.connect_timeout_ms / 1000)
+    total = min(TOTAL_SECONDS, policy.total_timeout_ms / 1000)
+    if not _wait_for_slot(seat):
+        raise _busy(caller.provider)
+    try:
+        seat.bind(seconds=limiter.PATIENCE_SECONDS + connect + total)
+        door = Door(connect_seconds=connect, total_seconds=total)
+        return call(
+            secret=caller.secret, base_url=caller.base_url, door=door, token=Token(seat=seat, call=f"free:{uuid7()}")
+        )
+    except (Failure, Withheld, Unavailable):
+        raise
+    except Exception as error:
+        # Its text could quote the answer or the key, so only its kind is kept.
+        log.error("a free call to %s raised %s", caller.provider, type(error).__name__)
+        raise Garbled("internal_error", "The provider's answer could not be handled; we were told.") from None
+    finally:
+        _leave(seat)
+
+
+def _wait_for_slot(seat: Seat) -> bool:
+    """Waits until shortly before it; False where there is none within the time."""
+    deadline = time.monotonic() + SLOT_SECONDS
+    while (left := deadline - time.monotonic()) > 0:
+        wait = seat.take()
+        if wait is None:
+            time.sleep(min(LOOK_SECONDS, left))
+        elif wait <= left:
+            time.sleep(max(0.0, wait - LEAD_SECONDS))
+            return True
+        else:
+            break
+    _leave(seat)
+    return False
+
+
+def _leave(seat: Seat) -> None:
+    _unless_redis_is_down(seat.leave)
+
+
+def _pause(seat: Seat, failure: Throttled) -> None:
+    seconds = PAUSE_SECONDS if failure.retry_after is None else min(failure.retry_after, LONGEST_PAUSE_SECONDS)
+    _unless_redis_is_down(lambda: limiter.pause(seat.lane, seat.rate, seconds=seconds))
+
+
+def _unless_redis_is_down(operation: Callable[[], object]) -> None:
+    try:
+        operation()
+    except Unavailable:
+        log.info("a lane of free calls could not be told: Redis is unreachable; its seats lapse by themselves")
+
+
+def _busy(provider: str) -> Unreachable:
+    return Unreachable("busy", f"Too many ask {provider} at once; ask again in a few seconds.")

@@ -1,0 +1,49 @@
+"""Modash's dictionaries, as facts about its Instagram ones tell: what a search's filters take, as far as the catalogue goes.
+
+Where the real one keeps its brands is not public; here they have an address of our own choice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs
+
+from providers.sandbox.catalogue import BRANDS
+from providers.sandbox.exchange import Request, Response
+
+# Where the catalogue's creators live, and what they speak.
+LOCATIONS = {
+    148838: "United States",
+    62149: "United Kingdom",
+    51477: "Germany",
+    2202162: "France",
+    1311341: "Spain",
+    59470: "Brazil",
+}
+LANGUAGES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "pt": "Portuguese"}
+# So many without a `limit`.
+USUAL_LIMIT = 10
+
+
+def locations(request: Request) -> Response:
+    lines = [{"id": id, "name": name, "title": name} for id, name in LOCATIONS.items()]
+    return _those_asked_for(request, "locations", lines)
+
+
+def languages(request: Request) -> Response:
+    """All, whatever is asked for."""
+    lines = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
+    return Response.of({"error": False, "languages": lines})
+
+
+def brands(request: Request) -> Response:
+    lines = [{"id": number, "name": name} for number, name in enumerate(BRANDS, start=1)]
+    return _those_asked_for(request, "brands", lines)
+
+
+def _those_asked_for(request: Request, name: str, lines: list[dict[str, Any]]) -> Response:
+    asked = parse_qs(str(request.environ.get("QUERY_STRING", "")))
+    query = asked.get("query", [""])[0].casefold()
+    limit = int(asked.get("limit", [str(USUAL_LIMIT)])[0])
+    found = [line for line in lines if query in line["name"].casefold()]
+    return Response.of({"error": False, name: found[:limit], "total": len(found)})

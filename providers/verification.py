@@ -1,0 +1,49 @@
+"""Checks a key where its provider has a call that costs nothing: when it is stored, and when a tenant asks.
+
+Only the provider's own word makes a key dead: what could not be asked leaves its state as it was, and a note of why. No
+transaction is open while the network is, so a key is checked once it is stored, and is stored whatever comes of that.
+"""
+
+from __future__ import annotations
+
+from accounts import vault
+from providers import credentials, free_calls, registry
+from providers.contract import BadCredential, Exhausted, Failure
+from providers.models import Credential
+
+UNTRIED = "{} has no call that checks a key for nothing; the next search with it tells."
+
+
+def check(credential: Credential) -> None:
+    """Notes in its row what the provider makes of a key, where it can be asked for nothing. No provider's trouble raises."""
+    if credential.provider in registry.FREE_CALLS:
+        _ask(credential)
+
+
+def verify(credential: Credential) -> None:
+    """The same, because its owner says that it works: a dead key that only a search can check is tried again."""
+    if credential.provider in registry.FREE_CALLS:
+        _ask(credential)
+    elif credentials.needs_reentry(credential):
+        credentials.note_check(credential, credentials.NEEDS_REENTRY)
+    else:
+        credentials.try_again(credential)
+        credentials.note_check(credential, UNTRIED.format(credential.provider))
+
+
+def _ask(credential: Credential) -> None:
+    provider = credential.provider
+    try:
+        secret = credentials.secret_of(credential)
+        caller = free_calls.live(provider, secret, fingerprint=credential.fingerprint)
+        account = free_calls.make(registry.FREE_CALLS[provider].account, caller)
+    except vault.Unopenable:
+        credentials.note_check(credential, credentials.NEEDS_REENTRY)
+    except Failure as failure:
+        if isinstance(failure, BadCredential):
+            credentials.mark(credential, Credential.State.INVALID)
+        elif isinstance(failure, Exhausted):
+            credentials.mark(credential, Credential.State.EXHAUSTED)
+        credentials.note_check(credential, failure.detail)
+    else:
+        credentials.note_account(credential, account)

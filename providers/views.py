@@ -1,0 +1,156 @@
+"""The key ring over HTTP, and the providers' dictionaries.
+
+Credentials are a tenant's real keys to the real providers, whatever key of ours asks: a test key may see what there is,
+since its searches may name one, but changes and checks nothing, for test keys go through many hands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.http import Http404
+from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from accounts.models import Mode
+from accounts.paging import CursorPages
+from accounts.refusals import Conflict, Unavailable
+from accounts.tenancy import TenantView
+from providers import credentials, dictionaries, openapi, verification
+from providers.contract import Failure, Term
+from providers.models import Credential
+from providers.serializers import (
+    CredentialAnswer,
+    CredentialChange,
+    CredentialQuery,
+    CredentialRequest,
+    Nothing,
+    TermAnswer,
+    TermQuery,
+    taken,
+)
+
+LIVE_ONLY = "A test key sees credentials and changes none; use a live key."
+
+
+class CredentialView(TenantView):
+    queryset = Credential.objects.all()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.method not in SAFE_METHODS and self.api_key.mode == Mode.TEST:
+            raise PermissionDenied(LIVE_ONLY)
+
+    def answer(self, credential: Credential) -> dict[str, Any]:
+        return dict(CredentialAnswer(credential, context={"mode": self.api_key.mode}).data)
+
+    def now(self, credential: Credential) -> dict[str, Any]:
+        """As its row is after a check. It may have been deleted meanwhile."""
+        present = self.get_queryset().filter(pk=credential.pk).first()
+        if present is None:
+            raise Http404
+        return self.answer(present)
+
+
+@openapi.CREDENTIALS
+class Credentials(CredentialView):
+    pagination_class = CursorPages
+    query_class = CredentialQuery
+    keys = ("provider", "label")
+    follows = False
+
+    def get(self, request: Request) -> Response:
+        own = self.get_queryset()
+        if "provider" in self.query:
+            own = own.filter(provider=self.query["provider"])
+        return self.get_paginated_response([self.answer(each) for each in self.paginate_queryset(own) or []])
+
+    def post(self, request: Request) -> Response:
+        wanted = CredentialRequest(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        given = wanted.validated_data
+        try:
+            credential = credentials.create(self.tenant, **given)
+        except credentials.LabelTaken:
+            raise taken(given["provider"]) from None
+        verification.check(credential)
+        headers = {"Location": reverse("credential", kwargs={"id": credential.pk})}
+        return Response(self.now(credential), status=201, headers=headers)
+
+
+@openapi.CREDENTIAL
+class OneCredential(CredentialView):
+    def get(self, request: Request, id: Any) -> Response:
+        return Response(self.answer(self.get_object()))
+
+    def patch(self, request: Request, id: Any) -> Response:
+        credential = self.get_object()
+        wanted = CredentialChange(credential, data=request.data)
+        wanted.is_valid(raise_exception=True)
+        try:
+            credentials.change(credential, **wanted.validated_data)
+        except credentials.LabelTaken:
+            raise taken(credential.provider) from None
+        except Credential.DoesNotExist:
+            raise Http404 from None
+        if "secret" in wanted.validated_data:
+            verification.check(credential)
+        return Response(self.now(credential))
+
+    def delete(self, request: Request, id: Any) -> Response:
+        credentials.remove(self.get_object())
+        return Response(status=204)
+
+
+@openapi.VERIFY
+class Verify(CredentialView):
+    def post(self, request: Request, id: Any) -> Response:
+        credential = self.get_object()
+        Nothing(data=request.data).is_valid(raise_exception=True)
+        verification.verify(credential)
+        return Response(self.now(credential))
+
+
+@openapi.DICTIONARY
+class Dictionary(TenantView):
+    pagination_class = CursorPages
+    query_class = TermQuery
+    keys = ("place",)
+    follows = False
+    refusals = {"GET": (404, 409)}
+
+    def get(self, request: Request, provider: str, name: str) -> Response:
+        terms = self.terms(provider, name)
+        pages = cast(CursorPages, self.paginator)
+        page = pages.cut(lambda after: rows_after(terms, after), self.keys, request, self)
+        return self.get_paginated_response(TermAnswer([row.term for row in page], many=True).data)
+
+    def terms(self, provider: str, name: str) -> tuple[Term, ...]:
+        """Nothing waits in line for these, so a provider's trouble is an answer here: 503, and to be asked again."""
+        try:
+            return dictionaries.look_up(self.tenant, self.api_key.mode, provider, name, self.query["query"])
+        except dictionaries.Unknown as error:
+            raise NotFound(str(error)) from None
+        except dictionaries.CredentialMissing as error:
+            raise Conflict(str(error), code="credential_missing") from None
+        except dictionaries.CredentialUnusable as error:
+            raise Conflict(str(error), code="credential_unusable") from None
+        except Failure as failure:
+            raise Unavailable(failure.detail, code="provider_unavailable") from None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A term by its place in the dictionary's answer, which a cursor names."""
+
+    place: int
+    term: Term
+
+
+def rows_after(terms: tuple[Term, ...], last: list[str] | None) -> list[Row]:
+    rows = [Row(place, term) for place, term in enumerate(terms)]
+    return rows[int(last[0]) + 1 :] if last else rows

@@ -1,0 +1,125 @@
+"""Free calls: paced by a lane of their own, waited for a few seconds, and never the reason that a key is taken for dead."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from pytest_django import Settings
+
+from accounts.models import Tenant
+from providers import free_calls, policies, registry
+from providers.contract import Failure, Garbled, ProviderAccount, Secret, Throttled, Unreachable
+from providers.free_calls import Caller
+from providers.models import Policy
+from tests.providers.conftest import Provider, Site
+from tests.racing import at_once
+
+pytestmark = pytest.mark.django_db
+ACCOUNT = registry.FREE_CALLS["modash"].account
+GOOD = {"error": False, "user": {}, "billing": {"credits": 5}}
+
+
+@pytest.fixture(autouse=True)
+def brisk(db: None) -> None:
+    """A lane that hardly waits, whose log is new."""
+    policies.of("modash")
+    Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
+    redis.Redis.from_url(django_settings.REDIS_URL).flushdb()
+
+
+@pytest.fixture
+def at(settings: Settings) -> Callable[[str], Caller]:
+    def at(url: str) -> Caller:
+        settings.MODASH_BASE_URL = url
+        return free_calls.live("modash", Secret(value="a-key"), fingerprint="f" * 64)
+
+    return at
+
+
+def failure_of(caller: Caller) -> Failure:
+    with pytest.raises(Failure) as failed:
+        free_calls.make(ACCOUNT, caller)
+    return failed.value
+
+
+def test_an_answer_comes_back(site: Site, at: Callable[[str], Caller]) -> None:
+    assert isinstance(free_calls.make(ACCOUNT, at(f"{site.url}/modash/v1")), ProviderAccount)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_they_keep_the_providers_distance_and_no_search_waits_for_them(
+    provider: Provider, at: Callable[[str], Caller]
+) -> None:
+    Policy.objects.update(calls=1, window_ms=200, guard_ms=0)
+    provider.answers(GOOD)
+    caller = at(provider.url)
+    started = time.monotonic()
+    at_once([lambda: free_calls.make(ACCOUNT, caller)] * 4)
+    # The first waits out a window that nobody knows of.
+    assert 0.79 <= time.monotonic() - started < 3
+    searching = redis.Redis.from_url(django_settings.REDIS_URL).keys("lane:{modash}*")
+    assert searching == []
+
+
+@pytest.mark.parametrize(("scope", "lane"), [("provider", "free:modash"), ("account", f"free:modash:{'f' * 32}")])
+def test_their_lane_is_as_wide_as_the_policy_says(at: Callable[[str], Caller], scope: str, lane: str) -> None:
+    Policy.objects.update(scope=scope)
+    assert at("http://modash").lane == lane
+
+
+def test_the_sandboxes_lane_is_a_tenants_own(alice: Tenant, settings: Settings) -> None:
+    caller = free_calls.sandboxed("modash", alice)
+    assert caller.lane == f"free:test:modash:{alice.pk}"
+    assert caller.base_url == f"{settings.SANDBOX_URL}/modash/v1"
+
+
+def test_who_would_wait_too_long_is_told_at_once(provider: Provider, at: Callable[[str], Caller]) -> None:
+    Policy.objects.update(calls=1, window_ms=60_000)
+    started = time.monotonic()
+    assert (type(failure := failure_of(at(provider.url))), failure.code) == (Unreachable, "busy")
+    assert time.monotonic() - started < 1
+
+
+def test_nothing_leaves_while_the_provider_is_paused(provider: Provider, at: Callable[[str], Caller]) -> None:
+    Policy.objects.update(paused=True)
+    assert failure_of(at(provider.url)).code == "paused"
+    assert not provider.headers
+
+
+def test_nothing_leaves_without_redis(provider: Provider, at: Callable[[str], Caller], settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
+    failure = failure_of(at(provider.url))
+    assert (failure.code, "Redis" in failure.detail) == ("not_ready", True)
+    assert not provider.headers
+
+
+def test_a_provider_that_says_wait_is_left_alone(provider: Provider, at: Callable[[str], Caller]) -> None:
+    provider.answers({"error": True, "code": "slow"}, status=429, headers={"Retry-After": "30"})
+    caller = at(provider.url)
+    assert isinstance(failure_of(caller), Throttled)
+    assert failure_of(caller).code == "busy"
+
+
+def test_a_mistake_of_ours_is_a_failure_that_quotes_nothing(at: Callable[[str], Caller]) -> None:
+    def broken(**given: Any) -> None:
+        raise ValueError(given["secret"].value)
+
+    with pytest.raises(Garbled) as failed:
+        free_calls.make(broken, at("http://modash"))
+    assert "a-key" not in f"{failed.value} {failed.value.__cause__}"
+
+
+def test_a_silent_provider_is_waited_for_a_few_seconds(at: Callable[[str], Caller]) -> None:
+    Policy.objects.update(total_timeout_ms=300)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        failure = failure_of(at(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+    assert failure.code == "no_answer"
+    assert time.monotonic() - started < 2

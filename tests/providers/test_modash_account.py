@@ -1,0 +1,157 @@
+"""What Modash answers for nothing, against the sandbox and against answers that a test chooses, over real sockets."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from pytest_django import Settings
+
+from providers import registry
+from providers.contract import (
+    BadCredential,
+    Exhausted,
+    Failure,
+    Faulty,
+    Garbled,
+    ProviderAccount,
+    Refused,
+    Secret,
+    Term,
+    Throttled,
+)
+from providers.http import Door
+from tests.providers.conftest import Provider, Site
+from tests.providers.lanes import any_token
+
+MODASH = registry.FREE_CALLS["modash"]
+KEY = "a-modash-key"
+BRANDS_PATH = "/tiktok/brands"
+
+
+def asking(url: str, key: str = KEY) -> dict[str, Any]:
+    door = Door(connect_seconds=2, total_seconds=2)
+    return {"secret": Secret(value=key), "base_url": url, "door": door, "token": any_token()}
+
+
+def account(provider: Provider, body: Any, **reply: Any) -> ProviderAccount:
+    provider.answers(body, **reply)
+    return MODASH.account(**asking(provider.url))
+
+
+def terms(provider: Provider, name: str, body: Any, query: str = "") -> tuple[Term, ...]:
+    provider.answers(body)
+    return MODASH.dictionary(name, query, **asking(provider.url))
+
+
+def test_the_sandbox_tells_of_a_keys_account(site: Site) -> None:
+    told = MODASH.account(**asking(f"{site.url}/modash/v1"))
+    assert told.credits == Decimal(1_000_000)
+    assert set(told.limits) == {"rateLimits", "rawRequests"}
+
+
+def test_it_is_asked_as_documented(provider: Provider) -> None:
+    account(provider, {"error": False, "user": {}, "billing": {"credits": 1.5}})
+    assert (provider.headers["REQUEST_METHOD"], provider.headers["PATH_INFO"]) == ("GET", "/user/info")
+    assert provider.headers["HTTP_AUTHORIZATION"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("body", "credits"),
+    [
+        ({"user": {}, "billing": {"credits": 12.35}}, Decimal("12.35")),
+        ({"billing": {"credits": 0}}, Decimal(0)),
+        ({"billing": {"credits": "many"}}, None),
+        ({"user": {"id": "1"}}, None),
+    ],
+)
+def test_what_is_missing_is_not_told_and_fails_nothing(
+    provider: Provider, body: dict[str, Any], credits: Decimal | None
+) -> None:
+    assert account(provider, body).credits == credits
+
+
+def test_a_key_that_modash_quotes_is_not_kept(provider: Provider) -> None:
+    body = {"user": {}, "billing": {"credits": 1}, "rateLimits": {"token": KEY}}
+    assert account(provider, body).limits == {}
+
+
+def test_limits_without_end_are_not_kept(provider: Provider) -> None:
+    body = {"user": {}, "billing": {}, "rateLimits": {str(number): number for number in range(1000)}}
+    assert account(provider, body).limits == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "failure"),
+    [
+        (401, {"error": True, "code": "api_token_invalid"}, BadCredential),
+        (200, {"error": True, "code": "api_token_invalid"}, BadCredential),
+        (402, {"error": True, "code": "not_enough_credits"}, Exhausted),
+        (403, {"error": True, "code": "feature_not_available"}, Refused),
+        (429, {"error": True, "code": "too_many_requests"}, Throttled),
+        (500, {"error": True, "code": "internal_server_error"}, Faulty),
+        (503, b"<html>", Faulty),
+        (200, b"<html>", Garbled),
+        (200, {}, Garbled),
+        (200, [], Garbled),
+        (302, {}, Garbled),
+    ],
+)
+def test_failures_are_told_apart_as_those_of_searches(
+    provider: Provider, status: int, body: Any, failure: type[Failure]
+) -> None:
+    with pytest.raises(failure) as came:
+        account(provider, body, status=status)
+    assert type(came.value) is failure
+    assert KEY not in came.value.detail
+
+
+def test_locations_are_asked_for_and_give_what_the_filter_takes(provider: Provider) -> None:
+    line = {"id": 148838, "name": "United States", "title": "United States of America"}
+    found = terms(provider, "locations", {"error": False, "locations": [line], "total": 1}, "united")
+    assert found == (Term(value=148838, name="United States", title="United States of America"),)
+    assert provider.headers["PATH_INFO"] == "/tiktok/locations"
+    assert parse_qs(provider.headers["QUERY_STRING"]) == {"query": ["united"], "limit": ["100"]}
+
+
+def test_languages_are_filtered_here(provider: Provider) -> None:
+    lines = [{"code": "en", "name": "English"}, {"code": "de", "name": "German"}, {"code": "nds", "name": "Low German"}]
+    found = terms(provider, "languages", {"languages": lines}, "german")
+    assert [term.value for term in found] == ["de", "nds"]
+    assert provider.headers["QUERY_STRING"] == ""
+
+
+def test_there_are_brands_where_a_setting_says_they_are(provider: Provider, settings: Settings) -> None:
+    assert MODASH.dictionaries() == ("locations", "languages")
+    settings.MODASH_BRANDS_PATH = BRANDS_PATH
+    assert MODASH.dictionaries() == ("locations", "languages", "brands")
+    found = terms(provider, "brands", {"brands": [{"id": 7, "name": "Tidewater"}, "Fjell"]})
+    assert [(term.value, term.name) for term in found] == [("Tidewater", "Tidewater"), ("Fjell", "Fjell")]
+    assert provider.headers["PATH_INFO"] == BRANDS_PATH
+
+
+@pytest.mark.parametrize("name", ["locations", "languages", "brands"])
+def test_the_sandbox_has_all_dictionaries(site: Site, settings: Settings, name: str) -> None:
+    settings.MODASH_BRANDS_PATH = BRANDS_PATH
+    found = MODASH.dictionary(name, "", **asking(f"{site.url}/modash/v1"))
+    assert len(found) >= 5
+    named = MODASH.dictionary(name, found[0].name, **asking(f"{site.url}/modash/v1"))
+    assert named == found[:1]
+
+
+def test_the_sandbox_tells_nothing_to_a_key_that_it_rejects(site: Site) -> None:
+    with pytest.raises(BadCredential):
+        MODASH.dictionary("locations", "", **asking(f"{site.url}/modash/v1", "sandbox_rejected"))
+
+
+def test_nothing_that_matches_is_an_empty_answer(provider: Provider) -> None:
+    assert terms(provider, "locations", {"error": True, "code": "no_result"}) == ()
+    assert terms(provider, "locations", {"locations": []}) == ()
+
+
+@pytest.mark.parametrize("lines", [None, {}, [1], [{"name": "no id"}], [{"id": True, "name": "x"}], [{"id": None}]])
+def test_a_dictionary_that_cannot_be_read_is_no_half_one(provider: Provider, lines: Any) -> None:
+    with pytest.raises(Garbled):
+        terms(provider, "locations", {"locations": lines})
