@@ -136,7 +136,18 @@ def test_a_secret_that_production_lacks_costs_one_clear_line(tmp_path: Path, com
     assert said.startswith("SECRET_KEY is not set.")
 
 
-@pytest.mark.parametrize(("name", "kind"), [("PORT", "a number such as 0"), ("PRODUCTION", "true or false")])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("PORT", "a number such as 0"),
+        ("PRODUCTION", "true or false"),
+        ("OUTBOUND_PORTS", "port numbers such as 80,443"),
+        (
+            "OUTBOUND_ALLOW",
+            "networks such as 127.0.0.0/8,::1/128: 'ture' does not appear to be an IPv4 or IPv6 network",
+        ),
+    ],
+)
 def test_a_setting_of_the_wrong_kind_costs_one_clear_line(tmp_path: Path, name: str, kind: str) -> None:
     code, said = programs.run(tmp_path, "serve", **NO_SERVERS | {name: "ture"})
     assert (code, said) == (2, f"{name} must be {kind}.\n")
