@@ -8,6 +8,7 @@ halving an interval takes six.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from math import sqrt
 from typing import Any
@@ -40,22 +41,37 @@ def is_lossless(content: bytes) -> bool:
     return content.startswith(b"\x89PNG") or content[12:16] == b"VP8L"
 
 
-def fit(pixels: Image.Image, limits: PictureLimits, *, lossless_bytes: int | None = None) -> tuple[str, bytes]:
-    """The format and the bytes of a rendering within the limits. `lossless_bytes`: of pixels that no compression has
-    touched yet, about what they take without any; they stay so where the limits allow it.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to try, and within how many bytes. Providers with equal plans get one rendering."""
+
+    lossless: bool
+    format: str
+    max_bytes: int
+
+
+def plan(limits: PictureLimits, *, lossless_bytes: int | None = None) -> Plan:
+    """`lossless_bytes`: of pixels that no compression has touched yet, about what they take without any; they stay so
+    where the limits allow it.
     """
-    if lossless_bytes is not None and lossless_bytes <= limits.max_bytes and "PNG" in limits.formats:
+    lossless = lossless_bytes is not None and lossless_bytes <= limits.max_bytes and "PNG" in limits.formats
+    return Plan(lossless=lossless, format=limits.formats[0], max_bytes=limits.max_bytes)
+
+
+def fit(pixels: Image.Image, plan: Plan) -> tuple[str, bytes]:
+    """The format and the bytes of a rendering within the limits."""
+    if plan.lossless:
         content = write(pixels, format="PNG", compress_level=1)
-        if len(content) <= limits.max_bytes:
+        if len(content) <= plan.max_bytes:
             return "PNG", content
-    format = limits.formats[0]
+    format = plan.format
     source = _opaque(pixels) if format == "JPEG" else pixels
     source = _scaled(source, min(1, LONGEST_SIDE[format] / max(source.size)))
     for options in QUALITIES[format]:
         content = write(source, format=format, **options)
-        if len(content) <= limits.max_bytes:
+        if len(content) <= plan.max_bytes:
             return format, content
-    return format, _smaller(source, limits.max_bytes, {"format": format, **options}, len(content))
+    return format, _smaller(source, plan.max_bytes, {"format": format, **options}, len(content))
 
 
 def write(pixels: Image.Image, **options: Any) -> bytes:

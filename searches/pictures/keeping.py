@@ -181,16 +181,25 @@ def _fitted(
     part = pixels if (right - left, bottom - top) == pixels.size else pixels.crop((left, top, right, bottom))
     share = part.width * part.height / (pixels.width * pixels.height)
     lossless_bytes = int(len(original) * share) if fitting.is_lossless(original) else None
-    fitted = {}
+    fitted: dict[str, tuple[str, bytes]] = {}
+    made: dict[fitting.Plan, tuple[str, bytes]] = {}
     for provider, limits in fit.items():
-        will_do = part is pixels and fitting.fits(kept_as, original, limits)
-        fitted[provider] = (kept_as, original) if will_do else fitting.fit(part, limits, lossless_bytes=lossless_bytes)
+        if part is pixels and fitting.fits(kept_as, original, limits):
+            fitted[provider] = kept_as, original
+            continue
+        plan = fitting.plan(limits, lossless_bytes=lossless_bytes)
+        if plan not in made:
+            made[plan] = fitting.fit(part, plan)
+        fitted[provider] = made[plan]
     return fitted
 
 
 def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[str, bytes]], crop: Crop) -> None:
+    """One file for all providers that get the same."""
+    written = {id(original): draft.image.file}
     for provider, (format, content) in fitted.items():
-        file = draft.image.file if content is original else _write(draft, format, content)
+        file = written.get(id(content)) or _write(draft, format, content)
+        written[id(content)] = file
         draft.renderings.append(
             Rendering(
                 provider=provider,

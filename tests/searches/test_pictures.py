@@ -275,46 +275,50 @@ def test_large_pictures_are_worked_on_one_at_a_time(monkeypatch: pytest.MonkeyPa
     assert most == 1
 
 
+def fitted(pixels: Image.Image, format: str, max_bytes: int) -> tuple[str, bytes]:
+    return fitting.fit(pixels, fitting.plan(PictureLimits(formats=(format,), max_bytes=max_bytes)))
+
+
 noisy = Image.effect_noise((600, 400), 120).convert("RGB")
 
 
 @pytest.mark.parametrize("max_bytes", [400_000, 100_000, 20_000, 5_000])
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "PNG"])
 def test_a_rendering_fits_and_is_nearly_the_largest_that_does(format: str, max_bytes: int) -> None:
-    found, content = fitting.fit(noisy, PictureLimits(formats=(format,), max_bytes=max_bytes))
-    fitted = samples.read(content)
-    assert found == fitted.format == format
+    found, content = fitted(noisy, format, max_bytes)
+    written = samples.read(content)
+    assert found == written.format == format
     assert len(content) <= max_bytes
-    assert fitted.size == (600, 400) or len(content) > max_bytes * 0.6
-    assert fitted.width / fitted.height == pytest.approx(1.5, rel=0.05)
+    assert written.size == (600, 400) or len(content) > max_bytes * 0.6
+    assert written.width / written.height == pytest.approx(1.5, rel=0.05)
 
 
 def test_a_side_longer_than_a_format_can_hold_is_made_shorter() -> None:
-    _, content = fitting.fit(Image.new("RGB", (2, 65_500)), PictureLimits(formats=("WEBP",), max_bytes=10**6))
+    _, content = fitted(Image.new("RGB", (2, 65_500)), "WEBP", 10**6)
     assert samples.read(content).height == 16_383
 
 
 def test_quality_gives_way_before_size() -> None:
     best = len(fitting.write(noisy, format="JPEG", quality=92))
-    _, content = fitting.fit(noisy, PictureLimits(formats=("JPEG",), max_bytes=int(best * 0.8)))
+    _, content = fitted(noisy, "JPEG", int(best * 0.8))
     assert samples.read(content).size == (600, 400)
 
 
 def test_what_lies_under_transparency_is_white_in_a_jpeg() -> None:
     clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    _, content = fitting.fit(clear, PictureLimits(formats=("JPEG",), max_bytes=10_000))
+    _, content = fitted(clear, "JPEG", 10_000)
     assert samples.read(content).getpixel((4, 4)) == (255, 255, 255)
 
 
 def test_a_limit_that_nothing_fits_is_an_error_and_no_endless_loop() -> None:
     with pytest.raises(ValueError, match="No picture fits"):
-        fitting.fit(samples.picture(), PictureLimits(formats=("JPEG",), max_bytes=10))
+        fitted(samples.picture(), "JPEG", 10)
 
 
 def taken_or_refused(content: bytes) -> None:
     with suppress(BadPicture), reading.decoded(content) as decoded:
         file = decoded.rewritten()
-        fitting.fit(decoded.pixels, WEB)
+        fitting.fit(decoded.pixels, fitting.plan(WEB))
         assert samples.read(file).size == decoded.pixels.size
 
 
