@@ -1,0 +1,93 @@
+"""What operators can do for a tenant's keys, without ever seeing one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from providers import credentials, policies
+from providers.models import Credential, Policy
+from tests.admin.conftest import PROVIDER, SECRET, World
+from tests.admin.test_pages import address, page_of
+from tests.providers.conftest import Provider, provider
+
+__all__ = ["provider"]
+
+GOOD = {"error": False, "user": {}, "billing": {"credits": 812.35, "rawRequests": 120}}
+
+
+@pytest.fixture
+def modash(db: None, provider: Provider, settings: Settings) -> Provider:
+    policies.of("modash")
+    Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
+    redis.Redis.from_url(django_settings.REDIS_URL).flushdb()
+    settings.MODASH_BASE_URL = provider.url
+    provider.answers(GOOD)
+    return provider
+
+
+@pytest.fixture
+def verify(desk: Client, world: World) -> Callable[[], str]:
+    """Presses the button; what the page says then."""
+
+    def verify() -> str:
+        path = reverse("admin:providers_credential_verify", args=[world.credential.pk])
+        assert desk.get(path).status_code == 200
+        assert desk.post(path, {"_form_submitted": "on"}).headers["HX-Redirect"] == page_of(world.credential)
+        return desk.get(page_of(world.credential)).content.decode()
+
+    return verify
+
+
+def test_verify_asks_the_provider_and_shows_its_account(modash: Provider, verify: Callable[[], str]) -> None:
+    page = verify()
+    assert Credential.objects.get().state == "verified"
+    for shown in ("worked when it was last used", "812.35", "rawRequests"):
+        assert shown in page
+    assert SECRET not in page
+
+
+def test_verify_says_what_went_wrong(modash: Provider, verify: Callable[[], str]) -> None:
+    modash.answers({"error": True, "code": "api_token_invalid", "message": f"{SECRET}-Alice"}, status=401)
+    page = verify()
+    assert "does not accept this key" in page
+    assert SECRET not in page
+    modash.answers(b"", status=500)
+    assert "could not answer for the moment" in verify()
+    assert Credential.objects.get().state == "invalid"
+
+
+def test_one_that_cannot_be_opened_says_so_in_the_list_and_on_its_page(
+    desk: Client, world: World, modash: Provider, verify: Callable[[], str]
+) -> None:
+    assert "needs re-entry" not in desk.get(address(Credential, "changelist")).content.decode()
+    Credential.objects.update(sealed=b"no longer what it was")
+    assert "needs re-entry" in desk.get(address(Credential, "changelist")).content.decode()
+    assert credentials.NEEDS_REENTRY in verify()
+    assert not modash.headers
+    desk.post(page_of(world.credential), {"secret": "another-key"})
+    assert "needs re-entry" not in desk.get(address(Credential, "changelist")).content.decode()
+
+
+def test_a_deleted_default_leaves_it_to_the_oldest_other(desk: Client, world: World) -> None:
+    older, newer = (credentials.store(world.tenant, PROVIDER, label, label=label) for label in ("z", "a"))
+    desk.post(address(Credential, "delete", world.credential.pk), {"post": "yes"})
+    assert Credential.objects.get(is_default=True) == older
+    chosen = {"action": "delete_selected", "_selected_action": [str(older.pk)], "post": "yes"}
+    desk.post(address(Credential, "changelist"), chosen)
+    assert Credential.objects.get() == newer
+    assert Credential.objects.get().is_default
+
+
+def test_an_equal_label_is_refused_by_the_form(desk: Client, world: World) -> None:
+    form = {"tenant": str(world.tenant.pk), "provider": PROVIDER, "label": "default", "secret": "another-key"}
+    response = desk.post(address(Credential, "add"), form)
+    assert response.status_code == 200
+    assert "another-key" not in response.content.decode()
+    assert credentials.secret_of(Credential.objects.get()).value.startswith(SECRET)
