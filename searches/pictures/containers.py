@@ -6,7 +6,7 @@ pixels for each of a JPEG's scans, of which 20 MB can hold a million. Walking th
 
 What follows the end of a picture is dropped: phones put films and second pictures there. What makes the file an
 archive, a document or a page to other programs is refused. A disguise that no one can tell from a picture (numbers in a GIF's
-header that read as JavaScript) comes to nothing, since every picture is written anew.
+header that read as JavaScript) comes to nothing, since every picture is written anew, but for a JPEG that is bare.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ JPEG_START = b"\xff\xd8\xff"
 # A marker is neither an escaped 0xFF of the scan's data nor a restart within it, nor a filling 0xFF.
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 JPEG_SCAN, JPEG_END = b"\xda", b"\xd9"
+# What a decoder needs: tables, frame, restarts, scans. Encoders need 700 bytes of it before a scan; much more is a hiding place.
+JPEG_NEEDED = {b"\xc0", b"\xc1", b"\xc2", b"\xc4", b"\xdb", b"\xdd", JPEG_SCAN}
+JPEG_HEAD_BYTES = 1024
+# Which application wrote it, without room for a preview; and Adobe's word on the colours.
+JPEG_LABELS = (b"\xff\xe0\x00\x10JFIF\x00", b"\xff\xee\x00\x0eAdobe")
 PNG_START = b"\x89PNG\r\n\x1a\n"
 GIF_STARTS = (b"GIF87a", b"GIF89a")
 GIF_EXTENSION, GIF_IMAGE, GIF_END = 0x21, 0x2C, 0x3B
@@ -124,6 +129,24 @@ def _walk_jpeg(content: bytes) -> int:
     raise _too_many_pieces()
 
 
+def is_bare_jpeg(content: bytes) -> bool:
+    """Whether a JPEG is its picture and nothing else, so that writing it anew would strip nothing."""
+    at, head, scanning = 2, 0, False
+    while marker := JPEG_MARKER.search(content, at):
+        start = marker.start()
+        if start != at and not scanning:
+            return False
+        if marker[1] == JPEG_END:
+            return marker.end() == len(content)
+        at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
+        head = at - start + (0 if scanning else head)
+        needed = marker[1] in JPEG_NEEDED or content.startswith(JPEG_LABELS, start)
+        if not needed or head > JPEG_HEAD_BYTES:
+            return False
+        scanning = marker[1] == JPEG_SCAN
+    return False
+
+
 def _walk_png(content: bytes) -> int:
     view = memoryview(content)
     at = len(PNG_START)
@@ -162,13 +185,13 @@ def _walk_gif(content: bytes) -> int:
                 at += 11 + _gif_palette(content[at + 9])
             else:
                 raise unreadable()
-            while size := content[at]:
+            left -= 1
+            while (size := content[at]) and left > 0:
                 at += 1 + size
                 left -= 1
-            at += 1
-            left -= 1
-            if left < 0:
+            if left <= 0:
                 raise _too_many_pieces()
+            at += 1
     except IndexError:
         raise truncated() from None
     return at + 1

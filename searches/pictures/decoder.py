@@ -19,6 +19,8 @@ from PIL.ExifTags import Base as ExifTag
 
 PILLOW_NAMES = {"HEIC": "HEIF", "AVIF": "AVIF", "BMP": "BMP"}
 STRIP_PIXELS = 4_000_000
+# It outlives whoever started it by no more.
+CPU_SECONDS = 30
 
 
 class Refused(Exception):
@@ -26,9 +28,10 @@ class Refused(Exception):
 
 
 def bound(memory_bytes: int) -> None:
-    """Of memory, of files (none), and of the remains of a crash. Where the system counts no memory, the time is left."""
+    """Of memory, of time, of files (none), and of the remains of a crash. Where the system counts no memory, the time is left."""
     for kind, most in (
         (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):

@@ -11,7 +11,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -25,6 +25,7 @@ from searches.pictures.containers import (
     TAKEN,
     BadPicture,
     TooLarge,
+    is_bare_jpeg,
     judge,
     too_long,
     too_many_pixels,
@@ -57,11 +58,14 @@ _large = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """`format` is what was sent; `options` what Pillow's `save` needs to write what is kept, in quality as it came."""
+    """`format` is what was sent; `options` what Pillow's `save` needs to write what is kept, in quality as it came. `bare`:
+    the file as it was sent, where it may be kept so.
+    """
 
     pixels: Image.Image
     format: str
     options: Mapping[str, Any]
+    bare: bytes | None = field(default=None, repr=False)
 
     @property
     def kept_as(self) -> str:
@@ -70,6 +74,8 @@ class Decoded:
 
     def rewritten(self) -> bytes:
         """The file as it is kept. Raises `BadPicture`: a decoder takes some sizes that no encoder writes."""
+        if self.bare is not None:
+            return self.bare
         try:
             return fitting.write(self.pixels, **self.options)
         except Exception:
@@ -143,7 +149,9 @@ def _decode(image: ImageFile, format: str, content: bytes) -> Decoded:
     try:
         image.load()
         pixels = _plain(image, _orientation(image), image.info.get("icc_profile"))
-        return Decoded(pixels=pixels, format=format, options=_options(image, format, content))
+        # Without metadata it is neither turned nor coloured otherwise; its pixels are what it says.
+        bare = content if format == "JPEG" and image.mode == "RGB" and is_bare_jpeg(content) else None
+        return Decoded(pixels=pixels, format=format, options=_options(image, format, content), bare=bare)
     except Exception as error:
         raise (truncated() if "truncated" in str(error).lower() else unreadable()) from None
 
