@@ -33,9 +33,9 @@ def thumbnail(image: Image) -> SafeString:
 
 class RenderingInline(RecordInline):
     model = Rendering
-    fields = ("provider", "media_type", "bytes")
+    fields = ("provider", "crop", "media_type", "bytes")
     readonly_fields = fields
-    ordering = ("provider",)
+    ordering = ("provider", "crop")
 
 
 @admin.register(Image)
@@ -85,13 +85,13 @@ class ImageAdmin(Record):
 @admin.register(Rendering)
 class RenderingAdmin(Record):
     icon = "photo_size_select_large"
-    list_display = ("image", "tenant", "provider", "media_type", "bytes")
+    list_display = ("image", "tenant", "provider", "crop", "media_type", "bytes")
     list_select_related = ("image__tenant",)
     list_filter = (ByProvider,)
     search_fields = ("file__exact",)
     search_help_text = "The id of a picture"
     id_fields = ("image",)
-    fields = ("image", "tenant", "provider", "media_type", "bytes")
+    fields = ("image", "tenant", "provider", "crop", "media_type", "bytes")
     readonly_fields = fields
 
     @admin.display(description="tenant", ordering="image__tenant__name")

@@ -50,7 +50,8 @@ class SearchAdmin(Record):
         ("tenant", "api_key"),
         ("created_at", "expires_at"),
         ("finished_at", "priority"),
-        ("id", "version"),
+        ("crop", "version"),
+        "id",
     )
     readonly_fields = ("picture", "tenants_metadata", *flatten(rows))
     change_form_outer_after_template = "admin/searches/search/found.html"

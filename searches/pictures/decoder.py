@@ -28,7 +28,7 @@ class Refused(Exception):
 
 
 def bound(memory_bytes: int) -> None:
-    """Of memory, of time, of files (none), and of the remains of a crash. Where the system counts no memory, the time is left."""
+    """Of memory, time, files (none), and what a crash leaves. Where the system counts no memory, the time is left."""
     for kind, most in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CPU, CPU_SECONDS),

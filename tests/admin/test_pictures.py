@@ -1,0 +1,31 @@
+"""Whatever a tenant sent, operators see it."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import reverse
+from PIL import Image as Picture
+
+from accounts.models import Tenant
+from searches import pictures
+from tests.searches import samples
+
+SENT = {
+    "gif": samples.animated("GIF"),
+    "bmp": samples.written(samples.picture(), "BMP"),
+    "heic": samples.heic(),
+    "avif": samples.written(samples.half_clear(), "AVIF"),
+}
+
+
+@pytest.mark.parametrize("format", SENT)
+def test_a_picture_of_any_format_is_shown(desk: Client, alice: Tenant, format: str) -> None:
+    with pictures.received(alice, SENT[format], fit={}) as draft, transaction.atomic():
+        image = draft.save()
+    assert image.format == format
+    response = desk.get(reverse("admin:searches_image_picture", args=[image.pk]))
+    assert Picture.open(BytesIO(response.content)).size == (image.width, image.height)
