@@ -41,6 +41,17 @@ UPDATE searches_place SET ready = ready + %(lookups)s, virtual_time = CASE WHEN 
     greatest(virtual_time, (SELECT virtual_time FROM searches_lane WHERE name = %(lane)s)) END
 WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s
 """
+# The credentials that lookups wait for, each by one step in their index: few are, however many wait.
+WAITED_FOR = """
+WITH RECURSIVE waited_for AS (
+    (SELECT credential_id AS id FROM searches_lookup
+     WHERE standing = 'parked' AND credential_id IS NOT NULL ORDER BY credential_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT credential_id FROM searches_lookup
+            WHERE standing = 'parked' AND credential_id > waited_for.id ORDER BY credential_id LIMIT 1)
+    FROM waited_for WHERE waited_for.id IS NOT NULL
+) SELECT id FROM waited_for WHERE id IS NOT NULL
+"""
 
 CLAIMED: Mapping[str, type[Model]] = {
     "call": Call,
@@ -153,43 +164,52 @@ def unpark() -> list[str]:
     A credential that was found dead and has been replaced or verified since is on trial: one lookup goes, and what comes of
     it is waited for. The others follow when a call has worked, so that a key that is still empty costs one slot at a time.
     """
-    works = Q(credential__state__in=USABLE, credential__on_trial=False)
-    mended = Lookup.objects.filter(Q(credential=None) | works, standing=Standing.PARKED)
-    places = set(mended.values_list("lane", "tenant"))
-    for lane, tenant_id in sorted(places, key=str):
-        with transaction.atomic():
-            place = lock_place(lane, tenant_id)
-            _bring_back(mended.filter(lane=lane, tenant=tenant_id), place)
-    return [lane for lane, _ in places] + _send_probes()
-
-
-def _send_probes() -> list[str]:
-    """Brings back the first lookup of each credential on trial that has none in line or under way; names their lanes."""
-    own = Lookup.objects.filter(credential=OuterRef("pk"), lane__mode=Mode.LIVE)
-    armed = Call.objects.filter(state=Call.State.ARMED, lookup__credential=OuterRef("pk"), lookup__lane__mode=Mode.LIVE)
-    untried = Credential.objects.filter(
-        Exists(own.filter(standing=Standing.PARKED)),
-        ~Exists(own.filter(standing__in=(Standing.READY, Standing.ASLEEP))),
-        ~Exists(armed),
-        state__in=USABLE,
-        on_trial=True,
-    )
-    lanes = []
-    for credential in untried:
-        waiting = Lookup.objects.filter(credential=credential, lane__mode=Mode.LIVE, standing=Standing.PARKED)
-        probe = waiting.order_by("turn").first()
-        if probe is None:
-            continue
-        with transaction.atomic():
-            place = lock_place(probe.lane_id, probe.tenant_id)
-            # Another sweep may have sent one meanwhile.
-            if untried.filter(pk=credential.pk).exists():
-                _bring_back(waiting.filter(pk=probe.pk), place)
-                lanes.append(probe.lane_id)
+    lanes = _bring_back(Lookup.objects.filter(credential=None))
+    for credential in Credential.objects.filter(pk__in=_waited_for(), state__in=USABLE):
+        own = Lookup.objects.filter(credential=credential, credential__state__in=USABLE)
+        lanes += _send_probe(credential, own) if credential.on_trial else _bring_back(own)
     return lanes
 
 
-def _bring_back(parked: QuerySet[Lookup], place: Place) -> None:
+def _waited_for() -> list[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITED_FOR)
+        return [credential for (credential,) in cursor.fetchall()]
+
+
+def _bring_back(lookups: QuerySet[Lookup]) -> list[str]:
+    parked = lookups.filter(standing=Standing.PARKED)
+    places = sorted(parked.order_by().values_list("lane", "tenant").distinct(), key=str)
+    for lane, tenant_id in places:
+        with transaction.atomic():
+            _make_ready(parked.filter(lane=lane, tenant=tenant_id), lock_place(lane, tenant_id))
+    return [lane for lane, _ in places]
+
+
+def _send_probe(credential: Credential, lookups: QuerySet[Lookup]) -> list[str]:
+    """Brings back the first of them, where none is in line or under way."""
+    parked = lookups.filter(standing=Standing.PARKED, lane__mode=Mode.LIVE)
+    probe = None if _is_tried(credential) else parked.order_by("turn").first()
+    if probe is None:
+        return []
+    with transaction.atomic():
+        place = lock_place(probe.lane_id, probe.tenant_id)
+        # Another sweep may have sent one meanwhile.
+        if _is_tried(credential):
+            return []
+        _make_ready(parked.filter(pk=probe.pk), place)
+    return [probe.lane_id]
+
+
+def _is_tried(credential: Credential) -> bool:
+    """Whether one of its lookups is in line or under way. Of the line, one index is looked into at a time: a million may wait."""
+    lanes = Lane.objects.filter(policy=credential.provider, mode=Mode.LIVE, places__tenant=credential.tenant_id)
+    own = Lookup.objects.filter(lane__in=lanes, tenant=credential.tenant_id, credential=credential)
+    armed = Call.objects.filter(state=Call.State.ARMED, lookup__credential=credential, lookup__lane__mode=Mode.LIVE)
+    return armed.exists() or any(own.filter(standing=at).exists() for at in (Standing.READY, Standing.ASLEEP))
+
+
+def _make_ready(parked: QuerySet[Lookup], place: Place) -> None:
     count = Lookup.objects.filter(pk__in=parked.values("pk")).update(standing=Standing.READY)
     _add_ready(place, count)
 
