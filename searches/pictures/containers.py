@@ -137,7 +137,8 @@ def is_bare_jpeg(content: bytes) -> bool:
         if start != at and not scanning:
             return False
         if marker[1] == JPEG_END:
-            return marker.end() == len(content)
+            # Decoders pass over what follows the last pixel of a scan, which nobody else can tell from the picture.
+            return marker.end() == len(content) and not PAGE.search(content)
         at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
         head = at - start + (0 if scanning else head)
         needed = marker[1] in JPEG_NEEDED or content.startswith(JPEG_LABELS, start)

@@ -200,6 +200,12 @@ def test_so_is_one_with_another_file_inside() -> None:
     assert refusal(inside_a_chunk).code == "polyglot"
 
 
+def test_a_page_between_the_last_pixel_and_the_end_of_a_jpeg_is_not_kept() -> None:
+    whole = samples.jpeg()
+    _, pixels, file = kept(whole[:-2] + b"<script >alert(1)</script>" + whole[-2:])
+    assert (pixels.size, b"alert" in file) == ((64, 48), False)
+
+
 def test_four_bytes_of_chance_make_no_archive() -> None:
     _, pixels, _ = kept(samples.jpeg(comment=b"PK\x05\x06" + bytes(40)))
     assert pixels.size == (64, 48)
