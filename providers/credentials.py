@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
@@ -89,6 +89,14 @@ def remove(credential: Credential) -> None:
 
     Lookups that wait for it fail when their turn comes: none is sent to an account that it was not meant for.
     """
+    try:
+        _remove(credential)
+    except IntegrityError:
+        # A lookup was submitted with it in between; now it is seen, and lets go of it like the others.
+        _remove(credential)
+
+
+def _remove(credential: Credential) -> None:
     with _ring(credential.tenant_id, credential.provider) as ring:
         ring.filter(pk=credential.pk).delete()
         heir = ring.order_by("created_at", "pk").first()

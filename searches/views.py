@@ -303,6 +303,8 @@ def refused() -> Iterator[None]:
     except ledger.InsufficientCredits as error:
         raise PaymentRequired(too_little(error), code="insufficient_credits") from None
     except (pictures.Deleted, IntegrityError) as error:
+        if "_credential_id_" in constraint_of(error):
+            raise Conflict(CREDENTIAL_DELETED, code="credential_missing") from None
         if not tells_of_a_deletion(error):
             raise
         raise Conflict(IMAGE_DELETED, code="image_deleted") from None
@@ -310,6 +312,7 @@ def refused() -> Iterator[None]:
 
 BUSY = "Too many pictures are being fetched right now; send the request again in a moment, or the picture itself."
 PRICE_MISSING = "{} has no price, so it cannot be searched; ask the operator of this Sightline to set one."
+CREDENTIAL_DELETED = "The credential was deleted while this request was handled; store another, or name one."
 IMAGE_DELETED = "The picture was deleted while this request was handled; send the request again."
 
 
@@ -328,6 +331,10 @@ def too_little(error: ledger.InsufficientCredits) -> str:
 
 def tells_of_a_deletion(error: pictures.Deleted | IntegrityError) -> bool:
     """Whether the picture went: before its file was read, or before a row could name it."""
+    return isinstance(error, pictures.Deleted) or "_image_id_" in constraint_of(error)
+
+
+def constraint_of(error: Exception) -> str:
+    """The name of the one that it violates, if it does."""
     diagnosis = getattr(error.__cause__, "diag", None)
-    constraint = getattr(diagnosis, "constraint_name", None) or ""
-    return isinstance(error, pictures.Deleted) or "_image_id_" in constraint
+    return getattr(diagnosis, "constraint_name", None) or ""

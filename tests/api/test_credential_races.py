@@ -1,0 +1,76 @@
+"""A credential is deleted in the very instant in which a search is submitted with it: both end in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import connection
+from rest_framework.test import APIClient
+
+from accounts.models import ApiKey
+from accounts.refusals import Conflict
+from providers import credentials
+from providers.models import Credential
+from searches import intake
+from searches.intake import LookupOrder, Order
+from searches.models import Image, Lookup, Search
+from searches.views import refused
+from tests.api.examples import made
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@dataclass(frozen=True)
+class SlowPicture:
+    """While it is being read, something happens."""
+
+    image: Image
+    meanwhile: Callable[[], None]
+
+    def wait(self) -> None:
+        self.meanwhile()
+
+    def save(self) -> Image:
+        return self.image
+
+
+def submit(image: Image, meanwhile: Callable[[], None]) -> None:
+    order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, limit=20)])
+    with refused():
+        intake.submit(ApiKey.objects.get(), order, SlowPicture(image, meanwhile))
+
+
+def submit_and_leave(image: Image) -> None:
+    submit(image, lambda: None)
+    connection.close()
+
+
+def test_a_search_whose_credential_goes_meanwhile_is_a_409_and_leaves_nothing(api: APIClient) -> None:
+    image = made(api).image
+    with pytest.raises(Conflict) as refusal:
+        submit(image, lambda: credentials.remove(Credential.objects.get()))
+    assert refusal.value.get_codes() == "credential_missing"
+    assert Search.objects.count() == 1
+
+
+def test_a_search_that_comes_between_does_not_keep_its_credential(api: APIClient) -> None:
+    image = made(api).image
+    come: list[bool] = []
+
+    def come_between(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if sql.startswith('DELETE FROM "providers_credential"') and not come:
+            come.append(True)
+            thread = Thread(target=submit_and_leave, args=(image,))
+            thread.start()
+            thread.join()
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(come_between):
+        credentials.remove(Credential.objects.get())
+    assert come
+    assert list(Lookup.objects.values_list("credential", flat=True)) == [None, None]
+    assert not Credential.objects.exists()
