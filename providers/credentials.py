@@ -120,7 +120,12 @@ def needs_reentry(credential: Credential) -> bool:
 
 
 def mark(credential: Credential, state: Credential.State) -> bool:
-    """Notes what the provider made of it; False where that was known, or the key has been replaced since it was read."""
+    """Notes what the provider made of it; False where that was known, or the key has been replaced since it was read.
+
+    Of a key that we cannot open it was never asked, so nothing is noted.
+    """
+    if needs_reentry(credential):
+        return False
     trial = {"on_trial": True} if state in DEAD else {}
     changed = _same_key(credential).exclude(state=state).update(state=state, state_changed_at=Now(), **trial)
     return changed == 1

@@ -26,7 +26,7 @@ from providers.models import Policy
 log = logging.getLogger(__name__)
 
 # How long a call may wait for its slot, for a connection, and for the answer.
-SLOT_SECONDS, CONNECT_SECONDS, TOTAL_SECONDS = 4.0, 3.0, 6.0
+SLOT_SECONDS, CONNECT_SECONDS, TOTAL_SECONDS = 3.0, 3.0, 5.0
 # Where enough others wait for slots, how soon to look again.
 LOOK_SECONDS = 0.1
 # This long before its slot a call opens its connection.

@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import ApiKey, Mode
 from billing import ledger, prices
 from billing.models import Price
-from providers import policies, registry
+from providers import credentials, policies, registry
 from providers.models import Credential, Policy
 from searches import nudges, scheduler
 from searches.models import Image, Lane, Lookup, Search, Standing
@@ -211,7 +211,9 @@ def _credential(api_key: ApiKey, wanted: LookupOrder, index: int, provider: str)
 
 def _must_wait(api_key: ApiKey, credential: Credential | None) -> bool:
     """For a credential to be mended. The sandbox does not care what the provider thinks of it."""
-    return api_key.mode == Mode.LIVE and credential is not None and credential.is_waited_for
+    if api_key.mode == Mode.TEST or credential is None:
+        return False
+    return credential.is_waited_for or credentials.needs_reentry(credential)
 
 
 def _is_uuid(text: str) -> bool:

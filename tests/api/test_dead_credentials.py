@@ -162,7 +162,25 @@ def test_a_key_that_cannot_be_opened_makes_them_wait_until_it_is_entered_anew(
     assert told(api, search) == [("running", "credential"), ("queued", "credential")]
     assert told(client_of(bob), his) == [("succeeded", None)]
     assert "re-entry" in Call.objects.get(lookup__tenant__name="Alice").error_detail
+    later = made(api)
+    go_on(modash)
+    assert told(api, search) + told(api, later) == [("running", "credential"), *[("queued", "credential")] * 2]
+    assert Credential.objects.get(tenant__name="Alice").state == "unknown"
     by_patch(api, Credential.objects.get(tenant__name="Alice"))
+    go_on(modash)
+    assert told(api, search) + told(api, later) == [("succeeded", None)] * 3
+
+
+def test_with_the_right_sealing_key_again_they_go_on_as_if_nothing_were(
+    api: APIClient, modash: Provider, settings: Settings
+) -> None:
+    search = made(api, lookups=[lookup()] * 2)
+    right = settings.CREDENTIAL_KEYS
+    settings.CREDENTIAL_KEYS = f"wrong:{'A' * 43}="
+    visit()
+    assert api.get("/v1/credentials").json()["data"][0]["needs_reentry"]
+    assert told(api, search) == [("running", "credential"), ("queued", "credential")]
+    settings.CREDENTIAL_KEYS = right
     go_on(modash)
     assert told(api, search) == [("succeeded", None)] * 2
 
