@@ -77,6 +77,11 @@ class Handler(ExceptionHandler):
     def format_exception(self, exc: exceptions.APIException) -> dict[str, Any]:
         return described(exc)
 
+    def report_exception(self, exc: exceptions.APIException, response: Any) -> None:
+        """A refusal that says when to come again is meant, and no news for the log."""
+        if not isinstance(self.exc, Unavailable):
+            super().report_exception(exc, response)
+
     def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Any:
         return answer(self.context["request"], data, headers=self.get_headers(exc))
 

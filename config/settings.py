@@ -173,12 +173,11 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
 ORPHANED_PICTURE_SECONDS = number("ORPHANED_PICTURE_SECONDS", 3600)
 
-# Providers. The sandbox plays them all, below one address.
-MODASH_BASE_URL = env.str("MODASH_BASE_URL", default="https://api.modash.io/v1")
+# Where a provider is called, if not where its adapter says: MODASH_BASE_URL, and so on by its name.
+globals().update({name: env.str(name) for name in env.ENVIRON if name.endswith("_BASE_URL")})
 # Below that address; Modash tells it to its customers only.
 MODASH_BRANDS_PATH = env.str("MODASH_BRANDS_PATH", default="")
-KEYAPI_BASE_URL = env.str("KEYAPI_BASE_URL", default="https://api.keyapi.ai")
-MEMORIES_BASE_URL = env.str("MEMORIES_BASE_URL", default="https://api.memories.ai/serve/api")
+# Plays them all, below one address.
 SANDBOX_URL = env.str("SANDBOX_URL", default=f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
 
 # Addresses that tenants give: public ones on these ports, and those of these networks on any port.

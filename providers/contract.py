@@ -211,7 +211,8 @@ class Adapter(ABC):
     source: ClassVar[str]
     result_type: ClassVar[str]
     title: ClassVar[str]
-    base_url_setting: ClassVar[str]
+    # Where the provider is, unless a setting says otherwise: MODASH_BASE_URL, and so on by its name.
+    base_url: ClassVar[str]
     sandbox_path: ClassVar[str]
     parameters: ClassVar[type[Parameters]]
     picture_limits: ClassVar[PictureLimits]
@@ -223,6 +224,10 @@ class Adapter(ABC):
     paged: ClassVar[bool] = False
     score_range: ClassVar[tuple[float, float] | None] = None
     caveats: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def base_url_setting(self) -> str:
+        return f"{self.provider.upper()}_BASE_URL"
 
     def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters as the provider will understand them, rounding included."""

@@ -54,7 +54,7 @@ class Caller:
 def live(provider: str, secret: Secret, *, fingerprint: str) -> Caller:
     """With a tenant's own key, to the provider itself."""
     account = f":{fingerprint[:32]}" if policies.of(provider).scope == Policy.Scope.ACCOUNT else ""
-    base_url: str = getattr(settings, registry.PROVIDERS[provider].base_url_setting)
+    base_url = registry.base_url(registry.PROVIDERS[provider])
     return Caller(provider=provider, secret=secret, base_url=base_url, lane=f"free:{provider}{account}")
 
 

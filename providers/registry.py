@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+
 from providers.adapters.keyapi import TikTokProducts
 from providers.adapters.memories import PrivateVideos, PublicVideos
 from providers.adapters.modash import TikTokCreators
@@ -21,6 +23,11 @@ ADAPTERS: dict[str, Adapter] = {
 PROVIDERS: dict[str, Adapter] = {adapter.provider: adapter for adapter in reversed(ADAPTERS.values())}
 # What providers answer for nothing, where they do.
 FREE_CALLS: dict[str, FreeCalls] = {calls.provider: calls for calls in (ModashAccount(),)}
+
+
+def base_url(adapter: Adapter) -> str:
+    """Where its provider is called: at the operator's address, else at its own."""
+    return getattr(settings, adapter.base_url_setting, "") or adapter.base_url
 
 
 def adapter(source: str) -> Adapter:

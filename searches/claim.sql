@@ -8,7 +8,7 @@
 CREATE FUNCTION searches_claim(
     lane_name text, call_id uuid, lease interval, step bigint, OUT more boolean, OUT begun boolean,
     OUT call searches_call, OUT lookup searches_lookup, OUT search searches_search, OUT lane searches_lane,
-    OUT credential providers_credential
+    OUT credential providers_credential, OUT rendering searches_rendering
 ) LANGUAGE plpgsql AS $$
 DECLARE
     place record;
@@ -79,6 +79,8 @@ BEGIN
     END IF;
     SELECT * INTO search FROM searches_search WHERE id = lookup.search_id;
     SELECT * INTO credential FROM providers_credential WHERE id = lookup.credential_id;
+    SELECT * INTO rendering FROM searches_rendering
+    WHERE image_id = search.image_id AND provider = lookup.provider AND crop = search.crop;
     more := EXISTS (
         SELECT 1 FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
         WHERE p.lane_id = lane_name AND p.ready > 0 AND t.suspended_at IS NULL

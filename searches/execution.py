@@ -13,7 +13,6 @@ from datetime import timedelta
 
 from celery import current_app
 from django.conf import settings
-from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error, InterfaceError, InternalError, OperationalError, connection
 from kombu.exceptions import OperationalError as KombuError
 
@@ -130,8 +129,10 @@ def ask(errand: Errand, policy: Policy, token: Token) -> Answer:
 def _question(errand: Errand) -> Question:
     lookup = errand.lookup
     try:
-        picture = pictures.rendering(lookup.search.image_id, lookup.provider, lookup.search.crop)
-    except (OSError, ObjectDoesNotExist):
+        if errand.rendering is None:
+            raise FileNotFoundError
+        picture = pictures.read(errand.rendering)
+    except OSError:
         raise Refused("picture_gone", "The picture is no longer stored; send it again.") from None
     return Question(picture=picture, parameters=lookup.parameters, page=errand.call.page, page_size=lookup.page_size)
 
@@ -154,5 +155,4 @@ def _base_url(lookup: Lookup) -> str:
     adapter = registry.adapter(lookup.source)
     if lookup.search.mode == Mode.TEST:
         return f"{settings.SANDBOX_URL}{adapter.sandbox_path}"
-    url: str = getattr(settings, adapter.base_url_setting)
-    return url
+    return registry.base_url(adapter)

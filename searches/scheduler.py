@@ -26,7 +26,7 @@ from accounts.models import Mode
 from providers import credentials
 from providers.models import Credential, Policy
 from searches import rows
-from searches.models import Call, Lane, Lookup, Place, Search, Standing
+from searches.models import Call, Lane, Lookup, Place, Rendering, Search, Standing
 
 # A whole turn, in units of virtual time: integers, so that shares are exact for weights of 1 to 1000.
 STEP = 10**9
@@ -60,6 +60,7 @@ CLAIMED: Mapping[str, type[Model]] = {
     "search": Search,
     "lane": Lane,
     "credential": Credential,
+    "rendering": Rendering,
 }
 CLAIM = f"""
 SELECT more, begun, {rows.columns(CLAIMED)} FROM searches_claim(%s, %s, make_interval(secs => %s), %s)
@@ -68,13 +69,14 @@ SELECT more, begun, {rows.columns(CLAIMED)} FROM searches_claim(%s, %s, make_int
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """A claimed lookup with its armed call.
+    """A claimed lookup with its armed call, and the picture that goes with it.
 
     `claimed_at`: when, by the local monotonic clock. `more`: others of the lane are ready. `begun`: its search just began.
     """
 
     lookup: Lookup
     call: Call
+    rendering: Rendering | None
     claimed_at: float
     more: bool
     begun: bool
@@ -106,9 +108,9 @@ def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
     if more is None:
         return None
     claimed_at = time.monotonic()
-    call, lookup, search, own_lane, credential = rows.instances(CLAIMED, values)
+    call, lookup, search, own_lane, credential, rendering = rows.instances(CLAIMED, values)
     call.lookup, lookup.search, lookup.lane, lookup.credential = lookup, search, own_lane, credential
-    return Errand(lookup=lookup, call=call, claimed_at=claimed_at, more=more, begun=begun)
+    return Errand(lookup=lookup, call=call, rendering=rendering, claimed_at=claimed_at, more=more, begun=begun)
 
 
 def is_ready(lane: str) -> bool:

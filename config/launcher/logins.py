@@ -63,8 +63,7 @@ def _api_key(tenant: Tenant, mode: Mode, kept: str) -> str:
 
 def is_played(adapter: Adapter) -> bool:
     """Whether the sandbox plays this provider for live searches too: its base URL points there."""
-    base_url: str = getattr(settings, adapter.base_url_setting)
-    return base_url.startswith(settings.SANDBOX_URL)
+    return registry.base_url(adapter).startswith(settings.SANDBOX_URL)
 
 
 def _fill_key_ring(tenant: Tenant) -> None:

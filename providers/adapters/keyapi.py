@@ -86,7 +86,7 @@ class TikTokProducts(Adapter):
     source = "tiktok-products"
     result_type = "product"
     title = "Products of TikTok Shop that look like what the picture shows"
-    base_url_setting = "KEYAPI_BASE_URL"
+    base_url = "https://api.keyapi.ai"
     sandbox_path = "/keyapi"
     parameters = ProductParameters
     picture_limits = PictureLimits(formats=("JPEG",), max_bytes=ENCODED_BYTES // 4 * 3)

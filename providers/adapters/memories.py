@@ -91,7 +91,7 @@ class Videos(Adapter):
 
     provider = "memories"
     result_type = "video"
-    base_url_setting = "MEMORIES_BASE_URL"
+    base_url = "https://api.memories.ai/serve/api"
     sandbox_path = "/memories/serve/api"
     picture_limits = PictureLimits(formats=("JPEG", "PNG", "WEBP", "GIF", "BMP"), max_bytes=MOST_BYTES)
     # No page size is sent: were videos priced by the result, a hold would be for so many.

@@ -68,7 +68,7 @@ class TikTokCreators(Adapter):
     source = "tiktok-creators"
     result_type = "creator"
     title = "Creators on TikTok who have posted what the picture shows"
-    base_url_setting = "MODASH_BASE_URL"
+    base_url = "https://api.modash.io/v1"
     sandbox_path = "/modash/v1"
     parameters = CreatorParameters
     picture_limits = PictureLimits(formats=("JPEG", "PNG", "WEBP"), max_bytes=ENCODED_BYTES // 4 * 3)

@@ -5,7 +5,7 @@
 from searches.pictures.containers import BadPicture, TooLarge
 from searches.pictures.cropping import BadCrop, Crop
 from searches.pictures.fetching import Busy, fetched
-from searches.pictures.keeping import Deleted, Draft, erase, known, received, rendering, sweep_orphans
+from searches.pictures.keeping import Deleted, Draft, erase, known, read, received, sweep_orphans
 
 __all__ = [
     "BadCrop",
@@ -18,7 +18,7 @@ __all__ = [
     "erase",
     "fetched",
     "known",
+    "read",
     "received",
-    "rendering",
     "sweep_orphans",
 ]

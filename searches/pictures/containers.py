@@ -130,7 +130,7 @@ def _walk_jpeg(content: bytes) -> int:
 
 
 def is_bare_jpeg(content: bytes) -> bool:
-    """Whether a JPEG is its picture and nothing else, so that writing it anew would strip nothing."""
+    """Whether a JPEG has a place only for its picture: then writing it anew would strip no metadata, and lose a little."""
     at, head, scanning = 2, 0, False
     while marker := JPEG_MARKER.search(content, at):
         start = marker.start()

@@ -110,10 +110,9 @@ def known(image: Image, *, fit: Mapping[str, PictureLimits], crop: str = "") -> 
         yield draft
 
 
-def rendering(image_id: UUID, provider: str, crop: str = "") -> Picture:
-    """The picture as it is sent to the provider. Raises `Rendering.DoesNotExist`."""
-    row = Rendering.objects.get(image_id=image_id, provider=provider, crop=crop)
-    return Picture(content=_read(row.file), media_type=row.media_type)
+def read(rendering: Rendering) -> Picture:
+    """The picture as it is sent to the provider. Raises `OSError`."""
+    return Picture(content=_read(rendering.file), media_type=rendering.media_type)
 
 
 @transaction.atomic

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from searches import pictures
 from searches.models import Image, Search
 from tests.api.examples import create, create_form, lookup, made, nothing_left
 from tests.searches import samples
@@ -49,7 +48,7 @@ def test_the_part_is_what_is_searched_with_and_shown(api: APIClient) -> None:
     shown = api.get(f"/v1/searches/{search.pk}").json()
     assert shown["crop"] == MIDDLE
     assert (shown["image"]["width"], shown["image"]["height"]) == (64, 48)
-    sent = pictures.rendering(search.image_id, "modash", search.crop)
+    sent = samples.rendering(search.image_id, "modash", search.crop)
     assert samples.read(sent.content).size == (32, 24)
 
 

@@ -7,11 +7,16 @@ import zipfile
 import zlib
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
 import pillow_heif
 from PIL import Image, ImageCms, PngImagePlugin
 from PIL.ExifTags import GPS, IFD
 from PIL.ExifTags import Base as ExifTag
+
+from providers.contract import Picture
+from searches import pictures
+from searches.models import Rendering
 
 TEXT = b"This is no picture.\n" * 20
 
@@ -214,3 +219,8 @@ def zip_file() -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("payload.txt", "payload")
     return file.getvalue()
+
+
+def rendering(image_id: UUID, provider: str, crop: str = "") -> Picture:
+    """As a worker finds it."""
+    return pictures.read(Rendering.objects.get(image_id=image_id, provider=provider, crop=crop))

@@ -34,7 +34,7 @@ def keep(tenant: Tenant, content: bytes, crop: str = MIDDLE, **fit: PictureLimit
 
 
 def sent(image: Image, provider: str, crop: str = MIDDLE) -> Pixels.Image:
-    return samples.read(pictures.rendering(image.pk, provider, crop).content)
+    return samples.read(samples.rendering(image.pk, provider, crop).content)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_a_picture_is_stored_with_what_is_to_be_known_of_it(alice: Tenant, stora
 def test_a_picture_within_the_limits_is_its_own_rendering(alice: Tenant) -> None:
     image = keep(alice, samples.jpeg(), modash=WEB)
     row = image.renderings.get()
-    picture = pictures.rendering(image.id, "modash")
+    picture = samples.rendering(image.id, "modash")
     assert (row.provider, row.file, row.bytes) == ("modash", image.file, len(picture.content))
     assert picture.media_type == "image/jpeg"
     assert samples.read(picture.content).size == (64, 48)
@@ -57,7 +57,7 @@ def test_a_picture_within_the_limits_is_its_own_rendering(alice: Tenant) -> None
 
 def test_each_provider_gets_what_it_takes(alice: Tenant, storage: Path) -> None:
     image = keep(alice, samples.png(600, 400), modash=WEB, keyapi=ONLY_JPEG, memories=TIGHT)
-    sent = {provider: pictures.rendering(image.id, provider) for provider in ("modash", "keyapi", "memories")}
+    sent = {provider: samples.rendering(image.id, provider) for provider in ("modash", "keyapi", "memories")}
     assert [sent[provider].media_type for provider in sent] == ["image/png", "image/jpeg", "image/jpeg"]
     assert len(sent["memories"].content) <= 1_000
     assert samples.read(sent["keyapi"].content).size == (600, 400)
@@ -251,7 +251,7 @@ def test_the_loser_of_a_race_that_rolls_back_takes_nothing_with_it(storage: Path
     at_once(send, 4)
     image = Image.objects.get()
     assert files(storage) == {image.file}
-    assert samples.read(pictures.rendering(image.id, "modash").content).size == (64, 48)
+    assert samples.read(samples.rendering(image.id, "modash").content).size == (64, 48)
 
 
 def test_the_sweep_removes_what_no_row_names_once_it_is_old(alice: Tenant, storage: Path) -> None:

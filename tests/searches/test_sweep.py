@@ -33,7 +33,7 @@ def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     policy.refresh_from_db()
     redis_client.flushdb()
-    seat(policy).leave()
+    limiter.pause("modash", policies.rate(policy), seconds=0)
     redis_client.hset("lane:{modash}", "since", 0)
     return policy
 

@@ -60,7 +60,7 @@ def _advice() -> str:
 
 def _of_live_searches(provider: str) -> str:
     adapter = registry.PROVIDERS[provider]
-    place = f"A live search calls {provider} at {getattr(settings, adapter.base_url_setting)}"
+    place = f"A live search calls {provider} at {registry.base_url(adapter)}"
     if logins.is_played(adapter):
         return f"{place}, which is the sandbox."
     return f"{place}, with the key that `manage.py store_credential {logins.TENANT} {provider}` stores."
