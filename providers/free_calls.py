@@ -8,6 +8,7 @@ leave no row. Somebody waits for the answer, so each wait is a few seconds at mo
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ LOOK_SECONDS = 0.1
 LEAD_SECONDS = 0.1
 # What is said without a word on how long, and the longest that is obeyed: a person asks again.
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
+
+# So many are made at once in one process; each holds one of the web server's threads for seconds.
+MOST_AT_ONCE = 4
+_places = threading.BoundedSemaphore(MOST_AT_ONCE)
 
 T = TypeVar("T", covariant=True)
 
@@ -73,6 +78,8 @@ def make(call: Call[T], caller: Caller) -> T:
     policy = policies.of(caller.provider)
     if policy.paused:
         raise Unreachable("paused", f"The operators have paused calls to {caller.provider}; ask again later.")
+    if not _places.acquire(blocking=False):
+        raise _busy(caller.provider)
     seat = Seat(lane=caller.lane, name=str(uuid7()), rate=policies.rate(policy), most_under_way=policy.max_in_flight)
     try:
         return _in_turn(call, caller, policy, seat)
@@ -83,6 +90,8 @@ def make(call: Call[T], caller: Caller) -> T:
         raise _busy(caller.provider) from None
     except Unavailable:
         raise Unreachable("not_ready", "Redis cannot be reached, and without it no call leaves.") from None
+    finally:
+        _places.release()
 
 
 def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:

@@ -86,6 +86,17 @@ def test_who_would_wait_too_long_is_told_at_once(provider: Provider, at: Callabl
     assert time.monotonic() - started < 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_silent_provider_occupies_few_of_the_web_servers_threads(at: Callable[[str], Caller]) -> None:
+    policies.of("modash")
+    Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, total_timeout_ms=1500)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        caller = at(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        codes = sorted(failure.code for failure in at_once([lambda: failure_of(caller)] * 9))
+    most = free_calls.MOST_AT_ONCE
+    assert codes == ["busy"] * (9 - most) + ["no_answer"] * most
+
+
 def test_nothing_leaves_while_the_provider_is_paused(provider: Provider, at: Callable[[str], Caller]) -> None:
     Policy.objects.update(paused=True)
     assert failure_of(at(provider.url)).code == "paused"
