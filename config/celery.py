@@ -5,8 +5,8 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, task_prerun, worker_before_create_process, worker_process_init
-from django.db import close_old_connections
+from celery.signals import setup_logging, task_postrun, worker_before_create_process, worker_process_init
+from django.db import connections
 from kombu.transport.redis import Channel
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -43,7 +43,9 @@ def warm_up(**_: Any) -> None:
     execution.warm_up()
 
 
-@task_prerun.connect
-def renew_connection(**_: Any) -> None:
-    """Gives the last task's connection back to the pool, which hands out one that it has tried."""
-    close_old_connections()
+@task_postrun.connect
+def leave_broken_connections(**_: Any) -> None:
+    """A worker process keeps its connection from task to task, but for one on which something failed."""
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred:
+            connection.close()

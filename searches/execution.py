@@ -38,7 +38,7 @@ FARTHEST_SLOT_SECONDS = 5.0
 
 def run(lane_name: str, seat_name: str) -> None:
     """One visit to a lane: at most one call. Leaves word for the next visit while there is work."""
-    lane = Lane.objects.select_related("policy").get(pk=lane_name)
+    lane = _lane(lane_name)
     policy = lane.policy
     seat = nudges.seat(lane.name, policy, seat_name)
     try:
@@ -47,6 +47,16 @@ def run(lane_name: str, seat_name: str) -> None:
             nudges.leave(lane, seat, more=_visit(lane, policy, seat, wait))
     except Unavailable:
         log.warning("lane %s: Redis is unreachable, so no call leaves", lane.name)
+
+
+def _lane(name: str) -> Lane:
+    """The connection was kept since the last visit, and the database may have been restarted meanwhile."""
+    lanes = Lane.objects.select_related("policy")
+    try:
+        return lanes.get(pk=name)
+    except (OperationalError, InterfaceError):
+        connection.close()
+        return lanes.get(pk=name)
 
 
 def _visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
