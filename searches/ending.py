@@ -13,10 +13,11 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from accounts.models import Mode
 from billing import ledger
-from providers.contract import Failure
+from providers.contract import Failure, Refused
 from searches import changes, scheduler
-from searches.models import Lookup, Search, Standing, Status
+from searches.models import Lane, Lookup, Search, Standing, Status
 
 
 def status_of(lookups: Iterable[str]) -> Status:
@@ -75,18 +76,32 @@ def expire() -> int:
     ends all the same, for nobody can say when its credential is mended.
     """
     in_vain = Q(pages_done=0) | Q(standing=Standing.PARKED)
-    waiting = Lookup.objects.filter(in_vain, standing__in=scheduler.IN_LINE, expires_at__lte=scheduler.now())
-    due = waiting.order_by("search")[:1000]
+    return _end_waiting(in_vain & Q(expires_at__lte=scheduler.now()), Status.EXPIRED)
+
+
+def abandon() -> int:
+    """Fails the live lookups whose credential was deleted, at no cost: a turn would be wasted on each."""
+    live = Lane.objects.filter(mode=Mode.LIVE).values("pk")
+    return _end_waiting(Q(credential=None, lane__in=live), Status.FAILED, credential_deleted())
+
+
+def credential_deleted() -> Failure:
+    return Refused("credential_missing", "The credential was deleted; store your key and search again.")
+
+
+def _end_waiting(which: Q, status: Status, failure: Failure | None = None) -> int:
+    """Of those in line, search by search; a thousand at once."""
+    waiting = Lookup.objects.filter(which, standing__in=scheduler.IN_LINE).order_by("search")[:1000]
     count = 0
-    for _, lookups in groupby(due, key=lambda lookup: lookup.search_id):
+    for _, lookups in groupby(waiting, key=lambda lookup: lookup.search_id):
         with transaction.atomic():
-            taken = scheduler.withdraw(lookups, only=in_vain)
-            _finish_all(taken, Status.EXPIRED)
+            taken = scheduler.withdraw(lookups, only=which)
+            _finish_all(taken, status, failure)
             count += len(taken)
     return count
 
 
-def _finish_all(lookups: Iterable[Lookup], status: Status) -> None:
+def _finish_all(lookups: Iterable[Lookup], status: Status, failure: Failure | None = None) -> None:
     """By provider: credit accounts are locked in that order."""
     for lookup in sorted(lookups, key=lambda lookup: lookup.provider):
-        finish(lookup, status)
+        finish(lookup, status, failure)

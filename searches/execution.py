@@ -23,7 +23,7 @@ from providers.contract import Answer, BadCredential, Failure, Garbled, Question
 from providers.http import Door
 from providers.limiter import Rate, Seat, Token, Unavailable, Withheld
 from providers.models import Policy
-from searches import changes, nudges, pictures, scheduler, settlement
+from searches import changes, ending, nudges, pictures, scheduler, settlement
 from searches.models import Lane, Lookup
 from searches.scheduler import Errand
 
@@ -156,7 +156,7 @@ def _secret(lookup: Lookup) -> Secret:
                 "credential_unreadable", "The stored key cannot be opened and needs re-entry."
             ) from None
     if lookup.search.mode == Mode.LIVE:
-        raise Refused("credential_missing", "The credential was deleted; store your key and search again.")
+        raise ending.credential_deleted()
     # The sandbox takes any key and limits each by itself, so each tenant gets one.
     return Secret(value=f"sandbox-{lookup.tenant_id}")
 

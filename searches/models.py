@@ -234,6 +234,11 @@ class Lookup(models.Model):
                 condition=Q(standing__in=["ready", "asleep", "parked"]),
                 name="lookups_to_expire",
             ),
+            models.Index(
+                fields=["lane"],
+                condition=Q(credential=None, standing__in=["ready", "asleep", "parked"]),
+                name="lookups_without_credential",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["search", "ordinal"], name="one_lookup_per_place_in_a_search"),

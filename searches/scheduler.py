@@ -162,13 +162,13 @@ def park(lookup: Lookup, place: Place) -> None:
 
 
 def unpark() -> list[str]:
-    """Brings back the lookups whose credential works again, or is gone, and names their lanes.
+    """Brings back the lookups whose credential works again, and names their lanes.
 
     One that cannot be opened needs re-entry; or the right CREDENTIAL_KEYS, and then its lookups go on as if nothing were.
     A credential that was found dead and has been replaced or verified since is on trial: one lookup goes, and what comes of
     it is waited for. The others follow when a call has worked, so that a key that is still empty costs one slot at a time.
     """
-    lanes = _bring_back(Lookup.objects.filter(credential=None))
+    lanes: list[str] = []
     for credential in Credential.objects.filter(pk__in=_waited_for(), state__in=USABLE):
         if credentials.needs_reentry(credential):
             continue

@@ -25,7 +25,7 @@ def sweep_lanes() -> None:
 
     A step that fails keeps none of the others from its work: all lanes live by this.
     """
-    for step in (ending.expire, scheduler.unpark, settlement.recover_all, nudges.fill_all):
+    for step in (ending.expire, ending.abandon, scheduler.unpark, settlement.recover_all, nudges.fill_all):
         try:
             step()
         except Unavailable:

@@ -480,6 +480,14 @@ class Migration(migrations.Migration):
                 name="lookups_to_expire",
             ),
         ),
+        migrations.AddIndex(
+            model_name="lookup",
+            index=models.Index(
+                condition=models.Q(("credential", None), ("standing__in", ["ready", "asleep", "parked"])),
+                fields=["lane"],
+                name="lookups_without_credential",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="lookup",
             constraint=models.UniqueConstraint(fields=("search", "ordinal"), name="one_lookup_per_place_in_a_search"),

@@ -18,7 +18,7 @@ from accounts.models import Mode, Tenant, User
 from billing import audit
 from providers import credentials, policies
 from providers.models import Credential, Policy
-from searches import execution, scheduler
+from searches import execution, scheduler, tasks
 from searches.models import Call, Lookup, Search, Standing
 from tests.api.examples import create, lookup, made
 from tests.conftest import ClientOf
@@ -191,7 +191,7 @@ def test_those_of_a_deleted_one_fail_and_use_no_other(api: APIClient, search: Se
     assert api.post("/v1/credentials", spare, format="json").status_code == 201
     assert api.delete(f"/v1/credentials/{Credential.objects.get(label='default').pk}").status_code == 204
     asked = len(Call.objects.filter(sent_at__isnull=False))
-    go_on(modash)
+    tasks.sweep_lanes()
     assert set(Lookup.objects.values_list("status", "error_code")) == {("failed", "credential_missing")}
     assert len(Call.objects.filter(sent_at__isnull=False)) == asked
     assert audit.differences() == []

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Mode, Tenant
-from providers import policies
-from providers.models import Policy
+from providers import credentials, policies
+from providers.models import Credential, Policy
 from searches import scheduler
 from searches.models import Image, Lane, Lookup, Search
 from searches.scheduler import Errand
@@ -61,6 +61,7 @@ def fill(lane: Lane) -> Fill:
 
 
 def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int) -> Lookup:
+    credential = Credential.objects.filter(tenant=tenant, is_default=True).first()
     moment = scheduler.now()
     expires_at = moment + timedelta(days=1)
     search = Search.objects.create(
@@ -72,6 +73,7 @@ def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int) -> Lookup:
         ordinal=0,
         source="tiktok-creators",
         provider="modash",
+        credential=credential or credentials.store(tenant, "modash", "a-key"),
         lane=lane,
         turn=scheduler.turn(priority=priority, created_at=moment),
         limit=20,

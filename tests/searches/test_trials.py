@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from accounts.models import Mode, Tenant
 from providers import credentials
 from providers.models import Credential
-from searches import forecasts, scheduler
+from searches import ending, forecasts, scheduler
 from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
 from searches.scheduler import Errand
 from tests.racing import at_once
@@ -171,10 +171,11 @@ def test_what_the_sandbox_does_with_the_key_is_no_trial(
     assert scheduler.unpark() == [lane.name]
 
 
-def test_lookups_of_a_deleted_credential_come_to_their_turn(mine: list[Lookup], credential: Credential) -> None:
+def test_lookups_of_a_deleted_credential_fail_without_a_turn(mine: list[Lookup], credential: Credential) -> None:
     credentials.remove(credential)
-    scheduler.unpark()
-    assert ready() == 4
+    assert ending.abandon() == 4
+    assert set(Lookup.objects.values_list("status", "error_code")) == {("failed", "credential_missing")}
+    assert ready() == 0
 
 
 def test_an_idle_credential_on_trial_costs_a_sweep_nothing(credential: Credential, alice: Tenant) -> None:
@@ -184,7 +185,7 @@ def test_an_idle_credential_on_trial_costs_a_sweep_nothing(credential: Credentia
         mend(other)
     with connection.execute_wrapper(counting := Counting()):
         assert scheduler.unpark() == []
-    assert counting.queries == 2
+    assert counting.queries == 1
 
 
 class Counting:
