@@ -85,7 +85,11 @@ class Secret:
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One thing that an adapter found. `detail` is the part that api.md types by `type`; `raw` the provider's own object."""
+    """One thing that an adapter found. `raw` is the provider's own object, `detail` what its `type` has beside the common fields:
+    creator   username, followers_count, engagement_rate, account_category, matched_posts, recent_posts
+    product   product_id, name, region, source_image
+    video     video_no, name, platform, moments: each of start_seconds, end_seconds, score
+    """
 
     type: str
     external_id: str

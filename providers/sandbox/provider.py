@@ -57,11 +57,14 @@ class Provider(ABC):
     name: ClassVar[str]
     # Where it is mounted: what its adapters declare as `sandbox_path`.
     path: ClassVar[str]
+    # What it allows a key, as its document says: so many calls in so many seconds. Settings may say otherwise.
+    calls: ClassVar[int] = 1
+    window: ClassVar[float] = 1.0
 
     def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
         self.catalogue = catalogue
         self.settings = settings
-        self.meter = Meter(calls=settings.calls, window=settings.window)
+        self.meter = Meter(calls=settings.calls or self.calls, window=settings.window or self.window)
         self.dawdlers = Semaphore(MOST_DAWDLERS)
 
     @abstractmethod

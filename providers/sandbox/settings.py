@@ -9,12 +9,12 @@ from decimal import Decimal
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Times in seconds. `calls` in any `window` are what each provider allows a key; `slow` and `hang` are what magic
-    credentials take for an answer: longer than usual, and longer than anybody waits.
+    """Times in seconds. `calls` in any `window` are what every provider allows a key, where not what its document says;
+    `slow` and `hang` are what magic credentials take for an answer: longer than usual, and longer than anybody waits.
     """
 
-    calls: int = 1
-    window: float = 1.0
+    calls: int | None = None
+    window: float | None = None
     latency: float = 0.3
     slow: float = 4.0
     hang: float = 35.0
@@ -24,8 +24,8 @@ class Settings:
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
         return cls(
-            calls=int(environ.get("SANDBOX_CALLS", 1)),
-            window=_seconds(environ, "SANDBOX_WINDOW_MS", 1000),
+            calls=int(environ.get("SANDBOX_CALLS", 0)) or None,
+            window=_seconds(environ, "SANDBOX_WINDOW_MS", 0) or None,
             latency=_seconds(environ, "SANDBOX_LATENCY_MS", 300),
             slow=_seconds(environ, "SANDBOX_SLOW_MS", 4000),
             hang=_seconds(environ, "SANDBOX_HANG_MS", 35_000),

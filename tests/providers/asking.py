@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 from PIL import Image
 
@@ -14,11 +15,11 @@ from tests.providers.lanes import any_token
 SOURCES = tuple(registry.ADAPTERS)
 
 
-def ask(source: str, url: str, key: str, *, seconds: float = 10) -> Answer:
+def ask(source: str, url: str, key: str, *, seconds: float = 10, **parameters: Any) -> Answer:
     """The sandbox at `url`, which is given so long; raises what the adapter does."""
     adapter = registry.adapter(source)
     return adapter.ask(
-        Question(picture=_picture(), parameters={}, page=0, page_size=adapter.policy.page_size),
+        Question(picture=_picture(), parameters=parameters, page=0, page_size=adapter.policy.page_size),
         secret=Secret(value=key),
         base_url=f"{url}{adapter.sandbox_path}",
         door=Door(connect_seconds=2, total_seconds=seconds),

@@ -12,6 +12,7 @@ import pytest
 from providers import registry
 from providers.contract import BadCredential, Throttled
 from providers.sandbox.limit import Meter, fingerprint
+from providers.sandbox.routes import PROVIDERS
 from providers.sandbox.settings import Settings
 from tests.providers.asking import SOURCES, ask
 from tests.providers.conftest import Site
@@ -55,7 +56,7 @@ def test_settings_come_from_the_environment() -> None:
     read = Settings.read(times | {"SANDBOX_CALLS": "20", "SANDBOX_CREDITS": "2.5"})
     assert read == Settings(calls=20, window=0.5, latency=0.0, slow=0.9, hang=4.0, credits=Decimal("2.5"))
     assert Settings.read({}) == Settings(
-        calls=1, window=1.0, latency=0.3, slow=4.0, hang=35.0, credits=Decimal(1_000_000)
+        calls=None, window=None, latency=0.3, slow=4.0, hang=35.0, credits=Decimal(1_000_000)
     )
 
 
@@ -104,19 +105,25 @@ def test_what_is_not_there_is_404(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_served_it_takes_its_time_and_refuses_the_second_call_in_a_second(paced_sandbox: str, source: str) -> None:
-    provider, key = registry.adapter(source).provider, f"carol-{source}"
+def test_served_it_takes_its_time_and_refuses_what_is_above_its_limit(paced_sandbox: str, source: str) -> None:
+    policy, key = registry.adapter(source).policy, f"carol-{source}"
     began = time.monotonic()
-    ask(source, paced_sandbox, key)
+    for _ in range(policy.calls):
+        ask(source, paced_sandbox, key)
     assert time.monotonic() - began >= 0.1
     with pytest.raises(Throttled) as refused:
         ask(source, paced_sandbox, key)
     assert refused.value.retry_after is None
-    time.sleep(max(0.0, began + 1.1 - time.monotonic()))
+    time.sleep(max(0.0, began + policy.window_ms / 1000 + 0.1 - time.monotonic()))
     ask(source, paced_sandbox, key)
-    tally = httpx.get(f"{paced_sandbox}/_stats").json()[provider]["keys"][fingerprint(key)]
-    assert (tally["calls"], tally["breaches"], tally["refusals"]) == (3, 1, 1)
-    assert tally["shortest_gap_ms"] >= 1000
+    tally = httpx.get(f"{paced_sandbox}/_stats").json()[registry.adapter(source).provider]["keys"][fingerprint(key)]
+    assert (tally["calls"], tally["breaches"], tally["refusals"]) == (policy.calls + 2, 1, 1)
+
+
+def test_each_provider_allows_what_its_adapters_keep_to() -> None:
+    policies = {provider: adapter.policy for provider, adapter in registry.PROVIDERS.items()}
+    said = {name: (policy.calls, policy.window_ms / 1000) for name, policy in policies.items()}
+    assert {played.name: (played.calls, played.window) for played in PROVIDERS} == said
 
 
 def test_served_a_call_counts_from_the_arrival_of_its_head(paced_sandbox: str) -> None:
@@ -133,10 +140,12 @@ def test_served_a_call_counts_from_the_arrival_of_its_head(paced_sandbox: str) -
 @pytest.mark.parametrize("source", SOURCES)
 def test_served_a_magic_key_has_the_limit_of_any_other(paced_sandbox: str, source: str) -> None:
     provider, key = registry.adapter(source).provider, f"sandbox_rejected_{source}"
-    with pytest.raises(BadCredential):
-        ask(source, paced_sandbox, key)
+    calls = registry.adapter(source).policy.calls
+    for _ in range(calls):
+        with pytest.raises(BadCredential):
+            ask(source, paced_sandbox, key)
     with pytest.raises(Throttled):
         ask(source, paced_sandbox, key)
     tally = httpx.get(f"{paced_sandbox}/_stats").json()[provider]["keys"][fingerprint(key)]
-    assert (tally["calls"], tally["breaches"], tally["refusals"]) == (2, 1, 2)
-    assert tally["played"] == {"rejected": 1}
+    assert (tally["calls"], tally["breaches"], tally["refusals"]) == (calls + 1, 1, calls + 1)
+    assert tally["played"] == {"rejected": calls}
