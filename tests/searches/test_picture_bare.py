@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from contextlib import suppress
 from io import BytesIO
 
@@ -59,5 +60,19 @@ FRAME = PLAIN.index(b"\xff\xc0")
 )
 def test_nothing_that_hides_in_a_jpeg_is_kept(content: bytes) -> None:
     assert SECRET in content
+    with suppress(pictures.BadPicture):
+        assert SECRET not in kept(content)
+
+
+def zipped() -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+        archive.writestr("run.sh", SECRET)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("hidden", [zipped(), b"Rar!" + SECRET, b"<ScRiPt>" + SECRET, b"<?php " + SECRET], ids=repr)
+def test_no_archive_and_no_page_hides_among_the_bytes_of_a_scan(hidden: bytes) -> None:
+    content = PLAIN[:-2] + hidden.replace(b"\xff", b"\xfe") + PLAIN[-2:]
     with suppress(pictures.BadPicture):
         assert SECRET not in kept(content)
