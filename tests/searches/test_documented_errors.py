@@ -205,6 +205,10 @@ def wake() -> None:
     Place.objects.update(ready=1, wake_at=None)
 
 
+def test_every_source_has_its_table() -> None:
+    assert {source for source, *_ in ERRORS} == set(registry.ADAPTERS)
+
+
 @pytest.mark.parametrize(("source", "status", "body", "left"), ERRORS)
 def test_an_error_leaves_what_it_means(
     submit: Submit, provider: Provider, source: str, status: int, body: Any, left: Left
