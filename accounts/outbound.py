@@ -23,12 +23,9 @@ our own DNS, and that it is not public; nothing more.
 from __future__ import annotations
 
 import re
-import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -41,9 +38,9 @@ import httpcore
 import httpx
 from django.conf import settings
 
+from accounts.dns import LookUp, LookUps, by_the_system
+
 Address = IPv4Address | IPv6Address
-# From a name to all its addresses; raises OSError where there is none.
-LookUp = Callable[[str], Sequence[str]]
 
 LONGEST_URL = 2048
 LONGEST_HOST = 253
@@ -52,7 +49,7 @@ LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 # Of the addresses that a name has, as many are tried; all are checked.
 MOST_TRIED = 4
-# A look-up cannot be ended from outside: this many at once, and each ends by the resolver's own time limit.
+# A look-up that hangs holds a thread.
 LOOKUPS_AT_ONCE = 32
 # No more is handed to the kernel at once, so that the deadline is looked at while a slow server takes a body in.
 PIECE_BYTES = 64 * 1024
@@ -73,7 +70,7 @@ NOT_PUBLIC = tuple(
     )
 )
 
-_lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
+_lookups = LookUps(at_once=LOOKUPS_AT_ONCE)
 
 
 class Failure(Exception):
@@ -165,10 +162,6 @@ class Deadline:
         return TimedOut(
             f"The server did not answer in full within {self.seconds:g} seconds; try again, or another one."
         )
-
-
-def by_the_system(host: str) -> list[str]:
-    return [str(sockaddr[0]) for *_, sockaddr in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
 def parsed(url: str) -> httpx.URL:
@@ -283,13 +276,8 @@ class Backend(httpcore.NetworkBackend):
         return [literal] if literal else [ip_address(text) for text in self.looked_up(host)]
 
     def looked_up(self, host: str) -> Sequence[str]:
-        """In a thread of its own, which is left behind where it takes too long."""
-        answer: Future[Sequence[str]] = Future()
-        if not _lookups.acquire(timeout=self.deadline.left()):
-            raise self.deadline.passed()
-        threading.Thread(target=_look_up, args=(self.look_up, host, answer), daemon=True).start()
         try:
-            return answer.result(self.deadline.left())
+            return _lookups.ask(host, seconds=self.deadline.left(), look_up=self.look_up)
         except TimeoutError:
             raise self.deadline.passed() from None
         except (OSError, UnicodeError):
@@ -332,15 +320,6 @@ def _literal(host: str) -> Address | None:
         return None if "%" in host else ip_address(host)
     except ValueError:
         return None
-
-
-def _look_up(look_up: LookUp, host: str, answer: Future[Sequence[str]]) -> None:
-    try:
-        answer.set_result(look_up(host))
-    except Exception as error:
-        answer.set_exception(error)
-    finally:
-        _lookups.release()
 
 
 def _raw(request: httpx.Request) -> httpcore.Request:

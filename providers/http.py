@@ -1,9 +1,10 @@
 """The one door out to providers. No token, no call, by signature.
 
 The transport is ours, over httpcore's public network backend, for what httpx alone cannot say: whether a first byte left
-(it reports a reset in mid-body and a stale kept connection alike), a deadline for a whole call, and a place just before
-the first byte, when DNS, TCP and TLS are behind, to redeem the token. Nothing left: `Unreachable`, or the limiter's own
-`Withheld` and `Unavailable`. Anything left and no whole answer came: `Lost`.
+(it reports a reset in mid-body and a stale kept connection alike), a deadline for the whole of a connection (DNS, every
+address, TLS) and one for the whole of a call, and a place just before the first byte, when all of the connection is
+behind, to redeem the token. Nothing left: `Unreachable`, or the limiter's own `Withheld` and `Unavailable`. Anything left
+and no whole answer came: `Lost`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import certifi
 import httpcore
 import httpx
 
+from accounts.dns import LookUps
 from providers.contract import Garbled, Lost, Unreachable
 from providers.limiter import Token, Withheld
 
@@ -28,6 +30,11 @@ MOST_BYTES = 10 * 1024 * 1024
 KEPT_SECONDS = 30.0
 # No more is handed to the kernel at once, so that the call's time is looked at while a slow provider takes a picture in.
 PIECE_BYTES = 64 * 1024
+# Of the addresses that a name has, as many are tried; the time there is, is shared out among them.
+MOST_TRIED = 4
+
+# Apart from the look-ups of names that tenants give, so that none of theirs can hold up a call.
+_lookups = LookUps(at_once=32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +48,21 @@ class Reply:
 
 @dataclass(kw_only=True)
 class Departure:
-    """One call on its way: whether its first byte left, and until when an answer counts."""
+    """One call on its way: until when it may connect, whether its first byte left, and until when an answer counts."""
 
     token: Token
+    connect_until: float
     total_seconds: float
     left: bool = False
     gone: bool = False
     deadline: float | None = None
+
+    def to_connect(self) -> float:
+        """The seconds left for it."""
+        left = self.connect_until - time.monotonic()
+        if left <= 0:
+            raise httpcore.ConnectTimeout("the time to connect is over")
+        return left
 
     def before_write(self, stream: Stream) -> None:
         """The first one waits for the token's instant. A kept connection may be closed meanwhile: then nothing leaves."""
@@ -111,7 +126,7 @@ class Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return Stream(self.inner.start_tls(ssl_context, server_hostname, timeout))
+        return Stream(self.inner.start_tls(ssl_context, server_hostname, _present().to_connect()))
 
     def get_extra_info(self, info: str) -> Any:
         return self.inner.get_extra_info(info)
@@ -129,7 +144,16 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        return Stream(self.inner.connect_tcp(host, port, timeout, local_address, socket_options))
+        departure = _present()
+        tried = _lookups.ask(host, seconds=departure.to_connect())[:MOST_TRIED]
+        failure: Exception = httpcore.ConnectError("the name has no address")
+        for number, address in enumerate(tried):
+            share = departure.to_connect() / (len(tried) - number)
+            try:
+                return Stream(self.inner.connect_tcp(address, port, share, local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -183,24 +207,27 @@ class Transport(httpx.BaseTransport):
 
 @dataclass(frozen=True, kw_only=True)
 class Door:
-    """The way out under one policy's time limits, in seconds; `total` runs from the first byte sent."""
+    """The way out under one policy's time limits, in seconds.
+
+    `connect`: for DNS, TCP and TLS together; `total`: from the first byte sent to the last one read. Within the total,
+    `write` and `read` say how long the provider may take nothing in, and say nothing; without them, the total alone does.
+    """
 
     connect_seconds: float
     total_seconds: float
+    read_seconds: float | None = None
+    write_seconds: float | None = None
 
     def send(self, request: httpx.Request, *, token: Token) -> Reply:
         """Makes the call at the token's instant. Raises `Unreachable`, `Lost`, `Garbled`, `Withheld`, `Unavailable`."""
-        request.extensions["timeout"] = {
-            "connect": self.connect_seconds,
-            "read": self.total_seconds,
-            "write": self.total_seconds,
-            "pool": self.connect_seconds,
-        }
+        request.extensions["timeout"] = {"read": self.read_seconds, "write": self.write_seconds}
         # Compressed answers would have to be bounded twice.
         request.headers["Accept-Encoding"] = "identity"
-        departure = Departure(token=token, total_seconds=self.total_seconds)
+        connect_until = time.monotonic() + self.connect_seconds
+        departure = Departure(token=token, connect_until=connect_until, total_seconds=self.total_seconds)
         with _under_way(departure), _named(departure):
-            response = client().send(request, stream=True)
+            # Not through a client of httpx: it would take redirects to pieces, keep cookies and unpack.
+            response = transport().handle_request(request)
             try:
                 return Reply(status=response.status_code, headers=response.headers, content=_read(response))
             finally:
@@ -208,8 +235,10 @@ class Door:
 
 
 def _read(response: httpx.Response) -> bytes:
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Garbled("answer_encoded", "The provider's answer is compressed.", status=response.status_code)
     content = bytearray()
-    for part in response.iter_bytes():
+    for part in response.iter_raw():
         content += part
         if len(content) > MOST_BYTES:
             raise Garbled(
@@ -255,6 +284,6 @@ def _present() -> Departure:
 
 
 @cache
-def client() -> httpx.Client:
+def transport() -> Transport:
     """One a process, so that connections are kept."""
-    return httpx.Client(transport=Transport(), trust_env=False, follow_redirects=False)
+    return Transport()

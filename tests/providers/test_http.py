@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
 import time
@@ -32,8 +33,8 @@ LARGE = os.urandom(1024) * 1024 * 12
 def _fresh_connections() -> Iterator[None]:
     """No test meets a connection that another left behind."""
     yield
-    http.client().close()
-    http.client.cache_clear()
+    http.transport().close()
+    http.transport.cache_clear()
 
 
 def send(
@@ -93,10 +94,9 @@ def test_waiting_for_the_instant_takes_nothing_from_the_calls_time() -> None:
 
 
 def test_without_a_token_no_byte_leaves() -> None:
-    with wire(answering) as it:
-        with pytest.raises(RuntimeError, match="without a token"):
-            http.client().get(it.url)
-        assert it.hung_up() == [b""]
+    with wire(answering) as it, pytest.raises(RuntimeError, match="without a token"):
+        http.transport().handle_request(httpx.Request("GET", it.url))
+    assert it.callers == []
 
 
 def test_a_call_that_is_withheld_sends_nothing() -> None:
@@ -333,6 +333,15 @@ def test_an_answer_of_10_mb_is_taken() -> None:
         assert len(send(it.url).content) == http.MOST_BYTES
 
 
+def test_a_compressed_answer_is_garbled_and_not_unpacked() -> None:
+    def compressed(caller: Caller) -> None:
+        caller.hear_request()
+        caller.answer("200 OK", gzip.compress(gzip.compress(bytes(50_000_000))), "Content-Encoding: gzip, gzip")
+
+    with wire(compressed) as it:
+        assert what_came(it.url) is Garbled
+
+
 def test_compressed_answers_are_not_asked_for() -> None:
     with wire(answering) as it:
         send(it.url)
@@ -357,10 +366,11 @@ def test_an_answer_that_comes_while_the_body_is_sent_is_the_answer(script: Scrip
     assert (reply.status, reply.content) == (401, b"no")
 
 
-def test_redirects_are_not_followed() -> None:
+@pytest.mark.parametrize("place", ["{url}/elsewhere", "javascript:x", "http:\\\\x", "http://[::1"])
+def test_redirects_are_not_followed(place: str) -> None:
     def elsewhere(caller: Caller) -> None:
         caller.hear_request()
-        caller.answer("307 Temporary Redirect", b"", f"Location: {it.url}/elsewhere")
+        caller.answer("307 Temporary Redirect", b"", f"Location: {place.format(url=it.url)}")
 
     with wire(elsewhere, answering) as it:
         assert send(it.url).status == 307

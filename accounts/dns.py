@@ -1,0 +1,41 @@
+"""Looks names up within a time limit: what the system's resolver does cannot be ended from outside, so it is asked in a
+thread, which is left behind where it takes too long."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+# From a name to all its addresses; raises OSError where there is none.
+LookUp = Callable[[str], Sequence[str]]
+
+
+def by_the_system(host: str) -> list[str]:
+    return [str(sockaddr[0]) for *_, sockaddr in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+
+
+class LookUps:
+    """So many at once; each ends by the resolver's own time limit, whoever still waits for it."""
+
+    def __init__(self, *, at_once: int) -> None:
+        self.places = threading.BoundedSemaphore(at_once)
+
+    def ask(self, host: str, *, seconds: float, look_up: LookUp = by_the_system) -> Sequence[str]:
+        """Raises `TimeoutError`, or what the look-up raises."""
+        deadline = time.monotonic() + seconds
+        if not self.places.acquire(timeout=seconds):
+            raise TimeoutError
+        answer: Future[Sequence[str]] = Future()
+        threading.Thread(target=self._answer, args=(host, look_up, answer), daemon=True).start()
+        return answer.result(max(0.0, deadline - time.monotonic()))
+
+    def _answer(self, host: str, look_up: LookUp, answer: Future[Sequence[str]]) -> None:
+        try:
+            answer.set_result(look_up(host))
+        except Exception as error:
+            answer.set_exception(error)
+        finally:
+            self.places.release()

@@ -1,0 +1,225 @@
+"""The time limits of each stage of a call, over real sockets: name, connection and handshake, sending, waiting, reading."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from providers import http
+from providers.contract import Failure, Lost, Unreachable
+from providers.http import Door, Reply
+from providers.limiter import Token
+from tests.providers.lanes import Lane, a_rate, any_token
+from tests.providers.wire import Caller, Script, answering, wire
+
+NAME = "provider.example"
+# More than the kernel takes in while nobody reads.
+LARGE = os.urandom(1024) * 1024 * 12
+
+Names = Callable[..., list[str]]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_connections() -> Iterator[None]:
+    yield
+    http.transport().close()
+    http.transport.cache_clear()
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """Gives the system a name with these addresses, which takes a while to find. Returns the questions for it."""
+    really = socket.getaddrinfo
+
+    def named(*addresses: str, after: float = 0) -> list[str]:
+        asked = []
+
+        def getaddrinfo(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
+            if host != NAME:
+                return really(host, port, *rest, **more)
+            asked.append(host)
+            time.sleep(after)
+            return [found for address in addresses for found in really(address, port, *rest, **more)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        return asked
+
+    return named
+
+
+@contextmanager
+def full(host: str = "0.0.0.0", port: int = 0) -> Iterator[int]:
+    """A port where connections wait for ever to be taken, at one address or at all of this machine's."""
+    with socket.socket() as server:
+        server.bind((host, port))
+        server.listen(0)
+        port = server.getsockname()[1]
+        others = [socket.socket() for _ in range(8)]
+        for other in others:
+            other.setblocking(False)
+            other.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, port))
+        yield port
+        for other in others:
+            other.close()
+
+
+def send(
+    url: str,
+    *,
+    token: Token | None = None,
+    body: bytes = b"{}",
+    connect: float = 5,
+    total: float = 5,
+    read: float = 5,
+    write: float = 5,
+) -> Reply:
+    door = Door(connect_seconds=connect, total_seconds=total, read_seconds=read, write_seconds=write)
+    return door.send(httpx.Request("POST", url, content=body), token=token or any_token())
+
+
+def ended(url: str, **how: Any) -> tuple[type[Failure], float]:
+    """What came, and after how long."""
+    token = how.pop("token", None) or any_token()
+    begun = time.monotonic()
+    with pytest.raises(Failure) as caught:
+        send(url, token=token, **how)
+    return caught.type, time.monotonic() - begun
+
+
+# Connecting: one time for the name, all its addresses and the handshake
+
+
+def test_a_name_that_is_not_found_in_time_costs_no_token(named: Names) -> None:
+    named("127.0.0.1", after=1.5)
+    lane = Lane()
+    came, seconds = ended(f"http://{NAME}", token=lane.token(), connect=0.3)
+    assert came is Unreachable
+    assert 0.3 <= seconds < 1
+    assert lane.log() == {}
+
+
+def test_a_name_without_an_address_costs_no_token(named: Names) -> None:
+    named()
+    lane = Lane()
+    assert ended(f"http://{NAME}", token=lane.token())[0] is Unreachable
+    assert lane.log() == {}
+
+
+def test_all_the_addresses_of_a_name_share_the_time(named: Names) -> None:
+    named("127.0.0.1", "127.0.0.2", "127.0.0.3")
+    with full() as port:
+        came, seconds = ended(f"http://{NAME}:{port}", connect=0.6)
+    assert came is Unreachable
+    assert 0.6 <= seconds < 1
+
+
+def test_an_address_that_hangs_leaves_the_next_one_its_share(named: Names) -> None:
+    named("127.0.0.2", "127.0.0.3", "127.0.0.1")
+    with wire(answering) as it, full("127.0.0.2", it.port), full("127.0.0.3", it.port):
+        assert send(f"http://{NAME}:{it.port}", connect=0.9).status == 200
+
+
+def test_the_name_and_the_handshake_share_the_time(named: Names) -> None:
+    named("127.0.0.1", after=0.5)
+    with wire(Caller.hear_all) as it:
+        came, seconds = ended(f"https://{NAME}:{it.port}", connect=0.7)
+    assert came is Unreachable
+    assert 0.7 <= seconds < 1.1
+
+
+def test_a_kept_connection_asks_for_no_name(named: Names) -> None:
+    asked = named("127.0.0.1")
+    with wire(answering) as it:
+        assert [send(f"http://{NAME}:{it.port}").status for _ in range(3)] == [200] * 3
+    assert asked == [NAME]
+
+
+# Sending, waiting, reading
+
+
+def deaf(caller: Caller) -> None:
+    caller.hear_head()
+    time.sleep(1.5)
+
+
+def silent(caller: Caller) -> None:
+    caller.hear_all()
+
+
+def silent_in_the_head(caller: Caller) -> None:
+    caller.hear_request()
+    caller.say(b"HTTP/1.1 200 OK\r\nContent-")
+    caller.hear_all()
+
+
+def silent_in_the_body(caller: Caller) -> None:
+    caller.hear_request()
+    caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+    caller.hear_all()
+
+
+def trickle(caller: Caller) -> None:
+    caller.hear_request()
+    caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    while True:
+        caller.say(b"x")
+        time.sleep(0.03)
+
+
+def test_a_write_that_stalls_ends_the_call() -> None:
+    with wire(deaf) as it:
+        came, seconds = ended(it.url, body=LARGE, write=0.3)
+    assert came is Lost
+    assert 0.3 <= seconds < 1.2
+
+
+def test_a_provider_that_takes_a_body_in_slowly_does_not_stall() -> None:
+    def slow(caller: Caller) -> None:
+        caller.hear_head()
+        for _ in range(20):
+            caller.hear(200_000)
+            time.sleep(0.05)
+        while len(caller.heard) < len(LARGE):
+            caller.hear(1_000_000)
+        caller.answer()
+
+    with wire(slow) as it:
+        begun = time.monotonic()
+        assert send(it.url, body=LARGE, write=0.6).status == 200
+        assert time.monotonic() - begun > 0.6
+
+
+@pytest.mark.parametrize("script", [silent, silent_in_the_head, silent_in_the_body])
+def test_a_silence_ends_the_call(script: Script) -> None:
+    with wire(script) as it:
+        came, seconds = ended(it.url, read=0.3)
+    assert came is Lost
+    assert 0.3 <= seconds < 1.2
+
+
+def test_an_answer_that_trickles_is_no_silence_and_ends_with_the_calls_time() -> None:
+    with wire(trickle) as it:
+        came, seconds = ended(it.url, read=0.4, total=0.9)
+    assert came is Lost
+    assert 0.9 <= seconds < 1.5
+
+
+def test_no_silence_lasts_longer_than_the_call() -> None:
+    with wire(silent) as it:
+        came, seconds = ended(it.url, read=5, total=0.3)
+    assert came is Lost
+    assert 0.3 <= seconds < 1.2
+
+
+def test_waiting_for_the_instant_is_neither_a_silence_nor_a_stall() -> None:
+    lane = Lane(a_rate(1, 600))
+    lane.token().redeem()
+    with wire(answering) as it:
+        assert send(it.url, token=lane.token(), connect=0.3, read=0.3, write=0.3, total=0.3).status == 200
