@@ -81,7 +81,11 @@ class PolicyAdmin(Page):
     fieldsets = (
         (None, {"fields": ("provider", "paused", "updated_at")}),
         ("The limit", {"fields": ("calls", "window_ms", "guard_ms", "scope")}),
-        ("A call", {"fields": ("page_size", "max_in_flight", "connect_timeout_ms", "total_timeout_ms")}),
+        ("A call", {"fields": ("page_size", "max_in_flight")}),
+        (
+            "Its time limits",
+            {"fields": ("connect_timeout_ms", "write_timeout_ms", "read_timeout_ms", "total_timeout_ms")},
+        ),
         ("When it goes wrong", {"fields": ("attempts", "on_unknown")}),
     )
 
@@ -112,7 +116,7 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
     provider = choice_of(registry.PROVIDERS)
     secret = forms.CharField(
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        max_length=4000,
+        max_length=4096,
         help_text="The tenant's own key to the provider. It is sealed at once and cannot be shown again.",
     )
 
@@ -125,6 +129,12 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
         if self.instance.fingerprint:
             self.fields["secret"].required = False
             self.fields["secret"].help_text = "Leave it empty to keep the one that is stored."
+
+    def clean_label(self) -> str:
+        try:
+            return credentials.clean_label(self.cleaned_data["label"])
+        except credentials.BadLabel as error:
+            raise forms.ValidationError(str(error)) from None
 
     def clean_secret(self) -> str:
         secret: str = self.cleaned_data["secret"]

@@ -2,7 +2,8 @@
 providers say about them. Nothing here ever puts a secret into a message, a log or a repr.
 
 A tenant that has keys to a provider has one default there, always: the first becomes it, and when it is removed, the
-oldest of the others. What changes a ring locks its tenant first, so that two that come at once agree on which that is.
+oldest of the others. A magic key of the sandbox's becomes it only if it is told to. What changes a ring locks its tenant
+first, so that two that come at once agree on which that is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from providers.models import Credential
 # What can stand in a header: anything else would fail at the call, in an exception that quotes it.
 SENDABLE = re.compile(r"[!-~]{1,4096}")
 NEEDS_REENTRY = "The stored key cannot be opened and needs re-entry."
+# How the sandbox's magic keys begin.
+MAGIC = "sandbox_"
 DEAD = (Credential.State.INVALID, Credential.State.EXHAUSTED)
 # What a new key changes of its row.
 REPLACED = (
@@ -37,26 +40,39 @@ class BadSecret(ValueError):
     """Nothing that a provider can have issued."""
 
 
+class BadLabel(ValueError):
+    """Nothing that a key can be named by."""
+
+    def __init__(self, detail: str, code: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
 class LabelTaken(Exception):
     """The tenant has another key to the provider under this label."""
 
 
 def store(tenant: Tenant, provider: str, secret: str, *, label: str = "default") -> Credential:
-    """Stores a key, in the place of an earlier one of that label. Raises `BadSecret`."""
+    """Stores a key, in the place of an earlier one of that label. Raises `BadSecret` and `BadLabel`."""
+    label = clean_label(label)
     with _ring(tenant.pk, provider) as ring:
-        credential = ring.filter(label=label).first()
-        if credential is None:
-            return _add(ring, tenant, provider, secret, label)
-        return _replace(credential, secret)
+        credential = ring.filter(label=label).first() or _new(tenant, provider, label)
+        _replace(credential, secret)
+        _see_to_default(ring)
+    credential.refresh_from_db()
+    return credential
 
 
 def create(tenant: Tenant, provider: str, secret: str, *, label: str, is_default: bool = False) -> Credential:
-    """Stores a key beside those that there are. Raises `BadSecret` and `LabelTaken`."""
+    """Stores a key beside those that there are. Raises `BadSecret`, `BadLabel` and `LabelTaken`."""
+    label = clean_label(label)
     with _ring(tenant.pk, provider) as ring:
         _refuse_taken(ring, label)
-        credential = _add(ring, tenant, provider, secret, label)
+        credential = _new(tenant, provider, label)
+        _replace(credential, secret)
         if is_default:
             _make_default(ring, credential)
+        _see_to_default(ring)
     credential.refresh_from_db()
     return credential
 
@@ -64,7 +80,11 @@ def create(tenant: Tenant, provider: str, secret: str, *, label: str, is_default
 def change(
     credential: Credential, *, secret: str | None = None, label: str | None = None, is_default: bool = False
 ) -> None:
-    """All of what is given, or nothing. Raises `BadSecret`, `LabelTaken`, and `Credential.DoesNotExist` if it was removed."""
+    """All of what is given, or nothing. Raises `BadSecret`, `BadLabel`, `LabelTaken`, and `Credential.DoesNotExist` if it
+    was removed.
+    """
+    if label is not None:
+        label = clean_label(label)
     with _ring(credential.tenant_id, credential.provider) as ring:
         present = ring.get(pk=credential.pk)
         if label is not None and label != present.label:
@@ -76,6 +96,7 @@ def change(
             present.is_default = True
         if secret is not None:
             _replace(present, secret)
+            _see_to_default(ring)
     credential.refresh_from_db()
 
 
@@ -99,15 +120,26 @@ def remove(credential: Credential) -> None:
 def _remove(credential: Credential) -> None:
     with _ring(credential.tenant_id, credential.provider) as ring:
         ring.filter(pk=credential.pk).delete()
-        heir = ring.order_by("created_at", "pk").first()
-        if heir is not None and not ring.filter(is_default=True).exists():
-            _make_default(ring, heir)
+        _see_to_default(ring)
 
 
 def secret_of(credential: Credential) -> Secret:
     """Opens it. Raises `vault.Unopenable`."""
     owner = _owner(credential.tenant_id, credential.provider)
     return Secret(value=vault.open(bytes(credential.sealed), associated=owner))
+
+
+def is_magic(secret: Secret) -> bool:
+    """Whether it is a key for the sandbox to play by: no provider issues one, and none is shown one to check it."""
+    return secret.value.startswith(MAGIC)
+
+
+def holds_magic(credential: Credential) -> bool:
+    """Whether such a key is stored there, as far as it can be opened."""
+    try:
+        return is_magic(secret_of(credential))
+    except vault.Unopenable:
+        return False
 
 
 def needs_reentry(credential: Credential) -> bool:
@@ -135,6 +167,7 @@ def worked(credential: Credential) -> None:
     """Notes that a search got its answer with it. What was found dead meanwhile stays so until it is replaced."""
     untried = _same_key(credential).filter(state=Credential.State.UNKNOWN)
     untried.update(state=Credential.State.VERIFIED, state_changed_at=Now())
+    _same_key(credential).exclude(state__in=DEAD).exclude(check_problem="").update(check_problem="")
     _same_key(credential).filter(state=Credential.State.VERIFIED, on_trial=True).update(on_trial=False)
 
 
@@ -159,6 +192,11 @@ def note_account(credential: Credential, account: ProviderAccount) -> None:
 def note_check(credential: Credential, problem: str) -> None:
     """Notes that a check was tried, and why it told nothing good."""
     _same_key(credential).update(checked_at=Now(), check_problem=problem[:500])
+
+
+def note_unchecked(credential: Credential, problem: str) -> None:
+    """Notes why a key was not checked: nothing was tried."""
+    _same_key(credential).update(check_problem=problem)
 
 
 def try_again(credential: Credential) -> None:
@@ -218,23 +256,30 @@ def _refuse_taken(ring: QuerySet[Credential], label: str) -> None:
         raise LabelTaken
 
 
-def _add(ring: QuerySet[Credential], tenant: Tenant, provider: str, secret: str, label: str) -> Credential:
-    is_default = not ring.filter(is_default=True).exists()
-    return _replace(Credential(tenant=tenant, provider=provider, label=label, is_default=is_default), secret)
+def _new(tenant: Tenant, provider: str, label: str) -> Credential:
+    return Credential(tenant=tenant, provider=provider, label=label, is_default=False)
 
 
-def _replace(credential: Credential, secret: str) -> Credential:
+def _replace(credential: Credential, secret: str) -> None:
     """It is untried from now on, and nothing that was told of the key before it counts."""
     secret = clean(secret)
     credential.sealed = vault.seal(secret, associated=_owner(credential.tenant_id, credential.provider))
     credential.fingerprint = vault.fingerprint(secret)
     credential.state = Credential.State.UNKNOWN
     credential.state_changed_at = Now()
+    credential.updated_at = Now()
     credential.checked_at = credential.account = credential.account_read_at = None
     credential.check_problem = ""
     credential.save(update_fields=None if credential._state.adding else REPLACED)
-    credential.refresh_from_db()
-    return credential
+
+
+def _see_to_default(ring: QuerySet[Credential]) -> None:
+    """Where there is none, the oldest key becomes it that is for the provider itself."""
+    if ring.filter(is_default=True).exists():
+        return
+    heir = next((each for each in ring.order_by("created_at", "pk") if not holds_magic(each)), None)
+    if heir is not None:
+        _make_default(ring, heir)
 
 
 def _make_default(ring: QuerySet[Credential], credential: Credential) -> None:
@@ -255,6 +300,18 @@ def clean(secret: str) -> str:
     if not SENDABLE.fullmatch(secret):
         raise BadSecret("A provider key is at most 4096 letters, digits and signs, without spaces or line breaks.")
     return secret
+
+
+def clean_label(label: str) -> str:
+    """As it is stored. A search names a credential by id or label, so none may be taken for the other. Raises `BadLabel`."""
+    longest = Credential._meta.get_field("label").max_length or 0
+    if not 1 <= len(label) <= longest:
+        raise BadLabel(f"Give 1 to {longest} characters.", "max_length" if label else "blank")
+    try:
+        UUID(label)
+    except ValueError:
+        return label
+    raise BadLabel("Must not look like an id; choose a name.", "looks_like_an_id")
 
 
 def _owner(tenant_id: UUID, provider: str) -> str:

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from django.conf import settings
@@ -54,6 +54,7 @@ class Caller:
     secret: Secret
     base_url: str
     lane: str
+    mode: Mode = Mode.LIVE
 
 
 def live(provider: str, secret: Secret, *, fingerprint: str) -> Caller:
@@ -70,12 +71,13 @@ def sandboxed(provider: str, tenant: Tenant) -> Caller:
         secret=Secret(value=f"sandbox-{tenant.pk}"),
         base_url=f"{settings.SANDBOX_URL}{registry.PROVIDERS[provider].sandbox_path}",
         lane=f"free:{Mode.TEST}:{provider}:{tenant.pk}",
+        mode=Mode.TEST,
     )
 
 
 def make(call: Call[T], caller: Caller) -> T:
     """What the call answers. Raises a `Failure` and nothing else."""
-    policy = policies.of(caller.provider)
+    policy = policies.in_force(policies.of(caller.provider), caller.mode)
     if policy.paused:
         raise Unreachable("paused", f"The operators have paused calls to {caller.provider}; ask again later.")
     if not _places.acquire(blocking=False):
@@ -95,13 +97,13 @@ def make(call: Call[T], caller: Caller) -> T:
 
 
 def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:
-    connect = min(CONNECT_SECONDS, policy.connect_timeout_ms / 1000)
-    total = min(TOTAL_SECONDS, policy.total_timeout_ms / 1000)
+    usual = policies.door(policy)
+    connect, total = min(CONNECT_SECONDS, usual.connect_seconds), min(TOTAL_SECONDS, usual.total_seconds)
     if not _wait_for_slot(seat):
         raise _busy(caller.provider)
     try:
         seat.bind(seconds=limiter.PATIENCE_SECONDS + connect + total)
-        door = Door(connect_seconds=connect, total_seconds=total)
+        door = replace(usual, connect_seconds=connect, total_seconds=total)
         return call(
             secret=caller.secret, base_url=caller.base_url, door=door, token=Token(seat=seat, call=f"free:{uuid7()}")
         )

@@ -43,10 +43,21 @@ class Policy(models.Model):
     )
     page_size = models.PositiveSmallIntegerField(
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
-        help_text="Results a call asks for at most.",
+        help_text="Results a call asks for at most. A source without pages is asked once, for all that a lookup wants.",
     )
     attempts = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(20)])
-    connect_timeout_ms = models.PositiveIntegerField(validators=[MinValueValidator(100), MaxValueValidator(60_000)])
+    connect_timeout_ms = models.PositiveIntegerField(
+        validators=[MinValueValidator(100), MaxValueValidator(60_000)],
+        help_text="For DNS, TCP and TLS together.",
+    )
+    write_timeout_ms = models.PositiveIntegerField(
+        validators=[MinValueValidator(100), MaxValueValidator(300_000)],
+        help_text="How long the provider may take nothing in while a call is sent, within the total.",
+    )
+    read_timeout_ms = models.PositiveIntegerField(
+        validators=[MinValueValidator(100), MaxValueValidator(300_000)],
+        help_text="How long the provider may say nothing while its answer is awaited or read, within the total.",
+    )
     total_timeout_ms = models.PositiveIntegerField(
         # The lane's log remembers a call for 15 minutes, and what became of it must be known by then.
         validators=[MinValueValidator(100), MaxValueValidator(300_000)],
@@ -94,12 +105,12 @@ class Credential(models.Model):
     )
     checked_at = models.DateTimeField(null=True, editable=False, help_text="When a check was last tried.")
     check_problem = models.CharField(
-        max_length=500, blank=True, editable=False, help_text="Why that check could tell nothing."
+        max_length=500, blank=True, editable=False, help_text="Why the key is not known to be good."
     )
     account = models.JSONField(null=True, editable=False, help_text="What the provider told of the account.")
     account_read_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(auto_now=True)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = TenantQuerySet["Credential"].as_manager()
 
@@ -125,7 +136,7 @@ class Credential(models.Model):
     @property
     def is_unproven(self) -> bool:
         """Whether a search that works with it is news."""
-        return self.on_trial or self.state == self.State.UNKNOWN
+        return self.on_trial or self.state == self.State.UNKNOWN or bool(self.check_problem)
 
     @property
     def is_waited_for(self) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
+from accounts.models import Mode
 from providers import registry
+from providers.http import Door
 from providers.limiter import Rate
 from providers.models import Policy
 
@@ -13,11 +16,31 @@ def of(provider: str) -> Policy:
     """The provider's policy as operators have it now."""
     policy = Policy.objects.filter(pk=provider).first()
     if policy is None:
-        defaults = asdict(registry.PROVIDERS[provider].policy)
-        policy = Policy.objects.get_or_create(provider=provider, defaults=defaults)[0]
+        policy = Policy.objects.get_or_create(provider=provider, defaults=_documented(provider))[0]
     return policy
+
+
+def in_force(policy: Policy, mode: str) -> Policy:
+    """What holds in a lane of this mode. The sandbox enforces what the provider's documents say, whatever operators have
+    set or paused for the provider itself.
+    """
+    return policy if mode == Mode.LIVE else Policy(provider=policy.provider, **_documented(policy.provider))
+
+
+def _documented(provider: str) -> dict[str, Any]:
+    return asdict(registry.PROVIDERS[provider].policy)
 
 
 def rate(policy: Policy) -> Rate:
     """The policy as the limiter counts it, in microseconds."""
     return Rate(calls=policy.calls, window_us=policy.window_ms * 1000, guard_us=int(policy.guard_ms * 1000))
+
+
+def door(policy: Policy) -> Door:
+    """The way out under its time limits."""
+    return Door(
+        connect_seconds=policy.connect_timeout_ms / 1000,
+        write_seconds=policy.write_timeout_ms / 1000,
+        read_seconds=policy.read_timeout_ms / 1000,
+        total_seconds=policy.total_timeout_ms / 1000,
+    )

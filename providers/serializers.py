@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -21,18 +20,14 @@ FINGERPRINT_CHARACTERS = 8
 
 
 class Label(StrictText):
-    """A search names a credential by id or label, so none may be taken for the other."""
-
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=100, help_text="Tells several keys to one provider apart.", **options)
 
     def to_internal_value(self, data: Any) -> str:
-        label = super().to_internal_value(data)
         try:
-            UUID(label)
-        except ValueError:
-            return label
-        raise ValidationError("Must not look like an id; choose a name.", code="looks_like_an_id")
+            return credentials.clean_label(super().to_internal_value(data))
+        except credentials.BadLabel as error:
+            raise ValidationError(str(error), code=error.code) from None
 
 
 class SecretText(StrictText):
@@ -57,7 +52,9 @@ class CredentialRequest(StrictSerializer):
     secret = SecretText()
     label = Label(default="default")  # type: ignore[assignment]  # a field, not DRF's
     is_default = StrictBoolean(
-        default=False, help_text="Whether searches that name no credential use it. The first one always is."
+        default=False,
+        help_text="Whether searches that name no credential use it. The first one is in any case, unless it is a magic "
+        "key of the sandbox's (`sandbox_…`).",
     )
 
 
@@ -103,7 +100,9 @@ class CredentialAnswer(serializers.ModelSerializer[Credential]):
         choices=Credential.State.values,
         help_text="`unknown`: not tried yet. `verified`: the provider took it. `invalid`: it does not. `exhausted`: the "
         "account was out of the provider's credits. Searches wait for an `invalid` or `exhausted` one "
-        "(`waiting_on: credential`) and go on by themselves when it is replaced or verified.",
+        "(`waiting_on: credential`) and go on by themselves when it is replaced or verified: the first of them alone, and "
+        "the others when that one has worked, so that for a while they wait for a `verified` one too. Magic keys of the "
+        "sandbox's (`sandbox_…`) are not checked.",
     )
     needs_reentry = serializers.SerializerMethodField()
     fingerprint = serializers.SerializerMethodField()

@@ -14,21 +14,32 @@ from providers.models import Credential
 UNTRIED = "{} has no call that checks a key for nothing; the next search with it tells."
 
 
+MAGIC = "A magic key is the sandbox's, so no provider is asked to check it; the next search with it tells."
+
+
 def check(credential: Credential) -> None:
     """Notes in its row what the provider makes of a key, where it can be asked for nothing. No provider's trouble raises."""
-    if credential.provider in registry.FREE_CALLS:
+    if _why_not(credential) is None:
         _ask(credential)
 
 
 def verify(credential: Credential) -> None:
     """The same, because its owner says that it works: a dead key that only a search can check is tried again."""
-    if credential.provider in registry.FREE_CALLS:
+    why_not = _why_not(credential)
+    if why_not is None:
         _ask(credential)
     elif credentials.needs_reentry(credential):
-        credentials.note_check(credential, credentials.NEEDS_REENTRY)
+        credentials.note_unchecked(credential, credentials.NEEDS_REENTRY)
     else:
         credentials.try_again(credential)
-        credentials.note_check(credential, UNTRIED.format(credential.provider))
+        credentials.note_unchecked(credential, why_not)
+
+
+def _why_not(credential: Credential) -> str | None:
+    """Why its provider is not asked; None where it is."""
+    if credential.provider not in registry.FREE_CALLS:
+        return UNTRIED.format(credential.provider)
+    return MAGIC if credentials.holds_magic(credential) else None
 
 
 def _ask(credential: Credential) -> None:

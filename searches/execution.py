@@ -18,11 +18,10 @@ from kombu.exceptions import OperationalError as KombuError
 
 from accounts import vault
 from accounts.models import Mode
-from providers import credentials, http, limiter, registry
+from providers import credentials, http, limiter, policies, registry
 from providers.contract import Answer, BadCredential, Failure, Garbled, Question, Refused, Secret
-from providers.http import Door
 from providers.limiter import Rate, Seat, Token, Unavailable, Withheld
-from providers.models import Policy
+from providers.models import Credential, Policy
 from searches import changes, ending, nudges, pictures, scheduler, settlement
 from searches.models import Lane, Lookup
 from searches.scheduler import Errand
@@ -39,7 +38,7 @@ FARTHEST_SLOT_SECONDS = 5.0
 def run(lane_name: str, seat_name: str) -> None:
     """One visit to a lane: at most one call. Leaves word for the next visit while there is work."""
     lane = _lane(lane_name)
-    policy = lane.policy
+    policy = policies.in_force(lane.policy, lane.mode)
     seat = nudges.seat(lane.name, policy, seat_name)
     try:
         wait = seat.take()
@@ -64,7 +63,7 @@ def _visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
     if wait > FARTHEST_SLOT_SECONDS:
         return False
     time.sleep(max(0.0, wait - lead_seconds(seat.rate)))
-    errand = scheduler.claim(lane.name, policy, lease=timedelta(seconds=settlement.ARMED_SECONDS))
+    errand = scheduler.claim(lane.name, policy, lease=timedelta(seconds=settlement.armed_seconds(policy)))
     if errand is None:
         return False
     try:
@@ -102,7 +101,7 @@ def lead_seconds(rate: Rate) -> float:
 
 def warm_up() -> None:
     """Opens in a new process what its first call would wait for. What cannot be opened now is opened then."""
-    http.client()
+    http.transport()
     with suppress(Unavailable, Error, KombuError, OSError):
         # Finds nobody in a lane that is none; the database has planned a claim then, which takes it longer than to make one.
         scheduler.claim("", Policy(), lease=timedelta())
@@ -116,10 +115,9 @@ def ask(errand: Errand, policy: Policy, token: Token) -> Answer:
     """Raises a `Failure`, `Withheld` or `Unavailable`, and nothing else: what is our own mistake fails one lookup only."""
     lookup = errand.lookup
     adapter = registry.adapter(lookup.source)
-    door = Door(connect_seconds=policy.connect_timeout_ms / 1000, total_seconds=policy.total_timeout_ms / 1000)
     question, secret = _question(errand), _secret(lookup)
     try:
-        return adapter.ask(question, secret=secret, base_url=_base_url(lookup), door=door, token=token)
+        return adapter.ask(question, secret=secret, base_url=_base_url(lookup), door=policies.door(policy), token=token)
     except (Failure, Withheld, Unavailable):
         raise
     except Exception as error:
@@ -148,17 +146,30 @@ def _question(errand: Errand) -> Question:
 
 
 def _secret(lookup: Lookup) -> Secret:
-    if lookup.credential is not None:
-        try:
-            return credentials.secret_of(lookup.credential)
-        except vault.Unopenable:
-            raise BadCredential(
-                "credential_unreadable", "The stored key cannot be opened and needs re-entry."
-            ) from None
-    if lookup.search.mode == Mode.LIVE:
+    if lookup.search.mode == Mode.TEST:
+        return _sandbox_key(lookup)
+    if lookup.credential is None:
         raise ending.credential_deleted()
-    # The sandbox takes any key and limits each by itself, so each tenant gets one.
-    return Secret(value=f"sandbox-{lookup.tenant_id}")
+    return _opened(lookup.credential)
+
+
+def _sandbox_key(lookup: Lookup) -> Secret:
+    """The sandbox takes any key and limits each by itself, so each tenant gets one, and each credential that is named. Of
+    what tenants store it is sent magic keys alone: the others are for the providers.
+    """
+    if lookup.credential is None:
+        return Secret(value=f"sandbox-{lookup.tenant_id}")
+    stored = _opened(lookup.credential)
+    if credentials.is_magic(stored):
+        return stored
+    return Secret(value=f"sandbox-{lookup.tenant_id}-{lookup.credential.pk}")
+
+
+def _opened(credential: Credential) -> Secret:
+    try:
+        return credentials.secret_of(credential)
+    except vault.Unopenable:
+        raise BadCredential("credential_unreadable", "The stored key cannot be opened and needs re-entry.") from None
 
 
 def _base_url(lookup: Lookup) -> str:

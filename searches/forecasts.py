@@ -97,12 +97,13 @@ def lane_state(lane: str, policy: Policy) -> LaneState:
 def _of(lookup: Lookup, *, lane: Lane, position: int, moment: datetime) -> Forecast:
     if lookup.standing == Standing.PARKED:
         return Forecast(waiting_on="credential")
-    if lane.policy.paused:
+    policy = policies.in_force(lane.policy, lane.mode)
+    if policy.paused:
         return Forecast(waiting_on="paused")
     paused_until = lane.paused_until if lane.paused_until and lane.paused_until > moment else None
     if lookup.standing == Standing.ASLEEP:
         return Forecast(estimated_start_at=lookup.not_before, waiting_on="provider_backoff")
-    start = (paused_until or moment) + timedelta(seconds=position * policies.rate(lane.policy).interval_seconds)
+    start = (paused_until or moment) + timedelta(seconds=position * policies.rate(policy).interval_seconds)
     reason = "provider_backoff" if paused_until else "rate" if position == 1 else "turn"
     return Forecast(position=position, estimated_start_at=start, waiting_on=reason)
 

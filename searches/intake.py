@@ -140,7 +140,7 @@ def cut(*, limit: int | None, offset: int, largest: int) -> Pages:
 def _plan(api_key: ApiKey, order: Order, index: int, created_at: datetime) -> Plan:
     wanted = order.lookups[index]
     adapter = registry.adapter(wanted.source)
-    policy = policies.of(adapter.provider)
+    policy = policies.in_force(policies.of(adapter.provider), api_key.mode)
     # A source without pages is asked once, for all that is wanted.
     largest = policy.page_size if adapter.paged else wanted.limit or policy.page_size
     pages = _pages(wanted, index, largest=largest, most=adapter.max_results)

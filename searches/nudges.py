@@ -50,7 +50,7 @@ def fill_all() -> None:
     Raises `Unavailable` at the first: a Redis that is silent would take its time for each.
     """
     for lane in scheduler.lanes_to_look_at():
-        policy = lane.policy
+        policy = policies.in_force(lane.policy, lane.mode)
         room = 0 if policy.paused else policies.rate(policy).most_waiting
         all(_hire(lane, policy) for _ in range(room))
 

@@ -32,13 +32,16 @@ log = logging.getLogger(__name__)
 
 # What may pass beyond every time limit before a worker is taken to be gone.
 MARGIN_SECONDS = 5.0
-# The lease of a call that has not left yet.
-ARMED_SECONDS = limiter.PATIENCE_SECONDS + MARGIN_SECONDS
+
+
+def armed_seconds(policy: Policy) -> float:
+    """The lease of a call that has not left yet: after this long it has, or came to nothing, or its worker is gone."""
+    return policy.connect_timeout_ms / 1000 + limiter.PATIENCE_SECONDS + MARGIN_SECONDS
 
 
 def longest_seconds(policy: Policy) -> float:
     """After this long a claimed call has been settled, or its worker is gone."""
-    return limiter.PATIENCE_SECONDS + policy.total_timeout_ms / 1000 + MARGIN_SECONDS
+    return armed_seconds(policy) + policy.total_timeout_ms / 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +139,8 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
     if ours is None:
         return None
     lookup = ours.lookup
+    # Of a canceled lookup too: its key is dead all the same.
+    parked = isinstance(verdict, retries.Park) and _park(errand, ours, verdict)
     if lookup.cancel_requested and not isinstance(verdict, retries.Stop):
         return ending.finish(lookup, Status.CANCELED)
     match verdict:
@@ -144,10 +149,8 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
             scheduler.put_back(lookup, ours.place, after=timedelta(seconds=seconds))
         case retries.Pause():
             scheduler.put_back(lookup, ours.place)
-        # What the sandbox says of a key is not the provider's word.
-        case retries.Park(state=state) if lookup.credential is not None and errand.lookup.lane.mode == Mode.LIVE:
-            credentials.mark(lookup.credential, Credential.State(state))
-            scheduler.park(lookup, ours.place)
+        case retries.Park() if parked:
+            pass
         case retries.Stop(answered=True, billed_results=None):
             _set_unknown(lookup)
             return ending.finish(lookup, Status.FAILED, failure)
@@ -157,6 +160,19 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
         case _:
             return ending.finish(lookup, Status.FAILED, failure)
     return ending.touch(lookup.search_id)
+
+
+def _park(errand: Errand, ours: Ours, verdict: retries.Park) -> bool:
+    """Notes that the key is dead; False where there is no credential to wait for, or the sandbox said so: that is not the
+    provider's word.
+    """
+    # As it was asked with: the row may hold another key by now.
+    asked_with = errand.lookup.credential
+    if asked_with is None or ours.lookup.credential_id is None or errand.lookup.lane.mode != Mode.LIVE:
+        return False
+    credentials.mark(asked_with, Credential.State(verdict.state))
+    scheduler.park(ours.lookup, ours.place)
+    return True
 
 
 @transaction.atomic
@@ -192,7 +208,7 @@ def unsent(call: Call, lookup: Lookup) -> None:
 def recover_all() -> None:
     """Settles every call whose lease is over; one that cannot be settled keeps no other from it. Raises `Unavailable`."""
     over = Call.objects.filter(state=Call.State.ARMED, leased_until__lte=scheduler.now())
-    for call in over.select_related("lookup"):
+    for call in over.select_related("lookup__lane"):
         try:
             recover(call)
         except limiter.Unavailable:
@@ -204,7 +220,7 @@ def recover_all() -> None:
 def recover(call: Call) -> None:
     """Settles a call whose lease is over: its worker is gone, or hangs. Raises `Unavailable` where the log can't be read."""
     lookup = call.lookup
-    policy = policies.of(lookup.provider)
+    policy = policies.in_force(policies.of(lookup.provider), lookup.lane.mode)
     age = (scheduler.now() - call.armed_at).total_seconds()
     fate = limiter.revoke(lookup.lane_id, policies.rate(policy), str(call.pk), age_seconds=age)
     if fate is Fate.NEVER_SENT:

@@ -21,7 +21,7 @@ WHOSE_TEST = "The sandbox's, for you alone."
 
 def described(source: str, api_key: ApiKey) -> dict[str, Any]:
     adapter = registry.adapter(source)
-    policy = policies.of(adapter.provider)
+    policy = policies.in_force(policies.of(adapter.provider), api_key.mode)
     return {
         "source": source,
         "provider": adapter.provider,

@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
                 (
                     "page_size",
                     models.PositiveSmallIntegerField(
-                        help_text="Results a call asks for at most.",
+                        help_text="Results a call asks for at most. A source without pages is asked once, for all that a lookup wants.",
                         validators=[
                             django.core.validators.MinValueValidator(1),
                             django.core.validators.MaxValueValidator(1000),
@@ -90,10 +90,31 @@ class Migration(migrations.Migration):
                 (
                     "connect_timeout_ms",
                     models.PositiveIntegerField(
+                        help_text="For DNS, TCP and TLS together.",
                         validators=[
                             django.core.validators.MinValueValidator(100),
                             django.core.validators.MaxValueValidator(60000),
-                        ]
+                        ],
+                    ),
+                ),
+                (
+                    "write_timeout_ms",
+                    models.PositiveIntegerField(
+                        help_text="How long the provider may take nothing in while a call is sent, within the total.",
+                        validators=[
+                            django.core.validators.MinValueValidator(100),
+                            django.core.validators.MaxValueValidator(300000),
+                        ],
+                    ),
+                ),
+                (
+                    "read_timeout_ms",
+                    models.PositiveIntegerField(
+                        help_text="How long the provider may say nothing while its answer is awaited or read, within the total.",
+                        validators=[
+                            django.core.validators.MinValueValidator(100),
+                            django.core.validators.MaxValueValidator(300000),
+                        ],
                     ),
                 ),
                 (
@@ -172,7 +193,7 @@ class Migration(migrations.Migration):
                 (
                     "check_problem",
                     models.CharField(
-                        blank=True, editable=False, help_text="Why that check could tell nothing.", max_length=500
+                        blank=True, editable=False, help_text="Why the key is not known to be good.", max_length=500
                     ),
                 ),
                 (
@@ -184,7 +205,10 @@ class Migration(migrations.Migration):
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
-                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "updated_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
                 (
                     "tenant",
                     models.ForeignKey(

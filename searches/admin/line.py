@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from accounts.operators import ByTenant, Record, RecordInline, badge, by_choice
+from providers import policies
 from searches import forecasts
 from searches.admin.showing import MODE_COLOURS, ByLaneProvider, ByPolicy
 from searches.models import Lane, Place
@@ -70,7 +71,7 @@ class LaneAdmin(Record):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         lane: Any = super().get_object(request, object_id, from_field)
         if lane is not None:
-            lane.state = forecasts.lane_state(lane.pk, lane.policy)
+            lane.state = forecasts.lane_state(lane.pk, policies.in_force(lane.policy, lane.mode))
         return lane
 
     @admin.display(description="a newcomer waits")

@@ -91,3 +91,20 @@ def test_an_equal_label_is_refused_by_the_form(desk: Client, world: World) -> No
     assert response.status_code == 200
     assert "another-key" not in response.content.decode()
     assert credentials.secret_of(Credential.objects.get()).value.startswith(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("label", "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001"), ("label", ""), ("secret", "x" * 4097), ("secret", "two words")],
+)
+def test_what_the_api_would_refuse_is_refused_in_a_sentence(desk: Client, world: World, field: str, value: str) -> None:
+    form = {"tenant": str(world.tenant.pk), "provider": PROVIDER, "label": "spare", "secret": "another-key"}
+    response = desk.post(address(Credential, "add"), form | {field: value})
+    (error,) = response.context["adminform"].form.errors[field]
+    assert error.endswith(".")
+    assert Credential.objects.count() == 1
+
+
+def test_the_longest_key_is_taken(desk: Client, world: World) -> None:
+    form = {"tenant": str(world.tenant.pk), "provider": PROVIDER, "label": "spare", "secret": "x" * 4096}
+    assert desk.post(address(Credential, "add"), form).status_code == 302

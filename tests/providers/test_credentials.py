@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts import vault
@@ -172,6 +174,41 @@ def test_the_oldest_of_the_others_inherits_from_a_default_that_is_removed(alice:
     assert Credential.objects.get() == of_bob
 
 
+def test_a_magic_key_is_the_default_only_if_it_is_told_to(alice: Tenant) -> None:
+    magic = credentials.store(alice, "modash", "sandbox_error")
+    assert not magic.is_default
+    real = credentials.store(alice, "modash", SECRET, label="real")
+    assert real.is_default
+    credentials.remove(real)
+    assert not alice.credentials.filter(is_default=True).exists()
+    told = credentials.create(alice, "modash", "sandbox_empty", label="told", is_default=True)
+    assert told.is_default
+    credentials.remove(told)
+    assert credentials.store(alice, "modash", SECRET).is_default
+    assert alice.credentials.get() == magic
+
+
+@pytest.mark.parametrize("label", ["", "x" * 101, "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001"])
+def test_a_label_that_no_search_could_name_is_refused(alice: Tenant, label: str) -> None:
+    credential = credentials.store(alice, "modash", SECRET)
+    for tried in (
+        lambda: credentials.store(alice, "modash", SECRET, label=label),
+        lambda: credentials.create(alice, "modash", SECRET, label=label),
+        lambda: credentials.change(credential, label=label),
+    ):
+        with pytest.raises(credentials.BadLabel):
+            tried()
+    assert alice.credentials.get().label == "default"
+
+
+def test_a_change_is_dated_by_the_databases_clock(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timezone, "now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
+    credential = credentials.store(alice, "modash", SECRET)
+    first = credential.updated_at
+    credentials.change(credential, secret="another-key")
+    assert datetime(2002, 1, 1, tzinfo=UTC) < first < credential.updated_at
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_ring_that_many_change_at_once_has_one_default() -> None:
     tenant = Tenant.objects.create(name="Alice")
@@ -216,6 +253,7 @@ def test_the_command_stores_from_a_variable(
         (["Alice", "modash", "--from-env", "EMPTY"], "empty"),
         (["Alice", "modash", "--from-env", "MODASH_KEY", "--label", ""], "--label"),
         (["Alice", "modash", "--from-env", "MODASH_KEY", "--label", "x" * 101], "--label"),
+        (["Alice", "modash", "--from-env", "MODASH_KEY", "--label", "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001"], "--label"),
     ],
 )
 def test_a_bad_argument_is_one_clear_line_and_stores_nothing(

@@ -15,7 +15,7 @@ from pytest_django import Settings
 from accounts.models import Tenant
 from providers import credentials, policies, verification
 from providers.models import Credential, Policy
-from tests.providers.conftest import Provider, Site
+from tests.providers.conftest import Provider
 
 pytestmark = pytest.mark.django_db
 State = Credential.State
@@ -137,7 +137,7 @@ def test_where_nothing_is_free_verifying_lets_a_dead_key_be_tried_again(alice: T
     credential = credentials.store(alice, "keyapi", SECRET)
     credentials.mark(credential, before)
     row = checked(credential, verification.verify)
-    assert (row.state, row.on_trial) == (State.UNKNOWN, True)
+    assert (row.state, row.on_trial, row.checked_at) == (State.UNKNOWN, True, None)
     assert "next search" in row.check_problem
 
 
@@ -145,6 +145,24 @@ def test_where_nothing_is_free_verifying_a_good_key_changes_no_state(alice: Tena
     credential = credentials.store(alice, "keyapi", SECRET)
     credentials.worked(credential)
     assert checked(credential, verification.verify).state == State.VERIFIED
+
+
+def test_a_search_that_works_answers_what_was_in_doubt(alice: Tenant) -> None:
+    credential = credentials.store(alice, "keyapi", SECRET)
+    credentials.worked(credential)
+    row = checked(credential, verification.verify)
+    assert (row.is_unproven, row.is_waited_for) == (True, False)
+    credentials.worked(row)
+    row.refresh_from_db()
+    assert (row.is_unproven, row.check_problem) == (False, "")
+
+
+def test_a_dead_key_keeps_what_was_said_of_it_whatever_worked_before(modash: Provider, credential: Credential) -> None:
+    modash.answers(REJECTED, status=401)
+    row = checked(credential)
+    credentials.worked(row)
+    row.refresh_from_db()
+    assert "Modash" in row.check_problem
 
 
 @pytest.mark.parametrize("provider_name", ["modash", "keyapi"])
@@ -157,16 +175,16 @@ def test_a_key_that_cannot_be_opened_is_sent_nowhere(modash: Provider, alice: Te
     assert not modash.headers
 
 
-def test_the_sandbox_empties_and_rejects_by_magic(site: Site, alice: Tenant, settings: Settings) -> None:
-    settings.MODASH_BASE_URL = f"{site.url}/modash/v1"
-    told = {
-        name: checked(credentials.store(alice, "modash", name, label=name))
-        for name in ("sandbox_rejected", "sandbox_no_credits", "an-ordinary-one")
-    }
-    assert [row.state for row in told.values()] == [State.INVALID, State.VERIFIED, State.VERIFIED]
-    account = told["sandbox_no_credits"].account
-    assert account is not None
-    assert account["credits"] == "0"
+@pytest.mark.parametrize("secret", ["sandbox_rejected", "sandbox_no_credits_alice", "sandbox_of_no_name"])
+def test_a_magic_key_is_shown_to_no_provider(modash: Provider, alice: Tenant, secret: str) -> None:
+    credential = credentials.store(alice, "modash", secret)
+    row = checked(credential)
+    assert (row.state, row.checked_at, row.check_problem) == (State.UNKNOWN, None, "")
+    credentials.mark(row, State.INVALID)
+    row = checked(row, verification.verify)
+    assert (row.state, row.checked_at) == (State.UNKNOWN, None)
+    assert "next search" in row.check_problem
+    assert not modash.headers
 
 
 def test_the_command_says_what_became_of_the_key(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -12,8 +14,7 @@ from pytest_django import Settings
 
 from accounts import keys
 from accounts.models import ApiKey, Mode, Tenant
-from providers import credentials, policies, registry
-from providers.models import Policy
+from providers import credentials, registry
 from providers.sandbox import settings as sandbox
 from providers.sandbox.magic import MAGIC
 from searches import execution, intake, pictures, retries
@@ -58,8 +59,10 @@ def ended(
     caller = keys.issue(alice, Mode.TEST)[0]
 
     def ended(source: str, key: str) -> Lookup:
-        policies.of(registry.adapter(source).provider)
-        Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, total_timeout_ms=1000)
+        adapter = registry.PROVIDERS[registry.adapter(source).provider]
+        documented = registry.adapter(source).policy
+        brisk = replace(documented, calls=1000, window_ms=10, guard_ms=Decimal(0), total_timeout_ms=1000)
+        monkeypatch.setattr(adapter, "policy", brisk)
         lookup = submit(caller, source, f"{key}_{uuid4()}")
         deadline = time.monotonic() + 20
         while lookup.status in (Status.QUEUED, Status.RUNNING):

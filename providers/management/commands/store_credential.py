@@ -29,9 +29,10 @@ class Command(BaseCommand):
         if provider not in registry.PROVIDERS:
             known = ", ".join(sorted(registry.PROVIDERS))
             raise CommandError(f"PROVIDER: there is no {provider!r}; known here: {known}.")
-        _check_label(label)
         try:
             credential = credentials.store(owner, provider, _secret(from_env), label=label)
+        except credentials.BadLabel as error:
+            raise CommandError(f"--label: {error}") from None
         except credentials.BadSecret as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"Stored {credential} for {owner}.")
@@ -51,12 +52,6 @@ def _tenant(id_or_name: str) -> Tenant:
     if tenant is None:
         raise CommandError(f"TENANT: there is none with the id or name {id_or_name!r}.")
     return tenant
-
-
-def _check_label(label: str) -> None:
-    longest = Credential._meta.get_field("label").max_length or 0
-    if not 1 <= len(label) <= longest:
-        raise CommandError(f"--label: give 1 to {longest} characters.")
 
 
 def _secret(variable: str | None) -> str:
