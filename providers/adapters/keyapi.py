@@ -112,8 +112,7 @@ class TikTokProducts(Adapter):
         reply = door.send(_request(question, wanted, secret, base_url), token=token)
         body = reading.parse(reply.content)
         envelope = body if isinstance(body, dict) else {}
-        request_id = envelope.get("requestId")
-        request_id = request_id if isinstance(request_id, str) else ""
+        request_id = reading.request_id(envelope.get("requestId"), secret.value)
         try:
             number = _outcome(reply, body)
             if number != SUCCESS:

@@ -118,7 +118,7 @@ class Videos(Adapter):
         platform = self.platform(wanted)
         url = f"{base_url.rstrip('/')}{self.path}"
         reply = door.send(_request(question.picture, wanted, platform, secret, url), token=token)
-        request_id = reply.headers.get("x-request-id", "")
+        request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
         body = reading.parse(reply.content)
         envelope = body if isinstance(body, dict) else {}
         if not 200 <= reply.status < 300 or _says_it_failed(envelope):

@@ -91,7 +91,7 @@ class TikTokCreators(Adapter):
 
     def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
         reply = door.send(_request(question, secret, base_url), token=token)
-        request_id = reply.headers.get("x-request-id", "")
+        request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
         body = reading.parse(reply.content)
         error = body if isinstance(body, dict) else {}
         if error.get("code") in NOTHING_MORE:

@@ -88,7 +88,8 @@ def _body(reply: Reply, secret: Secret) -> dict[str, Any]:
     if answer.get("code") in modash.NOTHING_MORE:
         return answer
     if answer.get("error") or not 200 <= reply.status < 300:
-        raise modash.failure_of(reply, answer, secret, reply.headers.get("x-request-id", ""))
+        request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
+        raise modash.failure_of(reply, answer, secret, request_id)
     return answer
 
 
@@ -111,7 +112,7 @@ def _account(body: Fields, secret: Secret) -> ProviderAccount:
 def _shown(limits: dict[str, Any], secret: Secret) -> dict[str, Any]:
     """Nothing of a provider's that could be a key of ours, or that goes on for ever."""
     text = json.dumps(limits)
-    return {} if secret.value in text or len(text) > MOST_CHARACTERS else limits
+    return {} if len(text) > MOST_CHARACTERS or reading.quotes(text, secret.value) else limits
 
 
 def _listed(name: str, body: Mapping[str, Any]) -> list[Any]:

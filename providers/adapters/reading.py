@@ -5,19 +5,30 @@ An answer is read whole or not at all: half of a result would be charged and loo
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
+import string
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NoReturn
 
 # A key or a piece of a picture, if a provider should quote our request: long runs of base64's letters.
 UNBROKEN = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
+# So many characters of a key in a row are hidden; fewer open nothing, and would hide ordinary words too.
+PIECE = 12
+# How far an answer is looked at: most of what is kept are its first words, and the rest may be a whole picture.
+LOOKED_AT = 65_536
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+JSON_ESCAPE = re.compile(r"""\\u00([2-7][0-9a-f])|\\(["'/\\])""", re.IGNORECASE)
+URL_ESCAPE = re.compile(r"%([2-7][0-9a-f])", re.IGNORECASE)
 
 
 class Unreadable(Exception):
@@ -130,8 +141,65 @@ def _timestamp(value: str) -> float | None:
 
 
 def excerpt(content: bytes | str, secret: str) -> str:
-    """What may be kept of an answer: neither our key nor a picture that it quotes."""
-    text = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
-    for quoted, kept in ((secret, "…"), ("\\/", "/"), ("\0", "")):
-        text = text.replace(quoted, kept) if quoted else text
-    return UNBROKEN.sub("…", text)[:2048]
+    """What may be kept of an answer: neither our key nor a picture that it quotes, however either is escaped there."""
+    start = content[:LOOKED_AT]
+    text = start.decode("utf-8", "replace") if isinstance(start, bytes) else start
+    return UNBROKEN.sub("…", _unescaped(text.replace("\0", ""), secret))[:2048]
+
+
+def quotes(text: str, secret: str) -> bool:
+    """Whether our key, or enough of it, is there in some escaping."""
+    return _unescaped(text, secret) != _plain(text)
+
+
+def request_id(given: Any, secret: str) -> str:
+    """What a provider calls the request, to be named to it in a complaint; none, where that is our own key come back."""
+    start = given[:LOOKED_AT] if isinstance(given, str) else ""
+    return "" if quotes(start, secret) else start
+
+
+def _unescaped(text: str, secret: str) -> str:
+    """Without the key, which is looked for before each step, for it may itself have what looks like an escape.
+
+    Each step is made twice, for an error page may quote JSON that quotes a URL. Small and capital letters are the same: what
+    a header said may come back in either.
+    """
+    if not secret:
+        return _plain(text)
+    key = re.compile(re.escape(secret), re.IGNORECASE)
+    for unescape in ESCAPINGS * 2:
+        text = unescape(key.sub("…", text))
+    return _without_pieces(text, _plain(secret))
+
+
+def _plain(text: str) -> str:
+    for unescape in ESCAPINGS * 2:
+        text = unescape(text)
+    return text
+
+
+def _without_pieces(text: str, secret: str) -> str:
+    size = min(len(secret), PIECE)
+    written, ours = text.translate(LOWER), secret.translate(LOWER)
+    pieces = {ours[start : start + size] for start in range(len(ours) - size + 1)}
+    hidden = bytearray(len(text))
+    for start in range(len(text) - size + 1):
+        if written[start : start + size] in pieces:
+            hidden[start : start + size] = b"\1" * size
+    runs = groupby(zip(hidden, text, strict=True), key=itemgetter(0))
+    return "".join("…" if is_hidden else "".join(letter for _, letter in run) for is_hidden, run in runs)
+
+
+def _without_json_escapes(text: str) -> str:
+    return JSON_ESCAPE.sub(lambda found: found[2] or _letter(found), text)
+
+
+def _without_url_escapes(text: str) -> str:
+    return URL_ESCAPE.sub(_letter, text)
+
+
+def _letter(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16))
+
+
+ESCAPINGS: tuple[Callable[[str], str], ...] = (_without_json_escapes, _without_url_escapes, html.unescape)
