@@ -13,7 +13,7 @@ our own DNS, and that it is not public; nothing more.
     ├── Unreachable     nobody takes the connection
     ├── BadTLS          the certificate is not valid, or the server speaks no TLS
     ├── TimedOut        the time was over
-    ├── Broken          the answer stops short, or is no HTTP
+    ├── Broken          the answer stops short, is no HTTP, or is more frame than content
     ├── TooLarge        the answer has more bytes than are taken
     ├── Redirected      3xx
     ├── BadStatus       any other status than the one wanted
@@ -53,6 +53,8 @@ MOST_TRIED = 4
 LOOKUPS_AT_ONCE = 32
 # No more is handed to the kernel at once, so that the deadline is looked at while a slow server takes a body in.
 PIECE_BYTES = 64 * 1024
+# Beside the body: a tenth of it for chunks' heads and ends, and this much for the answer's head and what is read ahead.
+FRAME_BYTES = 256 * 1024
 
 # All that IANA gives out for use between networks; what lies outside embeds IPv4 (mapped, compatible, translated, NAT64),
 # or is local, multicast or reserved.
@@ -164,6 +166,21 @@ class Deadline:
         )
 
 
+@dataclass(kw_only=True)
+class Intake:
+    """What was read, and how much of it was body: an answer in chunks of one byte costs far more time than its size tells."""
+
+    read: int = 0
+    body: int = 0
+
+    def take(self, count: int) -> None:
+        self.read += count
+        if self.read > self.body * 1.1 + FRAME_BYTES:
+            raise Broken(
+                "The server sends little content in very many pieces, which is not taken; give another address."
+            )
+
+
 def parsed(url: str) -> httpx.URL:
     """The address, if it is one that may be asked as far as its spelling goes. Raises `BadAddress`."""
     if len(url) > LONGEST_URL:
@@ -205,23 +222,27 @@ def send(request: httpx.Request, *, most_bytes: int, seconds: float, look_up: Lo
     request.headers["Accept-Encoding"] = "identity"
     request.headers["Connection"] = "close"
     request.headers.setdefault("User-Agent", "Sightline")
-    backend = Backend(deadline, look_up)
+    intake = Intake()
+    backend = Backend(deadline, intake, look_up)
     with httpcore.ConnectionPool(ssl_context=_tls(), network_backend=backend) as connections:
         with _named(deadline):
             response = connections.handle_request(_raw(request))
-        content, cut = _read(response, deadline, most_bytes)
+        content, cut = _read(response, deadline, intake, most_bytes)
         return Reply(status=response.status, headers=httpx.Headers(response.headers), content=content, cut=cut)
 
 
 class Stream(httpcore.NetworkStream):
     """A connection that takes no longer than the exchange may; what httpcore is told to wait is passed over."""
 
-    def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline, intake: Intake) -> None:
         self.inner = inner
         self.deadline = deadline
+        self.intake = intake
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self.inner.read(max_bytes, self.deadline.left())
+        said = self.inner.read(max_bytes, self.deadline.left())
+        self.intake.take(len(said))
+        return said
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), PIECE_BYTES):
@@ -234,9 +255,10 @@ class Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         try:
-            return Stream(self.inner.start_tls(ssl_context, server_hostname, self.deadline.left()), self.deadline)
+            inner = self.inner.start_tls(ssl_context, server_hostname, self.deadline.left())
         except httpcore.ConnectError as error:
             raise BadTLS(_of_tls(error.__cause__)) from None
+        return Stream(inner, self.deadline, self.intake)
 
     def get_extra_info(self, info: str) -> Any:
         return self.inner.get_extra_info(info)
@@ -245,9 +267,10 @@ class Stream(httpcore.NetworkStream):
 class Backend(httpcore.NetworkBackend):
     """Resolves, checks, and connects to what was checked: the host's name goes on as Host and as TLS name alone."""
 
-    def __init__(self, deadline: Deadline, look_up: LookUp) -> None:
+    def __init__(self, deadline: Deadline, intake: Intake, look_up: LookUp) -> None:
         self.inner = httpcore.SyncBackend()
         self.deadline = deadline
+        self.intake = intake
         self.look_up = look_up
 
     def connect_tcp(
@@ -265,7 +288,7 @@ class Backend(httpcore.NetworkBackend):
         for number, address in enumerate(tried):
             share = self.deadline.left() / (len(tried) - number)
             try:
-                return Stream(self.inner.connect_tcp(str(address), port, share), self.deadline)
+                return Stream(self.inner.connect_tcp(str(address), port, share), self.deadline, self.intake)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
         self.deadline.left()
@@ -328,12 +351,15 @@ def _raw(request: httpx.Request) -> httpcore.Request:
     return httpcore.Request(request.method, target, headers=request.headers.raw, content=request.stream)
 
 
-def _read(response: httpcore.Response, deadline: Deadline, most_bytes: int) -> tuple[bytes, Failure | None]:
+def _read(
+    response: httpcore.Response, deadline: Deadline, intake: Intake, most_bytes: int
+) -> tuple[bytes, Failure | None]:
     content = bytearray()
     try:
         with _named(deadline):
             for part in response.iter_stream():
                 content += part
+                intake.body = len(content)
                 if len(content) > most_bytes:
                     raise TooLarge(f"The answer has more than {most_bytes:,} bytes, the most that is taken.")
     except Failure as failure:

@@ -127,6 +127,31 @@ def test_an_answer_without_end_is_too_large() -> None:
         fetch(it.url)
 
 
+def drip(caller: Caller) -> None:
+    caller.hear_request()
+    caller.say(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+    while True:
+        caller.say(b"1\r\nx\r\n" * 1000)
+
+
+def chatter(caller: Caller) -> None:
+    caller.hear_request()
+    while True:
+        caller.say(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
+
+
+@pytest.mark.parametrize("script", [drip, chatter])
+def test_an_answer_of_hardly_any_content_in_pieces_without_end_is_given_up_long_before_its_time(script: Script) -> None:
+    with wire(script) as it, pytest.raises(Broken, match="pieces"):
+        fetch(it.url, most_bytes=20_000_000, seconds=30)
+
+
+def test_an_answer_in_small_chunks_is_taken() -> None:
+    chunks = (b"80\r\n" + bytes(128) + b"\r\n") * 20_000 + b"0\r\n\r\n"
+    with wire(saying(OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)) as it:
+        assert fetch(it.url, most_bytes=20_000_000, seconds=30) == bytes(128 * 20_000)
+
+
 def test_an_answer_of_the_most_bytes_is_taken() -> None:
     with wire(saying(OK + b"Content-Length: 1000\r\n\r\n" + bytes(1000))) as it:
         assert fetch(it.url) == bytes(1000)
