@@ -276,7 +276,7 @@ def is_news(known: list[str], status: str, version: int) -> bool:
 def picture_refused() -> Iterator[None]:
     try:
         yield
-    except pictures.TooLarge as error:
+    except (pictures.TooLarge, outbound.TooLarge) as error:
         raise TooLarge(error.detail) from None
     except pictures.BadPicture as error:
         raise ValidationError({error.field: wrong(error.detail, error.code)}) from None

@@ -94,7 +94,6 @@ def silent(caller: Caller) -> None:
     [
         (answer("404 Not Found"), "image.url", "bad_status"),
         (answer("302 Found", b"", "Location: https://example.com/"), "image.url", "redirected"),
-        (answer(body=PICTURE + bytes(100_000)), "image.url", "too_large"),
         (answer("200 OK", PICTURE, "Content-Encoding: gzip"), "image.url", "encoded"),
         (half, "image.url", "broken_answer"),
         (silent, "image.url", "timed_out"),
@@ -110,6 +109,16 @@ def test_what_the_server_does_wrong_is_named(
     for send in search_by, image_by:
         with wire(script) as it:
             assert what_is_wrong(send(api, it.url)) == (field, code)
+    assert nothing_left()
+
+
+def test_one_that_is_too_large_is_so_in_whatever_way_it_comes(api: APIClient, settings: Settings) -> None:
+    settings.PICTURE_MAX_BYTES = 100_000
+    for send in search_by, image_by:
+        with wire(answer(body=PICTURE + bytes(100_000))) as it:
+            response = send(api, it.url)
+        assert (response.status_code, response.json()["code"]) == (413, "too_large")
+        assert "100,000 bytes" in response.json()["detail"]
     assert nothing_left()
 
 
