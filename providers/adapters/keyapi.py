@@ -2,12 +2,14 @@
 
 KeyAPI says how a request went twice: by its HTTP status, and by `code` in the body, which may be a failure where the status
 is none. The status decides first. Its document gives one example of an answer and no schema: what identifies a product
-must be there, the rest may be missing, and nothing may be of another type. A request is paid, not what it finds.
+must be there, the rest may be missing, and nothing may be of another type. A request is paid, not what it finds: its code
+for success is enough to know that it was, whatever the rest looks like.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from decimal import Decimal
@@ -46,6 +48,8 @@ ENCODED_BYTES = 5_000_000
 PRODUCT_PAGE = "https://www.tiktok.com/shop/pdp/{product_id}"
 
 SUCCESS = 0
+# The number, should it ever come in quotes.
+CODE = re.compile(r"-?[0-9]{1,9}")
 KINDS = Kinds("KeyAPI")
 # Its pages say never to retry a 403, and no more. It could be about the plan or the address of the caller, and a key that is
 # dead has its 401: so it fails one lookup, and does not stop all others that the key would still serve.
@@ -117,7 +121,7 @@ class TikTokProducts(Adapter):
             number = _outcome(reply, body)
             if number != SUCCESS:
                 raise _failure(number, reply, envelope, secret, request_id)
-            hits = tuple(_hit(product) for product in Fields(body).objects("data"))
+            hits = tuple(_hit(product) for product in _products(Fields(body)))
         except Unreadable as problem:
             kind, billed = KINDS.unreadable(str(problem)), _billed(envelope)
             raise failure(kind, reply, secret, billed_results=billed, request_id=request_id) from None
@@ -139,8 +143,23 @@ def _outcome(reply: Reply, body: Any) -> float:
     """The number that says how it went: the HTTP status, or, where that is a success, the body's `code`."""
     if not _is_success(reply):
         return reply.status
-    code: float = Fields(body).number("code")
-    return code
+    return _code(Fields(body))
+
+
+def _code(envelope: Fields) -> float:
+    code = envelope.value.get("code")
+    if isinstance(code, str) and CODE.fullmatch(code):
+        return int(code)
+    number: float = envelope.number("code")
+    return number
+
+
+def _products(envelope: Fields) -> list[Fields]:
+    """Its document shows `data: null` with errors alone. With a success, in word as well as number, it is taken for nothing
+    found, and so is no `data` at all; without that word it is not known what was meant.
+    """
+    nothing = envelope.value.get("data") is None and envelope.value.get("message") == "success"
+    return [] if nothing else envelope.objects("data")
 
 
 def _failure(number: float, reply: Reply, envelope: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
@@ -161,8 +180,14 @@ def _is_success(reply: Reply) -> bool:
 
 
 def _billed(envelope: Mapping[str, Any]) -> int | None:
+    """What they took for a success they bill; where they didn't say whether it was one, nobody knows."""
+    try:
+        if _code(Fields(envelope)) != SUCCESS:
+            return None
+    except Unreadable:
+        return None
     products = envelope.get("data")
-    return len(products) if isinstance(products, list) else None
+    return len(products) if isinstance(products, list) else 0
 
 
 def _hit(product: Fields) -> Hit:

@@ -178,6 +178,14 @@ def test_nothing_found_is_an_empty_success(provider: Provider) -> None:
     assert (answer.hits, answer.billed_results, answer.last) == ((), 0, True)
 
 
+@pytest.mark.parametrize("code", [0, "0"])
+@pytest.mark.parametrize("data", [{"data": None}, {}], ids=["null", "missing"])
+def test_a_success_without_data_is_one_that_found_nothing(provider: Provider, data: dict[str, Any], code: Any) -> None:
+    provider.answers({"code": code, "message": "success", **data})
+    answer = ask(provider.url)
+    assert (answer.hits, answer.billed_results, answer.last) == ((), 0, True)
+
+
 def test_more_products_than_asked_for_are_all_read(provider: Provider) -> None:
     provider.answers(ANSWER | {"data": [product(product_id=str(number)) for number in range(40)]})
     assert len(ask(provider.url, page_size=3).hits) == 40
@@ -256,6 +264,17 @@ def test_undocumented_errors_are_told_apart_too(
     assert (failed.code, failed.status, failed.request_id) == (name, status, ANSWER["requestId"])
 
 
+@pytest.mark.parametrize(("code", "_message", "kind", "name"), DOCUMENTED)
+def test_a_code_in_quotes_means_the_same(
+    provider: Provider, code: int, _message: str, kind: type[Failure], name: str
+) -> None:
+    provider.answers({"code": str(code), "data": None, "message": "…"})
+    failed = failure(provider)
+    assert (type(failed), failed.code) == (kind, name)
+    provider.answers(ANSWER | {"code": "0"})
+    assert len(ask(provider.url).hits) == 1
+
+
 @pytest.mark.parametrize(("status", "kind"), [(502, Faulty), (403, Refused), (401, BadCredential), (429, Throttled)])
 def test_a_failure_without_json_is_told_by_its_status(provider: Provider, status: int, kind: type[Failure]) -> None:
     provider.answers(b"<html>no</html>", status)
@@ -288,7 +307,8 @@ WHOLE = json.dumps(ANSWER).encode()
         (b"[" * 100_000, "it is not a JSON object"),
         (b'{"code": NaN, "data": []}', "it is not a JSON object"),
         (b'{"data": []}', "code is missing"),
-        (b'{"code": "0", "data": []}', "code is not a number"),
+        (b'{"code": "", "data": []}', "code is not a number"),
+        (b'{"code": "0x0", "data": []}', "code is not a number"),
         (b'{"code": false, "data": []}', "code is not a number"),
         (b'{"code": null, "data": []}', "code is not a number"),
         (b'{"code": 1%s, "data": []}' % (b"0" * 400), "code is not a number"),
@@ -336,6 +356,15 @@ def test_what_may_have_been_billed_is_unknown_where_no_product_can_be_counted(pr
     failed = failure(provider)
     assert isinstance(failed, Garbled)
     assert failed.billed_results is None
+
+
+@pytest.mark.parametrize("body", [{}, {"data": None}, {"data": {}}, {"data": "none", "message": "success"}])
+@pytest.mark.parametrize("code", [0, "0"])
+def test_a_success_that_cannot_be_read_was_billed(provider: Provider, code: Any, body: dict[str, Any]) -> None:
+    provider.answers({"code": code, **body})
+    failed = failure(provider)
+    assert isinstance(failed, Garbled)
+    assert failed.billed_results == 0
 
 
 def test_neither_key_nor_picture_is_quoted(provider: Provider) -> None:

@@ -151,6 +151,9 @@ ERRORS: list[tuple[str, int, Any, Left]] = [
     (KEYAPI, 200, test_keyapi.ANSWER | {"data": []}, replace(NOTHING, charged=1)),
     # They take it for a success, and bill it; where nobody can tell, it may have been.
     (KEYAPI, 200, test_keyapi.ANSWER | {"data": [test_keyapi.PRODUCT, 7]}, replace(UNREADABLE, charged=1)),
+    (KEYAPI, 200, {"code": 0, "message": "success", "data": None}, replace(NOTHING, charged=1)),
+    (KEYAPI, 200, {"code": 0, "message": "success", "data": "none"}, replace(UNREADABLE, charged=1)),
+    (KEYAPI, 200, {"code": 0}, replace(UNREADABLE, charged=1)),
     (KEYAPI, 200, b'{"code": 0, "data": [{"_index"', replace(UNREADABLE, unknown=1)),
     *((source, status, body, left) for source in MEMORIES for status, body, left in BY_MEMORIES),
 ]
