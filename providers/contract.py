@@ -47,6 +47,8 @@ class PolicyDefaults:
     attempts: int
     max_in_flight: int = 12
     connect_timeout_ms: int = 5_000
+    write_timeout_ms: int = 10_000
+    read_timeout_ms: int = 30_000
     total_timeout_ms: int = 30_000
 
 

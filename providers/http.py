@@ -215,12 +215,12 @@ class Door:
 
     connect_seconds: float
     total_seconds: float
-    read_seconds: float | None = None
     write_seconds: float | None = None
+    read_seconds: float | None = None
 
     def send(self, request: httpx.Request, *, token: Token) -> Reply:
         """Makes the call at the token's instant. Raises `Unreachable`, `Lost`, `Garbled`, `Withheld`, `Unavailable`."""
-        request.extensions["timeout"] = {"read": self.read_seconds, "write": self.write_seconds}
+        request.extensions["timeout"] = {"write": self.write_seconds, "read": self.read_seconds}
         # Compressed answers would have to be bounded twice.
         request.headers["Accept-Encoding"] = "identity"
         connect_until = time.monotonic() + self.connect_seconds

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from providers import policies, registry
+from providers.http import Door
 from providers.models import Policy
 from tests.racing import at_once
 
@@ -30,6 +31,12 @@ def test_what_operators_set_is_in_force_from_the_next_look_on() -> None:
 def test_many_who_ask_first_at_once_get_one_row() -> None:
     assert {policy.pk for policy in at_once([lambda: policies.of("modash")] * 10)} == {"modash"}
     assert Policy.objects.count() == 1
+
+
+def test_each_time_limit_is_one_of_the_door() -> None:
+    policy = Policy(connect_timeout_ms=2500, write_timeout_ms=300, read_timeout_ms=4000, total_timeout_ms=5000)
+    door = Door(connect_seconds=2.5, write_seconds=0.3, read_seconds=4, total_seconds=5)
+    assert policies.door(policy) == door
 
 
 @pytest.mark.parametrize(("guard_ms", "guard_us"), [("0", 0), ("2", 2000), ("1.2", 1200), ("0.001", 1)])

@@ -238,7 +238,7 @@ def test_the_sandbox_says_nothing_of_a_live_key(
 
 
 def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
-    submit: Submit, at: Callable[[str], None], provider: Provider
+    submit: Submit, at: Callable[[str], None], provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     at(provider.url)
     provider.answers(b"<html>so sorry</html>")
@@ -247,6 +247,8 @@ def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
     assert error_of(lookup) == "failed unreadable_answer"
     assert money(lookup) == (0, 0, 0.5)
     assert "so sorry" in Call.objects.get().excerpt
+    alerts = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert alerts == [f"lookup {lookup.pk}: unreadable_answer, so Stop"]
 
 
 def test_a_refusal_is_settled_though_redis_has_gone_meanwhile(submit: Submit, settings: Settings) -> None:
@@ -335,6 +337,28 @@ def test_a_call_that_was_never_sent_goes_back_to_its_old_turn(submit: Submit) ->
     assert Lookup.objects.get().standing == Standing.READY
     with pytest.raises(limiter.Withheld):
         token.redeem()
+
+
+def test_a_call_is_left_to_connect_for_as_long_as_its_policy_says(submit: Submit, at: Callable[[str], None]) -> None:
+    """So that one that does not connect is counted, rather than taken back by the sweep again and again."""
+    Policy.objects.update(connect_timeout_ms=60_000)
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        at(f"http://127.0.0.1:{gone.getsockname()[1]}")
+    submit()
+    assert visit().attempts == 1
+    call = Call.objects.get()
+    assert (call.state, call.error_code) == ("failed", "unreachable")
+    assert call.leased_until - call.armed_at > timedelta(seconds=60 + limiter.PATIENCE_SECONDS)
+
+
+def test_a_call_that_connected_slowly_is_not_given_up_before_its_time(submit: Submit) -> None:
+    Policy.objects.update(connect_timeout_ms=60_000)
+    submit()
+    _, token = claimed()
+    token.redeem()
+    Call.objects.update(armed_at=scheduler.now() - timedelta(seconds=60))
+    settlement.recover(Call.objects.select_related("lookup").get())
+    assert Call.objects.get().state == Call.State.ARMED
 
 
 def test_a_worker_that_died_with_its_call_under_way_leaves_an_unknown_outcome(submit: Submit) -> None:
