@@ -131,7 +131,10 @@ class CredentialAnswer(serializers.ModelSerializer[Credential]):
         return credential.fingerprint[:FINGERPRINT_CHARACTERS]
 
     @extend_schema_field(
-        {"type": ["string", "null"], "description": "Why that check did not find the key good; null where it did."}
+        {
+            "type": ["string", "null"],
+            "description": "Why the key is not known to be good; null where nothing speaks against it.",
+        }
     )
     def get_check_problem(self, credential: Credential) -> str | None:
         return credential.check_problem or None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import Count, Prefetch, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -71,7 +71,7 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
     repeat = serializers.SerializerMethodField()
     repeat_of = serializers.SerializerMethodField()
     credits = serializers.SerializerMethodField()
-    calls = serializers.IntegerField(source="call_count", help_text="Calls made to the provider, and one under way.")
+    calls = serializers.IntegerField(source="call_count", help_text="Calls that left, or that are under way.")
     error = serializers.SerializerMethodField()
 
     class Meta:
@@ -173,9 +173,13 @@ class SearchAnswer(serializers.ModelSerializer[Search]):
         return Crop.parse(search.crop).fractions()
 
 
+# Of a failed one alone is it sure that nothing left, where it was not noted when.
+THAT_LEFT = Q(calls__sent_at__isnull=False) | Q(calls__state__in=(Call.State.ARMED, Call.State.UNKNOWN))
+
+
 def with_lookups(searches: QuerySet[Search]) -> QuerySet[Search]:
     """Fetches what `shown` needs."""
-    lookups = Lookup.objects.annotate(call_count=Count("calls")).order_by("ordinal")
+    lookups = Lookup.objects.annotate(call_count=Count("calls", filter=THAT_LEFT)).order_by("ordinal")
     return searches.select_related("image").prefetch_related(Prefetch("lookups", lookups))
 
 
@@ -300,7 +304,10 @@ class CallAnswer(serializers.ModelSerializer[Call]):
 
     source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
     armed_at = serializers.DateTimeField(help_text="When its lookup's turn came.")
-    sent_at = serializers.DateTimeField(allow_null=True, help_text="When its first byte left.")
+    sent_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When its first byte left. Null in a `failed` one: nothing left, for want of a connection or of a key.",
+    )
     duration_ms = serializers.SerializerMethodField()
     status = serializers.IntegerField(allow_null=True, help_text="The provider's HTTP status.")
     returned = serializers.IntegerField(allow_null=True, help_text="Results that came.")

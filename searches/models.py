@@ -264,8 +264,9 @@ class Lookup(models.Model):
 class Call(models.Model):
     """One HTTP request to a provider: one page of a lookup, without picture or key.
 
-    It is made at the claim, `armed` under a lease, before anyone knows whether it will be sent; one that never left is
-    deleted. `armed` at the end of its lease means that its worker is gone.
+    It is made at the claim, `armed` under a lease, before anyone knows whether it will be sent. `armed` at the end of its
+    lease means that its worker is gone. One whose slot passed unused is deleted; one that failed before anything left, for
+    want of a connection or of a key, is kept without `sent_at`: it tells why the lookup waits or failed.
     """
 
     class State(models.TextChoices):
@@ -280,7 +281,7 @@ class Call(models.Model):
     state = models.CharField(max_length=8, choices=State.choices, default=State.ARMED)
     armed_at = models.DateTimeField()
     leased_until = models.DateTimeField()
-    sent_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True, help_text="None in a failed one: nothing left.")
     finished_at = models.DateTimeField(null=True)
     status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status.")
     returned = models.PositiveIntegerField(null=True)

@@ -230,7 +230,8 @@ CALLS = extend_schema_view(
     get=extend_schema(
         operation_id="list_calls",
         summary="The calls made to providers",
-        description="Every HTTP request that a search led to, in the order of their turns.",
+        description="Every HTTP request that a search led to, in the order of their turns; also those that failed before "
+        "anything left: their `sent_at` is null, they cost nothing, and a lookup's `calls` leaves them out.",
         parameters=[PageQuery, LINK],
         responses={200: CallAnswer(many=True)},
     )

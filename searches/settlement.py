@@ -110,7 +110,9 @@ def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
     """Does what follows from a failure (`retries.decide`)."""
     lane = errand.lookup.lane
     verdict = retries.decide(failure, attempts=errand.lookup.attempts, allowed=policy.attempts, throttled=lane.backoff)
-    log.info("lookup %s: %s, so %s", errand.lookup.pk, failure.code, type(verdict).__name__)
+    # What we cannot read, operators should: the excerpt is on the call's page.
+    level = logging.ERROR if isinstance(failure, Garbled) else logging.INFO
+    log.log(level, "lookup %s: %s, so %s", errand.lookup.pk, failure.code, type(verdict).__name__)
     if isinstance(verdict, retries.Unknown):
         lost(errand.call, errand.lookup, policy, failure)
         return

@@ -210,7 +210,7 @@ class Migration(migrations.Migration):
                 ),
                 ("armed_at", models.DateTimeField()),
                 ("leased_until", models.DateTimeField()),
-                ("sent_at", models.DateTimeField(null=True)),
+                ("sent_at", models.DateTimeField(help_text="None in a failed one: nothing left.", null=True)),
                 ("finished_at", models.DateTimeField(null=True)),
                 ("status", models.PositiveSmallIntegerField(help_text="HTTP status.", null=True)),
                 ("returned", models.PositiveIntegerField(null=True)),

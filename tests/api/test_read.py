@@ -37,6 +37,19 @@ def test_reading_costs_the_same_whatever_it_holds(api: APIClient) -> None:
     assert len(many) == len(few) <= 12
 
 
+def test_a_call_of_which_nothing_left_is_shown_and_not_counted(api: APIClient) -> None:
+    search = made(api)
+    moment = search.created_at
+    for page, (state, sent_at) in enumerate([("failed", None), ("failed", moment), ("unknown", None), ("armed", None)]):
+        Call.objects.create(
+            lookup=search.lookups.get(), page=page, state=state, sent_at=sent_at, armed_at=moment, leased_until=moment
+        )
+    shown = api.get(path_of(search, "/calls")).json()["data"]
+    assert [call["sent_at"] is not None for call in shown] == [False, True, False, False]
+    assert api.get(path_of(search)).json()["lookups"][0]["calls"] == 3
+    assert api.get(path_of(made(api))).json()["lookups"][0]["calls"] == 0
+
+
 def test_calls_are_counted_and_errors_told(api: APIClient) -> None:
     search = made(api)
     only = search.lookups.get()
