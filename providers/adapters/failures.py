@@ -41,17 +41,22 @@ class Kinds:
         self.too_soon: Kind = (Throttled, "rate_limited", f"{provider} asked to wait.")
 
     def unreadable(self, problem: str = "") -> Kind:
-        told = f"{self.provider}'s answer cannot be read{f': {problem}' if problem else ''}."
+        whose = f"{self.provider}'" if self.provider.endswith("s") else f"{self.provider}'s"
+        told = f"{whose} answer cannot be read{f': {problem}' if problem else ''}."
         return Garbled, "unreadable_answer", told
 
     def by_status(self, status: int) -> Kind:
-        """By HTTP's own meanings; a status that is neither success nor error is no answer that a provider documents."""
+        """Of an answer that says it failed, by HTTP's own meanings.
+
+        One with a status of success is no less a failure, for a reason that nobody has heard of, and brought nothing. A
+        status that is neither success nor error is none that a provider documents.
+        """
         named = {401: self.dead_key, 402: self.no_credits, 408: self.their_fault, 429: self.too_soon}
         if status in named:
             return named[status]
         if status >= 500:
             return self.their_fault
-        return self.refused if status >= 400 else self.unreadable()
+        return self.refused if status >= 400 or 200 <= status < 300 else self.unreadable()
 
 
 def failure(

@@ -182,22 +182,28 @@ def _says_it_failed(envelope: Mapping[str, Any]) -> bool:
     """One that names no code at all says neither: it is for the reading to complain."""
     if envelope.get("success") is False or envelope.get("failed") is True:
         return True
+    return _code(envelope) not in ("", SUCCESS)
+
+
+def _code(envelope: Mapping[str, Any]) -> str:
+    """As their document writes it: a number is the same without its leading zeros. Empty, where it is neither."""
     code = envelope.get("code")
-    return isinstance(code, str | int) and code not in ("", SUCCESS)
+    if code == "" or isinstance(code, bool) or not isinstance(code, str | int):
+        return ""
+    return str(code).zfill(len(SUCCESS))
 
 
 def _failure(reply: Reply, envelope: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
     """By code first, by status second. One at HTTP 200 that nobody has heard of is no success either, and brought nothing."""
-    code = str(envelope.get("code") or "")
-    by_status = KINDS.refused if 200 <= reply.status < 300 else KINDS.by_status(reply.status)
-    said = f"{code} {envelope.get('msg') or ''}".strip()
-    return failure(BY_CODE.get(code.zfill(4)) or by_status, reply, secret, said=said, request_id=request_id)
+    kind = BY_CODE.get(_code(envelope)) or KINDS.by_status(reply.status)
+    said = f"{envelope.get('code') or ''} {envelope.get('msg') or ''}".strip()
+    return failure(kind, reply, secret, said=said, request_id=request_id)
 
 
 def _found(envelope: Fields) -> tuple[list[Fields], int | None]:
     """The frames, and how many there are where it is told. One client saw an object around the document's list."""
-    if envelope.text("code") != SUCCESS:
-        raise Unreadable("code is empty")
+    if _code(envelope.value) != SUCCESS:
+        raise Unreadable("code is missing" if "code" not in envelope.value else "code is neither a text nor a number")
     holder, name, total = envelope, "data", None
     if isinstance(envelope.value.get("data"), dict):
         holder, name = envelope.object("data"), "results"
@@ -209,7 +215,7 @@ def _found(envelope: Fields) -> tuple[list[Fields], int | None]:
 
 def _billed(envelope: Mapping[str, Any]) -> int | None:
     """What they took for a success they bill; where they didn't say whether it was one, nobody knows."""
-    if envelope.get("code") != SUCCESS:
+    if _code(envelope) != SUCCESS:
         return None
     data = envelope.get("data")
     frames = data.get("results") if isinstance(data, dict) else data

@@ -44,7 +44,9 @@ DEEPEST = 1500
 ENCODED_BYTES = 5_000_000
 
 # An empty success, and the end of paging.
-NOTHING_MORE = ("no_result", "page_limit")
+NO_RESULT, PAGE_LIMIT = "no_result", "page_limit"
+NOTHING_MORE = (NO_RESULT, PAGE_LIMIT)
+TOO_MANY = 429
 KINDS = Kinds("Modash")
 NOT_INCLUDED: Kind = (
     Refused,
@@ -94,8 +96,8 @@ class TikTokCreators(Adapter):
         request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
         body = reading.parse(reply.content)
         error = body if isinstance(body, dict) else {}
-        if error.get("code") in NOTHING_MORE:
-            return _nothing(question, reply, request_id)
+        if says_nothing_more(reply, error):
+            return _nothing(question, reply, error, request_id)
         if error.get("error") or not 200 <= reply.status < 300:
             raise failure_of(reply, error, secret, request_id)
         try:
@@ -123,17 +125,23 @@ def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request
 
 
 def failure_of(reply: Reply, error: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
-    """By code first, by status second; a refused pace stays one whatever name it bears."""
+    """By code first, by status second; a refused pace stays one whatever name it bears, but those of a key's own end."""
     code = str(error.get("code", ""))
     kind = BY_CODE.get(code) or KINDS.by_status(reply.status)
-    if reply.status == 429 and kind[0] is Faulty:
+    if reply.status == TOO_MANY and kind[0] in (Faulty, Refused):
         kind = KINDS.too_soon
     said = f"{code} {error.get('message', '')}".strip()
-    return failure(kind, reply, secret, said=said, billed_results=_billed(error) or 0, request_id=request_id)
+    return failure(kind, reply, secret, said=said, request_id=request_id)
 
 
-def _nothing(question: Question, reply: Reply, request_id: str) -> Answer:
-    total = None if question.page else 0
+def says_nothing_more(reply: Reply, error: Mapping[str, Any]) -> bool:
+    """An error by its form, and an empty answer by its meaning."""
+    return error.get("code") in NOTHING_MORE and reply.status != TOO_MANY
+
+
+def _nothing(question: Question, reply: Reply, error: Mapping[str, Any], request_id: str) -> Answer:
+    """How many there are is told by a first page that has none, and not by the end of paging."""
+    total = 0 if error["code"] == NO_RESULT and not question.page else None
     return Answer(hits=(), billed_results=0, total=total, last=True, status=reply.status, request_id=request_id)
 
 

@@ -52,7 +52,7 @@ class ModashAccount(FreeCalls):
         request = _request(_paths()[name], _asking_for(name, query), secret, base_url)
         reply = door.send(request, token=token)
         body = _body(reply, secret)
-        if body.get("code") in modash.NOTHING_MORE:
+        if modash.says_nothing_more(reply, body):
             return ()
         try:
             terms = [_term(name, each) for each in _listed(name, body)]
@@ -85,7 +85,7 @@ def _body(reply: Reply, secret: Secret) -> dict[str, Any]:
     """Raises the failure that the answer tells of."""
     body = reading.parse(reply.content)
     answer: dict[str, Any] = body if isinstance(body, dict) else {}
-    if answer.get("code") in modash.NOTHING_MORE:
+    if modash.says_nothing_more(reply, answer):
         return answer
     if answer.get("error") or not 200 <= reply.status < 300:
         request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)

@@ -55,6 +55,18 @@ def test_a_code_written_as_a_number_means_the_same(provider: Provider, code: str
     assert (type(failed), failed.code) == CODES[code][1:]
 
 
+@pytest.mark.parametrize("code", [0, "0", "0000"])
+def test_so_does_the_code_of_a_success(provider: Provider, code: Any) -> None:
+    provider.answers(ANSWER | {"code": code})
+    assert len(ask(provider.url, ADAPTERS[0]).hits) == 2
+    provider.answers(ANSWER | {"code": code, "data": "none"})
+    garbled = failure(provider)
+    assert isinstance(garbled, Garbled)
+    assert garbled.billed_results == 0
+    provider.answers(ANSWER | {"code": code, "success": False})
+    assert type(failure(provider)) is Refused
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "name"),
     [
@@ -123,6 +135,7 @@ def test_a_retry_after_is_passed_on(
         {"code": ""},
         {"code": None, "data": []},
         {"code": ["0000"], "data": []},
+        {"code": False, "data": []},
         {"data": [FIRST], "success": True},
     ],
 )
@@ -163,7 +176,7 @@ def test_a_success_that_cannot_be_read_names_the_field_and_was_billed(
     provider.answers({name: value for name, value in (ANSWER | {"data": data}).items() if value is not ...})
     failed = failure(provider)
     assert isinstance(failed, Garbled)
-    assert names in failed.detail
+    assert f"Memories' answer cannot be read: {names}." in failed.detail
     assert failed.billed_results == frames
 
 

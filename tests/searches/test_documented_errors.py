@@ -127,12 +127,15 @@ BY_MEMORIES: list[tuple[int, Any, Left]] = [
     (200, test_memories.ANSWER | {"data": {"results": [], "total": 0}}, replace(NOTHING, charged=1)),
     (200, test_memories.ANSWER | {"data": [test_memories.FIRST, 7]}, replace(UNREADABLE, charged=1)),
     (200, test_memories.ANSWER | {"data": "none"}, replace(UNREADABLE, charged=1)),
+    (200, test_memories.ANSWER | {"code": 0, "data": []}, replace(NOTHING, charged=1)),
     (200, b'{"code": "0000", "da', replace(UNREADABLE, unknown=1)),
     (200, b"<html>", replace(UNREADABLE, unknown=1)),
 ]
 ERRORS: list[tuple[str, int, Any, Left]] = [
     *((MODASH, status, modash(code), left) for code, left in BY_MODASH_CODE.items() for status in (200, 400)),
     (MODASH, 429, modash("retry_later"), TOO_SOON),
+    (MODASH, 429, modash("bad_request"), TOO_SOON),
+    (MODASH, 200, modash("never_heard_of"), REFUSED),
     (MODASH, 429, b"", TOO_SOON),
     (MODASH, 401, b"", DEAD_KEY),
     (MODASH, 402, b"<html>", NO_CREDITS),
