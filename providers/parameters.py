@@ -27,8 +27,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         return values
 
     def _unknown(self, data: dict[Any, Any]) -> dict[str, Any]:
-        known = ", ".join(sorted(self.fields)) or "none"
-        error = serializers.ErrorDetail(f"Unknown field; known here: {known}.", code="unknown_field")
+        known = ", ".join(sorted(self.fields))
+        there_are = f"known here: {known}" if known else "leave it out, for none is taken here"
+        error = serializers.ErrorDetail(f"Unknown field; {there_are}.", code="unknown_field")
         return {str(name): [error] for name in data if name not in self.fields}
 
 
