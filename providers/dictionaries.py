@@ -72,7 +72,9 @@ def _with_key(credential: Credential) -> Caller:
         secret = credentials.secret_of(credential)
     except vault.Unopenable:
         raise CredentialUnusable(credentials.NEEDS_REENTRY) from None
-    return free_calls.live(credential.provider, secret, fingerprint=credential.fingerprint)
+    return free_calls.live(
+        credential.provider, secret, fingerprint=credential.fingerprint, tenant_id=credential.tenant_id
+    )
 
 
 def _ask(credential: Credential, call: Call[Terms], caller: Caller) -> Terms:

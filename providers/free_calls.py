@@ -2,22 +2,24 @@
 
 They take the tokens of a lane of their own beside the searches', at the same rate, so that no search waits for them, and
 leave no row. Somebody waits for the answer, so each wait is a few seconds at most; what could not be asked by then is
-`Unreachable`, as if the provider were.
+`Unreachable`, as if the provider were. The lane is everybody's: a provider that says 429 stops the key alone that it said
+it to, and no tenant takes more than half of a process' places.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
+from uuid import UUID
 
 from django.conf import settings
 from uuid_utils.compat import uuid7
 
 from accounts.models import Mode, Tenant
+from accounts.places import Busy, Places
 from providers import limiter, policies, registry
 from providers.contract import Failure, Garbled, Secret, Throttled, Unreachable
 from providers.http import Door
@@ -32,12 +34,12 @@ SLOT_SECONDS, CONNECT_SECONDS, TOTAL_SECONDS = 3.0, 3.0, 5.0
 LOOK_SECONDS = 0.1
 # This long before its slot a call opens its connection.
 LEAD_SECONDS = 0.1
-# What is said without a word on how long, and the longest that is obeyed: a person asks again.
-PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
+# What a 429 means that does not say how long, and the longest that is obeyed: a person asks again.
+REST_SECONDS, LONGEST_REST_SECONDS = 2.0, 60.0
 
 # So many are made at once in one process; each holds one of the web server's threads for seconds.
 MOST_AT_ONCE = 4
-_places = threading.BoundedSemaphore(MOST_AT_ONCE)
+places = Places(lambda: MOST_AT_ONCE, "Too many such calls are made right now; ask again in a few seconds.")
 
 T = TypeVar("T", covariant=True)
 
@@ -48,8 +50,10 @@ class Call(Protocol[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Whose key goes where, and through which lane."""
+    """Whose key goes where, and through which lane. `account`: names the key, and does not tell it."""
 
+    tenant_id: UUID
+    account: str
     provider: str
     secret: Secret
     base_url: str
@@ -57,20 +61,29 @@ class Caller:
     mode: Mode = Mode.LIVE
 
 
-def live(provider: str, secret: Secret, *, fingerprint: str) -> Caller:
+def live(provider: str, secret: Secret, *, fingerprint: str, tenant_id: UUID) -> Caller:
     """With a tenant's own key, to the provider itself."""
-    account = f":{fingerprint[:32]}" if policies.of(provider).scope == Policy.Scope.ACCOUNT else ""
-    base_url = registry.base_url(registry.PROVIDERS[provider])
-    return Caller(provider=provider, secret=secret, base_url=base_url, lane=f"free:{provider}{account}")
+    account = f"free:{provider}:{fingerprint[:32]}"
+    return Caller(
+        tenant_id=tenant_id,
+        account=account,
+        provider=provider,
+        secret=secret,
+        base_url=registry.base_url(registry.PROVIDERS[provider]),
+        lane=account if policies.of(provider).scope == Policy.Scope.ACCOUNT else f"free:{provider}",
+    )
 
 
 def sandboxed(provider: str, tenant: Tenant) -> Caller:
     """As a test key's searches go: to the sandbox, which takes any key, on a lane of the tenant's own."""
+    account = f"free:{Mode.TEST}:{provider}:{tenant.pk}"
     return Caller(
+        tenant_id=tenant.pk,
+        account=account,
         provider=provider,
         secret=Secret(value=f"sandbox-{tenant.pk}"),
         base_url=f"{settings.SANDBOX_URL}{registry.PROVIDERS[provider].sandbox_path}",
-        lane=f"free:{Mode.TEST}:{provider}:{tenant.pk}",
+        lane=account,
         mode=Mode.TEST,
     )
 
@@ -80,20 +93,21 @@ def make(call: Call[T], caller: Caller) -> T:
     policy = policies.in_force(policies.of(caller.provider), caller.mode)
     if policy.paused:
         raise Unreachable("paused", f"The operators have paused calls to {caller.provider}; ask again later.")
-    if not _places.acquire(blocking=False):
-        raise _busy(caller.provider)
     seat = Seat(lane=caller.lane, name=str(uuid7()), rate=policies.rate(policy), most_under_way=policy.max_in_flight)
     try:
-        return _in_turn(call, caller, policy, seat)
+        with places.taken_by(caller.tenant_id):
+            if limiter.rests(caller.account):
+                raise Unreachable("busy", f"{caller.provider} asked this key to wait; ask again in a while.")
+            return _in_turn(call, caller, policy, seat)
     except Throttled as failure:
-        _pause(seat, failure)
+        _rest(caller, failure)
         raise
+    except Busy as busy:
+        raise Unreachable("busy", busy.detail) from None
     except Withheld:
         raise _busy(caller.provider) from None
     except Unavailable:
         raise Unreachable("not_ready", "Redis cannot be reached, and without it no call leaves.") from None
-    finally:
-        _places.release()
 
 
 def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:
@@ -137,9 +151,9 @@ def _leave(seat: Seat) -> None:
     _unless_redis_is_down(seat.leave)
 
 
-def _pause(seat: Seat, failure: Throttled) -> None:
-    seconds = PAUSE_SECONDS if failure.retry_after is None else min(failure.retry_after, LONGEST_PAUSE_SECONDS)
-    _unless_redis_is_down(lambda: limiter.pause(seat.lane, seat.rate, seconds=seconds))
+def _rest(caller: Caller, failure: Throttled) -> None:
+    seconds = REST_SECONDS if failure.retry_after is None else min(failure.retry_after, LONGEST_REST_SECONDS)
+    _unless_redis_is_down(lambda: limiter.rest(caller.account, seconds=seconds))
 
 
 def _unless_redis_is_down(operation: Callable[[], object]) -> None:

@@ -218,10 +218,21 @@ def pause(lane: str, rate: Rate, *, seconds: float) -> None:
     _evaluate(lane, rate, "pause", int(seconds * 1_000_000))
 
 
+def rest(name: str, *, seconds: float) -> None:
+    """Whoever goes by this name makes no call for so long, while its lane goes on for the others."""
+    with _failing_closed():
+        _client(settings.REDIS_URL).set(_resting(name), "", px=max(1, round(seconds * 1000)))
+
+
+def rests(name: str) -> bool:
+    with _failing_closed():
+        return bool(_client(settings.REDIS_URL).exists(_resting(name)))
+
+
 def reach() -> None:
     """Opens the connection and compares clocks. Raises `Unavailable`."""
     with _failing_closed():
-        client = _script(settings.REDIS_URL).registered_client
+        client = _client(settings.REDIS_URL)
         client.ping()
         for _ in range(COMPARISONS):
             asked_at = time.monotonic()
@@ -249,13 +260,21 @@ def _failing_closed() -> Iterator[None]:
         raise Unavailable from error
 
 
+def _resting(name: str) -> str:
+    return f"resting:{name}"
+
+
 @cache
 def _script(url: str) -> Script:
+    return _client(url).register_script(SCRIPT)
+
+
+@cache
+def _client(url: str) -> redis.Redis:
     # Never repeated by the client: a redemption that was lost on its way back must not be taken for another.
-    client = redis.Redis.from_url(
+    return redis.Redis.from_url(
         url,
         socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
     )
-    return client.register_script(SCRIPT)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 import redis
 from django.conf import settings as django_settings
+from django.db.models.functions import Now
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -221,10 +223,22 @@ def test_verify_asks_the_provider_and_says_what_came(api: APIClient, modash: Pro
     told = []
     for body, status in ((GOOD, 200), (REJECTED, 401), (b"", 500), (GOOD, 200)):
         modash.answers(body, status=status)
+        Credential.objects.update(checked_at=None)
         shown = api.post(path).json()
         told.append((shown["state"], shown["check_problem"] is None))
     assert told == [("verified", True), ("invalid", False), ("invalid", False), ("verified", True)]
     assert errors_of(api.post(path, {"secret": "x"}, format="json")) == {"secret": "unknown_field"}
+
+
+def test_who_asks_to_verify_in_a_loop_hears_what_came_a_moment_ago(
+    api: APIClient, modash: Provider, alices: Credential
+) -> None:
+    path = f"{PATH}/{alices.pk}/verify"
+    first = api.post(path).json()
+    modash.answers(REJECTED, status=401)
+    assert api.post(path).json() == first
+    Credential.objects.update(checked_at=Now() - timedelta(seconds=6))
+    assert api.post(path).json()["state"] == "invalid"
 
 
 def test_one_that_cannot_be_opened_says_so_until_it_is_entered_anew(

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 import redis
@@ -22,6 +23,7 @@ from tests.racing import at_once
 
 pytestmark = pytest.mark.django_db
 ACCOUNT = registry.FREE_CALLS["modash"].account
+ALICE, BOB, CHARLIE = UUID(int=1), UUID(int=2), UUID(int=3)
 GOOD = {"error": False, "user": {}, "billing": {"credits": 5}}
 
 
@@ -34,10 +36,10 @@ def brisk(db: None) -> None:
 
 
 @pytest.fixture
-def at(settings: Settings) -> Callable[[str], Caller]:
-    def at(url: str) -> Caller:
+def at(settings: Settings) -> Callable[..., Caller]:
+    def at(url: str, *, of: UUID = ALICE, fingerprint: str = "f" * 64) -> Caller:
         settings.MODASH_BASE_URL = url
-        return free_calls.live("modash", Secret(value="a-key"), fingerprint="f" * 64)
+        return free_calls.live("modash", Secret(value="a-key"), fingerprint=fingerprint, tenant_id=of)
 
     return at
 
@@ -48,19 +50,24 @@ def failure_of(caller: Caller) -> Failure:
     return failed.value
 
 
+def codes_of(failures: list[Failure]) -> list[str]:
+    return sorted(failure.code for failure in failures)
+
+
 def test_an_answer_comes_back(site: Site, at: Callable[[str], Caller]) -> None:
     assert isinstance(free_calls.make(ACCOUNT, at(f"{site.url}/modash/v1")), ProviderAccount)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_they_keep_the_providers_distance_and_no_search_waits_for_them(
-    provider: Provider, at: Callable[[str], Caller]
+    provider: Provider, at: Callable[..., Caller]
 ) -> None:
     Policy.objects.update(calls=1, window_ms=200, guard_ms=0)
     provider.answers(GOOD)
     caller = at(provider.url)
     started = time.monotonic()
-    at_once([lambda: free_calls.make(ACCOUNT, caller)] * 4)
+    others = at(provider.url, of=BOB)
+    at_once([lambda: free_calls.make(ACCOUNT, caller), lambda: free_calls.make(ACCOUNT, others)] * 2)
     # The first waits out a window that nobody knows of.
     assert 0.79 <= time.monotonic() - started < 3
     searching = redis.Redis.from_url(django_settings.REDIS_URL).keys("lane:{modash}*")
@@ -87,14 +94,31 @@ def test_who_would_wait_too_long_is_told_at_once(provider: Provider, at: Callabl
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_silent_provider_occupies_few_of_the_web_servers_threads(at: Callable[[str], Caller]) -> None:
+def test_a_silent_provider_occupies_few_threads_and_a_tenant_half_of_them(at: Callable[..., Caller]) -> None:
     policies.of("modash")
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, total_timeout_ms=1500)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        caller = at(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        codes = sorted(failure.code for failure in at_once([lambda: failure_of(caller)] * 9))
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        alices, bobs, charlies = (at(url, of=tenant) for tenant in (ALICE, BOB, CHARLIE))
+        hers = at_once([lambda: failure_of(alices)] * 9)
+        everybodys = at_once([lambda: failure_of(alices), lambda: failure_of(bobs), lambda: failure_of(charlies)] * 4)
     most = free_calls.MOST_AT_ONCE
-    assert codes == ["busy"] * (9 - most) + ["no_answer"] * most
+    assert codes_of(hers) == ["busy"] * (9 - most // 2) + ["no_answer"] * (most // 2)
+    assert codes_of(everybodys) == ["busy"] * (12 - most) + ["no_answer"] * most
+    assert not free_calls.places.taken
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_asks_a_silent_provider_in_a_loop_keeps_nobody_out(
+    provider: Provider, settings: Settings, at: Callable[..., Caller]
+) -> None:
+    Policy.objects.update(total_timeout_ms=1500)
+    provider.answers(GOOD)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hers = at(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        his = at(provider.url, of=BOB)
+        came = at_once([lambda: failure_of(hers)] * 8 + [lambda: free_calls.make(ACCOUNT, his)])
+    assert isinstance(came[-1], ProviderAccount)
 
 
 def test_nothing_leaves_while_the_provider_is_paused(provider: Provider, at: Callable[[str], Caller]) -> None:
@@ -111,11 +135,27 @@ def test_nothing_leaves_without_redis(provider: Provider, at: Callable[[str], Ca
     assert not provider.headers
 
 
-def test_a_provider_that_says_wait_is_left_alone(provider: Provider, at: Callable[[str], Caller]) -> None:
+def test_a_provider_that_says_wait_hears_no_more_of_that_key_and_answers_the_others(
+    provider: Provider, at: Callable[..., Caller]
+) -> None:
     provider.answers({"error": True, "code": "slow"}, status=429, headers={"Retry-After": "30"})
     caller = at(provider.url)
     assert isinstance(failure_of(caller), Throttled)
+    provider.answers(GOOD)
     assert failure_of(caller).code == "busy"
+    assert isinstance(free_calls.make(ACCOUNT, at(provider.url, of=BOB, fingerprint="b" * 64)), ProviderAccount)
+
+
+def test_without_a_word_on_how_long_it_is_a_moment(
+    provider: Provider, at: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(free_calls, "REST_SECONDS", 0.1)
+    provider.answers({"error": True, "code": "slow"}, status=429)
+    caller = at(provider.url)
+    assert isinstance(failure_of(caller), Throttled)
+    provider.answers(GOOD)
+    time.sleep(0.15)
+    assert isinstance(free_calls.make(ACCOUNT, caller), ProviderAccount)
 
 
 def test_a_mistake_of_ours_is_a_failure_that_quotes_nothing(at: Callable[[str], Caller]) -> None:
