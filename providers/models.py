@@ -69,7 +69,7 @@ class Policy(models.Model):
         default=OnUnknown.RETRY,
         help_text="What follows a call of which nobody can say whether the provider billed it.",
     )
-    paused = models.BooleanField(default=False, help_text="No calls leave; lookups wait.")
+    paused = models.BooleanField(default=False, help_text="No calls leave; lookups wait. Those of test keys go on.")
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

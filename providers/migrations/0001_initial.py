@@ -139,7 +139,12 @@ class Migration(migrations.Migration):
                         max_length=5,
                     ),
                 ),
-                ("paused", models.BooleanField(default=False, help_text="No calls leave; lookups wait.")),
+                (
+                    "paused",
+                    models.BooleanField(
+                        default=False, help_text="No calls leave; lookups wait. Those of test keys go on."
+                    ),
+                ),
                 ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={

@@ -67,6 +67,13 @@ def errors_of(response: Any) -> dict[str, str]:
     return {error["field"]: error["code"] for error in problem_of(response)["errors"]}
 
 
+def test_a_magic_key_is_stored_for_the_sandbox_alone(api: APIClient, modash: Provider, alices: Credential) -> None:
+    alices.delete()
+    shown = create(api, secret="sandbox_error_alice", label="magic").json()
+    assert (shown["state"], shown["is_default"], shown["checked_at"]) == ("unknown", False, None)
+    assert not modash.headers
+
+
 def test_a_key_is_stored_checked_and_told_of_without_itself(api: APIClient, modash: Provider) -> None:
     response = create(api)
     assert response.status_code == 201
