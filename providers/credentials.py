@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
+from psycopg.errors import DeadlockDetected
 
 from accounts import vault
 from accounts.models import Tenant
@@ -28,6 +29,8 @@ SENDABLE = re.compile(r"[!-~]{1,4096}")
 NEEDS_REENTRY = "The stored key cannot be opened and needs re-entry."
 # How the sandbox's magic keys begin.
 MAGIC = "sandbox_"
+# A deletion that is in the way of something else begins anew so many times.
+TRIES = 5
 DEAD = (Credential.State.INVALID, Credential.State.EXHAUSTED)
 # What a new key changes of its row.
 REPLACED = (
@@ -110,11 +113,17 @@ def remove(credential: Credential) -> None:
 
     Lookups that wait for it fail when their turn comes: none is sent to an account that it was not meant for.
     """
-    try:
-        _remove(credential)
-    except IntegrityError:
-        # A lookup was submitted with it in between; now it is seen, and lets go of it like the others.
-        _remove(credential)
+    for _ in range(TRIES - 1):
+        try:
+            return _remove(credential)
+        except IntegrityError:
+            # A lookup was submitted with it in between; now it is seen, and lets go of it like the others.
+            continue
+        except OperationalError as error:
+            # A call with it was settled in between, which locks the same lookups in the order of their line.
+            if not isinstance(error.__cause__, DeadlockDetected):
+                raise
+    return _remove(credential)
 
 
 def _remove(credential: Credential) -> None:

@@ -14,6 +14,7 @@ DECLARE
     place record;
     moment timestamptz;
     woken integer;
+    parked integer;
 BEGIN
     SELECT * INTO lane FROM searches_lane WHERE name = lane_name FOR NO KEY UPDATE;
     moment := clock_timestamp();
@@ -39,30 +40,48 @@ BEGIN
         WHERE id = place.id;
     END LOOP;
 
-    -- A place that a submit holds locked is passed over, unless it is the last.
-    SELECT p.id, p.tenant_id, p.virtual_time, t.weight INTO place
-    FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
-    WHERE p.lane_id = lane_name AND p.ready > 0 AND t.suspended_at IS NULL
-    ORDER BY p.virtual_time, p.tenant_id LIMIT 1 FOR NO KEY UPDATE OF p SKIP LOCKED;
-    IF NOT FOUND THEN
+    LOOP
+        -- A place that a submit holds locked is passed over, unless it is the last.
         SELECT p.id, p.tenant_id, p.virtual_time, t.weight INTO place
         FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
         WHERE p.lane_id = lane_name AND p.ready > 0 AND t.suspended_at IS NULL
-        ORDER BY p.virtual_time, p.tenant_id LIMIT 1 FOR NO KEY UPDATE OF p;
-    END IF;
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
+        ORDER BY p.virtual_time, p.tenant_id LIMIT 1 FOR NO KEY UPDATE OF p SKIP LOCKED;
+        IF NOT FOUND THEN
+            SELECT p.id, p.tenant_id, p.virtual_time, t.weight INTO place
+            FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
+            WHERE p.lane_id = lane_name AND p.ready > 0 AND t.suspended_at IS NULL
+            ORDER BY p.virtual_time, p.tenant_id LIMIT 1 FOR NO KEY UPDATE OF p;
+        END IF;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
 
-    SELECT * INTO lookup FROM searches_lookup
-    WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'ready'
-    ORDER BY turn LIMIT 1 FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        -- Nothing should lead here. The count is mended, for an error would stop the lane for everybody.
-        RAISE WARNING 'Place % counted lookups as ready that are not.', place.id;
-        UPDATE searches_place SET ready = 0 WHERE id = place.id;
-        RETURN;
-    END IF;
+        SELECT * INTO lookup FROM searches_lookup
+        WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'ready'
+        ORDER BY turn LIMIT 1 FOR NO KEY UPDATE;
+        IF NOT FOUND THEN
+            -- Nothing should lead here. The count is mended, for an error would stop the lane for everybody.
+            RAISE WARNING 'Place % counted lookups as ready that are not.', place.id;
+            UPDATE searches_place SET ready = 0 WHERE id = place.id;
+            RETURN;
+        END IF;
+
+        SELECT * INTO credential FROM providers_credential WHERE id = lookup.credential_id;
+        EXIT WHEN lane.mode = 'test' OR credential.id IS NULL OR credential.state NOT IN ('invalid', 'exhausted');
+        -- The key was found dead by others than a call: no slot is spent on it. The sandbox takes any. Of more than can be
+        -- parked while the lane is locked, the sweep takes care.
+        UPDATE searches_lookup SET standing = 'parked' WHERE id IN (
+            SELECT id FROM searches_lookup
+            WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'ready'
+                AND credential_id = credential.id
+            LIMIT 1000
+        );
+        GET DIAGNOSTICS parked = ROW_COUNT;
+        UPDATE searches_place SET ready = ready - parked WHERE id = place.id;
+        IF parked = 1000 THEN
+            RETURN;
+        END IF;
+    END LOOP;
     begun := lookup.status = 'queued';
     UPDATE searches_lookup SET standing = 'out', status = 'running', started_at = coalesce(started_at, moment)
     WHERE id = lookup.id RETURNING * INTO lookup;
@@ -78,7 +97,6 @@ BEGIN
         UPDATE searches_search SET status = 'running', version = version + 1 WHERE id = lookup.search_id;
     END IF;
     SELECT * INTO search FROM searches_search WHERE id = lookup.search_id;
-    SELECT * INTO credential FROM providers_credential WHERE id = lookup.credential_id;
     SELECT * INTO rendering FROM searches_rendering
     WHERE image_id = search.image_id AND provider = lookup.provider AND crop = search.crop;
     more := EXISTS (

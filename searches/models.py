@@ -13,6 +13,9 @@ conditional updates in `scheduler` (with `claim.sql`) and `ending` alone:
                 ├──────woken by a claim───────┼─────────────────────────── ASLEEP
                 ├──────woken by the sweep─────┼─────────────────────────── PARKED
                 └                             └──ended──► OUT
+
+What is READY or ASLEEP is PARKED too where a claim or the sweep finds its credential dead. The lane is moved by the sweep,
+when it is not the one in force for the credential any more.
 """
 
 from __future__ import annotations
@@ -228,7 +231,11 @@ class Lookup(models.Model):
             models.Index(
                 fields=["lane", "tenant", "not_before"], condition=Q(standing="asleep"), name="lookups_asleep"
             ),
-            models.Index(fields=["credential"], condition=Q(standing="parked"), name="lookups_parked"),
+            models.Index(
+                fields=["standing", "credential", "lane"],
+                condition=Q(standing__in=["ready", "asleep", "parked"]),
+                name="lookups_by_credential",
+            ),
             models.Index(
                 fields=["expires_at"],
                 condition=Q(standing__in=["ready", "asleep", "parked"]),

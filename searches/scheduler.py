@@ -32,7 +32,8 @@ from searches.models import Call, Lane, Lookup, Place, Rendering, Search, Standi
 STEP = 10**9
 # Refusals in a row are counted this far; the column has an end.
 MOST_BACKOFF = 1000
-IN_LINE = (Standing.READY, Standing.ASLEEP, Standing.PARKED)
+LINED_UP = (Standing.READY, Standing.ASLEEP)
+IN_LINE = (*LINED_UP, Standing.PARKED)
 # A credential in one of these may be called with.
 USABLE = (Credential.State.UNKNOWN, Credential.State.VERIFIED)
 # One statement, so that a busy tenant's place is locked no longer than it must be. From idle, it comes back in at the
@@ -52,6 +53,20 @@ WITH RECURSIVE waited_for AS (
             WHERE standing = 'parked' AND credential_id > waited_for.id ORDER BY credential_id LIMIT 1)
     FROM waited_for WHERE waited_for.id IS NOT NULL
 ) SELECT id FROM waited_for WHERE id IS NOT NULL
+"""
+# Of which credentials lookups stand in which lanes: as above, for each standing in turn.
+STANDS = """
+WITH RECURSIVE stands AS (
+    SELECT unnest(ARRAY['ready', 'asleep', 'parked']) AS standing,
+        '00000000-0000-0000-0000-000000000000'::uuid AS credential_id, ''::varchar AS lane_id
+    UNION ALL
+    SELECT stands.standing, next.credential_id, next.lane_id FROM stands CROSS JOIN LATERAL (
+        SELECT credential_id, lane_id FROM searches_lookup
+        WHERE standing = stands.standing AND standing IN ('ready', 'asleep', 'parked')
+            AND (credential_id, lane_id) > (stands.credential_id, stands.lane_id)
+        ORDER BY credential_id, lane_id LIMIT 1
+    ) AS next
+) SELECT DISTINCT credential_id, lane_id FROM stands WHERE lane_id <> '' ORDER BY 1, 2
 """
 
 CLAIMED: Mapping[str, type[Model]] = {
@@ -138,9 +153,16 @@ def join(lane: str, tenant_id: UUID, *, lookups: int) -> None:
 
 
 def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, void: bool = False) -> None:
-    """Returns a claimed lookup to where it stood, at once or `after` a while. `void`: its turn was not used."""
+    """Returns a claimed lookup to where it stood, at once or `after` a while. `void`: its turn was not used.
+
+    It is parked where its credential was found dead while it was under way.
+    """
     if void:
         place.virtual_time -= STEP // place.tenant.weight
+    if _on_dead(Lookup.objects.filter(pk=lookup.pk)).exists():
+        Place.objects.filter(pk=place.pk).update(virtual_time=place.virtual_time)
+        park(lookup, place)
+        return
     if after is None:
         Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.READY, not_before=None)
         _add_ready(place, 1)
@@ -152,13 +174,64 @@ def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, vo
 
 
 def park(lookup: Lookup, place: Place) -> None:
-    """Takes a claimed lookup, and the tenant's others on the same credential, out of turn until that is mended."""
-    waiting = Lookup.objects.filter(
-        lane=place.lane_id, tenant=place.tenant_id, credential=lookup.credential_id, standing__in=IN_LINE
-    )
-    waiting.update(standing=Standing.PARKED, not_before=None)
+    """Takes a claimed lookup, and the tenant's others on the same credential, out of turn until that is mended.
+
+    Those that stand in another lane still are left to claims and `park_dead`, for their place is not locked here.
+    """
     Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.PARKED, not_before=None)
+    _park_waiting(place, lookup.credential_id)
+
+
+def _park_waiting(place: Place, credential_id: UUID | None) -> None:
+    own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id, credential=credential_id)
+    own.filter(standing__in=LINED_UP).update(standing=Standing.PARKED, not_before=None)
     _recount(place)
+
+
+def park_dead() -> None:
+    """Parks what stands in line on a dead credential: it was found so by a check or a dictionary, or in another lane."""
+    dead = list(Credential.objects.filter(state__in=credentials.DEAD).values_list("pk", flat=True))
+    if not dead:
+        return
+    lined_up = _on_dead(Lookup.objects.filter(standing__in=LINED_UP, credential__in=dead))
+    for lane, tenant_id, credential in sorted(set(lined_up.values_list("lane", "tenant", "credential")), key=str):
+        with transaction.atomic():
+            _park_waiting(lock_place(lane, tenant_id), credential)
+
+
+def _on_dead(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
+    """Those that wait in vain. The sandbox does not care what the provider thinks of a credential."""
+    return lookups.filter(credential__state__in=credentials.DEAD, lane__mode=Mode.LIVE).order_by()
+
+
+def move() -> None:
+    """Moves what stands in another lane than the one in force: its key was replaced since, or the limit's scope changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(STANDS)
+        stands = cursor.fetchall()
+    if not stands:
+        return
+    of_stands = Credential.objects.in_bulk([credential for credential, _ in stands])
+    lanes = Lane.objects.select_related("policy").in_bulk([lane for _, lane in stands])
+    for credential_id, lane in stands:
+        credential, present = of_stands.get(credential_id), lanes[lane]
+        if credential is None or present.mode == Mode.TEST:
+            continue
+        policy, tenant_id, fingerprint = present.policy, credential.tenant_id, credential.fingerprint
+        if lane_name(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint) != lane:
+            new = lane_of(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint)
+            _move(credential, lane, new.name)
+
+
+@transaction.atomic
+def _move(credential: Credential, old: str, new: str) -> None:
+    places = {lane: lock_place(lane, credential.tenant_id) for lane in sorted((old, new))}
+    own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
+    ready = own.filter(standing=Standing.READY).update(lane=new)
+    own.filter(standing__in=IN_LINE).update(lane=new)
+    _add_ready(places[new], ready)
+    for place in places.values():
+        _recount(place)
 
 
 def unpark() -> list[str]:
@@ -203,7 +276,7 @@ def _send_probe(credential: Credential, lookups: QuerySet[Lookup]) -> list[str]:
         # Another sweep may have sent one meanwhile.
         if _is_tried(credential):
             return []
-        _make_ready(parked.filter(pk=probe.pk), place)
+        _make_ready(parked.filter(pk=probe.pk, lane=probe.lane_id), place)
     return [probe.lane_id]
 
 
@@ -225,11 +298,13 @@ def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup
 
     `only`: what must be true of them still, for they may have been claimed and come back since they were read.
     """
-    wanted = list(lookups)
-    places = {(at.lane_id, at.tenant_id) for at in wanted}
-    for lane, tenant_id in sorted(places, key=str):
-        lock_place(lane, tenant_id)
-    pks = [lookup.pk for lookup in wanted]
+    pks = [lookup.pk for lookup in lookups]
+    locked: set[tuple[str, UUID]] = set()
+    # Once as a rule: what moved to another lane until its place was locked is sought there.
+    while missing := set(Lookup.objects.filter(pk__in=pks).values_list("lane", "tenant")) - locked:
+        for lane, tenant_id in sorted(missing, key=str):
+            lock_place(lane, tenant_id)
+        locked |= missing
     standing = Lookup.objects.select_for_update(no_key=True).filter(only or Q(), pk__in=pks, standing__in=IN_LINE)
     taken = list(standing.order_by("pk"))
     Lookup.objects.filter(pk__in=[lookup.pk for lookup in taken]).update(standing=Standing.OUT, not_before=None)

@@ -25,7 +25,12 @@ def sweep_lanes() -> None:
 
     A step that fails keeps none of the others from its work: all lanes live by this.
     """
-    for step in (ending.expire, ending.abandon, scheduler.unpark, settlement.recover_all, nudges.fill_all):
+    steps = (
+        *(ending.expire, ending.abandon),
+        *(scheduler.move, scheduler.park_dead, scheduler.unpark),
+        *(settlement.recover_all, nudges.fill_all),
+    )
+    for step in steps:
         try:
             step()
         except Unavailable:

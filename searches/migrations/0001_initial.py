@@ -469,7 +469,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("standing", "parked")), fields=["credential"], name="lookups_parked"
+                condition=models.Q(("standing__in", ["ready", "asleep", "parked"])),
+                fields=["standing", "credential", "lane"],
+                name="lookups_by_credential",
             ),
         ),
         migrations.AddIndex(

@@ -1,0 +1,312 @@
+"""What was written when a lookup was submitted changes while it waits: its key, the limit's scope, or whether the key lives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from threading import Event
+
+import pytest
+from django.db import connection, transaction
+
+from accounts.models import Mode, Tenant
+from providers import credentials
+from providers.contract import Answer, BadCredential, Faulty
+from providers.models import Credential, Policy
+from searches import ending, scheduler, settlement
+from searches.models import Call, Lane, Lookup, Place, Standing, Status
+from searches.scheduler import Errand
+from tests.racing import at_once
+from tests.searches.conftest import LEASE, Fill
+
+Claim = Callable[[], Errand | None]
+Drain = Callable[..., list[Lookup]]
+pytestmark = pytest.mark.django_db
+REFUSED = BadCredential("credential_invalid", "The key was refused.", status=401)
+NOTHING = Answer(hits=(), billed_results=0, last=False, status=200)
+
+
+@pytest.fixture
+def credential(alice: Tenant) -> Credential:
+    return credentials.store(alice, "modash", "the-key-of-before")
+
+
+@pytest.fixture
+def by_account(policy: Policy, credential: Credential, alice: Tenant) -> Lane:
+    """The lane of Alice's account."""
+    Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    return lane_in_force(credential)
+
+
+@pytest.fixture
+def mine(fill: Fill, credential: Credential, alice: Tenant) -> list[Lookup]:
+    """One of each standing, in the lane of the whole deployment."""
+    ready, asleep, parked = fill(alice, 3)
+    due = scheduler.now() + timedelta(minutes=1)
+    Lookup.objects.filter(pk=asleep.pk).update(standing=Standing.ASLEEP, not_before=due)
+    Lookup.objects.filter(pk=parked.pk).update(standing=Standing.PARKED)
+    Place.objects.update(ready=1, wake_at=due)
+    return [ready, asleep, parked]
+
+
+def lane_in_force(credential: Credential) -> Lane:
+    return scheduler.lane_of(
+        Policy.objects.get(), mode=Mode.LIVE, tenant_id=credential.tenant_id, fingerprint=credential.fingerprint
+    )
+
+
+def lanes() -> set[str]:
+    """Those in which lookups stand; and each place agrees with its rows."""
+    for place in Place.objects.all():
+        own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id)
+        due = own.filter(standing=Standing.ASLEEP).order_by("not_before").first()
+        told = (own.filter(standing=Standing.READY).count(), due and due.not_before)
+        assert (place.ready, place.wake_at) == told
+    return set(Lookup.objects.exclude(standing=Standing.OUT).values_list("lane", flat=True))
+
+
+def standings() -> list[str]:
+    return list(Lookup.objects.order_by("turn").values_list("standing", flat=True))
+
+
+def die(credential: Credential) -> None:
+    """As a check finds it, or a dictionary."""
+    assert credentials.mark(credential, Credential.State.INVALID)
+
+
+def claimed(claim: Claim) -> Errand:
+    errand = claim()
+    assert errand is not None
+    return errand
+
+
+def test_what_waits_goes_to_the_lane_of_the_new_scope_and_back(
+    mine: list[Lookup], by_account: Lane, lane: Lane
+) -> None:
+    scheduler.move()
+    assert lanes() == {by_account.name}
+    assert standings() == ["ready", "asleep", "parked"]
+    Policy.objects.update(scope=Policy.Scope.PROVIDER)
+    scheduler.move()
+    assert lanes() == {lane.name}
+
+
+def test_what_waits_follows_a_replaced_key(
+    mine: list[Lookup], by_account: Lane, credential: Credential, alice: Tenant
+) -> None:
+    scheduler.move()
+    replaced = credentials.store(alice, "modash", "another-key")
+    scheduler.move()
+    assert lanes() == {lane_in_force(replaced).name} != {by_account.name}
+
+
+def test_who_is_moved_gains_nothing_by_having_been_elsewhere(mine: list[Lookup], by_account: Lane) -> None:
+    Lane.objects.filter(pk=by_account.pk).update(virtual_time=77)
+    scheduler.move()
+    assert Place.objects.get(lane=by_account).virtual_time == 77
+
+
+def test_others_in_the_same_lane_stay(
+    mine: list[Lookup], by_account: Lane, fill: Fill, bob: Tenant, alice: Tenant
+) -> None:
+    shared = credentials.store(bob, "modash", "the-key-of-before")
+    fill(bob, 2)
+    scheduler.move()
+    assert lanes() == {by_account.name}
+    credentials.store(alice, "modash", "another-key")
+    scheduler.move()
+    theirs = Lookup.objects.filter(tenant=bob)
+    assert set(theirs.values_list("lane", flat=True)) == {lane_in_force(shared).name} == {by_account.name}
+    assert not Lookup.objects.filter(tenant=alice, lane=by_account).exists()
+
+
+def test_what_is_under_way_goes_where_it_belongs_when_it_is_back(
+    fill: Fill, claim: Claim, alice: Tenant, credential: Credential, lane: Lane
+) -> None:
+    fill(alice, 1)
+    errand = claimed(claim)
+    Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    scheduler.move()
+    assert Lookup.objects.get().lane_id == lane.name
+    with transaction.atomic():
+        scheduler.put_back(errand.lookup, scheduler.lock_place(lane.name, alice.pk))
+    scheduler.move()
+    assert lanes() == {lane_in_force(credential).name}
+
+
+def test_a_test_keys_lookups_stay_in_their_tenants_lane(mine: list[Lookup], by_account: Lane, alice: Tenant) -> None:
+    test_lane = Lane.objects.create(name=f"test:modash:{alice.pk}", policy=by_account.policy, mode=Mode.TEST)
+    Lookup.objects.update(lane=test_lane)
+    Place.objects.update(lane=test_lane)
+    scheduler.move()
+    assert lanes() == {test_lane.name}
+
+
+def test_what_was_read_before_it_moved_is_withdrawn_where_it_is(mine: list[Lookup], by_account: Lane) -> None:
+    read = list(Lookup.objects.all())
+    scheduler.move()
+    with transaction.atomic():
+        assert len(scheduler.withdraw(read)) == 3
+    assert sum(Place.objects.values_list("ready", flat=True)) == 0
+
+
+def test_a_look_costs_one_query_where_nobody_waits(fill: Fill, credential: Credential) -> None:
+    with connection.execute_wrapper(counting := Counting()):
+        scheduler.move()
+    assert counting.queries == 1
+
+
+class Counting:
+    queries = 0
+
+    def __call__(self, execute: Callable[..., object], *arguments: object) -> object:
+        self.queries += 1
+        return execute(*arguments)
+
+
+def test_what_stands_on_a_key_that_was_found_dead_elsewhere_is_parked(
+    mine: list[Lookup], credential: Credential, fill: Fill, bob: Tenant
+) -> None:
+    fill(bob, 1)
+    die(credential)
+    scheduler.park_dead()
+    assert standings() == ["parked", "parked", "parked", "ready"]
+    lanes()
+
+
+def test_in_all_lanes(mine: list[Lookup], by_account: Lane, credential: Credential) -> None:
+    Lookup.objects.filter(pk=mine[1].pk).update(lane=by_account)
+    Place.objects.update(wake_at=None)
+    Place.objects.create(lane=by_account, tenant_id=mine[0].tenant_id, wake_at=scheduler.now())
+    die(credential)
+    scheduler.park_dead()
+    assert standings() == ["parked"] * 3
+    lanes()
+
+
+def test_the_sandbox_plays_with_a_dead_key(mine: list[Lookup], credential: Credential, lane: Lane) -> None:
+    Lane.objects.update(mode=Mode.TEST)
+    die(credential)
+    scheduler.park_dead()
+    assert standings() == ["ready", "asleep", "parked"]
+    assert scheduler.claim(lane.name, lane.policy, lease=LEASE) is not None
+
+
+def test_a_claim_passes_over_what_stands_on_a_dead_key(
+    mine: list[Lookup], credential: Credential, fill: Fill, drain: Drain, alice: Tenant, bob: Tenant
+) -> None:
+    spare = credentials.store(alice, "modash", "spare-key", label="spare")
+    theirs, other = fill(bob, 1) + fill(alice, 1)
+    Lookup.objects.filter(pk=other.pk).update(credential=spare)
+    die(credential)
+    assert {lookup.pk for lookup in drain()} == {theirs.pk, other.pk}
+    assert standings() == ["parked", "asleep", "parked", "out", "out"]
+    lanes()
+
+
+def test_a_lane_of_nothing_but_dead_keys_is_idle(mine: list[Lookup], credential: Credential, claim: Claim) -> None:
+    die(credential)
+    assert claim() is None
+    assert not Call.objects.exists()
+    assert scheduler.lanes_to_look_at() == []
+
+
+def test_what_comes_back_to_a_key_that_died_meanwhile_waits_for_it(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
+) -> None:
+    fill(alice, 4)
+    Lookup.objects.update(pages=2)
+    refused, *others = [claimed(claim) for _ in range(4)]
+    settlement.failed(refused, policy, REFUSED)
+    settlement.failed(others[0], policy, Faulty("provider_error", "It failed.", status=500))
+    settlement.answered(others[1], NOTHING)
+    settlement.unsent(others[2].call, others[2].lookup)
+    assert standings() == ["parked"] * 4
+    assert claim() is None
+    lanes()
+
+
+def test_a_dead_key_is_remembered_though_its_lookup_was_canceled(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
+) -> None:
+    canceled, _ = fill(alice, 2)
+    errand = claimed(claim)
+    ending.cancel(canceled.search)
+    settlement.failed(errand, policy, REFUSED)
+    credential.refresh_from_db()
+    assert credential.state == Credential.State.INVALID
+    assert set(Lookup.objects.values_list("status", "standing")) == {
+        (Status.CANCELED, Standing.OUT),
+        (Status.QUEUED, Standing.PARKED),
+    }
+
+
+def test_a_refusal_of_the_key_of_before_says_nothing_of_the_one_that_replaced_it(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
+) -> None:
+    fill(alice, 1)
+    errand = claimed(claim)
+    credentials.store(alice, "modash", "another-key")
+    settlement.failed(errand, policy, REFUSED)
+    credential.refresh_from_db()
+    assert credential.state == Credential.State.UNKNOWN
+    assert scheduler.unpark() == ["modash"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sweeps_claims_and_deletions_at_once_leave_a_line_that_adds_up(
+    fill: Fill, claim: Claim, alice: Tenant, bob: Tenant, policy: Policy
+) -> None:
+    credentials.store(alice, "modash", "the-key-of-before")
+    for tenant in (alice, bob, alice):
+        fill(tenant, 10)
+    Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    die(alice.credentials.get())
+    drop = partial(ending.cancel, Lookup.objects.filter(tenant=bob).first().search)  # type: ignore[union-attr]
+    at_once([scheduler.move, scheduler.move, scheduler.park_dead, claim, claim, drop])
+    scheduler.move()
+    scheduler.park_dead()
+    lanes()
+    assert not Lookup.objects.filter(tenant=alice, standing=Standing.READY).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_can_be_deleted_while_a_call_with_it_is_refused(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
+) -> None:
+    """Each holds lookups that the other wants: one of them is told to begin anew, and does."""
+    fill(alice, 3)
+    errand = claimed(claim)
+    refused = Event()
+
+    def refuse() -> None:
+        def wait_for_the_deletion(execute: Callable[..., object], sql: str, *rest: object) -> object:
+            if sql.startswith('UPDATE "providers_credential"'):
+                refused.set()
+                until_somebody_waits()
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(wait_for_the_deletion):
+            settlement.failed(errand, policy, REFUSED)
+
+    def delete() -> None:
+        assert refused.wait(10)
+        credentials.remove(credential)
+
+    at_once([refuse, delete])
+    assert not Credential.objects.exists()
+    assert standings() == ["parked"] * 3
+    lanes()
+
+
+def until_somebody_waits() -> None:
+    deadline = time.monotonic() + 10
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.01)
+    raise AssertionError("nobody came to wait")
