@@ -2,6 +2,9 @@
 
 What a dictionary says is public and the same for everybody, so an answer is kept once for all tenants, in Redis; but it
 is read with a tenant's key, so only a tenant that has one may ask. Without Redis nothing is kept, and no call leaves.
+
+The limiter needs the same Redis, which forgets nothing of itself: so there are so many places, a query's is told by its
+hash, and the last one to come has it. Rejected: forgetting the least used, which needs an index and a script to be exact.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from providers.models import Credential
 log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 86_400
+# At most so many answers of at most so many characters: 64 MB together, and mostly a tenth.
+PLACES, MOST_CHARACTERS = 1000, 64_000
 REFUSED = "{} does not accept your default key: store one that it accepts."
 UNREACHED = "a dictionary is neither kept nor found kept: %s"
 
@@ -94,26 +99,33 @@ def _ask(credential: Credential, call: Call[Terms], caller: Caller) -> Terms:
 def _remembered(caller: Caller, name: str, query: str, ask: Callable[[Call[Terms], Caller], Terms]) -> Terms:
     """By where it was asked too: what the sandbox says is no provider's word."""
     asked = json.dumps([caller.base_url, caller.provider, name, query])
-    key = f"dictionary:{hashlib.sha256(asked.encode()).hexdigest()}"
-    kept = _kept(key)
+    kept = _kept(asked)
     if kept is None:
         kept = ask(partial(registry.FREE_CALLS[caller.provider].dictionary, name, query), caller)
-        _keep(key, kept)
+        _keep(asked, kept)
     return kept
 
 
-def _kept(key: str) -> Terms | None:
+def _place(asked: str) -> str:
+    return f"dictionary:{int.from_bytes(hashlib.sha256(asked.encode()).digest()) % PLACES}"
+
+
+def _kept(asked: str) -> Terms | None:
     try:
-        text: Any = _client(settings.REDIS_URL).get(key)
+        text: Any = _client(settings.REDIS_URL).get(_place(asked))
     except redis.RedisError as error:
         log.warning(UNREACHED, type(error).__name__)
         return None
-    return None if text is None else tuple(Term(**term) for term in json.loads(text))
+    kept = {} if text is None else json.loads(text)
+    return tuple(Term(**term) for term in kept["terms"]) if kept.get("asked") == asked else None
 
 
-def _keep(key: str, terms: Terms) -> None:
+def _keep(asked: str, terms: Terms) -> None:
+    text = json.dumps({"asked": asked, "terms": [asdict(term) for term in terms]})
+    if len(text) > MOST_CHARACTERS:
+        return
     try:
-        _client(settings.REDIS_URL).set(key, json.dumps([asdict(term) for term in terms]), ex=KEPT_SECONDS)
+        _client(settings.REDIS_URL).set(_place(asked), text, ex=KEPT_SECONDS)
     except redis.RedisError as error:
         log.warning(UNREACHED, type(error).__name__)
 

@@ -101,6 +101,36 @@ def test_an_answer_is_kept_for_a_day_for_everybody_with_a_key(
     assert asked(modash)
 
 
+def named(*names: str) -> dict[str, Any]:
+    return {"error": False, "locations": [{"id": 1, "name": name, "title": name} for name in names], "total": 1}
+
+
+def test_however_many_queries_come_no_more_is_kept_than_there_are_places(
+    api: APIClient, modash: Provider, brisk: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dictionaries, "PLACES", 3)
+    for number in range(20):
+        modash.answers(named(f"place {number}"))
+        assert [row["name"] for row in found(api, query=f"q{number}")] == [f"place {number}"]
+    assert 0 < len(brisk.keys("dictionary:*")) <= 3
+
+
+def test_an_answer_that_lost_its_place_is_asked_for_again(
+    api: APIClient, modash: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dictionaries, "PLACES", 1)
+    for query, asks in (("a", True), ("a", False), ("b", True), ("b", False), ("a", True)):
+        modash.answers(named(query))
+        assert [row["name"] for row in found(api, query=query)] == [query]
+        assert asked(modash) is asks
+
+
+def test_a_huge_answer_is_given_and_not_kept(api: APIClient, modash: Provider, brisk: redis.Redis) -> None:
+    modash.answers(named(*("x" * 1000 for _ in range(100))))
+    assert len(found(api, limit=100)) == 100
+    assert brisk.keys("dictionary:*") == []
+
+
 def test_what_the_sandbox_says_is_not_taken_for_the_providers_word(
     api: APIClient, sandbox: APIClient, site: Site, modash: Provider, settings: Settings
 ) -> None:
