@@ -5,11 +5,13 @@ Where the real one keeps its brands is not public; here they have an address of 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qs
 
 from providers.sandbox.catalogue import BRANDS
 from providers.sandbox.exchange import Request, Response
+from providers.sandbox.provider import Refusal
 
 # Where the catalogue's creators live, and what they speak.
 LOCATIONS = {
@@ -23,6 +25,7 @@ LOCATIONS = {
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "pt": "Portuguese"}
 # So many without a `limit`.
 USUAL_LIMIT = 10
+LIMIT = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def locations(request: Request) -> Response:
@@ -44,6 +47,9 @@ def brands(request: Request) -> Response:
 def _those_asked_for(request: Request, name: str, lines: list[dict[str, Any]]) -> Response:
     asked = parse_qs(str(request.environ.get("QUERY_STRING", "")))
     query = asked.get("query", [""])[0].casefold()
-    limit = int(asked.get("limit", [str(USUAL_LIMIT)])[0])
+    limit = asked.get("limit", [str(USUAL_LIMIT)])[0]
+    if not LIMIT.fullmatch(limit):
+        error = {"error": True, "code": "bad_request", "message": "limit must be a whole number from 1 on."}
+        raise Refusal(Response.of(error, 400))
     found = [line for line in lines if query in line["name"].casefold()]
-    return Response.of({"error": False, name: found[:limit], "total": len(found)})
+    return Response.of({"error": False, name: found[: int(limit)], "total": len(found)})

@@ -42,6 +42,7 @@ def square_png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+LOCATIONS = "/modash/v1/tiktok/locations"
 PICTURE = file_of(Image.new("RGB", (40, 40), "orange"))
 
 
@@ -218,6 +219,13 @@ def test_user_info_tells_what_is_left(site: Site) -> None:
     assert info["error"] is False
     assert info["billing"] == {"credits": 999_999.9, "rawRequests": 1}
     assert {"user", "rateLimits"} <= set(info)
+
+
+@pytest.mark.parametrize("limit", ["x", "0", "-1", "1.5", " 1", "٣", "1" * 5000])
+def test_a_limit_of_terms_that_is_no_number_of_any_is_refused(site: Site, limit: str) -> None:
+    bearer = {"Authorization": "Bearer alice"}
+    assert refusal(site.client.get(LOCATIONS, params={"limit": limit}, headers=bearer)) == (400, "bad_request")
+    assert len(site.client.get(LOCATIONS, params={"limit": 2}, headers=bearer).json()["locations"]) == 2
 
 
 def test_a_key_without_credits_is_refused() -> None:
