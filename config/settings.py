@@ -132,14 +132,15 @@ TEMPLATES = [
 # PostgreSQL and Redis are the only state.
 DATABASES: dict[str, Any] = {"default": env.db_url("DATABASE_URL", default="postgresql://app@127.0.0.1/app")}
 DATABASES["default"] |= {
-    "ENGINE": "django.db.backends.postgresql",
+    "ENGINE": "config.postgresql",
     "CONN_MAX_AGE": 0,
-    "CONN_HEALTH_CHECKS": True,
+    # The engine makes its own.
+    "CONN_HEALTH_CHECKS": False,
     # Whoever hangs in a transaction, or whose machine is gone, loses its locks: a lane is not to wait for one worker.
     "OPTIONS": {"options": "-c idle_in_transaction_session_timeout=5s"}
     | DATABASES["default"].get("OPTIONS", {})
     # Threads that wait give their connection back; the pool makes taking it again cheap.
-    | {"pool": {"min_size": 0, "max_size": number("DATABASE_POOL", 40), "timeout": 3}},
+    | {"pool": {"min_size": 0, "max_size": number("DATABASE_POOL", 40), "timeout": 3, "reconnect_timeout": 2}},
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
