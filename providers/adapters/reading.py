@@ -20,6 +20,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NoReturn
 
+# No page of any provider has as many; what has more would take longer to keep than a transaction may.
+MOST_OBJECTS = 5000
 # A key or a piece of a picture, if a provider should quote our request: long runs of base64's letters.
 UNBROKEN = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
 # So many characters of a key in a row are hidden; fewer open nothing, and would hide ordinary words too.
@@ -100,6 +102,8 @@ class Fields:
 
     def objects(self, name: str, *, strict: bool = True) -> list[Fields]:
         values = self._take(name, "a list", lambda value: isinstance(value, list))
+        if len(values or ()) > MOST_OBJECTS:
+            raise Unreadable(f"{self._path(name)} has more than {MOST_OBJECTS} entries")
         return [Fields(value, f"{self._path(name)}[{index}]", strict) for index, value in enumerate(values or ())]
 
     def _take(self, name: str, promised: str, accepts: Any) -> Any:
@@ -135,9 +139,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _timestamp(value: str) -> float | None:
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 def excerpt(content: bytes | str, secret: str) -> str:

@@ -351,6 +351,14 @@ def test_a_score_that_is_no_number_is_garbled(provider: Provider, score: Any) ->
     assert "data[0]._score is not a number" in failure(provider).detail
 
 
+def test_more_products_than_can_be_kept_at_once_are_garbled_and_billed(provider: Provider) -> None:
+    found = [{"_source": {"product_id": str(number)}} for number in range(6000)]
+    provider.answers({"code": 0, "message": "success", "data": found})
+    garbled = failure(provider)
+    assert isinstance(garbled, Garbled)
+    assert garbled.billed_results is not None
+
+
 def test_what_may_have_been_billed_is_unknown_where_no_product_can_be_counted(provider: Provider) -> None:
     provider.answers(b"<html>so sorry</html>")
     failed = failure(provider)
