@@ -10,12 +10,13 @@ from threading import Event
 
 import pytest
 from django.db import connection, transaction
+from uuid_utils.compat import uuid7
 
 from accounts.models import Mode, Tenant
 from providers import credentials
 from providers.contract import Answer, BadCredential, Faulty
 from providers.models import Credential, Policy
-from searches import ending, scheduler, settlement
+from searches import ending, scheduler, settlement, tasks
 from searches.models import Call, Lane, Lookup, Place, Standing, Status
 from searches.scheduler import Errand
 from tests.racing import at_once
@@ -91,6 +92,35 @@ def test_what_waits_goes_to_the_lane_of_the_new_scope_and_back(
     Policy.objects.update(scope=Policy.Scope.PROVIDER)
     scheduler.move()
     assert lanes() == {lane.name}
+
+
+def test_the_sweep_sees_to_it_before_it_wakes_what_waited(mine: list[Lookup], by_account: Lane) -> None:
+    tasks.sweep_lanes()
+    assert lanes() == {by_account.name}
+    assert standings() == ["ready", "asleep", "ready"]
+
+
+def test_the_sweep_parks_what_stands_on_a_dead_key(mine: list[Lookup], credential: Credential) -> None:
+    die(credential)
+    tasks.sweep_lanes()
+    assert standings() == ["parked"] * 3
+
+
+def test_a_claim_parks_no_more_than_the_lane_can_be_locked_for(
+    mine: list[Lookup], credential: Credential, claim: Claim
+) -> None:
+    ready = mine[0]
+    Lookup.objects.bulk_create(
+        Lookup(**(values | {"id": uuid7(), "ordinal": number}))
+        for values in [Lookup.objects.filter(pk=ready.pk).values().get()]
+        for number in range(1, 1001)
+    )
+    Place.objects.update(ready=1001)
+    die(credential)
+    assert claim() is None
+    assert Lookup.objects.filter(standing=Standing.READY).count() == Place.objects.get().ready == 1
+    scheduler.park_dead()
+    assert Place.objects.get().ready == 0
 
 
 def test_what_waits_follows_a_replaced_key(
