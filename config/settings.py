@@ -173,6 +173,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
 # A body that is taken is held in memory: no copy of a picture lies in a temporary folder.
 FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
 ORPHANED_PICTURE_SECONDS = number("ORPHANED_PICTURE_SECONDS", 3600)
+# What was cut out of a picture, and no open lookup needs any more.
+CROP_SECONDS = 600
 
 # Where a provider is called, if not where its adapter says: MODASH_BASE_URL, and so on by its name.
 globals().update({name: env.str(name) for name in env.ENVIRON if name.endswith("_BASE_URL")})

@@ -25,7 +25,12 @@ from searches.models import Image, Lane, Lookup, Search, Standing
 
 
 class Picture(Protocol):
-    """A picture that is being read and its files written; `save` names it by a row, in the caller's transaction."""
+    """A picture that is being read and its files written; `save` names it by a row, in the caller's transaction. Once it
+    has waited, `crop` is the order's in whole pixels.
+    """
+
+    @property
+    def crop(self) -> str: ...
 
     def wait(self) -> None: ...
 
@@ -106,7 +111,7 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
             api_key=api_key,
             mode=api_key.mode,
             image=picture.save(),
-            crop=order.crop,
+            crop=picture.crop,
             priority=order.priority,
             metadata=order.metadata,
             created_at=created_at,

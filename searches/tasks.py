@@ -41,5 +41,6 @@ def sweep_lanes() -> None:
 
 @shared_task
 def sweep_pictures() -> None:
-    """Removes files that no row came to name."""
+    """Removes what no search needs: renderings of crops, and files that no row came to name."""
+    pictures.sweep_crops(settings.CROP_SECONDS)
     pictures.sweep_orphans(settings.ORPHANED_PICTURE_SECONDS)

@@ -282,8 +282,8 @@ def picture_refused() -> Iterator[None]:
         raise ValidationError({error.field: wrong(error.detail, error.code)}) from None
     except outbound.Failure as error:
         raise ValidationError({"image": {"url": wrong(error.detail, error.code)}}) from None
-    except pictures.Busy:
-        raise Unavailable(BUSY) from None
+    except pictures.Busy as error:
+        raise Unavailable(error.detail) from None
 
 
 @contextmanager
@@ -310,7 +310,6 @@ def refused() -> Iterator[None]:
         raise Conflict(IMAGE_DELETED, code="image_deleted") from None
 
 
-BUSY = "Too many pictures are being fetched right now; send the request again in a moment, or the picture itself."
 PRICE_MISSING = "{} has no price, so it cannot be searched; ask the operator of this Sightline to set one."
 CREDENTIAL_DELETED = "The credential was deleted while this request was handled; store another, or name one."
 IMAGE_DELETED = "The picture was deleted while this request was handled; send the request again."

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from uuid import UUID
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.core.files.storage import default_storage
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from PIL import Image as Picture
 
 from accounts.operators import ByTenant, MadeWithin, Record, RecordInline, link, list_of, page_of
 from providers.admin import ByProvider
+from searches import pictures
 from searches.models import Image, Rendering, Search
 
 THUMBNAIL = (480, 480)
@@ -59,15 +57,13 @@ class ImageAdmin(Record):
         image = get_object_or_404(Image, pk=image_id)
         if not self.has_view_permission(request, image):
             raise PermissionDenied
-        small = BytesIO()
         try:
-            with default_storage.open(image.file) as file, Picture.open(file) as picture:
-                picture.draft("RGB", THUMBNAIL)
-                picture.thumbnail(THUMBNAIL)
-                picture.save(small, "WEBP")
+            small = pictures.thumbnail(image, THUMBNAIL)
         except FileNotFoundError:
             raise Http404("The picture is no longer stored.") from None
-        return HttpResponse(small.getvalue(), content_type="image/webp", headers={"X-Content-Type-Options": "nosniff"})
+        except pictures.Busy as error:
+            return HttpResponse(error.detail, status=503, content_type="text/plain")
+        return HttpResponse(small, content_type="image/webp", headers={"X-Content-Type-Options": "nosniff"})
 
     @admin.display(description="picture")
     def picture(self, obj: Image) -> SafeString:

@@ -1,11 +1,22 @@
 """Pictures: judged and decoded (`containers`, `reading`, `apart`), cut (`cropping`), fitted to a provider's limits
-(`fitting`), kept (`keeping`); by their URL, fetched first (`fetching`).
+(`fitting`), kept (`keeping`); by their URL, fetched first (`fetching`). Who is busy with one at once is bounded (`places`).
 """
 
 from searches.pictures.containers import BadPicture, TooLarge
 from searches.pictures.cropping import BadCrop, Crop
-from searches.pictures.fetching import Busy, fetched
-from searches.pictures.keeping import Deleted, Draft, erase, known, read, received, sweep_orphans
+from searches.pictures.fetching import fetched
+from searches.pictures.keeping import (
+    Deleted,
+    Draft,
+    erase,
+    known,
+    read,
+    received,
+    sweep_crops,
+    sweep_orphans,
+    thumbnail,
+)
+from searches.pictures.places import Busy
 
 __all__ = [
     "BadCrop",
@@ -20,5 +31,7 @@ __all__ = [
     "known",
     "read",
     "received",
+    "sweep_crops",
     "sweep_orphans",
+    "thumbnail",
 ]

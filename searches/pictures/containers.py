@@ -38,6 +38,8 @@ GIF_EXTENSION, GIF_IMAGE, GIF_END = 0x21, 0x2C, 0x3B
 # By its header's size; compression 0, 3 and 6 are none.
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 BMP_UNPACKED = (0, 3, 6)
+# Pillow reads packed ones pixel by pixel in Python, 3 million a second, and a few bytes can pack them all.
+MAX_PACKED_PIXELS = 4_000_000
 # The brands by which a file of boxes says whose codec it needs; `mif1` and `msf1` alone say neither.
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
@@ -222,11 +224,20 @@ def _measure_bmp(content: bytes) -> int:
     if width <= 0 or height == 0:
         raise unreadable()
     if packing not in BMP_UNPACKED:
+        if width * abs(height) > MAX_PACKED_PIXELS:
+            raise _packed()
         return len(content)
     end: int = start + (width * depth + 31) // 32 * 4 * abs(height)
     if len(content) < end:
         raise too_many_pixels() if width * abs(height) > settings.PICTURE_MAX_PIXELS else truncated()
     return end
+
+
+def _packed() -> BadPicture:
+    most = MAX_PACKED_PIXELS // 1_000_000
+    return BadPicture(
+        "too_many_pixels", f"A packed BMP has at most {most} megapixels. Save the picture as a PNG and send that."
+    )
 
 
 def _codec(content: bytes) -> str:

@@ -1,7 +1,8 @@
 """Which part of a picture is searched with: a box, in fractions of the upright picture, kept in millionths.
 
-Whole numbers, so that equal crops are equal texts, in a row's key and for whoever compares two searches. A millionth is
-less than a tenth of a pixel in any picture that is taken. A box that is the whole picture is no crop.
+Whole numbers, so that equal crops are equal texts, in a row's key and for whoever compares two searches: of all that cut
+out the same pixels, one is kept. A millionth is less than a tenth of a pixel in any picture that is taken. A box that is
+the whole picture is no crop.
 """
 
 from __future__ import annotations
@@ -56,6 +57,17 @@ class Crop:
         left, right = _edges(self.x, self.width, width)
         top, bottom = _edges(self.y, self.height, height)
         return left, top, right, bottom
+
+    def in_pixels(self, size: tuple[int, int]) -> Crop:
+        """The one that is kept for these pixels; never less than they are, so that it can be sent again. Raises `BadCrop`."""
+        left, top, right, bottom = self.box(size)
+        x, x_end = _millionths(left, right, size[0])
+        y, y_end = _millionths(top, bottom, size[1])
+        return Crop(x, y, x_end - x, y_end - y)
+
+
+def _millionths(start: int, end: int, pixels: int) -> tuple[int, int]:
+    return start * WHOLE // pixels, -(-end * WHOLE // pixels)
 
 
 def _edges(start: int, length: int, pixels: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from PIL.ExifTags import Base as ExifTag
 PILLOW_NAMES = {"HEIC": "HEIF", "AVIF": "AVIF", "BMP": "BMP"}
 STRIP_PIXELS = 4_000_000
 # It outlives whoever started it by no more.
-CPU_SECONDS = 30
+CPU_SECONDS = 10
 
 
 class Refused(Exception):

@@ -22,14 +22,16 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from PIL.Image import Image as Pixels
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
 from providers.contract import Picture, PictureLimits
-from searches.models import Image, Rendering
+from searches.models import Image, Lookup, Rendering, Status
 from searches.pictures import fitting, reading
 from searches.pictures.cropping import Crop
+from searches.pictures.places import Busy
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ FILE_NAME = re.compile(r"[0-9a-f-]{36}/([0-9a-f-]{36})\.(?:jpg|png|webp)")
 # A sweep looks at this many files at most, picked at random: every orphan's turn comes.
 SWEPT_AT_ONCE = 20_000
 NAMES_A_QUERY = 1000
+SWEPT = "A part of this picture that was cut out before is being erased; send the request again in a moment."
 
 
 class Deleted(Exception):
@@ -50,19 +53,24 @@ class Draft:
 
     image: Image
     stored: bool
+    crop: str = ""
     writing: Future[None] | None = None
     renderings: list[Rendering] = field(default_factory=list)
     written: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
+    reused: set[str] = field(default_factory=set)
 
     def wait(self) -> None:
-        """Until its files are written: before a transaction, so that none is open meanwhile. Raises `BadPicture`."""
+        """Until its files are written: before a transaction, so that none is open meanwhile. Then `crop` is in whole
+        pixels. Raises `BadPicture` or `Busy`.
+        """
         if self.writing is not None:
             self.writing.result()
 
     def save(self) -> Image:
         self.wait()
         image = self.image if self.stored else self._insert()
+        self._hold_reused()
         for rendering in self.renderings:
             if rendering.file == self.image.file:
                 rendering.file = image.file
@@ -71,6 +79,12 @@ class Draft:
         first_of_all = not self.stored and image.pk == self.image.pk
         self.named = self.written if first_of_all else _named(self.written)
         return image
+
+    def _hold_reused(self) -> None:
+        """Keeps the sweep from the renderings that were there already, until the lookups that need them are."""
+        own = Rendering.objects.filter(image=self.image, crop=self.crop, provider__in=self.reused)
+        if self.crop and len(own.order_by("pk").select_for_update(no_key=True)) < len(self.reused):
+            raise Busy(SWEPT)
 
     def _insert(self) -> Image:
         """The row of whoever came first with these bytes."""
@@ -87,7 +101,7 @@ def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]
     """A picture as a tenant sent it, with a rendering of what `crop` leaves of it for each provider of `fit`.
 
     Wrap the transaction that calls `save` in it: on leaving, files that no committed row names are gone. One that the
-    tenant has already is not decoded again; a new one is while the block goes on. Raises `BadPicture`, or `Deleted`.
+    tenant has already is not decoded again; a new one is while the block goes on. Raises `BadPicture`, `Busy` or `Deleted`.
     """
     reading.check_size(content)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -103,7 +117,7 @@ def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]
 
 @contextmanager
 def known(image: Image, *, fit: Mapping[str, PictureLimits], crop: str = "") -> Iterator[Draft]:
-    """The same for a picture that is stored. Raises `BadCrop` or `Deleted`."""
+    """The same for a picture that is stored. Raises `BadCrop`, `Busy` or `Deleted`."""
     draft = Draft(image=image, stored=True)
     with _tidied(draft):
         _write_lacking(draft, fit, Crop.parse(crop))
@@ -113,6 +127,11 @@ def known(image: Image, *, fit: Mapping[str, PictureLimits], crop: str = "") -> 
 def read(rendering: Rendering) -> Picture:
     """The picture as it is sent to the provider. Raises `OSError`."""
     return Picture(content=_read(rendering.file), media_type=rendering.media_type)
+
+
+def thumbnail(image: Image, size: tuple[int, int]) -> bytes:
+    """A WebP. Raises `OSError` or `Busy`."""
+    return reading.thumbnail(_read(image.file), size)
 
 
 @transaction.atomic
@@ -136,14 +155,47 @@ def sweep_orphans(older_than_seconds: float) -> int:
     return removed
 
 
+def sweep_crops(older_than_seconds: float) -> int:
+    """Erases the renderings of crops that no open lookup needs, once they are older than that: their number has no other
+    bound. Whoever wants one again has it made anew. Returns how many.
+    """
+    unneeded = Rendering.objects.exclude(crop="").filter(~Exists(_needing()))
+    old = [pk for pk, file in unneeded.values_list("pk", "file") if _age_seconds(file) > older_than_seconds]
+    return sum(_erase_crops(old[start : start + NAMES_A_QUERY]) for start in range(0, len(old), NAMES_A_QUERY))
+
+
+def _needing() -> QuerySet[Lookup]:
+    """The open lookups of a rendering."""
+    return Lookup.objects.filter(
+        search__image=OuterRef("image"),
+        search__crop=OuterRef("crop"),
+        provider=OuterRef("provider"),
+        status__in=(Status.QUEUED, Status.RUNNING),
+    )
+
+
+def _erase_crops(keys: list[int]) -> int:
+    with transaction.atomic():
+        # Those that a draft holds are passed over; of the others it is asked again, for lookups may have come meanwhile.
+        own = Rendering.objects.filter(pk__in=keys)
+        locked = list(own.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        unneeded = dict(own.filter(~Exists(_needing()), pk__in=locked).values_list("pk", "file"))
+        own.filter(pk__in=unneeded).delete()
+    files = set(unneeded.values())
+    _remove(files - _named(files))
+    return len(unneeded)
+
+
 def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits], crop: Crop) -> None:
     """Without a word to the database: this thread has no connection."""
     image = draft.image
-    with reading.decoded(content) as decoded:
+    with reading.decoded(content, by=image.tenant_id) as decoded:
         image.pixels_sha256 = reading.pixels_sha256(decoded.pixels)
         image.width, image.height = decoded.pixels.size
+        crop = crop.in_pixels(decoded.pixels.size)
         original = decoded.rewritten()
         fitted = _fitted(decoded.pixels, decoded.kept_as, original, fit, crop)
+    draft.crop = str(crop)
     image.format = decoded.format.lower()
     image.file = _write(draft, decoded.kept_as, original)
     _add_renderings(draft, original, fitted, crop)
@@ -152,13 +204,15 @@ def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits], c
 def _write_lacking(draft: Draft, fit: Mapping[str, PictureLimits], crop: Crop) -> None:
     if not fit:
         return
-    crop.box((draft.image.width, draft.image.height))
-    present = set(draft.image.renderings.filter(crop=str(crop)).values_list("provider", flat=True))
-    lacking = {provider: limits for provider, limits in fit.items() if provider not in present}
+    crop = crop.in_pixels((draft.image.width, draft.image.height))
+    draft.crop = str(crop)
+    present = draft.image.renderings.filter(crop=draft.crop, provider__in=fit)
+    draft.reused = set(present.values_list("provider", flat=True))
+    lacking = {provider: limits for provider, limits in fit.items() if provider not in draft.reused}
     if not lacking:
         return
     original = _original(draft.image)
-    with reading.decoded_again(original) as (pixels, kept_as):
+    with reading.decoded_again(original, by=draft.image.tenant_id) as (pixels, kept_as):
         fitted = _fitted(pixels, kept_as, original, lacking, crop)
     _add_renderings(draft, original, fitted, crop)
 

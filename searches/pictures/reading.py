@@ -8,12 +8,12 @@ a GIF and a BMP become a PNG, which loses nothing; a HEIC and an AVIF a JPEG, or
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from PIL import Image, ImageCms, JpegImagePlugin
@@ -32,6 +32,7 @@ from searches.pictures.containers import (
     truncated,
     unreadable,
 )
+from searches.pictures.places import Line
 
 # By EXIF's orientation: what turns the picture upright.
 UPRIGHT = {
@@ -45,15 +46,18 @@ UPRIGHT = {
 }
 # The largest profiles in use, for printing, have 3 MB.
 MAX_PROFILE_BYTES = 4_000_000
-# A picture of 50 megapixels takes 350 to 570 MB while it is worked on, a WebP 950: above this size, and of those that are
-# read apart, one at a time in a process.
+# A picture of 50 megapixels takes 350 to 570 MB while it is worked on, a WebP 950, and seconds: above this size one at a
+# time in a process.
 LARGE_PIXELS = 8_000_000
+BUSY = "Too many pictures are being read right now; send the request again in a moment."
 STRIP_PIXELS = 4_000_000
 # Fast rather than small.
 PNG: Mapping[str, Any] = {"format": "PNG", "compress_level": 1}
 WEBP: Mapping[str, Any] = {"format": "WEBP", "quality": 90, "method": 2}
 LONGEST_SIDE = max(fitting.LONGEST_SIDE.values())
-_large = threading.Lock()
+# Small ones that are read apart have a line of their own, so that none of them waits behind a large one.
+large_ones = Line(at_once=1, places=8, detail=BUSY)
+small_ones = Line(at_once=2, places=8, detail=BUSY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,27 +87,45 @@ class Decoded:
 
 
 @contextmanager
-def decoded(content: bytes) -> Iterator[Decoded]:
-    """Gives the picture for the time of the block. Raises `BadPicture`."""
+def decoded(content: bytes, *, by: UUID | None = None) -> Iterator[Decoded]:
+    """Gives the picture for the time of the block. `by`: the tenant's id; None for the operator. Raises `BadPicture` or
+    `Busy`.
+    """
     check_size(content)
     format = judge(content)
     if format in apart.FORMATS:
-        with _large:
-            yield _decode_apart(format, content)
+        large = apart.pixels_told(format, content) > LARGE_PIXELS
+        with (large_ones if large else small_ones).turn_of(by):
+            yield _decode_apart(format, content, large=large)
     else:
         image = _opened(format, content)
-        large = image.width * image.height > LARGE_PIXELS
-        with _large if large else nullcontext():
+        with _turn(image, by):
             yield _decode(image, format, content)
 
 
 @contextmanager
-def decoded_again(original: bytes) -> Iterator[tuple[Image.Image, str]]:
-    """Pixels and format of a file that `rewritten` wrote: it is trusted, and may be larger than what was sent."""
-    with Image.open(BytesIO(original), formats=list(fitting.MEDIA_TYPES)) as image:
-        large = image.width * image.height > LARGE_PIXELS
-        with _large if large else nullcontext():
-            yield _plain(image, 1, b""), str(image.format)
+def decoded_again(original: bytes, *, by: UUID | None = None) -> Iterator[tuple[Image.Image, str]]:
+    """Pixels and format of a file that `rewritten` wrote: it is trusted, and may be larger than what was sent. Raises
+    `Busy`.
+    """
+    with _kept(original) as image, _turn(image, by):
+        yield _plain(image, 1, b""), str(image.format)
+
+
+def thumbnail(original: bytes, size: tuple[int, int], *, by: UUID | None = None) -> bytes:
+    """The same, made small, as a WebP."""
+    with _kept(original) as image, _turn(image, by):
+        image.draft("RGB", size)
+        image.thumbnail(size)
+        return fitting.write(image, format="WEBP")
+
+
+def _kept(original: bytes) -> ImageFile:
+    return Image.open(BytesIO(original), formats=list(fitting.MEDIA_TYPES))
+
+
+def _turn(image: ImageFile, by: UUID | None) -> AbstractContextManager[None]:
+    return large_ones.turn_of(by) if image.width * image.height > LARGE_PIXELS else nullcontext()
 
 
 def check_size(content: bytes) -> None:
@@ -156,8 +178,9 @@ def _decode(image: ImageFile, format: str, content: bytes) -> Decoded:
         raise (truncated() if "truncated" in str(error).lower() else unreadable()) from None
 
 
-def _decode_apart(format: str, content: bytes) -> Decoded:
-    read = apart.read(format, content, most_pixels=settings.PICTURE_MAX_PIXELS, longest_side=LONGEST_SIDE)
+def _decode_apart(format: str, content: bytes, *, large: bool) -> Decoded:
+    bound = apart.LARGE if large else apart.SMALL
+    read = apart.read(format, content, most_pixels=settings.PICTURE_MAX_PIXELS, longest_side=LONGEST_SIDE, bound=bound)
     pixels = _plain(read.pixels, read.orientation, read.profile)
     return Decoded(pixels=pixels, format=format, options=PNG if format == "BMP" else _lossy(pixels))
 

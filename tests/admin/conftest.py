@@ -102,6 +102,7 @@ class Stored:
     """A picture that the tenant has."""
 
     image: Image
+    crop: str = ""
 
     def wait(self) -> None:
         """Nothing to wait for."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from io import BytesIO
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -12,6 +14,7 @@ from PIL import Image as Picture
 
 from accounts.models import Tenant
 from searches import pictures
+from searches.pictures import reading
 from tests.searches import samples
 
 SENT = {
@@ -29,3 +32,15 @@ def test_a_picture_of_any_format_is_shown(desk: Client, alice: Tenant, format: s
     assert image.format == format
     response = desk.get(reverse("admin:searches_image_picture", args=[image.pk]))
     assert Picture.open(BytesIO(response.content)).size == (image.width, image.height)
+
+
+def test_a_large_one_is_made_small_in_its_turn(desk: Client, alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pictures.received(alice, samples.jpeg(), fit={}) as draft, transaction.atomic():
+        image = draft.save()
+    address = reverse("admin:searches_image_picture", args=[image.pk])
+    monkeypatch.setattr(reading, "LARGE_PIXELS", 1_000)
+    with ExitStack() as taken:
+        for _ in range(8):
+            taken.enter_context(reading.large_ones.places.taken_by(uuid4()))
+        assert desk.get(address).status_code == 503
+    assert desk.get(address).status_code == 200

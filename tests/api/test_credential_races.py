@@ -30,6 +30,7 @@ class SlowPicture:
 
     image: Image
     meanwhile: Callable[[], None]
+    crop: str = ""
 
     def wait(self) -> None:
         self.meanwhile()

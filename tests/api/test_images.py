@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from contextlib import ExitStack
+from uuid import uuid4
 
+import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from rest_framework.test import APIClient
 
+from searches.pictures import reading
 from tests.api.examples import PICTURE, made, nothing_left
 from tests.searches import samples
 
@@ -37,6 +41,21 @@ def test_a_bad_picture_leaves_nothing(api: APIClient) -> None:
     file = SimpleUploadedFile("a.jpg", samples.TEXT)
     response = api.post("/v1/images", {"image": file}, format="multipart")
     assert (response.status_code, response.json()["errors"][0]["field"]) == (400, "image")
+    assert nothing_left()
+
+
+def test_the_answer_says_when_to_come_again_and_nothing_is_left(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "LARGE_PIXELS", 5_000)
+    file = SimpleUploadedFile("a.jpg", samples.jpeg(100, 100))
+    with ExitStack() as taken:
+        for _ in range(8):
+            taken.enter_context(reading.large_ones.places.taken_by(uuid4()))
+        response = api.post("/v1/images", {"image": file}, format="multipart")
+    assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+    assert int(response["Retry-After"]) > 0
+    assert "Too many pictures are being read" in response.json()["detail"]
     assert nothing_left()
 
 

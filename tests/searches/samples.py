@@ -191,9 +191,9 @@ def bmp_of(width: int, height: int, *, rows: bytes, depth: int = 24, packing: in
     return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + header + palette + rows
 
 
-def bmp_run_bomb() -> bytes:
-    """A few kilobytes that take Pillow some seconds of Python: it fills what a line leaves out byte by byte."""
-    return bmp_of(65_500, 760, rows=b"\1\1\0\0" * 760 + b"\0\1", depth=8, packing=1)
+def bmp_run_bomb(rows: int = 760) -> bytes:
+    """A few kilobytes that take Pillow many seconds of Python: it fills what a line leaves out byte by byte."""
+    return bmp_of(65_500, rows, rows=b"\1\1\0\0" * rows + b"\0\1", depth=8, packing=1)
 
 
 def with_ispe(content: bytes, width: int, height: int) -> bytes:

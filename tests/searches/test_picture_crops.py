@@ -74,6 +74,9 @@ def test_a_box_never_leaves_the_picture_and_never_is_empty(
         return
     assert 0 <= left < right <= across
     assert 0 <= top < bottom <= down
+    rounded = crop.in_pixels((across, down))
+    assert rounded.box((across, down)) == (left, top, right, bottom)
+    assert rounded.in_pixels((across, down)) == rounded
 
 
 def test_equal_crops_are_equal_texts_and_the_whole_is_none() -> None:
@@ -109,6 +112,19 @@ def test_each_crop_of_a_picture_has_its_own_rendering(alice: Tenant) -> None:
     assert image.renderings.get(crop="").file == image.file
     assert sent(image, "modash", left).size == sent(image, "modash", right).size == (32, 48)
     assert difference(sent(image, "modash", left), sent(image, "modash", right)) > 50
+
+
+def test_crops_of_the_same_pixels_are_one(alice: Tenant, storage: Path) -> None:
+    image = keep(alice, samples.png(), MIDDLE, modash=WEB)
+    before = files(storage)
+    for shift in range(1, 6):
+        with pictures.known(image, fit={"modash": WEB}, crop=f"25000{shift},25000{shift},500000,500000") as picture:
+            picture.save()
+        assert picture.crop == MIDDLE
+    assert image.renderings.get().crop == MIDDLE
+    assert files(storage) == before
+    with pictures.known(image, fit={"modash": WEB}, crop="1,1,999998,999998") as picture:
+        assert picture.crop == ""
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -157,15 +157,23 @@ def test_bombs_and_broken_ones_are_refused(content: bytes, code: str) -> None:
 def test_a_size_hidden_in_the_stream_is_read_within_the_limit_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """36 megapixels behind a header that tells of less than 1, with the memory for a small picture."""
     hidden = samples.with_ispe(samples.written(Image.new("RGB", (6_000, 6_000)), "AVIF", speed=10), 900, 900)
-    monkeypatch.setattr(apart, "MEMORY_BYTES", 100_000_000)
+    monkeypatch.setattr(apart, "SMALL", apart.Bound(seconds=5, memory_bytes=100_000_000))
     assert refusal(hidden).code == "unreadable"
     assert kept(avif())[1].size == (64, 48)
 
 
 def test_a_picture_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "SECONDS", 0.5)
-    refused = refusal(samples.bmp_run_bomb())
+    monkeypatch.setattr(apart, "SMALL", apart.Bound(seconds=0.3, memory_bytes=apart.SMALL.memory_bytes))
+    refused = refusal(samples.bmp_run_bomb(rows=60))
     assert (refused.code, "too long" in refused.detail) == ("too_costly", True)
+
+
+def test_a_packed_bmp_is_bounded_by_what_reading_it_costs() -> None:
+    began = time.perf_counter()
+    refused = refusal(samples.bmp_run_bomb())
+    assert (refused.code, "packed BMP has at most 4 megapixels" in refused.detail) == ("too_many_pixels", True)
+    assert time.perf_counter() - began < 0.5
+    assert kept(samples.bmp_of(8, 2, rows=b"\x08\1\0\0\x08\2\0\1", depth=8, packing=1))[1].size == (8, 2)
 
 
 @pytest.mark.parametrize("format", NEW)

@@ -86,6 +86,8 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "BMP": lambda: samples.written(samples.picture(), "BMP"),
     "BMP, 1 bit": lambda: samples.written(samples.picture(mode="1"), "BMP"),
     "BMP, 65,500 × 1": lambda: samples.written(plain((65_500, 1)), "BMP"),
+    "BMP, packed, 49 megapixels": samples.bmp_run_bomb,
+    "BMP, packed, 4 megapixels": lambda: samples.bmp_run_bomb(rows=60),
     "BMP, 60,000 × 60,000 and no rows": lambda: samples.bmp_of(60_000, 60_000, rows=b""),
     "HEIC": samples.heic,
     "HEIC, turned": lambda: samples.heic_of(samples.picture(), exif=samples.exif(6)),
