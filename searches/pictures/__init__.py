@@ -1,7 +1,8 @@
 """Pictures: judged and decoded (`containers`, `reading`, `apart`), cut (`cropping`), fitted to a provider's limits
-(`fitting`), kept (`keeping`); by their URL, fetched first (`fetching`). Who is busy with one at once is bounded (`places`).
+(`fitting`), kept (`keeping`); by their URL, fetched first (`fetching`). Who reads one at once is bounded (`lines`).
 """
 
+from accounts.places import Busy
 from searches.pictures.containers import BadPicture, TooLarge
 from searches.pictures.cropping import BadCrop, Crop
 from searches.pictures.fetching import fetched
@@ -16,7 +17,6 @@ from searches.pictures.keeping import (
     sweep_orphans,
     thumbnail,
 )
-from searches.pictures.places import Busy
 
 __all__ = [
     "BadCrop",

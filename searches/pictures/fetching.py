@@ -11,7 +11,7 @@ from django.db import connection
 
 from accounts import outbound
 from accounts.models import Tenant
-from searches.pictures.places import Places
+from accounts.places import Places
 
 # Asked for AVIF by name, some servers would send nothing else.
 ACCEPT = "image/*"

@@ -27,11 +27,11 @@ from PIL.Image import Image as Pixels
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
+from accounts.places import Busy
 from providers.contract import Picture, PictureLimits
 from searches.models import Image, Lookup, Rendering, Status
 from searches.pictures import fitting, reading
 from searches.pictures.cropping import Crop
-from searches.pictures.places import Busy
 
 logger = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from searches.pictures.containers import (
     truncated,
     unreadable,
 )
-from searches.pictures.places import Line
+from searches.pictures.lines import Line
 
 # By EXIF's orientation: what turns the picture upright.
 UPRIGHT = {

@@ -14,7 +14,7 @@ from django.db import transaction
 from accounts.models import Tenant
 from providers.contract import PictureLimits
 from searches import pictures
-from searches.pictures import Busy, apart, places, reading
+from searches.pictures import Busy, apart, lines, reading
 from tests.searches import samples
 
 ONLY_JPEG = PictureLimits(formats=("JPEG",), max_bytes=1_000_000)
@@ -28,7 +28,7 @@ def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def at_work(line: places.Line, tenants: Sequence[UUID]) -> Iterator[None]:
+def at_work(line: lines.Line, tenants: Sequence[UUID]) -> Iterator[None]:
     """The first of the tenants has a picture in work, and the others wait behind it, until the block ends."""
     leave = threading.Event()
 
@@ -60,7 +60,7 @@ def test_no_more_wait_than_have_places() -> None:
 
 
 @pytest.mark.parametrize("line", [reading.large_ones, reading.small_ones], ids=["large", "small"])
-def test_one_tenant_has_half_of_the_places(line: places.Line) -> None:
+def test_one_tenant_has_half_of_the_places(line: lines.Line) -> None:
     greedy = uuid4()
     content = samples.heic(100, 100) if line is reading.large_ones else samples.heic()
     with ExitStack() as taken:
@@ -72,7 +72,7 @@ def test_one_tenant_has_half_of_the_places(line: places.Line) -> None:
 
 
 def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(lines, "LONGEST_WAIT_SECONDS", 0.05)
     with at_work(reading.large_ones, [uuid4()]), pytest.raises(Busy):
         read(LARGE)
 
