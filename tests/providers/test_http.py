@@ -32,6 +32,7 @@ LARGE = os.urandom(1024) * 1024 * 12
 @pytest.fixture(autouse=True)
 def _fresh_connections() -> Iterator[None]:
     """No test meets a connection that another left behind."""
+    http.transport.cache_clear()
     yield
     http.transport().close()
     http.transport.cache_clear()

@@ -28,6 +28,7 @@ Names = Callable[..., list[str]]
 
 @pytest.fixture(autouse=True)
 def _fresh_connections() -> Iterator[None]:
+    http.transport.cache_clear()
     yield
     http.transport().close()
     http.transport.cache_clear()
