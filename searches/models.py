@@ -1,7 +1,7 @@
 """The product: a picture, the search for it, its lookups, and the line that they wait in.
 
 A lookup's `status` is what tenants see; its `standing` is where it is in its lane's line. They move together, by
-conditional updates in `scheduler` (with `claim.sql`) and `ending` alone:
+conditional updates in `scheduler` (with `claim.sql`), `parking` and `ending` alone:
 
     status    queued ──claimed──► running ──last page, or a failure that ends it──► succeeded | failed
                  │                   │

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Greatest, Least
 from uuid_utils.compat import uuid7
@@ -34,8 +34,6 @@ STEP = 10**9
 MOST_BACKOFF = 1000
 LINED_UP = (Standing.READY, Standing.ASLEEP)
 IN_LINE = (*LINED_UP, Standing.PARKED)
-# A credential in one of these may be called with.
-USABLE = (Credential.State.UNKNOWN, Credential.State.VERIFIED)
 # One statement, so that a busy tenant's place is locked no longer than it must be. From idle, it comes back in at the
 # lane's present time.
 JOIN = """
@@ -43,32 +41,6 @@ UPDATE searches_place SET ready = ready + %(lookups)s, virtual_time = CASE WHEN 
     greatest(virtual_time, (SELECT virtual_time FROM searches_lane WHERE name = %(lane)s)) END
 WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s
 """
-# The credentials that lookups wait for, each by one step in their index: few are, however many wait.
-WAITED_FOR = """
-WITH RECURSIVE waited_for AS (
-    (SELECT credential_id AS id FROM searches_lookup
-     WHERE standing = 'parked' AND credential_id IS NOT NULL ORDER BY credential_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT credential_id FROM searches_lookup
-            WHERE standing = 'parked' AND credential_id > waited_for.id ORDER BY credential_id LIMIT 1)
-    FROM waited_for WHERE waited_for.id IS NOT NULL
-) SELECT id FROM waited_for WHERE id IS NOT NULL
-"""
-# Of which credentials lookups stand in which lanes: as above, for each standing in turn.
-STANDS = """
-WITH RECURSIVE stands AS (
-    SELECT unnest(ARRAY['ready', 'asleep', 'parked']) AS standing,
-        '00000000-0000-0000-0000-000000000000'::uuid AS credential_id, ''::varchar AS lane_id
-    UNION ALL
-    SELECT stands.standing, next.credential_id, next.lane_id FROM stands CROSS JOIN LATERAL (
-        SELECT credential_id, lane_id FROM searches_lookup
-        WHERE standing = stands.standing AND standing IN ('ready', 'asleep', 'parked')
-            AND (credential_id, lane_id) > (stands.credential_id, stands.lane_id)
-        ORDER BY credential_id, lane_id LIMIT 1
-    ) AS next
-) SELECT DISTINCT credential_id, lane_id FROM stands WHERE lane_id <> '' ORDER BY 1, 2
-"""
-
 CLAIMED: Mapping[str, type[Model]] = {
     "call": Call,
     "lookup": Lookup,
@@ -149,7 +121,7 @@ def join(lane: str, tenant_id: UUID, *, lookups: int) -> None:
         cursor.execute(JOIN, {"lane": lane, "tenant": tenant_id, "lookups": lookups})
         joined = cursor.rowcount
     if not joined:
-        _add_ready(lock_place(lane, tenant_id), lookups)
+        add_ready(lock_place(lane, tenant_id), lookups)
 
 
 def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, void: bool = False) -> None:
@@ -159,13 +131,13 @@ def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, vo
     """
     if void:
         place.virtual_time -= STEP // place.tenant.weight
-    if _on_dead(Lookup.objects.filter(pk=lookup.pk)).exists():
+    if on_dead_credentials(Lookup.objects.filter(pk=lookup.pk)).exists():
         Place.objects.filter(pk=place.pk).update(virtual_time=place.virtual_time)
         park(lookup, place)
         return
     if after is None:
         Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.READY, not_before=None)
-        _add_ready(place, 1)
+        add_ready(place, 1)
         return
     due = now() + after
     Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.ASLEEP, not_before=due)
@@ -179,118 +151,18 @@ def park(lookup: Lookup, place: Place) -> None:
     Those that stand in another lane still are left to claims and `park_dead`, for their place is not locked here.
     """
     Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.PARKED, not_before=None)
-    _park_waiting(place, lookup.credential_id)
+    park_waiting(place, lookup.credential_id)
 
 
-def _park_waiting(place: Place, credential_id: UUID | None) -> None:
+def park_waiting(place: Place, credential_id: UUID | None) -> None:
     own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id, credential=credential_id)
     own.filter(standing__in=LINED_UP).update(standing=Standing.PARKED, not_before=None)
-    _recount(place)
+    recount(place)
 
 
-def park_dead() -> None:
-    """Parks what stands in line on a dead credential: it was found so by a check or a dictionary, or in another lane."""
-    dead = list(Credential.objects.filter(state__in=credentials.DEAD).values_list("pk", flat=True))
-    if not dead:
-        return
-    lined_up = _on_dead(Lookup.objects.filter(standing__in=LINED_UP, credential__in=dead))
-    for lane, tenant_id, credential in sorted(set(lined_up.values_list("lane", "tenant", "credential")), key=str):
-        with transaction.atomic():
-            _park_waiting(lock_place(lane, tenant_id), credential)
-
-
-def _on_dead(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
+def on_dead_credentials(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
     """Those that wait in vain. The sandbox does not care what the provider thinks of a credential."""
     return lookups.filter(credential__state__in=credentials.DEAD, lane__mode=Mode.LIVE).order_by()
-
-
-def move() -> None:
-    """Moves what stands in another lane than the one in force: its key was replaced since, or the limit's scope changed."""
-    with connection.cursor() as cursor:
-        cursor.execute(STANDS)
-        stands = cursor.fetchall()
-    if not stands:
-        return
-    of_stands = Credential.objects.in_bulk([credential for credential, _ in stands])
-    lanes = Lane.objects.select_related("policy").in_bulk([lane for _, lane in stands])
-    for credential_id, lane in stands:
-        credential, present = of_stands.get(credential_id), lanes[lane]
-        if credential is None or present.mode == Mode.TEST:
-            continue
-        policy, tenant_id, fingerprint = present.policy, credential.tenant_id, credential.fingerprint
-        if lane_name(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint) != lane:
-            new = lane_of(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint)
-            _move(credential, lane, new.name)
-
-
-@transaction.atomic
-def _move(credential: Credential, old: str, new: str) -> None:
-    places = {lane: lock_place(lane, credential.tenant_id) for lane in sorted((old, new))}
-    own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
-    ready = own.filter(standing=Standing.READY).update(lane=new)
-    own.filter(standing__in=IN_LINE).update(lane=new)
-    _add_ready(places[new], ready)
-    for place in places.values():
-        _recount(place)
-
-
-def unpark() -> list[str]:
-    """Brings back the lookups whose credential works again, and names their lanes.
-
-    One that cannot be opened needs re-entry; or the right CREDENTIAL_KEYS, and then its lookups go on as if nothing were.
-    A credential that was found dead and has been replaced or verified since is on trial: one lookup goes, and what comes of
-    it is waited for. The others follow when a call has worked, so that a key that is still empty costs one slot at a time.
-    """
-    lanes: list[str] = []
-    for credential in Credential.objects.filter(pk__in=_waited_for(), state__in=USABLE):
-        if credentials.needs_reentry(credential):
-            continue
-        own = Lookup.objects.filter(credential=credential, credential__state__in=USABLE)
-        lanes += _send_probe(credential, own) if credential.on_trial else _bring_back(own)
-    return lanes
-
-
-def _waited_for() -> list[UUID]:
-    with connection.cursor() as cursor:
-        cursor.execute(WAITED_FOR)
-        return [credential for (credential,) in cursor.fetchall()]
-
-
-def _bring_back(lookups: QuerySet[Lookup]) -> list[str]:
-    parked = lookups.filter(standing=Standing.PARKED)
-    places = sorted(parked.order_by().values_list("lane", "tenant").distinct(), key=str)
-    for lane, tenant_id in places:
-        with transaction.atomic():
-            _make_ready(parked.filter(lane=lane, tenant=tenant_id), lock_place(lane, tenant_id))
-    return [lane for lane, _ in places]
-
-
-def _send_probe(credential: Credential, lookups: QuerySet[Lookup]) -> list[str]:
-    """Brings back the first of them, where none is in line or under way."""
-    parked = lookups.filter(standing=Standing.PARKED, lane__mode=Mode.LIVE)
-    probe = None if _is_tried(credential) else parked.order_by("turn").first()
-    if probe is None:
-        return []
-    with transaction.atomic():
-        place = lock_place(probe.lane_id, probe.tenant_id)
-        # Another sweep may have sent one meanwhile.
-        if _is_tried(credential):
-            return []
-        _make_ready(parked.filter(pk=probe.pk, lane=probe.lane_id), place)
-    return [probe.lane_id]
-
-
-def _is_tried(credential: Credential) -> bool:
-    """Whether one of its lookups is in line or under way. Of the line, one index is looked into at a time: a million may wait."""
-    lanes = Lane.objects.filter(policy=credential.provider, mode=Mode.LIVE, places__tenant=credential.tenant_id)
-    own = Lookup.objects.filter(lane__in=lanes, tenant=credential.tenant_id, credential=credential)
-    armed = Call.objects.filter(state=Call.State.ARMED, lookup__credential=credential, lookup__lane__mode=Mode.LIVE)
-    return armed.exists() or any(own.filter(standing=at).exists() for at in (Standing.READY, Standing.ASLEEP))
-
-
-def _make_ready(parked: QuerySet[Lookup], place: Place) -> None:
-    count = Lookup.objects.filter(pk__in=parked.values("pk")).update(standing=Standing.READY)
-    _add_ready(place, count)
 
 
 def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup]:
@@ -348,7 +220,7 @@ def pause(lane: str, *, seconds: float) -> None:
     )
 
 
-def _add_ready(place: Place, count: int) -> None:
+def add_ready(place: Place, count: int) -> None:
     """From idle, a place comes back in at the lane's present time."""
     present = Lane.objects.filter(pk=place.lane_id).values("virtual_time")
     virtual_time: Any = place.virtual_time
@@ -357,7 +229,7 @@ def _add_ready(place: Place, count: int) -> None:
     Place.objects.filter(pk=place.pk).update(virtual_time=virtual_time, ready=F("ready") + count)
 
 
-def _recount(place: Place) -> None:
+def recount(place: Place) -> None:
     """Sets a place's numbers from its lookups: for what is rare, and for a count that was found wrong."""
     own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id)
     first_due = own.filter(standing=Standing.ASLEEP).order_by("not_before").values_list("not_before", flat=True).first()

@@ -8,7 +8,7 @@ from celery import shared_task
 from django.conf import settings
 
 from providers.limiter import Unavailable
-from searches import ending, execution, nudges, pictures, scheduler, settlement
+from searches import ending, execution, nudges, parking, pictures, settlement
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def sweep_lanes() -> None:
     """
     steps = (
         *(ending.expire, ending.abandon),
-        *(scheduler.move, scheduler.park_dead, scheduler.unpark),
+        *(parking.move, parking.park_dead, parking.unpark),
         *(settlement.recover_all, nudges.fill_all),
     )
     for step in steps:

@@ -20,7 +20,7 @@ from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from providers import credentials, policies, registry
 from providers.models import Credential, Policy
-from searches import execution, intake, pictures, scheduler
+from searches import execution, intake, parking, pictures, scheduler
 from searches.intake import LookupOrder, Order
 from searches.models import Call, Lane, Lookup, Place, Standing
 from tests.bench.picture import jpeg
@@ -266,7 +266,7 @@ def test_a_key_replaced_the_lookup_goes_on(
     assert visit(lookup).lookup == "parked"
     provider.answers(FOUND[source])
     credentials.store(alice, lookup.provider, "another-key")
-    assert scheduler.unpark() == [lookup.provider]
+    assert parking.unpark() == [lookup.provider]
     assert visit(lookup) == Left(lookup="succeeded", credential="verified", charged=COST[source])
     assert lookup.result_count == 1
 

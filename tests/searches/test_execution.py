@@ -20,7 +20,7 @@ from billing.models import Account
 from providers import credentials, limiter, policies, registry
 from providers.contract import Throttled
 from providers.models import Credential, Policy
-from searches import ending, execution, intake, pictures, scheduler, settlement
+from searches import ending, execution, intake, parking, pictures, scheduler, settlement
 from searches.intake import LookupOrder, Order
 from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
 from tests.bench.picture import jpeg
@@ -216,7 +216,7 @@ def test_a_dead_key_parks_the_tenants_lookups_until_it_is_replaced(
     assert Credential.objects.get().state == "invalid"
     provider.answers({"error": False, "total": 0, "profiles": []})
     credentials.store(alice, "modash", "a-new-key")
-    assert scheduler.unpark() == ["modash"]
+    assert parking.unpark() == ["modash"]
     assert visit().status == Status.SUCCEEDED
     assert Credential.objects.get().state == "verified"
 

@@ -16,7 +16,7 @@ from accounts.models import Mode, Tenant
 from providers import credentials
 from providers.contract import Answer, BadCredential, Faulty
 from providers.models import Credential, Policy
-from searches import ending, scheduler, settlement, tasks
+from searches import ending, parking, scheduler, settlement, tasks
 from searches.models import Call, Lane, Lookup, Place, Standing, Status
 from searches.scheduler import Errand
 from tests.racing import at_once
@@ -86,11 +86,11 @@ def claimed(claim: Claim) -> Errand:
 def test_what_waits_goes_to_the_lane_of_the_new_scope_and_back(
     mine: list[Lookup], by_account: Lane, lane: Lane
 ) -> None:
-    scheduler.move()
+    parking.move()
     assert lanes() == {by_account.name}
     assert standings() == ["ready", "asleep", "parked"]
     Policy.objects.update(scope=Policy.Scope.PROVIDER)
-    scheduler.move()
+    parking.move()
     assert lanes() == {lane.name}
 
 
@@ -119,22 +119,22 @@ def test_a_claim_parks_no_more_than_the_lane_can_be_locked_for(
     die(credential)
     assert claim() is None
     assert Lookup.objects.filter(standing=Standing.READY).count() == Place.objects.get().ready == 1
-    scheduler.park_dead()
+    parking.park_dead()
     assert Place.objects.get().ready == 0
 
 
 def test_what_waits_follows_a_replaced_key(
     mine: list[Lookup], by_account: Lane, credential: Credential, alice: Tenant
 ) -> None:
-    scheduler.move()
+    parking.move()
     replaced = credentials.store(alice, "modash", "another-key")
-    scheduler.move()
+    parking.move()
     assert lanes() == {lane_in_force(replaced).name} != {by_account.name}
 
 
 def test_who_is_moved_gains_nothing_by_having_been_elsewhere(mine: list[Lookup], by_account: Lane) -> None:
     Lane.objects.filter(pk=by_account.pk).update(virtual_time=77)
-    scheduler.move()
+    parking.move()
     assert Place.objects.get(lane=by_account).virtual_time == 77
 
 
@@ -143,10 +143,10 @@ def test_others_in_the_same_lane_stay(
 ) -> None:
     shared = credentials.store(bob, "modash", "the-key-of-before")
     fill(bob, 2)
-    scheduler.move()
+    parking.move()
     assert lanes() == {by_account.name}
     credentials.store(alice, "modash", "another-key")
-    scheduler.move()
+    parking.move()
     theirs = Lookup.objects.filter(tenant=bob)
     assert set(theirs.values_list("lane", flat=True)) == {lane_in_force(shared).name} == {by_account.name}
     assert not Lookup.objects.filter(tenant=alice, lane=by_account).exists()
@@ -158,11 +158,11 @@ def test_what_is_under_way_goes_where_it_belongs_when_it_is_back(
     fill(alice, 1)
     errand = claimed(claim)
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
-    scheduler.move()
+    parking.move()
     assert Lookup.objects.get().lane_id == lane.name
     with transaction.atomic():
         scheduler.put_back(errand.lookup, scheduler.lock_place(lane.name, alice.pk))
-    scheduler.move()
+    parking.move()
     assert lanes() == {lane_in_force(credential).name}
 
 
@@ -170,13 +170,13 @@ def test_a_test_keys_lookups_stay_in_their_tenants_lane(mine: list[Lookup], by_a
     test_lane = Lane.objects.create(name=f"test:modash:{alice.pk}", policy=by_account.policy, mode=Mode.TEST)
     Lookup.objects.update(lane=test_lane)
     Place.objects.update(lane=test_lane)
-    scheduler.move()
+    parking.move()
     assert lanes() == {test_lane.name}
 
 
 def test_what_was_read_before_it_moved_is_withdrawn_where_it_is(mine: list[Lookup], by_account: Lane) -> None:
     read = list(Lookup.objects.all())
-    scheduler.move()
+    parking.move()
     with transaction.atomic():
         assert len(scheduler.withdraw(read)) == 3
     assert sum(Place.objects.values_list("ready", flat=True)) == 0
@@ -184,7 +184,7 @@ def test_what_was_read_before_it_moved_is_withdrawn_where_it_is(mine: list[Looku
 
 def test_a_look_costs_one_query_where_nobody_waits(fill: Fill, credential: Credential) -> None:
     with connection.execute_wrapper(counting := Counting()):
-        scheduler.move()
+        parking.move()
     assert counting.queries == 1
 
 
@@ -201,7 +201,7 @@ def test_what_stands_on_a_key_that_was_found_dead_elsewhere_is_parked(
 ) -> None:
     fill(bob, 1)
     die(credential)
-    scheduler.park_dead()
+    parking.park_dead()
     assert standings() == ["parked", "parked", "parked", "ready"]
     lanes()
 
@@ -211,7 +211,7 @@ def test_in_all_lanes(mine: list[Lookup], by_account: Lane, credential: Credenti
     Place.objects.update(wake_at=None)
     Place.objects.create(lane=by_account, tenant_id=mine[0].tenant_id, wake_at=scheduler.now())
     die(credential)
-    scheduler.park_dead()
+    parking.park_dead()
     assert standings() == ["parked"] * 3
     lanes()
 
@@ -219,7 +219,7 @@ def test_in_all_lanes(mine: list[Lookup], by_account: Lane, credential: Credenti
 def test_the_sandbox_plays_with_a_dead_key(mine: list[Lookup], credential: Credential, lane: Lane) -> None:
     Lane.objects.update(mode=Mode.TEST)
     die(credential)
-    scheduler.park_dead()
+    parking.park_dead()
     assert standings() == ["ready", "asleep", "parked"]
     assert scheduler.claim(lane.name, lane.policy, lease=LEASE) is not None
 
@@ -282,7 +282,7 @@ def test_a_refusal_of_the_key_of_before_says_nothing_of_the_one_that_replaced_it
     settlement.failed(errand, policy, REFUSED)
     credential.refresh_from_db()
     assert credential.state == Credential.State.UNKNOWN
-    assert scheduler.unpark() == ["modash"]
+    assert parking.unpark() == ["modash"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -295,9 +295,9 @@ def test_sweeps_claims_and_deletions_at_once_leave_a_line_that_adds_up(
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     die(alice.credentials.get())
     drop = partial(ending.cancel, Lookup.objects.filter(tenant=bob).first().search)  # type: ignore[union-attr]
-    at_once([scheduler.move, scheduler.move, scheduler.park_dead, claim, claim, drop])
-    scheduler.move()
-    scheduler.park_dead()
+    at_once([parking.move, parking.move, parking.park_dead, claim, claim, drop])
+    parking.move()
+    parking.park_dead()
     lanes()
     assert not Lookup.objects.filter(tenant=alice, standing=Standing.READY).exists()
 

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from accounts.models import Mode, Tenant
 from providers import credentials
 from providers.models import Credential
-from searches import ending, forecasts, scheduler
+from searches import ending, forecasts, parking, scheduler
 from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
 from searches.scheduler import Errand
 from tests.racing import at_once
@@ -77,29 +77,29 @@ def test_all_of_a_dead_credential_wait_for_it_and_for_nothing_else(
     waiting = Lookup.objects.filter(standing=Standing.PARKED)
     told = forecasts.forecast(waiting)
     assert [told[lookup.pk].waiting_on for lookup in mine] == ["credential"] * 4
-    assert scheduler.unpark() == []
+    assert parking.unpark() == []
 
 
 def test_a_mended_one_is_tried_by_the_first_lookup_alone(
     mine: list[Lookup], credential: Credential, drain: Drain, lane: Lane
 ) -> None:
     mend(credential)
-    assert scheduler.unpark() == [lane.name]
-    assert scheduler.unpark() == []
+    assert parking.unpark() == [lane.name]
+    assert parking.unpark() == []
     assert ready() == 1
     assert [lookup.pk for lookup in drain()] == [mine[0].pk]
-    assert scheduler.unpark() == []
+    assert parking.unpark() == []
 
 
 def test_the_others_follow_when_it_has_worked(
     mine: list[Lookup], credential: Credential, claim: Claim, drain: Drain, lane: Lane
 ) -> None:
     mend(credential)
-    scheduler.unpark()
+    parking.unpark()
     assert work(claim()).pk == mine[0].pk
-    assert scheduler.unpark() == [lane.name]
+    assert parking.unpark() == [lane.name]
     assert [lookup.pk for lookup in drain()] == [lookup.pk for lookup in mine[1:]]
-    assert scheduler.unpark() == []
+    assert parking.unpark() == []
 
 
 def test_a_key_that_is_still_empty_costs_one_call_each_time_that_it_is_verified(
@@ -107,9 +107,9 @@ def test_a_key_that_is_still_empty_costs_one_call_each_time_that_it_is_verified(
 ) -> None:
     for _ in range(3):
         mend(credential)
-        scheduler.unpark()
+        parking.unpark()
         refuse(claim())
-        assert (scheduler.unpark(), ready()) == ([], 0)
+        assert (parking.unpark(), ready()) == ([], 0)
     assert Call.objects.count() == 4
 
 
@@ -118,33 +118,33 @@ def test_a_probe_that_is_in_line_again_is_waited_for(
     mine: list[Lookup], credential: Credential, claim: Claim, standing: Standing
 ) -> None:
     mend(credential)
-    scheduler.unpark()
+    parking.unpark()
     errand = claim()
     assert errand is not None
     Call.objects.update(state=Call.State.FAILED)
     Lookup.objects.filter(pk=errand.lookup.pk).update(standing=standing, not_before=scheduler.now())
-    assert scheduler.unpark() == []
+    assert parking.unpark() == []
 
 
 def test_a_probe_that_ends_without_a_word_on_the_key_is_followed_by_the_next(
     mine: list[Lookup], credential: Credential, claim: Claim, drain: Drain, lane: Lane
 ) -> None:
     mend(credential)
-    scheduler.unpark()
+    parking.unpark()
     errand = claim()
     assert errand is not None
     Call.objects.filter(pk=errand.call.pk).update(state=Call.State.FAILED)
     Lookup.objects.filter(pk=errand.lookup.pk).update(status=Status.FAILED)
-    assert scheduler.unpark() == [lane.name]
+    assert parking.unpark() == [lane.name]
     assert [lookup.pk for lookup in drain()] == [mine[1].pk]
 
 
 def test_a_replaced_key_is_tried_by_one_too(mine: list[Lookup], alice: Tenant, claim: Claim) -> None:
     credentials.store(alice, "modash", "another-key")
-    scheduler.unpark()
+    parking.unpark()
     assert ready() == 1
     work(claim())
-    scheduler.unpark()
+    parking.unpark()
     assert ready() == 3
 
 
@@ -155,7 +155,7 @@ def test_a_second_key_of_hers_is_not_tried_for_the_first(
     [other] = fill(alice, 1)
     Lookup.objects.filter(pk=other.pk).update(credential=spare)
     mend(credential)
-    scheduler.unpark()
+    parking.unpark()
     assert {lookup.pk for lookup in drain()} == {other.pk, mine[0].pk}
 
 
@@ -168,7 +168,7 @@ def test_what_the_sandbox_does_with_the_key_is_no_trial(
     Search.objects.filter(pk=played.search_id).update(mode=Mode.TEST)
     Lookup.objects.filter(pk=played.pk).update(credential=credential, lane=test_lane)
     mend(credential)
-    assert scheduler.unpark() == [lane.name]
+    assert parking.unpark() == [lane.name]
 
 
 def test_lookups_of_a_deleted_credential_fail_without_a_turn(mine: list[Lookup], credential: Credential) -> None:
@@ -184,7 +184,7 @@ def test_an_idle_credential_on_trial_costs_a_sweep_nothing(credential: Credentia
         credentials.mark(other, State.EXHAUSTED)
         mend(other)
     with connection.execute_wrapper(counting := Counting()):
-        assert scheduler.unpark() == []
+        assert parking.unpark() == []
     assert counting.queries == 1
 
 
@@ -199,6 +199,6 @@ class Counting:
 @pytest.mark.django_db(transaction=True)
 def test_sweeps_at_once_send_one_probe(mine: list[Lookup], credential: Credential) -> None:
     mend(credential)
-    sent = at_once([scheduler.unpark] * 6)
+    sent = at_once([parking.unpark] * 6)
     assert sorted(map(len, sent)) == [0, 0, 0, 0, 0, 1]
     assert ready() == 1
