@@ -14,8 +14,8 @@ conditional updates in `scheduler` (with `claim.sql`), `parking` and `ending` al
                 ├──────woken by the sweep─────┼─────────────────────────── PARKED
                 └                             └──ended──► OUT
 
-What is READY or ASLEEP is PARKED too where a claim or the sweep finds its credential dead. The lane is moved by the sweep,
-when it is not the one in force for the credential any more.
+What is READY or ASLEEP is PARKED too where a claim or the sweep finds its credential dead; where it was deleted, the lookup
+fails. The sweep moves it to another lane when its own is not the one in force for the credential any more.
 """
 
 from __future__ import annotations
