@@ -1,20 +1,20 @@
 """A whole Sightline of its own, for tests that break it: servers, sandbox, web server, workers and beat as processes.
 
-It is driven and looked at from outside alone, as tenants and operators do: by HTTP, SQL, `manage.py` and signals.
+It is driven and looked at from outside alone, as tenants and operators do: by HTTP, SQL, `manage.py` and signals. A test may be
+killed itself, and leaves nothing running: its servers go with their last user, all else is kept as `serve` keeps its own.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
@@ -23,7 +23,9 @@ import redis
 
 from config import embedded
 from config.launcher import ports
-from tests.bench import system
+from config.launcher.keeper import Keeper
+from config.launcher.process import MEMORY
+from providers import registry
 from tests.searches.samples import jpeg
 
 # The sandbox's limit is one call in so long; the policy keeps more, for a busy machine delays what it sends and what arrives.
@@ -31,6 +33,15 @@ WINDOW_MS, GUARD_MS = 50, 30
 LATENCY_MS = 300
 # An answer that takes longer is lost.
 LONGEST_CALL_MS = 3000
+WAKE = """
+import contextlib, os, signal, sys
+sys.stdin.read()
+for pid in sys.argv[1:]:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(pid), signal.SIGCONT)
+"""
+
+P = TypeVar("P", bound="Program")
 
 
 class Server:
@@ -60,15 +71,55 @@ class Server:
             yield
 
 
-class Worker:
+class Program:
+    """One of Sightline's processes and its children, a group of their own: started at once, and again if wanted."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str], keeper: Keeper
+    ) -> None:
+        self.name = name
+        self._command = command
+        self._log = log
+        # Its sessions in the database bear its name, so that a test sees who waits there.
+        self._environment = {**MEMORY, **os.environ, **environment, "PGAPPNAME": name}
+        self._keeper = keeper
+        self._popen = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            popen = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=self._environment,
+            )
+        self._keeper.watch(popen.pid)
+        return popen
+
+    @property
+    def process(self) -> psutil.Process:
+        return psutil.Process(self._popen.pid)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._popen.poll() is not None
+
+    def kill(self) -> None:
+        """Its children too, for they are of its group."""
+        self._keeper.forget(self._popen.pid)
+        self._popen.wait()
+
+    def start_again(self) -> None:
+        self.kill()
+        self._popen = self._started()
+
+
+class Worker(Program):
     """A Celery worker: one process that takes messages, and its children, which do the work."""
 
     CHILDREN = 4
-
-    def __init__(self, name: str, program: subprocess.Popen[str]) -> None:
-        self.name = name
-        self.program = program
-        self.process = psutil.Process(program.pid)
 
     @property
     def children(self) -> list[psutil.Process]:
@@ -79,11 +130,6 @@ class Worker:
     @property
     def is_up(self) -> bool:
         return len(self.children) == self.CHILDREN
-
-    def kill(self) -> None:
-        """Its children too, for they are of its group."""
-        os.killpg(self.program.pid, signal.SIGKILL)
-        self.program.wait()
 
     def kill_children(self) -> None:
         for child in self.children:
@@ -102,16 +148,21 @@ class Sightline:
             stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{environment[port]}", timeout=30))
             for port in ("PORT", "SANDBOX_PORT")
         )
-        self._stack = stack
+        self.programs: list[Program] = []
+        self._keeper = Keeper()
+        stack.callback(self._keeper.end_all, lambda: [program.has_ended for program in self.programs])
         self._image = ""
 
     def start(self) -> None:
-        """All but the workers for searches, with one tenant that has a picture and a key to the provider."""
-        self._start("sandbox", *granian("providers.sandbox.app:application", self.environment["SANDBOX_PORT"]))
+        """All but the workers for searches."""
+        self._start(Program, "sandbox", granian("providers.sandbox.app:application", self.environment["SANDBOX_PORT"]))
         self.manage("migrate")
-        self._start("web", *granian("config.wsgi:application", self.environment["PORT"]))
-        self._start("sweeps", *worker("sweeps", 1))
-        self._start("beat", *celery("beat", "-s", str(self.folder / "beat")))
+        self._start(Program, "web", granian("config.wsgi:application", self.environment["PORT"]))
+        self._start(Program, "sweeps", worker("sweeps", 1))
+        self._start(Program, "beat", celery("beat", "-s", str(self.folder / "beat"), "--pidfile="))
+
+    def let_alice_in(self) -> None:
+        """A tenant that has a picture and a key to the provider."""
         tenant = json.loads(self.manage("create_tenant", "Alice", "--json"))
         self.manage("store_credential", "Alice", "modash", "--from-env", "KEY", KEY="alices-modash-key")
         self.api.headers["Authorization"] = f"Bearer {tenant['api_keys']['live']}"
@@ -122,8 +173,8 @@ class Sightline:
         )
         self._image = self.api.post("/v1/images", files={"image": ("mug.jpg", jpeg(), "image/jpeg")}).json()["id"]
 
-    def start_worker(self, name: str) -> Worker:
-        return Worker(name, self._start(name, *worker("searches", Worker.CHILDREN)))
+    def start_worker(self, name: str, **environment: str) -> Worker:
+        return self._start(Worker, name, worker("searches", Worker.CHILDREN, name), **environment)
 
     def manage(self, *arguments: str, **environment: str) -> str:
         done = subprocess.run(
@@ -164,26 +215,35 @@ class Sightline:
         stats: dict[str, Any] = self.sandbox.get("/_stats").json()["modash"]
         return stats
 
-    def _start(self, name: str, *command: str) -> subprocess.Popen[str]:
-        # Its sessions in the database bear its name, so that a test sees who waits there.
-        environment = {**self.environment, "PGAPPNAME": name}
-        return self._stack.enter_context(
-            system.process(*command, log=self.folder / f"{name}.log", **environment),
-        )
+    def _start(self, kind: type[P], name: str, command: Sequence[str], **environment: str) -> P:
+        told = {**self.environment, **environment}
+        program = kind(name, command, log=self.folder / f"{name}.log", environment=told, keeper=self._keeper)
+        self.programs.append(program)
+        return program
 
 
 @contextmanager
 def sightline(folder: Path) -> Iterator[Sightline]:
+    """With Alice in it."""
+    limit = {"SANDBOX_WINDOW_MS": str(WINDOW_MS), "SANDBOX_LATENCY_MS": str(LATENCY_MS)}
+    with started(folder, **limit) as running:
+        running.let_alice_in()
+        yield running
+
+
+@contextmanager
+def started(folder: Path, **told: str) -> Iterator[Sightline]:
+    """With nobody in it. `told`: to all its processes, in their environment."""
     port, sandbox_port = (str(ports.chosen(name, 0)) for name in ("PORT", "SANDBOX_PORT"))
+    sandbox = f"http://127.0.0.1:{sandbox_port}"
     environment = {
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "STATE_DIR": str(folder),
         "STORAGE_DIR": str(folder / "pictures"),
         "PORT": port,
         "SANDBOX_PORT": sandbox_port,
-        "SANDBOX_WINDOW_MS": str(WINDOW_MS),
-        "SANDBOX_LATENCY_MS": str(LATENCY_MS),
-        "MODASH_BASE_URL": f"http://127.0.0.1:{sandbox_port}/modash/v1",
+        **{adapter.base_url_setting: sandbox + adapter.sandbox_path for adapter in registry.PROVIDERS.values()},
+        **told,
     }
     with embedded.services(environment), ExitStack() as stack:
         running = Sightline(folder, environment, stack)
@@ -193,14 +253,15 @@ def sightline(folder: Path) -> Iterator[Sightline]:
 
 @contextmanager
 def suspended(*processes: psutil.Process) -> Iterator[None]:
+    """Or until the test is killed: what wakes them is a process of its own, and waits for the end of this one's pipe."""
+    pids = [str(process.pid) for process in processes]
+    waker = subprocess.Popen([sys.executable, "-I", "-S", "-c", WAKE, *pids], stdin=subprocess.PIPE)
     try:
         for process in processes:
             process.suspend()
         yield
     finally:
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.resume()
+        waker.communicate()
 
 
 def command_of(process: psutil.Process) -> list[str]:
@@ -215,8 +276,9 @@ def granian(application: str, port: str) -> list[str]:
     return [sys.executable, "-m", "granian", *options, application]
 
 
-def worker(queue: str, processes: int) -> list[str]:
-    return celery("worker", "-Q", queue, "-c", str(processes), "--without-gossip", "--without-mingle")
+def worker(queue: str, processes: int, name: str = "") -> list[str]:
+    quiet = ("--without-gossip", "--without-mingle")
+    return celery("worker", "-Q", queue, "-c", str(processes), "-n", f"{name or queue}@%h", *quiet)
 
 
 def celery(*arguments: str) -> list[str]:

@@ -109,8 +109,7 @@ def test_a_worker_killed_in_the_middle_of_a_hundred_lookups(day: Day, workers: l
     for _ in range(5):
         day.submit(lookups=20)
     day.wait_for_calls(20)
-    workers.pop().kill()
-    workers.append(day.sightline.start_worker("searches-new"))
+    workers[-1].start_again()
     day.ends_well(most_unknown=MOST_CUT_OFF)
 
 
@@ -137,16 +136,16 @@ def test_a_process_killed_at_each_point_of_a_call(day: Day, workers: list[Worker
     assert {point: day.calls(search) for point, search in searches.items()} == CALLS_OF
 
 
-def all_are_up(day: Day, workers: list[Worker]) -> bool:
+def all_are_up(workers: list[Worker]) -> bool:
     """Celery gives up where its processes are killed while it starts; whoever supervises workers starts it anew."""
-    for number, worker in enumerate(workers):
-        if worker.program.poll() is not None:
-            workers[number] = day.sightline.start_worker(worker.name)
+    for worker in workers:
+        if worker.has_ended:
+            worker.start_again()
     return all(worker.is_up for worker in workers)
 
 
 def fall(day: Day, workers: list[Worker], table: str | None) -> str:
-    wait_until(lambda: all_are_up(day, workers))
+    wait_until(lambda: all_are_up(workers))
     calls = day.sightline.stats()["calls"]
     with ExitStack() as released:
         with suspended(*(process for worker in workers for process in (worker.process, *worker.children))):
@@ -171,7 +170,7 @@ def standing_still(sightline: Sightline, query: str = "") -> list[str]:
 
 @pytest.mark.chaos
 def test_a_worker_that_hangs_in_a_transaction_holds_the_others_up_for_seconds(day: Day, workers: list[Worker]) -> None:
-    wait_until(lambda: all_are_up(day, workers))
+    wait_until(lambda: all_are_up(workers))
     insert = 'INSERT INTO "searches_result"'
     with ExitStack() as hanging:
         with day.sightline.session() as session:
