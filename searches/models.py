@@ -1,21 +1,44 @@
 """The product: a picture, the search for it, its lookups, and the line that they wait in.
 
 A lookup's `status` is what tenants see; its `standing` is where it is in its lane's line. They move together, by
-conditional updates in `scheduler` (with `claim.sql`), `parking` and `ending` alone:
+conditional updates in `scheduler` (with `claim.sql`), `parking`, `repeats` and `ending`. These are all the ways there are;
+the database refuses every other (`transitions.sql`):
 
-    status    queued ──claimed──► running ──last page, or a failure that ends it──► succeeded | failed
-                 │                   │
-                 └──canceled, or its time is up, while it stands in line──────────► canceled | expired
+    queued ready    → running out       a worker claimed it
+    queued ready    → queued parked     its credential was found dead, by a claim or the sweep
+    queued ready    → queued out        taken out of line, to end in the same transaction
+    queued parked   → queued ready      its credential works again, says the sweep
+    queued parked   → queued out        taken out of line, to end in the same transaction
+    queued riding   → queued ready      the lookup that it rode on ended without an answer, so it waits for its own turn
+    queued riding   → queued parked     the same, and its credential is dead
+    queued riding   → queued out        what it rode on ended, or itself is to
+    queued out      → succeeded out     what it rode on was answered
+    queued out      → failed out        what it rode on failed; its credential was deleted; or nothing was left to hold
+    queued out      → canceled out      its tenant canceled it
+    queued out      → expired out       its time was up
+    running ready   → running out       claimed again; or taken out of line, to end in the same transaction
+    running ready   → running parked    its credential was found dead, by a claim or the sweep
+    running asleep  → running ready     its time has come, says a claim
+    running asleep  → running parked    its credential was found dead
+    running asleep  → running out       taken out of line, to end in the same transaction
+    running parked  → running ready     its credential works again, says the sweep
+    running parked  → running out       taken out of line, to end in the same transaction
+    running out     → running ready     more pages; never sent; the provider said wait; its outcome is unknown, and it asks again
+    running out     → running asleep    it failed, and may be tried again later
+    running out     → running parked    its credential is dead
+    running out     → succeeded out     its last page came
+    running out     → failed out        refused, or tried often enough, or its outcome is unknown; its credential was deleted
+    running out     → canceled out      its tenant canceled it
+    running out     → expired out       its time was up before it found anything
 
-    standing  READY ──claimed by a worker──► OUT ──more pages, never sent, throttled──► READY
-                ▲                             ├──failed, may be tried again later──► ASLEEP (until not_before)
-                │                             ├──its credential is dead──► PARKED (until that is mended)
-                ├──────woken by a claim───────┼─────────────────────────── ASLEEP
-                ├──────woken by the sweep─────┼─────────────────────────── PARKED
-                └                             └──ended──► OUT
+What is new stands ready, parked where its credential is dead, riding where an equal one is in progress, or has succeeded
+already, where it repeats one that did. The sweep moves what waits to another lane when its own is not the one in force for
+the credential any more. A call:
 
-What is READY or ASLEEP is PARKED too where a claim or the sweep finds its credential dead; where it was deleted, the lookup
-fails. The sweep moves it to another lane when its own is not the one in force for the credential any more.
+    armed           → answered          its answer came
+    armed           → failed            it was refused, or nothing left
+    armed           → unknown           it left, and nobody knows what came of it
+    unknown         → answered          its answer came after all, too late for its lookup
 """
 
 from __future__ import annotations

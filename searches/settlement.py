@@ -173,7 +173,10 @@ def _park(errand: Errand, ours: Ours, verdict: retries.Park) -> bool:
     if asked_with is None or ours.lookup.credential_id is None or errand.lookup.lane.mode != Mode.LIVE:
         return False
     credentials.mark(asked_with, Credential.State(verdict.state))
-    scheduler.park(ours.lookup, ours.place)
+    if ours.lookup.cancel_requested:
+        scheduler.park_waiting(ours.place, ours.lookup.credential_id)
+    else:
+        scheduler.park(ours.lookup, ours.place)
     return True
 
 

@@ -11,7 +11,7 @@ from django.db import migrations, models
 
 import billing.models
 
-CLAIM = (Path(__file__).parent.parent / "claim.sql").read_text()
+CLAIM, TRANSITIONS = ((Path(__file__).parent.parent / name).read_text() for name in ("claim.sql", "transitions.sql"))
 
 
 class Migration(migrations.Migration):
@@ -510,5 +510,6 @@ class Migration(migrations.Migration):
                 name="sleepers_know_when_to_wake",
             ),
         ),
+        migrations.RunSQL(TRANSITIONS, "DROP FUNCTION searches_refuse_transition CASCADE"),
         migrations.RunSQL(CLAIM, "DROP FUNCTION searches_claim"),
     ]

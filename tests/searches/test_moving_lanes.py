@@ -46,6 +46,7 @@ def mine(fill: Fill, credential: Credential, alice: Tenant) -> list[Lookup]:
     """One of each standing, in the lane of the whole deployment."""
     ready, asleep, parked = fill(alice, 3)
     due = scheduler.now() + timedelta(minutes=1)
+    Lookup.objects.filter(pk=asleep.pk).update(status=Status.RUNNING, standing=Standing.OUT)
     Lookup.objects.filter(pk=asleep.pk).update(standing=Standing.ASLEEP, not_before=due)
     Lookup.objects.filter(pk=parked.pk).update(standing=Standing.PARKED)
     Place.objects.update(ready=1, wake_at=due)

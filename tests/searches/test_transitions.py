@@ -1,0 +1,121 @@
+"""The state diagram, written down once more: each pair of states is tried in SQL, and the diagram that is documented is this."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from copy import copy
+from itertools import product
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from uuid_utils.compat import uuid7
+
+from accounts.models import Tenant
+from searches import models, scheduler
+from searches.models import Call, Lookup, Standing, Status
+from searches.scheduler import Errand
+from tests.searches.conftest import Fill
+
+Claim = Callable[[], Errand | None]
+pytestmark = pytest.mark.django_db
+ENDS = ("succeeded out", "failed out", "canceled out", "expired out")
+LOOKUPS = {
+    "queued ready": {"running out", "queued parked", "queued out"},
+    "queued parked": {"queued ready", "queued out"},
+    "queued riding": {"queued ready", "queued parked", "queued out"},
+    "queued out": {*ENDS},
+    "running ready": {"running out", "running parked"},
+    "running asleep": {"running ready", "running parked", "running out"},
+    "running parked": {"running ready", "running out"},
+    "running out": {"running ready", "running asleep", "running parked", *ENDS},
+}
+CALLS = {"armed": {"answered", "failed", "unknown"}, "unknown": {"answered"}}
+STATUSES = [status for status in Status if status != Status.PARTIAL]
+# What else a row may be the database refuses by its constraints, from whatever it was.
+STATES = [*(f"{status} {at}" for status, at in product(("queued", "running"), sorted({*Standing, "riding"}))), *ENDS]
+
+
+def becomes(row: Lookup | Call, before: dict[str, Any], after: dict[str, str]) -> str:
+    """The refusal of a row that is `before` to become `after`, in SQL; nothing where it does. It leaves no trace."""
+    point = transaction.savepoint()
+    new = copy(row)
+    new.pk = uuid7()
+    for name, value in before.items():
+        setattr(new, name, value)
+    new.save(force_insert=True)
+    names = ", ".join(f"{name} = %s" for name in after)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {new._meta.db_table} SET {names} WHERE id = %s", [*after.values(), str(new.pk)])
+            assert cursor.rowcount == 1
+    except IntegrityError as error:
+        return str(error).splitlines()[0]
+    finally:
+        transaction.savepoint_rollback(point)
+    return ""
+
+
+def of_lookup(state: str) -> dict[str, str]:
+    status, standing = state.split()
+    return {"status": status, "standing": standing}
+
+
+def documented(state: str) -> dict[str, set[str]]:
+    """The arrows of the docstring between states that look like this."""
+    arrows: dict[str, set[str]] = {}
+    for before, after in re.findall(rf"^    ({state}) +→ ({state})  +\w", models.__doc__ or "", re.MULTILINE):
+        arrows.setdefault(before, set()).add(after)
+    return arrows
+
+
+@pytest.fixture
+def errand(fill: Fill, claim: Claim, alice: Tenant) -> Errand:
+    fill(alice, 1)
+    errand = claim()
+    assert errand is not None
+    return errand
+
+
+def test_the_diagram_that_is_documented_is_the_one_that_is_tested() -> None:
+    assert documented(r"\w+ \w+") == LOOKUPS
+    assert documented(r"\w+") == CALLS
+
+
+def test_the_diagram_names_every_state_there_is() -> None:
+    states = {*LOOKUPS, *(after for afters in LOOKUPS.values() for after in afters)}
+    assert {standing for _, standing in map(str.split, states)} == {*Standing, "riding"}
+    assert {status for status, _ in map(str.split, states)} == {*STATUSES}
+    assert {*CALLS, *(after for afters in CALLS.values() for after in afters)} == {*Call.State}
+
+
+@pytest.mark.parametrize("before", STATES)
+def test_a_lookup_goes_along_the_arrows_and_nowhere_else(before: str, errand: Errand) -> None:
+    for after in STATES:
+        due = {"ordinal": 1, "not_before": scheduler.now()}
+        refusal = becomes(errand.lookup, of_lookup(before) | due, of_lookup(after))
+        allowed = before == after or after in LOOKUPS.get(before, ())
+        words = f"A lookup that is {' and stands '.join(before.split())} never becomes {' and '.join(after.split())}."
+        assert refusal == ("" if allowed else words)
+
+
+@pytest.mark.parametrize("before", Call.State.values)
+def test_a_call_goes_along_the_arrows_and_nowhere_else(before: str, errand: Errand) -> None:
+    for after in Call.State.values:
+        refusal = becomes(errand.call, {"state": before}, {"state": after})
+        allowed = before == after or after in CALLS.get(before, ())
+        assert refusal == ("" if allowed else f"A call that is {before} never becomes {after}.")
+
+
+def test_what_does_not_move_is_written_as_ever(errand: Errand) -> None:
+    ended = Lookup.objects.filter(pk=errand.lookup.pk)
+    ended.update(status=Status.FAILED)
+    assert ended.update(error_code="refused") == 1
+    assert ended.update(status=Status.FAILED, standing=Standing.OUT, duplicates=1) == 1
+
+
+def test_nothing_ended_goes_on(errand: Errand) -> None:
+    Lookup.objects.update(status=Status.CANCELED)
+    with pytest.raises(IntegrityError, match="never becomes running and out"):
+        Lookup.objects.update(status=Status.RUNNING)
