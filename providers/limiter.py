@@ -152,23 +152,25 @@ class Token:
         """Returns at the instant to send. Raises `Withheld` or `Unavailable`: then nothing may be sent."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            asked_at = time.monotonic()
             granted, instant = self.seat.redeem(self.call)
             if granted:
-                self.left_at = self._confirmed(asked_at, instant)
-                _spin_until(instant)
-                return
+                break
             if instant > deadline:
                 raise Withheld
             time.sleep(max(0.0, instant - EARLY_SECONDS - time.monotonic()))
+        self.left_at = instant
+        _spin_until(instant)
+        if time.monotonic() - instant > self.late_after_seconds:
+            self._confirm()
 
-    def _confirmed(self, asked_at: float, instant: float) -> float:
-        """When the answer came late enough for the next call to have left before this one, the log is asked once more."""
-        if time.monotonic() - asked_at < self.seat.rate.full_window_us / 2_000_000:
-            return instant
+    def _confirm(self) -> None:
+        """Leave came late, or the processor was elsewhere: others may have left since, and those to come must know before
+        this one leaves, for nobody tells them if its worker ends thereafter.
+        """
         asked_at = time.monotonic()
+        self.left_at = None
         self.seat.confirm(self.call)
-        return asked_at
+        self.left_at = asked_at
 
     @property
     def late_after_seconds(self) -> float:

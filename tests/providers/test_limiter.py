@@ -460,14 +460,16 @@ def test_redeeming_tells_the_instant_by_the_local_clock() -> None:
 # Words of leave that came late
 
 
-def test_leave_that_was_heard_late_counts_from_when_it_was_heard(settings: Settings) -> None:
+@pytest.mark.parametrize("late", [0.15, 0.03])
+def test_leave_that_was_heard_late_counts_from_when_it_was_heard(late: float, settings: Settings) -> None:
+    """And it does before the call leaves: whoever dies thereafter has told."""
     lane = Lane(a_rate(1, 200))
     token = lane.token()
-    with slow_answers(settings.REDIS_URL, seconds=0.15) as settings.REDIS_URL:
+    with slow_answers(settings.REDIS_URL, seconds=late) as settings.REDIS_URL:
         limiter.reach()
         begin = lane.now()
         token.redeem()
-    assert lane.instants()[0] >= begin + 150_000
+    assert lane.instants()[0] >= begin + late * 1_000_000
 
 
 def test_leave_that_was_heard_after_another_call_left_is_none() -> None:
