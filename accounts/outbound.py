@@ -42,6 +42,7 @@ from accounts.dns import LookUp, LookUps, by_the_system
 
 Address = IPv4Address | IPv6Address
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 LONGEST_URL = 2048
 LONGEST_HOST = 253
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -199,6 +200,21 @@ def parsed(url: str) -> httpx.URL:
     return parts
 
 
+def promising(url: str) -> httpx.URL:
+    """A `parsed` address that can be asked as far as may be told before DNS is. Raises a `Failure`.
+
+    Networks that are let through are let through on any port, and a name may lead there.
+    """
+    parts = parsed(url)
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    literal = _literal(parts.raw_host.decode())
+    if literal:
+        _check(literal, port)
+    elif not settings.OUTBOUND_ALLOW:
+        _check_port(port)
+    return parts
+
+
 def fetch(url: str, *, accept: str, most_bytes: int, seconds: float, look_up: LookUp = by_the_system) -> bytes:
     """What lies at the address, whole. `accept`: the media types that are wanted. Raises a `Failure`."""
     request = httpx.Request("GET", parsed(url), headers={"Accept": accept})
@@ -321,11 +337,15 @@ def is_public(address: Address) -> bool:
 def _check(address: Address, port: int) -> None:
     if any(address in network for network in settings.OUTBOUND_ALLOW):
         return
+    _check_port(port)
+    if not is_public(address):
+        raise PrivateAddress("It leads to an address that is not public; give one that is open to the internet.")
+
+
+def _check_port(port: int) -> None:
     if port not in settings.OUTBOUND_PORTS:
         ports = ", ".join(str(port) for port in settings.OUTBOUND_PORTS)
         raise BadAddress(f"Port {port} is not asked; give an address on port {ports}.", code="port_not_taken")
-    if not is_public(address):
-        raise PrivateAddress("It leads to an address that is not public; give one that is open to the internet.")
 
 
 def _check_host(host: str) -> None:

@@ -24,6 +24,7 @@ from accounts.outbound import (
     TooLarge,
     Unreachable,
 )
+from tests.accounts.exchanges import Ask, each_way, fetch
 from tests.providers.wire import Caller, Script, answering, wire
 
 SECRET = "token-of-alice"
@@ -37,13 +38,9 @@ def _let_through(settings: Settings) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.0/8")]
 
 
-def fetch(url: str, *, most_bytes: int = 1000, seconds: float = 5) -> bytes:
-    return outbound.fetch(url, accept="image/*", most_bytes=most_bytes, seconds=seconds)
-
-
-def why_not(url: str) -> Failure:
+def why_not(url: str, ask: Ask = fetch) -> Failure:
     with pytest.raises(Failure) as caught:
-        fetch(url)
+        ask(url)
     return caught.value
 
 
@@ -102,10 +99,11 @@ def test_a_large_body_goes_out_whole() -> None:
 # What may be answered
 
 
+@each_way
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
-def test_a_redirect_is_a_failure_by_name(status: str) -> None:
+def test_a_redirect_is_a_failure_by_name(ask: Ask, status: str) -> None:
     with wire(answering) as elsewhere, wire(answer(status, f"Location: {elsewhere.url}")) as it:
-        assert type(why_not(it.url)) is Redirected
+        assert type(why_not(it.url, ask)) is Redirected
     assert elsewhere.callers == []
 
 

@@ -12,17 +12,14 @@ from pytest_django import Settings
 
 from accounts import outbound
 from accounts.outbound import BadAddress, Failure, PrivateAddress, Unresolved
+from tests.accounts.exchanges import Ask, each_way, fetch
 from tests.accounts.names import names
 from tests.providers.wire import Wire, answering, wire
 
 
-def fetch(url: str) -> bytes:
-    return outbound.fetch(url, accept="image/*", most_bytes=1000, seconds=5)
-
-
-def why_not(url: str) -> Failure:
+def why_not(url: str, ask: Ask = fetch) -> Failure:
     with pytest.raises(Failure) as caught:
-        fetch(url)
+        ask(url)
     return caught.value
 
 
@@ -57,11 +54,12 @@ BYPASSES = [
 ]
 
 
+@each_way
 @pytest.mark.parametrize(("url", "failure"), BYPASSES, ids=[ascii(url) for url, _ in BYPASSES])
-def test_our_own_machine_is_not_asked(settings: Settings, url: str, failure: type[Failure]) -> None:
+def test_our_own_machine_is_not_asked(settings: Settings, ask: Ask, url: str, failure: type[Failure]) -> None:
     with wire(answering) as it:
         settings.OUTBOUND_PORTS = [it.port]
-        assert type(why_not(url.format(port=it.port))) is failure
+        assert type(why_not(url.format(port=it.port), ask)) is failure
         assert heard_nobody(it)
 
 
@@ -91,12 +89,13 @@ NOT_PUBLIC = {
 }
 
 
+@each_way
 @pytest.mark.parametrize(
     ("kind", "address"), [(kind, address) for kind, addresses in NOT_PUBLIC.items() for address in addresses.split()]
 )
-def test_what_is_not_public_is_not_asked(kind: str, address: str) -> None:
+def test_what_is_not_public_is_not_asked(ask: Ask, kind: str, address: str) -> None:
     host = f"[{address}]" if ":" in address else address
-    assert type(why_not(f"http://{host}/latest/meta-data/")) is PrivateAddress, kind
+    assert type(why_not(f"http://{host}/latest/meta-data/", ask)) is PrivateAddress, kind
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "100.128.0.1", "172.32.0.1", "198.20.0.1", "223.255.255.1"])
@@ -151,15 +150,17 @@ def test_what_no_address_may_be_is_said(url: str, says: str) -> None:
     assert "secret" not in caught.value.detail
 
 
+@each_way
 @pytest.mark.parametrize("port", [22, 25, 5432, 6379, 8080])
-def test_other_ports_are_not_asked(port: int) -> None:
-    failure = why_not(f"http://8.8.8.8:{port}/")
+def test_other_ports_are_not_asked(ask: Ask, port: int) -> None:
+    failure = why_not(f"http://8.8.8.8:{port}/", ask)
     assert (failure.code, str(port) in failure.detail, "80, 443" in failure.detail) == ("port_not_taken", True, True)
 
 
-def test_a_unicode_host_is_looked_up_as_dns_writes_it_and_checked() -> None:
+@each_way
+def test_a_unicode_host_is_looked_up_as_dns_writes_it_and_checked(ask: Ask) -> None:
     with names(["127.0.0.1"]) as dns, pytest.raises(PrivateAddress):
-        outbound.fetch("http://Bücher.example/", accept="*/*", most_bytes=1, seconds=5, look_up=dns.look_up)
+        ask("http://Bücher.example/", look_up=dns.look_up)
     assert dns.questions[0][0] == "xn--bcher-kva.example"
 
 
@@ -173,3 +174,31 @@ def test_networks_that_are_let_through_are_on_any_port(settings: Settings) -> No
         assert fetch(it.url) == b"{}"
         assert type(why_not(f"http://[::ffff:127.0.0.1]:{it.port}/")) is BadAddress
     assert type(why_not("http://127.0.0.2/")) is PrivateAddress
+
+
+@pytest.mark.parametrize(
+    ("url", "failure"),
+    [
+        ("http://127.0.0.1/", PrivateAddress),
+        ("https://[::ffff:10.0.0.1]/", PrivateAddress),
+        ("https://8.8.8.8:8080/", BadAddress),
+        ("https://example.com:22/", BadAddress),
+        ("https://alice@example.com/", BadAddress),
+    ],
+)
+def test_what_can_never_be_asked_is_told_before_dns_is(url: str, failure: type[Failure]) -> None:
+    with pytest.raises(failure):
+        outbound.promising(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://nobody.invalid/", "https://localhost/", "http://8.8.8.8/", "https://8.8.8.8/"]
+)
+def test_what_only_dns_can_tell_is_promising(url: str) -> None:
+    assert str(outbound.promising(url)) == url
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_networks_that_are_let_through_are_promising_on_any_port(settings: Settings, host: str) -> None:
+    settings.OUTBOUND_ALLOW = [ip_network("127.0.0.1/32")]
+    assert outbound.promising(f"http://{host}:8123/").port == 8123

@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from accounts import outbound
 from accounts.outbound import BadTLS, PrivateAddress, TimedOut, Unreachable, Unresolved
+from tests.accounts.exchanges import Ask, each_way, fetch
 from tests.accounts.names import AAAA, A, Names, names
 from tests.providers.wire import Caller, Script, Wire, answering, self_signed, wire
 
@@ -55,27 +56,29 @@ def saying(body: bytes) -> Script:
     return say
 
 
-def fetch(dns: Names, port: int, *, scheme: str = "http", seconds: float = 5) -> bytes:
-    url = f"{scheme}://{NAME}:{port}/a.jpg"
-    return outbound.fetch(url, accept="*/*", most_bytes=1000, seconds=seconds, look_up=dns.look_up)
+def asked(ask: Ask, dns: Names, port: int, *, scheme: str = "http") -> bytes:
+    return ask(f"{scheme}://{NAME}:{port}/a.jpg", look_up=dns.look_up)
 
 
-def test_a_name_that_changes_between_check_and_connect_is_asked_once(there: Wire, ours: Wire) -> None:
+@each_way
+def test_a_name_that_changes_between_check_and_connect_is_asked_once(ask: Ask, there: Wire, ours: Wire) -> None:
     with names([OPEN], [OURS]) as dns:
-        assert fetch(dns, there.port) == b"open"
+        assert asked(ask, dns, there.port) == b"open"
     assert dns.questions == [(NAME, A), (NAME, AAAA)]
     assert ours.callers == []
 
 
-def test_a_name_that_alternates_is_checked_each_time(there: Wire, ours: Wire) -> None:
+@each_way
+def test_a_name_that_alternates_is_checked_each_time(ask: Ask, there: Wire, ours: Wire) -> None:
     with names([OPEN], [OURS], [OPEN], [OURS]) as dns:
         for _ in range(2):
-            assert fetch(dns, there.port) == b"open"
+            assert asked(ask, dns, there.port) == b"open"
             with pytest.raises(PrivateAddress):
-                fetch(dns, there.port)
+                asked(ask, dns, there.port)
     assert ours.callers == []
 
 
+@each_way
 @pytest.mark.parametrize(
     "answers",
     [
@@ -89,9 +92,9 @@ def test_a_name_that_alternates_is_checked_each_time(there: Wire, ours: Wire) ->
     ],
     ids=" ".join,
 )
-def test_one_address_that_is_not_public_refuses_them_all(there: Wire, ours: Wire, answers: list[str]) -> None:
+def test_one_address_that_is_not_public_refuses_them_all(ask: Ask, there: Wire, ours: Wire, answers: list[str]) -> None:
     with names(answers) as dns, pytest.raises(PrivateAddress) as caught:
-        fetch(dns, there.port)
+        asked(ask, dns, there.port)
     assert there.callers == ours.callers == []
     assert not any(address in caught.value.detail for address in answers)
 
@@ -99,25 +102,25 @@ def test_one_address_that_is_not_public_refuses_them_all(there: Wire, ours: Wire
 def test_the_next_address_is_tried_where_nobody_listens(settings: Settings, there: Wire) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.0/8")]
     with names(["127.0.0.3", OPEN]) as dns:
-        assert fetch(dns, there.port) == b"open"
+        assert asked(fetch, dns, there.port) == b"open"
 
 
 def test_of_many_addresses_a_few_are_tried(settings: Settings, there: Wire) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.0/8")]
     with names([f"127.0.1.{number}" for number in range(10)] + [OPEN]) as dns, pytest.raises(Unreachable):
-        fetch(dns, there.port)
+        asked(fetch, dns, there.port)
     assert there.callers == []
 
 
 def test_the_server_is_told_the_name(there: Wire) -> None:
     with names([OPEN]) as dns:
-        fetch(dns, there.port)
+        asked(fetch, dns, there.port)
     assert f"\r\nhost: {NAME}:{there.port}\r\n".encode() in there.hung_up()[0].lower()
 
 
 def test_a_name_without_addresses_is_said() -> None:
     with names([]) as dns, pytest.raises(Unresolved):
-        fetch(dns, 80)
+        asked(fetch, dns, 80)
 
 
 def test_a_look_up_takes_no_longer_than_the_exchange_may() -> None:
@@ -129,27 +132,27 @@ def test_a_look_up_takes_no_longer_than_the_exchange_may() -> None:
 
     begun = time.monotonic()
     with pytest.raises(TimedOut):
-        outbound.fetch(f"http://{NAME}/", accept="*/*", most_bytes=1, seconds=0.3, look_up=hang)
+        fetch(f"http://{NAME}/", seconds=0.3, look_up=hang)
     done.set()
     assert time.monotonic() - begun < 1
 
 
 def test_look_ups_that_hang_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes past the bound waits for a place, no longer than it has time."""
-    asked, done = [], Event()
+    heard, done = [], Event()
 
     def hang(host: str) -> list[str]:
-        asked.append(host)
+        heard.append(host)
         done.wait(5)
         return []
 
     for _ in range(outbound.LOOKUPS_AT_ONCE + 2):
         with pytest.raises(TimedOut):
-            outbound.fetch(f"http://{NAME}/", accept="*/*", most_bytes=1, seconds=0.02, look_up=hang)
+            fetch(f"http://{NAME}/", seconds=0.02, look_up=hang)
     done.set()
-    assert len(asked) == outbound.LOOKUPS_AT_ONCE
+    assert len(heard) == outbound.LOOKUPS_AT_ONCE
     with names([]) as dns, pytest.raises(Unresolved):
-        fetch(dns, 80)
+        asked(fetch, dns, 80)
 
 
 # TLS
@@ -167,13 +170,13 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_a_certificate_is_held_against_the_name(trusted: Path) -> None:
     with wire(saying(b"open"), certificate=trusted, host=OPEN) as it, names([OPEN]) as dns:
-        assert fetch(dns, it.port, scheme="https") == b"open"
+        assert asked(fetch, dns, it.port, scheme="https") == b"open"
 
 
 def test_a_certificate_for_another_name_is_said(trusted: Path, tmp_path: Path) -> None:
     with wire(answering, certificate=trusted, host=OPEN) as it:
         with pytest.raises(BadTLS, match=r"not valid for '127\.0\.0\.2'"):
-            outbound.fetch(it.url, accept="*/*", most_bytes=1000, seconds=5)
+            fetch(it.url)
         assert it.hung_up() == [b""]
 
 
@@ -181,7 +184,7 @@ def test_a_certificate_that_nobody_vouches_for_is_said(tmp_path: Path) -> None:
     certificate = self_signed(tmp_path, NAME)
     with wire(answering, certificate=certificate, host=OPEN) as it, names([OPEN]) as dns:
         with pytest.raises(BadTLS, match="certificate is not valid"):
-            fetch(dns, it.port, scheme="https")
+            asked(fetch, dns, it.port, scheme="https")
         assert it.hung_up() == [b""]
 
 
@@ -191,4 +194,4 @@ def test_a_server_without_tls_is_said() -> None:
         caller.answer("400 Bad Request")
 
     with wire(talk, host=OPEN) as it, names([OPEN]) as dns, pytest.raises(BadTLS, match="speaks https"):
-        fetch(dns, it.port, scheme="https")
+        asked(fetch, dns, it.port, scheme="https")
