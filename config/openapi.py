@@ -174,7 +174,7 @@ def example(code: str) -> dict[str, Any]:
 class Strict(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     """Serializers that refuse what they don't know say so."""
 
-    target_class = "providers.parameters.StrictSerializer"
+    target_class = "accounts.strict.StrictSerializer"
     match_subclasses = True
 
     def map_serializer(self, auto_schema: Any, direction: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts.models import Mode
 from accounts.paging import PageQuery
+from accounts.strict import StrictBoolean, StrictChoice, StrictSerializer, StrictText
 from providers import credentials, registry
 from providers.models import Credential
-from providers.parameters import StrictBoolean, StrictChoice, StrictSerializer, StrictText
 
 PROVIDERS = tuple(sorted(registry.PROVIDERS))
 # As many as the admin shows: enough to see that two keys are equal, or that one was replaced.
@@ -75,10 +75,6 @@ class CredentialChange(StrictSerializer):
             detail = "One credential is always the default; make another one that instead."
             raise ValidationError(detail, code="always_one")
         return is_default
-
-
-class Nothing(StrictSerializer):
-    """The body of an action that needs none."""
 
 
 class CredentialQuery(PageQuery):

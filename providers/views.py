@@ -19,6 +19,7 @@ from rest_framework.reverse import reverse
 from accounts.models import Mode
 from accounts.paging import CursorPages
 from accounts.refusals import Conflict, Unavailable
+from accounts.strict import Nothing
 from accounts.tenancy import TenantView
 from providers import credentials, dictionaries, openapi, verification
 from providers.contract import Failure, Term
@@ -28,7 +29,6 @@ from providers.serializers import (
     CredentialChange,
     CredentialQuery,
     CredentialRequest,
-    Nothing,
     TermAnswer,
     TermQuery,
     taken,

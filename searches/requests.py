@@ -18,9 +18,9 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts import outbound
 from accounts.paging import PageQuery
+from accounts.strict import StrictChoice, StrictInteger, StrictNumber, StrictSerializer, StrictText
 from providers import registry
 from providers.contract import Adapter
-from providers.parameters import StrictChoice, StrictInteger, StrictNumber, StrictSerializer, StrictText
 from searches.intake import LookupOrder, Order
 from searches.models import Status
 from searches.pictures import Crop
