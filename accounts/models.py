@@ -1,4 +1,5 @@
-"""Who asks: the operators of the deployment, the tenants, and the keys that tenants' programs hold.
+"""Who asks: the operators of the deployment, the tenants, and the keys that tenants' programs hold. And where tenants want
+to be told: their endpoints, what happened, and each event's way to each endpoint.
 
 A tenant's rows are reached through `for_tenant`, so that a query that forgets whose rows it reads stands out.
 """
@@ -11,6 +12,7 @@ from uuid import UUID
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
@@ -96,3 +98,165 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+
+class EventType(models.TextChoices):
+    """What tenants can be told. Who makes it true records it, in the same transaction."""
+
+    SEARCH_SUCCEEDED = "search.succeeded", "all lookups of a search succeeded"
+    SEARCH_PARTIAL = "search.partial", "a search ended, and some of its lookups succeeded"
+    SEARCH_FAILED = "search.failed", "a search ended, no lookup succeeded, and one failed"
+    SEARCH_CANCELED = "search.canceled", "a search ended by being canceled"
+    SEARCH_EXPIRED = "search.expired", "a search's time was up before it had found anything"
+    LOOKUP_FINISHED = "lookup.finished", "a lookup ended, well or not"
+    CREDITS_SETTLED = "credits.settled", "what an unknown outcome cost is known"
+    CREDENTIAL_REJECTED = "credential.rejected", "a provider refuses a key"
+    CREDENTIAL_EXHAUSTED = "credential.exhausted", "a key's account is out of the provider's credits"
+    ENDPOINT_DISABLED = "endpoint.disabled", "an endpoint gets no more events, by its own failing or an operator"
+    PING = "ping", "a test, sent to one endpoint alone"
+
+
+class Endpoint(models.Model):
+    """Where a tenant wants to be told. It hears of what keys of its mode did: a test never reaches a live endpoint.
+
+    `slow` and `quiet_until` are what it last showed of itself: how many deliveries it gets at once, and when none.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="endpoints", db_index=False)
+    mode = models.CharField(max_length=4, choices=Mode.choices)
+    url = models.CharField(max_length=2048, verbose_name="URL")
+    description = models.CharField(max_length=200, blank=True)
+    events = models.JSONField(default=list, blank=True, help_text="The types that it wants; empty for all.")
+    enabled = models.BooleanField(default=True)
+    disabled_reason = models.CharField(max_length=200, blank=True, help_text="For the tenant.")
+    failing_since = models.DateTimeField(null=True, blank=True, help_text="None has arrived since.")
+    slow = models.BooleanField(default=False, help_text="Its last answer took long, or did not come.")
+    quiet_until = models.DateTimeField(null=True, blank=True, help_text="It asked to be left alone (Retry-After).")
+    sealed = models.BinaryField(editable=False)
+    previous_sealed = models.BinaryField(null=True, editable=False)
+    previous_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Until then deliveries are signed with the secret before the last rotation, too.",
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = TenantQuerySet["Endpoint"].as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = [models.Index(fields=["tenant", "mode"], name="endpoints_of_a_tenant")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(enabled=True, disabled_reason="") | Q(enabled=False) & ~Q(disabled_reason=""),
+                name="disabled_endpoints_say_why",
+            ),
+            models.CheckConstraint(
+                condition=Q(previous_sealed=None, previous_until=None)
+                | Q(previous_sealed__isnull=False, previous_until__isnull=False),
+                name="previous_secrets_have_an_end",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class Event(models.Model):
+    """What happened, in the very words that every endpoint is sent, on every try. Its id is the `webhook-id`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="events", db_index=False)
+    mode = models.CharField(max_length=4, choices=Mode.choices)
+    type = models.CharField(max_length=40, choices=EventType.choices)
+    body = models.TextField(editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = TenantQuerySet["Event"].as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = [
+            models.Index(fields=["tenant", "mode", "created_at"], name="events_of_a_tenant"),
+            models.Index(fields=["created_at"], name="events_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return self.type
+
+
+class Delivery(models.Model):
+    """One event on its way to one endpoint.
+
+    Pending, it is due at `next_attempt_at`. A claim sets that to the end of its lease, so that what a dead worker held is
+    due again by itself; `leased_until` says who holds it. `tries` counts those since it was sent or resent, `attempt_count`
+    all.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="deliveries", db_index=False)
+    event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries", db_index=False)
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="deliveries", db_index=False)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
+    tries = models.PositiveSmallIntegerField(default=0, editable=False)
+    attempt_count = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet["Delivery"].as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name_plural = "deliveries"
+        indexes = [
+            models.Index(fields=["tenant", "-id"], name="deliveries_of_a_tenant"),
+            models.Index(fields=["endpoint", "-id"], name="deliveries_to_an_endpoint"),
+            models.Index(fields=["endpoint", "next_attempt_at"], condition=Q(state="pending"), name="deliveries_due"),
+            models.Index(
+                fields=["endpoint", "leased_until"],
+                condition=Q(leased_until__isnull=False),
+                name="deliveries_under_way",
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["event", "endpoint"], name="one_delivery_per_event_and_endpoint"),
+            models.CheckConstraint(
+                condition=Q(state="pending", next_attempt_at__isnull=False)
+                | ~Q(state="pending") & Q(next_attempt_at=None, leased_until=None),
+                name="deliveries_are_due_while_they_are_pending",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.state
+
+
+class Attempt(models.Model):
+    """One try to deliver. `cause` is empty where it arrived, else a word for programs; `detail` says it to people."""
+
+    delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="attempts", db_index=False)
+    number = models.PositiveSmallIntegerField()
+    started_at = models.DateTimeField()
+    duration_ms = models.PositiveIntegerField()
+    status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status.")
+    cause = models.CharField(max_length=40, blank=True)
+    detail = models.CharField(max_length=500, blank=True)
+    answer = models.TextField(blank=True, help_text="How the answer's body begins: its first kilobyte.")
+
+    class Meta:
+        ordering = ("delivery", "number")
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "number"], name="attempts_are_numbered_within_a_delivery")
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}: {self.cause or 'delivered'}"

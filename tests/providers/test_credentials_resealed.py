@@ -10,8 +10,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from accounts import vault
-from accounts.models import Tenant
+from accounts import endpoints, vault
+from accounts.models import Mode, Tenant
 from providers import credentials
 from providers.models import Credential
 from tests.racing import at_once
@@ -151,3 +151,21 @@ def test_keys_that_are_stored_beside_it_are_never_lost(settings: Settings) -> No
     settings.CREDENTIAL_KEYS = NEW
     held = {row.label: credentials.secret_of(row).value for row in Credential.objects.all()}
     assert held == {label: f"the-second-{label[-1]}" for label in labels}
+
+
+def test_webhook_secrets_move_with_the_keys(alice: Tenant, settings: Settings) -> None:
+    endpoint, secret = endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks")
+    credentials.store(alice, "modash", SECRET)
+    settings.CREDENTIAL_KEYS = f"{NEW},{OLD}"
+    assert reseal()[0] == "2 resealed, 0 under the first key already.\n"
+    settings.CREDENTIAL_KEYS = NEW
+    endpoint.refresh_from_db()
+    assert endpoints.secrets_of(endpoint) == [secret]
+
+
+def test_a_webhook_secret_that_no_key_opens_is_named_by_its_address(alice: Tenant, settings: Settings) -> None:
+    endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks")
+    settings.CREDENTIAL_KEYS = NEW
+    _, complaint, content = reseal()
+    assert not content
+    assert "Alice: the webhook secret of https://alice.example/hooks cannot be opened; rotate it." in complaint

@@ -1,4 +1,5 @@
-"""Moves every sealed secret to the first of `CREDENTIAL_KEYS`, while searches run: the way to retire a sealing key.
+"""Moves every sealed secret, providers' keys and webhooks' alike, to the first of `CREDENTIAL_KEYS`, while searches run:
+the way to retire a sealing key.
 
 Every process must know the new key before it starts, as the first or not; run it again until nothing is left, then take
 the old key away.
@@ -10,6 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts import endpoints
 from providers import credentials
 
 
@@ -17,9 +19,13 @@ class Command(BaseCommand):
     help = "Moves every sealed secret to the first key of CREDENTIAL_KEYS, while searches run. Again is harmless."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        done = credentials.reseal()
-        self.stdout.write(f"{done.moved} resealed, {done.current} under the first key already.")
-        for credential in done.left:
+        keys, signing = credentials.reseal(), endpoints.reseal()
+        moved, current = keys.moved + signing.moved, keys.current + signing.current
+        self.stdout.write(f"{moved} resealed, {current} under the first key already.")
+        for credential in keys.left:
             self.stderr.write(f"{credential.tenant}: {credential} cannot be opened and needs re-entry.")
-        if done.left:
-            raise CommandError(f"{len(done.left)} cannot be opened with any key of CREDENTIAL_KEYS; the rest is done.")
+        for endpoint in signing.left:
+            self.stderr.write(f"{endpoint.tenant}: the webhook secret of {endpoint} cannot be opened; rotate it.")
+        left = len(keys.left) + len(signing.left)
+        if left:
+            raise CommandError(f"{left} cannot be opened with any key of CREDENTIAL_KEYS; the rest is done.")

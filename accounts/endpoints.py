@@ -1,0 +1,212 @@
+"""Where tenants want to be told, and the secrets that deliveries to them are signed with: sealed, shown once, one each.
+
+A rotated secret signs beside the new one for a day, so that a receiver can change over whenever it likes. What changes a
+tenant's endpoints locks the tenant, or the endpoint, and nothing here asks the network.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from accounts import outbound, vault, webhooks
+from accounts.models import Endpoint, EventType, Tenant
+
+PREFIX = "whsec_"
+SECRET_BYTES = 32
+OVERLAP = timedelta(hours=24)
+# Of one mode: each search writes a delivery for each that wants it.
+MOST = 20
+
+BY_TENANT = "by you"
+BY_OPERATOR = "by an operator"
+# The columns that hold a sealed secret.
+SEALED = ("sealed", "previous_sealed")
+
+
+class TooMany(Exception):
+    """The tenant has as many endpoints of the mode as it may."""
+
+
+class UnknownTypes(ValueError):
+    """Types of events that there are none of. `types`: which."""
+
+    def __init__(self, types: Sequence[str]) -> None:
+        super().__init__(", ".join(types))
+        self.types = types
+
+
+def create(
+    tenant: Tenant, mode: str, *, url: str, description: str = "", events: Sequence[str] = ()
+) -> tuple[Endpoint, str]:
+    """A new endpoint and its secret, which nobody can show again. `events`: empty for all.
+
+    Raises `outbound.BadAddress`, `UnknownTypes` and `TooMany`.
+    """
+    outbound.parsed(url)
+    _check_types(events)
+    secret = _new_secret()
+    endpoint = Endpoint(tenant=tenant, mode=mode, url=url, description=description, events=list(events))
+    endpoint.sealed = _sealed(endpoint, secret)
+    with transaction.atomic():
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+        if Endpoint.objects.for_tenant(tenant).filter(mode=mode).count() >= MOST:
+            raise TooMany
+        endpoint.save(force_insert=True)
+    endpoint.refresh_from_db()
+    return endpoint, secret
+
+
+def change(
+    endpoint: Endpoint,
+    *,
+    url: str | None = None,
+    description: str | None = None,
+    events: Sequence[str] | None = None,
+    enabled: bool | None = None,
+) -> None:
+    """All of what is given, or nothing; what is under way still goes where it went. Raises `outbound.BadAddress` and
+    `UnknownTypes`.
+    """
+    values: dict[str, Any] = {}
+    if url is not None:
+        outbound.parsed(url)
+        values["url"] = url
+    if description is not None:
+        values["description"] = description
+    if events is not None:
+        _check_types(events)
+        values["events"] = list(events)
+    with transaction.atomic():
+        Endpoint.objects.filter(pk=endpoint.pk).update(**values, updated_at=Now())
+        if enabled is not None:
+            (enable if enabled else disable)(endpoint)
+    endpoint.refresh_from_db()
+
+
+def enable(endpoint: Endpoint) -> None:
+    """It is told of what happens from now on, and is thought well of until it fails again."""
+    disabled = Endpoint.objects.filter(pk=endpoint.pk, enabled=False)
+    disabled.update(
+        enabled=True, disabled_reason="", failing_since=None, slow=False, quiet_until=None, updated_at=Now()
+    )
+    endpoint.refresh_from_db()
+    transaction.on_commit(webhooks.nudge)
+
+
+def disable(endpoint: Endpoint, reason: str = BY_TENANT) -> bool:
+    """It is told of nothing more, and what comes due for it fails. False where it was disabled before.
+
+    Unless the tenant did it, its other endpoints are told.
+    """
+    with transaction.atomic():
+        enabled = Endpoint.objects.filter(pk=endpoint.pk, enabled=True)
+        changed = enabled.update(enabled=False, disabled_reason=reason, updated_at=Now()) == 1
+        if changed and reason != BY_TENANT:
+            data = {"id": endpoint.pk, "url": endpoint.url, "description": endpoint.description, "reason": reason}
+            webhooks.record(endpoint.tenant_id, endpoint.mode, EventType.ENDPOINT_DISABLED, data)
+    endpoint.refresh_from_db()
+    return changed
+
+
+def rotate(endpoint: Endpoint) -> str:
+    """The new secret, which nobody can show again; the one before it signs too, for a day."""
+    secret = _new_secret()
+    Endpoint.objects.filter(pk=endpoint.pk).update(
+        sealed=_sealed(endpoint, secret),
+        previous_sealed=F("sealed"),
+        previous_until=Now() + OVERLAP,
+        updated_at=Now(),
+    )
+    endpoint.refresh_from_db()
+    return secret
+
+
+def remove(endpoint: Endpoint) -> None:
+    """With the log of its deliveries. Twice is harmless."""
+    with transaction.atomic():
+        # Whoever records an event for it holds its row, and is waited for: its delivery goes, too.
+        if Endpoint.objects.select_for_update().filter(pk=endpoint.pk).exists():
+            Endpoint.objects.filter(pk=endpoint.pk).delete()
+
+
+def secrets_of(endpoint: Endpoint) -> list[str]:
+    """Those that sign now, the newest first. Raises `vault.Unopenable`."""
+    sealed = [endpoint.sealed]
+    if endpoint.previous_sealed is not None and endpoint.previous_until and endpoint.previous_until > timezone.now():
+        sealed.append(endpoint.previous_sealed)
+    return [_opened(endpoint, each) for each in sealed]
+
+
+@dataclass(kw_only=True)
+class Resealed:
+    """What `reseal` came to. `left`: those of which a secret cannot be opened."""
+
+    moved: int = 0
+    current: int = 0
+    left: list[Endpoint] = field(default_factory=list)
+
+
+def reseal() -> Resealed:
+    """Moves every secret to the first of our keys, beside whatever else happens; again is harmless."""
+    done = Resealed()
+    for endpoint in Endpoint.objects.select_related("tenant").order_by("pk").iterator(chunk_size=200):
+        for column in SEALED:
+            try:
+                moved = _reseal(endpoint, column)
+            except vault.Unopenable:
+                done.left.append(endpoint)
+                break
+            except Endpoint.DoesNotExist:
+                break
+            if moved is not None:
+                done.moved += moved
+                done.current += not moved
+    return done
+
+
+def _reseal(endpoint: Endpoint, column: str) -> bool | None:
+    """Whether there was anything to do; None where there is no secret. One that is stored meanwhile is looked at in turn."""
+    resealed = False
+    while (sealed := getattr(endpoint, column)) is not None:
+        secret = _opened(endpoint, sealed)
+        if vault.is_current(bytes(sealed)):
+            return resealed
+        moved = _sealed(endpoint, secret)
+        unchanged = Endpoint.objects.filter(pk=endpoint.pk, **{column: bytes(sealed)})
+        resealed = unchanged.update(**{column: moved}) == 1
+        endpoint.refresh_from_db(fields=SEALED)
+    return None
+
+
+def _new_secret() -> str:
+    return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def _sealed(endpoint: Endpoint, secret: str) -> bytes:
+    return vault.seal(secret, associated=_owner(endpoint))
+
+
+def _opened(endpoint: Endpoint, sealed: bytes | memoryview) -> str:
+    """Raises `vault.Unopenable`."""
+    return vault.open(bytes(sealed), associated=_owner(endpoint))
+
+
+def _owner(endpoint: Endpoint) -> str:
+    """What it is sealed for: it opens neither as another endpoint's nor as a provider's key."""
+    return f"{endpoint.tenant_id}:webhook:{endpoint.pk}"
+
+
+def _check_types(types: Sequence[str]) -> None:
+    unknown = sorted(set(types) - set(EventType.values))
+    if unknown:
+        raise UnknownTypes(unknown)

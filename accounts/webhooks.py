@@ -1,0 +1,141 @@
+"""What happened, written down for whoever wants to hear it, in the transaction that makes it true: an event and its
+deliveries are rows, so that none is sent of what was rolled back, and none is lost of what was committed.
+
+The body is made once and is opaque here. What sends it is `delivery`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from celery import current_app
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from kombu.exceptions import OperationalError
+from rest_framework.renderers import JSONRenderer
+from rest_framework.serializers import DateTimeField
+
+from accounts.models import Delivery, Endpoint, Event, EventType
+
+log = logging.getLogger(__name__)
+
+# A message that nobody takes is of no use for longer; clocks are compared here, so it is more than any should be wrong by.
+STALE_SECONDS = 900
+# After a failure nobody is nudged for this long: a silent Redis must not cost every event its time limit.
+QUIET_SECONDS = 5.0
+# As many are resent in one statement.
+RESENT_AT_ONCE = 1000
+_quiet_until = 0.0
+
+
+def wants(tenant_id: UUID, mode: str, type: EventType) -> bool:
+    """Whether anybody wants to hear of it: without, nobody needs to build what would be told."""
+    return _takers(tenant_id, mode, type).exists()
+
+
+def record(tenant_id: UUID, mode: str, type: EventType, data: Mapping[str, Any]) -> None:
+    """Writes the event and a delivery for every enabled endpoint that wants it, in the caller's transaction, the last of
+    its rows to be locked. `data` is what JSON can say, times and ids included.
+    """
+    # Shared with each other, and kept from being deleted until this is committed.
+    takers = _key_shared(_takers(tenant_id, mode, type))
+    if takers:
+        _write(tenant_id, mode, type, data, takers)
+
+
+@transaction.atomic
+def ping(endpoint: Endpoint) -> Delivery:
+    """Sends a test to this endpoint alone, whatever types it wants. Raises `Endpoint.DoesNotExist`."""
+    takers = _key_shared(Endpoint.objects.filter(pk=endpoint.pk))
+    if not takers:
+        raise Endpoint.DoesNotExist
+    [delivery] = _write(endpoint.tenant_id, endpoint.mode, EventType.PING, {"endpoint_id": endpoint.pk}, takers)
+    return delivery
+
+
+def redeliver(delivery: Delivery) -> None:
+    """Sends it once more, as if it were new: at once, and again by the schedule. One that is under way counts as that."""
+    _resend(Delivery.objects.filter(pk=delivery.pk))
+    delivery.refresh_from_db()
+
+
+def redeliver_range(
+    endpoint: Endpoint,
+    *,
+    since: datetime,
+    until: datetime,
+    states: Collection[str] = (Delivery.State.FAILED,),
+    types: Collection[str] = (),
+) -> int:
+    """Sends an endpoint's deliveries of the events of this stretch (`since` included, `until` not) once more, and says how
+    many. `types`: empty for all.
+    """
+    deliveries = Delivery.objects.filter(
+        endpoint=endpoint, state__in=states, event__created_at__gte=since, event__created_at__lt=until
+    )
+    if types:
+        deliveries = deliveries.filter(event__type__in=types)
+    ids = list(deliveries.values_list("pk", flat=True))
+    starts = range(0, len(ids), RESENT_AT_ONCE)
+    return sum(_resend(Delivery.objects.filter(pk__in=ids[start : start + RESENT_AT_ONCE])) for start in starts)
+
+
+def nudge() -> None:
+    """Asks a worker to look at what is due. Never raises: one that is lost costs a second."""
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return
+    try:
+        current_app.send_task("accounts.tasks.deliver", queue="webhooks", expires=STALE_SECONDS, retry=False)
+    except (OperationalError, OSError):
+        _quiet_until = time.monotonic() + QUIET_SECONDS
+        log.warning("deliveries are not announced for %s s: the broker is unreachable", QUIET_SECONDS)
+
+
+def _takers(tenant_id: UUID, mode: str, type: EventType) -> QuerySet[Endpoint]:
+    mine = Endpoint.objects.filter(tenant=tenant_id, mode=mode, enabled=True)
+    return mine.filter(Q(events=[]) | Q(events__contains=[type.value])).order_by("pk")
+
+
+def _key_shared(endpoints: QuerySet[Endpoint]) -> list[UUID]:
+    """Their ids. Django knows stronger locks only, with which events of one tenant would wait for each other."""
+    statement, values = endpoints.values("pk").query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(f"{statement} FOR KEY SHARE", values)
+        return [id for (id,) in cursor.fetchall()]
+
+
+def _write(tenant_id: UUID, mode: str, type: EventType, data: Mapping[str, Any], takers: list[UUID]) -> list[Delivery]:
+    now = _now()
+    body = {"type": type.value, "timestamp": DateTimeField().to_representation(now), "data": data}
+    event = Event.objects.create(
+        tenant_id=tenant_id, mode=mode, type=type, body=JSONRenderer().render(body).decode(), created_at=now
+    )
+    deliveries = Delivery.objects.bulk_create(
+        Delivery(tenant_id=tenant_id, event=event, endpoint_id=taker, next_attempt_at=now, created_at=now)
+        for taker in takers
+    )
+    transaction.on_commit(nudge)
+    return deliveries
+
+
+def _now() -> datetime:
+    """The database's clock, by which deliveries are due."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        return cursor.fetchone()[0]  # type: ignore[no-any-return]
+
+
+def _resend(deliveries: QuerySet[Delivery]) -> int:
+    idle = deliveries.filter(Q(leased_until=None) | Q(leased_until__lte=Now()))
+    resent = idle.update(
+        state=Delivery.State.PENDING, next_attempt_at=Now(), leased_until=None, tries=0, finished_at=None
+    )
+    transaction.on_commit(nudge)
+    return resent

@@ -1,0 +1,166 @@
+"""A tenant's endpoints: what may be one, how its secrets come and go, and who is told when one is disabled."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from pytest_django import Settings
+
+from accounts import endpoints, outbound, vault
+from accounts.models import Delivery, Endpoint, Event, Mode, Tenant
+from tests.racing import at_once
+
+URL = "https://alice.example/hooks"
+
+
+def test_a_secret_is_32_random_bytes_in_the_form_of_standard_webhooks(alice: Tenant) -> None:
+    _, first = endpoints.create(alice, Mode.LIVE, url=URL)
+    _, second = endpoints.create(alice, Mode.LIVE, url=URL)
+    assert first.startswith("whsec_")
+    assert len(base64.b64decode(first.removeprefix("whsec_"), validate=True)) == 32
+    assert first != second
+
+
+def test_a_secret_is_sealed_for_its_endpoint_alone(alice: Tenant) -> None:
+    endpoint, secret = endpoints.create(alice, Mode.LIVE, url=URL)
+    other, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    assert endpoints.secrets_of(endpoint) == [secret]
+    assert secret.encode() not in bytes(endpoint.sealed)
+    other.sealed = endpoint.sealed
+    with pytest.raises(vault.Unopenable):
+        endpoints.secrets_of(other)
+
+
+@pytest.mark.parametrize("url", ["ftp://alice.example", "https://user:word@alice.example", "https://2130706433/", "x"])
+def test_an_address_that_cannot_be_asked_is_refused(alice: Tenant, url: str) -> None:
+    with pytest.raises(outbound.BadAddress):
+        endpoints.create(alice, Mode.LIVE, url=url)
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    with pytest.raises(outbound.BadAddress):
+        endpoints.change(endpoint, url=url)
+
+
+def test_a_type_that_there_is_none_of_is_named(alice: Tenant) -> None:
+    with pytest.raises(endpoints.UnknownTypes) as refused:
+        endpoints.create(alice, Mode.LIVE, url=URL, events=["search.failed", "search.found"])
+    assert refused.value.types == ["search.found"]
+
+
+def test_a_change_leaves_alone_what_it_does_not_name(alice: Tenant) -> None:
+    endpoint, secret = endpoints.create(alice, Mode.LIVE, url=URL, description="first", events=["search.failed"])
+    endpoints.change(endpoint, description="second")
+    assert (endpoint.url, endpoint.description, endpoint.events) == (URL, "second", ["search.failed"])
+    endpoints.change(endpoint, events=[], url="https://alice.example/other")
+    assert (endpoint.url, endpoint.description, endpoint.events) == ("https://alice.example/other", "second", [])
+    assert endpoints.secrets_of(endpoint) == [secret]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_more_than_the_most_are_made_however_many_come_at_once(alice: Tenant) -> None:
+    def create() -> bool:
+        try:
+            endpoints.create(alice, Mode.LIVE, url=URL)
+        except endpoints.TooMany:
+            return False
+        return True
+
+    assert sum(at_once([create] * (endpoints.MOST + 5))) == endpoints.MOST
+    assert Endpoint.objects.for_tenant(alice).count() == endpoints.MOST
+    endpoints.create(alice, Mode.TEST, url=URL)
+
+
+# Rotation
+
+
+def test_both_secrets_sign_for_a_day_after_a_rotation(alice: Tenant) -> None:
+    endpoint, first = endpoints.create(alice, Mode.LIVE, url=URL)
+    second = endpoints.rotate(endpoint)
+    assert endpoints.secrets_of(endpoint) == [second, first]
+    assert endpoint.previous_until is not None
+    age = endpoint.previous_until - endpoint.updated_at
+    assert age == endpoints.OVERLAP
+    endpoint.previous_until -= endpoints.OVERLAP
+    assert endpoints.secrets_of(endpoint) == [second]
+
+
+def test_of_two_rotations_the_last_two_secrets_sign(alice: Tenant) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    second, third = endpoints.rotate(endpoint), endpoints.rotate(endpoint)
+    assert endpoints.secrets_of(endpoint) == [third, second]
+
+
+def test_every_secret_moves_to_the_first_of_the_sealing_keys(alice: Tenant, settings: Settings) -> None:
+    old, new = (f"{name}:{base64.b64encode(bytes([number] * 32)).decode()}" for name, number in (("a", 1), ("b", 2)))
+    settings.CREDENTIAL_KEYS = old
+    plain, first = endpoints.create(alice, Mode.LIVE, url=URL)
+    rotated, before = endpoints.create(alice, Mode.LIVE, url=URL)
+    after = endpoints.rotate(rotated)
+    settings.CREDENTIAL_KEYS = f"{new},{old}"
+    done = endpoints.reseal()
+    assert (done.moved, done.current, done.left) == (3, 0, [])
+    assert endpoints.reseal().current == 3
+    settings.CREDENTIAL_KEYS = new
+    plain.refresh_from_db()
+    rotated.refresh_from_db()
+    assert endpoints.secrets_of(plain) == [first]
+    assert endpoints.secrets_of(rotated) == [after, before]
+
+
+def test_an_endpoint_whose_secret_no_key_opens_is_left_and_named(alice: Tenant, settings: Settings) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    settings.CREDENTIAL_KEYS = f"b:{base64.b64encode(bytes(32)).decode()}"
+    assert endpoints.reseal().left == [endpoint]
+
+
+# Disabled
+
+
+def test_the_other_endpoints_of_the_mode_are_told_of_one_that_is_disabled(alice: Tenant, bob: Tenant) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL, description="the old one")
+    other, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    endpoints.create(alice, Mode.TEST, url=URL)
+    endpoints.create(bob, Mode.LIVE, url=URL)
+    assert endpoints.disable(endpoint, "410 Gone")
+    assert Delivery.objects.get().endpoint == other
+    told = json.loads(Event.objects.get().body)
+    assert told["type"] == "endpoint.disabled"
+    said = {"id": str(endpoint.pk), "url": URL, "description": "the old one", "reason": "410 Gone"}
+    assert told["data"] == said
+
+
+def test_one_that_was_disabled_before_is_not_announced_again(alice: Tenant) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    endpoints.create(alice, Mode.LIVE, url=URL)
+    endpoints.disable(endpoint, "410 Gone")
+    assert not endpoints.disable(endpoint, "failed for 5 days")
+    assert (endpoint.disabled_reason, Event.objects.count()) == ("410 Gone", 1)
+
+
+def test_what_the_tenant_disables_itself_is_not_announced(alice: Tenant) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    endpoints.create(alice, Mode.LIVE, url=URL)
+    endpoints.change(endpoint, enabled=False)
+    assert (endpoint.enabled, endpoint.disabled_reason) == (False, "by you")
+    assert not Event.objects.exists()
+
+
+def test_an_endpoint_that_is_enabled_again_is_thought_well_of(alice: Tenant) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    Endpoint.objects.update(failing_since="2026-01-01T00:00Z", slow=True, quiet_until="2026-12-01T00:00Z")
+    endpoints.disable(endpoint, "failed for 5 days")
+    endpoints.change(endpoint, enabled=True)
+    assert (endpoint.enabled, endpoint.disabled_reason) == (True, "")
+    assert (endpoint.failing_since, endpoint.slow, endpoint.quiet_until) == (None, False, None)
+
+
+def test_a_disabled_endpoint_says_why(alice: Tenant) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    endpoint.enabled = False
+    with pytest.raises(ValidationError):
+        endpoint.validate_constraints()
+    with pytest.raises(IntegrityError, match="disabled_endpoints_say_why"), transaction.atomic():
+        endpoint.save()

@@ -1,0 +1,224 @@
+"""What is recorded, for whom, in which words; and what is sent once more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from celery import current_app
+from django.db import transaction
+from django.utils import timezone
+
+from accounts import endpoints, webhooks
+from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
+from tests.api.background import background, meanwhile, until_somebody_waits_for_a_lock
+
+URL = "https://alice.example/hooks"
+FAILED, SUCCEEDED = EventType.SEARCH_FAILED, EventType.SEARCH_SUCCEEDED
+
+
+def endpoint_of(tenant: Tenant, *events: str, mode: Mode = Mode.LIVE) -> Endpoint:
+    return endpoints.create(tenant, mode, url=URL, events=events)[0]
+
+
+def record(tenant: Tenant, type: EventType = FAILED, mode: Mode = Mode.LIVE) -> None:
+    webhooks.record(tenant.pk, mode, type, {"id": 7})
+
+
+def told() -> set[Endpoint]:
+    return {delivery.endpoint for delivery in Delivery.objects.select_related("endpoint")}
+
+
+# Who is told
+
+
+def test_every_endpoint_that_wants_the_type_gets_the_one_event(alice: Tenant) -> None:
+    all_types, this_type = endpoint_of(alice), endpoint_of(alice, "search.partial", "search.failed")
+    endpoint_of(alice, "search.partial")
+    record(alice)
+    assert told() == {all_types, this_type}
+    assert Event.objects.count() == 1
+    assert {(each.state, each.attempt_count) for each in Delivery.objects.all()} == {("pending", 0)}
+
+
+def test_a_stranger_the_other_mode_and_a_disabled_endpoint_are_not_told(alice: Tenant, charlie: Tenant) -> None:
+    endpoint_of(charlie)
+    endpoint_of(alice, mode=Mode.TEST)
+    endpoints.disable(endpoint_of(alice))
+    assert not webhooks.wants(alice.pk, Mode.LIVE, FAILED)
+    record(alice)
+    assert not Event.objects.exists()
+    assert webhooks.wants(alice.pk, Mode.TEST, FAILED)
+    assert webhooks.wants(charlie.pk, Mode.LIVE, FAILED)
+
+
+def test_what_nobody_wants_is_not_wanted_nor_kept(alice: Tenant) -> None:
+    endpoint_of(alice, "search.failed")
+    assert webhooks.wants(alice.pk, Mode.LIVE, FAILED)
+    assert not webhooks.wants(alice.pk, Mode.LIVE, SUCCEEDED)
+    record(alice, SUCCEEDED)
+    assert not Event.objects.exists()
+
+
+def test_asking_who_wants_it_is_one_query(alice: Tenant, django_assert_num_queries: type) -> None:
+    endpoint_of(alice)
+    with django_assert_num_queries(1):
+        webhooks.wants(alice.pk, Mode.LIVE, FAILED)
+
+
+# In which words
+
+
+def test_a_body_says_its_type_its_time_and_what_happened(alice: Tenant) -> None:
+    endpoint_of(alice)
+    id = uuid4()
+    at = datetime(2026, 11, 20, 12, 0, 0, 5, tzinfo=UTC)
+    webhooks.record(alice.pk, Mode.LIVE, FAILED, {"id": id, "at": at, "name": "Zoë \0"})
+    event = Event.objects.get()
+    body = json.loads(event.body)
+    assert list(body) == ["type", "timestamp", "data"]
+    assert body["type"] == "search.failed"
+    assert datetime.fromisoformat(body["timestamp"]) == event.created_at
+    assert body["data"] == {"id": str(id), "at": "2026-11-20T12:00:00.000005Z", "name": "Zoë \0"}
+
+
+# In the transaction that makes it true
+
+
+def test_an_event_of_what_was_rolled_back_is_gone_with_it(alice: Tenant) -> None:
+    endpoint_of(alice)
+
+    def fail() -> None:
+        with transaction.atomic():
+            record(alice)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not Event.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_is_asked_to_look_when_it_is_committed_and_not_before(alice: Tenant) -> None:
+    endpoint_of(alice)
+    with nudges() as count:
+        with transaction.atomic():
+            record(alice)
+            assert count() == 0
+        assert count() == 1
+        record(alice, SUCCEEDED)
+        assert count() == 2
+
+
+@contextmanager
+def nudges() -> Iterator[Callable[[], int]]:
+    """How many messages wait in the queue."""
+    with current_app.connection_for_read() as connection:
+        channel: Any = connection.default_channel
+        channel.queue_purge("webhooks")
+        yield lambda: channel.queue_declare("webhooks").message_count
+        channel.queue_purge("webhooks")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_events_of_one_tenant_do_not_wait_for_each_other(alice: Tenant) -> None:
+    endpoint_of(alice)
+    with transaction.atomic():
+        record(alice)
+        with meanwhile(lambda: record(alice, SUCCEEDED)) as [other]:
+            other.result(timeout=10)
+    assert Event.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_endpoint_that_is_deleted_meanwhile_costs_nobody_its_transaction(alice: Tenant) -> None:
+    endpoint = endpoint_of(alice)
+    with background() as start:
+        with transaction.atomic():
+            record(alice)
+            removing = start(lambda: endpoints.remove(endpoint))
+            until_somebody_waits_for_a_lock()
+        removing.result(timeout=10)
+    assert not Endpoint.objects.exists()
+    assert not Delivery.objects.exists()
+    endpoints.remove(endpoint)
+
+
+# Tests
+
+
+def test_a_ping_goes_to_one_endpoint_whatever_it_wants(alice: Tenant) -> None:
+    endpoint_of(alice)
+    endpoint = endpoint_of(alice, "search.failed")
+    delivery = webhooks.ping(endpoint)
+    assert told() == {endpoint}
+    assert (delivery.state, delivery.event.type) == ("pending", "ping")
+    assert json.loads(delivery.event.body)["data"] == {"endpoint_id": str(endpoint.pk)}
+
+
+def test_a_ping_to_an_endpoint_that_is_gone_is_refused(alice: Tenant) -> None:
+    endpoint = endpoint_of(alice)
+    Endpoint.objects.all().delete()
+    with pytest.raises(Endpoint.DoesNotExist):
+        webhooks.ping(endpoint)
+
+
+# Once more
+
+
+def ended(state: Delivery.State, *, attempts: int = 3) -> None:
+    Delivery.objects.update(
+        state=state, next_attempt_at=None, tries=attempts, attempt_count=attempts, finished_at=timezone.now()
+    )
+
+
+@pytest.mark.parametrize("state", [Delivery.State.DELIVERED, Delivery.State.FAILED])
+def test_a_delivery_is_resent_under_its_own_id_and_goes_on_counting(alice: Tenant, state: Delivery.State) -> None:
+    endpoint_of(alice)
+    record(alice)
+    ended(state)
+    [delivery] = Delivery.objects.all()
+    Attempt.objects.create(delivery=delivery, number=3, started_at=timezone.now(), duration_ms=1)
+    webhooks.redeliver(delivery)
+    assert (delivery.state, delivery.tries, delivery.attempt_count, delivery.finished_at) == ("pending", 0, 3, None)
+    assert delivery.next_attempt_at is not None
+    assert delivery.attempts.count() == 1
+
+
+def test_a_delivery_that_is_under_way_is_not_sent_twice_at_once(alice: Tenant) -> None:
+    endpoint_of(alice)
+    record(alice)
+    until = timezone.now() + timedelta(seconds=20)
+    Delivery.objects.update(leased_until=until, next_attempt_at=until, tries=1, attempt_count=1)
+    [delivery] = Delivery.objects.all()
+    webhooks.redeliver(delivery)
+    assert (delivery.leased_until, delivery.next_attempt_at, delivery.tries) == (until, until, 1)
+
+
+def test_a_range_is_resent_by_time_state_and_type(alice: Tenant) -> None:
+    endpoint, other = endpoint_of(alice), endpoint_of(alice)
+    for number in range(6):
+        record(alice, FAILED if number % 2 else SUCCEEDED)
+    ended(Delivery.State.FAILED)
+    times = list(Event.objects.order_by("created_at").values_list("created_at", flat=True))
+    since, until = times[1], times[5]
+    assert webhooks.redeliver_range(endpoint, since=since, until=until, types=[FAILED]) == 2
+    assert webhooks.redeliver_range(endpoint, since=since, until=until, states=["delivered"]) == 0
+    assert webhooks.redeliver_range(endpoint, since=since, until=until) == 2
+    assert Delivery.objects.filter(state="pending").count() == 4
+    assert not Delivery.objects.filter(state="pending", endpoint=other).exists()
+
+
+def test_a_long_range_is_resent_whole(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "RESENT_AT_ONCE", 2)
+    endpoint = endpoint_of(alice)
+    for _ in range(5):
+        record(alice)
+    ended(Delivery.State.FAILED)
+    soon = timezone.now() + timedelta(minutes=1)
+    assert webhooks.redeliver_range(endpoint, since=soon - timedelta(hours=1), until=soon) == 5
