@@ -4,11 +4,23 @@ spelling mistake must not answer with everything.
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
+
+
+class Instant(serializers.DateTimeField):
+    """RFC 3339 with its offset: a time of day without one means something else in every office."""
+
+    default_error_messages = {"invalid": "Must be a time such as 2026-11-01T00:00:00Z; a + is sent as %2B."}
+
+    def to_internal_value(self, value: Any) -> Any:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", str(value)):
+            self.fail("invalid")
+        return super().to_internal_value(str(value).upper())
 
 
 class Query(serializers.Serializer[Any]):

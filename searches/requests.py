@@ -18,6 +18,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts import outbound
 from accounts.paging import PageQuery
+from accounts.queries import Instant
 from accounts.strict import StrictChoice, StrictInteger, StrictNumber, StrictSerializer, StrictText
 from providers import registry
 from providers.contract import Adapter
@@ -290,21 +291,6 @@ class ImageForm(serializers.Serializer[Any]):
     """The picture as a file."""
 
     image = PictureFile(help_text=f"{FORMATS}.")
-
-
-class Nothing(StrictSerializer):
-    """The body of an action that needs none."""
-
-
-class Instant(serializers.DateTimeField):
-    """RFC 3339 with its offset: a time of day without one means something else in every office."""
-
-    default_error_messages = {"invalid": "Must be a time such as 2026-11-01T00:00:00Z; a + is sent as %2B."}
-
-    def to_internal_value(self, value: Any) -> Any:
-        if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", str(value)):
-            self.fail("invalid")
-        return super().to_internal_value(str(value).upper())
 
 
 class SearchQuery(PageQuery):

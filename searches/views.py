@@ -26,6 +26,7 @@ from accounts import outbound
 from accounts.models import Tenant
 from accounts.paging import CursorPages, PageQuery
 from accounts.refusals import Conflict, PaymentRequired, TooLarge, Unavailable
+from accounts.strict import Nothing
 from accounts.tables import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.tenancy import TenantView
 from billing import ledger, prices
@@ -38,7 +39,6 @@ from searches.models import Call, Image, Lookup, Result, Search, Status
 from searches.requests import (
     GivenPicture,
     ImageRequest,
-    Nothing,
     ResultQuery,
     SearchQuery,
     SearchRequest,
