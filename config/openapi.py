@@ -42,6 +42,8 @@ TAGS = {
     "sources": "What can be searched, at what price, under whose limit.",
     "credits": "What was held, charged and released, in each provider's own credits.",
     "credentials": "Your own keys to the providers. A secret goes in and never comes out.",
+    "webhook-endpoints": "Where you are told of what happens, and the secrets that deliveries are signed with.",
+    "webhook-deliveries": "What was sent there: every attempt, and once more if you like.",
     "providers": "What a search's parameters take, from the providers' own dictionaries.",
 }
 HEADERS = {401: ("WWW-Authenticate", "`Bearer`"), 503: ("Retry-After", "Seconds.")}

@@ -44,6 +44,8 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "credential_unusable": (409, "The credential does not work"),
     "image_in_use": (409, "A search needs the picture"),
     "image_deleted": (409, "The picture is gone"),
+    "too_many_endpoints": (409, "As many webhook endpoints as there may be"),
+    "endpoint_disabled": (409, "The webhook endpoint is disabled"),
     "too_large": (413, "Too large"),
     "unsupported_media_type": (415, "Not a content type that is taken"),
     "internal_error": (500, "Our mistake"),

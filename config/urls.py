@@ -9,6 +9,7 @@ urlpatterns = [
     path("v1/", include("searches.urls")),
     path("v1/", include("billing.urls")),
     path("v1/", include("providers.urls")),
+    path("v1/", include("accounts.urls")),
     path("v1/openapi.json", views.openapi_document),
     re_path(r"^v1(/.*)?$", problems.no_such_path),
     path("docs", views.Docs.as_view()),

@@ -10,6 +10,8 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
+from accounts import endpoints, webhooks
+from accounts.models import Delivery, Endpoint, Mode
 from searches.models import Search
 from tests.api.examples import add_results, made
 
@@ -31,7 +33,12 @@ ROUTES = sorted(routes())
 WITH_ID = [route for route in ROUTES if "<uuid:id>" in route]
 # What belongs to nobody.
 PUBLIC = "/v1/providers/<str:provider>/dictionaries/<str:name>"
-OWN_LISTS = ("/v1/searches", "/v1/credits", "/v1/credits/entries", "/v1/credentials")
+OWN_LISTS = (
+    *("/v1/searches", "/v1/credits", "/v1/credits/entries", "/v1/credentials"),
+    *("/v1/webhook-endpoints", "/v1/webhook-deliveries"),
+)
+# What an action cannot do without.
+BODIES = {"/v1/webhook-endpoints/<uuid:id>/redeliver": {"from": "2026-11-20T00:00:00Z"}}
 LISTS = [route for route in ROUTES if route in OWN_LISTS]
 
 
@@ -40,13 +47,26 @@ def path_to(route: str, search: Search, id: UUID | None = None) -> str:
 
 
 def own_id(route: str, search: Search) -> UUID | None:
+    if "webhook-endpoints" in route:
+        return Endpoint.objects.for_tenant(search.tenant).get().pk
+    if "webhook-deliveries" in route:
+        return Delivery.objects.for_tenant(search.tenant).get().pk
     if "credentials" in route:
         return search.lookups.all()[0].credential_id
     return search.image_id if "images" in route else search.pk
 
 
+def belongings(api: APIClient) -> Search:
+    """A search with results, and an endpoint that was sent a ping."""
+    search = made(api)
+    add_results(search)
+    endpoint, _ = endpoints.create(search.tenant, Mode.LIVE, url="https://example.com/hooks")
+    webhooks.ping(endpoint)
+    return search
+
+
 def test_the_routes_are_known() -> None:
-    assert len(WITH_ID) == 7
+    assert len(WITH_ID) == 12
     assert len(LISTS) == len(OWN_LISTS)
     assert [route for route in ROUTES if "<" in route and route not in WITH_ID] == [PUBLIC]
 
@@ -54,7 +74,7 @@ def test_the_routes_are_known() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("route", WITH_ID)
 def test_a_stranger_sees_what_is_not_there(api: APIClient, stranger: APIClient, route: str, method: str) -> None:
-    search = made(api)
+    search = belongings(api)
     hers = getattr(stranger, method)(path_to(route, search))
     nobodys = getattr(stranger, method)(path_to(route, search, NOBODYS))
     for response in (hers, nobodys):
@@ -66,29 +86,31 @@ def test_a_stranger_sees_what_is_not_there(api: APIClient, stranger: APIClient, 
 
 @pytest.mark.parametrize("route", WITH_ID)
 def test_the_owner_is_there(api: APIClient, route: str) -> None:
-    search = made(api)
+    search = belongings(api)
     response = api.options(path_to(route, search))
     method = "get" if "GET" in response["Allow"] else "post"
-    assert getattr(api, method)(path_to(route, search)).status_code == 200
+    assert getattr(api, method)(path_to(route, search), BODIES.get(route), format="json").status_code == 200
 
 
 @pytest.mark.parametrize("route", LISTS)
 def test_a_strangers_lists_are_empty(api: APIClient, stranger: APIClient, route: str) -> None:
-    add_results(made(api))
+    belongings(api)
     assert api.get(route).json()["data"]
     assert stranger.get(route).json()["data"] == []
 
 
 def test_a_stranger_changes_nothing(api: APIClient, stranger: APIClient) -> None:
-    search = made(api)
+    search = belongings(api)
     before = api.get(f"/v1/searches/{search.pk}").json()
     stranger.post(f"/v1/searches/{search.pk}/cancel")
     stranger.delete(f"/v1/images/{search.image_id}")
     stranger.delete(f"/v1/credentials/{search.lookups.all()[0].credential_id}")
+    stranger.delete(path_to("/v1/webhook-endpoints/<uuid:id>", search))
     after = api.get(f"/v1/searches/{search.pk}").json()
     before["lookups"][0].pop("estimated_start_at")
     after["lookups"][0].pop("estimated_start_at")
     assert after == before
+    assert Endpoint.objects.get().enabled
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if "openapi" not in route])

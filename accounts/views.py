@@ -1,0 +1,202 @@
+"""Where a tenant wants to be told, over HTTP, and the log of what was sent there.
+
+A key sees the endpoints of its own mode only, as it sees the searches of its own mode only: what test keys did is told to
+their own endpoints.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from accounts import endpoints, openapi, webhooks
+from accounts.models import Attempt, Delivery, Endpoint, Tenant
+from accounts.paging import CursorPages, PageQuery
+from accounts.refusals import Conflict
+from accounts.serializers import (
+    MOST_ATTEMPTS,
+    DeliveryAnswer,
+    DeliveryQuery,
+    EndpointAnswer,
+    EndpointChange,
+    EndpointRequest,
+    EndpointWithSecretAnswer,
+    RedeliveredAnswer,
+    RedeliverRequest,
+    too_many,
+)
+from accounts.strict import Nothing
+from accounts.tenancy import TenantView
+
+
+class EndpointView(TenantView):
+    queryset = Endpoint.objects.all()
+
+    def get_queryset(self) -> QuerySet[Endpoint]:
+        return super().get_queryset().filter(mode=self.api_key.mode)
+
+    def enabled(self) -> Endpoint:
+        """Raises `Conflict` for one that would take nothing."""
+        endpoint: Endpoint = self.get_object()
+        refuse_disabled(endpoint)
+        return endpoint
+
+
+class DeliveryView(TenantView):
+    queryset = Delivery.objects.all()
+
+    def get_queryset(self) -> QuerySet[Delivery]:
+        """The endpoints by their ids: so PostgreSQL knows how many deliveries each has, and goes to those of few."""
+        mine = Endpoint.objects.for_tenant(self.tenant).filter(mode=self.api_key.mode)
+        return super().get_queryset().filter(endpoint__in=list(mine.values_list("pk", flat=True)))
+
+
+@openapi.ENDPOINTS
+class Endpoints(EndpointView):
+    pagination_class = CursorPages
+    query_class = PageQuery
+    keys = ("-id",)
+    follows = False
+    refusals = {"POST": (409,)}
+
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.get_queryset()) or []
+        return self.get_paginated_response(EndpointAnswer(page, many=True).data)
+
+    def post(self, request: Request) -> Response:
+        wanted = EndpointRequest(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        try:
+            endpoint, secret = endpoints.create(self.tenant, self.api_key.mode, **wanted.validated_data)
+        except endpoints.TooMany:
+            raise Conflict(too_many(), code="too_many_endpoints") from None
+        headers = {"Location": reverse("webhook-endpoint", kwargs={"id": endpoint.pk})}
+        return Response(with_secret(endpoint, secret), status=201, headers=headers)
+
+
+@openapi.ENDPOINT
+class OneEndpoint(EndpointView):
+    def get(self, request: Request, id: Any) -> Response:
+        return Response(EndpointAnswer(self.get_object()).data)
+
+    def patch(self, request: Request, id: Any) -> Response:
+        endpoint = self.get_object()
+        wanted = EndpointChange(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        try:
+            endpoints.change(endpoint, **wanted.validated_data)
+        except Endpoint.DoesNotExist:
+            raise Http404 from None
+        return Response(EndpointAnswer(endpoint).data)
+
+    def delete(self, request: Request, id: Any) -> Response:
+        endpoints.remove(self.get_object())
+        return Response(status=204)
+
+
+@openapi.ROTATE
+class RotateSecret(EndpointView):
+    def post(self, request: Request, id: Any) -> Response:
+        endpoint = self.get_object()
+        Nothing(data=request.data).is_valid(raise_exception=True)
+        try:
+            secret = endpoints.rotate(endpoint)
+        except Endpoint.DoesNotExist:
+            raise Http404 from None
+        return Response(with_secret(endpoint, secret))
+
+
+@openapi.TEST
+class SendTest(EndpointView):
+    refusals = {"POST": (409,)}
+
+    def post(self, request: Request, id: Any) -> Response:
+        endpoint = self.enabled()
+        Nothing(data=request.data).is_valid(raise_exception=True)
+        try:
+            delivery = webhooks.ping(endpoint)
+        except Endpoint.DoesNotExist:
+            raise Http404 from None
+        return Response(shown(self.tenant, delivery))
+
+
+@openapi.REDELIVER_RANGE
+class RedeliverRange(EndpointView):
+    refusals = {"POST": (409,)}
+
+    def post(self, request: Request, id: Any) -> Response:
+        endpoint = self.enabled()
+        wanted = RedeliverRequest(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        values = wanted.validated_data
+        count = webhooks.redeliver_range(
+            endpoint, since=values["from"], until=values["to"], states=values["states"], types=values["types"]
+        )
+        return Response(RedeliveredAnswer({"redelivered": count}).data)
+
+
+@openapi.DELIVERIES
+class Deliveries(DeliveryView):
+    pagination_class = CursorPages
+    query_class = DeliveryQuery
+    keys = ("-id",)
+    follows = False
+
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(with_attempts(self.filtered())) or []
+        return self.get_paginated_response(DeliveryAnswer(page, many=True).data)
+
+    def filtered(self) -> QuerySet[Delivery]:
+        found = self.get_queryset()
+        for name, lookup in (
+            ("endpoint", "endpoint"),
+            ("state", "state"),
+            ("type", "event__type"),
+            ("created_after", "created_at__gt"),
+            ("created_before", "created_at__lt"),
+        ):
+            if name in self.query:
+                found = found.filter(**{lookup: self.query[name]})
+        return found
+
+
+@openapi.REDELIVER
+class Redeliver(DeliveryView):
+    refusals = {"POST": (409,)}
+
+    def post(self, request: Request, id: Any) -> Response:
+        delivery = self.get_object()
+        Nothing(data=request.data).is_valid(raise_exception=True)
+        refuse_disabled(delivery.endpoint)
+        try:
+            webhooks.redeliver(delivery)
+        except Delivery.DoesNotExist:
+            raise Http404 from None
+        return Response(shown(self.tenant, delivery))
+
+
+def refuse_disabled(endpoint: Endpoint) -> None:
+    if not endpoint.enabled:
+        detail = f"The endpoint is disabled ({endpoint.disabled_reason}); enable it first, by PATCH."
+        raise Conflict(detail, code="endpoint_disabled")
+
+
+def with_secret(endpoint: Endpoint, secret: str) -> Any:
+    return EndpointWithSecretAnswer(endpoint, context={"secret": secret}).data
+
+
+def shown(tenant: Tenant, delivery: Delivery) -> Any:
+    """As its row is now."""
+    present = with_attempts(Delivery.objects.for_tenant(tenant))
+    return DeliveryAnswer(get_object_or_404(present, pk=delivery.pk)).data
+
+
+def with_attempts(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    last = Attempt.objects.order_by("-number")[:MOST_ATTEMPTS]
+    return deliveries.select_related("event").prefetch_related(Prefetch("attempts", last, to_attr="last_attempts"))
