@@ -3,6 +3,7 @@
 It has its own settings, since it stands for machines that are not ours:
 
     SANDBOX_CALLS=1 SANDBOX_WINDOW_MS=1000   how often a key may search, where not as the provider says
+    SANDBOX_ONE_ACCOUNT=true                 all keys share that limit, as the keys of one account do
     SANDBOX_LATENCY_MS=300                   how long a search takes at least
     SANDBOX_SLOW_MS=4000                     how long one with a key that is slow by magic takes
     SANDBOX_HANG_MS=35000                    and one with a key that hangs: longer than the caller waits

@@ -1,6 +1,7 @@
 """Who called when, and what it cost: the limit that a provider sets on each key, enforced and counted.
 
-A request counts from the arrival of its head. One that comes too early is refused, is a breach, and takes no slot.
+A request counts from the arrival of its head. One that comes too early is refused, is a breach, and takes no slot. Where all
+keys share one limit, as the keys of one account do, each is held to the calls of all.
 """
 
 from __future__ import annotations
@@ -15,21 +16,24 @@ from typing import Any
 
 @dataclass
 class Tally:
-    """One key's: `refusals` are the answers that were no success, breaches included; `played`, what its magic did."""
+    """One key's: `refusals` are the answers that were no success, breaches included; `played`, what its magic did.
+    `most_early`: by how many seconds the worst breach came too soon.
+    """
 
     calls: int = 0
     breaches: int = 0
+    most_early: float = 0.0
     refusals: int = 0
     played: Counter[str] = field(default_factory=Counter)
     credits: Decimal = Decimal(0)
     shortest_gap: float | None = None
-    recent: deque[float] = field(default_factory=deque)
 
     def shown(self) -> dict[str, Any]:
         gap = None if self.shortest_gap is None else round(self.shortest_gap * 1000, 3)
         return {
             "calls": self.calls,
             "breaches": self.breaches,
+            "most_early_ms": round(self.most_early * 1000, 3),
             "refusals": self.refusals,
             "played": dict(self.played),
             "credits": str(self.credits),
@@ -38,28 +42,31 @@ class Tally:
 
 
 class Meter:
-    """`calls` in any `window` seconds a key."""
+    """`calls` in any `window` seconds a key; where the limit is `shared`, by all keys together."""
 
-    def __init__(self, *, calls: int, window: float) -> None:
+    def __init__(self, *, calls: int, window: float, shared: bool = False) -> None:
         self.calls = calls
         self.window = window
+        self.shared = shared
         self.lock = Lock()
         self.tallies: dict[str, Tally] = defaultdict(Tally)
+        # When each key's last calls were admitted.
+        self.recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=calls))
 
     def admit(self, key: str, arrived: float) -> int | None:
         """Which of the key's admitted calls it is, counted from 1; None for a breach."""
         with self.lock:
             tally = self.tallies[key]
+            recent = self.recent["" if self.shared else key]
             tally.calls += 1
-            if len(tally.recent) >= self.calls and arrived - tally.recent[-self.calls] < self.window:
+            if len(recent) == self.calls and (early := self.window - (arrived - recent[0])) > 0:
                 tally.breaches += 1
+                tally.most_early = max(tally.most_early, early)
                 return None
-            if tally.recent:
-                gap = arrived - tally.recent[-1]
+            if recent:
+                gap = arrived - recent[-1]
                 tally.shortest_gap = gap if tally.shortest_gap is None else min(gap, tally.shortest_gap)
-            tally.recent.append(arrived)
-            if len(tally.recent) > self.calls:
-                tally.recent.popleft()
+            recent.append(arrived)
             return tally.calls - tally.breaches
 
     def refuse(self, key: str) -> None:
@@ -86,6 +93,7 @@ class Meter:
     def reset(self) -> None:
         with self.lock:
             self.tallies.clear()
+            self.recent.clear()
 
     def stats(self) -> dict[str, Any]:
         """Sums, and each key's own under its fingerprint: a real key may have come here by mistake."""

@@ -64,7 +64,9 @@ class Provider(ABC):
     def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
         self.catalogue = catalogue
         self.settings = settings
-        self.meter = Meter(calls=settings.calls or self.calls, window=settings.window or self.window)
+        self.meter = Meter(
+            calls=settings.calls or self.calls, window=settings.window or self.window, shared=settings.one_account
+        )
         self.dawdlers = Semaphore(MOST_DAWDLERS)
 
     @abstractmethod

@@ -51,12 +51,27 @@ def test_each_key_has_a_limit_of_its_own() -> None:
     assert not meter.admit("a", 0.2)
 
 
+def test_keys_of_one_account_share_its_limit_and_keep_their_counts() -> None:
+    meter = Meter(calls=1, window=1.0, shared=True)
+    assert [meter.admit(key, arrived) for key, arrived in [("a", 0.0), ("b", 0.75), ("b", 1.0), ("a", 2.0)]] == [
+        1,
+        None,
+        1,
+        2,
+    ]
+    assert (meter.tally("a").breaches, meter.tally("b").breaches) == (0, 1)
+    assert meter.tally("b").shown()["most_early_ms"] == 250
+
+
 def test_settings_come_from_the_environment() -> None:
     times = {"SANDBOX_WINDOW_MS": "500", "SANDBOX_LATENCY_MS": "0", "SANDBOX_SLOW_MS": "900", "SANDBOX_HANG_MS": "4000"}
-    read = Settings.read(times | {"SANDBOX_CALLS": "20", "SANDBOX_CREDITS": "2.5"})
-    assert read == Settings(calls=20, window=0.5, latency=0.0, slow=0.9, hang=4.0, credits=Decimal("2.5"))
+    limit = {"SANDBOX_CALLS": "20", "SANDBOX_ONE_ACCOUNT": "true", "SANDBOX_CREDITS": "2.5"}
+    read = Settings.read(times | limit)
+    assert read == Settings(
+        calls=20, window=0.5, one_account=True, latency=0.0, slow=0.9, hang=4.0, credits=Decimal("2.5")
+    )
     assert Settings.read({}) == Settings(
-        calls=None, window=None, latency=0.3, slow=4.0, hang=35.0, credits=Decimal(1_000_000)
+        calls=None, window=None, one_account=False, latency=0.3, slow=4.0, hang=35.0, credits=Decimal(1_000_000)
     )
 
 
