@@ -156,9 +156,13 @@ class Sightline:
 
     def start(self) -> None:
         """All but the workers for searches."""
-        self._start(Program, "sandbox", granian("providers.sandbox.app:application", self.environment["SANDBOX_PORT"]))
+        self._start(
+            Program,
+            "sandbox",
+            granian("providers.sandbox.app:application", self.environment["SANDBOX_PORT"], threads=64),
+        )
         self.manage("migrate")
-        self._start(Program, "web", granian("config.wsgi:application", self.environment["PORT"]))
+        self._start(Program, "web", granian("config.wsgi:application", self.environment["PORT"], threads=16))
         self._start(Program, "sweeps", worker("sweeps", 1))
         self._start(Program, "beat", celery("beat", "-s", str(self.folder / "beat"), "--pidfile="))
 
@@ -272,8 +276,8 @@ def command_of(process: psutil.Process) -> list[str]:
         return []
 
 
-def granian(application: str, port: str) -> list[str]:
-    options = ("--interface", "wsgi", "--http", "1", "--no-ws", "--port", port, "--blocking-threads", "16")
+def granian(application: str, port: str, *, threads: int) -> list[str]:
+    options = ("--interface", "wsgi", "--http", "1", "--no-ws", "--port", port, "--blocking-threads", str(threads))
     return [sys.executable, "-m", "granian", *options, application]
 
 

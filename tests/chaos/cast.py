@@ -1,0 +1,59 @@
+"""Who takes part: tenants whose keys are magic at every provider, so that each meets the failures of one kind all the time.
+
+As a program it makes them, in the environment of the Sightline that they are tenants of, and prints their API keys: so many
+`manage.py create_tenant` would take half a minute to start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from decimal import Decimal
+
+# Each one's key to all providers, and how many of a hundred searches are its: what makes a whole lane wait, or takes long, is
+# asked for more seldom.
+CAST = {
+    "anna": ("key-of-anna", 19),
+    "bela": ("key-of-bela", 16),
+    "cleo": ("key-of-cleo", 13),
+    "dora": ("sandbox_error_dora", 12),
+    "emil": ("sandbox_reset_emil", 8),
+    "finn": ("sandbox_garbage_finn", 8),
+    "gwen": ("sandbox_slow_gwen", 7),
+    "hugo": ("sandbox_unsteady_hugo", 5),
+    "iris": ("sandbox_hang_iris", 4),
+    "joan": ("sandbox_empty_joan", 4),
+    "kurt": ("sandbox_throttled_kurt", 2),
+    "lena": ("sandbox_throttled_retry_after_lena", 2),
+}
+# Granted to the first of them: its accounts are prepaid, the others' are metered.
+GRANT = Decimal(10_000)
+
+
+def main(names: list[str]) -> None:
+    import django
+
+    django.setup()
+    from accounts import keys
+    from accounts.models import Mode, Tenant
+    from billing import ledger
+    from providers import credentials, policies, registry
+    from providers.models import Policy
+
+    limits = json.loads(os.environ["LIMITS"])
+    secrets = {}
+    for name in names:
+        tenant = Tenant.objects.create(name=name)
+        secrets[name] = keys.issue(tenant, Mode.LIVE)[1]
+        for provider in registry.PROVIDERS:
+            credentials.create(tenant, provider, CAST[name][0], label="default", is_default=True)
+            if name == names[0]:
+                ledger.grant(ledger.account_of(tenant, provider), GRANT)
+    for provider in registry.PROVIDERS:
+        Policy.objects.filter(pk=policies.of(provider).pk).update(**limits)
+    sys.stdout.write(json.dumps(secrets))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

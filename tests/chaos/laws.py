@@ -1,0 +1,158 @@
+"""What is true when all of it is over, and some of it at any instant before: each law reads every row there is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from providers import registry
+from providers.sandbox.limit import fingerprint
+from tests.chaos.cast import CAST
+from tests.processes import Sightline
+
+LOOK_SECONDS = 0.5
+# Where a call left for certain, and where nobody knows what came of it.
+CALLS = """
+SELECT lookup.provider, tenant.name,
+    count(*) FILTER (WHERE call.state = 'answered' OR call.state = 'failed' AND call.sent_at IS NOT NULL),
+    count(*) FILTER (WHERE call.state = 'unknown')
+FROM searches_call call JOIN searches_lookup lookup ON lookup.id = call.lookup_id
+    JOIN accounts_tenant tenant ON tenant.id = lookup.tenant_id GROUP BY 1, 2
+"""
+CREDITS = """
+SELECT account.provider, tenant.name,
+    coalesce((SELECT sum(amount) FROM billing_entry WHERE account_id = account.id AND kind = 'charge'), 0),
+    coalesce((SELECT sum(unknown) FROM billing_hold WHERE account_id = account.id), 0)
+FROM billing_account account JOIN accounts_tenant tenant ON tenant.id = account.tenant_id
+"""
+UNFINISHED = """
+SELECT search.id, search.status, lookup.status, lookup.standing FROM searches_search search
+    JOIN searches_lookup lookup ON lookup.search_id = search.id
+WHERE search.finished_at IS NULL OR search.status IN ('queued', 'running')
+    OR lookup.finished_at IS NULL OR lookup.status IN ('queued', 'running')
+"""
+# One statement each, and so one snapshot.
+MISCOUNTED = """
+SELECT place.lane_id, place.tenant_id, place.ready, count(lookup.id) FILTER (WHERE lookup.standing = 'ready'),
+    place.wake_at, min(lookup.not_before) FILTER (WHERE lookup.standing = 'asleep')
+FROM searches_place place LEFT JOIN searches_lookup lookup
+    ON lookup.lane_id = place.lane_id AND lookup.tenant_id = place.tenant_id
+GROUP BY place.id HAVING place.ready <> count(lookup.id) FILTER (WHERE lookup.standing = 'ready')
+    OR min(lookup.not_before) FILTER (WHERE lookup.standing = 'asleep') < coalesce(place.wake_at, 'infinity')
+"""
+PLACELESS = """
+SELECT lookup.id, lookup.lane_id, lookup.standing FROM searches_lookup lookup
+WHERE lookup.standing IN ('ready', 'asleep', 'parked') AND NOT EXISTS (
+    SELECT 1 FROM searches_place WHERE lane_id = lookup.lane_id AND tenant_id = lookup.tenant_id
+)
+"""
+WITHOUT_LEASE = """
+SELECT lookup.id, lookup.status, lookup.standing, count(call.id) FROM searches_lookup lookup
+    LEFT JOIN searches_call call ON call.lookup_id = lookup.id AND call.state = 'armed'
+GROUP BY lookup.id HAVING count(call.id) <> CASE WHEN lookup.status = 'running' AND lookup.standing = 'out' THEN 1 ELSE 0 END
+"""
+
+
+def hold_at_the_end(sightline: Sightline, *, orders: int) -> None:
+    every_order_is_one_search(sightline, orders)
+    every_search_is_finished(sightline)
+    every_place_is_counted_right(sightline)
+    what_is_under_way_has_a_lease(sightline)
+    no_limit_was_broken(sightline)
+    each_call_that_left_was_counted(sightline)
+    each_credit_that_was_billed_is_charged_or_unknown(sightline)
+    nothing_is_held_but_the_unknown(sightline)
+    the_ledger_adds_up(sightline)
+    the_database_saw_nothing_impossible(sightline)
+
+
+def hold_at_any_instant(sightline: Sightline) -> None:
+    every_place_is_counted_right(sightline)
+    what_is_under_way_has_a_lease(sightline)
+
+
+def every_order_is_one_search(sightline: Sightline, orders: int) -> None:
+    searches = "SELECT metadata->>'number', count(*) FROM searches_search GROUP BY 1"
+    counted = {int(number): count for number, count in sightline.rows(searches)}
+    assert counted == dict.fromkeys(range(orders), 1)
+
+
+def wait_for_the_end(sightline: Sightline, *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while sightline.rows(UNFINISHED) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+
+
+def every_search_is_finished(sightline: Sightline) -> None:
+    nothing_of(sightline, UNFINISHED)
+
+
+def every_place_is_counted_right(sightline: Sightline) -> None:
+    nothing_of(sightline, MISCOUNTED)
+    nothing_of(sightline, PLACELESS)
+
+
+def what_is_under_way_has_a_lease(sightline: Sightline) -> None:
+    nothing_of(sightline, WITHOUT_LEASE)
+
+
+def no_limit_was_broken(sightline: Sightline) -> None:
+    """The lane's, too: in this sandbox all keys of a provider share one."""
+    for provider, stats in counted(sightline).items():
+        assert stats["breaches"] == 0, (provider, stats)
+
+
+def each_call_that_left_was_counted(sightline: Sightline) -> None:
+    """A key's calls are those of its tenant: none is missing here, none there, but for those of which nobody knows."""
+    ours = {(provider, tenant): (left, unknown) for provider, tenant, left, unknown in sightline.rows(CALLS)}
+    for of, tally in tallies(sightline):
+        left, unknown = ours.get(of, (0, 0))
+        assert left <= tally["calls"] <= left + unknown, (of, left, unknown, tally)
+
+
+def each_credit_that_was_billed_is_charged_or_unknown(sightline: Sightline) -> None:
+    ours = {(provider, tenant): (charged, unknown) for provider, tenant, charged, unknown in sightline.rows(CREDITS)}
+    for of, tally in tallies(sightline):
+        charged, unknown = ours.get(of, (Decimal(0), Decimal(0)))
+        assert charged <= Decimal(tally["credits"]) <= charged + unknown, (of, charged, unknown, tally)
+
+
+def nothing_is_held_but_the_unknown(sightline: Sightline) -> None:
+    nothing_of(sightline, "SELECT reference, open, unknown FROM billing_hold WHERE open <> 0")
+    nothing_of(
+        sightline,
+        """SELECT account.id, held FROM billing_account account WHERE held <>
+        (SELECT coalesce(sum(unknown), 0) FROM billing_hold WHERE account_id = account.id)""",
+    )
+
+
+def the_ledger_adds_up(sightline: Sightline) -> None:
+    assert sightline.manage("audit_ledger").startswith("Every balance follows")
+
+
+def the_database_saw_nothing_impossible(sightline: Sightline) -> None:
+    """Neither a deadlock nor a place whose count had to be mended."""
+    log = (sightline.folder / "postgresql" / "log").read_text()
+    assert "deadlock" not in log
+    assert "counted lookups as ready that are not" not in log
+
+
+def nothing_of(sightline: Sightline, statement: str) -> None:
+    assert sightline.rows(statement) == []
+
+
+def counted(sightline: Sightline) -> dict[str, dict[str, Any]]:
+    """The sandbox's own counts, by provider."""
+    counts: dict[str, dict[str, Any]] = sightline.sandbox.get("/_stats").json()
+    return counts
+
+
+def tallies(sightline: Sightline) -> Iterable[tuple[tuple[str, str], dict[str, Any]]]:
+    """Each key's at each provider, none where it was not called with."""
+    none = {"calls": 0, "credits": "0"}
+    counts = counted(sightline)
+    for provider in registry.PROVIDERS:
+        for tenant, (key, _) in CAST.items():
+            yield (provider, tenant), counts[provider]["keys"].get(fingerprint(key), none)

@@ -1,0 +1,152 @@
+"""What the tenants ask for, all of it settled by the seed; and how they ask, who go on whatever is down.
+
+A caller whose answer was lost cannot know whether its order was taken. It looks, by the number that it gave the order, before
+it sends it again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from random import Random
+from typing import Any, TypeVar
+
+import httpx
+
+from tests.chaos.cast import CAST
+from tests.searches.samples import jpeg
+
+AT_ONCE = 8
+# Whoever is not served for so long has been lost.
+PATIENCE_SECONDS = 90.0
+PAUSE_SECONDS = 0.5
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """`at`: seconds after the begin. `canceled_after`: seconds after it was taken, None for never."""
+
+    number: int
+    tenant: str
+    at: float
+    lookups: Sequence[dict[str, Any]]
+    priority: int
+    expires_in: int
+    canceled_after: float | None
+
+
+def made_up(random: Random, *, count: int, tenants: Sequence[str], seconds: float) -> list[Order]:
+    """So many orders over so many seconds. Each tenant has some; one in ten repeats what its tenant asked before."""
+    wanted = [*tenants, *random.choices(tenants, [CAST[name][1] for name in tenants], k=count - len(tenants))]
+    random.shuffle(wanted)
+    asked: dict[str, list[Sequence[dict[str, Any]]]] = {name: [] for name in tenants}
+    orders = []
+    for number, tenant in enumerate(wanted):
+        before = asked[tenant]
+        lookups = random.choice(before) if before and random.random() < 0.1 else _lookups(random, number)
+        before.append(lookups)
+        orders.append(
+            Order(
+                number=number,
+                tenant=tenant,
+                at=seconds * number / count,
+                lookups=lookups,
+                priority=random.choice((-10, 0, 0, 0, 3, 10)),
+                expires_in=random.choice((1, 2, 5)) if random.random() < 0.1 else 3600,
+                canceled_after=random.uniform(0, 3) if random.random() < 0.1 else None,
+            )
+        )
+    return orders
+
+
+def _lookups(random: Random, number: int) -> list[dict[str, Any]]:
+    """Of one to three sources, no two orders' alike; of creators up to three pages."""
+    similarity = 0.5 + number / 10_000
+    parts: list[dict[str, Any]] = [
+        {
+            "source": "tiktok-creators",
+            "limit": random.choice((5, 5, 10, 15)),
+            "parameters": {"followers_count": {"min": number}},
+        },
+        {"source": "tiktok-products", "parameters": {"product_name": f"mug {number}"}},
+        {"source": "public-videos", "parameters": {"similarity": similarity}},
+        {"source": "private-videos", "parameters": {"similarity": similarity}},
+    ]
+    return random.sample(parts, random.choice((1, 1, 2, 3)))
+
+
+class Caller:
+    """One tenant's program."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        self._client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
+        self._image = ""
+
+    def store_picture(self) -> None:
+        answer = self._client.post("/v1/images", files={"image": ("mug.jpg", jpeg(), "image/jpeg")})
+        self._image = answer.raise_for_status().json()["id"]
+
+    def place(self, order: Order) -> None:
+        """Until it is taken; then cancels it, if that is wanted."""
+        body = {
+            "image": {"id": self._image},
+            "lookups": order.lookups,
+            "priority": order.priority,
+            "expires_in": order.expires_in,
+            "metadata": {"number": str(order.number)},
+        }
+        search = self._until_done(lambda: self._taken(order) or self._created(body))
+        if order.canceled_after is not None:
+            time.sleep(order.canceled_after)
+            self._until_done(lambda: self._answer("POST", f"/v1/searches/{search}/cancel"))
+
+    def __enter__(self) -> Caller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def _created(self, body: dict[str, Any]) -> str | None:
+        answer = self._answer("POST", "/v1/searches", json=body)
+        return answer.json()["id"] if answer else None
+
+    def _taken(self, order: Order) -> str | None:
+        """Raises `TransportError` where nobody can say."""
+        answer = self._client.get("/v1/searches", params={"metadata.number": str(order.number)})
+        found = answer.raise_for_status().json()["data"]
+        return found[0]["id"] if found else None
+
+    def _answer(self, method: str, path: str, **body: Any) -> httpx.Response | None:
+        """None where it is not ready: anything else that is no success is a mistake of somebody's."""
+        answer = self._client.request(method, path, **body)
+        assert answer.is_success or answer.status_code == 503, answer.text
+        return answer if answer.is_success else None
+
+    def _until_done(self, attempt: Callable[[], T | None]) -> T:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                if done := attempt():
+                    return done
+            except (httpx.TransportError, httpx.HTTPStatusError) as error:
+                trouble: object = error
+            else:
+                trouble = "503"
+            assert time.monotonic() < deadline, trouble
+            time.sleep(PAUSE_SECONDS)
+
+
+def place_all(orders: Sequence[Order], callers: dict[str, Caller]) -> None:
+    """Each at its time, or as soon as those before it have been taken."""
+    began = time.monotonic()
+
+    def place(order: Order) -> None:
+        time.sleep(max(0.0, began + order.at - time.monotonic()))
+        callers[order.tenant].place(order)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(place, orders))

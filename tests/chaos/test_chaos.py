@@ -1,0 +1,150 @@
+"""While many tenants' searches run, whatever can end is ended, again and again; in the end nothing is lost, nothing is charged
+twice, and no provider's limit was broken. `make chaos SEED=…` makes the same happen again, as far as a machine can.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from shutil import copyfile
+
+import pytest
+
+from tests import processes, programs
+from tests.chaos import accidents, laws, orders
+from tests.chaos.accidents import KINDS, Fate
+from tests.chaos.cast import CAST
+from tests.chaos.orders import Caller
+from tests.processes import Sightline, answers, wait_until
+
+# One call of all tenants in so long, by the sandbox; the policy keeps more, for a busy machine delays what it sends and what
+# arrives.
+WINDOW_MS, GUARD_MS = 60, 90
+# Longer than anybody waits for an answer.
+HANG_MS, LONGEST_CALL_MS = 4000, 3000
+LIMITS = {
+    "calls": 1,
+    "window_ms": WINDOW_MS,
+    "guard_ms": GUARD_MS,
+    "page_size": 5,
+    "connect_timeout_ms": 1000,
+    "read_timeout_ms": LONGEST_CALL_MS,
+    "total_timeout_ms": LONGEST_CALL_MS,
+}
+TOLD = {
+    "SANDBOX_WINDOW_MS": str(WINDOW_MS),
+    "SANDBOX_ONE_ACCOUNT": "true",
+    "SANDBOX_LATENCY_MS": "150",
+    "SANDBOX_SLOW_MS": "1500",
+    "SANDBOX_HANG_MS": str(HANG_MS),
+    "LIMITS": json.dumps(LIMITS),
+}
+AHEAD = str(Path(__file__).with_name("ahead"))
+KEPT = programs.CHECKOUT / ".local" / "chaos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """`kinds`: the accidents. `patience`: seconds that the rest may take when they are over."""
+
+    searches: int
+    tenants: Sequence[str]
+    submitting: float
+    kinds: Sequence[str]
+    striking: float
+    patience: float
+
+
+SHORT = Plan(
+    searches=40,
+    tenants=("anna", "dora", "emil", "hugo"),
+    submitting=6,
+    kinds=("a worker's child is killed", "Redis is killed and comes back empty", "PostgreSQL is restarted"),
+    striking=5,
+    patience=90,
+)
+LONG = Plan(
+    searches=300,
+    tenants=tuple(CAST),
+    submitting=90,
+    kinds=(
+        *KINDS,
+        *("a worker is killed",) * 4,
+        *("a worker's child is killed",) * 5,
+        *("the sweeps' worker is killed", "beat is killed", "Redis is killed", "PostgreSQL is restarted"),
+    ),
+    striking=110,
+    patience=180,
+)
+
+
+def test_nothing_is_lost_when_a_worker_redis_and_postgresql_are_killed() -> None:
+    go_through(SHORT)
+
+
+@pytest.mark.chaos
+def test_nothing_is_lost_whatever_is_killed() -> None:
+    go_through(LONG)
+
+
+def go_through(plan: Plan) -> None:
+    seed = int(os.environ.get("SEED") or time.time_ns() % 1_000_000)
+    sys.stdout.write(f"SEED={seed}\n")
+    with programs.state_folder() as folder:
+        try:
+            with processes.started(folder, **TOLD) as sightline:
+                run(sightline, plan, Random(seed))
+        except BaseException:
+            sys.stdout.write(f"The logs are in {kept_logs(folder, seed)}.\n")
+            raise
+
+
+def run(sightline: Sightline, plan: Plan, random: Random) -> None:
+    wanted = orders.made_up(random, count=plan.searches, tenants=plan.tenants, seconds=plan.submitting)
+    schedule = accidents.made_up(random, plan.kinds, seconds=plan.striking)
+    workers = [sightline.start_worker(f"searches-{number}") for number in (1, 2)]
+    workers.append(sightline.start_worker("searches-ahead", PYTHONPATH=AHEAD))
+    with ExitStack() as stack:
+        callers = {name: stack.enter_context(caller) for name, caller in welcomed(sightline, plan.tenants)}
+        placer = stack.enter_context(ThreadPoolExecutor(1))
+        stack.enter_context(accidents.supervised(sightline))
+        placing = placer.submit(orders.place_all, wanted, callers)
+        accidents.strike_all(Fate(sightline, workers), schedule, after_each=lambda: laws.hold_at_any_instant(sightline))
+        placing.result()
+        laws.wait_for_the_end(sightline, seconds=plan.patience)
+    laws.hold_at_the_end(sightline, orders=plan.searches)
+
+
+def welcomed(sightline: Sightline, tenants: Sequence[str]) -> Iterator[tuple[str, Caller]]:
+    """The tenants, each with a picture stored."""
+    made = subprocess.run(
+        [sys.executable, "-m", "tests.chaos.cast", *tenants],
+        env=os.environ | sightline.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    wait_until(lambda: answers(sightline.sandbox, "/_stats") and answers(sightline.api, "/readyz"))
+    for name, secret in json.loads(made.stdout).items():
+        caller = Caller(str(sightline.api.base_url), secret)
+        caller.store_picture()
+        yield name, caller
+
+
+def kept_logs(folder: Path, seed: int) -> Path:
+    kept = KEPT / str(seed)
+    kept.mkdir(parents=True, exist_ok=True)
+    for log in (*folder.glob("*.log"), *folder.glob("*/log")):
+        copyfile(log, kept / "-".join(log.relative_to(folder).parts))
+    return kept
