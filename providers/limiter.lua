@@ -221,4 +221,13 @@ function operations.pause()
     return 0
 end
 
+-- The pause is over, but for what the log cannot know.
+function operations.reopen()
+    remember()
+    closed = math.min(closed, since + window)
+    free = math.max(math.min(free, now + interval), closed)
+    save()
+    return 0
+end
+
 return operations[operation]()

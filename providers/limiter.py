@@ -220,6 +220,11 @@ def pause(lane: str, rate: Rate, *, seconds: float) -> None:
     _evaluate(lane, rate, "pause", int(seconds * 1_000_000))
 
 
+def reopen(lane: str, rate: Rate) -> None:
+    """Ends a pause. A lane that cannot know what left before its log began still waits a window for that."""
+    _evaluate(lane, rate, "reopen")
+
+
 def rest(name: str, *, seconds: float) -> None:
     """Whoever goes by this name makes no call for so long, while its lane goes on for the others."""
     with _failing_closed():

@@ -3,12 +3,13 @@
 -- One function and not a dozen statements from Python: the lane is locked while it runs, and for no round trip.
 -- Several statements and not one: each sees what was committed before it, which a single statement that waited for the
 -- lane's lock would not. Locks: lane, place, lookup, search. `step` is a whole turn of virtual time.
--- Answers NULL where nobody is ready or the lane is paused; `more`: others are ready still; `begun`: its
--- search just began. The rows come with it: to ask for them again would take longer than all of this.
+-- Answers NULL where nobody is ready or the lane stands still (`pauses.py`); `more`: others could go still; `begun`: its search
+-- just began. The rows come with it: to ask for them again would take longer than all of this.
 CREATE FUNCTION searches_claim(
     lane_name text, call_id uuid, lease interval, step bigint, OUT more boolean, OUT begun boolean,
     OUT call searches_call, OUT lookup searches_lookup, OUT search searches_search, OUT lane searches_lane,
-    OUT credential providers_credential, OUT rendering searches_rendering
+    OUT credential providers_credential, OUT rendering searches_rendering,
+    OUT policy providers_policy
 ) LANGUAGE plpgsql AS $$
 DECLARE
     place record;
@@ -18,7 +19,12 @@ DECLARE
 BEGIN
     SELECT * INTO lane FROM searches_lane WHERE name = lane_name FOR NO KEY UPDATE;
     moment := clock_timestamp();
-    IF lane.paused_until > moment THEN
+    SELECT * INTO policy FROM providers_policy WHERE provider = lane.policy_id;
+    IF lane.paused OR lane.paused_until > moment OR lane.broken_until > moment OR lane.mode = 'live' AND policy.paused THEN
+        RETURN;
+    END IF;
+    -- Half-open: the others wait for what comes of the probe.
+    IF lane.trips > 0 AND EXISTS (SELECT FROM searches_call WHERE id = lane.probe AND state = 'armed') THEN
         RETURN;
     END IF;
 
@@ -86,7 +92,8 @@ BEGIN
     UPDATE searches_lookup SET standing = 'out', status = 'running', started_at = coalesce(started_at, moment)
     WHERE id = lookup.id RETURNING * INTO lookup;
     UPDATE searches_place SET virtual_time = virtual_time + step / place.weight, ready = ready - 1 WHERE id = place.id;
-    UPDATE searches_lane SET virtual_time = greatest(virtual_time, place.virtual_time)
+    UPDATE searches_lane SET
+        virtual_time = greatest(virtual_time, place.virtual_time), probe = CASE WHEN trips > 0 THEN call_id END
     WHERE name = lane_name RETURNING * INTO lane;
     INSERT INTO searches_call (
         id, lookup_id, page, state, armed_at, leased_until, credits, provider_request_id, error_code, error_detail, excerpt
@@ -99,7 +106,7 @@ BEGIN
     SELECT * INTO search FROM searches_search WHERE id = lookup.search_id;
     SELECT * INTO rendering FROM searches_rendering
     WHERE image_id = search.image_id AND provider = lookup.provider AND crop = search.crop;
-    more := EXISTS (
+    more := lane.trips = 0 AND EXISTS (
         SELECT 1 FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
         WHERE p.lane_id = lane_name AND p.ready > 0 AND t.suspended_at IS NULL
     );

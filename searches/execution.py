@@ -66,6 +66,9 @@ def _visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
     errand = scheduler.claim(lane.name, policy, lease=timedelta(seconds=settlement.armed_seconds(policy)))
     if errand is None:
         return False
+    # The limit may have been changed while this one waited for its slot.
+    policy = errand.policy
+    seat = nudges.seat(lane.name, policy, seat.name)
     try:
         nudges.bind(lane, seat, seconds=settlement.longest_seconds(policy), more=errand.more)
         if errand.begun:

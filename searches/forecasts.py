@@ -11,7 +11,7 @@ from django.db import connection
 
 from providers import policies
 from providers.models import Policy
-from searches import scheduler
+from searches import pauses, scheduler
 from searches.models import Lane, Lookup, Place, Standing
 
 # Past this, a position is only "at least so many": counting one tenant's own million would take 50 ms.
@@ -98,9 +98,9 @@ def _of(lookup: Lookup, *, lane: Lane, position: int, moment: datetime) -> Forec
     if lookup.standing == Standing.PARKED:
         return Forecast(waiting_on="credential")
     policy = policies.in_force(lane.policy, lane.mode)
-    if policy.paused:
+    if policy.paused or lane.paused:
         return Forecast(waiting_on="paused")
-    paused_until = lane.paused_until if lane.paused_until and lane.paused_until > moment else None
+    paused_until = pauses.until(lane, moment)
     if lookup.standing == Standing.ASLEEP:
         return Forecast(estimated_start_at=lookup.not_before, waiting_on="provider_backoff")
     start = (paused_until or moment) + timedelta(seconds=position * policies.rate(policy).interval_seconds)

@@ -103,7 +103,8 @@ class Rendering(models.Model):
 class Lane(models.Model):
     """What shares one provider limit: one token bucket in Redis, one line here.
 
-    `virtual_time` is that of the last claim: where a tenant that was idle comes back in.
+    `virtual_time` is that of the last claim: where a tenant that was idle comes back in. Why it stands still, where it
+    does, is `pauses`' to say.
     """
 
     name = models.CharField(max_length=120, primary_key=True)
@@ -112,6 +113,15 @@ class Lane(models.Model):
     virtual_time = models.BigIntegerField(default=0)
     paused_until = models.DateTimeField(null=True, blank=True, help_text="The provider asked us to wait.")
     backoff = models.PositiveSmallIntegerField(default=0, help_text="Times in a row that the provider said wait.")
+    failures = models.PositiveSmallIntegerField(default=0, help_text="Calls in a row that failed at the provider's.")
+    failing_key = models.CharField(
+        max_length=64, blank=True, help_text="The fingerprint that the first of them went with."
+    )
+    several_keys = models.BooleanField(default=False, help_text="Whether others failed since with another.")
+    trips = models.PositiveSmallIntegerField(default=0, help_text="Times in a row that the breaker opened.")
+    broken_until = models.DateTimeField(null=True, blank=True, help_text="The breaker is open.")
+    probe = models.UUIDField(null=True, blank=True, help_text="The call that goes first after the breaker was open.")
+    paused = models.BooleanField(default=False, help_text="An operator paused it.")
 
     class Meta:
         ordering = ("name",)

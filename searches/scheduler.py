@@ -18,20 +18,18 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet, Value
-from django.db.models.functions import Greatest, Least
+from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet
+from django.db.models.functions import Greatest
 from uuid_utils.compat import uuid7
 
 from accounts.models import Mode
-from providers import credentials
+from providers import credentials, policies
 from providers.models import Credential, Policy
 from searches import rows
 from searches.models import Call, Lane, Lookup, Place, Rendering, Search, Standing
 
 # A whole turn, in units of virtual time: integers, so that shares are exact for weights of 1 to 1000.
 STEP = 10**9
-# Refusals in a row are counted this far; the column has an end.
-MOST_BACKOFF = 1000
 LINED_UP = (Standing.READY, Standing.ASLEEP)
 IN_LINE = (*LINED_UP, Standing.PARKED)
 # One statement, so that a busy tenant's place is locked no longer than it must be. From idle, it comes back in at the
@@ -48,6 +46,7 @@ CLAIMED: Mapping[str, type[Model]] = {
     "lane": Lane,
     "credential": Credential,
     "rendering": Rendering,
+    "policy": Policy,
 }
 CLAIM = f"""
 SELECT more, begun, {rows.columns(CLAIMED)} FROM searches_claim(%s, %s, make_interval(secs => %s), %s)
@@ -67,6 +66,11 @@ class Errand:
     claimed_at: float
     more: bool
     begun: bool
+
+    @property
+    def policy(self) -> Policy:
+        """In force when it was claimed."""
+        return policies.in_force(self.lookup.lane.policy, self.lookup.lane.mode)
 
     def instant(self, monotonic: float) -> datetime:
         """An instant of the local monotonic clock by the database's, which alone is compared with rows."""
@@ -95,7 +99,7 @@ def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
     if more is None:
         return None
     claimed_at = time.monotonic()
-    call, lookup, search, own_lane, credential, rendering = rows.instances(CLAIMED, values)
+    call, lookup, search, own_lane, credential, rendering, own_lane.policy = rows.instances(CLAIMED, values)
     call.lookup, lookup.search, lookup.lane, lookup.credential = lookup, search, own_lane, credential
     return Errand(lookup=lookup, call=call, rendering=rendering, claimed_at=claimed_at, more=more, begun=begun)
 
@@ -107,7 +111,7 @@ def is_ready(lane: str) -> bool:
 
 def lock_place(lane: str, tenant_id: UUID) -> Place:
     """The tenant's place in the lane, locked; made where there is none."""
-    own = Place.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant")
+    own = Place.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant", "lane")
     place = own.filter(lane=lane, tenant=tenant_id).first()
     if place is None:
         Place.objects.bulk_create([Place(lane_id=lane, tenant_id=tenant_id)], ignore_conflicts=True)
@@ -187,13 +191,13 @@ def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup
 
 
 def lanes_to_look_at() -> list[Lane]:
-    """Lanes in which somebody is ready, or is due to wake, and that are not paused for long."""
+    """Lanes in which somebody is ready, or is due to wake, and that do not stand still for long."""
     moment = now()
     soon = moment + timedelta(seconds=2)
     ready = Place.objects.filter(lane=OuterRef("pk"), ready__gt=0, tenant__suspended_at=None)
     due = Place.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
-    lanes = Lane.objects.select_related("policy").filter(Exists(ready) | Exists(due))
-    return list(lanes.exclude(paused_until__gt=soon))
+    lanes = Lane.objects.select_related("policy").filter(Exists(ready) | Exists(due), paused=False)
+    return list(lanes.exclude(Q(paused_until__gt=soon) | Q(broken_until__gt=soon)))
 
 
 def lane_name(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = "") -> str:
@@ -209,15 +213,6 @@ def lane_of(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = ""
     """That lane's row; made where there is none."""
     name = lane_name(policy, mode=mode, tenant_id=tenant_id, fingerprint=fingerprint)
     return Lane.objects.select_related("policy").get_or_create(name=name, defaults={"policy": policy, "mode": mode})[0]
-
-
-def pause(lane: str, *, seconds: float) -> None:
-    """Nothing of the lane is claimed for so long. The caller takes this lock before any other."""
-    Lane.objects.select_for_update(no_key=True).get(pk=lane)
-    until = Value(now() + timedelta(seconds=seconds))
-    Lane.objects.filter(pk=lane).update(
-        paused_until=Greatest("paused_until", until), backoff=Least(F("backoff") + 1, MOST_BACKOFF)
-    )
 
 
 def add_ready(place: Place, count: int) -> None:

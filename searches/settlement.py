@@ -8,7 +8,6 @@ sweep.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -22,9 +21,9 @@ from accounts.models import Mode
 from billing import ledger
 from providers import credentials, limiter, policies
 from providers.contract import Answer, Failure, Garbled, Lost
-from providers.limiter import Fate, Unavailable
+from providers.limiter import Fate
 from providers.models import Credential, Policy
-from searches import ending, results, retries, scheduler
+from searches import breaker, ending, pauses, results, retries, scheduler
 from searches.models import Call, Lane, Lookup, Place, Search, Status
 from searches.scheduler import Errand
 
@@ -65,13 +64,16 @@ def _lock(call: Call, lookup: Lookup, *, became: Call.State, **values: Any) -> O
     return Ours(call=call, lookup=locked, place=place) if moved else None
 
 
-@transaction.atomic
 def answered(errand: Errand, answer: Answer) -> None:
     """Keeps what came, charges it, and either ends the lookup or puts it back in line for its next page."""
+    lane = _answered(errand, answer)
+    pauses.answered(lane, backoff=errand.lookup.lane.backoff)
+
+
+@transaction.atomic
+def _answered(errand: Errand, answer: Answer) -> Lane:
+    """The lane as it is now."""
     cost = _price_of(errand.lookup, results=answer.billed_results)
-    if errand.lookup.lane.backoff:
-        # Before the place: a claim holds the lane when it waits for one.
-        Lane.objects.filter(pk=errand.lookup.lane_id).update(backoff=0)
     ours = _lock(
         errand.call,
         errand.lookup,
@@ -82,7 +84,7 @@ def answered(errand: Errand, answer: Answer) -> None:
     )
     if ours is None:
         _settle_late(errand, cost)
-        return
+        return errand.lookup.lane
     _note_success(errand.lookup)
     lookup = ours.lookup
     results.keep(lookup, answer)
@@ -97,6 +99,7 @@ def answered(errand: Errand, answer: Answer) -> None:
     else:
         scheduler.put_back(lookup, ours.place)
         ending.touch(lookup.search_id)
+    return ours.place.lane
 
 
 def _note_success(lookup: Lookup) -> None:
@@ -107,23 +110,26 @@ def _note_success(lookup: Lookup) -> None:
 
 
 def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
-    """Does what follows from a failure (`retries.decide`)."""
-    lane = errand.lookup.lane
+    """Does what follows from a failure (`retries.decide`), and to its lane (`breaker`)."""
+    lane, seconds = errand.lookup.lane, 0.0
     verdict = retries.decide(failure, attempts=errand.lookup.attempts, allowed=policy.attempts, throttled=lane.backoff)
     # What we cannot read, operators should: the excerpt is on the call's page.
     level = logging.ERROR if isinstance(failure, Garbled) else logging.INFO
     log.log(level, "lookup %s: %s, so %s", errand.lookup.pk, failure.code, type(verdict).__name__)
-    if isinstance(verdict, retries.Unknown):
-        lost(errand.call, errand.lookup, policy, failure)
-        return
     if isinstance(verdict, retries.Pause):
-        # Without Redis no call leaves anyway, and the lane's row says until when none is claimed.
-        with suppress(Unavailable):
-            limiter.pause(lane.name, policies.rate(policy), seconds=verdict.seconds)
+        pauses.tell(lane, seconds=verdict.seconds)
     with transaction.atomic():
         if isinstance(verdict, retries.Pause):
-            scheduler.pause(lane.name, seconds=verdict.seconds)
-        _apply(errand, failure, verdict)
+            pauses.throttled(lane.name, seconds=verdict.seconds)
+        if breaker.is_theirs(failure) and errand.lookup.credential is not None:
+            seconds = pauses.failed(errand.call, lane=lane.name, key=errand.lookup.credential.fingerprint)
+        if isinstance(verdict, retries.Unknown):
+            lost(errand.call, errand.lookup, policy, failure)
+        else:
+            _apply(errand, failure, verdict)
+    if seconds:
+        log.error("lane %s: its calls fail with every key, so it pauses for %s s", lane.name, seconds)
+        pauses.tell(lane, seconds=seconds)
 
 
 def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:

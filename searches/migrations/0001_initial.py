@@ -48,6 +48,34 @@ class Migration(migrations.Migration):
                         default=0, help_text="Times in a row that the provider said wait."
                     ),
                 ),
+                (
+                    "failures",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="Calls in a row that failed at the provider's."
+                    ),
+                ),
+                (
+                    "failing_key",
+                    models.CharField(
+                        blank=True, help_text="The fingerprint that the first of them went with.", max_length=64
+                    ),
+                ),
+                (
+                    "several_keys",
+                    models.BooleanField(default=False, help_text="Whether others failed since with another."),
+                ),
+                (
+                    "trips",
+                    models.PositiveSmallIntegerField(default=0, help_text="Times in a row that the breaker opened."),
+                ),
+                ("broken_until", models.DateTimeField(blank=True, help_text="The breaker is open.", null=True)),
+                (
+                    "probe",
+                    models.UUIDField(
+                        blank=True, help_text="The call that goes first after the breaker was open.", null=True
+                    ),
+                ),
+                ("paused", models.BooleanField(default=False, help_text="An operator paused it.")),
             ],
             options={
                 "ordering": ("name",),

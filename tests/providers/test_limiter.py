@@ -418,6 +418,25 @@ def test_a_pause_saves_no_credit() -> None:
     assert all(instant >= begin + number * 10_000 for number, instant in enumerate(lane.instants()))
 
 
+def test_a_pause_that_is_ended_lets_calls_leave_at_their_distance() -> None:
+    lane = Lane(a_rate(2, 200))
+    lane.token().redeem()
+    lane.pause(60)
+    assert (lane.seat().take() or 0) > 50
+    limiter.reopen(lane.name, lane.rate)
+    for _ in range(3):
+        lane.token().redeem()
+    assert_kept(lane)
+
+
+def test_ending_a_pause_does_not_end_the_wait_of_a_lane_whose_past_is_unknown() -> None:
+    lane = Lane(a_rate(1, 60_000), new=True)
+    limiter.reopen(lane.name, lane.rate)
+    lane.pause(600)
+    limiter.reopen(lane.name, lane.rate)
+    assert 50 < (lane.seat().take() or 0) <= 60
+
+
 # Calls that left later than they were allowed to
 
 

@@ -73,7 +73,7 @@ def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int) -> Lookup:
         ordinal=0,
         source="tiktok-creators",
         provider="modash",
-        credential=credential or credentials.store(tenant, "modash", "a-key"),
+        credential=credential or credentials.store(tenant, "modash", f"the-key-of-{tenant.pk}"),
         lane=lane,
         turn=scheduler.turn(priority=priority, created_at=moment),
         limit=20,
