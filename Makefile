@@ -34,7 +34,7 @@ lint: .venv/.development  ## Check style, types and import contracts
 	$(IN) -m mypy .
 	$(IN) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
-bench: .venv/.development  ## Measure the lane: use of the limit, refusals, fairness, delay
+bench: .venv/.development  ## Measure: use of the limit, refusals, fairness, estimates, claims, throughput, delay
 	@$(IN) -m tests.bench
 
 setup: .venv/.development  ## Install everything into .venv, the tools for development too

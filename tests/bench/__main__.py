@@ -1,46 +1,66 @@
-"""Measures; asserts nothing. `python -m tests.bench [lane|newcomer|latency] [words of a setting's name]`.
+"""Measures; asserts nothing. `python -m tests.bench [section …] [words of a row's name]`.
 
-Servers, data and logs are the bench's own, in `.local/bench`. Figures of one run compare with each other; this machine's
-other work shows in them.
+Servers, data and logs are the bench's own, in `.local/bench`, whatever the environment names. Figures of one run compare with
+each other; this machine's other work shows in them.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from config import embedded
 
-SECTIONS = ("lane", "newcomer", "latency")
+OTHERS = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL")
 
 
-def main(arguments: list[str]) -> None:
+def sections() -> dict[str, Callable[..., None]]:
+    from tests.bench import claims, estimates, lane, latency, newcomer, shares, throughput, troubles
+
+    return {
+        "lane": lane.measure,
+        "troubles": troubles.measure,
+        "newcomer": newcomer.measure,
+        "shares": shares.measure,
+        "estimates": estimates.measure,
+        "claims": claims.measure,
+        "throughput": throughput.measure,
+        "latency": latency.measure,
+    }
+
+
+def main(arguments: Sequence[str]) -> None:
     from django.core.management import call_command
 
-    from tests.bench import lanes, latency, system
+    from tests.bench import system
 
     call_command("migrate", verbosity=0)
-    wanted = [word for word in arguments if word in SECTIONS] or SECTIONS
-    words = [word for word in arguments if word not in SECTIONS]
+    known = sections()
+    wanted = [word for word in arguments if word in known] or list(known)
+    words = [word for word in arguments if word not in known]
     folder = Path(os.environ["STATE_DIR"]) / "logs"
     folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
     with system.provider(folder) as provider:
         os.environ["MODASH_BASE_URL"] = provider.url
-        if "lane" in wanted:
-            lanes.measure(folder, provider, words)
-        if "newcomer" in wanted:
-            lanes.newcomer(folder, provider)
-        if "latency" in wanted:
-            latency.measure(folder, provider)
+        for name in wanted:
+            known[name](folder, provider, words)
+    print(f"\n{(time.monotonic() - began) / 60:.0f} minutes in all")
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("STATE_DIR", str(Path(".local/bench").resolve()))
-    os.environ.setdefault("STORAGE_DIR", str(Path(os.environ["STATE_DIR"]) / "pictures"))
+    os.environ["STATE_DIR"] = str(Path(".local/bench").resolve())
+    os.environ["STORAGE_DIR"] = str(Path(os.environ["STATE_DIR"]) / "pictures")
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     os.environ.setdefault("LOG_LEVEL", "WARNING")
-    with embedded.services():
+    for name in OTHERS:
+        # It empties what it measures with.
+        os.environ.pop(name, None)
+    with suppress(KeyboardInterrupt), embedded.services():
         import django
 
         django.setup()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-import socket
 import statistics
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -14,7 +13,7 @@ import httpx
 from accounts import keys
 from accounts.models import Mode, Tenant
 from providers import credentials
-from tests.bench import lanes, system
+from tests.bench import limits, system
 from tests.bench.picture import jpeg
 from tests.bench.system import Provider
 
@@ -23,32 +22,26 @@ TIMES = 200
 WARMING = 40
 
 
-def measure(folder: Path, provider: Provider, *, times: int = TIMES) -> None:
-    setting = lanes.Setting(name="idle", kind="window", calls=20, window_ms=1000, guard_ms="2", jobs=0)
-    lanes.prepare(provider, setting, latency_ms=20)
+def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
+    limits.prepare(provider, limits.TWENTY, latency_ms=20)
     tenant = Tenant.objects.create(name="patient")
     secret = keys.issue(tenant, Mode.LIVE)[1]
     credentials.store(tenant, "modash", "secret-of-patient")
-    port = _free_port()
-    web = [sys.executable, "-m", "granian", "--interface", "wsgi", "config.wsgi:application", "--port", str(port)]
-    serving = system.process(*web, "--workers", "2", "--blocking-threads", "16", log=folder / "web.log")
-    with system.workers(folder, count=2, concurrency=8), serving:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {secret}"}) as api:
-            lanes.wait_until(lambda: _is_up(api), seconds=30)
+    with system.workers(folder, count=2, processes=8), system.web(folder) as (_, url):
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}) as api:
             # Made before: their making is the caller's work, on the same two cores.
-            contents = [jpeg(number) for number in range(times)]
+            contents = [jpeg(number) for number in range(TIMES)]
             for number in range(WARMING):
                 _post(api, jpeg(-number - 1))
             time.sleep(2)
             sent = [_spaced(api, content) for content in contents]
         time.sleep(1)
-    arrivals = [at for at, _, _ in provider.log()][-times:]
+    arrivals = [at for at, _, _ in provider.log()][-TIMES:]
     delays = sorted(1000 * (arrived - began) for began, arrived in zip(sent, arrivals, strict=True))
+    size = len(jpeg()) // 1000
+    print(f"\nPOST of a {size} kB JPEG to the first byte at the provider, {TIMES} searches on an idle lane")
     print(
-        f"\nPOST of a {len(jpeg()) // 1000} kB JPEG to the first byte at the provider, {times} searches on an idle lane"
-    )
-    print(
-        f"median {statistics.median(delays):.1f} ms  90 % {delays[int(times * 0.9)]:.1f} ms  most {delays[-1]:.1f} ms"
+        f"median {statistics.median(delays):.1f} ms  90 % {delays[int(TIMES * 0.9)]:.1f} ms  most {delays[-1]:.1f} ms"
     )
 
 
@@ -63,16 +56,3 @@ def _post(api: httpx.Client, content: bytes) -> None:
     order = '{"lookups": [{"source": "tiktok-creators"}]}'
     files = {"image": ("picture.jpg", content, "image/jpeg")}
     api.post("/v1/searches", data={"request": order}, files=files).raise_for_status()
-
-
-def _is_up(api: httpx.Client) -> bool:
-    try:
-        return api.get("/healthz").is_success
-    except httpx.TransportError:
-        return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,8 +4,9 @@
 `window` refuses one that would be more than `calls` in any window. The clock is the system's monotonic one, so that
 arrivals compare with what other processes of this machine noted.
 
-    POST /_set {"kind", "calls", "window_ms", "latency_ms"}     forgets what was
+    POST /_set {"kind", "calls", "window_ms", "latency_ms", "hits"}     forgets what was
     GET  /_log → [[arrived at, key, accepted], …]
+    GET  /_accepted → how many
 """
 
 from __future__ import annotations
@@ -19,19 +20,24 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-NOTHING_FOUND = {"error": False, "total": 0, "profiles": []}
+# Of so many that no lookup reaches the last of them.
+TOTAL = 1_000_000
 THROTTLED = {"error": True, "code": "too_many_requests", "message": "Rate limit exceeded"}
 
 
 class Limit:
-    def __init__(self, *, kind: str = "window", calls: int = 1000, window_ms: int = 1000, latency_ms: int = 0) -> None:
+    def __init__(
+        self, *, kind: str = "window", calls: int = 1000, window_ms: int = 1000, latency_ms: int = 0, hits: int = 0
+    ) -> None:
         self.kind = kind
         self.calls = calls
         self.window = window_ms / 1000
         self.latency = latency_ms / 1000
+        self.hits = hits
         self.log: list[tuple[float, str, bool]] = []
         self.last = float("-inf")
         self.accepted: deque[float] = deque()
+        self.count = 0
 
     def admit(self, arrived: float, key: str) -> bool:
         if self.kind == "spacing":
@@ -43,8 +49,14 @@ class Limit:
         self.last = arrived
         if admitted:
             self.accepted.append(arrived)
+            self.count += 1
         self.log.append((arrived, key, admitted))
         return admitted
+
+    def found(self) -> dict[str, Any]:
+        names = [f"creator-{self.count}-{number}" for number in range(self.hits)]
+        profiles = [{"userId": name, "username": name, "fullName": name} for name in names]
+        return {"error": False, "total": TOTAL if profiles else 0, "profiles": profiles}
 
 
 class Connection(asyncio.Protocol):
@@ -87,8 +99,10 @@ class Connection(asyncio.Protocol):
             self.answer(200, {})
         elif path == "/_log":
             self.answer(200, self.limit.log)
+        elif path == "/_accepted":
+            self.answer(200, self.limit.count)
         elif self.limit.admit(arrived, headers.get("authorization", "")[-12:]):
-            asyncio.get_running_loop().call_later(self.limit.latency, self.answer, 200, NOTHING_FOUND)
+            asyncio.get_running_loop().call_later(self.limit.latency, self.answer, 200, self.limit.found())
         else:
             self.answer(429, THROTTLED)
 

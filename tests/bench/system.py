@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -10,14 +11,25 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from config.launcher import ports
+from config.launcher.keeper import Keeper
 from config.launcher.process import MEMORY
 
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@cache
+def _keeper() -> Keeper:
+    """Ends what was started here if this program is killed and cannot."""
+    keeper = Keeper()
+    atexit.register(keeper.end_all, lambda: None)
+    return keeper
 
 
 @contextmanager
@@ -32,10 +44,12 @@ def process(*command: str, log: Path, **environment: str) -> Iterator[subprocess
             start_new_session=True,
             env=MEMORY | os.environ | environment,
         )
+    _keeper().watch(started.pid)
     try:
         yield started
     finally:
         end(started)
+        _keeper().forget(started.pid)
 
 
 def end(started: subprocess.Popen[str]) -> None:
@@ -67,12 +81,17 @@ def cpu_seconds(processes: Sequence[subprocess.Popen[str]]) -> float:
 class Provider:
     """The bench's own provider, and what it saw."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
         self.url = url
+        self.process = process
         self.client = httpx.Client(base_url=url, timeout=30)
 
     def set(self, **limit: Any) -> None:
         self.client.post("/_set", content=json.dumps(limit)).raise_for_status()
+
+    def accepted(self) -> int:
+        """How many calls so far."""
+        return int(self.client.get("/_accepted").json())
 
     def log(self) -> list[tuple[float, str, bool]]:
         return [(at, key, accepted) for at, key, accepted in self.client.get("/_log").json()]
@@ -82,32 +101,77 @@ class Provider:
 def provider(folder: Path) -> Iterator[Provider]:
     with process(sys.executable, "-m", "tests.bench.provider", log=folder / "provider.log") as started:
         assert started.stdout is not None
-        yield Provider(f"http://127.0.0.1:{started.stdout.readline().strip()}")
+        yield Provider(f"http://127.0.0.1:{started.stdout.readline().strip()}", started)
 
 
 def celery(app: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "celery", "-A", app, "worker", "--without-gossip", "--without-mingle", *arguments]
 
 
-@contextmanager
-def workers(folder: Path, *, count: int, concurrency: int) -> Iterator[list[subprocess.Popen[str]]]:
-    """`count` worker processes for searches, with the sweeps and the beat that run beside them."""
-    with ExitStack() as stack:
-        searching = [
-            stack.enter_context(
-                process(
-                    *celery("config", "-Q", "searches", "-c", str(concurrency), "-n", f"searches{number}@bench"),
-                    log=folder / f"searches-{number}.log",
-                )
-            )
-            for number in range(count)
+class Workers:
+    """Celery workers for searches, of so many processes each, with the sweeps and the beat that run beside them."""
+
+    def __init__(self, folder: Path, stack: ExitStack, *, processes: int) -> None:
+        self.folder = folder
+        self.processes = processes
+        self.searching: list[subprocess.Popen[str]] = []
+        self.sweeping = [
+            stack.enter_context(process(*_worker("sweeps", "sweeps", 1), log=folder / "sweeps.log")),
+            stack.enter_context(process(*_beat(folder), log=folder / "beat.log")),
         ]
-        sweeping = celery("config", "-Q", "sweeps", "-c", "1", "-n", "sweeps@bench")
-        stack.enter_context(process(*sweeping, log=folder / "sweeps.log"))
-        beat = [sys.executable, "-m", "celery", "-A", "config", "beat", "-s", str(folder / "beat")]
-        stack.enter_context(process(*beat, log=folder / "beat.log"))
+        self._stack = stack
+        self._started = 0
+
+    def start(self) -> None:
+        number, self._started = self._started, self._started + 1
+        command = _worker("searches", f"searches{number}", self.processes)
+        log = self.folder / f"searches-{number}.log"
+        self.searching.append(self._stack.enter_context(process(*command, log=log)))
+
+    def replace(self, gone: subprocess.Popen[str]) -> None:
+        self.searching.remove(gone)
+        self.start()
+
+
+def _worker(queue: str, name: str, processes: int) -> list[str]:
+    return celery("config", "-Q", queue, "-c", str(processes), "-n", f"{name}@bench")
+
+
+def _beat(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "celery", "-A", "config", "beat", "-s", str(folder / "beat"), "--pidfile="]
+
+
+@contextmanager
+def workers(folder: Path, *, count: int, processes: int) -> Iterator[Workers]:
+    with ExitStack() as stack:
+        running = Workers(folder, stack, processes=processes)
+        for _ in range(count):
+            running.start()
         wait_for_workers("config", count + 1)
-        yield searching
+        yield running
+
+
+@contextmanager
+def web(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The web server, as `serve` starts it, and its address."""
+    port = ports.chosen("PORT", 0)
+    options = ("--port", str(port), "--workers", "2", "--blocking-threads", "16", "--http", "1", "--no-ws")
+    command = (sys.executable, "-m", "granian", "--interface", "wsgi", *options, "config.wsgi:application")
+    with process(*command, log=folder / "web.log") as serving:
+        url = f"http://{ports.HOST}:{port}"
+        deadline = time.monotonic() + 30
+        while not _is_up(url):
+            if time.monotonic() > deadline:
+                raise SystemExit("The web server did not start within half a minute.")
+            time.sleep(0.1)
+        yield serving, url
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def wait_for_workers(app: str, count: int) -> None:

@@ -1,0 +1,168 @@
+"""A claim's time against the number of waiting lookups, the time to say one's position and start, and whether claims stay in
+order when many claim and submit at once; all through the project's own code.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from providers import policies
+from providers.models import Policy
+from searches import forecasts, scheduler
+from searches.models import Lookup, Standing
+from tests.bench import backlog, limits
+from tests.bench.limits import prepare
+from tests.bench.system import Provider
+from tests.bench.tenants import Submitter
+
+SIZES = ((1_000, 10), (100_000, 1_000), (1_000_000, 10_000))
+CLAIMS, FORECASTS = 500, 200
+CLAIMERS, SUBMITTERS, RACED = 4, 8, 2_000
+LANE = "modash"
+LEASE = timedelta(minutes=5)
+# What a claim should have taken, as its own transaction sees it, the lane still locked: who stands before the one it took,
+# and what stands before its lookup.
+BEFORE = """
+SELECT other.tenant_id FROM searches_place other JOIN accounts_tenant tenant ON tenant.id = other.tenant_id
+WHERE other.lane_id = %(lane)s AND other.ready > 0 AND tenant.suspended_at IS NULL AND other.virtual_time < (
+    SELECT place.virtual_time - %(step)s / tenant.weight
+    FROM searches_place place JOIN accounts_tenant tenant ON tenant.id = place.tenant_id
+    WHERE place.lane_id = %(lane)s AND place.tenant_id = %(tenant)s)
+UNION ALL
+SELECT tenant_id FROM searches_lookup
+WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s AND standing = 'ready' AND turn < %(turn)s
+"""
+
+
+def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
+    print("\nA claim (median, 99 %), position and start of one lookup (median, most), in ms; bytes a waiting lookup\n")
+    for lookups, tenants in SIZES:
+        if words and str(lookups) not in words:
+            continue
+        prepare(provider, limits.TEN, latency_ms=0)
+        backlog.write(lookups=lookups, tenants=tenants)
+        size = backlog.bytes_a_lookup(lookups)
+        asked = _times(_forecaster(), FORECASTS)
+        claimed = _times(_claim, CLAIMS)
+        print(
+            f"{lookups:9,} of {tenants:6,} tenants  claim {statistics.median(claimed):5.2f} {claimed[-CLAIMS // 100]:5.2f}"
+            f"  position {statistics.median(asked):5.2f} {asked[-1]:5.2f}  bytes {size:,.0f}",
+            flush=True,
+        )
+    _race()
+
+
+def _times(act: Callable[[], object], count: int) -> list[float]:
+    """Sorted, in milliseconds; a few before them warm up."""
+    for _ in range(20):
+        act()
+    taken = []
+    for _ in range(count):
+        began = time.perf_counter()
+        act()
+        taken.append(1000 * (time.perf_counter() - began))
+    return sorted(taken)
+
+
+def _claim() -> None:
+    if scheduler.claim(LANE, _policy(), lease=LEASE) is None:
+        raise SystemExit("Nothing was there to claim.")
+
+
+def _policy() -> Policy:
+    return Policy(provider=LANE)
+
+
+def _forecaster() -> Callable[[], object]:
+    ids = list(Lookup.objects.filter(standing=Standing.READY).order_by("turn").values_list("pk", flat=True))
+    chosen = random.Random(4).sample(ids, min(len(ids), FORECASTS))
+    rows = iter(Lookup.objects.filter(pk__in=chosen).order_by("?"))
+    lookups = [next(rows) for _ in chosen]
+    asked = iter(lookups * 2)
+    return lambda: forecasts.forecast([next(asked)])
+
+
+@dataclass(kw_only=True)
+class Race:
+    """What was claimed, by whom others were passed over, and when each tenant's submits were under way."""
+
+    claimed: list[UUID] = field(default_factory=list)
+    passed: list[tuple[UUID, float, float]] = field(default_factory=list)
+    submits: list[tuple[UUID, float, float]] = field(default_factory=list)
+    over: Event = field(default_factory=Event)
+
+
+def _race() -> None:
+    """Whoever is passed over while a submit of its own holds its place locked is next: that is the rule, and no disorder."""
+    race = Race()
+    # Of a weight at which their turn comes all the time, behind however many others.
+    submitters = [Submitter(f"submitter-{number}", weight=1000) for number in range(SUBMITTERS)]
+    for submitter in submitters:
+        submitter.submit_many(200)
+    began = time.monotonic()
+    with ThreadPoolExecutor(CLAIMERS + SUBMITTERS) as pool:
+        submitting = [pool.submit(_closing, _keep_submitting, race, submitter) for submitter in submitters]
+        claiming = [pool.submit(_closing, _keep_claiming, race) for _ in range(CLAIMERS)]
+        for claimer in claiming:
+            claimer.result()
+        race.over.set()
+        for submitting_one in submitting:
+            submitting_one.result()
+    seconds = time.monotonic() - began
+    excused = sum(any(_overlap(passed, submit) for submit in race.submits) for passed in race.passed)
+    print(
+        f"\n{CLAIMERS} claimers, {SUBMITTERS} submitters for {seconds:.0f} s: {len(race.claimed)} claims, "
+        f"{len(race.submits)} submits; out of order {len(race.passed) - excused}, "
+        f"doubled {len(race.claimed) - len(set(race.claimed))}, "
+        f"passed over while their own submit held their place {excused}",
+        flush=True,
+    )
+
+
+def _closing(act: Callable[..., None], *arguments: object) -> None:
+    try:
+        act(*arguments)
+    finally:
+        connection.close()
+
+
+def _keep_claiming(race: Race) -> None:
+    policy = policies.of(LANE)
+    while len(race.claimed) < RACED:
+        began = time.monotonic()
+        with transaction.atomic(), connection.cursor() as cursor:
+            errand = scheduler.claim(LANE, policy, lease=LEASE)
+            assert errand is not None
+            lookup = errand.lookup
+            place: dict[str, str | int | UUID] = {
+                "lane": LANE,
+                "tenant": lookup.tenant_id,
+                "turn": lookup.turn,
+                "step": scheduler.STEP,
+            }
+            cursor.execute(BEFORE, place)
+            passed = cursor.fetchall()
+        race.claimed.append(lookup.pk)
+        race.passed += [(tenant, began, time.monotonic()) for (tenant,) in passed]
+
+
+def _keep_submitting(race: Race, submitter: Submitter) -> None:
+    while not race.over.is_set():
+        began = time.monotonic()
+        submitter.submit()
+        race.submits.append((submitter.tenant.pk, began, time.monotonic()))
+
+
+def _overlap(passed: tuple[UUID, float, float], submit: tuple[UUID, float, float]) -> bool:
+    return passed[0] == submit[0] and passed[1] < submit[2] and submit[1] < passed[2]

@@ -1,0 +1,50 @@
+"""A tenant that sends one picture again and again, as searches of equal lookups, through the project's own intake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from accounts import keys
+from accounts.models import ApiKey, Mode, Tenant
+from providers import credentials, registry
+from searches import intake, pictures
+from searches.models import Image, Search
+from tests.bench.picture import jpeg
+
+SOURCE = "tiktok-creators"
+# In one search.
+MOST_LOOKUPS = 20
+
+
+class Submitter:
+    def __init__(self, name: str, *, weight: int = 1) -> None:
+        self.tenant = Tenant.objects.create(name=name, weight=weight)
+        self.key: ApiKey = keys.issue(self.tenant, Mode.LIVE)[0]
+        credentials.store(self.tenant, "modash", f"secret-of-{name}")
+        self.fit = {"modash": registry.adapter(SOURCE).picture_limits}
+        self.image: Image | None = None
+
+    def submit(self, *, limits: Sequence[int] = (20,), priority: int = 0, key: ApiKey | None = None) -> Search:
+        """`limits`: of each lookup."""
+        lookups = [intake.LookupOrder(source=SOURCE, parameters={}, limit=limit) for limit in limits]
+        order = intake.Order(lookups=lookups, priority=priority)
+        with self._picture() as picture:
+            search = intake.submit(key or self.key, order, picture)
+        self.image = search.image
+        return search
+
+    def submit_many(self, lookups: int, *, keys: Sequence[ApiKey] = ()) -> None:
+        """In searches as large as they may be, from each of the API keys in turn."""
+        for number, start in enumerate(range(0, lookups, MOST_LOOKUPS)):
+            size = min(MOST_LOOKUPS, lookups - start)
+            self.submit(limits=[20] * size, key=keys[number % len(keys)] if keys else None)
+
+    @contextmanager
+    def _picture(self) -> Iterator[intake.Picture]:
+        if self.image is None:
+            with pictures.received(self.key.tenant, jpeg(), fit=self.fit) as picture:
+                yield picture
+        else:
+            with pictures.known(self.image, fit=self.fit) as picture:
+                yield picture

@@ -1,0 +1,128 @@
+"""Lookups a second from request to result with the limit out of the way, and what bounds them: the processor time of each part.
+
+All of it shares this machine's cores: the callers, the web server, the workers, PostgreSQL, Valkey and the bench's provider.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import httpx
+import psutil
+import redis
+from django.conf import settings
+from django.db import connection
+
+from accounts import keys
+from accounts.models import Mode
+from searches.models import Lookup
+from tests.bench import limits, system
+from tests.bench.limits import prepare, wait_until
+from tests.bench.system import Provider
+from tests.bench.tenants import Submitter
+
+PROCESSES = (1, 2, 4, 8)
+LATENCY_MS = 50
+CALLERS, MOST_WAITING = 4, 100
+WARMING, SECONDS = 60, 12.0
+
+
+def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
+    cores = psutil.cpu_count()
+    print(
+        f"\nLookups a second with the limit out of the way, all parts on {cores} cores, answers after {LATENCY_MS} ms\n"
+    )
+    for processes in PROCESSES:
+        if words and str(processes) not in words:
+            continue
+        print(
+            f"{processes} worker process{'es' if processes > 1 else '  '}  {_run(folder, provider, processes)}",
+            flush=True,
+        )
+
+
+def _run(folder: Path, provider: Provider, processes: int) -> str:
+    prepare(provider, limits.OUT_OF_THE_WAY, latency_ms=LATENCY_MS)
+    tenant = Submitter("busy")
+    image = tenant.submit().image
+    assert image is not None
+    order: dict[str, object] = {"image": {"id": str(image.pk)}, "lookups": [{"source": "tiktok-creators"}]}
+    secret = keys.issue(tenant.tenant, Mode.LIVE)[1]
+    count = 1 if processes == 1 else 2
+    with (
+        system.workers(folder, count=count, processes=processes // count) as workers,
+        system.web(folder) as (web, url),
+        _callers(url, secret, order),
+    ):
+        wait_until(lambda: _ended() >= WARMING, seconds=60)
+        parts: dict[str, Callable[[], float]] = {
+            "callers": lambda: sum(psutil.Process().cpu_times()[:2]),
+            "web": lambda: system.cpu_seconds([web]),
+            "workers": lambda: system.cpu_seconds(workers.searching),
+            "sweeps": lambda: system.cpu_seconds(workers.sweeping),
+            "PostgreSQL": _postgres_seconds,
+            "Valkey": _valkey_seconds,
+            "provider": lambda: system.cpu_seconds([provider.process]),
+        }
+        before, ended, began = {name: read() for name, read in parts.items()}, _ended(), time.monotonic()
+        time.sleep(SECONDS)
+        used, lookups = {name: read() - before[name] for name, read in parts.items()}, _ended() - ended
+        seconds = time.monotonic() - began
+    cores = sum(used.values()) / seconds
+    told = ", ".join(f"{name} {1000 * used[name] / lookups:.1f}" for name in parts)
+    return f"{lookups / seconds:5.1f}/s  {cores:.2f} cores busy; ms a lookup: {told}"
+
+
+def _ended() -> int:
+    return Lookup.objects.filter(status__in=Lookup.ENDED).count()
+
+
+@contextmanager
+def _callers(url: str, secret: str, order: dict[str, object]) -> Iterator[None]:
+    """They keep a backlog, enough for any number of workers and no more: to take searches in has its share of the cores."""
+    room, stop = Event(), Event()
+    callers = [Thread(target=_call, args=(url, secret, order, room, stop)) for _ in range(CALLERS)]
+    watcher = Thread(target=_watch, args=(room, stop))
+    for thread in (watcher, *callers):
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        room.set()
+        for thread in (watcher, *callers):
+            thread.join()
+
+
+def _call(url: str, secret: str, order: dict[str, object], room: Event, stop: Event) -> None:
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30) as api:
+        while not stop.is_set():
+            room.wait()
+            api.post("/v1/searches", json=order).raise_for_status()
+
+
+def _watch(room: Event, stop: Event) -> None:
+    while not stop.wait(0.2):
+        if Lookup.objects.filter(status="queued").count() < MOST_WAITING:
+            room.set()
+        else:
+            room.clear()
+    connection.close()
+
+
+def _postgres_seconds() -> float:
+    """Of the server and all of its sessions: those that ended count with it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        server = psutil.Process(cursor.fetchone()[0]).parent()
+    assert server is not None
+    return sum(server.cpu_times()[:4]) + sum(sum(session.cpu_times()[:2]) for session in server.children())
+
+
+def _valkey_seconds() -> float:
+    process_id = redis.Redis.from_url(settings.REDIS_URL).info("server")["process_id"]
+    return sum(psutil.Process(process_id).cpu_times()[:2])
