@@ -35,7 +35,7 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
     told: list[tuple[datetime, dict[UUID, datetime]]] = []
     with system.workers(folder, count=2, processes=4):
         for calls in MOMENTS:
-            wait_until(lambda calls=calls: provider.accepted() >= calls, seconds=120)  # type: ignore[misc]
+            wait_until(lambda calls=calls: provider.accepted() >= calls, seconds=180)  # type: ignore[misc]
             told.append((scheduler.now(), _estimates()))
         wait_until(lambda: not Lookup.objects.exclude(status__in=Lookup.ENDED).exists(), seconds=180)
     print(

@@ -20,6 +20,14 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
+PROFILE = {
+    "profilePicture": "https://example.com/picture.jpg",
+    "followersCount": 1000,
+    "engagementRate": 0.01,
+    "accountCategory": "Other",
+    "matchedPosts": [],
+    "recentPosts": [],
+}
 # Of so many that no lookup reaches the last of them.
 TOTAL = 1_000_000
 THROTTLED = {"error": True, "code": "too_many_requests", "message": "Rate limit exceeded"}
@@ -55,7 +63,7 @@ class Limit:
 
     def found(self) -> dict[str, Any]:
         names = [f"creator-{self.count}-{number}" for number in range(self.hits)]
-        profiles = [{"userId": name, "username": name, "fullName": name} for name in names]
+        profiles = [PROFILE | {"userId": name, "username": name, "fullName": name} for name in names]
         return {"error": False, "total": TOTAL if profiles else 0, "profiles": profiles}
 
 
