@@ -10,7 +10,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
-from accounts.models import ApiKey, Tenant, User
+from accounts.models import ApiKey, Delivery, Endpoint, Event, Tenant, User
 from billing.models import Account, Entry, Hold, Price
 from providers.models import Credential, Policy
 from searches.models import Call, Image, Lane, Lookup, Place, Rendering, Result, Search
@@ -19,6 +19,7 @@ GROUPS: dict[str, tuple[type[Model], ...]] = {
     "Searches": (Search, Lookup, Call, Result, Image, Rendering),
     "Lanes": (Policy, Lane, Place),
     "Tenants": (Tenant, ApiKey, Credential),
+    "Webhooks": (Endpoint, Event, Delivery),
     "Credits": (Account, Entry, Hold, Price),
     "Operators": (User, Group),
 }

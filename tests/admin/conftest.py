@@ -18,8 +18,8 @@ from django.utils import timezone
 from PIL import Image as Picture
 from uuid_utils.compat import uuid7
 
-from accounts import keys
-from accounts.models import ApiKey, Mode, Tenant, User
+from accounts import endpoints, keys, webhooks
+from accounts.models import ApiKey, Attempt, Delivery, Endpoint, Mode, Tenant, User
 from billing import ledger
 from billing.models import Account, Entry, Hold, Price
 from providers import credentials, policies
@@ -46,6 +46,9 @@ class World:
     lookup: Lookup
     call: Call
     result: Result
+    endpoint: Endpoint
+    endpoint_secret: str
+    delivery: Delivery
     rows: dict[type[Model], Model]
 
 
@@ -78,9 +81,12 @@ def build(name: str) -> World:
     lookup = search.lookups.get()
     call = called(lookup)
     result = found(lookup)
+    endpoint, endpoint_secret = endpoints.create(tenant, Mode.LIVE, url="https://shop.example/hooks")
+    delivery = sent(endpoint)
     rows = [tenant, key, credential, account, image, search, lookup, call, result, lookup.lane]
     rows += [policies.of(PROVIDER), Group.objects.create(name=f"{name}'s operators"), User.objects.latest("pk")]
     rows += [Rendering.objects.get(image=image), Place.objects.get(tenant=tenant), Hold.objects.get(account=account)]
+    rows += [endpoint, delivery.event, delivery]
     rows += [Entry.objects.filter(account=account).latest("pk"), Price.objects.get(source=SOURCE)]
     return World(
         tenant=tenant,
@@ -93,6 +99,9 @@ def build(name: str) -> World:
         lookup=lookup,
         call=call,
         result=result,
+        endpoint=endpoint,
+        endpoint_secret=endpoint_secret,
+        delivery=delivery,
         rows={type(row): row for row in rows},
     )
 
@@ -146,6 +155,23 @@ def called(lookup: Lookup) -> Call:
         credits=Decimal("0.025"),
         provider_request_id=f"r-{uuid7()}",
     )
+
+
+def sent(endpoint: Endpoint) -> Delivery:
+    """An event that did not arrive the first time."""
+    delivery = webhooks.ping(endpoint)
+    Attempt.objects.create(
+        delivery=delivery,
+        number=1,
+        started_at=timezone.now(),
+        duration_ms=87,
+        status=502,
+        cause="bad_status",
+        detail="The server answers 502 Bad Gateway.",
+        answer="<b>Bad gateway</b>",
+    )
+    Delivery.objects.filter(pk=delivery.pk).update(attempt_count=1)
+    return delivery
 
 
 def found(lookup: Lookup, number: int = 1, **other: Any) -> Result:

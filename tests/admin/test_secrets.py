@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 
 import pytest
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from accounts import keys
-from accounts.models import ApiKey, Tenant
+from accounts import endpoints, keys
+from accounts.models import ApiKey, Delivery, Endpoint, Tenant
 from providers import credentials
 from providers.models import Credential
 from tests.admin.conftest import PROVIDER, SECRET, World
@@ -23,8 +24,11 @@ ISSUED = re.compile(r"sl_(?:live|test)_\w{38}")
 
 def test_no_page_holds_a_secret(desk: Client, world: World) -> None:
     ring = Credential.objects.get(pk=world.credential.pk)
-    sealed = bytes(ring.sealed)
-    secrets = [SECRET, world.key_secret, world.key.digest, ring.fingerprint, sealed.hex(), repr(sealed)[2:-1]]
+    endpoints.rotate(world.endpoint)
+    endpoint = Endpoint.objects.get(pk=world.endpoint.pk)
+    secrets = [SECRET, world.key_secret, world.key.digest, ring.fingerprint, world.endpoint_secret]
+    for hidden in (bytes(ring.sealed), bytes(endpoint.sealed), bytes(endpoint.previous_sealed or b"")):
+        secrets += [hidden.hex(), repr(hidden)[2:-1], b64encode(hidden).decode()]
     seen = 0
     for model in admin.site._registry:
         for path in (address(model, "changelist"), page_of(world.rows[model]), address(model, "add")):
@@ -98,6 +102,9 @@ def test_another_credential_becomes_the_default(desk: Client, world: World) -> N
         address(ApiKey, "changelist") + "?digest__startswith=a",
         address(Credential, "changelist") + "?fingerprint__startswith=a",
         address(Credential, "changelist") + "?sealed__gt=a",
+        address(Endpoint, "changelist") + "?sealed__gt=a",
+        address(Endpoint, "changelist") + "?previous_sealed__gt=a",
+        address(Delivery, "changelist") + "?endpoint__sealed__gt=a",
         reverse("admin:accounts_user_changelist") + "?password__startswith=p",
         reverse("admin:searches_lookup_changelist") + "?credential__fingerprint__startswith=a",
         reverse("admin:searches_search_changelist") + "?api_key__digest__startswith=a",

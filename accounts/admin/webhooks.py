@@ -1,0 +1,250 @@
+"""Endpoints, events and deliveries. All of it is read-only, but that an endpoint can be disabled and enabled, and a delivery
+sent once more. No page shows a secret.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import flatten, flatten_fieldsets
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+
+from accounts import endpoints, webhooks
+from accounts.admin.tenants import MODE_COLOURS
+from accounts.models import Attempt, Delivery, Endpoint, Event
+from accounts.operators import (
+    ActionVariant,
+    ByTenant,
+    DropdownFilter,
+    MadeWithin,
+    Record,
+    RecordInline,
+    action,
+    badge,
+    by_choice,
+    done,
+    indented,
+    link,
+    list_of,
+    page_of,
+)
+
+STANDING_COLOURS = {"enabled": "success", "failing": "warning", "disabled": "danger"}
+STATE_COLOURS = {"pending": "info", "delivered": "success", "failed": "danger"}
+
+
+class ByStanding(DropdownFilter):
+    title, parameter_name = "standing", "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(word, word) for word in STANDING_COLOURS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        match self.value():
+            case "disabled":
+                return queryset.filter(enabled=False)
+            case "failing":
+                return queryset.filter(enabled=True, failing_since__isnull=False)
+            case "enabled":
+                return queryset.filter(enabled=True, failing_since__isnull=True)
+        return queryset
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(Record):
+    icon = "webhook"
+    list_display = ("url", "tenant", "mode_badge", "standing", "disabled_reason", "failing_since", "created_at")
+    list_select_related = ("tenant",)
+    list_filter = (ByTenant, by_choice("mode"), ByStanding)
+    search_fields = ("tenant__name", "url", "description")
+    search_help_text = "A tenant, a part of the URL or the description, or an id"
+    secret_fields = ("sealed", "previous_sealed")
+    fieldsets = (
+        (None, {"fields": (("url", "tenant"), ("description", "mode_badge"), ("types", "its_deliveries"))}),
+        (
+            "How it fares",
+            {"fields": (("standing", "disabled_reason"), ("failing_since", "quiet_until"), "slow")},
+        ),
+        ("On record", {"fields": (("created_at", "updated_at"), ("previous_until", "id"))}),
+    )
+    actions_detail = ("enable", "disable")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> list[str]:
+        return flatten_fieldsets(self.fieldsets)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
+        return super().get_queryset(request).defer(*self.secret_fields)
+
+    @admin.display(description="mode", ordering="mode")
+    def mode_badge(self, obj: Endpoint) -> SafeString:
+        return badge(obj.mode, MODE_COLOURS)
+
+    @admin.display(description="standing")
+    def standing(self, obj: Endpoint) -> SafeString:
+        fares = "failing" if obj.failing_since else "enabled"
+        return badge(fares if obj.enabled else "disabled", STANDING_COLOURS)
+
+    @admin.display(description="events")
+    def types(self, obj: Endpoint) -> str:
+        return ", ".join(obj.events) or "all"
+
+    @admin.display(description="deliveries")
+    def its_deliveries(self, obj: Endpoint) -> SafeString:
+        return link(list_of(Delivery, endpoint__id__exact=obj.pk), "its deliveries")
+
+    def may_change(self, request: HttpRequest, object_id: str, *, enabled: bool) -> bool:
+        endpoint = self.get_object(request, object_id)
+        is_so = endpoint is not None and endpoint.enabled == enabled
+        return is_so and request.user.has_perm("accounts.change_endpoint")
+
+    def has_enable_permission(self, request: HttpRequest, object_id: str) -> bool:
+        return self.may_change(request, object_id, enabled=False)
+
+    def has_disable_permission(self, request: HttpRequest, object_id: str) -> bool:
+        return self.may_change(request, object_id, enabled=True)
+
+    @action(
+        description="Enable",
+        permissions=["enable"],
+        icon="notifications_active",
+        dialog={
+            "title": "Enable this endpoint?",
+            "description": "It is told of what happens from now on. What failed meanwhile can be sent once more.",
+            "form_submit_text": "Enable",
+        },
+    )
+    def enable(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        endpoint = Endpoint.objects.get(pk=object_id)
+        endpoints.enable(endpoint)
+        self.log_change(request, endpoint, "Enabled.")
+        return done(request, page_of(endpoint), "The endpoint is enabled.")
+
+    @action(
+        description="Disable",
+        permissions=["disable"],
+        icon="notifications_off",
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Disable this endpoint?",
+            "description": "It is told of nothing more, and what is on its way fails. The tenant's other endpoints are told.",
+            "form_submit_text": "Disable",
+        },
+    )
+    def disable(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        endpoint = Endpoint.objects.get(pk=object_id)
+        endpoints.disable(endpoint, endpoints.BY_OPERATOR)
+        self.log_change(request, endpoint, "Disabled.")
+        return done(request, page_of(endpoint), "The endpoint is disabled.")
+
+
+class State:
+    """How a delivery is shown, wherever it is."""
+
+    @admin.display(description="state", ordering="state")
+    def state_badge(self, obj: Delivery) -> SafeString:
+        return badge(obj.state, STATE_COLOURS)
+
+
+class DeliveryInline(State, RecordInline):
+    model = Delivery
+    fields = ("to", "state_badge", "attempt_count", "next_attempt_at", "finished_at")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        return super().get_queryset(request).select_related("endpoint")
+
+    @admin.display(description="to")
+    def to(self, obj: Delivery) -> SafeString:
+        return link(page_of(obj), obj.endpoint)
+
+
+@admin.register(Event)
+class EventAdmin(Record):
+    icon = "campaign"
+    list_display = ("created_at", "type", "tenant", "mode_badge", "id")
+    list_select_related = ("tenant",)
+    list_filter = (ByTenant, by_choice("type"), by_choice("mode"), MadeWithin)
+    search_fields = ("tenant__name",)
+    search_help_text = "A tenant, or the id of an event (its webhook-id)"
+    fields = (("type", "tenant"), ("mode_badge", "created_at"), "id", "told")
+    inlines = (DeliveryInline,)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Event | None = None) -> list[str]:
+        return flatten(self.fields)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        """Without the large column, which an event's own page fetches."""
+        return super().get_queryset(request).defer("body")
+
+    @admin.display(description="mode", ordering="mode")
+    def mode_badge(self, obj: Event) -> SafeString:
+        return badge(obj.mode, MODE_COLOURS)
+
+    @admin.display(description="body")
+    def told(self, obj: Event) -> SafeString:
+        return indented(json.loads(obj.body))
+
+
+class AttemptInline(RecordInline):
+    model = Attempt
+    fields = ("number", "started_at", "took", "status", "cause", "detail", "answer")
+    readonly_fields = fields
+    ordering = ("-number",)
+
+    @admin.display(description="took")
+    def took(self, obj: Attempt) -> str:
+        return f"{obj.duration_ms:,} ms"
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(State, Record):
+    icon = "outgoing_mail"
+    list_display = ("created_at", "tenant", "event", "endpoint", "state_badge", "attempt_count", "next_attempt_at")
+    list_select_related = ("tenant", "event", "endpoint")
+    list_filter = (ByTenant, by_choice("state"), ("event__type", ChoicesDropdownFilter), MadeWithin)
+    search_fields = ("tenant__name",)
+    search_help_text = "A tenant, or the id of a delivery, an event or an endpoint"
+    id_fields = ("pk", "event", "endpoint")
+    fields = (
+        ("event", "endpoint"),
+        ("tenant", "state_badge"),
+        ("created_at", "finished_at"),
+        ("attempt_count", "next_attempt_at"),
+        "id",
+    )
+    inlines = (AttemptInline,)
+    actions_detail = ("redeliver",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Delivery | None = None) -> list[str]:
+        return flatten(self.fields)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        """Without the large columns of what is shown by name alone."""
+        return super().get_queryset(request).defer("event__body", "endpoint__sealed", "endpoint__previous_sealed")
+
+    def has_redeliver_permission(self, request: HttpRequest, object_id: str) -> bool:
+        delivery = self.get_object(request, object_id)
+        takes_any = delivery is not None and delivery.endpoint.enabled
+        return takes_any and request.user.has_perm("accounts.change_delivery")
+
+    @action(
+        description="Redeliver",
+        permissions=["redeliver"],
+        icon="replay",
+        dialog={
+            "title": "Send it once more?",
+            "description": "At once, and again by the schedule if need be; with the same webhook-id and body as before.",
+            "form_submit_text": "Send",
+        },
+    )
+    def redeliver(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        delivery = Delivery.objects.get(pk=object_id)
+        webhooks.redeliver(delivery)
+        self.log_change(request, delivery, "Sent once more.")
+        return done(request, page_of(delivery), "It is on its way once more.")
