@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -156,13 +156,11 @@ class Sightline:
 
     def start(self) -> None:
         """All but the workers for searches."""
-        self._start(
-            Program,
-            "sandbox",
-            granian("providers.sandbox.app:application", self.environment["SANDBOX_PORT"], threads=64),
-        )
+        port, sandbox_port = self.environment["PORT"], self.environment["SANDBOX_PORT"]
+        judge = self._start(Program, "sandbox", granian("providers.sandbox.app:application", sandbox_port, threads=64))
+        put_first(judge.process)
         self.manage("migrate")
-        self._start(Program, "web", granian("config.wsgi:application", self.environment["PORT"], threads=16))
+        self._start(Program, "web", granian("config.wsgi:application", port, threads=16))
         self._start(Program, "sweeps", worker("sweeps", 1))
         self._start(Program, "beat", celery("beat", "-s", str(self.folder / "beat"), "--pidfile="))
 
@@ -267,6 +265,14 @@ def suspended(*processes: psutil.Process) -> Iterator[None]:
         yield
     finally:
         waker.communicate()
+
+
+def put_first(process: psutil.Process) -> None:
+    """Whoever judges calls by milliseconds waits for no processor, where a test may have it so: a busy machine's sandbox notes
+    arrivals up to 100 ms late.
+    """
+    with suppress(AttributeError, PermissionError):  # another platform; an ordinary user
+        os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(1))
 
 
 def command_of(process: psutil.Process) -> list[str]:
