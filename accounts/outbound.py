@@ -50,8 +50,8 @@ LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 # Of the addresses that a name has, as many are tried; all are checked.
 MOST_TRIED = 4
-# A look-up that hangs holds a thread.
-LOOKUPS_AT_ONCE = 32
+# A look-up that hangs holds a thread. More than are delivered or fetched at once: those that hang keep no other out.
+LOOKUPS_AT_ONCE = 160
 # No more is handed to the kernel at once, so that the deadline is looked at while a slow server takes a body in.
 PIECE_BYTES = 64 * 1024
 # Beside the body: a tenth of it for chunks' heads and ends, and this much for the answer's head and what is read ahead.

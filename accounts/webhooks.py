@@ -44,7 +44,7 @@ def record(tenant_id: UUID, mode: str, type: EventType, data: Mapping[str, Any])
     its rows to be locked. `data` is what JSON can say, times and ids included.
     """
     # Shared with each other, and kept from being deleted until this is committed.
-    takers = _key_shared(_takers(tenant_id, mode, type))
+    takers = key_shared(_takers(tenant_id, mode, type))
     if takers:
         _write(tenant_id, mode, type, data, takers)
 
@@ -52,7 +52,7 @@ def record(tenant_id: UUID, mode: str, type: EventType, data: Mapping[str, Any])
 @transaction.atomic
 def ping(endpoint: Endpoint) -> Delivery:
     """Sends a test to this endpoint alone, whatever types it wants. Raises `Endpoint.DoesNotExist`."""
-    takers = _key_shared(Endpoint.objects.filter(pk=endpoint.pk))
+    takers = key_shared(Endpoint.objects.filter(pk=endpoint.pk))
     if not takers:
         raise Endpoint.DoesNotExist
     [delivery] = _write(endpoint.tenant_id, endpoint.mode, EventType.PING, {"endpoint_id": endpoint.pk}, takers)
@@ -98,17 +98,17 @@ def nudge() -> None:
         log.warning("deliveries are not announced for %s s: the broker is unreachable", QUIET_SECONDS)
 
 
-def _takers(tenant_id: UUID, mode: str, type: EventType) -> QuerySet[Endpoint]:
-    mine = Endpoint.objects.filter(tenant=tenant_id, mode=mode, enabled=True)
-    return mine.filter(Q(events=[]) | Q(events__contains=[type.value])).order_by("pk")
-
-
-def _key_shared(endpoints: QuerySet[Endpoint]) -> list[UUID]:
+def key_shared(endpoints: QuerySet[Endpoint]) -> list[UUID]:
     """Their ids. Django knows stronger locks only, with which events of one tenant would wait for each other."""
     statement, values = endpoints.values("pk").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(f"{statement} FOR KEY SHARE", values)
         return [id for (id,) in cursor.fetchall()]
+
+
+def _takers(tenant_id: UUID, mode: str, type: EventType) -> QuerySet[Endpoint]:
+    mine = Endpoint.objects.filter(tenant=tenant_id, mode=mode, enabled=True)
+    return mine.filter(Q(events=[]) | Q(events__contains=[type.value])).order_by("pk")
 
 
 def _write(tenant_id: UUID, mode: str, type: EventType, data: Mapping[str, Any], takers: list[UUID]) -> list[Delivery]:

@@ -1,11 +1,19 @@
-"""The Celery application. Queues: `searches` and `sandbox` (leave to look at a lane), `sweeps` (all that is periodic)."""
+"""The Celery application. Queues: `searches` and `sandbox` (leave to look at a lane), `webhooks` (leave to look at
+what is to be delivered), `sweeps` (all that is periodic).
+"""
 
 import gc
 import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, task_postrun, worker_before_create_process, worker_process_init
+from celery.signals import (
+    setup_logging,
+    task_postrun,
+    worker_before_create_process,
+    worker_process_init,
+    worker_shutting_down,
+)
 from django.db import connections
 from kombu.transport.redis import Channel
 
@@ -41,6 +49,14 @@ def warm_up(**_: Any) -> None:
     from searches import execution
 
     execution.warm_up()
+
+
+@worker_shutting_down.connect
+def take_no_more_deliveries(**_: Any) -> None:
+    """Those under way are finished."""
+    from accounts import couriers
+
+    couriers.end()
 
 
 @task_postrun.connect

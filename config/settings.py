@@ -46,6 +46,13 @@ def ports(name: str, default: str) -> list[int]:
         raise ImproperlyConfigured(f"{name} must be port numbers such as {default}.") from None
 
 
+def pauses(name: str, default: str) -> list[float]:
+    try:
+        return [float(seconds) for seconds in (env.str(name, default="") or default).split(",")]
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be seconds such as {default}.") from None
+
+
 def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     try:
         return [ipaddress.ip_network(network.strip()) for network in env.list(name, default=[])]
@@ -190,6 +197,11 @@ OUTBOUND_ALLOW = networks("OUTBOUND_ALLOW")
 PICTURE_FETCH_SECONDS = number("PICTURE_FETCH_SECONDS", 15.0)
 FETCHERS_PER_PROCESS = number("FETCHERS_PER_PROCESS", 8)
 
+# Webhooks: deliveries under way at once in one worker process, the pauses between tries, how long their log is kept.
+WEBHOOK_THREADS = number("WEBHOOK_THREADS", 128)
+WEBHOOK_PAUSES = pauses("WEBHOOK_PAUSES", "5,300,1800,7200,18000,36000,50400,72000,86400")
+WEBHOOK_LOG_DAYS = number("WEBHOOK_LOG_DAYS", 30)
+
 # Requests that may wait at once in one web process (`Prefer: wait`); past it they are answered at once.
 WAITERS_PER_PROCESS = number("WAITERS_PER_PROCESS", 12)
 
@@ -219,6 +231,13 @@ CELERY_TIMEZONE = "UTC"
 # Sweeps that nobody took up expire, late enough for a machine whose clock is minutes off.
 CELERY_BEAT_SCHEDULE = {
     "sweep-lanes": {"task": "searches.tasks.sweep_lanes", "schedule": 1.0, "options": {"expires": 900}},
+    # Starts the couriers of a new worker, and wakes others that no nudge reached.
+    "deliver": {"task": "accounts.tasks.deliver", "schedule": 1.0, "options": {"expires": 900, "queue": "webhooks"}},
+    "sweep-deliveries": {
+        "task": "accounts.tasks.sweep_deliveries",
+        "schedule": 60.0,
+        "options": {"expires": 900},
+    },
     "sweep-pictures": {
         "task": "searches.tasks.sweep_pictures",
         "schedule": 600.0,

@@ -1,0 +1,20 @@
+"""The waist: what is above writes rows and nudges, what is below does the work. A task decides nothing."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from accounts import couriers, upkeep
+
+
+@shared_task
+def deliver() -> None:
+    """Leave to look at what is due."""
+    couriers.of_this_process().look()
+
+
+@shared_task
+def sweep_deliveries() -> None:
+    """Ends what waits for disabled endpoints, and forgets what is old. Harmless when doubled or late."""
+    upkeep.end_disabled()
+    upkeep.forget_old()

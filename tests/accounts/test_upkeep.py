@@ -1,0 +1,79 @@
+"""The log of deliveries stays in bounds, and what nobody will send says why."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts import endpoints, upkeep, webhooks
+from accounts.models import Attempt, Delivery, Endpoint, Event, Mode, Tenant
+
+
+def endpoint_of(tenant: Tenant, *, events: int) -> Endpoint:
+    endpoint, _ = endpoints.create(tenant, Mode.LIVE, url="https://alice.example/hooks")
+    for _ in range(events):
+        webhooks.ping(endpoint)
+    return endpoint
+
+
+def let_days_pass(days: float) -> None:
+    Event.objects.update(created_at=timezone.now() - timedelta(days=days))
+
+
+def test_what_comes_due_for_a_disabled_endpoint_ends_and_says_why(
+    alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "AT_ONCE", 2)
+    disabled, other = endpoint_of(alice, events=5), endpoint_of(alice, events=1)
+    endpoints.disable(disabled)
+    upkeep.end_disabled()
+    ended = Delivery.objects.filter(endpoint=disabled)
+    assert {(each.state, each.next_attempt_at, each.attempt_count) for each in ended} == {("failed", None, 1)}
+    assert set(Attempt.objects.values_list("delivery__endpoint", "cause")) == {(disabled.pk, "endpoint_disabled")}
+    assert Delivery.objects.get(endpoint=other).state == "pending"
+
+
+def test_what_is_not_due_yet_waits_for_the_endpoint_to_be_enabled(alice: Tenant) -> None:
+    endpoint = endpoint_of(alice, events=1)
+    later = timezone.now() + timedelta(hours=5)
+    Delivery.objects.update(next_attempt_at=later, tries=4, attempt_count=4)
+    endpoints.disable(endpoint)
+    upkeep.end_disabled()
+    endpoints.enable(endpoint)
+    waiting = Delivery.objects.get()
+    assert (waiting.state, waiting.next_attempt_at, waiting.tries) == ("pending", later, 4)
+
+
+def test_what_was_ended_can_be_sent_again(alice: Tenant) -> None:
+    endpoint = endpoint_of(alice, events=1)
+    endpoints.disable(endpoint)
+    upkeep.end_disabled()
+    endpoints.enable(endpoint)
+    webhooks.redeliver(Delivery.objects.get())
+    assert Delivery.objects.get().state == "pending"
+
+
+def test_old_events_are_forgotten_with_all_that_is_known_of_them(
+    alice: Tenant, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "AT_ONCE", 2)
+    endpoint = endpoint_of(alice, events=5)
+    endpoints.disable(endpoint)
+    upkeep.end_disabled()
+    let_days_pass(29.9)
+    upkeep.forget_old()
+    assert Event.objects.count() == 5
+    let_days_pass(30.1)
+    upkeep.forget_old()
+    assert not Event.objects.exists()
+    assert not Attempt.objects.exists()
+
+
+def test_an_event_that_is_still_to_be_sent_is_not_forgotten(alice: Tenant) -> None:
+    endpoint_of(alice, events=1)
+    let_days_pass(90)
+    upkeep.forget_old()
+    assert Event.objects.count() == 1
