@@ -14,7 +14,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
 from rest_framework import serializers
 
-from config import problems
+from config import events, problems
 from providers import registry, schema
 from providers.contract import Adapter
 
@@ -70,6 +70,7 @@ def of_the_api(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, st
 
 def finished(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     result["info"]["description"] = about()
+    result["webhooks"] = events.webhooks()
     result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     drop_marks(result)
     return result

@@ -1,0 +1,77 @@
+"""The OpenAPI document's `webhooks`: each event with its headers and its body, for those who write receivers.
+
+What is told comes from three apps; the tests hold this against what is really sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accounts.models import EventType
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+ID: Schema = {"type": "string", "format": "uuid"}
+CREDITS: Schema = {
+    "type": "string",
+    "pattern": r"^[0-9]+(\.[0-9]{1,6})?$",
+    "description": "In the provider's own credits.",
+}
+SEARCH: Schema = {"$ref": "#/components/schemas/Search"}
+HEADERS = {
+    "webhook-id": "The event's, the same in every attempt: what you have handled is not handled again.",
+    "webhook-timestamp": "Seconds since 1970, of this attempt.",
+    "webhook-signature": "`v1,` and a signature by the endpoint's secret; while it rotates two, a space between them.",
+}
+
+
+def _of(**fields: Schema) -> Schema:
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+CREDENTIAL = _of(id=ID, provider=TEXT, label=TEXT, state=TEXT)
+DATA: dict[EventType, Schema] = {
+    EventType.SEARCH_SUCCEEDED: SEARCH,
+    EventType.SEARCH_PARTIAL: SEARCH,
+    EventType.SEARCH_FAILED: SEARCH,
+    EventType.SEARCH_CANCELED: SEARCH,
+    EventType.SEARCH_EXPIRED: SEARCH,
+    EventType.LOOKUP_FINISHED: {
+        "allOf": [
+            {"$ref": "#/components/schemas/Lookup"},
+            {"type": "object", "properties": {"search_id": ID}, "required": ["search_id"]},
+        ]
+    },
+    EventType.CREDITS_SETTLED: _of(
+        reference={"type": "string", "description": "As in the ledger: `lookup:<id>`."},
+        provider=TEXT,
+        charged=CREDITS,
+        released=CREDITS,
+        unknown=CREDITS | {"description": "What of the same lookup still is unknown."},
+    ),
+    EventType.CREDENTIAL_REJECTED: CREDENTIAL,
+    EventType.CREDENTIAL_EXHAUSTED: CREDENTIAL,
+    EventType.ENDPOINT_DISABLED: _of(id=ID, url=TEXT, description=TEXT, reason=TEXT),
+    EventType.PING: _of(endpoint_id=ID),
+}
+
+
+def webhooks() -> dict[str, Any]:
+    return {type.value: {"post": _operation(type, data)} for type, data in DATA.items()}
+
+
+def _operation(type: EventType, data: Schema) -> dict[str, Any]:
+    body = _of(type={"const": type.value}, timestamp={"type": "string", "format": "date-time"}, data=data)
+    return {
+        "operationId": f"on_{type.value.replace('.', '_')}",
+        "summary": f"{type.label[:1].upper()}{type.label[1:]}",
+        "tags": ["webhook-endpoints"],
+        "security": [],
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "description": text, "schema": TEXT}
+            for name, text in HEADERS.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {"2XX": {"description": "It is received. After anything else it is sent again, for three days."}},
+    }

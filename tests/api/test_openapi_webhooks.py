@@ -1,0 +1,60 @@
+"""The document's webhooks: every event is told of, and what is really sent is as described."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts import endpoints, webhooks
+from accounts.models import Endpoint, Event, EventType, Mode, Tenant
+from tests.api.test_openapi import document, no_unknown_members, validator
+
+
+@pytest.fixture
+def endpoint(alice: Tenant) -> Endpoint:
+    """It wants to hear of everything."""
+    return endpoints.create(alice, Mode.LIVE, url="https://example.com/hooks")[0]
+
+
+def schema_of(type: str) -> dict[str, Any]:
+    operation = document()["webhooks"][type]["post"]
+    schema: dict[str, Any] = operation["requestBody"]["content"]["application/json"]["schema"]
+    return schema
+
+
+def described(type: EventType) -> dict[str, Any]:
+    """What was recorded of it last, if it is as the document says."""
+    body: dict[str, Any] = json.loads(Event.objects.filter(type=type).latest("pk").body)
+    validator(schema_of(type.value)).validate(body)
+    no_unknown_members(schema_of(type.value), body)
+    return body
+
+
+def test_every_event_is_in_it() -> None:
+    assert set(document()["webhooks"]) == set(EventType.values)
+
+
+@pytest.mark.parametrize("type", EventType.values)
+def test_an_event_says_how_it_is_signed_and_what_it_wants(client: Client, type: str) -> None:
+    operation = document()["webhooks"][type]["post"]
+    assert [each["name"] for each in operation["parameters"]] == [
+        *("webhook-id", "webhook-timestamp", "webhook-signature")
+    ]
+    assert operation["summary"]
+    assert set(operation["responses"]) == {"2XX"}
+    wrong = {"type": "other", "timestamp": "2026-11-20T09:30:00Z", "data": {}}
+    assert not validator(schema_of(type)).is_valid(wrong)
+
+
+def test_a_ping_is_as_described(endpoint: Endpoint) -> None:
+    webhooks.ping(endpoint)
+    assert described(EventType.PING)["data"] == {"endpoint_id": str(endpoint.pk)}
+
+
+def test_a_disabled_endpoint_is_as_described(alice: Tenant, endpoint: Endpoint) -> None:
+    other, _ = endpoints.create(alice, Mode.LIVE, url="https://example.com/gone")
+    endpoints.disable(other, "410 Gone")
+    assert described(EventType.ENDPOINT_DISABLED)["data"]["reason"] == "410 Gone"
