@@ -25,8 +25,8 @@ from searches.models import Image, Lane, Lookup, Search, Standing
 
 
 class Picture(Protocol):
-    """A picture that is being read and its files written; `save` names it by a row, in the caller's transaction. Once it
-    has waited, `crop` is the order's in whole pixels.
+    """A picture that is being read and its files written; `save` names it by a row, first in the caller's transaction, and
+    `hold` sees to it that it stays, last. Once it has waited, `crop` is the order's in whole pixels.
     """
 
     @property
@@ -35,6 +35,8 @@ class Picture(Protocol):
     def wait(self) -> None: ...
 
     def save(self) -> Image: ...
+
+    def hold(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +126,7 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
         for name in sorted(ready):
             scheduler.join(name, api_key.tenant_id, lookups=ready[name])
         ledger.hold([demand for plan in plans for demand in plan.demands])
+        picture.hold()
         transaction.on_commit(lambda: _nudge(plans))
     return search
 

@@ -167,7 +167,8 @@ class Status(models.TextChoices):
 class Search(models.Model):
     """What a tenant asked for: one picture, one or more lookups. It is the job.
 
-    `version` counts the changes that a tenant can see, but for changes of position.
+    `version` counts the changes that a tenant can see, but for changes of position. An erased one is a tombstone: its row
+    and those of its lookups and calls stay, for the ledger's entries name them, and say nothing of what was asked or found.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -176,7 +177,7 @@ class Search(models.Model):
     mode = models.CharField(max_length=4, choices=Mode.choices)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
     version = models.PositiveIntegerField(default=1)
-    image = models.ForeignKey(Image, models.PROTECT, related_name="searches")
+    image = models.ForeignKey(Image, models.PROTECT, null=True, related_name="searches")
     crop = models.CharField(
         max_length=40, blank=True, help_text="x, y, width and height in millionths; empty for the whole picture."
     )
@@ -186,6 +187,7 @@ class Search(models.Model):
     expires_at = models.DateTimeField(help_text="Lookups that still wait then end as expired.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
+    erased_at = models.DateTimeField(null=True, editable=False)
 
     objects = TenantQuerySet["Search"].as_manager()
 
@@ -193,6 +195,13 @@ class Search(models.Model):
         ordering = ("-created_at", "-id")
         verbose_name_plural = "searches"
         indexes = [models.Index(fields=["tenant", "mode", "-created_at", "-id"], name="searches_of_a_tenant")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(erased_at=None, image__isnull=False)
+                | Q(erased_at__isnull=False, image=None, crop="", metadata={}, results_count=0),
+                name="erased_searches_and_no_others_keep_nothing",
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)

@@ -195,7 +195,14 @@ SEARCH = extend_schema_view(
         parameters=[PREFER, APPLIED, IF_NONE_MATCH, ETAG],
         responses={200: SearchAnswer, 304: OpenApiResponse(description="It is still the version that is known.")},
         examples=[SEARCH_EXAMPLE],
-    )
+    ),
+    delete=extend_schema(
+        operation_id="delete_search",
+        summary="Erase a search",
+        description="Cancels it, and erases at once what was asked and found, and its picture unless another search uses "
+        "it. A call already sent is finished and charged, and what it finds is not kept. What it cost stays in the ledger.",
+        responses={204: OpenApiResponse(description="It is gone.")},
+    ),
 )
 CANCEL = extend_schema_view(
     post=extend_schema(

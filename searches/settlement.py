@@ -23,7 +23,7 @@ from providers import credentials, limiter, policies
 from providers.contract import Answer, Failure, Garbled, Lost
 from providers.limiter import Fate
 from providers.models import Credential, Policy
-from searches import breaker, ending, pauses, results, retries, scheduler
+from searches import breaker, ending, erasure, pauses, results, retries, scheduler
 from searches.models import Call, Lane, Lookup, Place, Search, Status
 from searches.scheduler import Errand
 
@@ -45,11 +45,14 @@ def longest_seconds(policy: Policy) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Ours:
-    """The rows that a settlement moves, locked in order. `place`: where the lookup may go back in line."""
+    """The rows that a settlement moves, locked in order. `place`: where the lookup may go back in line. `erased`: of what
+    came nothing may be kept but what it cost.
+    """
 
     call: Call
     lookup: Lookup
     place: Place
+    erased: bool
 
 
 def _lock(call: Call, lookup: Lookup, *, became: Call.State, **values: Any) -> Ours | None:
@@ -57,11 +60,14 @@ def _lock(call: Call, lookup: Lookup, *, became: Call.State, **values: Any) -> O
     place = scheduler.lock_place(lookup.lane_id, lookup.tenant_id)
     locked = Lookup.objects.select_for_update(no_key=True).get(pk=lookup.pk)
     # Before the credit account, which a charge or a second hold locks: a search's other lookups settle beside this one.
-    Search.objects.select_for_update(no_key=True).get(pk=lookup.search_id)
+    search = Search.objects.select_for_update(no_key=True).get(pk=lookup.search_id)
+    erased = search.erased_at is not None
+    if erased:
+        values |= erasure.NOTHING_OF_A_CALL
     moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
         state=became, sent_at=call.sent_at, finished_at=call.finished_at or Now(), **values
     )
-    return Ours(call=call, lookup=locked, place=place) if moved else None
+    return Ours(call=call, lookup=locked, place=place, erased=erased) if moved else None
 
 
 def answered(errand: Errand, answer: Answer) -> None:
@@ -87,7 +93,8 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
         return errand.lookup.lane
     _note_success(errand.lookup)
     lookup = ours.lookup
-    results.keep(lookup, answer)
+    if not ours.erased:
+        results.keep(lookup, answer)
     lookup.pages_done += 1
     lookup.attempts = 0
     lookup.save(update_fields=["pages_done", "attempts", "total", "result_count", "duplicates"])
@@ -161,13 +168,21 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
             pass
         case retries.Stop(answered=True, billed_results=None):
             _set_unknown(lookup)
-            return ending.finish(lookup, Status.FAILED, failure)
+            return _fail(ours, failure)
         case retries.Stop(answered=True, billed_results=int(results)):
             _charge(lookup, ours.call, _price_of(lookup, results=results))
-            return ending.finish(lookup, Status.FAILED, failure)
+            return _fail(ours, failure)
         case _:
-            return ending.finish(lookup, Status.FAILED, failure)
+            return _fail(ours, failure)
     return ending.touch(lookup.search_id)
+
+
+def _fail(ours: Ours, failure: Failure) -> None:
+    """Of an erased search it is not kept why."""
+    if ours.erased:
+        ending.finish(ours.lookup, Status.CANCELED)
+    else:
+        ending.finish(ours.lookup, Status.FAILED, failure)
 
 
 def _park(errand: Errand, ours: Ours, verdict: retries.Park) -> bool:

@@ -33,7 +33,7 @@ from billing import ledger, prices
 from billing.serializers import credits_text
 from providers import registry
 from providers.contract import PictureLimits
-from searches import answers, ending, intake, openapi, pictures, sources, waiting
+from searches import answers, ending, erasure, intake, openapi, pictures, sources, waiting
 from searches.bodies import PictureForm, StrictJSON
 from searches.models import Call, Image, Lookup, Result, Search, Status
 from searches.requests import (
@@ -52,7 +52,7 @@ class SearchView(TenantView):
     queryset = Search.objects.all()
 
     def get_queryset(self) -> QuerySet[Search]:
-        return super().get_queryset().filter(mode=self.api_key.mode)
+        return super().get_queryset().filter(mode=self.api_key.mode, erased_at=None)
 
     def shown(self, id: UUID, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
         """The search as it is now."""
@@ -134,6 +134,11 @@ class OneSearch(SearchView):
         if is_known(known, response["ETag"]):
             return Response(status=304, headers={"ETag": response["ETag"], **headers})
         return response
+
+    def delete(self, request: Request, id: UUID) -> Response:
+        if not erasure.erase(get_object_or_404(self.get_queryset(), pk=id)):
+            raise Http404
+        return Response(status=204)
 
 
 @openapi.CANCEL

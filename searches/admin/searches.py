@@ -1,4 +1,4 @@
-"""A search with its picture, lookups, calls and first results. All of it is read-only, but that it can be canceled."""
+"""A search with its picture, lookups, calls and first results. All of it is read-only, but that it can be canceled and erased."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from accounts.operators import (
     ByTenant,
     MadeWithin,
     Record,
+    WhetherSet,
     action,
     badge,
     by_choice,
@@ -28,7 +29,7 @@ from accounts.operators import (
 )
 from billing import ledger
 from billing.serializers import credits_text
-from searches import ending, forecasts
+from searches import ending, erasure, forecasts
 from searches.admin.pictures import thumbnail
 from searches.admin.showing import CALL_COLOURS, MODE_COLOURS, STATUS_COLOURS, tally, took, wait, web_address
 from searches.models import Call, Image, Lookup, Result, Search
@@ -37,25 +38,30 @@ from searches.models import Call, Image, Lookup, Result, Search
 SHOWN = 48
 
 
+class ByErasure(WhetherSet):
+    title, parameter_name = "erasure", "erasure"
+    column, words = "erased_at", ("kept", "erased")
+
+
 @admin.register(Search)
 class SearchAdmin(Record):
     icon = "image_search"
     list_display = ("created_at", "tenant", "sources", "status_badge", "mode_badge", "results_count", "finished_at")
     list_select_related = ("tenant",)
-    list_filter = (ByTenant, by_choice("status"), by_choice("mode"), MadeWithin)
+    list_filter = (ByTenant, by_choice("status"), by_choice("mode"), ByErasure, MadeWithin)
     search_fields = ("tenant__name",)
     search_help_text = "A tenant, or the id of a search, a lookup or a picture"
     rows = (
         ("status_badge", "mode_badge"),
         ("tenant", "api_key"),
         ("created_at", "expires_at"),
-        ("finished_at", "priority"),
-        ("crop", "version"),
-        "id",
+        ("finished_at", "erased_at"),
+        ("priority", "version"),
+        ("crop", "id"),
     )
     readonly_fields = ("picture", "tenants_metadata", *flatten(rows))
     change_form_outer_after_template = "admin/searches/search/found.html"
-    actions_detail = ("cancel",)
+    actions_detail = ("cancel", "erase")
 
     def names(self, wanted: UUID) -> Q:
         return Q(pk=wanted) | Q(image=wanted) | Q(pk__in=Lookup.objects.filter(pk=wanted).values("search"))
@@ -148,7 +154,7 @@ class SearchAdmin(Record):
 
     @admin.display(description="picture")
     def picture(self, obj: Search) -> SafeString:
-        return thumbnail(obj.image)
+        return thumbnail(obj.image) if obj.image else badge("erased", STATUS_COLOURS)
 
     @admin.display(description="sources")
     def sources(self, obj: Search) -> str:
@@ -156,7 +162,7 @@ class SearchAdmin(Record):
 
     @admin.display(description="status", ordering="status")
     def status_badge(self, obj: Search) -> SafeString:
-        return badge(obj.status, STATUS_COLOURS)
+        return badge(obj.status if obj.erased_at is None else "erased", STATUS_COLOURS)
 
     @admin.display(description="mode", ordering="mode")
     def mode_badge(self, obj: Search) -> SafeString:
@@ -168,7 +174,7 @@ class SearchAdmin(Record):
 
     def has_cancel_permission(self, request: HttpRequest, object_id: str) -> bool:
         search = self.get_object(request, object_id)
-        running = search is not None and search.finished_at is None
+        running = search is not None and search.finished_at is None and search.erased_at is None
         return running and request.user.has_perm("searches.change_search")
 
     @action(
@@ -187,3 +193,26 @@ class SearchAdmin(Record):
         ending.cancel(search)
         self.log_change(request, search, "Canceled.")
         return done(request, page_of(search), "The search is canceled.")
+
+    def has_erase_permission(self, request: HttpRequest, object_id: str) -> bool:
+        search = self.get_object(request, object_id)
+        kept = search is not None and search.erased_at is None
+        return kept and request.user.has_perm("searches.delete_search")
+
+    @action(
+        description="Erase",
+        permissions=["erase"],
+        icon="delete_forever",
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Erase this search?",
+            "description": "It is canceled; its parameters and results go now and for good, and its picture unless another "
+            "search uses it. Its tenant no longer sees it. What it cost stays in the ledger.",
+            "form_submit_text": "Erase the search",
+        },
+    )
+    def erase(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        search = Search.objects.get(pk=object_id)
+        erasure.erase(search)
+        self.log_change(request, search, "Erased.")
+        return done(request, page_of(search), "The search is erased.")

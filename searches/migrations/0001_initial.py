@@ -356,6 +356,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
                 ("finished_at", models.DateTimeField(editable=False, null=True)),
+                ("erased_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "api_key",
                     models.ForeignKey(
@@ -368,7 +369,10 @@ class Migration(migrations.Migration):
                 (
                     "image",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="searches", to="searches.image"
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="searches",
+                        to="searches.image",
                     ),
                 ),
                 (
@@ -467,6 +471,23 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="search",
             index=models.Index(fields=["tenant", "mode", "-created_at", "-id"], name="searches_of_a_tenant"),
+        ),
+        migrations.AddConstraint(
+            model_name="search",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("erased_at", None), ("image__isnull", False)),
+                    models.Q(
+                        ("crop", ""),
+                        ("erased_at__isnull", False),
+                        ("image", None),
+                        ("metadata", {}),
+                        ("results_count", 0),
+                    ),
+                    _connector="OR",
+                ),
+                name="erased_searches_and_no_others_keep_nothing",
+            ),
         ),
         migrations.AddConstraint(
             model_name="result",

@@ -21,7 +21,7 @@ from uuid import UUID
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import Error as DatabaseError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from PIL.Image import Image as Pixels
 from uuid_utils.compat import uuid7
@@ -43,8 +43,12 @@ NAMES_A_QUERY = 1000
 SWEPT = "A part of this picture that was cut out before is being erased; send the request again in a moment."
 
 
+# As the check of the foreign key does at the commit, but before renderings are locked: whoever erases goes in that order.
+HOLD = "SELECT FROM searches_image WHERE id = %s FOR KEY SHARE"
+
+
 class Deleted(Exception):
-    """The picture was deleted while it was being read."""
+    """The picture was deleted before a row could name it."""
 
 
 @dataclass(kw_only=True)
@@ -59,6 +63,7 @@ class Draft:
     written: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
     reused: set[str] = field(default_factory=set)
+    saved: Image | None = None
 
     def wait(self) -> None:
         """Until its files are written: before a transaction, so that none is open meanwhile. Then `crop` is in whole
@@ -68,9 +73,9 @@ class Draft:
             self.writing.result()
 
     def save(self) -> Image:
+        """Its rows, which the caller's are to name: before the caller locks anything, for an equal picture is waited for."""
         self.wait()
-        image = self.image if self.stored else self._insert()
-        self._hold_reused()
+        image = self.saved = self.image if self.stored else self._insert()
         for rendering in self.renderings:
             if rendering.file == self.image.file:
                 rendering.file = image.file
@@ -80,8 +85,15 @@ class Draft:
         self.named = self.written if first_of_all else _named(self.written)
         return image
 
-    def _hold_reused(self) -> None:
-        """Keeps the sweep from the renderings that were there already, until the lookups that need them are."""
+    def hold(self) -> None:
+        """Keeps erasers and the sweep from what was there already, until the rows that need it are. Last in the caller's
+        transaction, as settlements check what they name. Raises `Deleted` or `Busy`.
+        """
+        assert self.saved is not None
+        with connection.cursor() as cursor:
+            cursor.execute(HOLD, [self.saved.pk])
+            if not cursor.rowcount:
+                raise Deleted
         own = Rendering.objects.filter(image=self.image, crop=self.crop, provider__in=self.reused)
         if self.crop and len(own.order_by("pk").select_for_update(no_key=True)) < len(self.reused):
             raise Busy(SWEPT)
@@ -92,7 +104,10 @@ class Draft:
             with transaction.atomic():
                 self.image.save(force_insert=True)
         except IntegrityError:
-            return Image.objects.get(tenant_id=self.image.tenant_id, sha256=self.image.sha256)
+            first = Image.objects.filter(tenant_id=self.image.tenant_id, sha256=self.image.sha256).first()
+            if first is None:
+                raise Deleted from None
+            return first
         return self.image
 
 
@@ -137,9 +152,19 @@ def thumbnail(image: Image, size: tuple[int, int]) -> bytes:
 @transaction.atomic
 def erase(image: Image) -> None:
     """Its rows, and its files once that is committed. Raises `ProtectedError` while a search names it."""
+    # Before its renderings, as those who hold them.
+    Image.objects.select_for_update().filter(pk=image.pk).first()
     files = {image.file, *image.renderings.values_list("file", flat=True)}
     image.delete()
     transaction.on_commit(lambda: _remove(files))
+
+
+def erase_unnamed(image_id: UUID) -> None:
+    """The same, unless a search names it. Last in the caller's transaction, as `Draft.hold`."""
+    image = Image.objects.select_for_update().filter(pk=image_id).first()
+    # Asked now: whoever was about to name it has been waited for, and whoever comes later waits.
+    if image is not None and not image.searches.exists():
+        erase(image)
 
 
 def sweep_orphans(older_than_seconds: float) -> int:

@@ -119,6 +119,9 @@ class Stored:
     def save(self) -> Image:
         return self.image
 
+    def hold(self) -> None:
+        """Nobody takes it."""
+
 
 def picture(tenant: Tenant) -> Image:
     content = BytesIO()

@@ -14,6 +14,7 @@ from billing.models import Account, Price
 from providers.models import Credential
 from searches.models import Image, Lookup, Search
 from tests.api.examples import PICTURE, create, create_form, lookup, made, nothing_left, order
+from tests.searches import samples
 
 
 def test_json_makes_a_search(api: APIClient) -> None:
@@ -34,7 +35,7 @@ def test_a_form_makes_a_search(api: APIClient) -> None:
 
 
 def test_a_stored_picture_makes_a_search(api: APIClient) -> None:
-    image = made(api).image
+    image = samples.image_of(made(api))
     response = create(api, image={"id": str(image.pk)})
     assert response.status_code == 202
     assert response.json()["image"]["id"] == str(image.pk)
@@ -134,7 +135,7 @@ def test_a_source_without_a_price_is_a_402(api: APIClient) -> None:
 
 
 def test_another_tenants_picture_is_not_there(api: APIClient, stranger: APIClient) -> None:
-    image = made(api).image
+    image = samples.image_of(made(api))
     response = create(stranger, image={"id": str(image.pk)})
     assert response.status_code == 400
     assert response.json()["errors"][0]["field"] == "image.id"

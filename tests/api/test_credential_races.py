@@ -20,6 +20,7 @@ from searches.intake import LookupOrder, Order
 from searches.models import Image, Lookup, Search
 from searches.views import refused
 from tests.api.examples import made
+from tests.searches import samples
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,6 +39,9 @@ class SlowPicture:
     def save(self) -> Image:
         return self.image
 
+    def hold(self) -> None:
+        """Nobody takes it."""
+
 
 def submit(image: Image, meanwhile: Callable[[], None]) -> None:
     order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, limit=20)])
@@ -51,7 +55,7 @@ def submit_and_leave(image: Image) -> None:
 
 
 def test_a_search_whose_credential_goes_meanwhile_is_a_409_and_leaves_nothing(api: APIClient) -> None:
-    image = made(api).image
+    image = samples.image_of(made(api))
     with pytest.raises(Conflict) as refusal:
         submit(image, lambda: credentials.remove(Credential.objects.get()))
     assert refusal.value.get_codes() == "credential_missing"
@@ -59,7 +63,7 @@ def test_a_search_whose_credential_goes_meanwhile_is_a_409_and_leaves_nothing(ap
 
 
 def test_a_search_that_comes_between_does_not_keep_its_credential(api: APIClient) -> None:
-    image = made(api).image
+    image = samples.image_of(made(api))
     come: list[bool] = []
 
     def come_between(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:

@@ -48,7 +48,7 @@ def test_the_part_is_what_is_searched_with_and_shown(api: APIClient) -> None:
     shown = api.get(f"/v1/searches/{search.pk}").json()
     assert shown["crop"] == MIDDLE
     assert (shown["image"]["width"], shown["image"]["height"]) == (64, 48)
-    sent = samples.rendering(search.image_id, "modash", search.crop)
+    sent = samples.rendering(samples.image_of(search).pk, "modash", search.crop)
     assert samples.read(sent.content).size == (32, 24)
 
 
@@ -68,7 +68,7 @@ def test_it_goes_with_a_form_and_with_a_stored_picture(api: APIClient) -> None:
         "250000,250000,500000,500000",
         "500000,250000,500000,500000",
     }
-    assert again.image.renderings.count() == 2
+    assert samples.image_of(again).renderings.count() == 2
 
 
 @pytest.mark.parametrize("content", [samples.heic(), samples.written(samples.picture(), "GIF")], ids=["heic", "gif"])

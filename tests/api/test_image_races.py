@@ -14,11 +14,12 @@ from searches.models import Image, Lookup, Search
 from searches.pictures import keeping
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.api.examples import create, made, nothing_left, order
+from tests.searches import samples
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_search_whose_picture_goes_is_a_409_and_leaves_nothing(sandbox: APIClient) -> None:
-    image = made(sandbox).image
+    image = samples.image_of(made(sandbox))
     body = {"image": {"id": str(image.pk)}}
     Lookup.objects.all().delete()
     Search.objects.all().delete()

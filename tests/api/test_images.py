@@ -71,7 +71,7 @@ def test_deleting_takes_row_and_files(
 
 
 def test_a_picture_that_a_search_names_stays(api: APIClient) -> None:
-    image = made(api).image
+    image = samples.image_of(made(api))
     response = api.delete(f"/v1/images/{image.pk}")
     assert (response.status_code, response.json()["code"]) == (409, "image_in_use")
     assert api.get(f"/v1/images/{image.pk}").status_code == 200

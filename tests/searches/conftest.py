@@ -18,8 +18,9 @@ from searches import scheduler
 from searches.models import Image, Lane, Lookup, Search
 from searches.scheduler import Errand
 from tests.providers.conftest import provider, site, standing_sandbox
+from tests.searches.lives import submit
 
-__all__ = ["provider", "site", "standing_sandbox"]
+__all__ = ["provider", "site", "standing_sandbox", "submit"]
 
 Fill = Callable[..., list[Lookup]]
 LEASE = timedelta(seconds=30)

@@ -16,7 +16,8 @@ from PIL.ExifTags import Base as ExifTag
 
 from providers.contract import Picture
 from searches import pictures
-from searches.models import Rendering
+from searches.models import Image as StoredImage
+from searches.models import Rendering, Search
 
 TEXT = b"This is no picture.\n" * 20
 
@@ -219,6 +220,12 @@ def zip_file() -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("payload.txt", "payload")
     return file.getvalue()
+
+
+def image_of(search: Search) -> StoredImage:
+    """An erased search alone has none."""
+    assert search.image is not None
+    return search.image
 
 
 def rendering(image_id: UUID, provider: str, crop: str = "") -> Picture:

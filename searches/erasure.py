@@ -1,0 +1,48 @@
+"""Erases searches: what was asked, found and shown goes at once, in one transaction with the cancel; what the ledger and a
+provider's bill are compared with stays, as rows that say nothing else.
+
+A call that is under way is finished and charged as ever, and nothing of its answer is kept (`settlement`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from searches import changes, ending, pictures, scheduler
+from searches.models import Call, Lookup, Search
+
+NOTHING_OF_A_CALL: dict[str, Any] = {"error_detail": "", "excerpt": ""}
+NOTHING_OF_A_LOOKUP: dict[str, Any] = {
+    "parameters": {},
+    "effective_parameters": {},
+    "result_count": 0,
+    "duplicates": 0,
+    "total": None,
+    "error_detail": "",
+}
+NOTHING_OF_A_SEARCH: dict[str, Any] = {"image": None, "crop": "", "metadata": {}, "results_count": 0}
+
+
+@transaction.atomic
+def erase(search: Search) -> bool:
+    """False where it was erased before. A picture that no other search names goes with it."""
+    # Before anything is locked: the line should not stand still while thousands of rows go.
+    search.results.all().delete()
+    # Of those that have ended as well: a late answer to one locks what follows in this order.
+    for lane, tenant_id in sorted(set(search.lookups.values_list("lane", "tenant")), key=str):
+        scheduler.lock_place(lane, tenant_id)
+    ending.cancel(search)
+    Lookup.objects.filter(search=search).update(**NOTHING_OF_A_LOOKUP)
+    present = Search.objects.select_for_update(no_key=True).get(pk=search.pk)
+    if present.image_id is None:
+        return False
+    # What came until its row was locked.
+    search.results.all().delete()
+    Call.objects.filter(lookup__search=search).update(**NOTHING_OF_A_CALL)
+    Search.objects.filter(pk=search.pk).update(**NOTHING_OF_A_SEARCH, erased_at=Now())
+    pictures.erase_unnamed(present.image_id)
+    transaction.on_commit(lambda: changes.announce(search.pk))
+    return True

@@ -1,0 +1,77 @@
+"""Searches of Alice's at the instants of their lives, and what is left of her credits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from accounts import keys
+from accounts.models import Mode, Tenant
+from billing import audit, ledger
+from billing.models import Account
+from providers import credentials, registry
+from providers.contract import Answer, Hit
+from providers.models import Policy
+from searches import intake, pictures, scheduler
+from searches.intake import LookupOrder, Order
+from searches.models import Lookup, Place, Search, Standing
+from searches.scheduler import Errand
+from tests.bench.picture import jpeg
+
+Submit = Callable[..., Search]
+SOURCE = "tiktok-creators"
+# What a page of 20 costs at most, at 0.025 a result.
+PAGE = Decimal("0.5")
+
+
+@pytest.fixture
+def submit(policy: Policy, alice: Tenant) -> Submit:
+    """Submits a search of Alice's with so many lookups of so many pages each; she has 100 credits."""
+    Policy.objects.update(page_size=20)
+    credentials.store(alice, "modash", "a-modash-key")
+    ledger.grant(ledger.account_of(alice, "modash"), Decimal(100))
+    key = keys.issue(alice, Mode.LIVE)[0]
+
+    def submit(lookups: int = 1, *, pages: int = 1) -> Search:
+        order = Order(lookups=[LookupOrder(source=SOURCE, parameters={}, limit=20 * pages)] * lookups)
+        fit = {"modash": registry.adapter(SOURCE).picture_limits}
+        with pictures.received(alice, jpeg(), fit=fit) as picture:
+            return intake.submit(key, order, picture)
+
+    return submit
+
+
+def claimed() -> Errand:
+    errand = scheduler.claim("modash", Policy.objects.get(), lease=timedelta(seconds=30))
+    assert errand is not None
+    return errand
+
+
+def answer(results: int = 20, *, last: bool = False) -> Answer:
+    hits = [Hit(type="creator", external_id=str(number), title="…", detail={}, raw={}) for number in range(results)]
+    return Answer(hits=tuple(hits), billed_results=results, last=last, status=200)
+
+
+def end(search: Search, **which: object) -> None:
+    """Its time is up."""
+    search.lookups.filter(**which).update(expires_at=scheduler.now())
+
+
+def states(search: Search) -> str:
+    search.refresh_from_db()
+    return f"{search.status}: {' '.join(search.lookups.order_by('ordinal').values_list('status', flat=True))}"
+
+
+def money() -> tuple[Any, Any]:
+    """What Alice can still spend, and what is set aside."""
+    assert audit.differences() == []
+    account = Account.objects.get()
+    return account.available, account.held
+
+
+def nobody_in_line() -> bool:
+    return not Lookup.objects.exclude(standing=Standing.OUT).exists() and not Place.objects.filter(ready__gt=0).exists()
