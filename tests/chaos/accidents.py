@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 from shutil import rmtree
@@ -15,9 +15,10 @@ from typing import TypeVar
 
 import psutil
 
-from tests.processes import Program, Sightline, Worker
+from tests.processes import Program, Sightline, Worker, suspended
 
 AWAY_SECONDS = 4.0
+HUNG_SECONDS = 6.0
 NOTICED_SECONDS = 0.2
 
 T = TypeVar("T")
@@ -53,6 +54,12 @@ class Fate:
         children = [child for worker in self.workers if not worker.has_ended for child in worker.children]
         if children:
             _end(_one_of(children, chance))
+
+    def worker_hung(self, chance: float) -> None:
+        """Longer than a transaction may stand open. Then it goes on, as if it had never been away."""
+        worker = _one_of(self.workers, chance)
+        with suppress(psutil.NoSuchProcess), suspended(worker.process, *worker.children):
+            time.sleep(HUNG_SECONDS)
 
     def sweeps_killed(self, chance: float) -> None:
         self.program("sweeps").kill()
@@ -90,6 +97,7 @@ class Fate:
 KINDS: dict[str, Callable[[Fate, float], None]] = {
     "a worker is killed": Fate.worker_killed,
     "a worker's child is killed": Fate.child_killed,
+    "a worker hangs": Fate.worker_hung,
     "the sweeps' worker is killed": Fate.sweeps_killed,
     "beat is killed": Fate.beat_killed,
     "the web server is killed": Fate.web_killed,
@@ -147,7 +155,5 @@ def _one_of(several: Sequence[T], chance: float) -> T:
 
 def _end(process: psutil.Process) -> None:
     """It may have ended by itself."""
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.kill()
-    except psutil.NoSuchProcess:
-        return

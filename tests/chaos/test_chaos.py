@@ -54,10 +54,11 @@ KEPT = programs.CHECKOUT / ".local" / "chaos"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`kinds`: the accidents. `patience`: seconds that the rest may take when they are over."""
+    """`workers`: how many for searches, one with a clock ahead. `patience`: seconds that the rest may take in the end."""
 
     searches: int
     tenants: Sequence[str]
+    workers: int
     submitting: float
     kinds: Sequence[str]
     striking: float
@@ -67,6 +68,7 @@ class Plan:
 SHORT = Plan(
     searches=40,
     tenants=("anna", "dora", "emil", "hugo"),
+    workers=2,
     submitting=6,
     kinds=("a worker's child is killed", "Redis is killed and comes back empty", "PostgreSQL is restarted"),
     striking=5,
@@ -75,6 +77,7 @@ SHORT = Plan(
 LONG = Plan(
     searches=300,
     tenants=tuple(CAST),
+    workers=3,
     submitting=90,
     kinds=(
         *KINDS,
@@ -82,7 +85,7 @@ LONG = Plan(
         *("a worker's child is killed",) * 5,
         *("the sweeps' worker is killed", "beat is killed", "Redis is killed", "PostgreSQL is restarted"),
     ),
-    striking=110,
+    striking=115,
     patience=180,
 )
 
@@ -111,8 +114,8 @@ def go_through(plan: Plan) -> None:
 def run(sightline: Sightline, plan: Plan, random: Random) -> None:
     wanted = orders.made_up(random, count=plan.searches, tenants=plan.tenants, seconds=plan.submitting)
     schedule = accidents.made_up(random, plan.kinds, seconds=plan.striking)
-    workers = [sightline.start_worker(f"searches-{number}") for number in (1, 2)]
-    workers.append(sightline.start_worker("searches-ahead", PYTHONPATH=AHEAD))
+    workers = [sightline.start_worker("searches-ahead", PYTHONPATH=AHEAD)]
+    workers += [sightline.start_worker(f"searches-{number}") for number in range(1, plan.workers)]
     with ExitStack() as stack:
         callers = {name: stack.enter_context(caller) for name, caller in welcomed(sightline, plan.tenants)}
         placer = stack.enter_context(ThreadPoolExecutor(1))
