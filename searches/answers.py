@@ -370,7 +370,9 @@ class Rate(serializers.Serializer[Any]):
 
 class Line(serializers.Serializer[Any]):
     waiting = serializers.IntegerField(help_text="Lookups of all tenants that wait for their turn.")
-    expected_wait_seconds = serializers.FloatField(help_text="For a lookup that came now.")
+    expected_wait_seconds = serializers.FloatField(
+        allow_null=True, help_text="For a lookup that came now; null while operators have paused the provider."
+    )
 
 
 class ScoreRange(serializers.Serializer[Any]):

@@ -14,8 +14,8 @@ CREATE FUNCTION searches_claim(
 DECLARE
     place record;
     moment timestamptz;
-    woken integer;
-    parked integer;
+    woken record;
+    parked record;
 BEGIN
     SELECT * INTO lane FROM searches_lane WHERE name = lane_name FOR NO KEY UPDATE;
     moment := clock_timestamp();
@@ -33,11 +33,13 @@ BEGIN
         SELECT id, tenant_id, ready FROM searches_place
         WHERE lane_id = lane_name AND wake_at <= moment FOR NO KEY UPDATE SKIP LOCKED
     LOOP
-        UPDATE searches_lookup SET standing = 'ready', not_before = NULL
-        WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'asleep' AND not_before <= moment;
-        GET DIAGNOSTICS woken = ROW_COUNT;
+        WITH due AS (
+            UPDATE searches_lookup SET standing = 'ready', not_before = NULL
+            WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'asleep' AND not_before <= moment
+            RETURNING pages - pages_done AS turns
+        ) SELECT count(*) AS lookups, coalesce(sum(due.turns), 0) AS turns INTO woken FROM due;
         UPDATE searches_place SET
-            ready = ready + woken,
+            ready = ready + woken.lookups, turns = turns + woken.turns,
             virtual_time = CASE WHEN place.ready = 0 THEN greatest(virtual_time, lane.virtual_time) ELSE virtual_time END,
             wake_at = (
                 SELECT min(not_before) FROM searches_lookup
@@ -68,7 +70,7 @@ BEGIN
         IF NOT FOUND THEN
             -- Nothing should lead here. The count is mended, for an error would stop the lane for everybody.
             RAISE WARNING 'Place % counted lookups as ready that are not.', place.id;
-            UPDATE searches_place SET ready = 0 WHERE id = place.id;
+            UPDATE searches_place SET ready = 0, turns = 0 WHERE id = place.id;
             RETURN;
         END IF;
 
@@ -76,24 +78,29 @@ BEGIN
         EXIT WHEN lane.mode = 'test' OR credential.id IS NULL OR credential.state NOT IN ('invalid', 'exhausted');
         -- The key was found dead by others than a call: no slot is spent on it. The sandbox takes any. Of more than can be
         -- parked while the lane is locked, the sweep takes care.
-        UPDATE searches_lookup SET standing = 'parked' WHERE id IN (
-            SELECT id FROM searches_lookup
-            WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'ready'
-                AND credential_id = credential.id
-            LIMIT 1000
-        );
-        GET DIAGNOSTICS parked = ROW_COUNT;
-        UPDATE searches_place SET ready = ready - parked WHERE id = place.id;
-        IF parked = 1000 THEN
+        WITH dead AS (
+            UPDATE searches_lookup SET standing = 'parked' WHERE id IN (
+                SELECT id FROM searches_lookup
+                WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'ready'
+                    AND credential_id = credential.id
+                LIMIT 1000
+            ) RETURNING pages - pages_done AS turns
+        ) SELECT count(*) AS lookups, coalesce(sum(dead.turns), 0) AS turns INTO parked FROM dead;
+        UPDATE searches_place SET ready = ready - parked.lookups, turns = turns - parked.turns WHERE id = place.id;
+        IF parked.lookups = 1000 THEN
             RETURN;
         END IF;
     END LOOP;
     begun := lookup.status = 'queued';
     UPDATE searches_lookup SET standing = 'out', status = 'running', started_at = coalesce(started_at, moment)
     WHERE id = lookup.id RETURNING * INTO lookup;
-    UPDATE searches_place SET virtual_time = virtual_time + step / place.weight, ready = ready - 1 WHERE id = place.id;
+    UPDATE searches_place SET
+        virtual_time = virtual_time + step / place.weight,
+        ready = ready - 1, turns = turns - (lookup.pages - lookup.pages_done)
+    WHERE id = place.id;
     UPDATE searches_lane SET
-        virtual_time = greatest(virtual_time, place.virtual_time), probe = CASE WHEN trips > 0 THEN call_id END
+        virtual_time = greatest(virtual_time, place.virtual_time), claimed_at = moment,
+        probe = CASE WHEN trips > 0 THEN call_id END
     WHERE name = lane_name RETURNING * INTO lane;
     INSERT INTO searches_call (
         id, lookup_id, page, state, armed_at, leased_until, credits, provider_request_id, error_code, error_detail, excerpt

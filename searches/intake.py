@@ -4,7 +4,6 @@ or none of it. What was asked is checked before a credit is held, and frozen: pr
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -122,13 +121,17 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
         for plan in plans:
             plan.lookup.search = search
         Lookup.objects.bulk_create(plan.lookup for plan in plans)
-        ready = Counter(plan.lane.name for plan in plans if plan.lookup.standing == Standing.READY)
-        for name in sorted(ready):
-            scheduler.join(name, api_key.tenant_id, lookups=ready[name])
+        _join(api_key.tenant_id, [plan.lookup for plan in plans if plan.lookup.standing == Standing.READY])
         ledger.hold([demand for plan in plans for demand in plan.demands])
         picture.hold()
         transaction.on_commit(lambda: _nudge(plans))
     return search
+
+
+def _join(tenant_id: UUID, ready: Sequence[Lookup]) -> None:
+    for lane in sorted({lookup.lane_id for lookup in ready}):
+        turns = [lookup.turns for lookup in ready if lookup.lane_id == lane]
+        scheduler.join(lane, tenant_id, lookups=len(turns), turns=sum(turns))
 
 
 def cut(*, limit: int | None, offset: int, largest: int) -> Pages:

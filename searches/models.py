@@ -122,6 +122,7 @@ class Lane(models.Model):
     broken_until = models.DateTimeField(null=True, blank=True, help_text="The breaker is open.")
     probe = models.UUIDField(null=True, blank=True, help_text="The call that goes first after the breaker was open.")
     paused = models.BooleanField(default=False, help_text="An operator paused it.")
+    claimed_at = models.DateTimeField(null=True, blank=True, help_text="When its last turn was taken.")
 
     class Meta:
         ordering = ("name",)
@@ -137,6 +138,7 @@ class Place(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="places")
     virtual_time = models.BigIntegerField(default=0)
     ready = models.IntegerField(default=0)
+    turns = models.IntegerField(default=0, help_text="Calls that these may take still.")
     wake_at = models.DateTimeField(null=True, blank=True, help_text="When the first of its sleeping lookups is due.")
 
     class Meta:
@@ -308,6 +310,11 @@ class Lookup(models.Model):
     def reference(self) -> str:
         """How the ledger names it."""
         return f"lookup:{self.id}"
+
+    @property
+    def turns(self) -> int:
+        """Calls that it may take still."""
+        return self.pages - self.pages_done
 
 
 class Call(models.Model):

@@ -80,11 +80,9 @@ def move() -> None:
 def _move(credential: Credential, old: str, new: str) -> None:
     places = {lane: scheduler.lock_place(lane, credential.tenant_id) for lane in sorted((old, new))}
     own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
-    ready = own.filter(standing=Standing.READY).update(lane=new)
     own.filter(standing__in=scheduler.IN_LINE).update(lane=new)
-    scheduler.add_ready(places[new], ready)
-    for place in places.values():
-        scheduler.recount(place)
+    scheduler.recount(places[old])
+    scheduler.count_anew(places[new])
 
 
 def unpark() -> list[str]:
@@ -142,5 +140,5 @@ def _is_tried(credential: Credential) -> bool:
 
 
 def _make_ready(parked: QuerySet[Lookup], place: Place) -> None:
-    count = Lookup.objects.filter(pk__in=parked.values("pk")).update(standing=Standing.READY)
-    scheduler.add_ready(place, count)
+    Lookup.objects.filter(pk__in=parked.values("pk")).update(standing=Standing.READY)
+    scheduler.count_anew(place)

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Model, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Greatest
 from uuid_utils.compat import uuid7
 
@@ -35,8 +35,9 @@ IN_LINE = (*LINED_UP, Standing.PARKED)
 # One statement, so that a busy tenant's place is locked no longer than it must be. From idle, it comes back in at the
 # lane's present time.
 JOIN = """
-UPDATE searches_place SET ready = ready + %(lookups)s, virtual_time = CASE WHEN ready > 0 THEN virtual_time ELSE
-    greatest(virtual_time, (SELECT virtual_time FROM searches_lane WHERE name = %(lane)s)) END
+UPDATE searches_place SET ready = ready + %(lookups)s, turns = turns + %(turns)s,
+    virtual_time = CASE WHEN ready > 0 THEN virtual_time
+        ELSE greatest(virtual_time, (SELECT virtual_time FROM searches_lane WHERE name = %(lane)s)) END
 WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s
 """
 CLAIMED: Mapping[str, type[Model]] = {
@@ -119,13 +120,13 @@ def lock_place(lane: str, tenant_id: UUID) -> Place:
     return place
 
 
-def join(lane: str, tenant_id: UUID, *, lookups: int) -> None:
-    """Counts lookups that were just written as ready into the line."""
+def join(lane: str, tenant_id: UUID, *, lookups: int, turns: int) -> None:
+    """Counts lookups that were just written as ready into the line, and the calls that they may take."""
     with connection.cursor() as cursor:
-        cursor.execute(JOIN, {"lane": lane, "tenant": tenant_id, "lookups": lookups})
+        cursor.execute(JOIN, {"lane": lane, "tenant": tenant_id, "lookups": lookups, "turns": turns})
         joined = cursor.rowcount
     if not joined:
-        add_ready(lock_place(lane, tenant_id), lookups)
+        add_ready(lock_place(lane, tenant_id), lookups, turns=turns)
 
 
 def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, void: bool = False) -> None:
@@ -141,7 +142,7 @@ def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, vo
         return
     if after is None:
         Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.READY, not_before=None)
-        add_ready(place, 1)
+        add_ready(place, 1, turns=lookup.turns)
         return
     due = now() + after
     Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.ASLEEP, not_before=due)
@@ -184,9 +185,14 @@ def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup
     standing = Lookup.objects.select_for_update(no_key=True).filter(only or Q(), pk__in=pks, standing__in=IN_LINE)
     taken = list(standing.order_by("pk"))
     Lookup.objects.filter(pk__in=[lookup.pk for lookup in taken]).update(standing=Standing.OUT, not_before=None)
-    ready = Counter((at.lane_id, at.tenant_id) for at in taken if at.standing == Standing.READY)
+    ready, turns = Counter[tuple[str, UUID]](), Counter[tuple[str, UUID]]()
+    for lookup in taken:
+        if lookup.standing == Standing.READY:
+            ready[lookup.lane_id, lookup.tenant_id] += 1
+            turns[lookup.lane_id, lookup.tenant_id] += lookup.turns
     for (lane, tenant_id), count in ready.items():
-        Place.objects.filter(lane=lane, tenant=tenant_id).update(ready=F("ready") - count)
+        own = Place.objects.filter(lane=lane, tenant=tenant_id)
+        own.update(ready=F("ready") - count, turns=F("turns") - turns[lane, tenant_id])
     return taken
 
 
@@ -215,18 +221,28 @@ def lane_of(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = ""
     return Lane.objects.select_related("policy").get_or_create(name=name, defaults={"policy": policy, "mode": mode})[0]
 
 
-def add_ready(place: Place, count: int) -> None:
-    """From idle, a place comes back in at the lane's present time."""
-    present = Lane.objects.filter(pk=place.lane_id).values("virtual_time")
-    virtual_time: Any = place.virtual_time
-    if place.ready == 0:
-        virtual_time = Greatest(place.virtual_time, present)
-    Place.objects.filter(pk=place.pk).update(virtual_time=virtual_time, ready=F("ready") + count)
+def add_ready(place: Place, count: int, *, turns: int) -> None:
+    Place.objects.filter(pk=place.pk).update(
+        virtual_time=_come_in(place), ready=F("ready") + count, turns=F("turns") + turns
+    )
 
 
 def recount(place: Place) -> None:
     """Sets a place's numbers from its lookups: for what is rare, and for a count that was found wrong."""
     own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id)
     first_due = own.filter(standing=Standing.ASLEEP).order_by("not_before").values_list("not_before", flat=True).first()
-    ready = own.filter(standing=Standing.READY).count()
-    Place.objects.filter(pk=place.pk).update(ready=ready, wake_at=first_due)
+    ready = own.order_by().filter(standing=Standing.READY)
+    told = ready.aggregate(ready=Count("pk"), turns=Sum(F("pages") - F("pages_done"), default=0))
+    Place.objects.filter(pk=place.pk).update(**told, wake_at=first_due)
+
+
+def count_anew(place: Place) -> None:
+    """The same, where lookups have become ready."""
+    Place.objects.filter(pk=place.pk).update(virtual_time=_come_in(place))
+    recount(place)
+
+
+def _come_in(place: Place) -> Any:
+    """From idle, a place comes back in at the lane's present time."""
+    present = Lane.objects.filter(pk=place.lane_id).values("virtual_time")
+    return Greatest(place.virtual_time, present) if place.ready == 0 else place.virtual_time

@@ -76,6 +76,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("paused", models.BooleanField(default=False, help_text="An operator paused it.")),
+                (
+                    "claimed_at",
+                    models.DateTimeField(blank=True, help_text="When its last turn was taken.", null=True),
+                ),
             ],
             options={
                 "ordering": ("name",),
@@ -267,6 +271,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("virtual_time", models.BigIntegerField(default=0)),
                 ("ready", models.IntegerField(default=0)),
+                ("turns", models.IntegerField(default=0, help_text="Calls that these may take still.")),
                 (
                     "wake_at",
                     models.DateTimeField(

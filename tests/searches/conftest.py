@@ -46,22 +46,22 @@ def lane(policy: Policy, alice: Tenant) -> Lane:
 def fill(lane: Lane) -> Fill:
     """`fill(alice, 3)`: three ready lookups of hers, in the order of their turns."""
 
-    def fill(tenant: Tenant, count: int, *, priority: int = 0) -> list[Lookup]:
+    def fill(tenant: Tenant, count: int, *, priority: int = 0, pages: int = 1) -> list[Lookup]:
         image = Image.objects.get_or_create(
             tenant=tenant,
             sha256="0" * 64,
             defaults={"format": "jpeg", "width": 1, "height": 1, "bytes": 1, "file": f"{tenant.pk}/picture"},
         )[0]
-        lookups = [_lookup(tenant, lane, image, priority) for _ in range(count)]
+        lookups = [_lookup(tenant, lane, image, priority, pages) for _ in range(count)]
         if lookups:
             with transaction.atomic():
-                scheduler.join(lane.name, tenant.pk, lookups=count)
+                scheduler.join(lane.name, tenant.pk, lookups=count, turns=count * pages)
         return lookups
 
     return fill
 
 
-def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int) -> Lookup:
+def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int, pages: int) -> Lookup:
     credential = Credential.objects.filter(tenant=tenant, is_default=True).first()
     moment = scheduler.now()
     expires_at = moment + timedelta(days=1)
@@ -79,7 +79,7 @@ def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int) -> Lookup:
         turn=scheduler.turn(priority=priority, created_at=moment),
         limit=20,
         page_size=20,
-        pages=1,
+        pages=pages,
         price_per_result=Decimal("0.025"),
         expires_at=expires_at,
         created_at=moment,

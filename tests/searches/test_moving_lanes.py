@@ -44,12 +44,12 @@ def by_account(policy: Policy, credential: Credential, alice: Tenant) -> Lane:
 @pytest.fixture
 def mine(fill: Fill, credential: Credential, alice: Tenant) -> list[Lookup]:
     """One of each standing, in the lane of the whole deployment."""
-    ready, asleep, parked = fill(alice, 3)
+    ready, asleep, parked = fill(alice, 3, pages=3)
     due = scheduler.now() + timedelta(minutes=1)
     Lookup.objects.filter(pk=asleep.pk).update(status=Status.RUNNING, standing=Standing.OUT)
     Lookup.objects.filter(pk=asleep.pk).update(standing=Standing.ASLEEP, not_before=due)
     Lookup.objects.filter(pk=parked.pk).update(standing=Standing.PARKED)
-    Place.objects.update(ready=1, wake_at=due)
+    Place.objects.update(ready=1, turns=3, wake_at=due)
     return [ready, asleep, parked]
 
 
@@ -64,8 +64,8 @@ def lanes() -> set[str]:
     for place in Place.objects.all():
         own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id)
         due = own.filter(standing=Standing.ASLEEP).order_by("not_before").first()
-        told = (own.filter(standing=Standing.READY).count(), due and due.not_before)
-        assert (place.ready, place.wake_at) == told
+        ready = [lookup.turns for lookup in own.filter(standing=Standing.READY)]
+        assert (place.ready, place.turns, place.wake_at) == (len(ready), sum(ready), due and due.not_before)
     return set(Lookup.objects.exclude(standing=Standing.OUT).values_list("lane", flat=True))
 
 
@@ -116,12 +116,13 @@ def test_a_claim_parks_no_more_than_the_lane_can_be_locked_for(
         for values in [Lookup.objects.filter(pk=ready.pk).values().get()]
         for number in range(1, 1001)
     )
-    Place.objects.update(ready=1001)
+    Place.objects.update(ready=1001, turns=3003)
     die(credential)
     assert claim() is None
     assert Lookup.objects.filter(standing=Standing.READY).count() == Place.objects.get().ready == 1
+    assert Place.objects.get().turns == 3
     parking.park_dead()
-    assert Place.objects.get().ready == 0
+    assert (Place.objects.get().ready, Place.objects.get().turns) == (0, 0)
 
 
 def test_what_waits_follows_a_replaced_key(
