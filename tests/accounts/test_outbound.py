@@ -25,7 +25,7 @@ from accounts.outbound import (
     Unreachable,
 )
 from tests.accounts.exchanges import Ask, each_way, fetch
-from tests.providers.wire import Caller, Script, answering, wire
+from tests.providers.wire import Caller, Script, answering, deaf, dribbling, silent, slow_to_hear, wire
 
 SECRET = "token-of-alice"
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -222,31 +222,6 @@ def test_nobody_who_listens_is_said() -> None:
 
 
 # Its time
-
-
-def silent(caller: Caller) -> None:
-    caller.hear_all()
-
-
-def deaf(caller: Caller) -> None:
-    caller.hear_head()
-    time.sleep(1.5)
-
-
-def slow_to_hear(caller: Caller) -> None:
-    while caller.hear(400_000):
-        time.sleep(0.05)
-
-
-def dribbling(before: bytes, byte: bytes) -> Script:
-    def dribble(caller: Caller) -> None:
-        caller.hear_request()
-        caller.say(before)
-        for _ in range(100):
-            caller.say(byte)
-            time.sleep(0.03)
-
-    return dribble
 
 
 @pytest.mark.parametrize(

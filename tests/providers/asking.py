@@ -1,33 +1,74 @@
-"""Asks any source that there is, through its adapter, as a worker would: no test that uses it names a provider."""
+"""Asks a source through its adapter, as a worker would."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from providers import registry
-from providers.contract import Answer, Picture, Question, Secret
+from providers.contract import Adapter, Answer, Failure, Picture, Question, Secret
 from providers.http import Door
 from tests.providers.lanes import any_token
 
 SOURCES = tuple(registry.ADAPTERS)
+DOOR = Door(connect_seconds=2, total_seconds=5)
+
+
+def drawn(format: str = "JPEG", colour: str = "teal") -> bytes:
+    """A small picture."""
+    file = BytesIO()
+    Image.new("RGB", (64, 64), colour).save(file, format)
+    return file.getvalue()
+
+
+def answer_of(
+    adapter: Adapter,
+    url: str,
+    secret: Secret,
+    *,
+    page: int = 0,
+    page_size: int | None = None,
+    picture: bytes = b"",
+    media_type: str = "image/jpeg",
+    **parameters: Any,
+) -> Answer:
+    question = Question(
+        picture=Picture(content=picture or drawn(), media_type=media_type),
+        parameters=parameters,
+        page=page,
+        page_size=page_size or adapter.policy.page_size,
+    )
+    return adapter.ask(question, secret=secret, base_url=url, door=DOOR, token=any_token())
+
+
+def failure_of(ask: Callable[..., Answer], *arguments: Any, **question: Any) -> Failure:
+    with pytest.raises(Failure) as caught:
+        ask(*arguments, **question)
+    return caught.value
+
+
+def errors_of(adapter: Adapter, parameters: Any) -> Any:
+    """What is wrong with them, by field."""
+    checked = adapter.parameters(data=parameters)
+    return {} if checked.is_valid() else checked.errors
 
 
 def ask(source: str, url: str, key: str, *, seconds: float = 10, **parameters: Any) -> Answer:
-    """The sandbox at `url`, which is given so long; raises what the adapter does."""
+    """Any source that there is, at the sandbox at `url`, which is given so long: no test that uses this names a provider."""
     adapter = registry.adapter(source)
     return adapter.ask(
-        Question(picture=_picture(), parameters=parameters, page=0, page_size=adapter.policy.page_size),
+        Question(
+            picture=Picture(content=drawn(colour="orange"), media_type="image/jpeg"),
+            parameters=parameters,
+            page=0,
+            page_size=adapter.policy.page_size,
+        ),
         secret=Secret(value=key),
         base_url=f"{url}{adapter.sandbox_path}",
         door=Door(connect_seconds=2, total_seconds=seconds),
         token=any_token(),
     )
-
-
-def _picture() -> Picture:
-    file = BytesIO()
-    Image.new("RGB", (40, 40), "orange").save(file, "JPEG")
-    return Picture(content=file.getvalue(), media_type="image/jpeg")

@@ -21,6 +21,7 @@ import pytest
 from django.conf import settings
 
 from config.launcher import ports
+from providers import http
 from providers.sandbox.routes import Sandbox
 from providers.sandbox.settings import Settings
 
@@ -83,6 +84,15 @@ def sandbox_site(settings: Settings) -> Iterator[Site]:
     sandbox = Sandbox(settings)
     with served(sandbox) as url, httpx.Client(base_url=url) as client:
         yield Site(url, sandbox, client)
+
+
+@pytest.fixture
+def fresh_connections() -> Iterator[None]:
+    """No test meets a connection that another left behind."""
+    http.transport.cache_clear()
+    yield
+    http.transport().close()
+    http.transport.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import socket
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
-import certifi
 import httpx
 import pytest
 from pytest_django import Settings
 
 from providers import http, limiter
-from providers.contract import Failure, Garbled, Lost, Unreachable
+from providers.contract import Failure, Lost, Unreachable
 from providers.http import Door, Reply
 from providers.limiter import Token, Unavailable, Withheld
 from tests.providers.lanes import Lane, a_rate, any_token, slow_answers
-from tests.providers.wire import Caller, Script, answering, self_signed, wire
+from tests.providers.wire import Caller, Script, answering, deaf, dribbling, self_signed, silent, slow_to_hear, wire
 
 PICTURE = b"iVBORw0KGgoAAAANSUhEUg"
+pytestmark = pytest.mark.usefixtures("fresh_connections")
 SECRET = "sk-of-alice-0123456789"
 # More than the kernel takes in while nobody reads.
 LARGE = os.urandom(1024) * 1024 * 12
-
-
-@pytest.fixture(autouse=True)
-def _fresh_connections() -> Iterator[None]:
-    """No test meets a connection that another left behind."""
-    http.transport.cache_clear()
-    yield
-    http.transport().close()
-    http.transport.cache_clear()
 
 
 def send(
@@ -266,40 +255,15 @@ def test_what_broke_after_the_first_byte_is_lost(script: Script) -> None:
     assert "mine" in lane.log()
 
 
-def silent(caller: Caller) -> None:
-    caller.hear_all()
-
-
-def deaf(caller: Caller) -> None:
-    caller.hear_head()
-    time.sleep(1.5)
-
-
-def slow_to_hear(caller: Caller) -> None:
-    while caller.hear(400_000):
-        time.sleep(0.05)
-
-
-def dribble(before: bytes, byte: bytes) -> Script:
-    def dribbling(caller: Caller) -> None:
-        caller.hear_request()
-        caller.say(before)
-        for _ in range(100):
-            caller.say(byte)
-            time.sleep(0.03)
-
-    return dribbling
-
-
 @pytest.mark.parametrize(
     "script",
     [
         silent,
         deaf,
         slow_to_hear,
-        dribble(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
-        dribble(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"x"),
-        dribble(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        dribbling(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        dribbling(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"x"),
+        dribbling(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     ],
     ids=["silent", "deaf", "slow to hear", "head by byte", "body by byte", "hint by hint"],
 )
@@ -308,145 +272,6 @@ def test_a_call_ends_with_its_time_whatever_the_provider_does(script: Script) ->
         token, begin = any_token(), time.monotonic()
         assert what_came(it.url, token=token, body=LARGE * 4, total=0.5) is Lost
         assert 0.5 <= time.monotonic() - begin < 1.8
-
-
-# What answers may be
-
-
-def test_an_answer_of_more_than_10_mb_is_garbled() -> None:
-    def flood(caller: Caller) -> None:
-        caller.hear_request()
-        caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while True:
-            caller.say(b"10000\r\n" + bytes(0x10000) + b"\r\n")
-
-    with wire(flood) as it, pytest.raises(Garbled) as caught:
-        send(it.url)
-    assert (caught.value.code, caught.value.status) == ("answer_too_large", 200)
-
-
-def test_an_answer_of_10_mb_is_taken() -> None:
-    def much(caller: Caller) -> None:
-        caller.hear_request()
-        caller.answer(body=bytes(http.MOST_BYTES))
-
-    with wire(much) as it:
-        assert len(send(it.url).content) == http.MOST_BYTES
-
-
-def test_a_compressed_answer_is_garbled_and_not_unpacked() -> None:
-    def compressed(caller: Caller) -> None:
-        caller.hear_request()
-        caller.answer("200 OK", gzip.compress(gzip.compress(bytes(50_000_000))), "Content-Encoding: gzip, gzip")
-
-    with wire(compressed) as it:
-        assert what_came(it.url) is Garbled
-
-
-def test_compressed_answers_are_not_asked_for() -> None:
-    with wire(answering) as it:
-        send(it.url)
-    assert b"accept-encoding: identity\r\n" in it.hung_up()[0].lower()
-
-
-def refuse_early(caller: Caller) -> None:
-    caller.hear_head()
-    caller.answer("401 Unauthorized", b"no", "Connection: close")
-
-
-def linger(caller: Caller) -> None:
-    refuse_early(caller)
-    caller.socket.shutdown(socket.SHUT_WR)
-    caller.hear_all()
-
-
-@pytest.mark.parametrize("script", [refuse_early, linger])
-def test_an_answer_that_comes_while_the_body_is_sent_is_the_answer(script: Script) -> None:
-    with wire(script) as it:
-        reply = send(it.url, body=LARGE)
-    assert (reply.status, reply.content) == (401, b"no")
-
-
-@pytest.mark.parametrize("place", ["{url}/elsewhere", "javascript:x", "http:\\\\x", "http://[::1"])
-def test_redirects_are_not_followed(place: str) -> None:
-    def elsewhere(caller: Caller) -> None:
-        caller.hear_request()
-        caller.answer("307 Temporary Redirect", b"", f"Location: {place.format(url=it.url)}")
-
-    with wire(elsewhere, answering) as it:
-        assert send(it.url).status == 307
-    assert len(it.callers) == 1
-
-
-def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    monkeypatch.setenv("no_proxy", "")
-    with wire(answering) as it:
-        assert send(it.url).status == 200
-
-
-def test_what_one_tenant_is_told_to_keep_is_not_sent_for_another() -> None:
-    def give(caller: Caller) -> None:
-        caller.hear_request()
-        caller.answer("200 OK", b"{}", "Set-Cookie: session=alice")
-        answering(caller)
-
-    with wire(give) as it:
-        send(it.url)
-        send(it.url)
-    assert b"session" not in it.hung_up()[0]
-
-
-# Connections
-
-
-def test_a_connection_serves_call_after_call() -> None:
-    with wire(answering) as it:
-        assert [send(it.url).status for _ in range(3)] == [200] * 3
-        assert len(it.callers) == 1
-
-
-def test_a_trusted_certificate_serves_call_after_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    certificate = self_signed(tmp_path)
-    monkeypatch.setattr(certifi, "where", lambda: str(certificate))
-    with wire(answering, certificate=certificate) as it:
-        assert [send(it.url).status for _ in range(3)] == [200] * 3
-        assert len(it.callers) == 1
-
-
-def answer_once(caller: Caller) -> None:
-    caller.hear_request()
-    caller.answer()
-
-
-def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
-    with wire(answer_once, answering) as it:
-        send(it.url)
-        it.talks[0].join()
-        assert send(it.url).status == 200
-        assert len(it.callers) == 2
-
-
-def test_after_a_lost_call_the_next_has_a_connection_of_its_own() -> None:
-    with wire(answer_less_than_announced, answering) as it:
-        assert what_came(it.url) is Lost
-        assert send(it.url).status == 200
-
-
-def test_a_kept_connection_that_is_closed_while_the_call_waits_for_its_instant_sends_nothing() -> None:
-    def hang_up_soon(caller: Caller) -> None:
-        answer_once(caller)
-        time.sleep(0.3)
-
-    token = waiting_token(Lane(a_rate(1, 2000)))
-    with wire(hang_up_soon, answering) as it:
-        send(it.url)
-        with pytest.raises(Withheld):
-            send(it.url, token=token)
-        assert send(it.url).status == 200
-    assert token.left_at is None
-    assert [heard.count(b"POST") for heard in it.hung_up()] == [1, 1]
 
 
 # Keys

@@ -12,26 +12,18 @@ from typing import Any
 import httpx
 import pytest
 
-from providers import http
 from providers.contract import Failure, Lost, Unreachable
 from providers.http import Door, Reply
 from providers.limiter import Token
 from tests.providers.lanes import Lane, a_rate, any_token
 from tests.providers.wire import Caller, Script, answering, wire
 
+pytestmark = pytest.mark.usefixtures("fresh_connections")
 NAME = "provider.example"
 # More than the kernel takes in while nobody reads.
 LARGE = os.urandom(1024) * 1024 * 12
 
 Names = Callable[..., list[str]]
-
-
-@pytest.fixture(autouse=True)
-def _fresh_connections() -> Iterator[None]:
-    http.transport.cache_clear()
-    yield
-    http.transport().close()
-    http.transport.cache_clear()
 
 
 @pytest.fixture

@@ -14,15 +14,13 @@ from PIL import Image
 
 from providers import registry
 from providers.adapters.memories import PrivateVideos, PublicVideos, Videos
-from providers.contract import Answer, Picture, Question, Secret
-from providers.http import Door
+from providers.contract import Answer, Secret
+from tests.providers.asking import answer_of, drawn, errors_of
 from tests.providers.conftest import Provider, Site
-from tests.providers.lanes import any_token
 
 PUBLIC, PRIVATE = PublicVideos(), PrivateVideos()
 BOTH = pytest.mark.parametrize("adapter", [PUBLIC, PRIVATE], ids=["public", "private"])
 SECRET = Secret(value="memories-key-of-alice")
-DOOR = Door(connect_seconds=2, total_seconds=5)
 
 # The document's own example.
 FIRST: dict[str, Any] = {
@@ -48,22 +46,8 @@ ANSWER: dict[str, Any] = {
 }
 
 
-def file_of(format: str = "JPEG", colour: str = "teal") -> bytes:
-    file = BytesIO()
-    Image.new("RGB", (64, 64), colour).save(file, format)
-    return file.getvalue()
-
-
-def ask(
-    url: str, adapter: Videos = PUBLIC, *, picture: bytes = b"", media_type: str = "image/jpeg", **parameters: Any
-) -> Answer:
-    question = Question(
-        picture=Picture(content=picture or file_of(), media_type=media_type),
-        parameters=parameters,
-        page=0,
-        page_size=adapter.policy.page_size,
-    )
-    return adapter.ask(question, secret=SECRET, base_url=url, door=DOOR, token=any_token())
+def ask(url: str, adapter: Videos = PUBLIC, **question: Any) -> Answer:
+    return answer_of(adapter, url, SECRET, **question)
 
 
 def parts_of(provider: Provider) -> dict[str, Message]:
@@ -77,11 +61,6 @@ def parts_of(provider: Provider) -> dict[str, Message]:
 
 def fields_of(provider: Provider) -> dict[str, Any]:
     return {name: part.get_payload() for name, part in parts_of(provider).items() if name != "file"}
-
-
-def errors(adapter: Videos, parameters: Any) -> Any:
-    checked = adapter.parameters(data=parameters)
-    return {} if checked.is_valid() else checked.errors
 
 
 def frame(**changes: Any) -> dict[str, Any]:
@@ -110,7 +89,7 @@ def test_the_registry_knows_both_sources_and_their_provider() -> None:
 def test_the_picture_arrives_as_a_file_with_extension_and_type(provider: Provider) -> None:
     provider.answers(ANSWER)
     ask(provider.url)
-    assert b'name="file"; filename="picture.jpg"\r\nContent-Type: image/jpeg\r\n\r\n' + file_of() in provider.body
+    assert b'name="file"; filename="picture.jpg"\r\nContent-Type: image/jpeg\r\n\r\n' + drawn() in provider.body
     file = parts_of(provider)["file"]
     assert (file.get_filename(), file.get_content_type()) == ("picture.jpg", "image/jpeg")
     assert int(provider.headers["CONTENT_LENGTH"]) == len(provider.body)
@@ -119,7 +98,7 @@ def test_the_picture_arrives_as_a_file_with_extension_and_type(provider: Provide
 @pytest.mark.parametrize("format", PUBLIC.picture_limits.formats)
 def test_every_format_has_its_extension(provider: Provider, format: str) -> None:
     provider.answers(ANSWER)
-    ask(provider.url, picture=file_of(format), media_type=Image.MIME[format])
+    ask(provider.url, picture=drawn(format), media_type=Image.MIME[format])
     file = parts_of(provider)["file"]
     assert file.get_filename() == f"picture.{format.lower().replace('jpeg', 'jpg')}"
     assert file.get_content_type() == Image.MIME[format]
@@ -149,7 +128,7 @@ def test_defaults_are_sent_and_not_left_to_them(provider: Provider) -> None:
 @BOTH
 def test_the_largest_picture_is_taken_by_the_sandbox(site: Site, adapter: Videos) -> None:
     most = adapter.picture_limits.max_bytes
-    padded = file_of() + bytes(most - len(file_of()))
+    padded = drawn() + bytes(most - len(drawn()))
     assert (len(padded), ask(f"{site.url}{adapter.sandbox_path}", adapter, picture=padded).status) == (20_000_000, 200)
 
 
@@ -313,19 +292,19 @@ def test_a_success_need_not_say_more_than_its_code(provider: Provider, left_out:
 def test_bad_parameters_are_refused_by_name_and_with_the_mend(
     parameters: dict[str, Any], field: str, says: str
 ) -> None:
-    problem = errors(PUBLIC, parameters)
+    problem = errors_of(PUBLIC, parameters)
     assert set(problem) == {field}
     assert says in problem[field][0]
 
 
 @pytest.mark.parametrize("similarity", [0, 0.0, 0.85, 1, 1.0])
 def test_the_bounds_of_similarity_belong_to_it(similarity: float) -> None:
-    assert errors(PRIVATE, {"similarity": similarity}) == {}
+    assert errors_of(PRIVATE, {"similarity": similarity}) == {}
 
 
 def test_private_videos_have_no_platform() -> None:
-    assert set(errors(PRIVATE, {"platform": "TIKTOK"})) == {"platform"}
-    assert errors(PRIVATE, {"similarity": 0.5, "unique_id": "Shelf 2"}) == {}
+    assert set(errors_of(PRIVATE, {"platform": "TIKTOK"})) == {"platform"}
+    assert errors_of(PRIVATE, {"similarity": 0.5, "unique_id": "Shelf 2"}) == {}
 
 
 def test_effective_parameters_show_the_defaults_that_hold() -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from providers.adapters.memories import PrivateVideos, PublicVideos, Videos
 from providers.contract import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Throttled
+from tests.providers.asking import drawn, failure_of
 from tests.providers.conftest import Provider
-from tests.providers.test_memories import ANSWER, FIRST, SECRET, ask, file_of, frame
+from tests.providers.test_memories import ANSWER, FIRST, SECRET, ask, frame
 
 ADAPTERS = [PublicVideos(), PrivateVideos()]
 # The envelope as it is described, and without the fields that have been seen missing.
@@ -28,9 +29,7 @@ CODES: dict[str, tuple[int, type[Failure], str]] = {
 
 
 def failure(provider: Provider, adapter: Videos = ADAPTERS[0]) -> Failure:
-    with pytest.raises(Failure) as caught:
-        ask(provider.url, adapter)
-    return caught.value
+    return failure_of(ask, provider.url, adapter)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=["public", "private"])
@@ -187,7 +186,7 @@ def test_numbers_that_json_does_not_have_are_garbled(provider: Provider) -> None
 
 
 def test_a_failure_quotes_neither_key_nor_picture(provider: Provider) -> None:
-    quoted = f"{SECRET.value} sent {file_of().hex()}"
+    quoted = f"{SECRET.value} sent {drawn().hex()}"
     provider.answers({"code": "0001", "msg": quoted})
     refused = failure(provider)
     provider.answers({"msg": quoted})
@@ -195,5 +194,5 @@ def test_a_failure_quotes_neither_key_nor_picture(provider: Provider) -> None:
     assert isinstance(garbled, Garbled)
     for text in (refused.detail, garbled.detail, garbled.excerpt):
         assert SECRET.value not in text
-        assert file_of().hex()[:60] not in text
+        assert drawn().hex()[:60] not in text
     assert '"msg": "… sent …"' in garbled.excerpt

@@ -96,6 +96,35 @@ def answering(caller: Caller) -> None:
         caller.answer()
 
 
+def silent(caller: Caller) -> None:
+    """Hears it out and says nothing."""
+    caller.hear_all()
+
+
+def deaf(caller: Caller) -> None:
+    """Hears no more than the head."""
+    caller.hear_head()
+    time.sleep(1.5)
+
+
+def slow_to_hear(caller: Caller) -> None:
+    while caller.hear(400_000):
+        time.sleep(0.05)
+
+
+def dribbling(before: bytes, byte: bytes) -> Script:
+    """Answers so much at once, and then byte by byte."""
+
+    def dribble(caller: Caller) -> None:
+        caller.hear_request()
+        caller.say(before)
+        for _ in range(100):
+            caller.say(byte)
+            time.sleep(0.03)
+
+    return dribble
+
+
 @contextmanager
 def wire(*scripts: Script, certificate: Path | None = None, host: str = "127.0.0.1", port: int = 0) -> Iterator[Wire]:
     """Each connection follows the next script; those after the last one follow it too."""

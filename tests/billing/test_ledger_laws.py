@@ -1,0 +1,118 @@
+"""The laws of money: whatever is done in whatever order, they hold."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import uuid4
+
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from accounts.models import Tenant
+from billing import audit, ledger
+from billing.ledger import InsufficientCredits
+from billing.models import Account, Entry
+from tests.billing.test_ledger import CREDITS, SOME, demand, in_one
+
+
+class Money(RuleBasedStateMachine):
+    """Two accounts, one that was granted credits and one that counts only, and all that can happen to lookups on them."""
+
+    @initialize(granted=CREDITS)
+    def begin(self, granted: Decimal) -> None:
+        tenant = Tenant.objects.create(name=str(uuid4()))
+        self.tenant = tenant
+        self.prepaid = ledger.account_of(tenant, "modash")
+        self.metered = ledger.account_of(tenant, "memories")
+        ledger.grant(self.prepaid, granted)
+        self.references: list[str] = []
+        self.agreed: dict[str, Decimal] = {}
+
+    def known(self, data: st.DataObject) -> str:
+        return data.draw(st.sampled_from(self.references or ["lookup:none"]))
+
+    @rule(
+        amounts=st.lists(CREDITS, min_size=1, max_size=3), providers=st.lists(st.sampled_from(("modash", "memories")))
+    )
+    def submit(self, amounts: list[Decimal], providers: list[str]) -> None:
+        demands = [
+            demand(self.tenant, amount, f"lookup:{uuid4()}", provider)
+            for amount, provider in zip(amounts, providers, strict=False)
+        ]
+        before = self.balances()
+        try:
+            in_one(ledger.hold, demands)
+        except InsufficientCredits:
+            assert self.balances() == before
+            return
+        self.references += [demand.reference for demand in demands]
+        self.agreed |= {demand.reference: demand.amount for demand in demands}
+
+    @rule(data=st.data(), amount=CREDITS)
+    def charge(self, data: st.DataObject, amount: Decimal) -> None:
+        reference = self.known(data)
+        open_before = ledger.tallies([reference])[reference].held
+        assert in_one(ledger.charge, reference, amount, key=str(uuid4())) == min(amount, open_before)
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        reference = self.known(data)
+        # A lookup ends once.
+        if not Entry.objects.filter(key=f"release:{reference}").exists():
+            in_one(ledger.release, reference)
+            assert ledger.tallies([reference])[reference].held == 0
+
+    @rule(data=st.data(), amount=CREDITS)
+    def lose(self, data: st.DataObject, amount: Decimal) -> None:
+        in_one(ledger.set_unknown, self.known(data), amount)
+
+    @rule(data=st.data(), amount=CREDITS)
+    def ask_once_more(self, data: st.DataObject, amount: Decimal) -> None:
+        reference = self.known(data)
+        if in_one(ledger.hold_more, reference, amount, key=str(uuid4())):
+            self.agreed[reference] += amount
+
+    @rule(data=st.data(), charged=CREDITS, amount=st.none() | CREDITS)
+    def settle(self, data: st.DataObject, charged: Decimal, amount: Decimal | None) -> None:
+        before = self.balances()
+        try:
+            ledger.settle(self.known(data), charged=charged, amount=amount)
+        except ValueError:
+            assert self.balances() == before
+
+    @rule(amount=CREDITS, metered=st.booleans())
+    def grant(self, amount: Decimal, metered: bool) -> None:
+        ledger.grant(self.metered if metered else self.prepaid, amount)
+
+    @rule(amount=SOME, metered=st.booleans())
+    def adjust(self, amount: Decimal, metered: bool) -> None:
+        before = self.balances()
+        try:
+            ledger.adjust(self.metered if metered else self.prepaid, amount, note="by hand")
+        except ValueError:
+            assert self.balances() == before
+
+    def balances(self) -> list[tuple[Decimal, Decimal]]:
+        return list(Account.objects.filter(tenant=self.tenant).order_by("provider").values_list("posted", "held"))
+
+    @invariant()
+    def every_balance_follows_from_the_entries(self) -> None:
+        assert audit.differences() == []
+
+    @invariant()
+    def nothing_is_below_zero(self) -> None:
+        for account in Account.objects.all():
+            assert account.held >= 0
+            assert account.kind == "metered" or account.posted >= account.held
+
+    @invariant()
+    def no_lookup_costs_more_than_was_agreed_to(self) -> None:
+        for reference, found in ledger.tallies(self.references).items():
+            assert found.held + found.charged + found.unknown <= self.agreed[reference]
+
+
+def test_whatever_happens_the_money_is_right(db: None) -> None:
+    run_state_machine_as_test(
+        Money, settings=hypothesis.settings(max_examples=20, stateful_step_count=15, deadline=None)
+    )

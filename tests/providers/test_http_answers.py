@@ -1,0 +1,159 @@
+"""What answers may be, and the connections that they come over."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import time
+from pathlib import Path
+
+import certifi
+import pytest
+
+from providers import http
+from providers.contract import Garbled, Lost
+from providers.limiter import Withheld
+from tests.providers.lanes import Lane, a_rate
+from tests.providers.test_http import LARGE, answer_less_than_announced, send, waiting_token, what_came
+from tests.providers.wire import Caller, Script, answering, self_signed, wire
+
+pytestmark = pytest.mark.usefixtures("fresh_connections")
+
+
+# What answers may be
+
+
+def test_an_answer_of_more_than_10_mb_is_garbled() -> None:
+    def flood(caller: Caller) -> None:
+        caller.hear_request()
+        caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            caller.say(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+
+    with wire(flood) as it, pytest.raises(Garbled) as caught:
+        send(it.url)
+    assert (caught.value.code, caught.value.status) == ("answer_too_large", 200)
+
+
+def test_an_answer_of_10_mb_is_taken() -> None:
+    def much(caller: Caller) -> None:
+        caller.hear_request()
+        caller.answer(body=bytes(http.MOST_BYTES))
+
+    with wire(much) as it:
+        assert len(send(it.url).content) == http.MOST_BYTES
+
+
+def test_a_compressed_answer_is_garbled_and_not_unpacked() -> None:
+    def compressed(caller: Caller) -> None:
+        caller.hear_request()
+        caller.answer("200 OK", gzip.compress(gzip.compress(bytes(50_000_000))), "Content-Encoding: gzip, gzip")
+
+    with wire(compressed) as it:
+        assert what_came(it.url) is Garbled
+
+
+def test_compressed_answers_are_not_asked_for() -> None:
+    with wire(answering) as it:
+        send(it.url)
+    assert b"accept-encoding: identity\r\n" in it.hung_up()[0].lower()
+
+
+def refuse_early(caller: Caller) -> None:
+    caller.hear_head()
+    caller.answer("401 Unauthorized", b"no", "Connection: close")
+
+
+def linger(caller: Caller) -> None:
+    refuse_early(caller)
+    caller.socket.shutdown(socket.SHUT_WR)
+    caller.hear_all()
+
+
+@pytest.mark.parametrize("script", [refuse_early, linger])
+def test_an_answer_that_comes_while_the_body_is_sent_is_the_answer(script: Script) -> None:
+    with wire(script) as it:
+        reply = send(it.url, body=LARGE)
+    assert (reply.status, reply.content) == (401, b"no")
+
+
+@pytest.mark.parametrize("place", ["{url}/elsewhere", "javascript:x", "http:\\\\x", "http://[::1"])
+def test_redirects_are_not_followed(place: str) -> None:
+    def elsewhere(caller: Caller) -> None:
+        caller.hear_request()
+        caller.answer("307 Temporary Redirect", b"", f"Location: {place.format(url=it.url)}")
+
+    with wire(elsewhere, answering) as it:
+        assert send(it.url).status == 307
+    assert len(it.callers) == 1
+
+
+def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    with wire(answering) as it:
+        assert send(it.url).status == 200
+
+
+def test_what_one_tenant_is_told_to_keep_is_not_sent_for_another() -> None:
+    def give(caller: Caller) -> None:
+        caller.hear_request()
+        caller.answer("200 OK", b"{}", "Set-Cookie: session=alice")
+        answering(caller)
+
+    with wire(give) as it:
+        send(it.url)
+        send(it.url)
+    assert b"session" not in it.hung_up()[0]
+
+
+# Connections
+
+
+def test_a_connection_serves_call_after_call() -> None:
+    with wire(answering) as it:
+        assert [send(it.url).status for _ in range(3)] == [200] * 3
+        assert len(it.callers) == 1
+
+
+def test_a_trusted_certificate_serves_call_after_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = self_signed(tmp_path)
+    monkeypatch.setattr(certifi, "where", lambda: str(certificate))
+    with wire(answering, certificate=certificate) as it:
+        assert [send(it.url).status for _ in range(3)] == [200] * 3
+        assert len(it.callers) == 1
+
+
+def answer_once(caller: Caller) -> None:
+    caller.hear_request()
+    caller.answer()
+
+
+def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
+    with wire(answer_once, answering) as it:
+        send(it.url)
+        it.talks[0].join()
+        assert send(it.url).status == 200
+        assert len(it.callers) == 2
+
+
+def test_after_a_lost_call_the_next_has_a_connection_of_its_own() -> None:
+    with wire(answer_less_than_announced, answering) as it:
+        assert what_came(it.url) is Lost
+        assert send(it.url).status == 200
+
+
+def test_a_kept_connection_that_is_closed_while_the_call_waits_for_its_instant_sends_nothing() -> None:
+    def hang_up_soon(caller: Caller) -> None:
+        answer_once(caller)
+        time.sleep(0.3)
+
+    token = waiting_token(Lane(a_rate(1, 2000)))
+    with wire(hang_up_soon, answering) as it:
+        send(it.url)
+        with pytest.raises(Withheld):
+            send(it.url, token=token)
+        assert send(it.url).status == 200
+    assert token.left_at is None
+    assert [heard.count(b"POST") for heard in it.hung_up()] == [1, 1]

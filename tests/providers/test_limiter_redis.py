@@ -1,0 +1,222 @@
+"""What a lane's log says of a call, and what becomes of it where Redis forgot, restarted or is away."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from pytest_django import Settings
+
+from config import embedded
+from providers import limiter
+from providers.limiter import Fate, Rate, Seat, Token, Unavailable, Withheld
+from tests.providers.lanes import Lane, a_rate
+from tests.providers.test_limiter import is_sent
+from tests.racing import at_once
+
+# What Redis may have forgotten
+
+
+def test_a_new_lane_waits_a_window_before_its_first_call() -> None:
+    lane = Lane(a_rate(1, 50, 5), new=True)
+    begin = lane.now()
+    lane.token().redeem()
+    assert lane.instants()[0] >= begin + 55_000
+
+
+@pytest.mark.parametrize("rate", [a_rate(1, 50), a_rate(10, 100)], ids=str)
+def test_a_flushed_lane_waits_a_window(rate: Rate) -> None:
+    lane = Lane(rate)
+    lane.token().redeem()
+    lane.flush()
+    begin = lane.now()
+    lane.token().redeem()
+    assert lane.instants()[0] >= begin + rate.full_window_us
+
+
+def test_another_redis_waits_a_window_and_keeps_no_seats() -> None:
+    lane = Lane(a_rate(1, 50))
+    while lane.seat().hire():
+        pass
+    lane.set(run="another")
+    begin = lane.now()
+    assert lane.seat().hire()
+    lane.token().redeem()
+    assert lane.instants()[0] >= begin + 50_000
+
+
+# Revoking, and redeeming twice
+
+
+def test_a_call_cannot_be_redeemed_twice() -> None:
+    lane = Lane()
+    token = lane.token()
+    token.redeem()
+    with pytest.raises(Withheld):
+        token.redeem()
+    assert len(lane.instants()) == 1
+
+
+def test_of_many_that_redeem_one_call_one_may_send_it() -> None:
+    lane = Lane(a_rate(1000, 10))
+    sent: list[bool] = []
+    at_once([lambda: sent.append(is_sent(lane.token("same"))) for _ in range(10)])
+    assert sum(sent) == len(lane.instants()) == 1
+
+
+def test_a_revoked_call_was_never_sent_and_never_will_be() -> None:
+    lane = Lane()
+    token = lane.token("mine")
+    assert lane.revoke("mine") is Fate.NEVER_SENT
+    with pytest.raises(Withheld):
+        token.redeem()
+    assert lane.revoke("mine") is Fate.NEVER_SENT
+
+
+def test_a_redeemed_call_was_sent() -> None:
+    lane = Lane()
+    lane.token("mine").redeem()
+    assert lane.revoke("mine") is Fate.SENT
+
+
+def test_a_race_of_revoking_and_redeeming_has_one_winner() -> None:
+    for _ in range(20):
+        lane = Lane(a_rate(1000, 10))
+        sent, fate = at_once([partial(is_sent, lane.token("mine")), partial(lane.revoke, "mine")])
+        assert fate is (Fate.SENT if sent else Fate.NEVER_SENT)
+
+
+@pytest.mark.parametrize("age_seconds", [60, 0.5])
+def test_of_a_call_that_may_be_older_than_the_log_nobody_knows(age_seconds: float) -> None:
+    lane = Lane(new=True)
+    lane.pause(0)
+    assert lane.revoke("mine", age_seconds=age_seconds) is Fate.NOBODY_KNOWS
+
+
+def test_a_call_of_which_nobody_knows_is_not_sent_after_all() -> None:
+    lane = Lane(new=True)
+    assert lane.revoke("mine", age_seconds=60) is Fate.NOBODY_KNOWS
+    with pytest.raises(Withheld):
+        lane.token("mine").redeem()
+
+
+def test_a_worker_that_slept_through_its_time_sends_nothing() -> None:
+    lane = Lane()
+    token = lane.token(seconds=0.03)
+    time.sleep(0.03)
+    with pytest.raises(Withheld):
+        token.redeem()
+
+
+def test_a_worker_whose_seat_redis_forgot_sends_nothing() -> None:
+    lane = Lane()
+    token = lane.token()
+    lane.flush()
+    with pytest.raises(Withheld):
+        token.redeem()
+
+
+def test_of_a_call_older_than_the_horizon_nobody_knows() -> None:
+    assert Lane().revoke("mine", age_seconds=limiter.HORIZON_US / 1_000_000 + 1) is Fate.NOBODY_KNOWS
+
+
+def test_the_log_names_a_call_that_is_older_than_its_beginning() -> None:
+    lane = Lane()
+    lane.token("mine").redeem()
+    lane.set(since=lane.now())
+    assert lane.revoke("mine", age_seconds=60) is Fate.SENT
+
+
+# A Redis that is not there
+
+
+@pytest.fixture
+def brief(settings: Settings) -> Settings:
+    """Little patience with Redis."""
+    settings.REDIS_TIMEOUT_SECONDS = 0.2
+    return settings
+
+
+def assert_fails_closed() -> None:
+    seat = Seat(lane=str(uuid4()), name="mine", rate=a_rate(), most_under_way=1)
+    revoking = partial(limiter.revoke, seat.lane, seat.rate, "mine", age_seconds=0)
+    pausing = partial(limiter.pause, seat.lane, seat.rate, seconds=1)
+    for ask in (seat.hire, seat.take, Token(seat=seat, call="mine").redeem, revoking, pausing):
+        begin = time.monotonic()
+        with pytest.raises(Unavailable):
+            ask()
+        assert time.monotonic() - begin < 2
+
+
+def test_no_call_leaves_where_redis_refuses(brief: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        brief.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}"
+    assert_fails_closed()
+
+
+def test_no_call_leaves_where_redis_is_silent(brief: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        brief.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}"
+        assert_fails_closed()
+
+
+def test_no_call_leaves_where_redis_does_not_know_us(brief: Settings) -> None:
+    url = urlsplit(brief.REDIS_URL)
+    brief.REDIS_URL = url._replace(netloc=f":wrong@{url.hostname}:{url.port}").geturl()
+    assert_fails_closed()
+
+
+Running = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def redis_of_our_own(settings: Settings) -> Iterator[Running]:
+    """Each time it is entered, a Redis of this test alone runs, over the same data."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o711)
+
+        @contextmanager
+        def running() -> Iterator[None]:
+            environ = {"DATABASE_URL": "none is started", "STATE_DIR": folder}
+            with embedded.services(environ):
+                settings.REDIS_URL = environ["REDIS_URL"]
+                yield
+
+        yield running
+
+
+def test_after_a_restart_a_lane_waits_a_window_and_remembers_its_log(redis_of_our_own: Running) -> None:
+    with redis_of_our_own():
+        lane = Lane(a_rate(1, 300))
+        lane.token("before").redeem()
+    with redis_of_our_own():
+        begin = lane.now()
+        assert lane.revoke("before") is Fate.SENT
+        lane.token("after").redeem()
+        assert lane.log()["after"] >= begin + 300_000
+        assert lane.revoke("older", age_seconds=30) is Fate.NOBODY_KNOWS
+
+
+def test_no_call_leaves_where_redis_does_not_write(redis_of_our_own: Running) -> None:
+    with redis_of_our_own():
+        lane = Lane()
+        lane.redis.config_set("maxmemory", "1")
+        assert_fails_closed()
+
+
+def test_no_call_leaves_on_an_answer_that_comes_too_late(redis_of_our_own: Running, brief: Settings) -> None:
+    with redis_of_our_own():
+        lane = Lane()
+        token = lane.token()
+        lane.redis.client_pause(300)
+        with pytest.raises(Unavailable):
+            token.redeem()
+        assert token.left_at is None

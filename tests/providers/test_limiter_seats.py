@@ -1,0 +1,92 @@
+"""A lane's seats: how many wait for a slot, and how many calls are under way."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from providers import limiter
+from tests.providers.lanes import Lane, a_rate
+from tests.racing import at_once
+
+
+def test_only_so_many_wait_however_many_ask_at_once() -> None:
+    lane = Lane(a_rate(1, 60_000))
+    hired: list[bool] = []
+    at_once([lambda: hired.append(lane.seat().hire()) for _ in range(20)])
+    assert sum(hired) == lane.rate.most_waiting == 2
+
+
+def test_a_fast_lane_has_more_waiters() -> None:
+    assert a_rate(1000, 1000).most_waiting == 102
+
+
+def test_a_seat_that_was_hired_is_taken_and_another_is_not() -> None:
+    lane = Lane(a_rate(1, 1000))
+    mine, other = lane.seat(), lane.seat()
+    assert mine.hire()
+    assert other.hire()
+    assert lane.seat().take() is None
+    assert mine.take() is not None
+
+
+def test_only_so_many_are_under_way() -> None:
+    lane = Lane(a_rate(1, 1000), most_under_way=3)
+    seats = [lane.seat() for _ in range(3)]
+    for seat in seats:
+        seat.bind(seconds=60)
+    assert lane.seat().take() is None
+    seats[0].leave()
+    assert lane.seat().take() is not None
+
+
+def test_those_who_wait_leave_none_too_many_under_way() -> None:
+    lane = Lane(a_rate(100, 1000), most_under_way=3)
+    hired = [seat for seat in (lane.seat() for _ in range(10)) if seat.hire()]
+    for seat in hired:
+        seat.bind(seconds=60)
+    assert len(hired) == 3
+    assert not lane.seat().hire()
+
+
+def test_who_binds_calls_a_successor_to_wait_in_its_stead() -> None:
+    lane = Lane(a_rate(1, 60_000))
+    seats = [lane.seat() for _ in range(2)]
+    assert all(seat.hire() for seat in seats)
+    assert seats[0].bind(seconds=60, successor="next")
+    assert not lane.seat().hire()
+    assert lane.seat("next").take() is not None
+
+
+def test_who_leaves_calls_a_successor_only_where_there_is_room() -> None:
+    lane = Lane(a_rate(1, 60_000))
+    mine = lane.seat()
+    assert [mine.hire(), lane.seat().hire()] == [True, True]
+    assert mine.leave(successor="next")
+    assert not lane.seat().leave(successor="one more")
+
+
+def test_a_seat_that_nobody_took_up_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limiter, "SEAT_LEASE_US", 30_000)
+    lane = Lane(a_rate(1, 60_000))
+    while lane.seat().hire():
+        pass
+    time.sleep(0.03)
+    assert lane.seat().hire()
+
+
+def test_waiters_that_died_before_their_slots_free_their_seats() -> None:
+    lane = Lane(a_rate(1, 30))
+    last = max(wait for wait in iter(lambda: lane.seat().take(), None))
+    assert last > 0
+    time.sleep(last + 0.030)
+    assert lane.seat().take() == 0
+
+
+def test_a_worker_that_died_under_way_frees_its_seat_when_its_time_is_over() -> None:
+    lane = Lane(a_rate(1, 60_000), most_under_way=1)
+    lane.token(seconds=0.05)
+    assert not lane.seat().hire()
+    time.sleep(0.05)
+    assert lane.seat().hire()
