@@ -20,6 +20,7 @@ from django.db.models.functions import Least
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
+from billing import events
 from billing.models import Account, Entry, Hold
 
 ZERO = Decimal(0)
@@ -166,6 +167,7 @@ def settle(reference: str, *, charged: Decimal, amount: Decimal | None = None, k
     if part > charged:
         _free(held.account_id, part - charged, key=event, reference=reference)
     _forget_if_empty(reference)
+    events.settled(held.account, reference, charged=charged, released=part - charged, unknown=unknown - part)
 
 
 def tallies(references: Iterable[str]) -> dict[str, Tally]:

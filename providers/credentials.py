@@ -19,8 +19,8 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from psycopg.errors import DeadlockDetected
 
-from accounts import vault
-from accounts.models import Tenant
+from accounts import vault, webhooks
+from accounts.models import EventType, Mode, Tenant
 from providers.contract import ProviderAccount, Secret
 from providers.models import Credential
 
@@ -31,7 +31,12 @@ NEEDS_REENTRY = "The stored key cannot be opened and needs re-entry."
 MAGIC = "sandbox_"
 # A deletion that is in the way of something else begins anew so many times.
 TRIES = 5
-DEAD = (Credential.State.INVALID, Credential.State.EXHAUSTED)
+# Found dead, and what tenants are told then.
+DEATHS = {
+    Credential.State.INVALID: EventType.CREDENTIAL_REJECTED,
+    Credential.State.EXHAUSTED: EventType.CREDENTIAL_EXHAUSTED,
+}
+DEAD = tuple(DEATHS)
 # What a new key changes of its row.
 REPLACED = (
     *("sealed", "fingerprint", "state", "state_changed_at", "updated_at"),
@@ -160,8 +165,10 @@ def needs_reentry(credential: Credential) -> bool:
     return False
 
 
+@transaction.atomic
 def mark(credential: Credential, state: Credential.State) -> bool:
-    """Notes what the provider made of it; False where that was known, or the key has been replaced since it was read.
+    """Notes what the provider made of it, and tells the tenant; False where that was known, or the key has been replaced
+    since it was read.
 
     Of a key that we cannot open it was never asked, so nothing is noted.
     """
@@ -169,6 +176,10 @@ def mark(credential: Credential, state: Credential.State) -> bool:
         return False
     trial = {"on_trial": True} if state in DEAD else {}
     changed = _same_key(credential).exclude(state=state).update(state=state, state_changed_at=Now(), **trial)
+    if changed and state in DEATHS:
+        # Of the provider's word alone, so of live keys.
+        data = {"id": credential.pk, "provider": credential.provider, "label": credential.label, "state": state.value}
+        webhooks.record(credential.tenant_id, Mode.LIVE, DEATHS[state], data)
     return changed == 1
 
 

@@ -179,8 +179,12 @@ THAT_LEFT = Q(calls__sent_at__isnull=False) | Q(calls__state__in=(Call.State.ARM
 
 def with_lookups(searches: QuerySet[Search]) -> QuerySet[Search]:
     """Fetches what `shown` needs."""
-    lookups = Lookup.objects.annotate(call_count=Count("calls", filter=THAT_LEFT)).order_by("ordinal")
+    lookups = _with_calls(Lookup.objects.order_by("ordinal"))
     return searches.select_related("image").prefetch_related(Prefetch("lookups", lookups))
+
+
+def _with_calls(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
+    return lookups.annotate(call_count=Count("calls", filter=THAT_LEFT))
 
 
 def context_of(searches: Iterable[Search]) -> dict[str, Any]:
@@ -196,6 +200,13 @@ def shown(searches: Sequence[Search]) -> list[dict[str, Any]]:
     """The search objects, of rows that come from `with_lookups`."""
     context = context_of(searches)
     return [dict(SearchAnswer(search, context=context).data) for search in searches]
+
+
+def lookup_shown(lookup: Lookup) -> dict[str, Any]:
+    """The lookup's object alone, as its row is now, once it has ended: it stands in no line."""
+    row = _with_calls(Lookup.objects.filter(pk=lookup.pk)).get()
+    context = {"forecasts": {}, "tallies": ledger.tallies([row.reference])}
+    return dict(LookupAnswer(row, context=context).data)
 
 
 class Post(serializers.Serializer[Any]):

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from accounts.models import Mode
 from billing import ledger
 from providers.contract import Failure, Refused
-from searches import changes, scheduler
+from searches import changes, events, scheduler
 from searches.models import Lane, Lookup, Search, Standing, Status
 
 
@@ -34,7 +34,11 @@ def status_of(lookups: Iterable[str]) -> Status:
 
 
 def finish(lookup: Lookup, status: Status, failure: Failure | None = None) -> None:
-    """Ends a lookup that stands in no line, and gives back what it did not spend. Its row is locked by the caller."""
+    """Ends a lookup that stands in no line, gives back what it did not spend, and tells who wants to hear of it. Its row
+    is locked by the caller.
+    """
+    # Before the credit account.
+    search = _lock(lookup.search_id)
     Lookup.objects.filter(pk=lookup.pk).update(
         status=status,
         standing=Standing.OUT,
@@ -43,21 +47,33 @@ def finish(lookup: Lookup, status: Status, failure: Failure | None = None) -> No
         error_detail=failure.detail[:500] if failure else "",
         error_retryable=failure.retryable if failure else False,
     )
-    touch(lookup.search_id)
     ledger.release(lookup.reference)
+    events.lookup_finished(lookup, search)
+    _count(search)
 
 
 def touch(search_id: UUID) -> None:
-    """Counts a search's status anew, and tells those who wait for a change once it is committed."""
-    search = Search.objects.select_for_update(no_key=True).get(pk=search_id)
-    status = status_of(Lookup.objects.filter(search=search_id).values_list("status", flat=True))
+    """Counts a search's status anew, and tells those who wait for a change once it is committed; what the search's end is
+    announced with is final by then.
+    """
+    _count(_lock(search_id))
+
+
+def _lock(search_id: UUID) -> Search:
+    return Search.objects.select_for_update(no_key=True).get(pk=search_id)
+
+
+def _count(search: Search) -> None:
+    status = status_of(Lookup.objects.filter(search=search.pk).values_list("status", flat=True))
     ended = status not in (Status.QUEUED, Status.RUNNING)
-    Search.objects.filter(pk=search_id).update(
+    Search.objects.filter(pk=search.pk).update(
         status=status,
         version=F("version") + 1,
         finished_at=(search.finished_at or Now()) if ended else None,
     )
     transaction.on_commit(lambda: changes.announce(search.pk))
+    if ended and search.finished_at is None:
+        events.search_ended(search, status)
 
 
 @transaction.atomic
