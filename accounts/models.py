@@ -171,6 +171,9 @@ class Event(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="events", db_index=False)
     mode = models.CharField(max_length=4, choices=Mode.choices)
     type = models.CharField(max_length=40, choices=EventType.choices)
+    reference = models.CharField(
+        max_length=60, blank=True, help_text="What it is about, where that may have to be erased: `search:<id>`."
+    )
     body = models.TextField(editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -181,6 +184,7 @@ class Event(models.Model):
         indexes = [
             models.Index(fields=["tenant", "mode", "created_at"], name="events_of_a_tenant"),
             models.Index(fields=["created_at"], name="events_by_age"),
+            models.Index(fields=["reference"], condition=~Q(reference=""), name="events_about_something"),
         ]
 
     def __str__(self) -> str:

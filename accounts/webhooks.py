@@ -39,14 +39,24 @@ def wants(tenant_id: UUID, mode: str, type: EventType) -> bool:
     return _takers(tenant_id, mode, type).exists()
 
 
-def record(tenant_id: UUID, mode: str, type: EventType, data: Mapping[str, Any]) -> None:
+def record(tenant_id: UUID, mode: str, type: EventType, data: Mapping[str, Any], *, reference: str = "") -> None:
     """Writes the event and a delivery for every enabled endpoint that wants it, in the caller's transaction, the last of
-    its rows to be locked. `data` is what JSON can say, times and ids included.
+    its rows to be locked. `data` is what JSON can say, times and ids included; `reference`: what it is about, by which it
+    can be erased.
     """
     # Shared with each other, and kept from being deleted until this is committed.
     takers = key_shared(_takers(tenant_id, mode, type))
     if takers:
-        _write(tenant_id, mode, type, data, takers)
+        _write(tenant_id, mode, type, data, takers, reference)
+
+
+def erase(reference: str) -> None:
+    """All that was recorded about it, sent or not, with the log of its deliveries; in the caller's transaction."""
+    about = Delivery.objects.filter(event__reference=reference)
+    # As whoever settles one of them locks, who would otherwise leave an attempt at nothing.
+    key_shared(Endpoint.objects.filter(pk__in=about.values("endpoint")).order_by("pk"))
+    list(about.order_by("pk").select_for_update(of=("self",)))
+    Event.objects.filter(reference=reference).delete()
 
 
 @transaction.atomic
@@ -111,11 +121,18 @@ def _takers(tenant_id: UUID, mode: str, type: EventType) -> QuerySet[Endpoint]:
     return mine.filter(Q(events=[]) | Q(events__contains=[type.value])).order_by("pk")
 
 
-def _write(tenant_id: UUID, mode: str, type: EventType, data: Mapping[str, Any], takers: list[UUID]) -> list[Delivery]:
+def _write(
+    tenant_id: UUID, mode: str, type: EventType, data: Mapping[str, Any], takers: list[UUID], reference: str = ""
+) -> list[Delivery]:
     now = _now()
     body = {"type": type.value, "timestamp": DateTimeField().to_representation(now), "data": data}
     event = Event.objects.create(
-        tenant_id=tenant_id, mode=mode, type=type, body=JSONRenderer().render(body).decode(), created_at=now
+        tenant_id=tenant_id,
+        mode=mode,
+        type=type,
+        reference=reference,
+        body=JSONRenderer().render(body).decode(),
+        created_at=now,
     )
     deliveries = Delivery.objects.bulk_create(
         Delivery(tenant_id=tenant_id, event=event, endpoint_id=taker, next_attempt_at=now, created_at=now)

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from searches import changes, ending, pictures, scheduler
+from searches import changes, ending, events, pictures, scheduler
 from searches.models import Call, Lookup, Search
 
 NOTHING_OF_A_CALL: dict[str, Any] = {"error_detail": "", "excerpt": ""}
@@ -43,6 +43,7 @@ def erase(search: Search) -> bool:
     search.results.all().delete()
     Call.objects.filter(lookup__search=search).update(**NOTHING_OF_A_CALL)
     Search.objects.filter(pk=search.pk).update(**NOTHING_OF_A_SEARCH, erased_at=Now())
+    events.erase(search)
     pictures.erase_unnamed(present.image_id)
     transaction.on_commit(lambda: changes.announce(search.pk))
     return True

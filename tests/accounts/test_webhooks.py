@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -14,9 +15,11 @@ from celery import current_app
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import endpoints, webhooks
+from accounts import delivery, endpoints, webhooks
+from accounts.delivery import Outcome
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
 from tests.api.background import background, meanwhile, until_somebody_waits_for_a_lock
+from tests.racing import at_once
 
 URL = "https://alice.example/hooks"
 FAILED, SUCCEEDED = EventType.SEARCH_FAILED, EventType.SEARCH_SUCCEEDED
@@ -149,6 +152,38 @@ def test_an_endpoint_that_is_deleted_meanwhile_costs_nobody_its_transaction(alic
     endpoints.remove(endpoint)
 
 
+# Erased
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_erased_while_it_is_being_settled_leaves_nothing(alice: Tenant) -> None:
+    endpoint_of(alice)
+    for _ in range(20):
+        webhooks.record(alice.pk, Mode.LIVE, FAILED, {"id": 7}, reference="search:7")
+        [errand] = delivery.claim(room=1, slow_room=1)
+        settle = partial(delivery.settle, errand, Outcome(status=200), started_at=errand.claimed_at, seconds=0.1)
+        at_once([settle, atomically(lambda: webhooks.erase("search:7"))])
+        assert not Event.objects.exists()
+
+
+def atomically(act: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        with transaction.atomic():
+            act()
+
+    return run
+
+
+def test_what_is_about_something_else_stays(alice: Tenant) -> None:
+    endpoint_of(alice)
+    webhooks.record(alice.pk, Mode.LIVE, FAILED, {"id": 7}, reference="search:7")
+    webhooks.record(alice.pk, Mode.LIVE, FAILED, {"id": 70}, reference="search:70")
+    record(alice)
+    webhooks.erase("search:7")
+    assert set(Event.objects.values_list("reference", flat=True)) == {"search:70", ""}
+    assert Delivery.objects.count() == 2
+
+
 # Tests
 
 
@@ -182,12 +217,12 @@ def test_a_delivery_is_resent_under_its_own_id_and_goes_on_counting(alice: Tenan
     endpoint_of(alice)
     record(alice)
     ended(state)
-    [delivery] = Delivery.objects.all()
-    Attempt.objects.create(delivery=delivery, number=3, started_at=timezone.now(), duration_ms=1)
-    webhooks.redeliver(delivery)
-    assert (delivery.state, delivery.tries, delivery.attempt_count, delivery.finished_at) == ("pending", 0, 3, None)
-    assert delivery.next_attempt_at is not None
-    assert delivery.attempts.count() == 1
+    [sent] = Delivery.objects.all()
+    Attempt.objects.create(delivery=sent, number=3, started_at=timezone.now(), duration_ms=1)
+    webhooks.redeliver(sent)
+    assert (sent.state, sent.tries, sent.attempt_count, sent.finished_at) == ("pending", 0, 3, None)
+    assert sent.next_attempt_at is not None
+    assert sent.attempts.count() == 1
 
 
 def test_a_delivery_that_is_under_way_is_not_sent_twice_at_once(alice: Tenant) -> None:

@@ -12,40 +12,22 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from accounts import endpoints, keys
+from accounts import delivery, endpoints
+from accounts.delivery import Outcome
 from accounts.models import Delivery, Endpoint, Event, Mode, Tenant
 from billing import ledger
-from providers import credentials, registry
-from providers.contract import Answer, BadCredential, Exhausted, Faulty, Hit, Lost, Refused
+from providers import credentials
+from providers.contract import Answer, BadCredential, Exhausted, Faulty, Lost, Refused
 from providers.models import Credential, Policy
-from searches import ending, intake, pictures, scheduler, settlement
-from searches.intake import LookupOrder, Order
+from searches import ending, erasure, scheduler, settlement
 from searches.models import Call, Lookup, Search
 from searches.scheduler import Errand
-from tests.bench.picture import jpeg
+from tests.api.examples import made
 from tests.conftest import ClientOf
 from tests.racing import at_once
-from tests.searches.conftest import LEASE
+from tests.searches.lives import Submit, answer, claimed
 
 pytestmark = pytest.mark.django_db
-Submit = Callable[..., Search]
-SOURCE = "tiktok-creators"
-
-
-@pytest.fixture
-def submit(policy: Policy, alice: Tenant) -> Submit:
-    """Submits a search of Alice's with so many lookups of one page each."""
-    Policy.objects.update(page_size=20)
-    credentials.store(alice, "modash", "a-modash-key")
-    ledger.grant(ledger.account_of(alice, "modash"), Decimal(100))
-
-    def submit(lookups: int = 1, *, mode: Mode = Mode.LIVE) -> Search:
-        order = Order(lookups=[LookupOrder(source=SOURCE, parameters={}, limit=20)] * lookups)
-        fit = {"modash": registry.adapter(SOURCE).picture_limits}
-        with pictures.received(alice, jpeg(), fit=fit) as picture:
-            return intake.submit(keys.issue(alice, mode)[0], order, picture)
-
-    return submit
 
 
 @pytest.fixture
@@ -54,18 +36,10 @@ def endpoint(alice: Tenant) -> Endpoint:
     return endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks")[0]
 
 
-def claimed() -> Errand:
-    errand = scheduler.claim("modash", Policy.objects.get(), lease=LEASE)
-    assert errand is not None
-    return errand
-
-
 def succeed(errand: Errand | None = None, results: int = 20) -> None:
-    hits = [Hit(type="creator", external_id=str(number), title="…", detail={}, raw={}) for number in range(results)]
-    answer = Answer(hits=tuple(hits), billed_results=results, last=True, status=200)
     errand = errand or claimed()
     errand.call.sent_at = scheduler.now()
-    settlement.answered(errand, answer)
+    settlement.answered(errand, answer(results, last=True))
 
 
 def refuse() -> None:
@@ -197,12 +171,12 @@ def test_an_end_that_several_come_to_at_once_is_told_once(submit: Submit, endpoi
 
 
 def test_a_test_key_s_searches_are_told_to_test_endpoints_alone(
-    submit: Submit, endpoint: Endpoint, alice: Tenant
+    submit: Submit, endpoint: Endpoint, alice: Tenant, client_of: ClientOf
 ) -> None:
     tested, _ = endpoints.create(alice, Mode.TEST, url="https://alice.example/test")
-    ending.cancel(submit(mode=Mode.TEST))
+    ending.cancel(made(client_of(alice, Mode.TEST)))
     assert {delivery.endpoint for delivery in Delivery.objects.all()} == {tested}
-    assert {body["data"].get("mode", "test") for body in told()} == {"test"}
+    assert told("search.canceled")[0]["data"]["mode"] == "test"
     ending.cancel(submit())
     assert Delivery.objects.filter(endpoint=endpoint).count() == 2
 
@@ -221,6 +195,30 @@ def test_nothing_is_built_that_nobody_wants(submit: Submit, endpoint: Endpoint) 
     queries = [query["sql"] for query in captured.captured_queries]
     assert len([query for query in queries if "accounts_endpoint" in query]) == 2
     assert not [query for query in queries if "searches_image" in query]
+
+
+# Erased
+
+
+def test_what_was_told_of_an_erased_search_is_erased_with_it(submit: Submit, endpoint: Endpoint) -> None:
+    erased, kept = submit(), submit()
+    succeed()
+    ending.cancel(kept)
+    for errand in delivery.claim(room=1, slow_room=1):
+        delivery.settle(errand, Outcome(status=200), started_at=errand.claimed_at, seconds=0.1)
+    erasure.erase(erased)
+    assert {body["data"].get("search_id", body["data"]["id"]) for body in told()} == {str(kept.pk)}
+    assert types() == ["lookup.finished", "search.canceled"]
+
+
+def test_an_erased_search_makes_no_event_any_more(submit: Submit, endpoint: Endpoint) -> None:
+    search = submit(2)
+    errand = claimed()
+    erasure.erase(search)
+    assert types() == []
+    succeed(errand)
+    assert set(Lookup.objects.values_list("status", flat=True)) == {"canceled"}
+    assert types() == []
 
 
 # Credits
