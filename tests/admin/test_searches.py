@@ -1,4 +1,4 @@
-"""A search's page: its picture, what came of it, and the one thing that an operator can do to it."""
+"""A search's page: its picture, what came of it, and what an operator can do to it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from datetime import timedelta
 from io import BytesIO
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from PIL import Image as Picture
 
+from accounts.models import User
 from accounts.operators import first_id_of
 from providers import registry
 from providers.models import Policy
@@ -116,3 +118,36 @@ def test_a_lane_shows_its_line(desk: Client, world: World) -> None:
 def test_a_policy_stands_ready_to_be_edited(desk: Client, db: None) -> None:
     desk.get(address(Policy, "changelist"))
     assert set(Policy.objects.values_list("provider", flat=True)) == set(registry.PROVIDERS)
+
+
+def test_a_search_can_be_erased(desk: Client, world: World) -> None:
+    erase = reverse("admin:searches_search_erase", args=[world.search.pk])
+    assert erase in shown(desk, world)
+    assert desk.get(erase).status_code == 200
+    assert Search.objects.get().erased_at is None
+    assert desk.post(erase, {"_form_submitted": "on"}).headers["HX-Redirect"] == page_of(world.search)
+    html = shown(desk, world)
+    assert "erased" in html
+    assert erase not in html
+    for gone in (picture_of(world), world.result.title):
+        assert gone not in html
+    assert page_of(world.lookup) in html
+    assert desk.post(erase, {"_form_submitted": "on"}).status_code == 403
+
+
+def test_who_may_only_cancel_erases_nothing(desk: Client, world: World, operator: User) -> None:
+    operator.is_superuser = False
+    operator.save()
+    operator.user_permissions.set(Permission.objects.filter(codename__in=["view_search", "change_search"]))
+    for action, status in (("erase", 403), ("cancel", 200)):
+        path = reverse(f"admin:searches_search_{action}", args=[world.search.pk])
+        assert desk.post(path, {"_form_submitted": "on"}).status_code == status
+    assert Search.objects.get().erased_at is None
+
+
+@pytest.mark.parametrize("erasure", ["kept", "erased"])
+def test_erased_searches_are_told_from_others(desk: Client, world: World, erasure: str) -> None:
+    other = build("Bob and Sons").search
+    desk.post(reverse("admin:searches_search_erase", args=[world.search.pk]), {"_form_submitted": "on"})
+    response = desk.get(address(Search, "changelist"), {"erasure": erasure})
+    assert list(response.context["cl"].result_list) == [other if erasure == "kept" else world.search]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -52,7 +53,7 @@ def claimed() -> Errand:
 
 
 def answer(results: int = 20, *, last: bool = False) -> Answer:
-    hits = [Hit(type="creator", external_id=str(number), title="…", detail={}, raw={}) for number in range(results)]
+    hits = [Hit(type="creator", external_id=str(uuid4()), title="…", detail={}, raw={}) for _ in range(results)]
     return Answer(hits=tuple(hits), billed_results=results, last=last, status=200)
 
 
