@@ -34,6 +34,11 @@ class Caller:
         form = {"image": ("picture", picture)}
         return self._answer(self._client.post("/searches", files=form, data={"request": json.dumps(request)}))
 
+    def be_told(self, url: str, events: list[str]) -> str:
+        """The secret of a new endpoint."""
+        endpoint = self._answer(self._client.post("/webhook-endpoints", json={"url": url, "events": events}))
+        return str(endpoint["secret"])
+
     def search(self, id: str, *, wait: int = 0) -> Json:
         return self._answer(self._client.get(f"/searches/{id}", headers={"Prefer": f"wait={wait}"} if wait else {}))
 

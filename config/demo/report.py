@@ -12,6 +12,7 @@ from rich.table import Table
 
 from config.demo.caller import Caller, Json
 from config.demo.cast import GUARD_MS
+from config.demo.receiver import Arrival
 from config.launcher.trouble import Trouble
 
 SHOWN_RESULTS = 6
@@ -125,6 +126,18 @@ class Report:
             pace = Pace.of([*found.calls_to(provider), *others], found.rate_of(provider))
             self.line(f"{label}{pace}{f', {len(others)} of them by the neighbour' if others else ''}")
         self.line(f"{'':12}{GUARD_MS} ms a call are kept as a guard: the sandbox refuses what comes a moment early.")
+
+    def webhook(self, arrival: Arrival, search: Json) -> None:
+        """Raises `Trouble` where it tells something else than the API does."""
+        if arrival.event["data"] != search:
+            raise Trouble(
+                f"The webhook {arrival.event['type']} tells something else than GET /v1/searches/{search['id']}."
+            )
+        late = (arrival.at - datetime.fromisoformat(search["finished_at"])).total_seconds()
+        self.line(
+            f"Webhook     {arrival.event['type']}, {arrival.bytes:,} bytes, received {late:.2f} s after the search had ended; "
+            "its signature is good"
+        )
 
     def sandbox(self, stats: Json, found: Findings, neighbour: Findings) -> None:
         """Raises `Trouble` where a provider's own count differs from ours."""

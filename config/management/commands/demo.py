@@ -15,10 +15,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
-from config.demo import cast, picture
+from config.demo import cast, picture, receiver
 from config.demo.caller import Caller
 from config.demo.cast import Cast
 from config.demo.picture import Sample
+from config.demo.receiver import Receiver
 from config.demo.report import Findings, Report
 from config.demo.watching import watch
 from config.launcher import System, launched, ports
@@ -54,8 +55,8 @@ def demonstrate(image: Path | None, report: Report) -> None:
     port, sandbox_port = ports.chosen("PORT", settings.PORT), ports.chosen("SANDBOX_PORT", settings.SANDBOX_PORT)
     sample = picture.own(image) if image else picture.drawn(settings.STATE_DIR, followers=FOLLOWERS)
     report.line("Starting the web server, five worker processes, beat and the sandbox ...")
-    played = played_providers(f"http://{ports.HOST}:{sandbox_port}")
-    with launched(port=port, sandbox_port=sandbox_port, environment=played, prepare=cast.set_the_stage) as system:
+    environment = played_providers(f"http://{ports.HOST}:{sandbox_port}") | reachable(ports.HOST)
+    with launched(port=port, sandbox_port=sandbox_port, environment=environment, prepare=cast.set_the_stage) as system:
         report.line(f"Started after {time.monotonic() - begun:.1f} s: the API at {system.web}/v1")
         play(system, sample, cast.engage(), report)
         report.line(f"Time        {time.monotonic() - begun:.1f} s in all")
@@ -67,10 +68,19 @@ def played_providers(sandbox: str) -> dict[str, str]:
     return {"SANDBOX_URL": sandbox, **played}
 
 
+def reachable(host: str) -> dict[str, str]:
+    """The environment in which webhooks may go there too: the tenant's receiver is on this machine."""
+    return {"OUTBOUND_ALLOW": ",".join([*map(str, settings.OUTBOUND_ALLOW), host])}
+
+
 def play(system: System, sample: Sample, players: Cast, report: Report) -> None:
     try:
-        with Caller(system.web, players.tenant) as tenant, Caller(system.web, players.neighbour) as neighbour:
-            search_and_tell(system, sample, tenant, neighbour, report)
+        with (
+            Caller(system.web, players.tenant) as tenant,
+            Caller(system.web, players.neighbour) as neighbour,
+            receiver.listening() as ear,
+        ):
+            search_and_tell(system, sample, tenant, neighbour, ear, report)
     except httpx.TransportError as error:
         system.check()
         raise Trouble(
@@ -78,7 +88,10 @@ def play(system: System, sample: Sample, players: Cast, report: Report) -> None:
         ) from None
 
 
-def search_and_tell(system: System, sample: Sample, tenant: Caller, neighbour: Caller, report: Report) -> None:
+def search_and_tell(
+    system: System, sample: Sample, tenant: Caller, neighbour: Caller, ear: Receiver, report: Report
+) -> None:
+    ear.secret = tenant.be_told(ear.url, ["search.succeeded"])
     others = [neighbour.submit(sample.content, lookups=[NEIGHBOUR_LOOKUP]) for _ in range(NEIGHBOUR_SEARCHES)]
     report.line(f"A neighbour has {len(others)} searches in line. Now the tenant's, for {sample.title}:")
     search = watch(tenant, tenant.submit(sample.content, lookups=LOOKUPS), report.console, system)
@@ -91,4 +104,5 @@ def search_and_tell(system: System, sample: Sample, tenant: Caller, neighbour: C
     report.results(found, sample.maker)
     report.credits(found)
     report.lanes(found, theirs)
+    report.webhook(ear.next(), tenant.search(search["id"]))
     report.sandbox(httpx.get(f"{system.sandbox}/_stats", trust_env=False).json(), found, theirs)

@@ -1,0 +1,80 @@
+"""The tenant's own receiver of webhooks, which verifies what arrives as any tenant's program would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Empty, Queue
+from threading import Thread
+
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from config.demo.caller import Json
+from config.launcher.ports import HOST
+from config.launcher.trouble import Trouble
+
+LONGEST_SECONDS = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A delivery whose signature is good."""
+
+    event: Json
+    bytes: int
+    at: datetime
+
+
+class Receiver(ThreadingHTTPServer):
+    """`secret`: what its deliveries are signed with, as the API showed it."""
+
+    daemon_threads = True
+    secret: str
+
+    def __init__(self) -> None:
+        super().__init__((HOST, 0), Handler)
+        self.arrived: Queue[Arrival] = Queue()
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.server_port}/"
+
+    def next(self) -> Arrival:
+        """Raises `Trouble` where none comes."""
+        try:
+            return self.arrived.get(timeout=LONGEST_SECONDS)
+        except Empty:
+            raise Trouble(f"No webhook has come within {LONGEST_SECONDS:g} s of the search's end.") from None
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        try:
+            event = Webhook(self.server.secret).verify(body, dict(self.headers.items()))
+        except WebhookVerificationError:
+            self.send_response(400)
+        else:
+            self.server.arrived.put(Arrival(event=event, bytes=len(body), at=datetime.now(UTC)))
+            self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """The demo prints what matters."""
+
+
+@contextmanager
+def listening() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        serving = Thread(target=receiver.serve_forever, args=(0.05,), daemon=True)
+        serving.start()
+        try:
+            yield receiver
+        finally:
+            receiver.shutdown()
+            serving.join()
