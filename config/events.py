@@ -37,12 +37,6 @@ DATA: dict[EventType, Schema] = {
     EventType.SEARCH_FAILED: SEARCH,
     EventType.SEARCH_CANCELED: SEARCH,
     EventType.SEARCH_EXPIRED: SEARCH,
-    EventType.LOOKUP_FINISHED: {
-        "allOf": [
-            {"$ref": "#/components/schemas/Lookup"},
-            {"type": "object", "properties": {"search_id": ID}, "required": ["search_id"]},
-        ]
-    },
     EventType.CREDITS_SETTLED: _of(
         reference={"type": "string", "description": "As in the ledger: `lookup:<id>`."},
         provider=TEXT,
@@ -57,8 +51,16 @@ DATA: dict[EventType, Schema] = {
 }
 
 
-def webhooks() -> dict[str, Any]:
-    return {type.value: {"post": _operation(type, data)} for type, data in DATA.items()}
+def webhooks(components: dict[str, Schema]) -> dict[str, Any]:
+    """`components`: the schemas of the document."""
+    lookup = components["Lookup"]
+    finished = {
+        **lookup,
+        "properties": {**lookup["properties"], "search_id": ID},
+        "required": [*lookup["required"], "search_id"],
+    }
+    told = {**DATA, EventType.LOOKUP_FINISHED: finished}
+    return {type.value: {"post": _operation(type, told[type])} for type in EventType}
 
 
 def _operation(type: EventType, data: Schema) -> dict[str, Any]:

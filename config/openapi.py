@@ -70,7 +70,7 @@ def of_the_api(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, st
 
 def finished(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     result["info"]["description"] = about()
-    result["webhooks"] = events.webhooks()
+    result["webhooks"] = events.webhooks(result["components"]["schemas"])
     result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     drop_marks(result)
     return result

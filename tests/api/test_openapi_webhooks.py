@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
+from rest_framework.test import APIClient
 
 from accounts import endpoints, webhooks
 from accounts.models import Endpoint, Event, EventType, Mode, Tenant
+from billing import ledger
+from billing.ledger import Demand
+from providers import credentials
+from providers.models import Credential
+from tests.api.examples import made
 from tests.api.test_openapi import document, no_unknown_members, validator
 
 
@@ -58,3 +66,36 @@ def test_a_disabled_endpoint_is_as_described(alice: Tenant, endpoint: Endpoint) 
     other, _ = endpoints.create(alice, Mode.LIVE, url="https://example.com/gone")
     endpoints.disable(other, "410 Gone")
     assert described(EventType.ENDPOINT_DISABLED)["data"]["reason"] == "410 Gone"
+
+
+def test_a_search_and_its_lookups_are_as_described(api: APIClient, endpoint: Endpoint) -> None:
+    search = made(api)
+    shown = api.post(f"/v1/searches/{search.pk}/cancel").json()
+    assert described(EventType.SEARCH_CANCELED)["data"] == shown
+    [lookup] = shown["lookups"]
+    assert described(EventType.LOOKUP_FINISHED)["data"] == lookup | {"search_id": shown["id"]}
+
+
+@pytest.mark.parametrize(
+    ("state", "type"),
+    [
+        (Credential.State.INVALID, EventType.CREDENTIAL_REJECTED),
+        (Credential.State.EXHAUSTED, EventType.CREDENTIAL_EXHAUSTED),
+    ],
+)
+def test_a_dead_credential_is_as_described(
+    alice: Tenant, endpoint: Endpoint, state: Credential.State, type: EventType
+) -> None:
+    credential = credentials.store(alice, "modash", "a-modash-key")
+    assert credentials.mark(credential, state)
+    assert described(type)["data"]["state"] == state
+
+
+def test_a_settlement_is_as_described(alice: Tenant, endpoint: Endpoint) -> None:
+    account = ledger.account_of(alice, "modash")
+    with transaction.atomic():
+        ledger.hold([Demand(reference="lookup:1", account=account, amount=Decimal(2))])
+        ledger.set_unknown("lookup:1", Decimal(2))
+    ledger.settle("lookup:1", charged=Decimal("0.5"))
+    told = described(EventType.CREDITS_SETTLED)["data"]
+    assert (told["reference"], told["charged"], told["released"], told["unknown"]) == ("lookup:1", "0.5", "1.5", "0")
