@@ -71,8 +71,8 @@ class EndpointChange(StrictSerializer):
     events = Types(required=False, help_text="The types to send; empty: all.")
     enabled = StrictBoolean(
         required=False,
-        help_text="False: it is told of nothing more, and what was under way to it fails. True: it is told of what happens "
-        "from now on.",
+        help_text="False: it is told of nothing more, and what comes due for it fails. True: it is told of what happens from "
+        "now on; what failed meanwhile can be sent once more.",
     )
 
     def validate(self, values: Any) -> Any:

@@ -132,7 +132,7 @@ class EndpointAdmin(Record):
         variant=ActionVariant.DANGER,
         dialog={
             "title": "Disable this endpoint?",
-            "description": "It is told of nothing more, and what is on its way fails. The tenant's other endpoints are told.",
+            "description": "It is told of nothing more, and what comes due for it fails. The tenant's other endpoints are told.",
             "form_submit_text": "Disable",
         },
     )
