@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from accounts.models import Mode
 from providers import credentials
 from providers.models import Credential
-from searches import scheduler
+from searches import pauses, scheduler
 from searches.models import Call, Lane, Lookup, Place, Standing
 
 # A credential in one of these may be called with.
@@ -73,16 +73,22 @@ def move() -> None:
         policy, tenant_id, fingerprint = present.policy, credential.tenant_id, credential.fingerprint
         if scheduler.lane_name(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint) != lane:
             new = scheduler.lane_of(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint)
-            _move(credential, lane, new.name)
+            seconds = _move(credential, present, new)
+            if seconds:
+                pauses.tell(new, seconds=seconds)
 
 
 @transaction.atomic
-def _move(credential: Credential, old: str, new: str) -> None:
+def _move(credential: Credential, from_lane: Lane, to_lane: Lane) -> float:
+    """For how many seconds the other lane stands still because of what it takes in: another account's pause is its own."""
+    old, new = from_lane.name, to_lane.name
+    seconds = pauses.carry(from_lane, to_lane) if from_lane.policy_id in (old, new) else 0.0
     places = {lane: scheduler.lock_place(lane, credential.tenant_id) for lane in sorted((old, new))}
     own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
     own.filter(standing__in=scheduler.IN_LINE).update(lane=new)
     scheduler.recount(places[old])
     scheduler.count_anew(places[new])
+    return seconds
 
 
 def unpark() -> list[str]:

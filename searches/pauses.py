@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Value
+from django.db.models import Case, F, Value, When
 from django.db.models.functions import Greatest, Least
 
 from accounts.models import Mode
@@ -82,6 +82,41 @@ def tell(lane: Lane, *, seconds: float) -> None:
     """Holds what was claimed already. Without Redis no call leaves anyway, and the row keeps the rest."""
     with suppress(limiter.Unavailable):
         limiter.pause(lane.pk, policies.rate(policies.in_force(lane.policy, lane.mode)), seconds=seconds)
+
+
+def carry(old: Lane, new: Lane) -> float:
+    """The limit's scope changed: what stood still stands still in the lane that its lookups move to, and for how many seconds.
+
+    One that operators paused pauses none that others share: they did not mean those.
+    """
+    moment = scheduler.now()
+    goes_on_at = until(old, moment)
+    shared = new.name == new.policy_id
+    if goes_on_at is None and (shared or not old.paused):
+        return 0.0
+    _locked(new.pk)
+    Lane.objects.filter(pk=new.pk).update(
+        paused_until=Greatest("paused_until", Value(goes_on_at)),
+        paused=Case(When(paused=True, then=True), default=old.paused and not shared),
+    )
+    return (goes_on_at - moment).total_seconds() if goes_on_at else 0.0
+
+
+def reasons(lane: Lane, moment: datetime) -> list[str]:
+    """Why it stands still, in sentences for operators; empty where it does not."""
+    policy = policies.in_force(lane.policy, lane.mode)
+    sentences = []
+    if policy.paused:
+        sentences.append(f"Operators have paused {policy.provider}, in its policy.")
+    if lane.paused:
+        sentences.append("Operators have paused this lane.")
+    if lane.paused_until and lane.paused_until > moment:
+        sentences.append(f"The provider asked to wait until {lane.paused_until:%H:%M:%S} UTC.")
+    if lane.broken_until and lane.broken_until > moment:
+        sentences.append(f"Its breaker is open until {lane.broken_until:%H:%M:%S} UTC: calls failed whatever the key.")
+    elif lane.trips:
+        sentences.append("Its breaker was open: one call goes first, and the others wait for what comes of it.")
+    return sentences
 
 
 def until(lane: Lane, moment: datetime) -> datetime | None:

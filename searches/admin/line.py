@@ -1,26 +1,43 @@
-"""The lanes and the places in their lines."""
+"""The lanes and the places in their lines. A lane says why it stands still; operators pause it, let it go on, and end a pause
+that the provider asked for or that its breaker made.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten, unquote
 from django.db.models import Count, Q, QuerySet, Sum
-from django.db.models.functions import Least
-from django.http import HttpRequest
+from django.db.models.functions import Least, Now
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from accounts.operators import ByTenant, Record, RecordInline, badge, by_choice
+from accounts.operators import (
+    ActionVariant,
+    ByTenant,
+    Record,
+    RecordInline,
+    action,
+    badge,
+    by_choice,
+    done,
+    page_of,
+)
 from providers import policies
-from searches import forecasts
+from providers.limiter import Unavailable
+from searches import forecasts, pauses
 from searches.admin.showing import MODE_COLOURS, ByLaneProvider, ByPolicy
 from searches.models import Lane, Place
+
+STANDING_COLOURS = {"moves": "success", "still": "warning"}
 
 
 class PlaceInline(RecordInline):
     model = Place
-    fields = ("tenant", "ready", "wake_at", "virtual_time")
+    fields = ("tenant", "ready", "turns", "wake_at", "virtual_time")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Place]:
@@ -36,16 +53,25 @@ class PlaceInline(RecordInline):
 @admin.register(Lane)
 class LaneAdmin(Record):
     icon = "linear_scale"
-    list_display = ("name", "policy", "mode_badge", "waiting", "tenants", "paused_until", "backoff")
+    list_display = ("name", "policy", "mode_badge", "standing", "waiting", "tenants", "paused_until", "broken_until")
     list_select_related = ("policy",)
-    list_filter = (ByPolicy, by_choice("mode"))
+    list_filter = (ByPolicy, by_choice("mode"), "paused")
     search_fields = ("name",)
     search_help_text = "A lane, a provider, or the id of a test key's tenant"
     ordering = ("name",)
     sortable_by = None
-    fields = ("name", "policy", "mode_badge", "waiting", "expected_wait", "paused_until", "backoff", "virtual_time")
-    readonly_fields = fields
+    fields = (
+        ("name", "mode_badge"),
+        "policy",
+        "why",
+        ("waiting", "expected_wait"),
+        ("paused_until", "backoff"),
+        ("broken_until", "trips"),
+        ("claimed_at", "virtual_time"),
+    )
+    readonly_fields = tuple(flatten(fields))
     inlines = (PlaceInline,)
+    actions_detail = ("pause", "resume", "end_pause")
 
     def names(self, wanted: UUID) -> Q:
         return Q(pk__endswith=f":{wanted}")
@@ -54,7 +80,7 @@ class LaneAdmin(Record):
         """The lines are counted by their places: as many rows as tenants, however many lookups wait."""
         in_line = Count("places", filter=Q(places__ready__gt=0))
         lanes: QuerySet[Lane] = super().get_queryset(request)
-        return lanes.annotate(in_line=in_line, line=Sum("places__ready", default=0))
+        return lanes.annotate(in_line=in_line, line=Sum("places__ready", default=0), moment=Now())
 
     @admin.display(description="mode", ordering="mode")
     def mode_badge(self, obj: Lane) -> SafeString:
@@ -76,13 +102,95 @@ class LaneAdmin(Record):
 
     @admin.display(description="a newcomer waits")
     def expected_wait(self, obj: Any) -> str:
-        return f"about {obj.state.expected_wait_seconds:,.1f} s"
+        seconds = obj.state.expected_wait_seconds
+        return "until it goes on" if seconds is None else f"about {seconds:,.1f} s"
+
+    @admin.display(description="standing", ordering="paused")
+    def standing(self, obj: Any) -> SafeString:
+        return badge("still" if pauses.reasons(obj, obj.moment) else "moves", STANDING_COLOURS)
+
+    @admin.display(description="why it stands still")
+    def why(self, obj: Any) -> str:
+        return " ".join(pauses.reasons(obj, obj.moment)) or "It does not."
+
+    def has_pause_permission(self, request: HttpRequest, object_id: str) -> bool:
+        lane = self._of_operator(request, object_id)
+        return lane is not None and not lane.paused
+
+    def has_resume_permission(self, request: HttpRequest, object_id: str) -> bool:
+        lane = self._of_operator(request, object_id)
+        return lane is not None and lane.paused
+
+    def has_end_pause_permission(self, request: HttpRequest, object_id: str) -> bool:
+        lane = self._of_operator(request, object_id)
+        return lane is not None and (pauses.until(lane, lane.moment) is not None or lane.trips > 0)
+
+    def _of_operator(self, request: HttpRequest, object_id: str) -> Any:
+        """The lane, for who may change it. The id is as it stands in the address."""
+        if not request.user.has_perm("searches.change_lane"):
+            return None
+        return self.get_object(request, unquote(object_id))
+
+    @action(
+        description="Pause",
+        permissions=["pause"],
+        icon="pause",
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Pause this lane?",
+            "description": "No more calls leave it, and its lookups wait. A call that is under way is finished.",
+            "form_submit_text": "Pause the lane",
+        },
+    )
+    def pause(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        return self._stop(request, unquote(object_id), paused=True)
+
+    @action(
+        description="Resume",
+        permissions=["resume"],
+        icon="play_arrow",
+        dialog={
+            "title": "Let this lane go on?",
+            "description": "Its lookups go on where they stood.",
+            "form_submit_text": "Let it go on",
+        },
+    )
+    def resume(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        return self._stop(request, unquote(object_id), paused=False)
+
+    def _stop(self, request: HttpRequest, name: str, *, paused: bool) -> HttpResponse:
+        lane = Lane.objects.get(pk=name)
+        pauses.stop(lane, paused=paused)
+        self.log_change(request, lane, "Paused." if paused else "Resumed.")
+        return done(request, page_of(lane), "The lane is paused." if paused else "The lane goes on.")
+
+    @action(
+        description="End the pause",
+        permissions=["end_pause"],
+        icon="fast_forward",
+        dialog={
+            "title": "End the pause now?",
+            "description": "What the provider asked to wait for and what the breaker keeps from it: calls leave at once, as "
+            "the limit allows. One that the provider refuses makes a new pause.",
+            "form_submit_text": "End the pause",
+        },
+    )
+    def end_pause(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        lane = Lane.objects.select_related("policy").get(pk=unquote(object_id))
+        try:
+            pauses.end(lane)
+        except Unavailable:
+            return done(
+                request, page_of(lane), "Redis cannot be reached, so the pause goes on; try again.", messages.ERROR
+            )
+        self.log_change(request, lane, "Ended its pause.")
+        return done(request, page_of(lane), "The pause is over.")
 
 
 @admin.register(Place)
 class PlaceAdmin(Record):
     icon = "groups"
-    list_display = ("lane", "tenant", "ready", "wake_at", "virtual_time")
+    list_display = ("lane", "tenant", "ready", "turns", "wake_at", "virtual_time")
     list_select_related = ("lane", "tenant")
     list_filter = (ByTenant, ByLaneProvider)
     search_fields = ("tenant__name", "lane__name")
@@ -90,5 +198,5 @@ class PlaceAdmin(Record):
     ordering = ("lane", "virtual_time")
     sortable_by = None
     id_fields = ("tenant",)
-    fields = ("lane", "tenant", "ready", "wake_at", "virtual_time")
+    fields = ("lane", "tenant", "ready", "turns", "wake_at", "virtual_time")
     readonly_fields = fields

@@ -1,0 +1,117 @@
+"""Operators see why a lane stands still, pause it, let it go on, and end a pause early."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.utils import quote
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from accounts.models import Mode
+from providers import limiter, policies
+from searches import pauses, scheduler
+from searches.models import Lane
+from tests.admin.conftest import World
+from tests.admin.test_pages import address, page_of
+
+
+@pytest.fixture
+def lane(world: World) -> Lane:
+    return world.lookup.lane
+
+
+def press(desk: Client, lane: Lane, action: str) -> Any:
+    path = reverse(f"admin:searches_lane_{action}", args=[quote(lane.pk)])
+    return desk.post(path, {"_form_submitted": "on"})
+
+
+def offered(desk: Client, lane: Lane) -> set[str]:
+    html = desk.get(page_of(lane)).content.decode()
+    paths = {action: reverse(f"admin:searches_lane_{action}", args=[quote(lane.pk)]) for action in ACTIONS}
+    return {action for action, path in paths.items() if path in html}
+
+
+ACTIONS = ("pause", "resume", "end_pause")
+
+
+def text(desk: Client, lane: Lane) -> str:
+    return desk.get(page_of(lane)).content.decode()
+
+
+def claims(lane: Lane) -> bool:
+    return scheduler.claim(lane.pk, policies.of("modash"), lease=timedelta(seconds=10)) is not None
+
+
+def test_an_operator_pauses_a_lane_and_lets_it_go_on(desk: Client, lane: Lane) -> None:
+    assert offered(desk, lane) == {"pause"}
+    assert press(desk, lane, "pause").headers["HX-Redirect"] == page_of(lane)
+    assert not claims(lane)
+    assert scheduler.lanes_to_look_at() == []
+    assert "Operators have paused this lane." in text(desk, lane)
+    assert offered(desk, lane) == {"resume"}
+    assert press(desk, lane, "resume").status_code == 200
+    assert scheduler.lanes_to_look_at() == [lane]
+    assert claims(lane)
+
+
+def test_a_paused_lane_is_shown_as_one_in_the_list(desk: Client, lane: Lane) -> None:
+    assert "still" not in desk.get(address(Lane, "changelist")).content.decode()
+    pauses.stop(lane, paused=True)
+    assert "still" in desk.get(address(Lane, "changelist")).content.decode()
+    assert page_of(lane) not in desk.get(address(Lane, "changelist"), {"paused__exact": 0}).content.decode()
+
+
+def test_the_page_of_a_lane_that_moves_says_so(desk: Client, lane: Lane) -> None:
+    assert "It does not." in text(desk, lane)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"paused_until": timedelta(minutes=1)}, "The provider asked to wait until"),
+        ({"broken_until": timedelta(minutes=1), "trips": 1}, "Its breaker is open until"),
+        ({"broken_until": timedelta(minutes=-1), "trips": 1}, "one call goes first"),
+    ],
+)
+def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], sentence: str) -> None:
+    moment = scheduler.now()
+    Lane.objects.update(**{name: moment + value if name.endswith("until") else value for name, value in values.items()})
+    limiter.pause(lane.pk, policies.rate(lane.policy), seconds=60)
+    assert sentence in text(desk, lane)
+    assert offered(desk, lane) == {"pause", "end_pause"}
+    assert press(desk, lane, "end_pause").headers["HX-Redirect"] == page_of(lane)
+    assert "It does not." in text(desk, lane)
+    seat = limiter.Seat(lane=lane.pk, name="mine", rate=policies.rate(lane.policy), most_under_way=1)
+    assert (seat.take() or 0) < 5
+    assert claims(lane)
+
+
+def test_a_pause_that_redis_cannot_be_told_of_goes_on(desk: Client, lane: Lane, settings: Settings) -> None:
+    pauses.throttled(lane.pk, seconds=60)
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    press(desk, lane, "end_pause")
+    assert "Redis cannot be reached" in text(desk, lane)
+    assert not claims(lane)
+
+
+def test_a_provider_that_is_paused_is_named(desk: Client, lane: Lane) -> None:
+    policy = policies.of("modash")
+    policy.paused = True
+    policy.save()
+    assert "Operators have paused modash, in its policy." in text(desk, lane)
+    assert "until it goes on" in text(desk, lane)
+
+
+def test_a_test_lane_with_its_colons_can_be_paused_too(desk: Client, world: World) -> None:
+    lane = scheduler.lane_of(policies.of("modash"), mode=Mode.TEST, tenant_id=world.tenant.pk)
+    press(desk, lane, "pause")
+    assert offered(desk, lane) == {"resume"}
+
+
+def test_an_action_that_changes_nothing_is_refused(desk: Client, lane: Lane) -> None:
+    assert press(desk, lane, "resume").status_code == 403
+    assert press(desk, lane, "end_pause").status_code == 403
