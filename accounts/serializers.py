@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from accounts import endpoints, outbound
+from accounts import endpoints, outbound, webhooks
 from accounts.models import Attempt, Delivery, Endpoint, EventType
 from accounts.paging import PageQuery
 from accounts.queries import Instant
@@ -203,7 +203,11 @@ class DeliveryQuery(PageQuery):
 class RedeliverRequest(StrictSerializer):
     """Which deliveries of an endpoint's to send once more."""
 
-    to = Instant(required=False, help_text="Events before this instant; without it: up to now.")
+    to = Instant(
+        required=False,
+        help_text=f"Events before this instant; without it: up to now. At most {webhooks.MOST_RESENT:,} deliveries are sent by "
+        "one request.",
+    )
     states = serializers.ListField(
         child=StrictChoice(Delivery.State.values),
         default=lambda: [Delivery.State.FAILED.value],
@@ -236,3 +240,8 @@ class RedeliveredAnswer(serializers.Serializer[Any]):
 
 def too_many() -> str:
     return f"There are {endpoints.MOST} endpoints of this mode, as many as there may be; delete one, or change one."
+
+
+def long_range() -> ValidationError:
+    detail = f"Holds more than {webhooks.MOST_RESENT:,} deliveries; give a shorter range, and the rest in others."
+    return ValidationError({"to": [ErrorDetail(detail, code="range_too_long")]})

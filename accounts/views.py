@@ -29,6 +29,7 @@ from accounts.serializers import (
     EndpointWithSecretAnswer,
     RedeliveredAnswer,
     RedeliverRequest,
+    long_range,
     too_many,
 )
 from accounts.strict import Nothing
@@ -135,9 +136,12 @@ class RedeliverRange(EndpointView):
         wanted = RedeliverRequest(data=request.data)
         wanted.is_valid(raise_exception=True)
         values = wanted.validated_data
-        count = webhooks.redeliver_range(
-            endpoint, since=values["from"], until=values["to"], states=values["states"], types=values["types"]
-        )
+        try:
+            count = webhooks.redeliver_range(
+                endpoint, since=values["from"], until=values["to"], states=values["states"], types=values["types"]
+            )
+        except webhooks.TooMany:
+            raise long_range() from None
         return Response(RedeliveredAnswer({"redelivered": count}).data)
 
 

@@ -31,7 +31,13 @@ STALE_SECONDS = 900
 QUIET_SECONDS = 5.0
 # As many are resent in one statement.
 RESENT_AT_ONCE = 1000
+# By one request, which waits for it.
+MOST_RESENT = 10_000
 _quiet_until = 0.0
+
+
+class TooMany(Exception):
+    """More deliveries than one range may hold."""
 
 
 def wants(tenant_id: UUID, mode: str, type: EventType) -> bool:
@@ -84,14 +90,16 @@ def redeliver_range(
     types: Collection[str] = (),
 ) -> int:
     """Sends an endpoint's deliveries of the events of this stretch (`since` included, `until` not) once more, and says how
-    many. `types`: empty for all.
+    many. `types`: empty for all. Raises `TooMany`, and sends none.
     """
     deliveries = Delivery.objects.filter(
         endpoint=endpoint, state__in=states, event__created_at__gte=since, event__created_at__lt=until
     )
     if types:
         deliveries = deliveries.filter(event__type__in=types)
-    ids = list(deliveries.values_list("pk", flat=True))
+    ids = list(deliveries.values_list("pk", flat=True)[: MOST_RESENT + 1])
+    if len(ids) > MOST_RESENT:
+        raise TooMany
     starts = range(0, len(ids), RESENT_AT_ONCE)
     return sum(_resend(Delivery.objects.filter(pk__in=ids[start : start + RESENT_AT_ONCE])) for start in starts)
 

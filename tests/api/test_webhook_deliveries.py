@@ -231,6 +231,19 @@ def test_a_wrong_range_is_named_and_sends_nothing(
     assert pending() == set()
 
 
+def test_a_range_of_too_many_is_refused_whole(
+    api: APIClient, alice: Tenant, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "MOST_RESENT", 2)
+    for hour in range(3):
+        failed(happened(alice, at=NOON + timedelta(hours=hour)))
+    problem = problem_of(resend(api, endpoint, **{"from": NOON.isoformat(), "to": "2026-11-21T00:00:00Z"}))
+    assert (problem["status"], problem["errors"][0]["code"]) == (400, "range_too_long")
+    assert pending() == set()
+    shorter = {"from": NOON.isoformat(), "to": (NOON + timedelta(hours=2)).isoformat()}
+    assert resend(api, endpoint, **shorter).json() == {"redelivered": 2}
+
+
 def test_a_disabled_endpoint_is_sent_nothing_more(api: APIClient, alice: Tenant, endpoint: Endpoint) -> None:
     delivery = failed(happened(alice))
     endpoints.disable(endpoint, "410 Gone")
