@@ -33,6 +33,8 @@ LONGEST_SECONDS = 15.0
 LEASE = timedelta(seconds=LONGEST_SECONDS + 10)
 ANSWER_BYTES = 1024
 GIVEN_UP_AFTER = timedelta(days=5)
+# Of an attempt.
+IDENTITY = ("delivery", "number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,23 +155,28 @@ def settle(errand: Errand, outcome: Outcome, *, started_at: datetime, seconds: f
     delivery = Delivery.objects.select_for_update(no_key=True).filter(pk=errand.delivery.pk).first()
     if delivery is None:
         return
-    Attempt.objects.update_or_create(
-        delivery=delivery,
-        number=errand.delivery.attempt_count,
-        defaults={
-            "started_at": started_at,
-            "duration_ms": round(1000 * seconds),
-            "status": outcome.status,
-            "cause": outcome.cause,
-            "detail": outcome.detail[:500],
-            "answer": outcome.answer,
-        },
-    )
+    _note(errand, outcome, started_at, seconds)
     if not outcome.cause:
         _end(delivery, Delivery.State.DELIVERED)
     elif delivery.leased_until == errand.delivery.leased_until:
         _try_again(delivery, outcome)
     _judge(errand.delivery.endpoint, outcome, seconds)
+
+
+def _note(errand: Errand, outcome: Outcome, started_at: datetime, seconds: float) -> None:
+    """In the place of what was noted of one that was taken for dead."""
+    noted = Attempt(
+        delivery=errand.delivery,
+        number=errand.delivery.attempt_count,
+        started_at=started_at,
+        duration_ms=round(1000 * seconds),
+        status=outcome.status,
+        cause=outcome.cause,
+        detail=outcome.detail[:500],
+        answer=outcome.answer,
+    )
+    written = [field.name for field in Attempt._meta.concrete_fields if field.name not in ("id", *IDENTITY)]
+    Attempt.objects.bulk_create([noted], update_conflicts=True, unique_fields=IDENTITY, update_fields=written)
 
 
 def _try_again(delivery: Delivery, outcome: Outcome) -> None:

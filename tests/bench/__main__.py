@@ -19,7 +19,7 @@ OTHERS = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL")
 
 
 def sections() -> dict[str, Callable[..., None]]:
-    from tests.bench import claims, estimates, lane, latency, newcomer, shares, throughput, troubles
+    from tests.bench import claims, estimates, lane, latency, newcomer, shares, throughput, troubles, webhooks
 
     return {
         "lane": lane.measure,
@@ -30,6 +30,7 @@ def sections() -> dict[str, Callable[..., None]]:
         "claims": claims.measure,
         "throughput": throughput.measure,
         "latency": latency.measure,
+        "webhooks": webhooks.measure,
     }
 
 

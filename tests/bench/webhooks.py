@@ -1,0 +1,119 @@
+"""Deliveries a second, and what endpoints that hang cost those that do not: from the event's row to the receiver's door."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+from celery import current_app
+
+from accounts import endpoints, webhooks
+from accounts.models import Delivery, Event, EventType, Mode, Tenant
+from tests.bench import system
+from tests.bench.limits import wait_until
+from tests.bench.system import Provider
+
+# As large as the event of a search with four lookups.
+DATA = {"id": "0" * 36, "lookups": ["x" * 900] * 4}
+TYPE = EventType.SEARCH_SUCCEEDED
+ENDPOINTS, EVENTS = 20, 200
+TENANTS, SECONDS, PAUSE_SECONDS = 20, 60.0, 0.5
+
+
+def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
+    with _receiver(folder) as receiver:
+        print(f"\nDeliveries a second, {ENDPOINTS} endpoints that answer at once, {EVENTS} events to each\n")
+        for count in (1, 2):
+            print(f"{count} worker process{'es' if count > 1 else '  '}  {_rate(folder, receiver, count)}", flush=True)
+        print(f"\n{TENANTS} endpoints that hang and {TENANTS} that do not, an event to each every {PAUSE_SECONDS} s\n")
+        print(_delays(folder, receiver), flush=True)
+
+
+def _rate(folder: Path, receiver: httpx.Client, count: int) -> str:
+    _empty()
+    tenant = _tenant(receiver, *["/quick"] * ENDPOINTS)
+    for _ in range(EVENTS):
+        webhooks.record(tenant.pk, Mode.LIVE, TYPE, DATA)
+    with _workers(folder, count) as workers:
+        wait_until(lambda: not Delivery.objects.filter(state="pending").exists(), seconds=300)
+        cpu = system.cpu_seconds(workers)
+    arrivals = sorted(at for _, _, at in receiver.get("/_log").json())
+    took = arrivals[-1] - arrivals[0]
+    return f"{len(arrivals) / took:5.0f}/s  {1000 * cpu / len(arrivals):4.1f} ms of processor time each, start included"
+
+
+def _delays(folder: Path, receiver: httpx.Client) -> str:
+    _empty()
+    tenants = [_tenant(receiver, "/hang", "/quick") for _ in range(TENANTS)]
+    with _workers(folder, 1):
+        # One that goes through: it has started.
+        warm = _tenant(receiver, "/quick")
+        webhooks.record(warm.pk, Mode.LIVE, TYPE, DATA)
+        wait_until(lambda: Delivery.objects.filter(tenant=warm, state="delivered").exists(), seconds=60)
+        begun = time.monotonic()
+        while time.monotonic() - begun < SECONDS:
+            for tenant in tenants:
+                webhooks.record(tenant.pk, Mode.LIVE, TYPE, DATA)
+            time.sleep(PAUSE_SECONDS)
+        time.sleep(2)
+        log = receiver.get("/_log").json()
+    happened = {
+        str(id): at.timestamp() for id, at in Event.objects.exclude(tenant=warm).values_list("pk", "created_at")
+    }
+    arrived = {id: at for path, id, at in reversed(log) if path == "/quick"}
+    delays = sorted(arrived[id] - at if id in arrived else float("inf") for id, at in happened.items())
+    within = sum(delay <= 1 for delay in delays) / len(delays)
+    part = [1000 * delays[int(len(delays) * share)] for share in (0.5, 0.99)]
+    return (
+        f"{len(delays)} to healthy ones: median {part[0]:.0f} ms, 99 % {part[1]:.0f} ms, most {1000 * delays[-1]:.0f} ms; "
+        f"{within:.2%} within 1 s of the event. {sum(path == '/hang' for path, _, _ in log)} waited for ones that hang."
+    )
+
+
+def _empty() -> None:
+    for model in (Event, Tenant):
+        model.objects.all().delete()
+
+
+def _tenant(receiver: httpx.Client, *paths: str) -> Tenant:
+    tenant = Tenant.objects.create(name=f"tenant {time.monotonic_ns()}")
+    for path in paths:
+        endpoints.create(tenant, Mode.LIVE, url=f"{receiver.base_url}".rstrip("/") + path)
+    return tenant
+
+
+@contextmanager
+def _receiver(folder: Path) -> Iterator[httpx.Client]:
+    command = [sys.executable, "-m", "tests.bench.receiver"]
+    with (folder / "receiver.log").open("a") as log:
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert started.stdout is not None
+        yield httpx.Client(base_url=f"http://127.0.0.1:{started.stdout.readline().strip()}", timeout=30)
+    finally:
+        started.terminate()
+        started.wait(10)
+
+
+@contextmanager
+def _workers(folder: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
+    with ExitStack() as stack:
+        command = system.celery("config", "-Q", "webhooks", "--pool", "threads", "-c", "1", "-n")
+        started = [
+            stack.enter_context(
+                system.process(
+                    *command, f"webhooks{number}@bench", log=folder / "webhooks.log", OUTBOUND_ALLOW="127.0.0.0/8"
+                )
+            )
+            for number in range(count)
+        ]
+        system.wait_for_workers("config", count)
+        # As beat does every second.
+        for _ in range(3 * count):
+            current_app.send_task("accounts.tasks.deliver", queue="webhooks")
+        yield started
