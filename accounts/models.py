@@ -18,6 +18,9 @@ from uuid_utils.compat import uuid7
 
 M = TypeVar("M", bound=models.Model)
 
+# Thirty days, in seconds: what is older is no answer to anyone.
+MOST_MAX_AGE = 2_592_000
+
 
 class User(AbstractUser):
     """An operator, who signs in to the admin. Tenants have API keys, not users."""
@@ -44,6 +47,12 @@ class Tenant(models.Model):
         null=True,
         blank=True,
         help_text="Since when its API keys are refused and its waiting lookups stand still.",
+    )
+    max_age = models.PositiveIntegerField(
+        default=3600,
+        validators=[MaxValueValidator(MOST_MAX_AGE)],
+        help_text="Seconds: a lookup is answered by an equal one that young, or rides on one in progress, where its order "
+        "does not say otherwise. 0: the provider is always asked.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

@@ -228,6 +228,8 @@ class Adapter(ABC):
     max_results: ClassVar[int | None]
     # Whether it can be asked for a later page; where it cannot, a lookup is one call and takes no offset.
     paged: ClassVar[bool] = False
+    # Whether it searches what belongs to the account of the key that asks, and not what everyone sees.
+    own_library: ClassVar[bool] = False
     score_range: ClassVar[tuple[float, float] | None] = None
     caveats: ClassVar[tuple[str, ...]] = ()
 

@@ -18,7 +18,7 @@ from providers import registry
 from providers.models import Policy
 from searches import forecasts
 from searches.forecasts import Forecast
-from searches.models import Call, Image, Lookup, Result, Search, Status
+from searches.models import Call, Image, Lookup, Repeat, Result, Search, Status
 from searches.pictures import Crop
 
 NO_FORECAST = Forecast()
@@ -68,8 +68,14 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
     position = serializers.SerializerMethodField()
     estimated_start_at = serializers.SerializerMethodField()
     waiting_on = serializers.SerializerMethodField()
-    repeat = serializers.SerializerMethodField()
-    repeat_of = serializers.SerializerMethodField()
+    repeat = serializers.ChoiceField(
+        choices=Repeat.values,
+        help_text="`miss`: it asks the provider. `hit`: it took the answer of an equal lookup that had succeeded within "
+        "`max_age`. `coalesced`: it rides on an equal one that was in progress, and takes its answer or its failure.",
+    )
+    repeat_of = serializers.UUIDField(
+        source="repeat_of_id", allow_null=True, help_text="The lookup whose answer it takes."
+    )
     credits = serializers.SerializerMethodField()
     calls = serializers.IntegerField(source="call_count", help_text="Calls that left, or that are under way.")
     error = serializers.SerializerMethodField()
@@ -118,14 +124,6 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
     )
     def get_waiting_on(self, lookup: Lookup) -> str | None:
         return self.forecast(lookup).waiting_on
-
-    @extend_schema_field({"const": "miss", "description": "Every lookup asks the provider anew."})
-    def get_repeat(self, lookup: Lookup) -> str:
-        return "miss"
-
-    @extend_schema_field({"type": "null"})
-    def get_repeat_of(self, lookup: Lookup) -> None:
-        return None
 
     @extend_schema_field(LookupCredits)
     def get_credits(self, lookup: Lookup) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from itertools import groupby
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from accounts.models import Mode
 from billing import ledger
 from providers.contract import Failure, Refused
-from searches import changes, events, scheduler
+from searches import changes, events, nudges, scheduler
 from searches.models import Lane, Lookup, Search, Standing, Status
 
 
@@ -50,6 +50,8 @@ def finish(lookup: Lookup, status: Status, failure: Failure | None = None) -> No
     ledger.release(lookup.reference)
     events.lookup_finished(lookup, search)
     _count(search)
+    if lookup.carries:
+        transaction.on_commit(lambda: nudges.land(lookup.pk))
 
 
 def touch(search_id: UUID) -> None:
@@ -89,16 +91,21 @@ def expire() -> int:
     """Ends the lookups whose time is up before they found anything, at no cost.
 
     One that has pages waits for the rest: it was started in time, and what it found would be half. Where it is parked it
-    ends all the same, for nobody can say when its credential is mended.
+    ends all the same, for nobody can say when its credential is mended. Who rides on another is in vain where that one is.
     """
-    in_vain = Q(pages_done=0) | Q(standing=Standing.PARKED)
-    return _end_waiting(in_vain & Q(expires_at__lte=scheduler.now()), Status.EXPIRED)
+    in_vain = Q(standing__in=scheduler.IN_LINE) & (Q(pages_done=0) | Q(standing=Standing.PARKED))
+    ridden_on = Lookup.objects.filter(in_vain, pk=OuterRef("repeat_of"))
+    rides_in_vain = Q(standing=Standing.RIDING) & Q(Exists(ridden_on))
+    return _end_waiting((in_vain | rides_in_vain) & Q(expires_at__lte=scheduler.now()), Status.EXPIRED)
 
 
 def abandon() -> int:
-    """Fails the live lookups whose credential was deleted, at no cost: a turn would be wasted on each."""
+    """Fails the live lookups whose credential was deleted, at no cost: a turn would be wasted on each. Who rides on another
+    goes the way of that one, which may be under way with the key still.
+    """
     live = Lane.objects.filter(mode=Mode.LIVE).values("pk")
-    return _end_waiting(Q(credential=None, lane__in=live), Status.FAILED, credential_deleted())
+    in_line = Q(standing__in=scheduler.IN_LINE, credential=None, lane__in=live)
+    return _end_waiting(in_line, Status.FAILED, credential_deleted())
 
 
 def credential_deleted() -> Failure:
@@ -106,8 +113,8 @@ def credential_deleted() -> Failure:
 
 
 def _end_waiting(which: Q, status: Status, failure: Failure | None = None) -> int:
-    """Of those in line, search by search; a thousand at once."""
-    waiting = Lookup.objects.filter(which, standing__in=scheduler.IN_LINE).order_by("search")[:1000]
+    """Of those that wait, search by search; a thousand at once."""
+    waiting = Lookup.objects.filter(which, standing__in=scheduler.WAITING).order_by("search")[:1000]
     count = 0
     for _, lookups in groupby(waiting, key=lambda lookup: lookup.search_id):
         with transaction.atomic():

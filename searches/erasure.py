@@ -22,6 +22,8 @@ NOTHING_OF_A_LOOKUP: dict[str, Any] = {
     "duplicates": 0,
     "total": None,
     "error_detail": "",
+    # So that it answers and carries nobody (`repeats`).
+    "repeat_key": "",
 }
 NOTHING_OF_A_SEARCH: dict[str, Any] = {"image": None, "crop": "", "metadata": {}, "results_count": 0}
 

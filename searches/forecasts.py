@@ -131,7 +131,15 @@ class Prospect:
 
 
 def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
-    """A forecast for each lookup; an empty one for those that wait for nothing."""
+    """A forecast for each lookup that waits; for one that rides on another, of that one."""
+    asked = list(lookups)
+    ridden_on = {lookup.pk: lookup.repeat_of_id for lookup in asked if lookup.standing == Standing.RIDING}
+    carriers = Lookup.objects.filter(pk__in=set(ridden_on.values())) if ridden_on else ()
+    found = _of_those_in_line({lookup.pk: lookup for lookup in (*asked, *carriers)}.values())
+    return found | {pk: found[carrier] for pk, carrier in ridden_on.items() if carrier in found}
+
+
+def _of_those_in_line(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     waiting = [lookup for lookup in lookups if lookup.standing in scheduler.IN_LINE]
     if not waiting:
         return {}

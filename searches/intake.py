@@ -17,16 +17,20 @@ from uuid_utils.compat import uuid7
 from accounts.models import ApiKey, Mode
 from billing import ledger, prices
 from billing.models import Price
-from providers import credentials, policies, registry
+from providers import policies, registry
 from providers.models import Credential, Policy
-from searches import nudges, scheduler
-from searches.models import Image, Lane, Lookup, Search, Standing
+from searches import nudges, parking, repeats, scheduler
+from searches.models import Image, Lane, Lookup, Repeat, Search, Standing
 
 
 class Picture(Protocol):
-    """A picture that is being read and its files written; `save` names it by a row, first in the caller's transaction, and
-    `hold` sees to it that it stays, last. Once it has waited, `crop` is the order's in whole pixels.
+    """A picture that is being read and its files written; `save` names it by a row, before any other row is locked, and
+    `hold` sees to it that it stays, last. Once it has waited, `crop` is the order's in whole pixels, and `pixels_sha256`
+    says what was decoded.
     """
+
+    @property
+    def pixels_sha256(self) -> str: ...
 
     @property
     def crop(self) -> str: ...
@@ -51,12 +55,15 @@ class LookupOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """`crop`: a `Crop` as text, empty for the whole picture. `expires_in`: seconds."""
+    """`crop`: a `Crop` as text, empty for the whole picture. `expires_in`: seconds. `max_age`: how old an answer to an equal
+    lookup may be, in seconds; None for the tenant's own setting, 0: the provider is asked.
+    """
 
     lookups: Sequence[LookupOrder]
     crop: str = ""
     priority: int = 0
     expires_in: int = 86_400
+    max_age: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -104,8 +111,13 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
     """Raises a `Rejected`, `prices.PriceMissing` or `ledger.InsufficientCredits`, and then leaves nothing behind."""
     created_at = scheduler.now()
     plans = [_plan(api_key, order, index, created_at) for index in range(len(order.lookups))]
+    lookups = [plan.lookup for plan in plans]
+    max_age = api_key.tenant.max_age if order.max_age is None else order.max_age
     picture.wait()
+    for lookup in lookups:
+        lookup.repeat_key = repeats.key(lookup, picture)
     with transaction.atomic():
+        hits = repeats.recognize(lookups, max_age=max_age) if max_age else []
         search = Search.objects.create(
             id=uuid7(),
             tenant=api_key.tenant,
@@ -118,13 +130,17 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
             created_at=created_at,
             expires_at=created_at + timedelta(seconds=order.expires_in),
         )
-        for plan in plans:
-            plan.lookup.search = search
-        Lookup.objects.bulk_create(plan.lookup for plan in plans)
-        _join(api_key.tenant_id, [plan.lookup for plan in plans if plan.lookup.standing == Standing.READY])
-        ledger.hold([demand for plan in plans for demand in plan.demands])
+        for lookup in lookups:
+            lookup.search = search
+        Lookup.objects.bulk_create(lookups)
+        for hit in hits:
+            repeats.take(hit)
+        asking = [plan for plan in plans if plan.lookup.repeat == Repeat.MISS]
+        _join(api_key.tenant_id, [plan.lookup for plan in asking if plan.lookup.standing == Standing.READY])
+        repeats.board(lookup for lookup in lookups if lookup.repeat == Repeat.COALESCED)
+        ledger.hold([demand for plan in asking for demand in plan.demands])
         picture.hold()
-        transaction.on_commit(lambda: _nudge(plans))
+        transaction.on_commit(lambda: _nudge(asking))
     return search
 
 
@@ -171,7 +187,7 @@ def _plan(api_key: ApiKey, order: Order, index: int, created_at: datetime) -> Pl
         provider=adapter.provider,
         credential=credential,
         lane=lane,
-        standing=Standing.PARKED if _must_wait(api_key, credential) else Standing.READY,
+        standing=Standing.PARKED if parking.must_wait(credential, api_key.mode) else Standing.READY,
         turn=scheduler.turn(priority=order.priority, created_at=created_at) + index,
         expires_at=created_at + timedelta(seconds=order.expires_in),
         parameters=wanted.parameters,
@@ -187,8 +203,7 @@ def _plan(api_key: ApiKey, order: Order, index: int, created_at: datetime) -> Pl
     demands = []
     if api_key.mode == Mode.LIVE:
         account = ledger.account_of(api_key.tenant, adapter.provider)
-        most = pages.count * (price.per_call + pages.size * price.per_result)
-        demands.append(ledger.Demand(reference=lookup.reference, account=account, amount=most))
+        demands.append(ledger.Demand(reference=lookup.reference, account=account, amount=lookup.most_credits))
     return Plan(lookup=lookup, lane=lane, policy=policy, demands=demands)
 
 
@@ -218,13 +233,6 @@ def _credential(api_key: ApiKey, wanted: LookupOrder, index: int, provider: str)
     if default is None:
         raise CredentialMissing(index, f"No {provider} credential is stored; store your {provider} key first.")
     return default
-
-
-def _must_wait(api_key: ApiKey, credential: Credential | None) -> bool:
-    """For a credential to be mended. The sandbox does not care what the provider thinks of it."""
-    if api_key.mode == Mode.TEST or credential is None:
-        return False
-    return credential.is_waited_for or credentials.needs_reentry(credential)
 
 
 def _is_uuid(text: str) -> bool:

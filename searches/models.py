@@ -9,7 +9,7 @@ the database refuses every other (`transitions.sql`):
     queued ready    → queued out        taken out of line, to end in the same transaction
     queued parked   → queued ready      its credential works again, says the sweep
     queued parked   → queued out        taken out of line, to end in the same transaction
-    queued riding   → queued ready      the lookup that it rode on ended without an answer, so it waits for its own turn
+    queued riding   → queued ready      what it rode on was canceled, expired or erased: it takes its place
     queued riding   → queued parked     the same, and its credential is dead
     queued riding   → queued out        what it rode on ended, or itself is to
     queued out      → succeeded out     what it rode on was answered
@@ -215,14 +215,26 @@ class Standing(models.TextChoices):
     READY = "ready", "waits for its turn"
     ASLEEP = "asleep", "waits for a time"
     PARKED = "parked", "waits for its credential"
+    RIDING = "riding", "rides on an equal lookup"
     OUT = "out", "not in line: under way, or ended"
+
+
+class Repeat(models.TextChoices):
+    """Whether a lookup asks the provider by itself."""
+
+    MISS = "miss", "asks the provider"
+    HIT = "hit", "takes an earlier answer"
+    COALESCED = "coalesced", "takes the answer of an equal one in progress"
 
 
 class Lookup(models.Model):
     """One source's part of a search; what waits in line, is priced, and succeeds or fails.
 
     `turn` orders a tenant's own lookups: priority first, then age, in one number that never changes, so that a lookup
-    that comes back stands where it stood.
+    that comes back stands where it stood. One on which others ride takes the first of their turns.
+
+    Lookups of one `repeat_key` ask for the same (`repeats`); one that has none takes no part in that. `repeat_of` is the one
+    whose answer it takes, and that one `carries` until all that ride on it have landed.
     """
 
     ENDED: ClassVar[tuple[Status, ...]] = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED)
@@ -242,6 +254,13 @@ class Lookup(models.Model):
     not_before = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField()
     cancel_requested = models.BooleanField(default=False)
+
+    repeat = models.CharField(max_length=9, choices=Repeat.choices, default=Repeat.MISS)
+    repeat_of = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="repeats", db_index=False
+    )
+    repeat_key = models.CharField(max_length=64, blank=True, editable=False)
+    carries = models.BooleanField(default=False, help_text="Equal lookups ride on it, or have not landed yet.")
 
     parameters = models.JSONField(default=dict, blank=True)
     effective_parameters = models.JSONField(default=dict, blank=True)
@@ -282,13 +301,24 @@ class Lookup(models.Model):
             ),
             models.Index(
                 fields=["expires_at"],
-                condition=Q(standing__in=["ready", "asleep", "parked"]),
+                condition=Q(standing__in=["ready", "asleep", "parked", "riding"]),
                 name="lookups_to_expire",
             ),
             models.Index(
                 fields=["lane"],
                 condition=Q(credential=None, standing__in=["ready", "asleep", "parked"]),
                 name="lookups_without_credential",
+            ),
+            models.Index(
+                fields=["repeat_key", "finished_at"],
+                condition=Q(repeat="miss", status__in=["queued", "running", "succeeded"]) & ~Q(repeat_key=""),
+                name="lookups_to_repeat",
+            ),
+            models.Index(fields=["repeat_of"], condition=Q(standing="riding"), name="lookups_that_ride"),
+            models.Index(
+                fields=["id"],
+                condition=Q(carries=True, status__in=["succeeded", "failed", "canceled", "expired"]),
+                name="lookups_to_land",
             ),
         ]
         constraints = [
@@ -315,6 +345,12 @@ class Lookup(models.Model):
     def turns(self) -> int:
         """Calls that it may take still."""
         return self.pages - self.pages_done
+
+    @property
+    def most_credits(self) -> Decimal:
+        """What it can cost, at the prices of its submit."""
+        most: Decimal = self.pages * (self.price_per_call + self.page_size * self.price_per_result)
+        return most
 
 
 class Call(models.Model):

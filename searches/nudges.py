@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from celery import current_app
 from kombu.exceptions import OperationalError
@@ -72,6 +73,16 @@ def leave(lane: Lane, mine: Seat, *, more: bool) -> None:
 def _hire(lane: Lane, policy: Policy) -> bool:
     taken = seat(lane.name, policy, new_name())
     return taken.hire() and _send(lane, taken.name)
+
+
+def land(lookup: UUID) -> None:
+    """Asks for those who ride on a lookup that has ended to be landed. Never raises: the sweep finds them too."""
+    try:
+        current_app.send_task("searches.tasks.land", (str(lookup),), expires=STALE_SECONDS, retry=False)
+    except (OperationalError, OSError):
+        log.warning(
+            "who rides on lookup %s was not landed: the broker is unreachable; the sweep will see to it", lookup
+        )
 
 
 def new_name() -> str:

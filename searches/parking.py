@@ -44,6 +44,13 @@ WITH RECURSIVE stands AS (
 """
 
 
+def must_wait(credential: Credential | None, mode: str) -> bool:
+    """For a credential to be mended. The sandbox does not care what the provider thinks of it."""
+    if mode == Mode.TEST or credential is None:
+        return False
+    return credential.is_waited_for or credentials.needs_reentry(credential)
+
+
 def park_dead() -> None:
     """Parks what stands in line on a dead credential: it was found so by a check or a dictionary, or in another lane."""
     dead = list(Credential.objects.filter(state__in=credentials.DEAD).values_list("pk", flat=True))

@@ -17,6 +17,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts import outbound
+from accounts.models import MOST_MAX_AGE
 from accounts.paging import PageQuery
 from accounts.queries import Instant
 from accounts.strict import StrictChoice, StrictInteger, StrictNumber, StrictSerializer, StrictText
@@ -227,6 +228,13 @@ class OrderRequest(StrictSerializer):
         max_value=604_800,
         help_text="Seconds; lookups that have not started by then end as expired, at no cost.",
     )
+    max_age = StrictInteger(
+        required=False,
+        min_value=0,
+        max_value=MOST_MAX_AGE,
+        help_text="Seconds: an equal lookup of yours that succeeded within them answers at once, and one that is in progress "
+        "is joined, at no cost; 0: the provider is asked. Without it, as is set for you: an hour, if nothing else.",
+    )
     metadata = serializers.DictField(
         child=StrictText(max_length=500, allow_blank=True, trim_whitespace=False),
         default=dict,
@@ -253,6 +261,7 @@ class OrderRequest(StrictSerializer):
             crop=str(Crop.of(values["crop"])) if "crop" in values else "",
             priority=values["priority"],
             expires_in=values["expires_in"],
+            max_age=values.get("max_age"),
             metadata=values["metadata"],
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db.models import F
 from uuid_utils.compat import uuid7
 
@@ -48,6 +50,22 @@ def keep(lookup: Lookup, answer: Answer) -> None:
     Search.objects.filter(pk=search.pk).update(results_count=F("results_count") + len(new))
     lookup.result_count += len(new)
     lookup.duplicates += len(answer.hits) - len(new)
+
+
+def copy(found: Sequence[Result], lookup: Lookup) -> None:
+    """Writes another lookup's results as this one's too, in the order in which they are given."""
+    if not found:
+        return
+    search = Search.objects.select_for_update(no_key=True).get(pk=lookup.search_id)
+    Result.objects.bulk_create(
+        _copied(result, lookup, sequence=search.results_count + number) for number, result in enumerate(found, start=1)
+    )
+    Search.objects.filter(pk=search.pk).update(results_count=F("results_count") + len(found))
+
+
+def _copied(result: Result, lookup: Lookup, *, sequence: int) -> Result:
+    own = {"id": uuid7(), "search_id": lookup.search_id, "lookup_id": lookup.pk, "sequence": sequence}
+    return Result(**{field.attname: getattr(result, field.attname) for field in Result._meta.concrete_fields} | own)
 
 
 def _fitting(url: str | None) -> str | None:

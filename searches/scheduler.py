@@ -32,6 +32,7 @@ from searches.models import Call, Lane, Lookup, Place, Rendering, Search, Standi
 STEP = 10**9
 LINED_UP = (Standing.READY, Standing.ASLEEP)
 IN_LINE = (*LINED_UP, Standing.PARKED)
+WAITING = (*IN_LINE, Standing.RIDING)
 # One statement, so that a busy tenant's place is locked no longer than it must be. From idle, it comes back in at the
 # lane's present time.
 JOIN = """
@@ -171,7 +172,8 @@ def on_dead_credentials(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
 
 
 def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup]:
-    """Takes those of the lookups that still stand in line out of it, locked; the caller's transaction ends them.
+    """Takes those of the lookups that still wait, in line or riding on one that does, out of it, locked; the caller's
+    transaction ends them.
 
     `only`: what must be true of them still, for they may have been claimed and come back since they were read.
     """
@@ -182,7 +184,7 @@ def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup
         for lane, tenant_id in sorted(missing, key=str):
             lock_place(lane, tenant_id)
         locked |= missing
-    standing = Lookup.objects.select_for_update(no_key=True).filter(only or Q(), pk__in=pks, standing__in=IN_LINE)
+    standing = Lookup.objects.select_for_update(no_key=True).filter(only or Q(), pk__in=pks, standing__in=WAITING)
     taken = list(standing.order_by("pk"))
     Lookup.objects.filter(pk__in=[lookup.pk for lookup in taken]).update(standing=Standing.OUT, not_before=None)
     ready, turns = Counter[tuple[str, UUID]](), Counter[tuple[str, UUID]]()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from uuid import UUID
 
 from celery import shared_task
 from django.conf import settings
 
 from providers.limiter import Unavailable
-from searches import ending, execution, nudges, parking, pictures, settlement
+from searches import ending, execution, nudges, parking, pictures, repeats, settlement
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,12 @@ def run(lane: str, seat: str) -> None:
 
 
 @shared_task
+def land(lookup: str) -> None:
+    """Sees to those who ride on a lookup that has ended."""
+    repeats.land(UUID(lookup))
+
+
+@shared_task
 def sweep_lanes() -> None:
     """Finds what a lost nudge, a dead worker or a lapsed deadline left behind. Harmless when doubled or late.
 
@@ -27,7 +34,7 @@ def sweep_lanes() -> None:
     """
     steps = (
         *(ending.expire, ending.abandon),
-        *(parking.move, parking.park_dead, parking.unpark),
+        *(parking.move, parking.park_dead, parking.unpark, repeats.land_all),
         *(settlement.recover_all, nudges.fill_all),
     )
     for step in steps:

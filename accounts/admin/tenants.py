@@ -67,7 +67,7 @@ class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
     class Meta:
         model = Tenant
-        fields = ("name", "weight")
+        fields = ("name", "weight", "max_age")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -107,7 +107,7 @@ class TenantAdmin(Page):
     actions_detail = ("issue_key",)
     readonly_fields = ("id", "created_at", "suspended_at", "rows")
     fieldsets = (
-        (None, {"fields": ("name", "weight", "suspended")}),
+        (None, {"fields": ("name", "weight", "max_age", "suspended")}),
         ("On record", {"fields": ("id", "created_at", "suspended_at", "rows")}),
     )
     add_fieldsets = fieldsets[:1]

@@ -125,6 +125,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "max_age",
+                    models.PositiveIntegerField(
+                        default=3600,
+                        help_text="Seconds: a lookup is answered by an equal one that young, or rides on one in progress, where its order does not say otherwise. 0: the provider is always asked.",
+                        validators=[django.core.validators.MaxValueValidator(2592000)],
+                    ),
+                ),
+                (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),

@@ -156,6 +156,7 @@ class PrivateVideos(Videos):
     title = "Videos of your own Memories library that show what the picture shows"
     parameters = VideoParameters
     path = "/v1/search_similar_images"
+    own_library = True
     caveats = (
         *Videos.caveats,
         "Memories' document names this search without describing it: what is sent and read is inferred from the public one.",

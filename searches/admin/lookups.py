@@ -47,9 +47,19 @@ class CallInline(Sent, RecordInline):
 @admin.register(Lookup)
 class LookupAdmin(Record):
     icon = "manage_search"
-    list_display = ("created_at", "tenant", "source", "status_badge", "standing_badge", "lane", "progress", "found")
+    list_display = (
+        "created_at",
+        "tenant",
+        "source",
+        "status_badge",
+        "standing_badge",
+        "repeat",
+        "lane",
+        "progress",
+        "found",
+    )
     list_select_related = ("tenant", "lane")
-    list_filter = (ByTenant, BySource, by_choice("status"), by_choice("standing"), MadeWithin)
+    list_filter = (ByTenant, BySource, by_choice("status"), by_choice("standing"), by_choice("repeat"), MadeWithin)
     search_fields = ("error_code__exact", "tenant__name")
     search_help_text = "A tenant, an error code, or the id of a lookup or a search"
     id_fields = ("pk", "search")
@@ -61,6 +71,7 @@ class LookupAdmin(Record):
                     ("search", "tenant"),
                     ("source", "credential"),
                     ("status_badge", "standing_badge"),
+                    ("repeat", "repeat_of"),
                     ("waits", "credits_so_far"),
                     ("error_code", "error_detail"),
                     "entries",

@@ -24,7 +24,7 @@ STATUS_COLOURS = {
     "failed": "danger",
     "expired": "warning",
 }
-STANDING_COLOURS = {"ready": "info", "asleep": "warning", "parked": "danger"}
+STANDING_COLOURS = {"ready": "info", "asleep": "warning", "parked": "danger", "riding": "info"}
 CALL_COLOURS = {"armed": "info", "answered": "success", "failed": "danger", "unknown": "warning"}
 
 

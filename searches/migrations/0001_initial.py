@@ -151,6 +151,7 @@ class Migration(migrations.Migration):
                             ("ready", "waits for its turn"),
                             ("asleep", "waits for a time"),
                             ("parked", "waits for its credential"),
+                            ("riding", "rides on an equal lookup"),
                             ("out", "not in line: under way, or ended"),
                         ],
                         default="ready",
@@ -161,6 +162,23 @@ class Migration(migrations.Migration):
                 ("not_before", models.DateTimeField(blank=True, null=True)),
                 ("expires_at", models.DateTimeField()),
                 ("cancel_requested", models.BooleanField(default=False)),
+                (
+                    "repeat",
+                    models.CharField(
+                        choices=[
+                            ("miss", "asks the provider"),
+                            ("hit", "takes an earlier answer"),
+                            ("coalesced", "takes the answer of an equal one in progress"),
+                        ],
+                        default="miss",
+                        max_length=9,
+                    ),
+                ),
+                ("repeat_key", models.CharField(blank=True, editable=False, max_length=64)),
+                (
+                    "carries",
+                    models.BooleanField(default=False, help_text="Equal lookups ride on it, or have not landed yet."),
+                ),
                 ("parameters", models.JSONField(blank=True, default=dict)),
                 ("effective_parameters", models.JSONField(blank=True, default=dict)),
                 ("limit", models.PositiveIntegerField(null=True)),
@@ -198,6 +216,17 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="lookups",
                         to="providers.credential",
+                    ),
+                ),
+                (
+                    "repeat_of",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="repeats",
+                        to="searches.lookup",
                     ),
                 ),
                 (
@@ -531,7 +560,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("standing__in", ["ready", "asleep", "parked"])),
+                condition=models.Q(("standing__in", ["ready", "asleep", "parked", "riding"])),
                 fields=["expires_at"],
                 name="lookups_to_expire",
             ),
@@ -542,6 +571,32 @@ class Migration(migrations.Migration):
                 condition=models.Q(("credential", None), ("standing__in", ["ready", "asleep", "parked"])),
                 fields=["lane"],
                 name="lookups_without_credential",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="lookup",
+            index=models.Index(
+                condition=models.Q(
+                    ("repeat", "miss"),
+                    ("status__in", ["queued", "running", "succeeded"]),
+                    models.Q(("repeat_key", ""), _negated=True),
+                ),
+                fields=["repeat_key", "finished_at"],
+                name="lookups_to_repeat",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="lookup",
+            index=models.Index(
+                condition=models.Q(("standing", "riding")), fields=["repeat_of"], name="lookups_that_ride"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="lookup",
+            index=models.Index(
+                condition=models.Q(("carries", True), ("status__in", ["succeeded", "failed", "canceled", "expired"])),
+                fields=["id"],
+                name="lookups_to_land",
             ),
         ),
         migrations.AddConstraint(

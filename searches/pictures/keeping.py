@@ -65,6 +65,11 @@ class Draft:
     reused: set[str] = field(default_factory=set)
     saved: Image | None = None
 
+    @property
+    def pixels_sha256(self) -> str:
+        """Known once it has waited."""
+        return self.image.pixels_sha256
+
     def wait(self) -> None:
         """Until its files are written: before a transaction, so that none is open meanwhile. Then `crop` is in whole
         pixels. Raises `BadPicture` or `Busy`.

@@ -70,7 +70,7 @@ def world(operator: User) -> World:
 
 
 def build(name: str) -> World:
-    tenant = Tenant.objects.create(name=name)
+    tenant = Tenant.objects.create(name=name, max_age=0)
     key, key_secret = keys.issue(tenant, Mode.LIVE, "shop")
     credential = credentials.store(tenant, PROVIDER, f"{SECRET}-{name.split()[0]}")
     account = ledger.account_of(tenant, PROVIDER)
@@ -112,6 +112,10 @@ class Stored:
 
     image: Image
     crop: str = ""
+
+    @property
+    def pixels_sha256(self) -> str:
+        return self.image.pixels_sha256
 
     def wait(self) -> None:
         """Nothing to wait for."""

@@ -78,7 +78,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"a": "b\0"}}, "metadata.a"),
     ({"metadata": {"a": "\ud800"}}, "metadata.a"),
     ({"max_credits": {"modash": "1"}}, "max_credits"),
-    ({"max_age": 0}, "max_age"),
+    ({"max_age": -1}, "max_age"),
+    ({"max_age": 2_592_001}, "max_age"),
+    ({"max_age": "3600"}, "max_age"),
 ]
 
 
@@ -94,7 +96,7 @@ def test_a_wrong_field_is_named_and_nothing_is_left(api: APIClient, changes: dic
 
 def test_all_wrong_fields_are_named_at_once(api: APIClient) -> None:
     wrong = lookup(limit=0, colour="red", parameters={"gender": "F", "age": {"min": 12}})
-    response = create(api, image={}, lookups=[lookup(), wrong], priority=99, max_age=1)
+    response = create(api, image={}, lookups=[lookup(), wrong], priority=99, max_age=-1)
     assert sorted(fields_of(response)) == [
         "image",
         "lookups[1].colour",

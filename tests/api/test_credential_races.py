@@ -33,6 +33,10 @@ class SlowPicture:
     meanwhile: Callable[[], None]
     crop: str = ""
 
+    @property
+    def pixels_sha256(self) -> str:
+        return self.image.pixels_sha256
+
     def wait(self) -> None:
         self.meanwhile()
 

@@ -28,7 +28,7 @@ class Submitter:
     def submit(self, *, limits: Sequence[int] = (20,), priority: int = 0, key: ApiKey | None = None) -> Search:
         """`limits`: of each lookup."""
         lookups = [intake.LookupOrder(source=SOURCE, parameters={}, limit=limit) for limit in limits]
-        order = intake.Order(lookups=lookups, priority=priority)
+        order = intake.Order(lookups=lookups, priority=priority, max_age=0)
         with self._picture() as picture:
             search = intake.submit(key or self.key, order, picture)
         self.image = search.image

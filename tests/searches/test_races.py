@@ -57,7 +57,7 @@ def customers(policy: Policy) -> list[ApiKey]:
 
 
 def customer(name: str) -> ApiKey:
-    tenant = Tenant.objects.create(name=name)
+    tenant = Tenant.objects.create(name=name, max_age=0)
     credentials.store(tenant, "modash", f"key-of-{name}")
     return keys.issue(tenant, Mode.LIVE)[0]
 

@@ -92,7 +92,9 @@ def search_and_tell(
     system: System, sample: Sample, tenant: Caller, neighbour: Caller, ear: Receiver, report: Report
 ) -> None:
     ear.secret = tenant.be_told(ear.url, ["search.succeeded"])
-    others = [neighbour.submit(sample.content, lookups=[NEIGHBOUR_LOOKUP]) for _ in range(NEIGHBOUR_SEARCHES)]
+    # Equal ones, that would ride on each other.
+    order: dict[str, Any] = {"lookups": [NEIGHBOUR_LOOKUP], "max_age": 0}
+    others = [neighbour.submit(sample.content, **order) for _ in range(NEIGHBOUR_SEARCHES)]
     report.line(f"A neighbour has {len(others)} searches in line. Now the tenant's, for {sample.title}:")
     search = watch(tenant, tenant.submit(sample.content, lookups=LOOKUPS), report.console, system)
     for lookup in search["lookups"]:

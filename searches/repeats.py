@@ -1,0 +1,327 @@
+"""What was asked already is not asked again: a lookup that is equal to one that succeeded takes its answer (a hit), and one
+that is equal to one in progress rides on it (coalesced), for no call and no credits.
+
+Equal are a tenant's lookups of one mode that ask a source for the same of the same pixels. Whose key asks is part of the
+question where the key decides the answer: in the sandbox, and in a library of the account's own. A `max_age` of 0 makes a
+lookup ask in any case; it may answer later ones all the same.
+
+One advisory lock a key makes equal submits queue up, taken before any row. Who rides stands in no line and holds nothing. The
+one that carries says so in its row: so its end costs nobody a query who carries no one, and whom its nudge does not reach
+the sweep finds. Riders follow each in a transaction of their own; where the lookup is gone that they ride on, the first of
+them takes its place in line with a hold of its own, and the others ride on that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+
+from accounts.models import Mode
+from billing import ledger
+from billing.ledger import InsufficientCredits
+from billing.serializers import credits_text
+from providers import policies, registry
+from providers.contract import Failure, Faulty, Refused
+from providers.models import Policy
+from searches import ending, nudges, parking, results, scheduler
+from searches.models import Lane, Lookup, Place, Repeat, Result, Standing, Status
+
+log = logging.getLogger(__name__)
+
+IN_PROGRESS = (Status.QUEUED, Status.RUNNING)
+
+
+class Picture(Protocol):
+    """What is searched with: `crop` in whole pixels."""
+
+    @property
+    def pixels_sha256(self) -> str: ...
+
+    @property
+    def crop(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A lookup that another answers, with its results: they may be erased before they are copied."""
+
+    lookup: Lookup
+    original: Lookup
+    found: Sequence[Result]
+
+
+def key(lookup: Lookup, picture: Picture) -> str:
+    """Equal for lookups that ask for the same. SHA-256, in hexadecimal."""
+    adapter, mode = registry.adapter(lookup.source), lookup.lane.mode
+    key_decides = mode == Mode.TEST or adapter.own_library
+    question = {
+        "tenant": str(lookup.tenant_id),
+        "mode": mode,
+        "asked_with": lookup.credential.fingerprint if lookup.credential and key_decides else "",
+        "source": lookup.source,
+        "pixels": picture.pixels_sha256,
+        "crop": picture.crop,
+        "parameters": lookup.effective_parameters,
+        "limit": lookup.limit,
+        "offset": lookup.first_page * lookup.page_size,
+    }
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+
+
+def recognize(lookups: Sequence[Lookup], *, max_age: int) -> list[Hit]:
+    """Marks those of the new lookups that need not ask, and returns the ones that are answered. Equal ones of other submits
+    wait for the end of the caller's transaction, which locks no row before.
+    """
+    keys = {lookup.repeat_key for lookup in lookups}
+    _lock(keys)
+    answered, asked = _answered(keys, max_age), _in_progress(keys)
+    hits = []
+    for lookup in lookups:
+        same = lookup.repeat_key, lookup.credential_id
+        if answer := answered.get(lookup.repeat_key):
+            original, found = answer
+            lookup.repeat, lookup.repeat_of, lookup.standing = Repeat.HIT, original, Standing.OUT
+            hits.append(Hit(lookup=lookup, original=original, found=found))
+        elif same in asked:
+            lookup.repeat, lookup.repeat_of, lookup.standing = Repeat.COALESCED, asked[same], Standing.RIDING
+        else:
+            asked[same] = lookup
+    return hits
+
+
+def take(hit: Hit) -> None:
+    """Ends a lookup with another's answer. Its row is locked by the caller."""
+    lookup, original = hit.lookup, hit.original
+    results.copy(hit.found, lookup)
+    lookup.result_count = len(hit.found)
+    lookup.duplicates, lookup.total = original.duplicates, original.total
+    lookup.save(update_fields=["result_count", "duplicates", "total"])
+    ending.finish(lookup, Status.SUCCEEDED)
+
+
+def board(riders: Iterable[Lookup]) -> None:
+    """Notes on the lookups that are ridden on that they carry somebody, and lends them the first of their turns: who is in a
+    hurry is not held up by joining. A turn that was lent stays, also when who lent it leaves.
+    """
+    turns: dict[UUID, int] = {}
+    for rider in riders:
+        if rider.repeat_of_id is not None:
+            turns[rider.repeat_of_id] = min(rider.turn, turns.get(rider.repeat_of_id, rider.turn))
+    if not turns:
+        return
+    for original in Lookup.objects.select_for_update(no_key=True).filter(pk__in=turns).order_by("pk"):
+        turn = min(original.turn, turns[original.pk])
+        Lookup.objects.filter(pk=original.pk).update(carries=True, turn=turn)
+        if original.status in Lookup.ENDED:
+            # Since it was found in progress.
+            _land_on_commit(original.pk)
+
+
+def land_all() -> None:
+    """Lands whom a lost nudge left behind."""
+    for original in Lookup.objects.filter(carries=True, status__in=Lookup.ENDED).values_list("pk", flat=True):
+        land(original)
+    for rider in Lookup.objects.filter(standing=Standing.RIDING, repeat_of=None).order_by("turn", "pk"):
+        _promote(rider, None)
+
+
+def land(original_id: UUID) -> None:
+    """Ends or promotes who rides on a lookup that has ended. Harmless when doubled, and where it has not ended."""
+    original = Lookup.objects.filter(pk=original_id, status__in=Lookup.ENDED).first()
+    if original is None:
+        return
+    is_erased = not original.repeat_key
+    found = list(original.results.all()) if original.status == Status.SUCCEEDED else []
+    for rider in _riding_on(original_id).order_by("turn", "pk"):
+        try:
+            if original.status in (Status.SUCCEEDED, Status.FAILED) and not is_erased:
+                _follow(Hit(lookup=rider, original=original, found=found))
+            else:
+                _promote(rider, original)
+        except Exception:
+            # One that cannot be landed keeps no other from it.
+            log.exception("lookup %s cannot be landed", rider.pk)
+    _discharge(original_id)
+
+
+def _lock(keys: Iterable[str]) -> None:
+    """Until the end of the transaction, in order."""
+    numbers = sorted(int.from_bytes(bytes.fromhex(key[:16]), signed=True) for key in keys)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS number", [numbers])
+
+
+def _answered(keys: Iterable[str], max_age: int) -> dict[str, tuple[Lookup, list[Result]]]:
+    """The youngest answer to each. What was erased while it was read has lost its key."""
+    since = scheduler.now() - timedelta(seconds=max_age)
+    succeeded = Lookup.objects.filter(
+        repeat_key__in=keys, repeat=Repeat.MISS, status=Status.SUCCEEDED, finished_at__gt=since
+    )
+    youngest = succeeded.order_by("repeat_key", "-finished_at").distinct("repeat_key")
+    found = [(original, list(original.results.all())) for original in youngest]
+    kept = set(succeeded.filter(pk__in=[original.pk for original, _ in found]).values_list("pk", flat=True))
+    return {original.repeat_key: (original, results) for original, results in found if original.pk in kept}
+
+
+def _in_progress(keys: Iterable[str]) -> dict[tuple[str, UUID | None], Lookup]:
+    """The next of each to be answered, by the credential that it is asked with: riders may have to take its place."""
+    asking = Lookup.objects.filter(
+        repeat_key__in=keys, repeat=Repeat.MISS, status__in=IN_PROGRESS, cancel_requested=False
+    )
+    first = asking.order_by("repeat_key", "credential_id", "turn", "pk").distinct("repeat_key", "credential_id")
+    return {(original.repeat_key, original.credential_id): original for original in first}
+
+
+def _riding_on(original_id: UUID | None) -> QuerySet[Lookup]:
+    return Lookup.objects.filter(repeat_of=original_id, standing=Standing.RIDING)
+
+
+@transaction.atomic
+def _follow(hit: Hit) -> None:
+    """Ends as the one did that it rides on."""
+    rider, original = hit.lookup, hit.original
+    present = _riding_on(original.pk).filter(pk=rider.pk, repeat_of__repeat_key=rider.repeat_key)
+    if not present.update(standing=Standing.OUT):
+        # Another has landed it, or the original was erased since it was read.
+        return
+    if original.status == Status.SUCCEEDED:
+        take(hit)
+    else:
+        ending.finish(rider, Status.FAILED, _failure_of(original))
+
+
+def _failure_of(original: Lookup) -> Failure:
+    kind = Faulty if original.error_retryable else Refused
+    return kind(original.error_code, original.error_detail)
+
+
+def _promote(rider: Lookup, original: Lookup | None) -> None:
+    """Puts it in line in the place of the one that is gone, with a hold of its own as at any submit; the others that rode on
+    that one ride on it now. Where an equal one is in progress, all of them ride on that. One that cannot go ends, and
+    leaves the others where they are.
+    """
+    policy, lane = _lane_of(rider)
+    with transaction.atomic():
+        _lock([rider.repeat_key])
+        place = scheduler.lock_place(lane.name, rider.tenant_id)
+        same = rider.repeat_key, rider.credential_id
+        other = _in_progress([rider.repeat_key]).get(same)
+        riders = _locked(rider, other)
+        first = riders.pop(rider.pk, None)
+        if first is None:
+            return
+        if end := _end_of(first):
+            _finish(first, *end)
+        elif other is not None:
+            _move([first, *riders.values()], other)
+            _touch([first, *riders.values()])
+        else:
+            turn = first.turn if original is None else min(first.turn, original.turn)
+            try:
+                with transaction.atomic():
+                    _line_up(first, place, turn)
+                    _move(riders.values(), first)
+                    _touch([first, *riders.values()])
+                    ledger.hold(_demands(first))
+            except InsufficientCredits as error:
+                _finish(first, Status.FAILED, _unaffordable(error))
+            else:
+                transaction.on_commit(lambda: nudges.nudge(lane, policy))
+
+
+def _lane_of(rider: Lookup) -> tuple[Policy, Lane]:
+    """The one in force now."""
+    lane, credential = rider.lane, rider.credential
+    policy = policies.in_force(policies.of(rider.provider), lane.mode)
+    if credential is not None:
+        tenant_id, fingerprint = rider.tenant_id, credential.fingerprint
+        lane = scheduler.lane_of(policy, mode=lane.mode, tenant_id=tenant_id, fingerprint=fingerprint)
+    return policy, lane
+
+
+def _locked(rider: Lookup, other: Lookup | None) -> dict[UUID, Lookup]:
+    """Those that ride as it does, locked together with the one that may carry them: all lookups in one order."""
+    alike = Q(repeat_of=rider.repeat_of_id, repeat_key=rider.repeat_key, credential=rider.credential_id)
+    wanted = alike & Q(standing=Standing.RIDING) | Q(pk=other and other.pk)
+    locked = Lookup.objects.select_for_update(no_key=True).filter(wanted).order_by("pk")
+    return {lookup.pk: lookup for lookup in locked if lookup.standing == Standing.RIDING}
+
+
+def _end_of(rider: Lookup) -> tuple[Status, Failure | None] | None:
+    """What keeps it from standing in line."""
+    if rider.expires_at <= scheduler.now():
+        return Status.EXPIRED, None
+    if rider.credential_id is None and rider.lane.mode == Mode.LIVE:
+        return Status.FAILED, ending.credential_deleted()
+    return None
+
+
+def _finish(rider: Lookup, status: Status, failure: Failure | None) -> None:
+    Lookup.objects.filter(pk=rider.pk).update(standing=Standing.OUT)
+    ending.finish(rider, status, failure)
+
+
+def _line_up(rider: Lookup, place: Place, turn: int) -> None:
+    waits = parking.must_wait(rider.credential, rider.lane.mode)
+    Lookup.objects.filter(pk=rider.pk).update(
+        repeat=Repeat.MISS,
+        repeat_of=None,
+        lane=place.lane_id,
+        turn=turn,
+        standing=Standing.PARKED if waits else Standing.READY,
+    )
+    if not waits:
+        scheduler.add_ready(place, 1, turns=rider.turns)
+
+
+def _move(riders: Iterable[Lookup], original: Lookup) -> None:
+    """They ride on this one from now on."""
+    moved = list(riders)
+    Lookup.objects.filter(pk__in=[rider.pk for rider in moved]).update(repeat_of=original)
+    for rider in moved:
+        rider.repeat_of = original
+    board(moved)
+
+
+def _touch(lookups: Iterable[Lookup]) -> None:
+    """In order, for only here are several searches locked at once."""
+    for search_id in sorted({lookup.search_id for lookup in lookups}):
+        ending.touch(search_id)
+
+
+def _demands(rider: Lookup) -> list[ledger.Demand]:
+    if rider.lane.mode == Mode.TEST:
+        return []
+    account = ledger.account_of(rider.tenant, rider.provider)
+    return [ledger.Demand(reference=rider.reference, account=account, amount=rider.most_credits)]
+
+
+def _unaffordable(error: InsufficientCredits) -> Failure:
+    """As a submit would be answered."""
+    needed, available = credits_text(error.needed), credits_text(error.available)
+    return Refused(
+        "insufficient_credits",
+        f"The equal lookup that this one rode on is gone, and by itself it can cost up to {needed} {error.provider} "
+        f"credits, where {available} are available; have credits granted, and search again.",
+    )
+
+
+@transaction.atomic
+def _discharge(original_id: UUID) -> None:
+    """Notes that nobody rides on it any more. Whoever boards locks its row, as this does: one of them sees the other."""
+    Lookup.objects.select_for_update(no_key=True).get(pk=original_id)
+    if not _riding_on(original_id).exists():
+        Lookup.objects.filter(pk=original_id).update(carries=False)
+
+
+def _land_on_commit(original_id: UUID) -> None:
+    transaction.on_commit(lambda: nudges.land(original_id))

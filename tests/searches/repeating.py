@@ -1,0 +1,135 @@
+"""A tenant that asks the same again and again, and a worker's part in it, played by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from accounts import keys
+from accounts.models import ApiKey, Mode, Tenant
+from billing import audit, ledger
+from billing.models import Account
+from providers import credentials, policies, registry
+from providers.contract import Answer, Failure, Hit, Refused
+from providers.models import Policy
+from searches import intake, pictures, repeats, scheduler, settlement
+from searches.intake import LookupOrder, Order
+from searches.models import Lookup, Place, Search, Standing
+from searches.scheduler import Errand
+from tests.bench.picture import jpeg
+from tests.searches.conftest import LEASE
+
+SOURCE = "tiktok-creators"
+# What a page of 20 costs at most, at 0.025 a result.
+PAGE = Decimal("0.5")
+REFUSED = Refused("refused", "Modash refused it.")
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A tenant's key; its searches have lookups of 20 results, one page each."""
+
+    key: ApiKey
+
+    def ask(
+        self,
+        picture: bytes | None = None,
+        *,
+        count: int = 1,
+        max_age: int | None = None,
+        also: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> Search:
+        """A search of so many equal lookups. Changes are of the order, where it has such a field, or else of each lookup;
+        `also`: of one more lookup.
+        """
+        of_order = {name: changes.pop(name) for name in ("crop", "priority", "expires_in") if name in changes}
+        plain: dict[str, Any] = {"source": SOURCE, "parameters": {}, "limit": 20}
+        lookup = LookupOrder(**plain | changes)
+        lookups = [lookup] * count + ([LookupOrder(**plain | also)] if also else [])
+        adapter = registry.adapter(lookup.source)
+        fit = {adapter.provider: adapter.picture_limits}
+        order = Order(lookups=lookups, max_age=max_age, **of_order)
+        crop = of_order.get("crop", "")
+        with pictures.received(self.key.tenant, picture or jpeg(), fit=fit, crop=crop) as draft:
+            return intake.submit(self.key, order, draft)
+
+
+def asker(tenant: Tenant, mode: Mode = Mode.LIVE, *, credits: int = 100) -> Asker:
+    """Repeats are on, as they are for a new tenant; and pages are of 20."""
+    tenant.max_age = 3600
+    tenant.save()
+    policies.of("modash")
+    Policy.objects.update(page_size=20)
+    if mode == Mode.LIVE:
+        credentials.store(tenant, "modash", f"a-modash-key-of-{tenant.name}")
+        ledger.grant(ledger.account_of(tenant, "modash"), Decimal(credits))
+    return Asker(keys.issue(tenant, mode)[0])
+
+
+def claimed(lane: str = "modash") -> Errand:
+    errand = scheduler.claim(lane, policies.in_force(Policy.objects.get(), Mode.LIVE), lease=LEASE)
+    assert errand is not None
+    return errand
+
+
+def answer(results: int = 20, *, last: bool = True, first: int = 0) -> Answer:
+    hits = [
+        Hit(
+            type="creator",
+            external_id=str(number),
+            title=f"Creator {number}",
+            url=f"https://www.tiktok.com/@creator{number}",
+            detail={"username": f"creator{number}"},
+            raw={"userId": str(number)},
+        )
+        for number in range(first, first + results)
+    ]
+    return Answer(hits=tuple(hits), billed_results=results, total=results, last=last, status=200)
+
+
+def answered(results: int = 20) -> None:
+    """Somebody's turn comes, and the call is answered."""
+    settlement.answered(claimed(), answer(results))
+
+
+def failed(failure: Failure = REFUSED) -> None:
+    settlement.failed(claimed(), Policy.objects.get(), failure)
+
+
+def landed() -> None:
+    """As the sweep does it."""
+    repeats.land_all()
+
+
+def overdue(search: Search) -> None:
+    """Its time is up."""
+    search.lookups.update(expires_at=scheduler.now() - timedelta(seconds=1))
+
+
+def only(search: Search) -> Lookup:
+    return search.lookups.get()
+
+
+def told(*searches: Search) -> list[str]:
+    """Status and repeat of each search's lookups."""
+    return [
+        " ".join(f"{lookup.status}/{lookup.repeat}" for lookup in Lookup.objects.filter(search=search))
+        for search in searches
+    ]
+
+
+def money() -> tuple[Any, Any]:
+    """What can still be spent, and what is set aside; and the ledger agrees with itself."""
+    assert audit.differences() == []
+    account = Account.objects.get()
+    return account.available, account.held
+
+
+def in_line() -> int:
+    """How many are ready to go, as the places count them and as the rows say."""
+    ready = Lookup.objects.filter(standing=Standing.READY).count()
+    assert sum(Place.objects.values_list("ready", flat=True)) == ready
+    return ready
