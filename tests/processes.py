@@ -179,6 +179,10 @@ class Sightline:
     def start_worker(self, name: str, **environment: str) -> Worker:
         return self._start(Worker, name, worker("searches", Worker.CHILDREN, name), **environment)
 
+    def start_couriers(self) -> Program:
+        """What delivers webhooks."""
+        return self._start(Program, "webhooks", [*worker("webhooks", 1), "--pool", "threads"])
+
     def manage(self, *arguments: str, **environment: str) -> str:
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],

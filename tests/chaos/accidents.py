@@ -67,6 +67,9 @@ class Fate:
     def beat_killed(self, chance: float) -> None:
         self.program("beat").kill()
 
+    def webhooks_killed(self, chance: float) -> None:
+        self.program("webhooks").kill()
+
     def web_killed(self, chance: float) -> None:
         self.program("web").kill()
 
@@ -100,6 +103,7 @@ KINDS: dict[str, Callable[[Fate, float], None]] = {
     "a worker hangs": Fate.worker_hung,
     "the sweeps' worker is killed": Fate.sweeps_killed,
     "beat is killed": Fate.beat_killed,
+    "the webhooks' worker is killed": Fate.webhooks_killed,
     "the web server is killed": Fate.web_killed,
     "Redis is killed": Fate.redis_killed,
     "Redis is killed and comes back empty": Fate.redis_emptied,

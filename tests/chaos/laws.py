@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
 from providers import registry
 from providers.sandbox.limit import fingerprint
+from tests.accounts.receiving import Heard
 from tests.chaos.cast import CAST
 from tests.processes import Sightline
 
@@ -33,6 +35,7 @@ SELECT search.id, search.status, lookup.status, lookup.standing FROM searches_se
 WHERE search.finished_at IS NULL OR search.status IN ('queued', 'running')
     OR lookup.finished_at IS NULL OR lookup.status IN ('queued', 'running')
 """
+UNDELIVERED = "SELECT id, state, next_attempt_at, attempt_count FROM accounts_delivery WHERE state <> 'delivered'"
 # One statement each, and so one snapshot.
 MISCOUNTED = """
 SELECT place.lane_id, place.tenant_id, place.ready, count(lookup.id) FILTER (WHERE lookup.standing = 'ready'),
@@ -81,7 +84,7 @@ def every_order_is_one_search(sightline: Sightline, orders: int) -> None:
 
 def wait_for_the_end(sightline: Sightline, *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while sightline.rows(UNFINISHED) and time.monotonic() < deadline:
+    while any(map(sightline.rows, (UNFINISHED, UNDELIVERED))) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
 
 
@@ -131,6 +134,20 @@ def nothing_is_held_but_the_unknown(sightline: Sightline) -> None:
 def the_ledger_adds_up(sightline: Sightline) -> None:
     """Which exits with 1 otherwise, and says where not."""
     sightline.manage("audit_ledger")
+
+
+def each_end_was_told_once(sightline: Sightline, heard: Sequence[Heard]) -> None:
+    """Of each search and each lookup there is one event, whatever was sent twice; and it was heard."""
+    nothing_of(sightline, UNDELIVERED)
+    ends = "SELECT 'search.' || status, id FROM searches_search UNION ALL SELECT 'lookup.finished', id FROM searches_lookup"
+    bodies: dict[str, str] = {}
+    for one in heard:
+        assert bodies.setdefault(one.id, one.body) == one.body, (one.id, bodies[one.id], one.body)
+    events = [json.loads(body) for body in bodies.values()]
+    told = [
+        (event["type"], event["data"]["id"]) for event in events if event["type"].startswith(("search.", "lookup."))
+    ]
+    assert sorted(told) == sorted((type, str(id)) for type, id in sightline.rows(ends)), told
 
 
 def the_database_saw_nothing_impossible(sightline: Sightline) -> None:

@@ -90,6 +90,10 @@ class Caller:
         answer = self._client.post("/v1/images", files={"image": ("mug.jpg", jpeg(), "image/jpeg")})
         self._image = answer.raise_for_status().json()["id"]
 
+    def ask_to_be_told(self, url: str) -> None:
+        answer = self._client.post("/v1/webhook-endpoints", json={"url": url})
+        assert answer.is_success, answer.text
+
     def place(self, order: Order) -> None:
         """Until it is taken; then cancels it, if that is wanted."""
         body = {
