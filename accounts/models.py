@@ -234,6 +234,7 @@ class Delivery(models.Model):
             models.Index(fields=["tenant", "-id"], name="deliveries_of_a_tenant"),
             models.Index(fields=["endpoint", "-id"], name="deliveries_to_an_endpoint"),
             models.Index(fields=["endpoint", "next_attempt_at"], condition=Q(state="pending"), name="deliveries_due"),
+            models.Index(fields=["endpoint", "-id"], condition=Q(state="failed"), name="deliveries_failed"),
             models.Index(
                 fields=["endpoint", "leased_until"],
                 condition=Q(leased_until__isnull=False),

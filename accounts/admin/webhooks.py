@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import flatten, flatten_fieldsets
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
@@ -171,9 +172,12 @@ class EventAdmin(Record):
     list_select_related = ("tenant",)
     list_filter = (ByTenant, by_choice("type"), by_choice("mode"), MadeWithin)
     search_fields = ("tenant__name",)
-    search_help_text = "A tenant, or the id of an event (its webhook-id)"
-    fields = (("type", "tenant"), ("mode_badge", "created_at"), "id", "told")
+    search_help_text = "A tenant, or the id of an event (its webhook-id) or of the search that it is about"
+    fields = (("type", "tenant"), ("mode_badge", "created_at"), ("reference", "id"), "told")
     inlines = (DeliveryInline,)
+
+    def names(self, wanted: UUID) -> Q:
+        return Q(pk=wanted) | Q(reference=f"search:{wanted}")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Event | None = None) -> list[str]:
         return flatten(self.fields)

@@ -427,6 +427,12 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
+                condition=models.Q(("state", "failed")), fields=["endpoint", "-id"], name="deliveries_failed"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
                 condition=models.Q(("leased_until__isnull", False)),
                 fields=["endpoint", "leased_until"],
                 name="deliveries_under_way",

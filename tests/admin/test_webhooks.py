@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from accounts import endpoints
 from accounts.models import Delivery, Endpoint, Event, EventType, Mode
+from searches import ending
 from tests.admin.conftest import World
 from tests.admin.test_pages import address, page_of
 
@@ -91,6 +92,12 @@ def test_deliveries_and_events_are_found_by_type(desk: Client, world: World) -> 
 def test_a_delivery_is_found_by_the_webhook_id(desk: Client, world: World) -> None:
     assert listed(desk, Delivery, q=str(world.delivery.event_id)) == [world.delivery]
     assert listed(desk, Delivery, q=str(world.endpoint.pk)) == [world.delivery]
+
+
+def test_a_search_s_events_are_found_by_its_id(desk: Client, world: World) -> None:
+    ending.cancel(world.search)
+    types = {event.type for event in listed(desk, Event, q=str(world.search.pk))}
+    assert types == {"lookup.finished", "search.canceled"}
 
 
 def test_a_failed_delivery_is_sent_once_more(desk: Client, world: World) -> None:
