@@ -179,9 +179,9 @@ class Sightline:
     def start_worker(self, name: str, **environment: str) -> Worker:
         return self._start(Worker, name, worker("searches", Worker.CHILDREN, name), **environment)
 
-    def start_couriers(self) -> Program:
+    def start_couriers(self, name: str = "webhooks") -> Program:
         """What delivers webhooks."""
-        return self._start(Program, "webhooks", [*worker("webhooks", 1), "--pool", "threads"])
+        return self._start(Program, name, [*worker("webhooks", 1, name), "--pool", "threads"])
 
     def manage(self, *arguments: str, **environment: str) -> str:
         done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -54,6 +55,16 @@ class Receiver:
             self.heard.append(heard)
         answer = self.answering(heard)
         return Answer(status=answer) if isinstance(answer, int) else answer
+
+
+class EveryThird:
+    """Refuses every third request."""
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count(1)
+
+    def __call__(self, _: Heard) -> int:
+        return 500 if next(self.numbers) % 3 == 0 else 204
 
 
 class Server(ThreadingHTTPServer):

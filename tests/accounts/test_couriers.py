@@ -21,7 +21,7 @@ from pytest_django import Settings
 from accounts import couriers, endpoints, webhooks
 from accounts.couriers import Couriers
 from accounts.models import Attempt, Delivery, Endpoint, EventType, Mode, Tenant
-from tests.accounts.receiving import Heard, Receiver, receiver
+from tests.accounts.receiving import EveryThird, Receiver, receiver
 from tests.bench.system import process
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -104,17 +104,6 @@ def test_a_delivery_that_cannot_be_settled_does_not_cost_its_thread(
 
 
 # Whole workers
-
-
-class EveryThird:
-    """Fails every third request."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, _: Heard) -> int:
-        self.count += 1
-        return 500 if self.count % 3 == 0 else 204
 
 
 @contextmanager
