@@ -66,7 +66,7 @@ def _lock(search_id: UUID) -> Search:
 
 
 def _count(search: Search) -> None:
-    status = status_of(Lookup.objects.filter(search=search.pk).values_list("status", flat=True))
+    status = status_of(Lookup.objects.filter(search=search.pk).order_by().values_list("status", flat=True))
     ended = status not in (Status.QUEUED, Status.RUNNING)
     Search.objects.filter(pk=search.pk).update(
         status=status,

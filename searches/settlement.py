@@ -24,7 +24,7 @@ from providers.contract import Answer, Failure, Garbled, Lost
 from providers.limiter import Fate
 from providers.models import Credential, Policy
 from searches import breaker, ending, erasure, pauses, results, retries, scheduler
-from searches.models import Call, Lane, Lookup, Place, Search, Status
+from searches.models import Call, Lane, Lookup, Place, Status
 from searches.scheduler import Errand
 
 log = logging.getLogger(__name__)
@@ -45,29 +45,36 @@ def longest_seconds(policy: Policy) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Ours:
-    """The rows that a settlement moves, locked in order. `place`: where the lookup may go back in line. `erased`: of what
-    came nothing may be kept but what it cost.
-    """
+    """The rows that a settlement moves, locked in order. `erased`: of what came nothing may be kept but what it cost."""
 
     call: Call
     lookup: Lookup
-    place: Place
+    locked_place: Place | None
     erased: bool
 
+    @property
+    def place(self) -> Place:
+        """Where the lookup goes back in line."""
+        assert self.locked_place is not None, "it was not to go back"
+        return self.locked_place
 
-def _lock(call: Call, lookup: Lookup, *, became: Call.State, **values: Any) -> Ours | None:
-    """Locks what a settlement needs and moves the call out of `armed`; None where somebody else did."""
-    place = scheduler.lock_place(lookup.lane_id, lookup.tenant_id)
-    locked = Lookup.objects.select_for_update(no_key=True).get(pk=lookup.pk)
-    # Before the credit account, which a charge or a second hold locks: a search's other lookups settle beside this one.
-    search = Search.objects.select_for_update(no_key=True).get(pk=lookup.search_id)
-    erased = search.erased_at is not None
+
+def _lock(call: Call, lookup: Lookup, *, became: Call.State, may_go_back: bool = True, **values: Any) -> Ours | None:
+    """Locks what a settlement needs and moves the call out of `armed`; None where somebody else did.
+
+    Not the place of what has ended: claims pass over a place that is locked, which would cost a busy tenant its share.
+    """
+    place = scheduler.lock_place(lookup.lane_id, lookup.tenant_id) if may_go_back else None
+    # The search before the credit account, which a charge or a second hold locks: its other lookups settle beside this one.
+    locking = Lookup.objects.select_for_update(no_key=True, of=("self", "search"))
+    locked = locking.select_related("search", "lane").get(pk=lookup.pk)
+    erased = locked.search.erased_at is not None
     if erased:
         values |= erasure.NOTHING_OF_A_CALL
     moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
         state=became, sent_at=call.sent_at, finished_at=call.finished_at or Now(), **values
     )
-    return Ours(call=call, lookup=locked, place=place, erased=erased) if moved else None
+    return Ours(call=call, lookup=locked, locked_place=place, erased=erased) if moved else None
 
 
 def answered(errand: Errand, answer: Answer) -> None:
@@ -80,10 +87,12 @@ def answered(errand: Errand, answer: Answer) -> None:
 def _answered(errand: Errand, answer: Answer) -> Lane:
     """The lane as it is now."""
     cost = _price_of(errand.lookup, results=answer.billed_results)
+    is_last = answer.last or errand.lookup.pages_done + 1 >= errand.lookup.pages
     ours = _lock(
         errand.call,
         errand.lookup,
         became=Call.State.ANSWERED,
+        may_go_back=not is_last,
         status=answer.status,
         returned=len(answer.hits),
         provider_request_id=answer.request_id[:100],
@@ -101,12 +110,12 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
     _charge(lookup, ours.call, cost)
     if lookup.cancel_requested:
         ending.finish(lookup, Status.CANCELED)
-    elif answer.last or lookup.pages_done >= lookup.pages:
+    elif is_last:
         ending.finish(lookup, Status.SUCCEEDED)
     else:
         scheduler.put_back(lookup, ours.place)
         ending.touch(lookup.search_id)
-    return ours.place.lane
+    return lookup.lane
 
 
 def _note_success(lookup: Lookup) -> None:
@@ -144,6 +153,7 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
         errand.call,
         errand.lookup,
         became=Call.State.FAILED,
+        may_go_back=not isinstance(verdict, retries.Stop),
         status=failure.status,
         returned=0,
         error_code=failure.code,
