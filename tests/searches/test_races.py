@@ -142,13 +142,14 @@ def test_a_cancel_that_races_a_claim_ends_every_lookup_once(customers: list[ApiK
 def test_a_tenant_keeps_its_turn_while_a_call_of_its_own_is_settled(customers: list[ApiKey], policy: Policy) -> None:
     heavy, light = customers[:2]
     Tenant.objects.filter(pk=heavy.tenant_id).update(weight=1000)
-    submit(heavy, lookups=3)
-    submit(light, lookups=2)
+    for api_key in (heavy, heavy, light, light):
+        submit(api_key)
     errands = {errand.lookup.tenant_id: errand for errand in (claim(policy), claim(policy)) if errand}
     with transaction.atomic():
         settlement.answered(errands[heavy.tenant_id], FOUND)
         (next_one,) = at_once(lambda _: claim(policy), 1)
-    assert next_one is not None and next_one.lookup.tenant_id == heavy.tenant_id
+    assert next_one is not None
+    assert next_one.lookup.tenant_id == heavy.tenant_id
 
 
 def test_no_lookup_is_claimed_twice_while_many_submit(customers: list[ApiKey], policy: Policy) -> None:
