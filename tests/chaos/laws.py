@@ -36,14 +36,22 @@ WHERE search.finished_at IS NULL OR search.status IN ('queued', 'running')
     OR lookup.finished_at IS NULL OR lookup.status IN ('queued', 'running')
 """
 UNDELIVERED = "SELECT id, state, next_attempt_at, attempt_count FROM accounts_delivery WHERE state <> 'delivered'"
+REPEATS_THAT_COST = """
+SELECT lookup.id, lookup.repeat FROM searches_lookup lookup WHERE lookup.repeat <> 'miss' AND (
+    EXISTS (SELECT FROM searches_call WHERE lookup_id = lookup.id)
+    OR EXISTS (SELECT FROM billing_entry WHERE reference = 'lookup:' || lookup.id)
+)
+"""
 # One statement each, and so one snapshot.
 MISCOUNTED = """
-SELECT place.lane_id, place.tenant_id, place.ready, count(lookup.id) FILTER (WHERE lookup.standing = 'ready'),
-    place.wake_at, min(lookup.not_before) FILTER (WHERE lookup.standing = 'asleep')
-FROM searches_place place LEFT JOIN searches_lookup lookup
-    ON lookup.lane_id = place.lane_id AND lookup.tenant_id = place.tenant_id
-GROUP BY place.id HAVING place.ready <> count(lookup.id) FILTER (WHERE lookup.standing = 'ready')
-    OR min(lookup.not_before) FILTER (WHERE lookup.standing = 'asleep') < coalesce(place.wake_at, 'infinity')
+SELECT place.lane_id, place.tenant_id, place.ready, place.turns, place.wake_at, actual.* FROM searches_place place
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE standing = 'ready') AS ready,
+        coalesce(sum(pages - pages_done) FILTER (WHERE standing = 'ready'), 0) AS turns,
+        min(not_before) FILTER (WHERE standing = 'asleep') AS wake_at
+    FROM searches_lookup WHERE lane_id = place.lane_id AND tenant_id = place.tenant_id
+) AS actual
+WHERE place.ready <> actual.ready OR place.turns <> actual.turns OR actual.wake_at < coalesce(place.wake_at, 'infinity')
 """
 PLACELESS = """
 SELECT lookup.id, lookup.lane_id, lookup.standing FROM searches_lookup lookup
@@ -67,6 +75,7 @@ def hold_at_the_end(sightline: Sightline, *, orders: int) -> None:
     each_call_that_left_was_counted(sightline)
     each_credit_that_was_billed_is_charged_or_unknown(sightline)
     nothing_is_held_but_the_unknown(sightline)
+    no_repeat_cost_anything(sightline)
     the_ledger_adds_up(sightline)
     the_database_saw_nothing_impossible(sightline)
 
@@ -129,6 +138,11 @@ def nothing_is_held_but_the_unknown(sightline: Sightline) -> None:
         """SELECT account.id, held FROM billing_account account WHERE held <>
         (SELECT coalesce(sum(unknown), 0) FROM billing_hold WHERE account_id = account.id)""",
     )
+
+
+def no_repeat_cost_anything(sightline: Sightline) -> None:
+    """Neither what took an earlier answer nor what rode on a lookup to its end."""
+    nothing_of(sightline, REPEATS_THAT_COST)
 
 
 def the_ledger_adds_up(sightline: Sightline) -> None:

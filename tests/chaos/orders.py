@@ -28,26 +28,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """`at`: seconds after the begin. `canceled_after`: seconds after it was taken, None for never."""
+    """`at`: seconds after the begin. `repeats`: whether an equal one may answer it. `canceled_after`: seconds after it was taken,
+    None for never.
+    """
 
     number: int
     tenant: str
     at: float
     lookups: Sequence[dict[str, Any]]
+    repeats: bool
     priority: int
     expires_in: int
     canceled_after: float | None
 
 
 def made_up(random: Random, *, count: int, tenants: Sequence[str], seconds: float) -> list[Order]:
-    """So many orders over so many seconds. Each tenant has some; one in ten repeats what its tenant asked before."""
+    """So many orders over so many seconds. Each tenant has some; one in four asks what its tenant asked before."""
     wanted = [*tenants, *random.choices(tenants, [CAST[name][1] for name in tenants], k=count - len(tenants))]
     random.shuffle(wanted)
     asked: dict[str, list[Sequence[dict[str, Any]]]] = {name: [] for name in tenants}
     orders = []
     for number, tenant in enumerate(wanted):
         before = asked[tenant]
-        lookups = random.choice(before) if before and random.random() < 0.1 else _lookups(random, number)
+        lookups = random.choice(before) if before and random.random() < 0.25 else _lookups(random, number)
         before.append(lookups)
         orders.append(
             Order(
@@ -55,6 +58,7 @@ def made_up(random: Random, *, count: int, tenants: Sequence[str], seconds: floa
                 tenant=tenant,
                 at=seconds * number / count,
                 lookups=lookups,
+                repeats=random.random() < 0.4,
                 priority=random.choice((-10, 0, 0, 0, 3, 10)),
                 expires_in=random.choice((1, 2, 5)) if random.random() < 0.1 else 3600,
                 canceled_after=random.uniform(0, 3) if random.random() < 0.1 else None,
@@ -102,6 +106,7 @@ class Caller:
             "priority": order.priority,
             "expires_in": order.expires_in,
             "metadata": {"number": str(order.number)},
+            **({} if order.repeats else {"max_age": 0}),
         }
         search = self._until_done(lambda: self._taken(order) or self._created(body))
         if order.canceled_after is not None:

@@ -88,6 +88,7 @@ LONG = Plan(
         *KINDS,
         *("a worker is killed",) * 4,
         *("a worker's child is killed",) * 5,
+        *("Redis is flushed",) * 3,
         *("the sweeps' worker is killed", "beat is killed", "Redis is killed", "PostgreSQL is restarted"),
     ),
     striking=115,
