@@ -13,10 +13,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views import defaults
 from drf_standardized_errors.handler import ExceptionHandler
+from psycopg.errors import IdleInTransactionSessionTimeout
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
@@ -64,7 +65,7 @@ class Handler(ExceptionHandler):
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         if isinstance(exc, Http404):
             return exceptions.NotFound(NOT_FOUND)
-        if isinstance(exc, OperationalError | InterfaceError):
+        if isinstance(exc, OperationalError | InterfaceError) or _hung(exc):
             return Unavailable(UNAVAILABLE)
         if isinstance(exc, RequestDataTooBig):
             return TooLarge(f"Send a body of at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
@@ -86,6 +87,11 @@ class Handler(ExceptionHandler):
 
     def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Any:
         return answer(self.context["request"], data, headers=self.get_headers(exc))
+
+
+def _hung(exc: Exception) -> bool:
+    """Whether the database ended a transaction that stood open for too long: a busy machine, and worth another try."""
+    return isinstance(exc, InternalError) and isinstance(exc.__cause__, IdleInTransactionSessionTimeout)
 
 
 def described(exc: exceptions.APIException) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.errors import IdleInTransactionSessionTimeout
 from rest_framework.test import APIClient
 
 from tests.api.examples import lookup, made, order
@@ -70,9 +71,16 @@ def test_any_bytes_are_judged(api: APIClient, body: bytes, kind: str) -> None:
     assert response.status_code in (400, 415)
 
 
-def test_a_database_that_is_away_is_a_503(api: APIClient) -> None:
+LOST = (OperationalError, "the connection is lost: secret details", None)
+HUNG = (InternalError, "the transaction stood open: secret details", IdleInTransactionSessionTimeout())
+
+
+@pytest.mark.parametrize(("kind", "detail", "cause"), [LOST, HUNG])
+def test_a_database_that_is_away_is_a_503(
+    api: APIClient, kind: type[Exception], detail: str, cause: Exception | None
+) -> None:
     def away(*_: Any) -> Any:
-        raise OperationalError("the connection is lost: secret details")
+        raise kind(detail) from cause
 
     api.raise_request_exception = False
     with connection.execute_wrapper(away):

@@ -50,7 +50,11 @@ def _run(folder: Path, provider: Provider, processes: int) -> str:
     tenant = Submitter("busy")
     image = tenant.submit().image
     assert image is not None
-    order: dict[str, object] = {"image": {"id": str(image.pk)}, "lookups": [{"source": "tiktok-creators"}], "max_age": 0}
+    order: dict[str, object] = {
+        "image": {"id": str(image.pk)},
+        "lookups": [{"source": "tiktok-creators"}],
+        "max_age": 0,
+    }
     secret = keys.issue(tenant.tenant, Mode.LIVE)[1]
     count = 1 if processes == 1 else 2
     with (
