@@ -24,24 +24,28 @@ due AS (
         WHERE endpoint_id = endpoint.id AND leased_until > %(now)s
     ) under_way
     CROSS JOIN LATERAL (
-        SELECT id, next_attempt_at, leased_until, attempt_count FROM accounts_delivery
+        SELECT id, next_attempt_at FROM accounts_delivery
         WHERE endpoint_id = endpoint.id AND state = 'pending' AND next_attempt_at <= %(now)s
         ORDER BY next_attempt_at
         LIMIT greatest(0, CASE WHEN endpoint.slow THEN %(at_once_slow)s ELSE %(at_once)s END - under_way.count)
-        FOR NO KEY UPDATE SKIP LOCKED
     ) delivery
 ),
 chosen AS (
-    SELECT * FROM (
+    SELECT id FROM (
         SELECT *, row_number() OVER (PARTITION BY slow ORDER BY rank, next_attempt_at) AS place FROM due
     ) placed
     WHERE NOT slow OR place <= %(slow_room)s
     ORDER BY rank, next_attempt_at
     LIMIT %(room)s
+),
+-- By arrays, here and below: of a join the planner thinks that it takes the whole table.
+locked AS (
+    SELECT id, leased_until FROM accounts_delivery
+    WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND state = 'pending' AND next_attempt_at <= %(now)s
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE accounts_delivery delivery
 SET leased_until = %(until)s, next_attempt_at = %(until)s,
     tries = delivery.tries + 1, attempt_count = delivery.attempt_count + 1
--- As an array: of a join the planner thinks that it takes the whole table.
-WHERE delivery.id = ANY (ARRAY(SELECT id FROM chosen))
-RETURNING delivery.id, (SELECT chosen.leased_until IS NOT NULL FROM chosen WHERE chosen.id = delivery.id) AS lapsed
+WHERE delivery.id = ANY (ARRAY(SELECT id FROM locked))
+RETURNING delivery.id, (SELECT locked.leased_until IS NOT NULL FROM locked WHERE locked.id = delivery.id) AS lapsed

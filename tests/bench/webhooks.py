@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import httpx
 from celery import current_app
+from django.db import connection
+from django.db.models.functions import Now
 
-from accounts import endpoints, webhooks
-from accounts.models import Delivery, Event, EventType, Mode, Tenant
+from accounts import delivery, endpoints, webhooks
+from accounts.models import Delivery, Endpoint, Event, EventType, Mode, Tenant
 from tests.bench import system
 from tests.bench.limits import wait_until
 from tests.bench.system import Provider
@@ -22,6 +25,17 @@ from tests.bench.system import Provider
 DATA = {"id": "0" * 36, "lookups": ["x" * 900] * 4}
 TYPE = EventType.SEARCH_SUCCEEDED
 ENDPOINTS, EVENTS = 20, 200
+BACKLOG = """
+    WITH event AS (
+        INSERT INTO accounts_event (id, tenant_id, mode, type, reference, body)
+        SELECT gen_random_uuid(), %(tenant)s, 'live', 'ping', '', '{}' FROM generate_series(1, %(rows)s) RETURNING id
+    )
+    INSERT INTO accounts_delivery
+        (id, tenant_id, event_id, endpoint_id, state, next_attempt_at, tries, attempt_count)
+    SELECT gen_random_uuid(), %(tenant)s, id, (%(endpoints)s::uuid[])[1 + floor(random() * cardinality(%(endpoints)s::uuid[]))],
+        'pending', now() - random() * interval '1 day', 0, 0
+    FROM event
+"""
 TENANTS, SECONDS, PAUSE_SECONDS = 20, 60.0, 0.5
 
 
@@ -32,6 +46,9 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
             print(f"{count} worker process{'es' if count > 1 else '  '}  {_rate(folder, receiver, count)}", flush=True)
         print(f"\n{TENANTS} endpoints that hang and {TENANTS} that do not, an event to each every {PAUSE_SECONDS} s\n")
         print(_delays(folder, receiver), flush=True)
+    print("\nA claim, where all is due: of 4 at most to an endpoint, 32 in all\n")
+    for rows, spread in ((1000, 10), (1_000_000, 10)):
+        print(f"{rows:9,} deliveries to {spread:4} endpoints  {_claim(rows, spread)}", flush=True)
 
 
 def _rate(folder: Path, receiver: httpx.Client, count: int) -> str:
@@ -75,9 +92,31 @@ def _delays(folder: Path, receiver: httpx.Client) -> str:
     )
 
 
+def _claim(rows: int, spread: int) -> str:
+    """And of a claim that finds nothing, for all have what they may."""
+    _empty()
+    tenant = Tenant.objects.create(name=f"behind {time.monotonic_ns()}")
+    made = [Endpoint(tenant=tenant, mode=Mode.LIVE, url="https://example.com", sealed=b"") for _ in range(spread)]
+    Endpoint.objects.bulk_create(made)
+    with connection.cursor() as cursor:
+        cursor.execute(BACKLOG, {"tenant": tenant.pk, "rows": rows, "endpoints": [each.pk for each in made]})
+        cursor.execute("VACUUM ANALYZE accounts_delivery")
+    found: list[float] = []
+    nothing: list[float] = []
+    for _ in range(40):
+        begun = time.perf_counter()
+        taken = delivery.claim(room=32, slow_room=16)
+        (found if taken else nothing).append(1000 * (time.perf_counter() - begun))
+        if not taken:
+            Delivery.objects.filter(leased_until__isnull=False).update(leased_until=None, next_attempt_at=Now())
+    return f"median {statistics.median(found):5.1f} ms" + (
+        f", {statistics.median(nothing):.1f} ms where nothing may be taken" if nothing else ""
+    )
+
+
 def _empty() -> None:
-    for model in (Event, Tenant):
-        model.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE accounts_event, accounts_endpoint CASCADE")
 
 
 def _tenant(receiver: httpx.Client, *paths: str) -> Tenant:

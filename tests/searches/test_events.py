@@ -19,13 +19,14 @@ from billing import ledger
 from providers import credentials
 from providers.contract import Answer, BadCredential, Exhausted, Faulty, Lost, Refused
 from providers.models import Credential, Policy
-from searches import ending, erasure, scheduler, settlement
+from searches import ending, erasure, repeats, scheduler, settlement
 from searches.models import Call, Lookup, Search
 from searches.scheduler import Errand
 from tests.api.examples import made
 from tests.conftest import ClientOf
 from tests.racing import at_once
 from tests.searches.lives import Submit, answer, claimed
+from tests.searches.repeating import asker
 
 pytestmark = pytest.mark.django_db
 
@@ -163,8 +164,9 @@ def test_an_end_that_several_come_to_at_once_is_told_once(submit: Submit, endpoi
     search = submit(4)
     errands = [claimed() for _ in range(3)]
     at_once([*(lambda errand=errand: succeed(errand) for errand in errands), lambda: ending.cancel(search)])
+    search.refresh_from_db()
     ended = [type for type in types() if type.startswith("search.")]
-    assert (ended, len(told("lookup.finished"))) == (["search.partial"], 4)
+    assert (ended, len(told("lookup.finished"))) == ([f"search.{search.status}"], 4)
 
 
 # To whom
@@ -195,6 +197,30 @@ def test_nothing_is_built_that_nobody_wants(submit: Submit, endpoint: Endpoint) 
     queries = [query["sql"] for query in captured.captured_queries]
     assert len([query for query in queries if "accounts_endpoint" in query]) == 2
     assert not [query for query in queries if "searches_image" in query]
+
+
+# Repeats
+
+
+def test_a_search_that_another_answers_is_told_of_at_its_very_submit(endpoint: Endpoint, alice: Tenant) -> None:
+    mine = asker(alice)
+    mine.ask()
+    succeed()
+    repeat = mine.ask()
+    [body] = [body for body in told("search.succeeded") if body["data"]["id"] == str(repeat.pk)]
+    [lookup] = body["data"]["lookups"]
+    assert (lookup["repeat"], lookup["result_count"]) == ("hit", 20)
+    assert lookup["credits"] == {"held": "0", "charged": "0", "unknown": "0", "final": True}
+    assert len(told("lookup.finished")) == 2
+
+
+def test_each_search_that_rode_on_another_is_told_of(endpoint: Endpoint, alice: Tenant) -> None:
+    mine = asker(alice)
+    searches = [mine.ask() for _ in range(3)]
+    succeed()
+    repeats.land_all()
+    assert {body["data"]["id"] for body in told("search.succeeded")} == {str(search.pk) for search in searches}
+    assert len(told("search.succeeded")) == len(told("lookup.finished")) == 3
 
 
 # Erased
