@@ -23,7 +23,7 @@ from typing import Protocol
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 
 from accounts.models import Mode
 from billing import ledger
@@ -189,8 +189,9 @@ def _riding_on(original_id: UUID | None) -> QuerySet[Lookup]:
 def _follow(hit: Hit) -> None:
     """Ends as the one did that it rides on."""
     rider, original = hit.lookup, hit.original
-    present = _riding_on(original.pk).filter(pk=rider.pk, repeat_of__repeat_key=rider.repeat_key)
-    if not present.update(standing=Standing.OUT):
+    # No join: where two landed it at once, the second would be taken by what the joined rows were.
+    present = Exists(Lookup.objects.filter(pk=original.pk, repeat_key=rider.repeat_key))
+    if not _riding_on(original.pk).filter(present, pk=rider.pk).update(standing=Standing.OUT):
         # Another has landed it, or the original was erased since it was read.
         return
     if original.status == Status.SUCCEEDED:
