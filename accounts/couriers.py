@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from accounts import delivery
 from accounts.delivery import Errand
@@ -53,6 +53,8 @@ class Couriers:
             try:
                 for errand in self._claim():
                     self._send_out(errand)
+            except (OperationalError, InterfaceError):
+                log.warning("the database is away; what is due waits for it")
             except Exception:
                 log.exception("what is due cannot be looked at")
             finally:

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from celery import current_app
+from celery import Celery, current_app
 from django.db import transaction
 from django.utils import timezone
 
@@ -19,6 +19,7 @@ from accounts import delivery, endpoints, webhooks
 from accounts.delivery import Outcome
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
 from tests.api.background import background, meanwhile, until_somebody_waits_for_a_lock
+from tests.providers.wire import Caller, wire
 from tests.racing import at_once
 
 URL = "https://alice.example/hooks"
@@ -107,7 +108,11 @@ def test_an_event_of_what_was_rolled_back_is_gone_with_it(alice: Tenant) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_is_asked_to_look_when_it_is_committed_and_not_before(alice: Tenant) -> None:
+def test_a_worker_is_asked_to_look_when_it_is_committed_and_not_before(
+    alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A test before this one may have taken Redis away.
+    monkeypatch.setattr(webhooks, "_quiet_until", 0.0)
     endpoint_of(alice)
     with nudges() as count:
         with transaction.atomic():
@@ -126,6 +131,33 @@ def nudges() -> Iterator[Callable[[], int]]:
         channel.queue_purge("webhooks")
         yield lambda: channel.queue_declare("webhooks").message_count
         channel.queue_purge("webhooks")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_redis_events_are_recorded_and_it_is_not_asked_for_each(
+    alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_quiet_until", 0.0)
+    endpoint_of(alice)
+    with nobody() as (asked, url), Celery("elsewhere", broker=url, set_as_current=False) as elsewhere:
+        monkeypatch.setattr(webhooks, "current_app", elsewhere)
+        record(alice)
+        at_first = asked()
+        record(alice)
+        assert (Event.objects.count(), asked()) == (2, at_first)
+        assert at_first > 0
+
+
+@contextmanager
+def nobody() -> Iterator[tuple[Callable[[], int], str]]:
+    """A broker that hangs up on everybody, and how many came."""
+    came = []
+
+    def hang_up(caller: Caller) -> None:
+        came.append(caller)
+
+    with wire(hang_up) as it:
+        yield lambda: len(came), f"redis://127.0.0.1:{it.port}/0"
 
 
 @pytest.mark.django_db(transaction=True)
