@@ -45,6 +45,12 @@ local function remember()
     free = math.max(free, closed)
 end
 
+-- Who only counts seats asks no more than whether the lane is known at all: a Redis that restarted is noticed by whoever takes
+-- a slot or is about to leave, and the question costs as much as all else here.
+local function remember_if_new()
+    if not run or run == '' then remember() end
+end
+
 local function save()
     redis.call(
         'HSET', KEYS[1], 'run', run or '', 'since', text(since), 'free', text(free), 'closed', text(closed),
@@ -90,7 +96,6 @@ end
 
 -- ARGV of what concerns a seat: seat, most waiting, most under way, lease.
 local function hire(name)
-    remember()
     forget_the_dead()
     local waiting, flying = count('waiting'), count('flying')
     -- Whoever waits will be under way: both together keep the bound.
@@ -103,6 +108,7 @@ local operations = {}
 
 -- Is there room for one more to wait?
 function operations.hire()
+    remember_if_new()
     local hired = hire(ARGV[5])
     save()
     return hired
@@ -132,7 +138,7 @@ end
 -- How long it may be under way, and its successor or nothing: it has something to send, and waits for its instant only.
 -- 1 where the successor is to wait in its stead.
 function operations.bind()
-    remember()
+    remember_if_new()
     local seat = seat_of(ARGV[5])
     seat.waiting, seat.flying = nil, now + tonumber(ARGV[9])
     local hired = ARGV[10] ~= '' and hire(ARGV[10]) or 0
@@ -142,6 +148,7 @@ end
 
 -- Its successor or nothing: it is done, or gives up.
 function operations.leave()
+    remember_if_new()
     seats[ARGV[5]] = nil
     local hired = ARGV[9] ~= '' and hire(ARGV[9]) or 0
     save()

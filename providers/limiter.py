@@ -141,16 +141,19 @@ class Seat:
 class Token:
     """Leave to make one call at one instant. `providers.http` redeems it just before the first byte.
 
-    `left_at`: when that was, by the local monotonic clock; None before.
+    By the local monotonic clock, `slot_at`: when its seat's slot is expected; `left_at`: when it was redeemed, None before.
     """
 
     seat: Seat
     call: str
+    slot_at: float = 0.0
     left_at: float | None = None
 
     def redeem(self) -> None:
         """Returns at the instant to send. Raises `Withheld` or `Unavailable`: then nothing may be sent."""
         deadline = time.monotonic() + PATIENCE_SECONDS
+        # Asked any earlier, the log would say no more than how long to wait.
+        time.sleep(max(0.0, self.slot_at - EARLY_SECONDS - time.monotonic()))
         while True:
             granted, instant = self.seat.redeem(self.call)
             if granted:

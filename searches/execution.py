@@ -62,6 +62,7 @@ def _visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
     """Whether somebody should look again at once."""
     if wait > FARTHEST_SLOT_SECONDS:
         return False
+    slot_at = time.monotonic() + wait
     time.sleep(max(0.0, wait - lead_seconds(seat.rate)))
     errand = scheduler.claim(lane.name, policy, lease=timedelta(seconds=settlement.armed_seconds(policy)))
     if errand is None:
@@ -73,7 +74,7 @@ def _visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
         nudges.bind(lane, seat, seconds=settlement.longest_seconds(policy), more=errand.more)
         if errand.begun:
             changes.announce(errand.lookup.search_id)
-        answer = ask(errand, policy, Token(seat=seat, call=str(errand.call.pk)))
+        answer = ask(errand, policy, Token(seat=seat, call=str(errand.call.pk), slot_at=slot_at))
     except Failure as failure:
         came = failure
         _surely(lambda: settlement.failed(errand, policy, came))
