@@ -66,6 +66,19 @@ GROUP BY lookup.id HAVING count(call.id) <> CASE WHEN lookup.status = 'running' 
 """
 
 
+def counts(sightline: Sightline) -> str:
+    """What there was to hold them against, in words."""
+    tables = {
+        "searches": "SELECT status, count(*) FROM searches_search GROUP BY 1 ORDER BY 2 DESC",
+        "lookups": "SELECT status, count(*) FROM searches_lookup GROUP BY 1 ORDER BY 2 DESC",
+        "repeats": "SELECT repeat, count(*) FROM searches_lookup GROUP BY 1 ORDER BY 2 DESC",
+        "calls": "SELECT state, count(*) FROM searches_call GROUP BY 1 ORDER BY 2 DESC",
+        "events": "SELECT type, count(*) FROM accounts_event GROUP BY 1 ORDER BY 2 DESC",
+    }
+    said = {name: ", ".join(f"{count} {kind}" for kind, count in sightline.rows(rows)) for name, rows in tables.items()}
+    return "".join(f"{name:9} {what}\n" for name, what in said.items())
+
+
 def hold_at_the_end(sightline: Sightline, *, orders: int) -> None:
     every_order_is_one_search(sightline, orders)
     every_search_is_finished(sightline)

@@ -28,8 +28,7 @@ from tests.chaos.cast import CAST
 from tests.chaos.orders import Caller
 from tests.processes import Sightline, answers, wait_until
 
-# One call of all tenants in so long, by the sandbox: no shorter than Redis takes to come back, so that a bucket which forgot its
-# last call breaks it. The policy keeps more, for a busy machine delays what it sends.
+# One call of all tenants in so long, by the sandbox. The policy keeps more, for a busy machine delays what it sends.
 WINDOW_MS, GUARD_MS = 150, 60
 # Longer than anybody waits for an answer.
 HANG_MS, LONGEST_CALL_MS = 4000, 3000
@@ -128,12 +127,14 @@ def run(sightline: Sightline, plan: Plan, random: Random) -> None:
         callers = {name: stack.enter_context(caller) for name, caller in welcomed(sightline, plan.tenants)}
         for caller in callers.values():
             caller.ask_to_be_told(told.url)
+        began = time.monotonic()
         placer = stack.enter_context(ThreadPoolExecutor(1))
         stack.enter_context(accidents.supervised(sightline))
         placing = placer.submit(orders.place_all, wanted, callers)
         accidents.strike_all(Fate(sightline, workers), schedule, after_each=lambda: laws.hold_at_any_instant(sightline))
         placing.result()
         laws.wait_for_the_end(sightline, seconds=plan.patience)
+    sys.stdout.write(f"{time.monotonic() - began:6.1f} s  all is over\n{laws.counts(sightline)}")
     laws.hold_at_the_end(sightline, orders=plan.searches)
     laws.each_end_was_told_once(sightline, told.heard)
 
