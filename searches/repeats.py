@@ -128,7 +128,9 @@ def board(riders: Iterable[Lookup]) -> None:
 
 def land_all() -> None:
     """Lands whom a lost nudge left behind."""
-    for original in Lookup.objects.filter(carries=True, status__in=Lookup.ENDED).values_list("pk", flat=True):
+    for original in (
+        Lookup.objects.filter(carries=True, status__in=Lookup.ENDED).order_by().values_list("pk", flat=True)
+    ):
         land(original)
     for rider in Lookup.objects.filter(standing=Standing.RIDING, repeat_of=None).order_by("turn", "pk"):
         _promote(rider, None)

@@ -151,3 +151,11 @@ def test_erased_searches_are_told_from_others(desk: Client, world: World, erasur
     desk.post(reverse("admin:searches_search_erase", args=[world.search.pk]), {"_form_submitted": "on"})
     response = desk.get(address(Search, "changelist"), {"erasure": erasure})
     assert list(response.context["cl"].result_list) == [other if erasure == "kept" else world.search]
+
+
+def test_a_lookup_says_whether_it_repeats_another_and_the_list_is_narrowed_by_it(desk: Client, world: World) -> None:
+    other = build("Bob and Sons").lookup
+    Lookup.objects.filter(pk=other.pk).update(repeat="hit", repeat_of=world.lookup)
+    assert page_of(world.lookup) in desk.get(page_of(other)).content.decode()
+    listed = desk.get(address(Lookup, "changelist"), {"repeat__exact": "hit"}).context["cl"].result_list
+    assert [lookup.pk for lookup in listed] == [other.pk]

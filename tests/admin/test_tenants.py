@@ -15,25 +15,31 @@ NO_KEYS = {"api_keys-TOTAL_FORMS": "0", "api_keys-INITIAL_FORMS": "0"}
 
 
 def test_a_tenant_is_made(desk: Client, db: None) -> None:
-    desk.post(address(Tenant, "add"), {"name": "Dora", "weight": "3"})
+    desk.post(address(Tenant, "add"), {"name": "Dora", "weight": "3", "max_age": "60"})
     tenant = Tenant.objects.get()
-    assert (tenant.name, tenant.weight, tenant.suspended_at) == ("Dora", 3, None)
+    assert (tenant.name, tenant.weight, tenant.max_age, tenant.suspended_at) == ("Dora", 3, 60, None)
 
 
 @pytest.mark.parametrize("weight", ["0", "1001", "-1", ""])
 def test_a_weight_out_of_bounds_is_refused(desk: Client, db: None, weight: str) -> None:
-    response = desk.post(address(Tenant, "add"), {"name": "Dora", "weight": weight})
+    response = desk.post(address(Tenant, "add"), {"name": "Dora", "weight": weight, "max_age": "0"})
     assert response.context["adminform"].form.errors.keys() == {"weight"}
 
 
+@pytest.mark.parametrize("max_age", ["-1", "2592001", ""])
+def test_a_max_age_out_of_bounds_is_refused(desk: Client, db: None, max_age: str) -> None:
+    response = desk.post(address(Tenant, "add"), {"name": "Dora", "weight": "1", "max_age": max_age})
+    assert response.context["adminform"].form.errors.keys() == {"max_age"}
+
+
 def test_a_suspension_holds_until_it_is_lifted(desk: Client, alice: Tenant) -> None:
-    form = {"name": alice.name, "weight": "1", "suspended": "on", **NO_KEYS}
+    form = {"name": alice.name, "weight": "1", "max_age": "0", "suspended": "on", **NO_KEYS}
     desk.post(page_of(alice), form)
     since = Tenant.objects.get().suspended_at
     assert since is not None
     desk.post(page_of(alice), form | {"weight": "2"})
     assert Tenant.objects.get().suspended_at == since
-    desk.post(page_of(alice), {"name": alice.name, "weight": "2", **NO_KEYS})
+    desk.post(page_of(alice), {"name": alice.name, "weight": "2", "max_age": "0", **NO_KEYS})
     assert Tenant.objects.get().suspended_at is None
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 import redis
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,6 +28,8 @@ from providers.contract import Faulty, Lost
 from providers.models import Policy
 from searches import ending, erasure, execution, pictures, repeats, scheduler, settlement
 from searches.models import Call, Lane, Lookup, Repeat, Search, Standing, Status
+from tests.api.background import background
+from tests.processes import wait_until
 from tests.providers.conftest import Site
 from tests.racing import at_once
 from tests.searches.conftest import LEASE
@@ -47,6 +49,10 @@ def work(errand: scheduler.Errand | None, come: Callable[[scheduler.Errand], Non
 
 def succeeds(errand: scheduler.Errand) -> None:
     settlement.answered(errand, answer(3))
+
+
+def succeeds_with_nothing(errand: scheduler.Errand) -> None:
+    settlement.answered(errand, answer(0))
 
 
 def fails(errand: scheduler.Errand, failure: Any = REFUSED) -> None:
@@ -182,14 +188,26 @@ def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: No
     all_come_to_an_end()
 
 
-def test_two_that_land_the_same_at_once_land_each_once(transactional_db: None, alice: Tenant) -> None:
+def those_who_wait_for_a_lock() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("come", [succeeds_with_nothing, fails])
+def test_two_that_land_the_same_at_once_land_it_once(
+    transactional_db: None, alice: Tenant, come: Callable[[scheduler.Errand], None]
+) -> None:
     alice_asks = asker(alice)
-    first = alice_asks.ask()
-    riders = [alice_asks.ask() for _ in range(5)]
-    settlement.answered(claim(), answer(4))  # type: ignore[arg-type]
-    at_once([partial(repeats.land, first.lookups.get().pk)] * 6)
-    assert [rider.results.count() for rider in riders] == [4] * 5
-    assert set(Search.objects.filter(pk__in=[rider.pk for rider in riders]).values_list("version")) == {(2,)}
+    first, second = alice_asks.ask(), alice_asks.ask()
+    work(claim(), come)
+    with background() as start, transaction.atomic():
+        Lookup.objects.select_for_update().get(search=second)
+        for _ in range(2):
+            start(partial(repeats.land, first.lookups.get().pk))
+        wait_until(lambda: those_who_wait_for_a_lock() >= 2)
+    second.refresh_from_db()
+    assert (second.version, second.finished_at is not None) == (2, True)
 
 
 def test_a_cancel_that_races_those_who_join_strands_nobody(transactional_db: None, alice: Tenant) -> None:
