@@ -45,8 +45,8 @@ local function remember()
     free = math.max(free, closed)
 end
 
--- Who only counts seats asks no more than whether the lane is known at all: a Redis that restarted is noticed by whoever takes
--- a slot or is about to leave, and the question costs as much as all else here.
+-- Who binds or leaves a seat asks no more than whether the lane is known at all: a Redis that restarted is noticed by whoever
+-- is hired, takes a slot or is about to send, and the question costs as much as all else here.
 local function remember_if_new()
     if not run or run == '' then remember() end
 end
@@ -108,7 +108,7 @@ local operations = {}
 
 -- Is there room for one more to wait?
 function operations.hire()
-    remember_if_new()
+    remember()
     local hired = hire(ARGV[5])
     save()
     return hired
