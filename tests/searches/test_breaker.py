@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import redis
@@ -28,6 +29,7 @@ from searches import breaker, forecasts, nudges, pauses, scheduler, settlement
 from searches.breaker import FAILURES, Count
 from searches.models import Call, Lane, Lookup, Place, Standing
 from searches.scheduler import Errand
+from tests.racing import at_once
 from tests.searches.conftest import Fill
 
 Claim = Callable[[], Errand | None]
@@ -245,6 +247,13 @@ def test_an_answer_between_begins_the_count_anew(
     assert now(lane).trips == 0
     fail()
     assert now(lane).trips == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_workers_that_come_when_its_time_is_over_one_gets_a_call(broken: Lane, policy: Policy) -> None:
+    let_it_pass(broken)
+    come = partial(scheduler.claim, broken.pk, policy, lease=timedelta(seconds=10))
+    assert sum(errand is not None for errand in at_once([come] * 6)) == 1
 
 
 def test_a_healthy_lane_is_not_written_for_an_answer(fill: Fill, claim: Claim, alice: Tenant) -> None:
