@@ -13,7 +13,7 @@ import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
-from accounts.models import Tenant
+from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Hold
 from providers import policies
@@ -25,6 +25,7 @@ from searches.scheduler import Errand
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.api.examples import create, made, pictures_folder
 from tests.api.test_read import path_of
+from tests.conftest import ClientOf
 from tests.racing import at_once
 from tests.searches.samples import image_of, rendering
 
@@ -135,12 +136,13 @@ def test_a_claim_that_comes_at_that_moment_finds_it_whole_or_not_at_all(api: API
 # While a search with the same picture comes
 
 
-def test_a_search_that_is_about_to_name_the_picture_keeps_it(api: APIClient) -> None:
+def test_a_search_that_is_about_to_name_the_picture_keeps_it(api: APIClient, sandbox: APIClient) -> None:
+    """In another lane, so that they meet at nothing else."""
     search = made(api)
     image = image_of(search)
     with background() as start:
         with transaction.atomic():
-            assert create(api, image={"id": str(image.pk)}).status_code == 202
+            assert create(sandbox, image={"id": str(image.pk)}).status_code == 202
             erased = start(lambda: api.delete(path_of(search)))
             until_somebody_waits_for_a_lock()
         assert erased.result(5).status_code == 204
@@ -148,13 +150,17 @@ def test_a_search_that_is_about_to_name_the_picture_keeps_it(api: APIClient) -> 
 
 
 @pytest.mark.parametrize("by_id", [True, False])
-def test_a_search_that_comes_too_late_for_it_is_told_so(api: APIClient, by_id: bool) -> None:
+@pytest.mark.parametrize("mode", Mode)
+def test_a_search_that_comes_too_late_for_it_is_told_so(
+    api: APIClient, alice: Tenant, client_of: ClientOf, by_id: bool, mode: Mode
+) -> None:
+    client = client_of(alice, mode)
     search = made(api)
     picture = {"image": {"id": str(search.image_id)}} if by_id else {}
     with background() as start:
         with transaction.atomic():
             erasure.erase(search)
-            answer = start(lambda: create(api, **picture))
+            answer = start(lambda: create(client, **picture))
             until_somebody_waits_for_a_lock()
         response = answer.result(5)
     assert (response.status_code, response.json()["code"]) == (409, "image_deleted")
