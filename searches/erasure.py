@@ -1,7 +1,7 @@
 """Erases searches: what was asked, found and shown goes at once, in one transaction with the cancel; what the ledger and a
 provider's bill are compared with stays, as rows that say nothing else.
 
-A call that is under way is finished and charged as ever, and nothing of its answer is kept (`settlement`).
+A call that has left is finished and charged as ever, and nothing of its answer is kept (`settlement`).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from billing import ledger, prices
 from billing.serializers import credits_text
 from providers import registry
 from providers.contract import PictureLimits
-from searches import answers, ending, erasure, intake, openapi, pictures, sources, waiting
+from searches import answers, intake, openapi, pictures, sources, stopping, waiting
 from searches.bodies import PictureForm, StrictJSON
 from searches.models import Call, Image, Lookup, Result, Search, Status
 from searches.requests import (
@@ -136,7 +136,7 @@ class OneSearch(SearchView):
         return response
 
     def delete(self, request: Request, id: UUID) -> Response:
-        if not erasure.erase(get_object_or_404(self.get_queryset(), pk=id)):
+        if not stopping.erase(get_object_or_404(self.get_queryset(), pk=id)):
             raise Http404
         return Response(status=204)
 
@@ -146,7 +146,7 @@ class Cancel(SearchView):
     def post(self, request: Request, id: UUID) -> Response:
         search = get_object_or_404(self.get_queryset(), pk=id)
         Nothing(data=request.data).is_valid(raise_exception=True)
-        ending.cancel(search)
+        stopping.cancel(search)
         return self.shown(id)
 
 

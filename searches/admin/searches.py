@@ -29,7 +29,7 @@ from accounts.operators import (
 )
 from billing import ledger
 from billing.serializers import credits_text
-from searches import ending, erasure, forecasts
+from searches import forecasts, stopping
 from searches.admin.pictures import thumbnail
 from searches.admin.showing import CALL_COLOURS, MODE_COLOURS, STATUS_COLOURS, tally, took, wait, web_address
 from searches.models import Call, Image, Lookup, Result, Search
@@ -184,13 +184,13 @@ class SearchAdmin(Record):
         variant=ActionVariant.DANGER,
         dialog={
             "title": "Cancel this search?",
-            "description": "What waits ends at no cost. A call that is under way is finished, charged and kept.",
+            "description": "What waits ends at no cost. A call that has left is finished, charged and kept.",
             "form_submit_text": "Cancel the search",
         },
     )
     def cancel(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         search = Search.objects.get(pk=object_id)
-        ending.cancel(search)
+        stopping.cancel(search)
         self.log_change(request, search, "Canceled.")
         return done(request, page_of(search), "The search is canceled.")
 
@@ -213,6 +213,6 @@ class SearchAdmin(Record):
     )
     def erase(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         search = Search.objects.get(pk=object_id)
-        erasure.erase(search)
+        stopping.erase(search)
         self.log_change(request, search, "Erased.")
         return done(request, page_of(search), "The search is erased.")
