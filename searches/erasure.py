@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from searches import changes, ending, events, pictures, scheduler
-from searches.models import Call, Lookup, Search
+from searches.models import Call, Lookup, Search, Status
 
 NOTHING_OF_A_CALL: dict[str, Any] = {"error_detail": "", "excerpt": ""}
 NOTHING_OF_A_LOOKUP: dict[str, Any] = {
@@ -31,17 +31,15 @@ NOTHING_OF_A_SEARCH: dict[str, Any] = {"image": None, "crop": "", "metadata": {}
 @transaction.atomic
 def erase(search: Search) -> bool:
     """False where it was erased before. A picture that no other search names goes with it."""
-    # Before anything is locked: the line should not stand still while thousands of rows go.
-    search.results.all().delete()
-    # Of those that have ended as well: a late answer to one locks what follows in this order.
-    for lane, tenant_id in sorted(set(search.lookups.values_list("lane", "tenant")), key=str):
-        scheduler.lock_place(lane, tenant_id)
+    lookups = Lookup.objects.filter(search=search)
+    scheduler.lock_places(lookups.filter(status__in=(Status.QUEUED, Status.RUNNING)).values_list("pk", flat=True))
+    # Of those that have ended as well, and before the search: a late answer to one locks them in this order.
+    list(lookups.select_for_update(no_key=True).order_by("pk").values_list("pk"))
     ending.cancel(search)
-    Lookup.objects.filter(search=search).update(**NOTHING_OF_A_LOOKUP)
+    lookups.update(**NOTHING_OF_A_LOOKUP)
     present = Search.objects.select_for_update(no_key=True).get(pk=search.pk)
     if present.image_id is None:
         return False
-    # What came until its row was locked.
     search.results.all().delete()
     Call.objects.filter(lookup__search=search).update(**NOTHING_OF_A_CALL)
     Search.objects.filter(pk=search.pk).update(**NOTHING_OF_A_SEARCH, erased_at=Now())

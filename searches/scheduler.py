@@ -121,6 +121,16 @@ def lock_place(lane: str, tenant_id: UUID) -> Place:
     return place
 
 
+def lock_places(lookups: Iterable[UUID]) -> None:
+    """Those of the lookups, wherever they stand."""
+    pks, locked = list(lookups), set[tuple[str, UUID]]()
+    # Once as a rule: what moved to another lane until its place was locked is sought there.
+    while missing := set(Lookup.objects.filter(pk__in=pks).values_list("lane", "tenant")) - locked:
+        for lane, tenant_id in sorted(missing, key=str):
+            lock_place(lane, tenant_id)
+        locked |= missing
+
+
 def join(lane: str, tenant_id: UUID, *, lookups: int, turns: int) -> None:
     """Counts lookups that were just written as ready into the line, and the calls that they may take."""
     with connection.cursor() as cursor:
@@ -178,12 +188,7 @@ def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup
     `only`: what must be true of them still, for they may have been claimed and come back since they were read.
     """
     pks = [lookup.pk for lookup in lookups]
-    locked: set[tuple[str, UUID]] = set()
-    # Once as a rule: what moved to another lane until its place was locked is sought there.
-    while missing := set(Lookup.objects.filter(pk__in=pks).values_list("lane", "tenant")) - locked:
-        for lane, tenant_id in sorted(missing, key=str):
-            lock_place(lane, tenant_id)
-        locked |= missing
+    lock_places(pks)
     standing = Lookup.objects.select_for_update(no_key=True).filter(only or Q(), pk__in=pks, standing__in=WAITING)
     taken = list(standing.order_by("pk"))
     Lookup.objects.filter(pk__in=[lookup.pk for lookup in taken]).update(standing=Standing.OUT, not_before=None)
