@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts import delivery, endpoints, webhooks
 from accounts.delivery import Errand, Outcome
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
+from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.racing import at_once
 
 MANY = 100
@@ -161,6 +162,17 @@ def test_claimers_side_by_side_take_nothing_twice_and_no_endpoint_gets_more_than
     taken = [errand for errands in at_once([claim] * 8) for errand in errands]
     assert len({errand.delivery.pk for errand in taken}) == len(taken)
     assert by_endpoint(taken) == dict.fromkeys(mine, 4)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_counts_what_another_is_just_taking(alice: Tenant) -> None:
+    endpoint_of(alice, events=10)
+    with background() as start:
+        with transaction.atomic():
+            claim()
+            other = start(claim)
+            until_somebody_waits_for_a_lock()
+        assert other.result(timeout=10) == []
 
 
 @pytest.mark.django_db(transaction=True)
