@@ -113,7 +113,7 @@ def is_ready(lane: str) -> bool:
 
 def lock_place(lane: str, tenant_id: UUID) -> Place:
     """The tenant's place in the lane, locked; made where there is none."""
-    own = Place.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant", "lane")
+    own = Place.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant")
     place = own.filter(lane=lane, tenant=tenant_id).first()
     if place is None:
         Place.objects.bulk_create([Place(lane_id=lane, tenant_id=tenant_id)], ignore_conflicts=True)
