@@ -153,14 +153,14 @@ class Token:
         """Returns at the instant to send. Raises `Withheld` or `Unavailable`: then nothing may be sent."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         # Asked any earlier, the log would say no more than how long to wait.
-        time.sleep(max(0.0, self.slot_at - EARLY_SECONDS - time.monotonic()))
+        _sleep_until(self.slot_at - EARLY_SECONDS)
         while True:
             granted, instant = self.seat.redeem(self.call)
             if granted:
                 break
             if instant > deadline:
                 raise Withheld
-            time.sleep(max(0.0, instant - EARLY_SECONDS - time.monotonic()))
+            _sleep_until(instant - EARLY_SECONDS)
         self.left_at = instant
         _spin_until(instant)
         if time.monotonic() - instant > self.late_after_seconds:
@@ -205,6 +205,12 @@ class RedisClock:
 
 
 _redis_clock = RedisClock()
+
+
+def _sleep_until(instant: float) -> None:
+    left = instant - time.monotonic()
+    if left > 0:
+        time.sleep(left)
 
 
 def _spin_until(instant: float) -> None:
