@@ -275,7 +275,7 @@ def suspended(*processes: psutil.Process) -> Iterator[None]:
 
 def put_first(process: psutil.Process) -> None:
     """Whoever judges calls by milliseconds waits for no processor, where a test may have it so: a busy machine's sandbox notes
-    arrivals up to 100 ms late.
+    arrivals up to 50 ms late.
     """
     with suppress(AttributeError, PermissionError):  # another platform; an ordinary user
         os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(1))
