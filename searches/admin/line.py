@@ -129,7 +129,7 @@ class LaneAdmin(Record):
         """The lane, for who may change it. The id is as it stands in the address."""
         if not request.user.has_perm("searches.change_lane"):
             return None
-        return self.get_queryset(request).filter(pk=unquote(object_id)).first()
+        return super().get_object(request, unquote(object_id))
 
     @action(
         description="Pause",
