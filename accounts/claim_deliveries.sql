@@ -46,6 +46,7 @@ locked AS (
 )
 UPDATE accounts_delivery delivery
 SET leased_until = %(until)s, next_attempt_at = %(until)s,
-    tries = delivery.tries + 1, attempt_count = delivery.attempt_count + 1
+    -- One that was interrupted by our own end is not held against the endpoint.
+    tries = delivery.tries + (delivery.leased_until IS NULL)::int, attempt_count = delivery.attempt_count + 1
 WHERE delivery.id = ANY (ARRAY(SELECT id FROM locked))
 RETURNING delivery.id, (SELECT locked.leased_until IS NOT NULL FROM locked WHERE locked.id = delivery.id) AS lapsed

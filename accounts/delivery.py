@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import httpx
 from django.db import connection, transaction
+from django.db.models import Case, When
 from django.db.models.functions import Coalesce, Now
 
 from accounts import endpoints, outbound, retries, signing, vault, webhooks
@@ -33,6 +35,12 @@ LONGEST_SECONDS = 15.0
 LEASE = timedelta(seconds=LONGEST_SECONDS + 10)
 ANSWER_BYTES = 1024
 GIVEN_UP_AFTER = timedelta(days=5)
+# Longer than the longest pause: who has not failed for so long is not known to have failed all the time.
+FORGOTTEN_AFTER = timedelta(days=2)
+# What says nothing about the endpoint.
+OURS = frozenset({"internal_error", "secret_unreadable", "dns_unavailable"})
+# Of a delivery: resent again and again it would keep a log without end.
+ATTEMPTS_KEPT = 30
 # Of an attempt.
 IDENTITY = ("delivery", "number")
 
@@ -119,7 +127,7 @@ def attempt(delivery: Delivery, *, at: datetime) -> Outcome:
 
 def _request(delivery: Delivery, at: datetime) -> httpx.Request:
     body = delivery.event.body
-    secrets = endpoints.secrets_of(delivery.endpoint)
+    secrets = endpoints.secrets_of(delivery.endpoint, at=at)
     headers = signing.headers(str(delivery.event_id), body, at=at, secrets=secrets)
     headers["Content-Type"] = "application/json"
     return httpx.Request("POST", outbound.parsed(delivery.endpoint.url), headers=headers, content=body.encode())
@@ -156,15 +164,15 @@ def settle(errand: Errand, outcome: Outcome, *, started_at: datetime, seconds: f
     if delivery is None:
         return
     _note(errand, outcome, started_at, seconds)
+    gone = _judge(errand.delivery.endpoint, outcome, seconds)
     if not outcome.cause:
         _end(delivery, Delivery.State.DELIVERED)
     elif delivery.leased_until == errand.delivery.leased_until:
-        _try_again(delivery, outcome)
-    _judge(errand.delivery.endpoint, outcome, seconds)
+        _try_again(delivery, outcome, gone)
 
 
 def _note(errand: Errand, outcome: Outcome, started_at: datetime, seconds: float) -> None:
-    """In the place of what was noted of one that was taken for dead."""
+    """In the place of what was noted of one that was taken for dead; what is beyond the last of them goes."""
     noted = Attempt(
         delivery=errand.delivery,
         number=errand.delivery.attempt_count,
@@ -177,11 +185,12 @@ def _note(errand: Errand, outcome: Outcome, started_at: datetime, seconds: float
     )
     written = [field.name for field in Attempt._meta.concrete_fields if field.name not in ("id", *IDENTITY)]
     Attempt.objects.bulk_create([noted], update_conflicts=True, unique_fields=IDENTITY, update_fields=written)
+    Attempt.objects.filter(delivery=noted.delivery, number__lte=noted.number - ATTEMPTS_KEPT).delete()
 
 
-def _try_again(delivery: Delivery, outcome: Outcome) -> None:
+def _try_again(delivery: Delivery, outcome: Outcome, gone: bool) -> None:
     pause = retries.pause(delivery.tries, asked=outcome.asked)
-    if pause is None or outcome.status == HTTPStatus.GONE:
+    if pause is None or gone:
         _end(delivery, Delivery.State.FAILED)
     else:
         Delivery.objects.filter(pk=delivery.pk).update(
@@ -195,19 +204,31 @@ def _end(delivery: Delivery, state: Delivery.State) -> None:
     )
 
 
-def _judge(endpoint: Endpoint, outcome: Outcome, seconds: float) -> None:
-    """Notes what the endpoint showed of itself; one that is gone, or has failed for days, is disabled."""
+def _judge(endpoint: Endpoint, outcome: Outcome, seconds: float) -> bool:
+    """Notes what the endpoint showed of itself, and disables one that has failed for days, or says that it is gone: then
+    True. Whatever its former address did, or we did ourselves, is not held against it.
+    """
+    mine = Endpoint.objects.filter(pk=endpoint.pk, url=endpoint.url)
     slow = seconds > SLOW_SECONDS
-    mine = Endpoint.objects.filter(pk=endpoint.pk)
     if not outcome.cause:
-        mine.exclude(slow=slow, failing_since=None).update(slow=slow, failing_since=None)
-        return
-    mine.update(
-        slow=slow,
-        failing_since=Coalesce("failing_since", Now()),
-        **({"quiet_until": Now() + timedelta(seconds=outcome.asked)} if outcome.asked else {}),
-    )
-    if outcome.status == HTTPStatus.GONE:
+        settled = mine.exclude(slow=slow, failing_since=None, quiet_until=None)
+        settled.update(slow=slow, failing_since=None, quiet_until=None)
+        return False
+    # Its row is locked from here on, with the URL that it has.
+    ours = outcome.cause in OURS
+    if not mine.update(slow=slow, **({} if ours else _failed(outcome))) or ours:
+        return False
+    gone = outcome.status == HTTPStatus.GONE
+    if gone:
         endpoints.disable(endpoint, "410 Gone")
     elif mine.filter(failing_since__lte=Now() - GIVEN_UP_AFTER).exists():
         endpoints.disable(endpoint, f"failed for {GIVEN_UP_AFTER.days} days")
+    return gone
+
+
+def _failed(outcome: Outcome) -> dict[str, Any]:
+    still = When(last_failed_at__gt=Now() - FORGOTTEN_AFTER, then=Coalesce("failing_since", Now()))
+    values: dict[str, Any] = {"failing_since": Case(still, default=Now()), "last_failed_at": Now()}
+    if outcome.asked:
+        values["quiet_until"] = Now() + timedelta(seconds=outcome.asked)
+    return values

@@ -10,13 +10,12 @@ import base64
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from accounts import outbound, vault, webhooks
 from accounts.models import Endpoint, EventType, Tenant
@@ -37,6 +36,10 @@ class TooMany(Exception):
     """The tenant has as many endpoints of the mode as it may."""
 
 
+class Repeated(Exception):
+    """The tenant has an endpoint of the mode at this URL: each event would arrive there twice."""
+
+
 class UnknownTypes(ValueError):
     """Types of events that there are none of. `types`: which."""
 
@@ -50,7 +53,7 @@ def create(
 ) -> tuple[Endpoint, str]:
     """A new endpoint and its secret, which nobody can show again. `events`: empty for all.
 
-    Raises `outbound.BadAddress`, `UnknownTypes` and `TooMany`.
+    Raises `outbound.BadAddress`, `UnknownTypes`, `TooMany` and `Repeated`.
     """
     outbound.parsed(url)
     _check_types(events)
@@ -61,6 +64,7 @@ def create(
         Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
         if Endpoint.objects.for_tenant(tenant).filter(mode=mode).count() >= MOST:
             raise TooMany
+        _check_unused(endpoint, url)
         endpoint.save(force_insert=True)
     endpoint.refresh_from_db()
     return endpoint, secret
@@ -74,23 +78,32 @@ def change(
     events: Sequence[str] | None = None,
     enabled: bool | None = None,
 ) -> None:
-    """All of what is given, or nothing; what is under way still goes where it went. Raises `outbound.BadAddress` and
-    `UnknownTypes`.
+    """All of what is given, or nothing; what is under way still goes where it went. Raises `outbound.BadAddress`,
+    `UnknownTypes` and `Repeated`.
     """
     values: dict[str, Any] = {}
     if url is not None:
         outbound.parsed(url)
-        values["url"] = url
     if description is not None:
         values["description"] = description
     if events is not None:
         _check_types(events)
         values["events"] = list(events)
     with transaction.atomic():
+        if url is not None:
+            _move(endpoint, url)
         Endpoint.objects.filter(pk=endpoint.pk).update(**values, updated_at=Now())
         if enabled is not None:
             (enable if enabled else disable)(endpoint)
     endpoint.refresh_from_db()
+
+
+def _move(endpoint: Endpoint, url: str) -> None:
+    """What the former address did is not held against this one, which is slow until it shows that it is not."""
+    Tenant.objects.select_for_update(no_key=True).get(pk=endpoint.tenant_id)
+    _check_unused(endpoint, url)
+    elsewhere = Endpoint.objects.filter(pk=endpoint.pk).exclude(url=url)
+    elsewhere.update(url=url, failing_since=None, quiet_until=None, slow=True)
 
 
 def enable(endpoint: Endpoint) -> None:
@@ -139,10 +152,10 @@ def remove(endpoint: Endpoint) -> None:
             Endpoint.objects.filter(pk=endpoint.pk).delete()
 
 
-def secrets_of(endpoint: Endpoint) -> list[str]:
-    """Those that sign now, the newest first. Raises `vault.Unopenable`."""
+def secrets_of(endpoint: Endpoint, *, at: datetime) -> list[str]:
+    """Those that sign at this instant, the newest first. Raises `vault.Unopenable`."""
     sealed = [endpoint.sealed]
-    if endpoint.previous_sealed is not None and endpoint.previous_until and endpoint.previous_until > timezone.now():
+    if endpoint.previous_sealed is not None and endpoint.previous_until and endpoint.previous_until > at:
         sealed.append(endpoint.previous_sealed)
     return [_opened(endpoint, each) for each in sealed]
 
@@ -204,6 +217,13 @@ def _opened(endpoint: Endpoint, sealed: bytes | memoryview) -> str:
 def _owner(endpoint: Endpoint) -> str:
     """What it is sealed for: it opens neither as another endpoint's nor as a provider's key."""
     return f"{endpoint.tenant_id}:webhook:{endpoint.pk}"
+
+
+def _check_unused(endpoint: Endpoint, url: str) -> None:
+    """With the tenant locked."""
+    mine = Endpoint.objects.filter(tenant=endpoint.tenant_id, mode=endpoint.mode, url=url)
+    if mine.exclude(pk=endpoint.pk).exists():
+        raise Repeated
 
 
 def _check_types(types: Sequence[str]) -> None:

@@ -140,6 +140,7 @@ class Endpoint(models.Model):
     enabled = models.BooleanField(default=True)
     disabled_reason = models.CharField(max_length=200, blank=True, help_text="For the tenant.")
     failing_since = models.DateTimeField(null=True, blank=True, help_text="None has arrived since.")
+    last_failed_at = models.DateTimeField(null=True, blank=True, editable=False)
     slow = models.BooleanField(default=False, help_text="Its last answer took long, or did not come.")
     quiet_until = models.DateTimeField(null=True, blank=True, help_text="It asked to be left alone (Retry-After).")
     sealed = models.BinaryField(editable=False)

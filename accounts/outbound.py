@@ -23,6 +23,7 @@ our own DNS, and that it is not public; nothing more.
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -319,7 +320,11 @@ class Backend(httpcore.NetworkBackend):
             return _lookups.ask(host, seconds=self.deadline.left(), look_up=self.look_up)
         except TimeoutError:
             raise self.deadline.passed() from None
-        except (OSError, UnicodeError):
+        except (OSError, UnicodeError) as error:
+            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+                raise Unresolved(
+                    "DNS does not say at the moment where the server is.", code="dns_unavailable"
+                ) from None
             raise Unresolved("The server's name cannot be found (DNS); check its spelling.") from None
 
     def sleep(self, seconds: float) -> None:

@@ -34,6 +34,7 @@ def _seconds(text: str, now: datetime) -> float:
         return float(text[:10])
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+        return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        # An offset may lead out of the years that there are.
         return 0.0
-    return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()

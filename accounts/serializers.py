@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -10,6 +11,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts import endpoints, outbound, webhooks
+from accounts.delivery import ATTEMPTS_KEPT
 from accounts.models import Attempt, Delivery, Endpoint, EventType
 from accounts.paging import PageQuery
 from accounts.queries import Instant
@@ -17,8 +19,6 @@ from accounts.strict import StrictBoolean, StrictChoice, StrictSerializer, Stric
 
 # A ping is for the endpoint that it tries, whatever that wants to hear of.
 WANTED = tuple(type.value for type in EventType if type != EventType.PING)
-# A delivery that is resent again and again has more.
-MOST_ATTEMPTS = 30
 
 
 @extend_schema_field({"type": "string", "format": "uri", "maxLength": outbound.LONGEST_URL})
@@ -92,13 +92,14 @@ class EndpointAnswer(serializers.ModelSerializer[Endpoint]):
         allow_null=True,
         help_text="No delivery has arrived since; null where the last one did. After 5 days it is disabled.",
     )
+    quiet_until = serializers.SerializerMethodField()
     previous_secret_until = serializers.SerializerMethodField()
 
     class Meta:
         model = Endpoint
         fields: tuple[str, ...] = (
             *("id", "mode", "url", "description", "events", "enabled", "disabled_reason", "failing_since"),
-            *("previous_secret_until", "created_at", "updated_at"),
+            *("quiet_until", "previous_secret_until", "created_at", "updated_at"),
         )
         read_only_fields = fields
 
@@ -109,14 +110,21 @@ class EndpointAnswer(serializers.ModelSerializer[Endpoint]):
     @extend_schema_field(
         serializers.DateTimeField(
             allow_null=True,
+            help_text="It asked to be left alone until then (`Retry-After`, a day at most): nothing is sent before, unless it "
+            "is moved, tested, or sent something once more. Null: it did not.",
+        )
+    )
+    def get_quiet_until(self, endpoint: Endpoint) -> str | None:
+        return _to_come(endpoint.quiet_until)
+
+    @extend_schema_field(
+        serializers.DateTimeField(
+            allow_null=True,
             help_text="Until then deliveries are signed with the secret before the last rotation too; null: with one alone.",
         )
     )
     def get_previous_secret_until(self, endpoint: Endpoint) -> str | None:
-        until = endpoint.previous_until
-        if until is None or until <= timezone.now():
-            return None
-        return serializers.DateTimeField().to_representation(until)
+        return _to_come(endpoint.previous_until)
 
 
 class EndpointWithSecretAnswer(EndpointAnswer):
@@ -177,7 +185,7 @@ class DeliveryAnswer(serializers.ModelSerializer[Delivery]):
     )
     next_attempt_at = serializers.DateTimeField(allow_null=True, help_text="Null unless it is `pending`.")
     finished_at = serializers.DateTimeField(allow_null=True)
-    attempts = AttemptAnswer(source="last_attempts", many=True, help_text=f"The last {MOST_ATTEMPTS}, newest first.")
+    attempts = AttemptAnswer(source="last_attempts", many=True, help_text=f"The last {ATTEMPTS_KEPT}, newest first.")
 
     class Meta:
         model = Delivery
@@ -238,8 +246,20 @@ class RedeliveredAnswer(serializers.Serializer[Any]):
     redelivered = serializers.IntegerField(help_text="How many deliveries are sent once more.")
 
 
+def _to_come(instant: datetime | None) -> str | None:
+    """Null once it is over."""
+    if instant is None or instant <= timezone.now():
+        return None
+    return serializers.DateTimeField().to_representation(instant)
+
+
 def too_many() -> str:
     return f"There are {endpoints.MOST} endpoints of this mode, as many as there may be; delete one, or change one."
+
+
+def repeated_url() -> ValidationError:
+    detail = "Another endpoint of yours of this mode has this URL; change that one, or give another URL."
+    return ValidationError({"url": [ErrorDetail(detail, code="repeated_url")]})
 
 
 def long_range() -> ValidationError:

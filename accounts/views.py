@@ -16,11 +16,11 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from accounts import endpoints, openapi, webhooks
+from accounts.delivery import ATTEMPTS_KEPT
 from accounts.models import Attempt, Delivery, Endpoint, Tenant
 from accounts.paging import CursorPages, PageQuery
 from accounts.refusals import Conflict
 from accounts.serializers import (
-    MOST_ATTEMPTS,
     DeliveryAnswer,
     DeliveryQuery,
     EndpointAnswer,
@@ -30,6 +30,7 @@ from accounts.serializers import (
     RedeliveredAnswer,
     RedeliverRequest,
     long_range,
+    repeated_url,
     too_many,
 )
 from accounts.strict import Nothing
@@ -77,6 +78,8 @@ class Endpoints(EndpointView):
             endpoint, secret = endpoints.create(self.tenant, self.api_key.mode, **wanted.validated_data)
         except endpoints.TooMany:
             raise Conflict(too_many(), code="too_many_endpoints") from None
+        except endpoints.Repeated:
+            raise repeated_url() from None
         headers = {"Location": reverse("webhook-endpoint", kwargs={"id": endpoint.pk})}
         return Response(with_secret(endpoint, secret), status=201, headers=headers)
 
@@ -92,6 +95,8 @@ class OneEndpoint(EndpointView):
         wanted.is_valid(raise_exception=True)
         try:
             endpoints.change(endpoint, **wanted.validated_data)
+        except endpoints.Repeated:
+            raise repeated_url() from None
         except Endpoint.DoesNotExist:
             raise Http404 from None
         return Response(EndpointAnswer(endpoint).data)
@@ -202,5 +207,5 @@ def shown(tenant: Tenant, delivery: Delivery) -> Any:
 
 
 def with_attempts(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
-    last = Attempt.objects.order_by("-number")[:MOST_ATTEMPTS]
+    last = Attempt.objects.order_by("-number")[:ATTEMPTS_KEPT]
     return deliveries.select_related("event").prefetch_related(Prefetch("attempts", last, to_attr="last_attempts"))

@@ -72,12 +72,15 @@ def ping(endpoint: Endpoint) -> Delivery:
     if not takers:
         raise Endpoint.DoesNotExist
     [delivery] = _write(endpoint.tenant_id, endpoint.mode, EventType.PING, {"endpoint_id": endpoint.pk}, takers)
+    _disturb(endpoint.pk)
     return delivery
 
 
+@transaction.atomic
 def redeliver(delivery: Delivery) -> None:
     """Sends it once more, as if it were new: at once, and again by the schedule. One that is under way counts as that."""
     _resend(Delivery.objects.filter(pk=delivery.pk))
+    _disturb(delivery.endpoint_id)
     delivery.refresh_from_db()
 
 
@@ -101,7 +104,9 @@ def redeliver_range(
     if len(ids) > MOST_RESENT:
         raise TooMany
     starts = range(0, len(ids), RESENT_AT_ONCE)
-    return sum(_resend(Delivery.objects.filter(pk__in=ids[start : start + RESENT_AT_ONCE])) for start in starts)
+    count = sum(_resend(Delivery.objects.filter(pk__in=ids[start : start + RESENT_AT_ONCE])) for start in starts)
+    _disturb(endpoint.pk)
+    return count
 
 
 def nudge() -> None:
@@ -148,6 +153,11 @@ def _write(
     )
     transaction.on_commit(nudge)
     return deliveries
+
+
+def _disturb(endpoint_id: UUID) -> None:
+    """It may have asked to be left alone; who sends by hand knows better. Locked after its deliveries, as who settles does."""
+    Endpoint.objects.filter(pk=endpoint_id, quiet_until__gt=Now()).update(quiet_until=None)
 
 
 def _now() -> datetime:

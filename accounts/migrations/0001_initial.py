@@ -202,6 +202,7 @@ class Migration(migrations.Migration):
                 ("enabled", models.BooleanField(default=True)),
                 ("disabled_reason", models.CharField(blank=True, help_text="For the tenant.", max_length=200)),
                 ("failing_since", models.DateTimeField(blank=True, help_text="None has arrived since.", null=True)),
+                ("last_failed_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("slow", models.BooleanField(default=False, help_text="Its last answer took long, or did not come.")),
                 (
                     "quiet_until",

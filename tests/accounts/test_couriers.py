@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from celery import current_app
@@ -38,7 +39,7 @@ def record(tenant: Tenant) -> None:
 
 
 def listen(tenant: Tenant, receiver: Receiver) -> Endpoint:
-    return endpoints.create(tenant, Mode.LIVE, url=receiver.url)[0]
+    return endpoints.create(tenant, Mode.LIVE, url=f"{receiver.url}{uuid4()}")[0]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -22,7 +23,7 @@ MANY = 100
 
 
 def endpoint_of(tenant: Tenant, *, events: int, slow: bool = False) -> Endpoint:
-    endpoint, _ = endpoints.create(tenant, Mode.LIVE, url="https://alice.example/hooks")
+    endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://alice.example/{uuid4()}")
     Endpoint.objects.filter(pk=endpoint.pk).update(slow=slow)
     for _ in range(events):
         webhooks.ping(endpoint)

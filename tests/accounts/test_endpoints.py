@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import partial
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts import endpoints, outbound, vault
@@ -15,11 +17,12 @@ from accounts.models import Delivery, Endpoint, Event, Mode, Tenant
 from tests.racing import at_once
 
 URL = "https://alice.example/hooks"
+OTHER = "https://alice.example/other"
 
 
 def test_a_secret_is_32_random_bytes_in_the_form_of_standard_webhooks(alice: Tenant) -> None:
     _, first = endpoints.create(alice, Mode.LIVE, url=URL)
-    _, second = endpoints.create(alice, Mode.LIVE, url=URL)
+    _, second = endpoints.create(alice, Mode.LIVE, url=OTHER)
     assert first.startswith("whsec_")
     assert len(base64.b64decode(first.removeprefix("whsec_"), validate=True)) == 32
     assert first != second
@@ -27,12 +30,12 @@ def test_a_secret_is_32_random_bytes_in_the_form_of_standard_webhooks(alice: Ten
 
 def test_a_secret_is_sealed_for_its_endpoint_alone(alice: Tenant) -> None:
     endpoint, secret = endpoints.create(alice, Mode.LIVE, url=URL)
-    other, _ = endpoints.create(alice, Mode.LIVE, url=URL)
-    assert endpoints.secrets_of(endpoint) == [secret]
+    other, _ = endpoints.create(alice, Mode.LIVE, url=OTHER)
+    assert endpoints.secrets_of(endpoint, at=timezone.now()) == [secret]
     assert secret.encode() not in bytes(endpoint.sealed)
     other.sealed = endpoint.sealed
     with pytest.raises(vault.Unopenable):
-        endpoints.secrets_of(other)
+        endpoints.secrets_of(other, at=timezone.now())
 
 
 @pytest.mark.parametrize("url", ["ftp://alice.example", "https://user:word@alice.example", "https://2130706433/", "x"])
@@ -54,23 +57,56 @@ def test_a_change_leaves_alone_what_it_does_not_name(alice: Tenant) -> None:
     endpoint, secret = endpoints.create(alice, Mode.LIVE, url=URL, description="first", events=["search.failed"])
     endpoints.change(endpoint, description="second")
     assert (endpoint.url, endpoint.description, endpoint.events) == (URL, "second", ["search.failed"])
-    endpoints.change(endpoint, events=[], url="https://alice.example/other")
-    assert (endpoint.url, endpoint.description, endpoint.events) == ("https://alice.example/other", "second", [])
-    assert endpoints.secrets_of(endpoint) == [secret]
+    endpoints.change(endpoint, events=[], url=OTHER)
+    assert (endpoint.url, endpoint.description, endpoint.events) == (OTHER, "second", [])
+    assert endpoints.secrets_of(endpoint, at=timezone.now()) == [secret]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_no_more_than_the_most_are_made_however_many_come_at_once(alice: Tenant) -> None:
-    def create() -> bool:
+    def create(number: int) -> bool:
         try:
-            endpoints.create(alice, Mode.LIVE, url=URL)
+            endpoints.create(alice, Mode.LIVE, url=f"{URL}/{number}")
         except endpoints.TooMany:
             return False
         return True
 
-    assert sum(at_once([create] * (endpoints.MOST + 5))) == endpoints.MOST
+    assert sum(at_once([partial(create, number) for number in range(endpoints.MOST + 5)])) == endpoints.MOST
     assert Endpoint.objects.for_tenant(alice).count() == endpoints.MOST
     endpoints.create(alice, Mode.TEST, url=URL)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_endpoints_made_at_once_at_one_address_one_is_made(alice: Tenant, bob: Tenant) -> None:
+    def create() -> bool:
+        try:
+            endpoints.create(alice, Mode.LIVE, url=URL)
+        except endpoints.Repeated:
+            return False
+        return True
+
+    assert sum(at_once([create] * 6)) == 1
+    endpoints.create(alice, Mode.TEST, url=URL)
+    endpoints.create(bob, Mode.LIVE, url=URL)
+
+
+def test_an_endpoint_is_not_moved_to_where_another_is_but_may_stay_where_it_is(alice: Tenant) -> None:
+    endpoints.create(alice, Mode.LIVE, url=URL)
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=OTHER)
+    with pytest.raises(endpoints.Repeated):
+        endpoints.change(endpoint, url=URL, description="new")
+    endpoints.change(endpoint, url=OTHER)
+    assert (endpoint.url, endpoint.description) == (OTHER, "")
+
+
+def test_what_an_address_did_is_forgotten_when_the_endpoint_moves_and_not_when_it_stays(alice: Tenant) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    since = timezone.now()
+    Endpoint.objects.update(failing_since=since, quiet_until=since, slow=False)
+    endpoints.change(endpoint, url=URL)
+    assert (endpoint.failing_since, endpoint.quiet_until, endpoint.slow) == (since, since, False)
+    endpoints.change(endpoint, url=OTHER)
+    assert (endpoint.failing_since, endpoint.quiet_until, endpoint.slow) == (None, None, True)
 
 
 # Rotation
@@ -79,25 +115,25 @@ def test_no_more_than_the_most_are_made_however_many_come_at_once(alice: Tenant)
 def test_both_secrets_sign_for_a_day_after_a_rotation(alice: Tenant) -> None:
     endpoint, first = endpoints.create(alice, Mode.LIVE, url=URL)
     second = endpoints.rotate(endpoint)
-    assert endpoints.secrets_of(endpoint) == [second, first]
+    now = timezone.now()
+    assert endpoints.secrets_of(endpoint, at=now) == [second, first]
     assert endpoint.previous_until is not None
     age = endpoint.previous_until - endpoint.updated_at
     assert age == endpoints.OVERLAP
-    endpoint.previous_until -= endpoints.OVERLAP
-    assert endpoints.secrets_of(endpoint) == [second]
+    assert endpoints.secrets_of(endpoint, at=endpoint.previous_until) == [second]
 
 
 def test_of_two_rotations_the_last_two_secrets_sign(alice: Tenant) -> None:
     endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
     second, third = endpoints.rotate(endpoint), endpoints.rotate(endpoint)
-    assert endpoints.secrets_of(endpoint) == [third, second]
+    assert endpoints.secrets_of(endpoint, at=timezone.now()) == [third, second]
 
 
 def test_every_secret_moves_to_the_first_of_the_sealing_keys(alice: Tenant, settings: Settings) -> None:
     old, new = (f"{name}:{base64.b64encode(bytes([number] * 32)).decode()}" for name, number in (("a", 1), ("b", 2)))
     settings.CREDENTIAL_KEYS = old
     plain, first = endpoints.create(alice, Mode.LIVE, url=URL)
-    rotated, before = endpoints.create(alice, Mode.LIVE, url=URL)
+    rotated, before = endpoints.create(alice, Mode.LIVE, url=OTHER)
     after = endpoints.rotate(rotated)
     settings.CREDENTIAL_KEYS = f"{new},{old}"
     done = endpoints.reseal()
@@ -106,8 +142,8 @@ def test_every_secret_moves_to_the_first_of_the_sealing_keys(alice: Tenant, sett
     settings.CREDENTIAL_KEYS = new
     plain.refresh_from_db()
     rotated.refresh_from_db()
-    assert endpoints.secrets_of(plain) == [first]
-    assert endpoints.secrets_of(rotated) == [after, before]
+    assert endpoints.secrets_of(plain, at=timezone.now()) == [first]
+    assert endpoints.secrets_of(rotated, at=timezone.now()) == [after, before]
 
 
 def test_an_endpoint_whose_secret_no_key_opens_is_left_and_named(alice: Tenant, settings: Settings) -> None:
@@ -121,7 +157,7 @@ def test_an_endpoint_whose_secret_no_key_opens_is_left_and_named(alice: Tenant, 
 
 def test_the_other_endpoints_of_the_mode_are_told_of_one_that_is_disabled(alice: Tenant, bob: Tenant) -> None:
     endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL, description="the old one")
-    other, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    other, _ = endpoints.create(alice, Mode.LIVE, url=OTHER)
     endpoints.create(alice, Mode.TEST, url=URL)
     endpoints.create(bob, Mode.LIVE, url=URL)
     assert endpoints.disable(endpoint, "410 Gone")
@@ -134,7 +170,7 @@ def test_the_other_endpoints_of_the_mode_are_told_of_one_that_is_disabled(alice:
 
 def test_one_that_was_disabled_before_is_not_announced_again(alice: Tenant) -> None:
     endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
-    endpoints.create(alice, Mode.LIVE, url=URL)
+    endpoints.create(alice, Mode.LIVE, url=OTHER)
     endpoints.disable(endpoint, "410 Gone")
     assert not endpoints.disable(endpoint, "failed for 5 days")
     assert (endpoint.disabled_reason, Event.objects.count()) == ("410 Gone", 1)
@@ -142,7 +178,7 @@ def test_one_that_was_disabled_before_is_not_announced_again(alice: Tenant) -> N
 
 def test_what_the_tenant_disables_itself_is_not_announced(alice: Tenant) -> None:
     endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
-    endpoints.create(alice, Mode.LIVE, url=URL)
+    endpoints.create(alice, Mode.LIVE, url=OTHER)
     endpoints.change(endpoint, enabled=False)
     assert (endpoint.enabled, endpoint.disabled_reason) == (False, "by you")
     assert not Event.objects.exists()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
+from socket import EAI_AGAIN, EAI_NONAME, gaierror
 from threading import Event
 
 import certifi
@@ -153,6 +154,16 @@ def test_look_ups_that_hang_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(heard) == outbound.LOOKUPS_AT_ONCE
     with names([]) as dns, pytest.raises(Unresolved):
         asked(fetch, dns, 80)
+
+
+@pytest.mark.parametrize(("said", "code"), [(EAI_NONAME, "dns_failed"), (EAI_AGAIN, "dns_unavailable")])
+def test_whether_there_is_no_such_name_or_nobody_to_ask_is_told_apart(said: int, code: str) -> None:
+    def look_up(host: str) -> list[str]:
+        raise gaierror(said, "what it says is for people")
+
+    with pytest.raises(Unresolved) as refused:
+        fetch(f"http://{NAME}/", look_up=look_up)
+    assert refused.value.code == code
 
 
 # TLS

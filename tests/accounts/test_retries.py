@@ -55,6 +55,10 @@ def test_what_the_endpoint_asks_for_counts_where_it_is_longer() -> None:
         ("Fri, 20 Nov 2026 12:00:30 GMT", 30),
         ("Fri, 20 Nov 2026 12:00:30 -0000", 30),
         ("Fri, 20 Nov 2026 11:00:00 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 24 * HOUR),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
+        ("Fri, 20 Nov 99999999999999999999 12:00:00 GMT", 0),
+        ("Fri, 20 Nov 2026 12:00:00 +99999999999999999999", 0),
         ("Fri, 20 Nov 2099 12:00:00 GMT", 24 * HOUR),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -13,7 +14,7 @@ from accounts.models import Attempt, Delivery, Endpoint, Event, Mode, Tenant
 
 
 def endpoint_of(tenant: Tenant, *, events: int) -> Endpoint:
-    endpoint, _ = endpoints.create(tenant, Mode.LIVE, url="https://alice.example/hooks")
+    endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://alice.example/{uuid4()}")
     for _ in range(events):
         webhooks.ping(endpoint)
     return endpoint

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts import endpoints
@@ -44,7 +46,7 @@ def errors_of(response: Any) -> dict[str, str]:
 
 
 def secrets_of(shown: dict[str, Any]) -> list[str]:
-    return endpoints.secrets_of(Endpoint.objects.get(pk=shown["id"]))
+    return endpoints.secrets_of(Endpoint.objects.get(pk=shown["id"]), at=timezone.now())
 
 
 def test_an_endpoint_is_made_and_its_secret_shown_once(api: APIClient) -> None:
@@ -204,8 +206,8 @@ def test_what_is_deleted_is_gone_with_its_log(api: APIClient) -> None:
 
 def test_there_are_so_many_and_no_more(api: APIClient, alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoints, "MOST", 2)
-    first, _ = made(api), made(api)
-    refusal = problem_of(create(api))
+    first, _ = made(api), made(api, url=f"{URL}/2")
+    refusal = problem_of(create(api, url=f"{URL}/3"))
     assert (refusal["status"], refusal["code"]) == (409, "too_many_endpoints")
     assert "2 endpoints" in refusal["detail"]
     api.delete(f"{PATH}/{first['id']}")
@@ -218,8 +220,8 @@ def test_endpoints_made_at_once_are_no_more_than_there_may_be(
 ) -> None:
     monkeypatch.setattr(endpoints, "MOST", 3)
     api = client_of(alice)
-    statuses = at_once([lambda: create(api).status_code] * 8)
-    assert sorted(statuses) == [201] * 3 + [409] * 5
+    answers = at_once([partial(create, api, url=f"{URL}/{number}") for number in range(8)])
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 5
     assert Endpoint.objects.count() == 3
 
 
@@ -234,8 +236,28 @@ def test_modes_do_not_see_each_other(api: APIClient, sandbox: APIClient) -> None
 
 
 def test_endpoints_come_newest_first_page_by_page(api: APIClient, alice: Tenant) -> None:
-    ids = [str(endpoints.create(alice, Mode.LIVE, url=URL)[0].pk) for _ in range(5)]
+    ids = [str(endpoints.create(alice, Mode.LIVE, url=f"{URL}/{number}")[0].pk) for number in range(5)]
     assert [row["id"] for row in read_all(api, PATH, limit=2)] == ids[::-1]
+
+
+def test_a_url_that_another_of_the_mode_has_is_refused_by_its_name(api: APIClient, sandbox: APIClient) -> None:
+    made(api)
+    made(sandbox)
+    other = made(api, url=f"{URL}/other")
+    for refused in (create(api), patch(api, other, url=URL)):
+        assert errors_of(refused) == {"url": "repeated_url"}
+    assert patch(api, other, url=f"{URL}/other").status_code == 200
+
+
+def test_it_is_shown_until_when_it_asked_to_be_left_alone(api: APIClient) -> None:
+    shown = made(api)
+    assert shown["quiet_until"] is None
+    Endpoint.objects.update(quiet_until="2026-01-01T00:00:00Z")
+    assert api.get(f"{PATH}/{shown['id']}").json()["quiet_until"] is None
+    Endpoint.objects.update(quiet_until="2126-01-01T00:00:00Z")
+    response = api.get(f"{PATH}/{shown['id']}")
+    assert response.json()["quiet_until"] == "2126-01-01T00:00:00Z"
+    described(f"{PATH}/{{id}}", "get", response)
 
 
 @pytest.mark.parametrize("action", ["rotate-secret", "test"])

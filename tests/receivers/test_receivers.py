@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts import delivery, endpoints, webhooks
@@ -97,7 +98,7 @@ def delivered(endpoint: Endpoint) -> Delivery:
 
 def test_a_delivery_verifies_and_is_read(command: Command, endpoint: Endpoint, tmp_path: Path) -> None:
     said = tmp_path / "said"
-    [secret] = endpoints.secrets_of(endpoint)
+    [secret] = endpoints.secrets_of(endpoint, at=timezone.now())
     with receiving(command, endpoint, secret, said):
         sent = delivered(endpoint)
     assert (sent.state, Attempt.objects.get().status) == ("delivered", 204)
@@ -109,14 +110,14 @@ def test_either_secret_verifies_while_one_takes_the_others_place(
     command: Command, endpoint: Endpoint, tmp_path: Path
 ) -> None:
     endpoints.rotate(endpoint)
-    new, old = endpoints.secrets_of(endpoint)
+    new, old = endpoints.secrets_of(endpoint, at=timezone.now())
     for secret in (old, new):
         with receiving(command, endpoint, secret, tmp_path / "said"):
             assert delivered(endpoint).state == "delivered"
 
 
 def test_a_secret_that_is_over_verifies_nothing(command: Command, endpoint: Endpoint, tmp_path: Path) -> None:
-    [first] = endpoints.secrets_of(endpoint)
+    [first] = endpoints.secrets_of(endpoint, at=timezone.now())
     endpoints.rotate(endpoint)
     endpoints.rotate(endpoint)
     with receiving(command, endpoint, first, tmp_path / "said"):
