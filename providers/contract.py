@@ -146,6 +146,10 @@ class Faulty(Failure):
     retryable = True
 
 
+class Duplicate(Faulty):
+    """It takes the question for one that it still works on: nothing is wrong with the provider itself."""
+
+
 class Lost(Failure):
     retryable = True
 

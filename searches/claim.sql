@@ -5,12 +5,13 @@
 -- lane's lock would not. Locks: lane, place, lookup, search. `step` is a whole turn of virtual time.
 -- Answers NULL where nobody is ready or the lane stands still (`pauses.py`); `more`: others could go still; `begun`: its search
 -- just began. The rows come with it: to ask for them again would take longer than all of this.
+-- It waits for no row for long, as it holds the lane, in which others may have become ready: it fails then, to be made again.
 CREATE FUNCTION searches_claim(
     lane_name text, call_id uuid, lease interval, step bigint, OUT more boolean, OUT begun boolean,
     OUT call searches_call, OUT lookup searches_lookup, OUT search searches_search, OUT lane searches_lane,
     OUT credential providers_credential, OUT rendering searches_rendering,
     OUT policy providers_policy
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
 DECLARE
     place record;
     moment timestamptz;
@@ -95,7 +96,8 @@ BEGIN
     UPDATE searches_lookup SET standing = 'out', status = 'running', started_at = coalesce(started_at, moment)
     WHERE id = lookup.id RETURNING * INTO lookup;
     UPDATE searches_place SET
-        virtual_time = virtual_time + step / place.weight,
+        -- A probe is a whole turn, whatever the weight: where it fails, the next is another tenant's.
+        virtual_time = virtual_time + CASE WHEN lane.trips > 0 THEN step ELSE step / place.weight END,
         ready = ready - 1, turns = turns - (lookup.pages - lookup.pages_done)
     WHERE id = place.id;
     UPDATE searches_lane SET

@@ -43,7 +43,7 @@ def run(lane_name: str, seat_name: str) -> None:
     try:
         wait = seat.take()
         if wait is not None:
-            nudges.leave(lane, seat, more=_visit(lane, policy, seat, wait))
+            nudges.leave(lane, seat, more=visit(lane, policy, seat, wait))
     except Unavailable:
         log.warning("lane %s: Redis is unreachable, so no call leaves", lane.name)
 
@@ -58,13 +58,16 @@ def _lane(name: str) -> Lane:
         return lanes.get(pk=name)
 
 
-def _visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
-    """Whether somebody should look again at once."""
+def visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
+    """Waits for the slot and uses it; whether somebody should look again at once."""
     if wait > FARTHEST_SLOT_SECONDS:
         return False
     slot_at = time.monotonic() + wait
     time.sleep(max(0.0, wait - lead_seconds(seat.rate)))
-    errand = scheduler.claim(lane.name, policy, lease=timedelta(seconds=settlement.armed_seconds(policy)))
+    try:
+        errand = scheduler.claim(lane.name, policy, lease=timedelta(seconds=settlement.armed_seconds(policy)))
+    except scheduler.Held:
+        return True
     if errand is None:
         return False
     # The limit may have been changed while this one waited for its slot.

@@ -117,7 +117,8 @@ class Lane(models.Model):
     failing_key = models.CharField(
         max_length=64, blank=True, help_text="The fingerprint that the first of them went with."
     )
-    several_keys = models.BooleanField(default=False, help_text="Whether others failed since with another.")
+    failing_tenant = models.UUIDField(null=True, blank=True, help_text="Whose that was.")
+    several = models.BooleanField(default=False, help_text="Whether another tenant's failed since with another key.")
     trips = models.PositiveSmallIntegerField(default=0, help_text="Times in a row that the breaker opened.")
     broken_until = models.DateTimeField(null=True, blank=True, help_text="The breaker is open.")
     probe = models.UUIDField(null=True, blank=True, help_text="The call that goes first after the breaker was open.")

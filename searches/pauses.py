@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Case, F, Value, When
@@ -21,7 +22,8 @@ from searches.models import Call, Lane
 
 # Refusals in a row are counted this far; the column has an end.
 MOST_BACKOFF = 1000
-CLOSED = {"failures": 0, "failing_key": "", "several_keys": False, "trips": 0, "broken_until": None, "probe": None}
+NO_FAILURES = {"failures": 0, "failing_key": "", "failing_tenant": None, "several": False}
+CLOSED = NO_FAILURES | {"trips": 0, "broken_until": None, "probe": None}
 
 
 def throttled(lane: str, *, seconds: float) -> None:
@@ -33,18 +35,20 @@ def throttled(lane: str, *, seconds: float) -> None:
     )
 
 
-def failed(call: Call, *, lane: str, key: str) -> float:
+def failed(call: Call, *, lane: str, key: str, tenant: UUID) -> float:
     """Counts a failure of the provider's, before the call is settled; for how many seconds the breaker opens, or 0."""
     row = _locked(lane)
     if row.mode != Mode.LIVE or not Call.objects.filter(pk=call.pk, state=Call.State.ARMED).exists():
         return 0.0
-    before = breaker.Count(failures=row.failures, key=row.failing_key, several_keys=row.several_keys, trips=row.trips)
-    after, seconds = breaker.failed(before, key=key, is_probe=row.probe == call.pk)
+    before = breaker.Count(
+        failures=row.failures, key=row.failing_key, tenant=row.failing_tenant, several=row.several, trips=row.trips
+    )
+    after, seconds = breaker.failed(before, key=key, tenant=tenant, is_probe=row.probe == call.pk)
     if after != before:
-        row.failures, row.failing_key = after.failures, after.key
-        row.several_keys, row.trips = after.several_keys, after.trips
+        row.failures, row.trips, row.several = after.failures, after.trips, after.several
+        row.failing_key, row.failing_tenant = after.key, after.tenant
         row.broken_until = scheduler.now() + timedelta(seconds=seconds) if seconds else row.broken_until
-        row.save(update_fields=["failures", "failing_key", "several_keys", "trips", "broken_until"])
+        row.save(update_fields=[*NO_FAILURES, "trips", "broken_until"])
     return seconds
 
 
@@ -56,19 +60,23 @@ def answered(lane: Lane, *, backoff: int) -> None:
     """
     if not (backoff or lane.failures or lane.trips):
         return
-    Lane.objects.filter(pk=lane.pk).update(backoff=0, **CLOSED)
-    if lane.trips:
+    with transaction.atomic():
+        # It may have opened since.
+        was_open = _locked(lane.pk).trips > 0
+        Lane.objects.filter(pk=lane.pk).update(backoff=0, **CLOSED)
+    if was_open:
         with suppress(limiter.Unavailable):
             _reopen(lane)
 
 
 def end(lane: Lane) -> None:
     """An operator knows that the provider is well: its pause is over and the breaker closed. Raises `limiter.Unavailable`."""
-    lane.paused_until = None
-    _reopen(lane)
+    limiter.reopen(lane.pk, _rate(lane))
     with transaction.atomic():
         _locked(lane.pk)
         Lane.objects.filter(pk=lane.pk).update(paused_until=None, backoff=0, **CLOSED)
+    # Again, for somebody may have told it between what the row said until now.
+    _reopen(lane)
 
 
 def stop(lane: Lane, *, paused: bool) -> None:
@@ -81,7 +89,19 @@ def stop(lane: Lane, *, paused: bool) -> None:
 def tell(lane: Lane, *, seconds: float) -> None:
     """Holds what was claimed already. Without Redis no call leaves anyway, and the row keeps the rest."""
     with suppress(limiter.Unavailable):
-        limiter.pause(lane.pk, policies.rate(policies.in_force(lane.policy, lane.mode)), seconds=seconds)
+        limiter.pause(lane.pk, _rate(lane), seconds=seconds)
+
+
+def tell_row(lane: Lane) -> None:
+    """The same, of what the lane's row says once it has been committed. Whoever changes the row tells the limiter thereafter,
+    so whoever comes last has seen what all wrote: what the row does not say any more is taken back.
+    """
+    goes_on_at, seconds = _left(lane)
+    if seconds:
+        tell(lane, seconds=seconds)
+        if _left(lane)[0] != goes_on_at:
+            with suppress(limiter.Unavailable):
+                _reopen(lane)
 
 
 def carry(old: Lane, new: Lane) -> float:
@@ -126,11 +146,22 @@ def until(lane: Lane, moment: datetime) -> datetime | None:
 
 
 def _reopen(lane: Lane) -> None:
-    """The limiter knows one pause only: what is left of the provider's own is told anew."""
-    limiter.reopen(lane.pk, policies.rate(policies.in_force(lane.policy, lane.mode)))
-    left = lane.paused_until and (lane.paused_until - scheduler.now()).total_seconds()
-    if left and left > 0:
-        tell(lane, seconds=left)
+    """The limiter knows one pause only: what the row still says is told anew, that too which it says since a moment ago."""
+    limiter.reopen(lane.pk, _rate(lane))
+    _, seconds = _left(lane)
+    if seconds:
+        tell(lane, seconds=seconds)
+
+
+def _left(lane: Lane) -> tuple[datetime | None, float]:
+    """When the lane goes on by itself, as its row says now, and how long that is."""
+    moment = scheduler.now()
+    goes_on_at = until(Lane.objects.get(pk=lane.pk), moment)
+    return goes_on_at, (goes_on_at - moment).total_seconds() if goes_on_at else 0.0
+
+
+def _rate(lane: Lane) -> limiter.Rate:
+    return policies.rate(policies.in_force(lane.policy, lane.mode))
 
 
 def _locked(lane: str) -> Lane:

@@ -17,9 +17,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import Count, Exists, F, Model, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Greatest
+from psycopg.errors import LockNotAvailable
 from uuid_utils.compat import uuid7
 
 from accounts.models import Mode
@@ -79,6 +80,10 @@ class Errand:
         return self.call.armed_at + timedelta(seconds=monotonic - self.claimed_at)
 
 
+class Held(Exception):
+    """Another transaction holds who would be next: worth asking again at once."""
+
+
 def turn(*, priority: int, created_at: datetime) -> int:
     """Where a lookup stands among its tenant's own: priority first (-10 to 10, high before low), then age."""
     return (10 - priority) << 56 | int(created_at.timestamp() * 1_000_000)
@@ -92,11 +97,19 @@ def now() -> datetime:
 
 
 def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
-    """Takes the fairest ready lookup out of the line, under a lease (`claim.sql`); None where there is none to take."""
+    """Takes the fairest ready lookup out of the line, under a lease (`claim.sql`); None where there is none to take.
+
+    Raises `Held`.
+    """
     if policy.paused:
         return None
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, (lane, str(uuid7()), lease.total_seconds(), STEP))
+        try:
+            cursor.execute(CLAIM, (lane, str(uuid7()), lease.total_seconds(), STEP))
+        except OperationalError as error:
+            if isinstance(error.__cause__, LockNotAvailable):
+                raise Held from error
+            raise
         more, begun, *values = cursor.fetchone()
     if more is None:
         return None

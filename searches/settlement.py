@@ -138,14 +138,16 @@ def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
         if isinstance(verdict, retries.Pause):
             pauses.throttled(lane.name, seconds=verdict.seconds)
         if breaker.is_theirs(failure) and errand.lookup.credential is not None:
-            seconds = pauses.failed(errand.call, lane=lane.name, key=errand.lookup.credential.fingerprint)
+            key, tenant = errand.lookup.credential.fingerprint, errand.lookup.tenant_id
+            seconds = pauses.failed(errand.call, lane=lane.name, key=key, tenant=tenant)
         if isinstance(verdict, retries.Unknown):
             lost(errand.call, errand.lookup, policy, failure)
         else:
             _apply(errand, failure, verdict)
     if seconds:
         log.error("lane %s: its calls fail with every key, so it pauses for %s s", lane.name, seconds)
-        pauses.tell(lane, seconds=seconds)
+    if seconds or isinstance(verdict, retries.Pause):
+        pauses.tell_row(lane)
 
 
 def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:

@@ -32,8 +32,8 @@ from providers.contract import (
     Adapter,
     Answer,
     BadCredential,
+    Duplicate,
     Failure,
-    Faulty,
     Hit,
     Picture,
     PictureLimits,
@@ -70,7 +70,7 @@ NOT_PERMITTED: Kind = (
 )
 # A search changes nothing there, so it can only repeat one that is still under way, and later it repeats none.
 DUPLICATE: Kind = (
-    Faulty,
+    Duplicate,
     "duplicate_request",
     "Memories took the search for a repetition of one that it still works on.",
 )

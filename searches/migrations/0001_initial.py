@@ -11,7 +11,9 @@ from django.db import migrations, models
 
 import billing.models
 
-CLAIM, TRANSITIONS = ((Path(__file__).parent.parent / name).read_text() for name in ("claim.sql", "transitions.sql"))
+CLAIM, RETURNING, TRANSITIONS = (
+    (Path(__file__).parent.parent / name).read_text() for name in ("claim.sql", "returning.sql", "transitions.sql")
+)
 
 
 class Migration(migrations.Migration):
@@ -60,9 +62,12 @@ class Migration(migrations.Migration):
                         blank=True, help_text="The fingerprint that the first of them went with.", max_length=64
                     ),
                 ),
+                ("failing_tenant", models.UUIDField(blank=True, help_text="Whose that was.", null=True)),
                 (
-                    "several_keys",
-                    models.BooleanField(default=False, help_text="Whether others failed since with another."),
+                    "several",
+                    models.BooleanField(
+                        default=False, help_text="Whether another tenant's failed since with another key."
+                    ),
                 ),
                 (
                     "trips",
@@ -621,4 +626,5 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(TRANSITIONS, "DROP FUNCTION searches_refuse_transition CASCADE"),
         migrations.RunSQL(CLAIM, "DROP FUNCTION searches_claim"),
+        migrations.RunSQL(RETURNING, "DROP FUNCTION searches_bring_tenant_back CASCADE"),
     ]

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -141,7 +142,7 @@ def _keep_claiming(race: Race) -> None:
     policy = policies.of(LANE)
     while len(race.claimed) < RACED:
         began = time.monotonic()
-        with transaction.atomic(), connection.cursor() as cursor:
+        with suppress(scheduler.Held), transaction.atomic(), connection.cursor() as cursor:
             errand = scheduler.claim(LANE, policy, lease=LEASE)
             assert errand is not None
             lookup = errand.lookup
@@ -153,8 +154,8 @@ def _keep_claiming(race: Race) -> None:
             }
             cursor.execute(BEFORE, place)
             passed = cursor.fetchall()
-        race.claimed.append(lookup.pk)
-        race.passed += [(tenant, began, time.monotonic()) for (tenant,) in passed]
+            race.claimed.append(lookup.pk)
+            race.passed += [(tenant, began, time.monotonic()) for (tenant,) in passed]
 
 
 def _keep_submitting(race: Race, submitter: Submitter) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from providers.adapters.memories import PrivateVideos, PublicVideos, Videos
-from providers.contract import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Throttled
+from providers.contract import BadCredential, Duplicate, Exhausted, Failure, Faulty, Garbled, Refused, Throttled
 from tests.providers.asking import drawn, failure_of
 from tests.providers.conftest import Provider
 from tests.providers.test_memories import ANSWER, FIRST, SECRET, ask, frame
@@ -22,7 +22,7 @@ CODES: dict[str, tuple[int, type[Failure], str]] = {
     "0401": (401, BadCredential, "credential_invalid"),
     "0402": (402, Exhausted, "credential_exhausted"),
     "0403": (403, BadCredential, "account_disabled"),
-    "0409": (409, Faulty, "duplicate_request"),
+    "0409": (409, Duplicate, "duplicate_request"),
     "0429": (429, Throttled, "rate_limited"),
     "9009": (403, Refused, "permission_denied"),
 }

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from uuid import UUID
 
 import pytest
 import redis
 from django.db import connection
 
 from accounts.models import Mode, Tenant
-from providers import limiter, policies
+from providers import credentials, limiter, policies
 from providers.contract import (
     Answer,
     BadCredential,
+    Duplicate,
     Exhausted,
     Failure,
     Faulty,
@@ -38,10 +40,13 @@ FOUND = Answer(hits=(), billed_results=0, last=True, status=200)
 
 
 def after(keys: str, *, since: Count | None = None, probes: bool = False) -> tuple[Count, float]:
-    """The count after a failure with each of the keys, one letter each, and the pause after the last."""
+    """The count after a failure with each of the keys, one letter each, and the pause after the last. Each key is a tenant's
+    own, but for a and A: one tenant has both.
+    """
     count, seconds = since or Count(), 0.0
     for key in keys:
-        count, seconds = breaker.failed(count, key=key, is_probe=probes)
+        tenant = UUID(int=ord(key.lower()))
+        count, seconds = breaker.failed(count, key=key, tenant=tenant, is_probe=probes)
     return count, seconds
 
 
@@ -57,9 +62,11 @@ def after(keys: str, *, since: Count | None = None, probes: bool = False) -> tup
         ("aaaab", True),
         ("baaaa", True),
         ("aaaaaaaaaaaaaaaaaaaab", True),
+        ("aAaAaAaAaAaAaAaAaAaA", False),
+        ("aAaAb", True),
     ],
 )
-def test_five_failures_in_a_row_of_at_least_two_keys_open_it(keys: str, opens: bool) -> None:
+def test_five_failures_in_a_row_of_at_least_two_tenants_keys_open_it(keys: str, opens: bool) -> None:
     count, seconds = after(keys)
     assert (count.trips, seconds) == ((1, 15) if opens else (0, 0))
 
@@ -68,7 +75,7 @@ def test_five_failures_in_a_row_of_at_least_two_keys_open_it(keys: str, opens: b
     ("trips", "seconds"), [(0, 15), (1, 30), (2, 60), (3, 120), (4, 240), (5, 300), (6, 300), (10_000, 300)]
 )
 def test_each_probe_that_fails_opens_it_for_twice_as_long_up_to_five_minutes(trips: int, seconds: float) -> None:
-    before = Count(failures=4, key="a", several_keys=True) if not trips else Count(trips=min(trips, 1000))
+    before = Count(failures=4, key="a", several=True) if not trips else Count(trips=min(trips, 1000))
     assert after("b", since=before, probes=True)[1] == seconds
 
 
@@ -82,6 +89,7 @@ def test_what_was_under_way_when_it_opened_opens_it_no_further() -> None:
     [
         (Unreachable("unreachable", "…"), True),
         (Faulty("provider_error", "…"), True),
+        (Duplicate("duplicate_request", "…"), False),
         (Lost("no_answer", "…"), True),
         (Throttled("rate_limited", "…"), False),
         (Refused("refused", "…"), False),
@@ -187,6 +195,65 @@ def test_one_that_fails_too_opens_it_for_twice_as_long(broken: Lane, fail: Calla
         assert timedelta(seconds=seconds - 5) < lane.broken_until - scheduler.now() <= timedelta(seconds=seconds)
 
 
+def test_the_next_probe_is_another_tenants_however_heavy_the_first(
+    fill: Fill, claim: Claim, policy: Policy, broken: Lane, alice: Tenant, bob: Tenant
+) -> None:
+    Tenant.objects.filter(pk=alice.pk).update(weight=1000)
+    fill(alice, 10)
+    fill(bob, 10)
+    probes = ""
+    for _ in range(4):
+        let_it_pass(broken)
+        probe = claim()
+        assert probe is not None
+        probes += probe.lookup.tenant.name[0]
+        settlement.failed(probe, policy, OUTAGE)
+    assert probes in ("ABAB", "BABA")
+
+
+def test_what_opens_and_closes_while_an_answer_is_settled_leaves_the_limiter_open(
+    fill: Fill,
+    claim: Claim,
+    fail: Callable[..., None],
+    lane: Lane,
+    redis_client: redis.Redis,
+    alice: Tenant,
+    bob: Tenant,
+) -> None:
+    fill(alice, 5)
+    fill(bob, 5)
+    fail(FAILURES - 1)
+    as_settled = now(lane)
+    fail()
+    assert closed_in_redis(redis_client, lane) > 10
+    pauses.answered(as_settled, backoff=0)
+    assert closed(lane)
+    assert closed_in_redis(redis_client, lane) == 0
+
+
+def test_a_pause_is_not_told_that_the_row_says_no_more(
+    broken: Lane, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer closes the breaker just before the limiter hears that it opened."""
+    told = pauses.tell
+
+    def late(lane: Lane, *, seconds: float) -> None:
+        monkeypatch.setattr(pauses, "tell", told)
+        pauses.answered(broken, backoff=0)
+        told(lane, seconds=seconds)
+
+    monkeypatch.setattr(pauses, "tell", late)
+    pauses.tell_row(broken)
+    assert closed(broken)
+    assert closed_in_redis(redis_client, broken) == 0
+
+
+def test_closing_it_keeps_a_pause_that_the_provider_asked_for_since(broken: Lane, redis_client: redis.Redis) -> None:
+    pauses.throttled(broken.pk, seconds=60)
+    pauses.answered(broken, backoff=0)
+    assert 50 < closed_in_redis(redis_client, broken) <= 60
+
+
 def test_a_probe_that_says_nothing_is_followed_by_another(broken: Lane, claim: Claim, policy: Policy) -> None:
     let_it_pass(broken)
     never_sent, refused = claim(), None
@@ -289,6 +356,14 @@ def test_one_tenants_broken_key_stops_nobody_else(
 
 def test_nor_where_it_is_alone_in_line(fill: Fill, fail: Callable[..., None], lane: Lane, alice: Tenant) -> None:
     fill(alice, 20)
+    fail(20)
+    assert now(lane).trips == 0
+
+
+def test_nor_with_two_keys(fill: Fill, fail: Callable[..., None], lane: Lane, alice: Tenant) -> None:
+    lookups = fill(alice, 20)
+    second = credentials.create(alice, "modash", "another-key-of-hers", label="second")
+    Lookup.objects.filter(pk__in=[lookup.pk for lookup in lookups[::2]]).update(credential=second)
     fail(20)
     assert now(lane).trips == 0
 

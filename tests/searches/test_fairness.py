@@ -188,3 +188,16 @@ def test_shares_are_the_weights_those_too_that_are_changed_under_a_backlog(
     transaction.savepoint_rollback(point)
     assert [before[name] for name in "ABC"] == list(weights)
     assert [after[name] for name in "ABC"] == [2 * weight for weight in new]
+
+
+def test_a_suspension_that_ends_gives_back_no_turns_that_it_cost(
+    fill: Fill, claim: Claim, alice: Tenant, bob: Tenant
+) -> None:
+    fill(alice, 30)
+    fill(bob, 30)
+    turns(claim, 6)
+    Tenant.objects.filter(pk=alice.pk).update(suspended_at=scheduler.now())
+    assert turns(claim, 15) == "B" * 15
+    Tenant.objects.filter(pk=alice.pk).update(suspended_at=None)
+    back = turns(claim, 10)
+    assert abs(back.count("A") - back.count("B")) <= 2

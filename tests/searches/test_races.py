@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,9 +25,9 @@ from billing.models import Account, Hold, Price
 from providers import credentials, policies, registry
 from providers.contract import Answer, Faulty, Hit, Lost, Throttled
 from providers.models import Policy
-from searches import ending, intake, pictures, scheduler, settlement
+from searches import ending, execution, intake, nudges, pictures, scheduler, settlement
 from searches.intake import LookupOrder, Order
-from searches.models import Call, Image, Lookup, Place, Rendering, Search, Standing
+from searches.models import Call, Image, Lane, Lookup, Place, Rendering, Search, Standing
 from searches.scheduler import Errand
 from tests.searches.samples import jpeg
 
@@ -69,7 +70,9 @@ def submit(api_key: ApiKey, *, lookups: int = 1) -> Search:
 
 
 def claim(policy: Policy) -> Errand | None:
-    return scheduler.claim("modash", policy, lease=timedelta(seconds=10))
+    with suppress(scheduler.Held):
+        return scheduler.claim("modash", policy, lease=timedelta(seconds=10))
+    return claim(policy)
 
 
 def at_once(work: Callable[[int], T], times: int = FIFTY) -> list[T]:
@@ -150,6 +153,37 @@ def test_a_tenant_keeps_its_turn_while_a_call_of_its_own_is_settled(customers: l
         (next_one,) = at_once(lambda _: claim(policy), 1)
     assert next_one is not None
     assert next_one.lookup.tenant_id == heavy.tenant_id
+
+
+def test_a_place_that_is_held_for_long_stops_neither_the_lane_nor_the_visits(
+    customers: list[ApiKey], policy: Policy
+) -> None:
+    held, over = Event(), Event()
+    submit(customers[0])
+
+    def hold() -> None:
+        with transaction.atomic():
+            scheduler.lock_place("modash", customers[0].tenant_id)
+            held.set()
+            over.wait()
+        connection.close()
+
+    with ThreadPoolExecutor() as pool:
+        holding = pool.submit(hold)
+        held.wait()
+        try:
+            with pytest.raises(scheduler.Held):
+                scheduler.claim("modash", policy, lease=timedelta(seconds=10))
+            again = execution.visit(Lane.objects.get(), policy, nudges.seat("modash", policy, "mine"), 0.0)
+            submit(customers[1])
+            another = claim(policy)
+        finally:
+            over.set()
+        holding.result()
+    assert again
+    assert another is not None
+    assert another.lookup.tenant_id == customers[1].tenant_id
+    assert claim(policy) is not None
 
 
 def test_no_lookup_is_claimed_twice_while_many_submit(customers: list[ApiKey], policy: Policy) -> None:
