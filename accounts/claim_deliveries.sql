@@ -1,8 +1,9 @@
--- Takes what is due, under a lease: at most %(room)s, of which at most %(slow_room)s to endpoints that are slow.
+-- Takes what is due, under a lease: at most %(room)s, of which at most %(slow_room)s to endpoints that are slow; and of one
+-- tenant's no more than %(of_a_tenant)s are under way, to its slow ones %(slow_of_a_tenant)s, in whatever process.
 --
 -- By endpoint, not by age: a backlog of a million to one that hangs is stepped over, not read. Each endpoint that has
--- anything pending costs a look into the index, so that a claim's time grows with those alone. The first of each endpoint
--- goes before the second of any.
+-- anything pending costs a look into the index, so that a claim's time grows with those alone. Those of whom least is under
+-- way go first: among tenants, and among the endpoints of each.
 WITH RECURSIVE
 with_work (id) AS (
     (SELECT endpoint_id FROM accounts_delivery WHERE state = 'pending' ORDER BY endpoint_id LIMIT 1)
@@ -13,29 +14,50 @@ with_work (id) AS (
     )
     FROM with_work WHERE with_work.id IS NOT NULL
 ),
-due AS (
-    SELECT delivery.*, endpoint.slow, row_number() OVER (PARTITION BY endpoint.id ORDER BY next_attempt_at) AS rank
+standing AS (
+    SELECT endpoint.id, endpoint.tenant_id, endpoint.slow, under_way.count AS under_way,
+        endpoint.enabled AND tenant.suspended_at IS NULL
+            AND (endpoint.quiet_until IS NULL OR endpoint.quiet_until <= %(now)s) AS takes_any,
+        sum(under_way.count) OVER (PARTITION BY endpoint.tenant_id) AS of_its_tenant,
+        sum(under_way.count) OVER (PARTITION BY endpoint.tenant_id, endpoint.slow) AS of_its_kind
     FROM with_work
-    JOIN accounts_endpoint endpoint
-        ON endpoint.id = with_work.id AND endpoint.enabled
-        AND (endpoint.quiet_until IS NULL OR endpoint.quiet_until <= %(now)s)
+    JOIN accounts_endpoint endpoint ON endpoint.id = with_work.id
+    JOIN accounts_tenant tenant ON tenant.id = endpoint.tenant_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS count FROM accounts_delivery
         WHERE endpoint_id = endpoint.id AND leased_until > %(now)s
     ) under_way
+),
+due AS (
+    SELECT delivery.*, endpoint.tenant_id, endpoint.slow, endpoint.of_its_tenant, endpoint.of_its_kind,
+        endpoint.under_way + row_number() OVER (PARTITION BY endpoint.id ORDER BY next_attempt_at) AS rank
+    FROM standing endpoint
     CROSS JOIN LATERAL (
         SELECT id, next_attempt_at FROM accounts_delivery
         WHERE endpoint_id = endpoint.id AND state = 'pending' AND next_attempt_at <= %(now)s
         ORDER BY next_attempt_at
-        LIMIT greatest(0, CASE WHEN endpoint.slow THEN %(at_once_slow)s ELSE %(at_once)s END - under_way.count)
+        LIMIT greatest(0, CASE WHEN endpoint.slow THEN %(at_once_slow)s ELSE %(at_once)s END - endpoint.under_way)
     ) delivery
+    WHERE endpoint.takes_any
+),
+-- What goes to slow ones is bounded first, so that it keeps nothing else from its tenant's part.
+by_kind AS (
+    SELECT *, of_its_kind + row_number() OVER (PARTITION BY tenant_id, slow ORDER BY rank, next_attempt_at) AS kind_turn
+    FROM due
+),
+let_in AS (
+    SELECT * FROM (
+        SELECT *, row_number() OVER (PARTITION BY slow ORDER BY kind_turn, next_attempt_at) AS place FROM by_kind
+    ) placed
+    WHERE NOT slow OR place <= %(slow_room)s AND kind_turn <= %(slow_of_a_tenant)s
 ),
 chosen AS (
     SELECT id FROM (
-        SELECT *, row_number() OVER (PARTITION BY slow ORDER BY rank, next_attempt_at) AS place FROM due
-    ) placed
-    WHERE NOT slow OR place <= %(slow_room)s
-    ORDER BY rank, next_attempt_at
+        SELECT *, of_its_tenant + row_number() OVER (PARTITION BY tenant_id ORDER BY rank, next_attempt_at) AS turn
+        FROM let_in
+    ) in_turn
+    WHERE turn <= %(of_a_tenant)s
+    ORDER BY turn, next_attempt_at
     LIMIT %(room)s
 ),
 -- By arrays, here and below: of a join the planner thinks that it takes the whole table.

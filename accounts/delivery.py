@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Case, When
 from django.db.models.functions import Coalesce, Now
@@ -75,13 +76,26 @@ def claim(*, room: int, slow_room: int) -> list[Errand]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp() FROM pg_advisory_xact_lock(%s)", [CLAIMING])
         [now] = cursor.fetchone()
-        limits = {"room": room, "slow_room": slow_room, "at_once": AT_ONCE, "at_once_slow": AT_ONCE_SLOW}
+        limits = _limits() | {"room": room, "slow_room": slow_room}
         cursor.execute(CLAIM, {**limits, "now": now, "until": now + LEASE})
         lapsed = dict(cursor.fetchall())
     taken = Delivery.objects.select_related("event", "endpoint").filter(pk__in=lapsed)
     errands = [Errand(delivery=delivery, claimed_at=now) for delivery in taken]
     _note_interrupted([errand for errand in errands if lapsed[errand.delivery.pk]])
     return errands
+
+
+def _limits() -> dict[str, int]:
+    """Of one tenant's: a quarter of a process's threads, so that none holds all of them, and three quarters of that may wait
+    for its slow endpoints.
+    """
+    of_a_tenant = max(AT_ONCE, settings.WEBHOOK_THREADS // 4)
+    return {
+        "at_once": AT_ONCE,
+        "at_once_slow": AT_ONCE_SLOW,
+        "of_a_tenant": of_a_tenant,
+        "slow_of_a_tenant": max(1, of_a_tenant * 3 // 4),
+    }
 
 
 def _note_interrupted(errands: list[Errand]) -> None:

@@ -40,6 +40,10 @@ class Repeated(Exception):
     """The tenant has an endpoint of the mode at this URL: each event would arrive there twice."""
 
 
+class HeldByOperator(Exception):
+    """An operator disabled the endpoint, and an operator alone enables it."""
+
+
 class UnknownTypes(ValueError):
     """Types of events that there are none of. `types`: which."""
 
@@ -79,7 +83,7 @@ def change(
     enabled: bool | None = None,
 ) -> None:
     """All of what is given, or nothing; what is under way still goes where it went. Raises `outbound.BadAddress`,
-    `UnknownTypes` and `Repeated`.
+    `UnknownTypes`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
     """
     values: dict[str, Any] = {}
     if url is not None:
@@ -93,9 +97,12 @@ def change(
         if url is not None:
             _move(endpoint, url)
         Endpoint.objects.filter(pk=endpoint.pk).update(**values, updated_at=Now())
+        _read(endpoint)
+        if enabled and endpoint.disabled_reason == BY_OPERATOR:
+            raise HeldByOperator
         if enabled is not None:
             (enable if enabled else disable)(endpoint)
-    endpoint.refresh_from_db()
+    _read(endpoint)
 
 
 def _move(endpoint: Endpoint, url: str) -> None:
@@ -107,11 +114,9 @@ def _move(endpoint: Endpoint, url: str) -> None:
 
 
 def enable(endpoint: Endpoint) -> None:
-    """It is told of what happens from now on, and is thought well of until it fails again."""
+    """It is told of what happens from now on, and is thought well of until it fails again; quick it is once it shows so."""
     disabled = Endpoint.objects.filter(pk=endpoint.pk, enabled=False)
-    disabled.update(
-        enabled=True, disabled_reason="", failing_since=None, slow=False, quiet_until=None, updated_at=Now()
-    )
+    disabled.update(enabled=True, disabled_reason="", failing_since=None, quiet_until=None, updated_at=Now())
     endpoint.refresh_from_db()
     transaction.on_commit(webhooks.nudge)
 
@@ -132,7 +137,10 @@ def disable(endpoint: Endpoint, reason: str = BY_TENANT) -> bool:
 
 
 def rotate(endpoint: Endpoint) -> str:
-    """The new secret, which nobody can show again; the one before it signs too, for a day."""
+    """The new secret, which nobody can show again; the one before it signs too, for a day.
+
+    Raises `Endpoint.DoesNotExist`.
+    """
     secret = _new_secret()
     Endpoint.objects.filter(pk=endpoint.pk).update(
         sealed=_sealed(endpoint, secret),
@@ -140,16 +148,18 @@ def rotate(endpoint: Endpoint) -> str:
         previous_until=Now() + OVERLAP,
         updated_at=Now(),
     )
-    endpoint.refresh_from_db()
+    _read(endpoint)
     return secret
 
 
 def remove(endpoint: Endpoint) -> None:
-    """With the log of its deliveries. Twice is harmless."""
-    with transaction.atomic():
-        # Whoever records an event for it holds its row, and is waited for: its delivery goes, too.
-        if Endpoint.objects.select_for_update().filter(pk=endpoint.pk).exists():
-            Endpoint.objects.filter(pk=endpoint.pk).delete()
+    """At once for everybody, and waits for nobody: the log of its deliveries may be long, and `upkeep` deletes it."""
+    Endpoint.objects.filter(pk=endpoint.pk).update(enabled=False, disabled_reason="deleted", deleted_at=Now())
+
+
+def _read(endpoint: Endpoint) -> None:
+    """As its row is now. Raises `Endpoint.DoesNotExist` where it was deleted."""
+    endpoint.refresh_from_db(from_queryset=Endpoint.objects.all())
 
 
 def secrets_of(endpoint: Endpoint, *, at: datetime) -> list[str]:

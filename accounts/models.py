@@ -125,6 +125,16 @@ class EventType(models.TextChoices):
     PING = "ping", "a test, sent to one endpoint alone"
 
 
+class PresentEndpoints(models.Manager["Endpoint"]):
+    """A deleted endpoint is gone for everybody at once, though its log takes its time."""
+
+    def get_queryset(self) -> TenantQuerySet[Endpoint]:
+        return TenantQuerySet["Endpoint"](self.model, using=self._db).filter(deleted_at=None)
+
+    def for_tenant(self, tenant: Tenant) -> TenantQuerySet[Endpoint]:
+        return self.get_queryset().for_tenant(tenant)
+
+
 class Endpoint(models.Model):
     """Where a tenant wants to be told. It hears of what keys of its mode did: a test never reaches a live endpoint.
 
@@ -141,7 +151,7 @@ class Endpoint(models.Model):
     disabled_reason = models.CharField(max_length=200, blank=True, help_text="For the tenant.")
     failing_since = models.DateTimeField(null=True, blank=True, help_text="None has arrived since.")
     last_failed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    slow = models.BooleanField(default=False, help_text="Its last answer took long, or did not come.")
+    slow = models.BooleanField(default=True, help_text="Its last answer took long, or did not come, or it is new.")
     quiet_until = models.DateTimeField(null=True, blank=True, help_text="It asked to be left alone (Retry-After).")
     sealed = models.BinaryField(editable=False)
     previous_sealed = models.BinaryField(null=True, editable=False)
@@ -152,8 +162,11 @@ class Endpoint(models.Model):
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
+    deleted_at = models.DateTimeField(null=True, editable=False)
 
-    objects = TenantQuerySet["Endpoint"].as_manager()
+    objects = PresentEndpoints()
+    # With those that are deleted, whose log upkeep has not yet.
+    with_deleted = models.Manager["Endpoint"]()
 
     class Meta:
         ordering = ("-created_at",)
@@ -222,7 +235,7 @@ class Delivery(models.Model):
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     tries = models.PositiveSmallIntegerField(default=0, editable=False)
-    attempt_count = models.PositiveSmallIntegerField(default=0)
+    attempt_count = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -259,7 +272,7 @@ class Attempt(models.Model):
     """One try to deliver. `cause` is empty where it arrived, else a word for programs; `detail` says it to people."""
 
     delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="attempts", db_index=False)
-    number = models.PositiveSmallIntegerField()
+    number = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     duration_ms = models.PositiveIntegerField()
     status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status.")

@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
 
+from accounts import webhooks
 from accounts.paging import LINK, PageQuery
 from accounts.serializers import (
     DeliveryAnswer,
@@ -173,7 +174,8 @@ REDELIVER = extend_schema_view(
         operation_id="redeliver_webhook",
         summary="Send one once more",
         description="At once, and again by the schedule if need be, with the same `webhook-id` and body as before. One that "
-        "is under way at this moment counts as that. A disabled endpoint is a 409.",
+        "is under way at this moment counts as that. A disabled endpoint is a 409, and so is a delivery that was tried "
+        f"{webhooks.MOST_ATTEMPTS:,} times.",
         request=None,
         responses={200: DeliveryAnswer},
         examples=[DELIVERY_EXAMPLE],

@@ -262,6 +262,11 @@ def repeated_url() -> ValidationError:
     return ValidationError({"url": [ErrorDetail(detail, code="repeated_url")]})
 
 
+def too_often() -> str:
+    most = f"{webhooks.MOST_ATTEMPTS:,}"
+    return f"It was tried {most} times, as often as one delivery may be; what it tells of, ask the API for by GET."
+
+
 def long_range() -> ValidationError:
     detail = f"Holds more than {webhooks.MOST_RESENT:,} deliveries; give a shorter range, and the rest in others."
     return ValidationError({"to": [ErrorDetail(detail, code="range_too_long")]})

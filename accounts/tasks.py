@@ -15,6 +15,7 @@ def deliver() -> None:
 
 @shared_task
 def sweep_deliveries() -> None:
-    """Ends what waits for disabled endpoints, and forgets what is old. Harmless when doubled or late."""
+    """Ends what waits for disabled endpoints, and forgets what is old or deleted. Harmless when doubled or late."""
     upkeep.end_disabled()
+    upkeep.forget_deleted()
     upkeep.forget_old()

@@ -32,9 +32,12 @@ from accounts.serializers import (
     long_range,
     repeated_url,
     too_many,
+    too_often,
 )
 from accounts.strict import Nothing
 from accounts.tenancy import TenantView
+
+HELD = "An operator disabled the endpoint; ask the operators to enable it, and leave `enabled` out until then."
 
 
 class EndpointView(TenantView):
@@ -86,6 +89,8 @@ class Endpoints(EndpointView):
 
 @openapi.ENDPOINT
 class OneEndpoint(EndpointView):
+    refusals = {"PATCH": (409,)}
+
     def get(self, request: Request, id: Any) -> Response:
         return Response(EndpointAnswer(self.get_object()).data)
 
@@ -97,6 +102,8 @@ class OneEndpoint(EndpointView):
             endpoints.change(endpoint, **wanted.validated_data)
         except endpoints.Repeated:
             raise repeated_url() from None
+        except endpoints.HeldByOperator:
+            raise Conflict(HELD, code="endpoint_disabled") from None
         except Endpoint.DoesNotExist:
             raise Http404 from None
         return Response(EndpointAnswer(endpoint).data)
@@ -185,6 +192,8 @@ class Redeliver(DeliveryView):
         refuse_disabled(delivery.endpoint)
         try:
             webhooks.redeliver(delivery)
+        except webhooks.TooOften:
+            raise Conflict(too_often(), code="too_many_attempts") from None
         except Delivery.DoesNotExist:
             raise Http404 from None
         return Response(shown(self.tenant, delivery))

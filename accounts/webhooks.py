@@ -33,11 +33,17 @@ QUIET_SECONDS = 5.0
 RESENT_AT_ONCE = 1000
 # By one request, which waits for it.
 MOST_RESENT = 10_000
+# Of one delivery, after which it is sent by nobody's wish.
+MOST_ATTEMPTS = 1000
 _quiet_until = 0.0
 
 
 class TooMany(Exception):
     """More deliveries than one range may hold."""
+
+
+class TooOften(Exception):
+    """The delivery was tried as often as one may be."""
 
 
 def wants(tenant_id: UUID, mode: str, type: EventType) -> bool:
@@ -78,7 +84,12 @@ def ping(endpoint: Endpoint) -> Delivery:
 
 @transaction.atomic
 def redeliver(delivery: Delivery) -> None:
-    """Sends it once more, as if it were new: at once, and again by the schedule. One that is under way counts as that."""
+    """Sends it once more, as if it were new: at once, and again by the schedule. One that is under way counts as that.
+
+    Raises `TooOften`.
+    """
+    if delivery.attempt_count >= MOST_ATTEMPTS:
+        raise TooOften
     _resend(Delivery.objects.filter(pk=delivery.pk))
     _disturb(delivery.endpoint_id)
     delivery.refresh_from_db()
@@ -93,7 +104,7 @@ def redeliver_range(
     types: Collection[str] = (),
 ) -> int:
     """Sends an endpoint's deliveries of the events of this stretch (`since` included, `until` not) once more, and says how
-    many. `types`: empty for all. Raises `TooMany`, and sends none.
+    many: none that was tried `MOST_ATTEMPTS` times. `types`: empty for all. Raises `TooMany`, and sends none.
     """
     deliveries = Delivery.objects.filter(
         endpoint=endpoint, state__in=states, event__created_at__gte=since, event__created_at__lt=until
@@ -168,7 +179,7 @@ def _now() -> datetime:
 
 
 def _resend(deliveries: QuerySet[Delivery]) -> int:
-    idle = deliveries.filter(Q(leased_until=None) | Q(leased_until__lte=Now()))
+    idle = deliveries.filter(Q(leased_until=None) | Q(leased_until__lte=Now()), attempt_count__lt=MOST_ATTEMPTS)
     resent = idle.update(
         state=Delivery.State.PENDING, next_attempt_at=Now(), leased_until=None, tries=0, finished_at=None
     )

@@ -47,6 +47,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "image_deleted": (409, "The picture is gone"),
     "too_many_endpoints": (409, "As many webhook endpoints as there may be"),
     "endpoint_disabled": (409, "The webhook endpoint is disabled"),
+    "too_many_attempts": (409, "Tried as often as one delivery may be"),
     "too_large": (413, "Too large"),
     "unsupported_media_type": (415, "Not a content type that is taken"),
     "internal_error": (500, "Our mistake"),

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten, flatten_fieldsets
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -249,6 +249,9 @@ class DeliveryAdmin(State, Record):
     )
     def redeliver(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         delivery = Delivery.objects.get(pk=object_id)
-        webhooks.redeliver(delivery)
+        try:
+            webhooks.redeliver(delivery)
+        except webhooks.TooOften:
+            return done(request, page_of(delivery), "It was tried as often as one delivery may be.", messages.ERROR)
         self.log_change(request, delivery, "Sent once more.")
         return done(request, page_of(delivery), "It is on its way once more.")

@@ -203,7 +203,12 @@ class Migration(migrations.Migration):
                 ("disabled_reason", models.CharField(blank=True, help_text="For the tenant.", max_length=200)),
                 ("failing_since", models.DateTimeField(blank=True, help_text="None has arrived since.", null=True)),
                 ("last_failed_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("slow", models.BooleanField(default=False, help_text="Its last answer took long, or did not come.")),
+                (
+                    "slow",
+                    models.BooleanField(
+                        default=True, help_text="Its last answer took long, or did not come, or it is new."
+                    ),
+                ),
                 (
                     "quiet_until",
                     models.DateTimeField(blank=True, help_text="It asked to be left alone (Retry-After).", null=True),
@@ -226,6 +231,7 @@ class Migration(migrations.Migration):
                     "updated_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
+                ("deleted_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "tenant",
                     models.ForeignKey(
@@ -308,7 +314,7 @@ class Migration(migrations.Migration):
                 ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
                 ("leased_until", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("tries", models.PositiveSmallIntegerField(default=0, editable=False)),
-                ("attempt_count", models.PositiveSmallIntegerField(default=0)),
+                ("attempt_count", models.PositiveIntegerField(default=0)),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
@@ -351,7 +357,7 @@ class Migration(migrations.Migration):
             name="Attempt",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("number", models.PositiveSmallIntegerField()),
+                ("number", models.PositiveIntegerField()),
                 ("started_at", models.DateTimeField()),
                 ("duration_ms", models.PositiveIntegerField()),
                 ("status", models.PositiveSmallIntegerField(help_text="HTTP status.", null=True)),

@@ -39,7 +39,10 @@ def record(tenant: Tenant) -> None:
 
 
 def listen(tenant: Tenant, receiver: Receiver) -> Endpoint:
-    return endpoints.create(tenant, Mode.LIVE, url=f"{receiver.url}{uuid4()}")[0]
+    """It has shown that it is quick."""
+    endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"{receiver.url}{uuid4()}")
+    Endpoint.objects.filter(pk=endpoint.pk).update(slow=False)
+    return endpoint
 
 
 @contextmanager

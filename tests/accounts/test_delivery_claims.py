@@ -12,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts import delivery, endpoints, webhooks
 from accounts.delivery import Errand, Outcome
@@ -116,6 +117,46 @@ def test_a_disabled_endpoint_and_one_that_wants_to_be_left_alone_get_nothing(ali
     assert by_endpoint(claim()) == {disabled: 1}
 
 
+def test_no_tenant_holds_all_of_the_room_however_many_endpoints_it_has(
+    alice: Tenant, bob: Tenant, settings: Settings
+) -> None:
+    settings.WEBHOOK_THREADS = 40
+    quick = {endpoint_of(alice, events=5) for _ in range(4)}
+    hanging = {endpoint_of(alice, events=5, slow=True) for _ in range(10)}
+    taken = claim(room=40, slow_room=20)
+    assert len(taken) == 10
+    assert sum(errand.delivery.endpoint in hanging for errand in taken) <= 7
+    assert quick & set(by_endpoint(taken))
+    assert claim(room=30, slow_room=13) == []
+    other = endpoint_of(bob, events=1, slow=True)
+    assert by_endpoint(claim(room=30, slow_room=13)) == {other: 1}
+
+
+def test_of_two_tenants_whoever_has_less_under_way_goes_first(alice: Tenant, bob: Tenant) -> None:
+    for _ in range(4):
+        endpoint_of(alice, events=20)
+    assert len(claim(room=8)) == 8
+    Delivery.objects.filter(leased_until=None).update(next_attempt_at=timezone.now() - timedelta(hours=1))
+    [other] = [endpoint_of(bob, events=4)]
+    assert by_endpoint(claim(room=3)) == {other: 3}
+
+
+def test_a_suspended_tenants_deliveries_wait_until_it_is_not(alice: Tenant) -> None:
+    endpoint_of(alice, events=1)
+    Tenant.objects.filter(pk=alice.pk).update(suspended_at=timezone.now())
+    assert claim() == []
+    Tenant.objects.filter(pk=alice.pk).update(suspended_at=None)
+    assert len(claim()) == 1
+
+
+def test_a_delivery_that_was_tried_very_often_stops_no_other(alice: Tenant) -> None:
+    endpoint_of(alice, events=2)
+    Delivery.objects.update(attempt_count=32_767)
+    for errand in claim():
+        settle(errand)
+    assert set(Attempt.objects.values_list("number", flat=True)) == {32_768}
+
+
 # Leases
 
 
@@ -213,14 +254,8 @@ def test_a_backlog_is_stepped_over_and_not_read(backlog: Callable[[int], Endpoin
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE accounts_delivery")
         now = timezone.now()
-        values: dict[str, Any] = {
-            "room": 100,
-            "slow_room": 50,
-            "at_once": 4,
-            "at_once_slow": 1,
-            "now": now,
-            "until": now,
-        }
+        bounds = {"of_a_tenant": 32, "slow_of_a_tenant": 24, "at_once": 4, "at_once_slow": 1}
+        values: dict[str, Any] = {**bounds, "room": 100, "slow_room": 50, "now": now, "until": now}
         cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) {delivery.CLAIM}", values)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     read = [int(line.partition("rows=")[2].split(".")[0].split()[0]) for line in plan.splitlines() if "rows=" in line]

@@ -12,8 +12,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts import endpoints, outbound, vault
-from accounts.models import Delivery, Endpoint, Event, Mode, Tenant
+from accounts import delivery, endpoints, outbound, vault, webhooks
+from accounts.models import Delivery, Endpoint, Event, EventType, Mode, Tenant
 from tests.racing import at_once
 
 URL = "https://alice.example/hooks"
@@ -186,11 +186,50 @@ def test_what_the_tenant_disables_itself_is_not_announced(alice: Tenant) -> None
 
 def test_an_endpoint_that_is_enabled_again_is_thought_well_of(alice: Tenant) -> None:
     endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
-    Endpoint.objects.update(failing_since="2026-01-01T00:00Z", slow=True, quiet_until="2026-12-01T00:00Z")
+    Endpoint.objects.update(failing_since="2026-01-01T00:00Z", quiet_until="2026-12-01T00:00Z")
     endpoints.disable(endpoint, "failed for 5 days")
     endpoints.change(endpoint, enabled=True)
     assert (endpoint.enabled, endpoint.disabled_reason) == (True, "")
-    assert (endpoint.failing_since, endpoint.slow, endpoint.quiet_until) == (None, False, None)
+    assert (endpoint.failing_since, endpoint.quiet_until) == (None, None)
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_nobody_makes_an_endpoint_a_quick_one_by_enabling_it(alice: Tenant, slow: bool) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    assert endpoint.slow
+    Endpoint.objects.update(slow=slow)
+    endpoints.change(endpoint, enabled=False)
+    endpoints.change(endpoint, enabled=True)
+    assert endpoint.slow is slow
+
+
+def test_what_an_operator_disabled_an_operator_enables(alice: Tenant) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    endpoints.disable(endpoint, endpoints.BY_OPERATOR)
+    endpoints.change(endpoint, enabled=False)
+    with pytest.raises(endpoints.HeldByOperator):
+        endpoints.change(endpoint, enabled=True, description="new")
+    endpoint.refresh_from_db()
+    assert (endpoint.enabled, endpoint.description) == (False, "")
+    endpoints.enable(endpoint)
+    assert endpoint.enabled
+
+
+def test_a_deleted_endpoint_is_gone_and_leaves_its_place_to_another(alice: Tenant) -> None:
+    endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
+    webhooks.ping(endpoint)
+    endpoints.remove(endpoint)
+    assert not Endpoint.objects.exists()
+    assert not webhooks.wants(alice.pk, Mode.LIVE, EventType.SEARCH_FAILED)
+    assert delivery.claim(room=9, slow_room=9) == []
+    for change in (
+        lambda: endpoints.change(endpoint, enabled=True),
+        lambda: endpoints.rotate(endpoint),
+        lambda: webhooks.ping(endpoint),
+    ):
+        with pytest.raises(Endpoint.DoesNotExist):
+            change()
+    endpoints.create(alice, Mode.LIVE, url=URL)
 
 
 def test_a_disabled_endpoint_says_why(alice: Tenant) -> None:

@@ -119,6 +119,7 @@ def test_who_asked_to_be_left_alone_is_disturbed_by_hand(
 
 
 def test_who_takes_something_again_is_left_alone_no_longer(endpoint: Endpoint) -> None:
+    Endpoint.objects.update(slow=False)
     late = taken(endpoint)
     settle(taken(endpoint), Outcome(cause="bad_status", status=503, asked=600))
     settle(late)

@@ -57,6 +57,32 @@ def test_what_was_ended_can_be_sent_again(alice: Tenant) -> None:
     assert Delivery.objects.get().state == "pending"
 
 
+def test_a_run_does_a_part_of_a_backlog_and_the_next_goes_on(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "AT_ONCE", 1)
+    monkeypatch.setattr(upkeep, "BATCHES", 2)
+    endpoints.disable(endpoint_of(alice, events=3))
+    upkeep.end_disabled()
+    assert Delivery.objects.filter(state="failed").count() == 2
+    upkeep.end_disabled()
+    assert Delivery.objects.filter(state="failed").count() == 3
+
+
+def test_a_deleted_endpoints_log_is_forgotten_bit_by_bit_and_nobody_elses(
+    alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "AT_ONCE", 2)
+    monkeypatch.setattr(upkeep, "BATCHES", 2)
+    deleted, other = endpoint_of(alice, events=5), endpoint_of(alice, events=1)
+    endpoints.remove(deleted)
+    upkeep.end_disabled()
+    assert not Attempt.objects.exists()
+    upkeep.forget_deleted()
+    assert Delivery.objects.filter(endpoint=deleted).count() == 1
+    upkeep.forget_deleted()
+    assert set(Endpoint.with_deleted.all()) == {other}
+    assert {each.endpoint for each in Delivery.objects.all()} == {other}
+
+
 def test_old_events_are_forgotten_with_all_that_is_known_of_them(
     alice: Tenant, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from celery import Celery, current_app
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import delivery, endpoints, webhooks
+from accounts import delivery, endpoints, upkeep, webhooks
 from accounts.delivery import Outcome
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
 from tests.api.background import background, meanwhile, until_somebody_waits_for_a_lock
@@ -176,12 +176,26 @@ def test_an_endpoint_that_is_deleted_meanwhile_costs_nobody_its_transaction(alic
     with background() as start:
         with transaction.atomic():
             record(alice)
-            removing = start(lambda: endpoints.remove(endpoint))
+            start(lambda: endpoints.remove(endpoint)).result(timeout=10)
+            forgetting = start(upkeep.forget_deleted)
             until_somebody_waits_for_a_lock()
-        removing.result(timeout=10)
-    assert not Endpoint.objects.exists()
+        forgetting.result(timeout=10)
+        upkeep.forget_deleted()
+    assert not Endpoint.with_deleted.exists()
     assert not Delivery.objects.exists()
     endpoints.remove(endpoint)
+
+
+def test_a_delivery_is_not_sent_once_more_without_end(alice: Tenant) -> None:
+    endpoint_of(alice)
+    record(alice)
+    Delivery.objects.update(attempt_count=webhooks.MOST_ATTEMPTS, state="failed", next_attempt_at=None)
+    with pytest.raises(webhooks.TooOften):
+        webhooks.redeliver(Delivery.objects.get())
+    hour = timedelta(hours=1)
+    now = timezone.now()
+    assert webhooks.redeliver_range(Endpoint.objects.get(), since=now - hour, until=now + hour) == 0
+    assert Delivery.objects.get().state == "failed"
 
 
 # Erased

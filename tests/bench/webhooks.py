@@ -96,7 +96,10 @@ def _claim(rows: int, spread: int) -> str:
     """And of a claim that finds nothing, for all have what they may."""
     _empty()
     tenant = Tenant.objects.create(name=f"behind {time.monotonic_ns()}")
-    made = [Endpoint(tenant=tenant, mode=Mode.LIVE, url="https://example.com", sealed=b"") for _ in range(spread)]
+    made = [
+        Endpoint(tenant=tenant, mode=Mode.LIVE, url="https://example.com", sealed=b"", slow=False)
+        for _ in range(spread)
+    ]
     Endpoint.objects.bulk_create(made)
     with connection.cursor() as cursor:
         cursor.execute(BACKLOG, {"tenant": tenant.pk, "rows": rows, "endpoints": [each.pk for each in made]})
