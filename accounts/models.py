@@ -218,8 +218,8 @@ class Delivery(models.Model):
     """One event on its way to one endpoint.
 
     Pending, it is due at `next_attempt_at`. A claim sets that to the end of its lease, so that what a dead worker held is
-    due again by itself; `leased_until` says who holds it. `tries` counts those since it was sent or resent, `attempt_count`
-    all.
+    due again by itself; `leased_until` says who holds it. `tries` counts those since it was sent or resent, but for
+    what our own end interrupted; `attempt_count` counts all.
     """
 
     class State(models.TextChoices):

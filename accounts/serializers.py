@@ -26,7 +26,8 @@ class EndpointURL(StrictText):
     def __init__(self, **options: Any) -> None:
         super().__init__(
             help_text="By https or http, to the public internet; redirects are not followed. A user name, a password or "
-            "an address that is not public is refused here; what its name leads to is checked at each delivery.",
+            "an address that is not public is refused here; what its name leads to is checked at each delivery. No two "
+            "endpoints of a mode have the same.",
             **options,
         )
 
