@@ -53,7 +53,7 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
 
 def _rate(folder: Path, receiver: httpx.Client, count: int) -> str:
     _empty()
-    tenant = _tenant(receiver, *["/quick"] * ENDPOINTS)
+    tenant = _tenant(receiver, *(f"/quick/{number}" for number in range(ENDPOINTS)))
     for _ in range(EVENTS):
         webhooks.record(tenant.pk, Mode.LIVE, TYPE, DATA)
     with _workers(folder, count) as workers:
