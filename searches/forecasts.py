@@ -1,9 +1,10 @@
 """What a waiting lookup can be told: how many go before it, when it should start, and what it waits for.
 
 Its position counts lookups; its start follows from calls, for a lookup of ten pages takes ten turns. Counted are those that
-stand ready, the next pages of those that are under way, and those that will have woken by then. Two things nobody can know: what
-is submitted later, and what fails. And one is left out: where answers take longer than the lane's interval, a tenant's next
-lookup starts while the one before it is under way, so that it may start earlier than it is told, never later for that.
+stand ready, the next pages of those that are under way, and those that will have woken by then (`forecasts.sql`). Two
+things nobody can know: what is submitted later, and what fails. And one is left out: where answers take longer than the
+lane's interval, a tenant's next lookup starts while the one before it is under way, so that it may start earlier than it is
+told, never later for that.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,86 +22,12 @@ from accounts.models import Tenant
 from providers import policies
 from providers.models import Policy
 from searches import pauses, scheduler
-from searches.models import Lane, Lookup, Place, Standing
+from searches.models import Call, Lane, Lookup, Place, Standing
 
 # Past this, a position is only "at least so many": counting one tenant's own million would take 50 ms.
 MOST_COUNTED = 10_000
 
-# How many turns a place takes until another reaches its virtual time. Equal times go by tenant, as in a claim.
-UNTIL = """greatest(0, (reach.{at} - {time} - 1 + (place.tenant_id < reach.tenant_id)::int + %(step)s / tenant.weight)
-    / (%(step)s / tenant.weight))"""
-# Integers on purpose: sums of big ones are of another type, and twice as slow over ten thousand places.
-TAKEN = "sum(least(place.{most}, {until})::integer)"
-# How many go before each of the lookups, in lookups and in calls: the tenant's own before it, and of every other tenant as
-# many as reach their turn before it does. One scan of a tenant's line, however many are asked for. What is `coming` stands in
-# no line now and will before long: a few at most, as it is under way or has just failed.
-POSITIONS = f"""
-WITH lane AS (
-    SELECT name, virtual_time, begins_at, pace FROM searches_lane
-    JOIN unnest(%(lanes)s::text[], %(begins)s::timestamptz[], %(paces)s::interval[]) AS told (name, begins_at, pace) USING (name)
-), asked AS (
-    SELECT lane_id, tenant_id, max(turn) AS last FROM searches_lookup WHERE id = ANY(%(lookups)s) GROUP BY lane_id, tenant_id
-), ahead AS (
-    SELECT own.* FROM asked CROSS JOIN LATERAL (
-        SELECT id, rank() OVER line - 1 AS before, sum(turns) OVER line - turns AS turns FROM (
-            SELECT id, turn, pages - pages_done AS turns FROM searches_lookup
-            WHERE lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'ready' AND turn <= asked.last
-            ORDER BY turn LIMIT %(most)s) AS first WINDOW line AS (ORDER BY turn)) AS own
-), coming AS (
-    SELECT lane_id, tenant_id, turn, pages - pages_done - 1 AS turns, NULL AS due
-    FROM searches_call call JOIN searches_lookup ON searches_lookup.id = call.lookup_id
-    WHERE call.state = 'armed' AND lane_id = ANY(%(lanes)s) AND pages - pages_done > 1 AND NOT cancel_requested
-    UNION ALL
-    SELECT lane_id, tenant_id, turn, pages - pages_done, not_before
-    FROM searches_lookup WHERE lane_id = ANY(%(lanes)s) AND standing = 'asleep'
-), own AS (
-    SELECT lookup.id, lookup.lane_id, lookup.tenant_id, lane.virtual_time AS present, lane.begins_at, lane.pace,
-        place.virtual_time, %(step)s / tenant.weight AS step, coalesce(ahead.before, %(most)s) AS before,
-        coalesce(ahead.turns, %(most)s) + coalesce((
-            SELECT sum(coming.turns) FROM coming
-            WHERE coming.lane_id = lookup.lane_id AND coming.tenant_id = lookup.tenant_id AND coming.turn < lookup.turn
-                AND (coming.due IS NULL OR coming.due <= lane.begins_at + lane.pace * ahead.turns::float8)), 0) AS turns
-    FROM searches_lookup lookup
-    JOIN lane ON lane.name = lookup.lane_id
-    JOIN searches_place place ON place.lane_id = lookup.lane_id AND place.tenant_id = lookup.tenant_id
-    JOIN accounts_tenant tenant ON tenant.id = lookup.tenant_id
-    LEFT JOIN ahead ON ahead.id = lookup.id
-    WHERE lookup.id = ANY(%(lookups)s) AND lookup.standing = 'ready'
-), reach AS (
-    SELECT *, virtual_time + before * step AS for_lookups, virtual_time + (turns * step)::bigint AS for_calls FROM own
-), lined_up AS (
-    SELECT reach.id,
-        reach.before + coalesce({
-    TAKEN.format(most="ready", until=UNTIL.format(at="for_lookups", time="place.virtual_time"))
-}, 0)
-            AS before,
-        reach.turns + coalesce({
-    TAKEN.format(most="turns", until=UNTIL.format(at="for_calls", time="place.virtual_time"))
-}, 0)
-            AS turns
-    FROM reach
-    LEFT JOIN (searches_place place JOIN accounts_tenant tenant ON tenant.id = place.tenant_id AND tenant.suspended_at IS NULL)
-        ON place.lane_id = reach.lane_id AND place.ready > 0 AND place.tenant_id <> reach.tenant_id
-        AND place.virtual_time <= reach.for_calls
-    GROUP BY reach.id, reach.before, reach.turns
-)
-SELECT id, lined_up.before, lined_up.turns + coalesce((
-    SELECT sum(least(later.turns, greatest(0, {
-    UNTIL.format(
-        at="for_calls",
-        time="CASE WHEN place.ready > 0 THEN place.virtual_time ELSE greatest(place.virtual_time, present) END",
-    )
-} - place.turns)))
-    FROM (
-        SELECT tenant_id, sum(turns) AS turns FROM coming WHERE lane_id = reach.lane_id AND tenant_id <> reach.tenant_id
-            AND (due IS NULL OR due <= begins_at + pace * lined_up.turns::float8)
-        GROUP BY tenant_id
-    ) AS later
-    JOIN searches_place place ON place.lane_id = reach.lane_id AND place.tenant_id = later.tenant_id
-    JOIN accounts_tenant tenant ON tenant.id = later.tenant_id AND tenant.suspended_at IS NULL
-), 0)
-FROM lined_up JOIN reach USING (id)
-"""
+POSITIONS = Path(__file__).with_name("forecasts.sql").read_text()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +82,7 @@ def _of_those_in_line(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     }
     tenants = Tenant.objects.filter(pk__in={lookup.tenant_id for lookup in waiting})
     suspended = set(tenants.exclude(suspended_at=None).values_list("pk", flat=True))
-    counted = _counted([lookup.pk for lookup in waiting if lookup.standing == Standing.READY], prospects)
+    counted = _counted([lookup.pk for lookup in waiting if lookup.standing in scheduler.LINED_UP], prospects)
     return {
         lookup.pk: _of(
             lookup,
@@ -183,11 +111,18 @@ def _prospect(lane: Lane, policy: Policy, moment: datetime) -> Prospect:
     goes_on_at = pauses.until(lane, moment)
     next_turn = lane.claimed_at + pace if lane.claimed_at else moment
     return Prospect(
-        begins_at=max(moment, next_turn, goes_on_at or moment),
+        begins_at=max(moment, next_turn, goes_on_at or moment, _probe_ends_at(lane) or moment),
         pace=pace,
         stopped=policy.paused or lane.paused,
-        told_to_wait=goes_on_at is not None,
+        told_to_wait=goes_on_at is not None or lane.trips > 0,
     )
+
+
+def _probe_ends_at(lane: Lane) -> datetime | None:
+    """Half-open: the others wait for what comes of the probe, for as long as its lease at the most."""
+    if not lane.trips or lane.probe is None:
+        return None
+    return Call.objects.filter(pk=lane.probe, state=Call.State.ARMED).values_list("leased_until", flat=True).first()
 
 
 def _of(lookup: Lookup, *, prospect: Prospect, before: tuple[int, int], suspended: bool) -> Forecast:
@@ -195,14 +130,16 @@ def _of(lookup: Lookup, *, prospect: Prospect, before: tuple[int, int], suspende
         return Forecast(waiting_on="credential")
     if prospect.stopped or suspended:
         return Forecast(waiting_on="paused")
+    starts_at = prospect.begins_at + before[1] * prospect.pace
     if lookup.standing == Standing.ASLEEP:
-        due = lookup.not_before or prospect.begins_at
-        return Forecast(estimated_start_at=max(due, prospect.begins_at), waiting_on="provider_backoff")
-    position, calls = before[0] + 1, before[1]
+        return Forecast(
+            estimated_start_at=max(lookup.not_before or starts_at, starts_at), waiting_on="provider_backoff"
+        )
+    position = before[0] + 1
     return Forecast(
         position=position,
-        calls_before=calls,
-        estimated_start_at=prospect.begins_at + calls * prospect.pace,
+        calls_before=before[1],
+        estimated_start_at=starts_at,
         waiting_on="provider_backoff" if prospect.told_to_wait else "rate" if position == 1 else "turn",
     )
 

@@ -147,6 +147,36 @@ def test_a_sleeper_in_a_lane_that_stands_still_wakes_no_earlier(
     assert told.estimated_start_at == Lane.objects.get().paused_until
 
 
+def test_a_sleeper_comes_back_into_a_line_that_others_stand_in(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant
+) -> None:
+    [only] = fill(alice, 1)
+    errand = claim()
+    assert errand is not None
+    settlement.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
+    for number in range(20):
+        fill(Tenant.objects.create(name=f"tenant {number}"), 3)
+    told = foretold(only)
+    Lookup.objects.filter(pk=only.pk).update(not_before=scheduler.now())
+    Place.objects.filter(tenant=alice).update(wake_at=scheduler.now())
+    went_before = [lookup.pk for lookup in turns_taken(claim)].index(only.pk)
+    assert went_before >= 20
+    pace = timedelta(seconds=1, milliseconds=float(policy.guard_ms))
+    assert told.estimated_start_at == errand.call.armed_at + (went_before + 1) * pace
+
+
+def test_while_a_probe_is_under_way_the_others_wait_for_its_lease_at_the_most(
+    fill: Fill, claim: Claim, lane: Lane, alice: Tenant
+) -> None:
+    fill(alice, 2)
+    Lane.objects.update(trips=1)
+    probe = claim()
+    assert probe is not None
+    [waits] = ready()
+    told = foretold(waits)
+    assert (told.waiting_on, told.estimated_start_at) == ("provider_backoff", probe.call.leased_until)
+
+
 def test_what_operators_stopped_has_no_time(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> None:
     [only] = fill(alice, 1)
     pauses.stop(lane, paused=True)

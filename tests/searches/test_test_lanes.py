@@ -114,3 +114,8 @@ def test_its_free_calls_go_on_too(strange: Policy, alice: Tenant, provider: Prov
     provider.answers({"error": False, "user": {}, "billing": {"credits": 5}})
     free_calls.make(registry.FREE_CALLS["modash"].account, free_calls.sandboxed("modash", alice))
     assert provider.headers
+
+
+def test_it_takes_few_of_the_workers_that_all_test_keys_share(strange: Policy) -> None:
+    assert strange.max_in_flight == 12
+    assert policies.in_force(strange, Mode.TEST).max_in_flight == 4
