@@ -1,5 +1,5 @@
 """The Celery application. Queues: `searches` and `sandbox` (leave to look at a lane), `webhooks` (leave to look at
-what is to be delivered), `sweeps` (all that is periodic).
+what is to be delivered), `landing` (who rides on a lookup that has ended), `sweeps` (all else that is periodic).
 """
 
 import gc

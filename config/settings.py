@@ -231,6 +231,11 @@ CELERY_TIMEZONE = "UTC"
 # Sweeps that nobody took up expire, late enough for a machine whose clock is minutes off.
 CELERY_BEAT_SCHEDULE = {
     "sweep-lanes": {"task": "searches.tasks.sweep_lanes", "schedule": 1.0, "options": {"expires": 900}},
+    "sweep-riders": {
+        "task": "searches.tasks.sweep_riders",
+        "schedule": 1.0,
+        "options": {"expires": 900, "queue": "landing"},
+    },
     # Starts the couriers of a new worker, and wakes others that no nudge reached.
     "deliver": {"task": "accounts.tasks.deliver", "schedule": 1.0, "options": {"expires": 900, "queue": "webhooks"}},
     "sweep-deliveries": {

@@ -119,7 +119,8 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
     @extend_schema_field(
         {
             "enum": ["turn", "rate", "provider_backoff", "credential", "paused", None],
-            "description": "What it waits for.",
+            "description": "What it waits for. Of one that rides on another all this is that one's: once that is under way, "
+            "it is its turn, it has no position, and it starts now.",
         }
     )
     def get_waiting_on(self, lookup: Lookup) -> str | None:

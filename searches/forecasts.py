@@ -63,12 +63,17 @@ class Prospect:
 
 
 def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
-    """A forecast for each lookup that waits; for one that rides on another, of that one."""
+    """A forecast for each lookup that waits; for one that rides on another, of that one, and when that waits no more, that it
+    is its turn.
+    """
     asked = list(lookups)
     ridden_on = {lookup.pk: lookup.repeat_of_id for lookup in asked if lookup.standing == Standing.RIDING}
     carriers = Lookup.objects.filter(pk__in=set(ridden_on.values())) if ridden_on else ()
     found = _of_those_in_line({lookup.pk: lookup for lookup in (*asked, *carriers)}.values())
-    return found | {pk: found[carrier] for pk, carrier in ridden_on.items() if carrier in found}
+    if not ridden_on:
+        return found
+    under_way = Forecast(estimated_start_at=scheduler.now(), waiting_on="turn")
+    return found | {pk: found.get(carrier, under_way) for pk, carrier in ridden_on.items() if carrier}
 
 
 def _of_those_in_line(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:

@@ -115,7 +115,7 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
     max_age = api_key.tenant.max_age if order.max_age is None else order.max_age
     picture.wait()
     for lookup in lookups:
-        lookup.repeat_key = repeats.key(lookup, picture)
+        lookup.repeat_key = repeats.key(lookup, pixels=picture.pixels_sha256, crop=picture.crop)
     with transaction.atomic():
         hits = repeats.recognize(lookups, max_age=max_age) if max_age else []
         search = Search.objects.create(
@@ -136,8 +136,14 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
         for hit in hits:
             repeats.take(hit)
         asking = [plan for plan in plans if plan.lookup.repeat == Repeat.MISS]
-        _join(api_key.tenant_id, [plan.lookup for plan in asking if plan.lookup.standing == Standing.READY])
-        repeats.board(lookup for lookup in lookups if lookup.repeat == Repeat.COALESCED)
+        ready = [plan.lookup for plan in asking if plan.lookup.standing == Standing.READY]
+        riders = [lookup for lookup in lookups if lookup.standing == Standing.RIDING]
+        if riders:
+            # In one order, those that are ridden on and those that join.
+            carriers = [lookup.repeat_of_id for lookup in riders if lookup.repeat_of_id]
+            scheduler.lock_places([*carriers, *(lookup.pk for lookup in ready)])
+        _join(api_key.tenant_id, ready)
+        repeats.board(riders)
         ledger.hold([demand for plan in asking for demand in plan.demands])
         picture.hold()
         transaction.on_commit(lambda: _nudge(asking))

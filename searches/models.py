@@ -31,9 +31,9 @@ the database refuses every other (`transitions.sql`):
     running out     → canceled out      its tenant canceled it
     running out     → expired out       its time was up before it found anything
 
-What is new stands ready, parked where its credential is dead, riding where an equal one is in progress, or has succeeded
-already, where it repeats one that did. The sweep moves what waits to another lane when its own is not the one in force for
-the credential any more. A call:
+What is new stands ready, parked where its credential is dead, riding where an equal one is in progress or its answer is too
+long to be copied at once, or has succeeded already, where it repeats one that did. The sweep moves what waits to another lane
+when its own is not the one in force for the credential any more. A call:
 
     armed           → answered          its answer came
     armed           → failed            it was refused, or nothing left
@@ -170,8 +170,9 @@ class Status(models.TextChoices):
 class Search(models.Model):
     """What a tenant asked for: one picture, one or more lookups. It is the job.
 
-    `version` counts the changes that a tenant can see, but for changes of position. An erased one is a tombstone: its row
-    and those of its lookups and calls stay, for the ledger's entries name them, and say nothing of what was asked or found.
+    `version` counts the changes that a tenant can see, but for those of position and of whom a lookup rides on. An erased one
+    is a tombstone: its row and those of its lookups and calls stay, for the ledger's entries name them, and say nothing of what
+    was asked or found.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -6,6 +6,7 @@ million is a million rows and a handful of messages.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 # With no worker to take them, nudges are not kept for longer. Celery compares two machines' clocks here, so it is more than
 # any clock should be wrong by.
 STALE_SECONDS = 900
+# After a failure no landing is asked for so long: a silent broker must not cost every end of a lookup its time limit.
+QUIET_SECONDS = 5.0
+_quiet_until = 0.0
 
 
 def seat(lane: str, policy: Policy, name: str) -> Seat:
@@ -77,11 +81,17 @@ def _hire(lane: Lane, policy: Policy) -> bool:
 
 def land(lookup: UUID) -> None:
     """Asks for those who ride on a lookup that has ended to be landed. Never raises: the sweep finds them too."""
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return
     try:
-        current_app.send_task("searches.tasks.land", (str(lookup),), expires=STALE_SECONDS, retry=False)
+        current_app.send_task(
+            "searches.tasks.land", (str(lookup),), queue="landing", expires=STALE_SECONDS, retry=False
+        )
     except (OperationalError, OSError):
+        _quiet_until = time.monotonic() + QUIET_SECONDS
         log.warning(
-            "who rides on lookup %s was not landed: the broker is unreachable; the sweep will see to it", lookup
+            "no landing is asked for for %s s: the broker is unreachable; the sweep will see to it", QUIET_SECONDS
         )
 
 

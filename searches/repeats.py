@@ -7,8 +7,9 @@ lookup ask in any case; it may answer later ones all the same.
 
 One advisory lock a key makes equal submits queue up, taken before any row. Who rides stands in no line and holds nothing. The
 one that carries says so in its row: so its end costs nobody a query who carries no one, and whom its nudge does not reach
-the sweep finds. Riders follow each in a transaction of their own; where the lookup is gone that they ride on, the first of
-them takes its place in line with a hold of its own, and the others ride on that.
+the sweep finds. Riders follow each in a transaction of their own, a hundred at a time and in a queue of their own, so that
+one tenant's thousands keep nobody waiting but those who ride; where the lookup is gone that they ride on, the first of them
+takes its place in line with a hold of its own, and the others ride on that.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -38,16 +38,10 @@ from searches.models import Lane, Lookup, Place, Repeat, Result, Standing, Statu
 log = logging.getLogger(__name__)
 
 IN_PROGRESS = (Status.QUEUED, Status.RUNNING)
-
-
-class Picture(Protocol):
-    """What is searched with: `crop` in whole pixels."""
-
-    @property
-    def pixels_sha256(self) -> str: ...
-
-    @property
-    def crop(self) -> str: ...
+# So many riders land at a time; then those of others have their turn.
+AT_ONCE = 100
+# So many results are copied in a submit. Who takes more of them rides on the answer, and lands after it.
+MOST_COPIED = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,22 +53,34 @@ class Hit:
     found: Sequence[Result]
 
 
-def key(lookup: Lookup, picture: Picture) -> str:
-    """Equal for lookups that ask for the same. SHA-256, in hexadecimal."""
-    adapter, mode = registry.adapter(lookup.source), lookup.lane.mode
-    key_decides = mode == Mode.TEST or adapter.own_library
+def key(lookup: Lookup, *, pixels: str, crop: str) -> str:
+    """Equal for lookups that ask for the same. SHA-256, in hexadecimal. `crop`: in whole pixels."""
     question = {
         "tenant": str(lookup.tenant_id),
-        "mode": mode,
-        "asked_with": lookup.credential.fingerprint if lookup.credential and key_decides else "",
+        "mode": lookup.lane.mode,
+        "asked_with": lookup.credential.fingerprint if lookup.credential and _key_decides(lookup) else "",
         "source": lookup.source,
-        "pixels": picture.pixels_sha256,
-        "crop": picture.crop,
+        "pixels": pixels,
+        "crop": crop,
         "parameters": lookup.effective_parameters,
         "limit": lookup.limit,
         "offset": lookup.first_page * lookup.page_size,
     }
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+
+
+def was_asked_otherwise(lookup: Lookup) -> bool:
+    """Whether the tenant's key was another at the call than at the submit, where the key decides the answer: then it answers
+    another question than the one that others ask.
+    """
+    search = lookup.search
+    if not lookup.repeat_key or not _key_decides(lookup) or search.image is None:
+        return False
+    return lookup.repeat_key != key(lookup, pixels=search.image.pixels_sha256, crop=search.crop)
+
+
+def _key_decides(lookup: Lookup) -> bool:
+    return lookup.lane.mode == Mode.TEST or registry.adapter(lookup.source).own_library
 
 
 def recognize(lookups: Sequence[Lookup], *, max_age: int) -> list[Hit]:
@@ -84,13 +90,17 @@ def recognize(lookups: Sequence[Lookup], *, max_age: int) -> list[Hit]:
     keys = {lookup.repeat_key for lookup in lookups}
     _lock(keys)
     answered, asked = _answered(keys, max_age), _in_progress(keys)
-    hits = []
+    hits, copied = [], 0
     for lookup in lookups:
         same = lookup.repeat_key, lookup.credential_id
         if answer := answered.get(lookup.repeat_key):
             original, found = answer
-            lookup.repeat, lookup.repeat_of, lookup.standing = Repeat.HIT, original, Standing.OUT
-            hits.append(Hit(lookup=lookup, original=original, found=found))
+            copied += len(found)
+            fits = copied <= MOST_COPIED
+            lookup.repeat, lookup.repeat_of = Repeat.HIT, original
+            lookup.standing = Standing.OUT if fits else Standing.RIDING
+            if fits:
+                hits.append(Hit(lookup=lookup, original=original, found=found))
         elif same in asked:
             lookup.repeat, lookup.repeat_of, lookup.standing = Repeat.COALESCED, asked[same], Standing.RIDING
         else:
@@ -111,48 +121,68 @@ def take(hit: Hit) -> None:
 def board(riders: Iterable[Lookup]) -> None:
     """Notes on the lookups that are ridden on that they carry somebody, and lends them the first of their turns: who is in a
     hurry is not held up by joining. A turn that was lent stays, also when who lent it leaves.
+
+    Their places are locked by the caller: a claim passes over those, where it would wait for one of their lookups.
     """
     turns: dict[UUID, int] = {}
     for rider in riders:
         if rider.repeat_of_id is not None:
             turns[rider.repeat_of_id] = min(rider.turn, turns.get(rider.repeat_of_id, rider.turn))
-    if not turns:
-        return
+    if turns:
+        _lend(turns)
+
+
+def _lend(turns: Mapping[UUID, int]) -> None:
     for original in Lookup.objects.select_for_update(no_key=True).filter(pk__in=turns).order_by("pk"):
         turn = min(original.turn, turns[original.pk])
         Lookup.objects.filter(pk=original.pk).update(carries=True, turn=turn)
         if original.status in Lookup.ENDED:
-            # Since it was found in progress.
+            # It had when they joined it, or has since.
             _land_on_commit(original.pk)
 
 
 def land_all() -> None:
-    """Lands whom a lost nudge left behind."""
+    """Lands whom a lost nudge left behind, a few of each original's: the others next time."""
     for original in (
         Lookup.objects.filter(carries=True, status__in=Lookup.ENDED).order_by().values_list("pk", flat=True)
     ):
         land(original)
-    for rider in Lookup.objects.filter(standing=Standing.RIDING, repeat_of=None).order_by("turn", "pk"):
-        _promote(rider, None)
+    _each(_some(_riding_on(None)), lambda rider: _go_on(rider, None))
 
 
 def land(original_id: UUID) -> None:
-    """Ends or promotes who rides on a lookup that has ended. Harmless when doubled, and where it has not ended."""
+    """Ends or promotes who rides on a lookup that has ended, or some of them, and calls for the rest to be landed. Harmless
+    when doubled, and where it has not ended.
+    """
     original = Lookup.objects.filter(pk=original_id, status__in=Lookup.ENDED).first()
     if original is None:
         return
     is_erased = not original.repeat_key
-    found = list(original.results.all()) if original.status == Status.SUCCEEDED else []
-    for rider in _riding_on(original_id).order_by("turn", "pk"):
-        try:
-            if original.status in (Status.SUCCEEDED, Status.FAILED) and not is_erased:
-                _follow(Hit(lookup=rider, original=original, found=found))
-            else:
-                _promote(rider, original)
-        except Exception:
-            # One that cannot be landed keeps no other from it.
-            log.exception("lookup %s cannot be landed", rider.pk)
+    riders = _some(_riding_on(original_id))
+    if original.status in (Status.SUCCEEDED, Status.FAILED) and not is_erased:
+        found = list(original.results.all()) if original.status == Status.SUCCEEDED else []
+        landed = _each(riders, lambda rider: _follow(Hit(lookup=rider, original=original, found=found)))
+    else:
+        landed = _each(riders, lambda rider: _go_on(rider, original))
     _discharge(original_id)
+    if landed and len(riders) == AT_ONCE:
+        nudges.land(original_id)
+
+
+def _some(riders: QuerySet[Lookup]) -> list[Lookup]:
+    return list(riders.select_related("lane", "credential", "tenant").order_by("turn", "pk")[:AT_ONCE])
+
+
+def _each(riders: Iterable[Lookup], land_one: Callable[[Lookup], None]) -> int:
+    """How many went well: one that cannot be landed keeps no other from it."""
+    landed = 0
+    for rider in riders:
+        try:
+            land_one(rider)
+            landed += 1
+        except Exception:
+            log.exception("lookup %s cannot be landed", rider.pk)
+    return landed
 
 
 def _lock(keys: Iterable[str]) -> None:
@@ -207,38 +237,56 @@ def _failure_of(original: Lookup) -> Failure:
     return kind(original.error_code, original.error_detail)
 
 
-def _promote(rider: Lookup, original: Lookup | None) -> None:
-    """Puts it in line in the place of the one that is gone, with a hold of its own as at any submit; the others that rode on
-    that one ride on it now. Where an equal one is in progress, all of them ride on that. One that cannot go ends, and
-    leaves the others where they are.
+def _go_on(rider: Lookup, original: Lookup | None) -> None:
+    """Goes on without the one that is gone: where an equal one is in progress, on that, with all that ride as it does; else
+    by itself.
     """
+    if not _riding_on(rider.repeat_of_id).filter(pk=rider.pk).exists():
+        # It went with another.
+        return
     policy, lane = _lane_of(rider)
     with transaction.atomic():
         _lock([rider.repeat_key])
-        place = scheduler.lock_place(lane.name, rider.tenant_id)
-        same = rider.repeat_key, rider.credential_id
-        other = _in_progress([rider.repeat_key]).get(same)
-        riders = _locked(rider, other)
-        first = riders.pop(rider.pk, None)
-        if first is None:
-            return
-        if end := _end_of(first):
-            _finish(first, *end)
-        elif other is not None:
-            _move([first, *riders.values()], other)
-            _touch([first, *riders.values()])
-        else:
-            turn = first.turn if original is None else min(first.turn, original.turn)
-            try:
-                with transaction.atomic():
-                    _line_up(first, place, turn)
-                    _move(riders.values(), first)
-                    _touch([first, *riders.values()])
-                    ledger.hold(_demands(first))
-            except InsufficientCredits as error:
-                _finish(first, Status.FAILED, _unaffordable(error))
-            else:
-                transaction.on_commit(lambda: nudges.nudge(lane, policy))
+        other = _in_progress([rider.repeat_key]).get((rider.repeat_key, rider.credential_id))
+        if other is not None:
+            _hand_over(rider, other)
+        elif _promote(rider, lane, original):
+            transaction.on_commit(lambda: nudges.nudge(lane, policy))
+
+
+def _hand_over(rider: Lookup, other: Lookup) -> None:
+    """All that ride as it does ride on this one from now on."""
+    scheduler.lock_places([rider.pk, other.pk])
+    alike = Q(repeat_of=rider.repeat_of_id, repeat_key=rider.repeat_key, credential=rider.credential_id)
+    wanted = alike & Q(standing=Standing.RIDING) | Q(pk=other.pk)
+    locked = Lookup.objects.select_for_update(no_key=True).filter(wanted).order_by("pk")
+    turns = dict(locked.values_list("pk", "turn"))
+    del turns[other.pk]
+    if turns:
+        Lookup.objects.filter(pk__in=turns).update(repeat_of=other)
+        _lend({other.pk: min(turns.values())})
+
+
+def _promote(rider: Lookup, lane: Lane, original: Lookup | None) -> bool:
+    """Puts it in line in the place of the one that is gone, with a hold of its own as at any submit; False where it ends,
+    for it cannot go.
+    """
+    # Also where it came from: whoever changes a lookup's lane holds both.
+    places = {name: scheduler.lock_place(name, rider.tenant_id) for name in sorted({rider.lane_id, lane.name})}
+    if not _riding_on(rider.repeat_of_id).select_for_update(no_key=True).filter(pk=rider.pk):
+        return False
+    if end := _end_of(rider):
+        _finish(rider, *end)
+        return False
+    try:
+        with transaction.atomic():
+            _line_up(rider, places[lane.name], rider.turn if original is None else min(rider.turn, original.turn))
+            ending.touch(rider.search_id)
+            ledger.hold(_demands(rider))
+    except InsufficientCredits as error:
+        _finish(rider, Status.FAILED, _unaffordable(error))
+        return False
+    return True
 
 
 def _lane_of(rider: Lookup) -> tuple[Policy, Lane]:
@@ -249,14 +297,6 @@ def _lane_of(rider: Lookup) -> tuple[Policy, Lane]:
         tenant_id, fingerprint = rider.tenant_id, credential.fingerprint
         lane = scheduler.lane_of(policy, mode=lane.mode, tenant_id=tenant_id, fingerprint=fingerprint)
     return policy, lane
-
-
-def _locked(rider: Lookup, other: Lookup | None) -> dict[UUID, Lookup]:
-    """Those that ride as it does, locked together with the one that may carry them: all lookups in one order."""
-    alike = Q(repeat_of=rider.repeat_of_id, repeat_key=rider.repeat_key, credential=rider.credential_id)
-    wanted = alike & Q(standing=Standing.RIDING) | Q(pk=other and other.pk)
-    locked = Lookup.objects.select_for_update(no_key=True).filter(wanted).order_by("pk")
-    return {lookup.pk: lookup for lookup in locked if lookup.standing == Standing.RIDING}
 
 
 def _end_of(rider: Lookup) -> tuple[Status, Failure | None] | None:
@@ -284,21 +324,6 @@ def _line_up(rider: Lookup, place: Place, turn: int) -> None:
     )
     if not waits:
         scheduler.add_ready(place, 1, turns=rider.turns)
-
-
-def _move(riders: Iterable[Lookup], original: Lookup) -> None:
-    """They ride on this one from now on."""
-    moved = list(riders)
-    Lookup.objects.filter(pk__in=[rider.pk for rider in moved]).update(repeat_of=original)
-    for rider in moved:
-        rider.repeat_of = original
-    board(moved)
-
-
-def _touch(lookups: Iterable[Lookup]) -> None:
-    """In order, for only here are several searches locked at once."""
-    for search_id in sorted({lookup.search_id for lookup in lookups}):
-        ending.touch(search_id)
 
 
 def _demands(rider: Lookup) -> list[ledger.Demand]:

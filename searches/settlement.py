@@ -23,7 +23,7 @@ from providers import credentials, limiter, policies
 from providers.contract import Answer, Failure, Garbled, Lost
 from providers.limiter import Fate
 from providers.models import Credential, Policy
-from searches import breaker, ending, erasure, pauses, results, retries, scheduler
+from searches import breaker, ending, erasure, pauses, repeats, results, retries, scheduler
 from searches.models import Call, Lane, Lookup, Place, Status
 from searches.scheduler import Errand
 
@@ -74,6 +74,8 @@ def _lock(call: Call, lookup: Lookup, *, became: Call.State, may_go_back: bool =
     moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
         state=became, sent_at=call.sent_at, finished_at=call.finished_at or Now(), **values
     )
+    if moved and became != Call.State.UNKNOWN and repeats.was_asked_otherwise(lookup):
+        Lookup.objects.filter(pk=lookup.pk).update(repeat_key="")
     return Ours(call=call, lookup=locked, locked_place=place, erased=erased) if moved else None
 
 

@@ -27,6 +27,12 @@ def land(lookup: str) -> None:
 
 
 @shared_task
+def sweep_riders() -> None:
+    """Sees to those whom no nudge reached; apart from the lanes' sweep, which they never keep waiting."""
+    repeats.land_all()
+
+
+@shared_task
 def sweep_lanes() -> None:
     """Finds what a lost nudge, a dead worker or a lapsed deadline left behind. Harmless when doubled or late.
 
@@ -34,7 +40,7 @@ def sweep_lanes() -> None:
     """
     steps = (
         *(ending.expire, ending.abandon),
-        *(parking.move, parking.park_dead, parking.unpark, repeats.land_all),
+        *(parking.move, parking.park_dead, parking.unpark),
         *(settlement.recover_all, nudges.fill_all),
     )
     for step in steps:

@@ -39,6 +39,7 @@ WORKERS = {
     "sandbox-searches": ("sandbox", "threads", 16),
     # Its own threads deliver; the pool's one takes nudges.
     "webhooks": ("webhooks", "threads", 1),
+    "landing": ("landing", "threads", 1),
     "sweeps": ("sweeps", "prefork", 1),
 }
 

@@ -117,6 +117,7 @@ class Workers:
         self.searching: list[subprocess.Popen[str]] = []
         self.sweeping = [
             stack.enter_context(process(*_worker("sweeps", "sweeps", 1), log=folder / "sweeps.log")),
+            stack.enter_context(process(*_worker("landing", "landing", 1), log=folder / "landing.log")),
             stack.enter_context(process(*_beat(folder), log=folder / "beat.log")),
         ]
         self._stack = stack
@@ -147,7 +148,7 @@ def workers(folder: Path, *, count: int, processes: int) -> Iterator[Workers]:
         running = Workers(folder, stack, processes=processes)
         for _ in range(count):
             running.start()
-        wait_for_workers("config", count + 1)
+        wait_for_workers("config", count + 2)
         yield running
 
 

@@ -154,7 +154,10 @@ def test_who_rides_is_told_of_the_one_it_rides_on(alice_asks: Asker) -> None:
     assert forecasts.forecast([only(second)])[only(second).pk].position == 2
     claimed()
     claimed()
-    assert only(second).pk not in forecasts.forecast([only(second)])
+    told_now = forecasts.forecast([only(second)])[only(second).pk]
+    assert (told_now.position, told_now.waiting_on) == (None, "turn")
+    assert told_now.estimated_start_at is not None
+    assert told_now.estimated_start_at <= scheduler.now()
 
 
 def test_who_is_in_a_hurry_takes_the_one_it_rides_on_along(alice_asks: Asker) -> None:

@@ -86,7 +86,7 @@ def test_its_end_sends_word_and_the_word_lands_them(
     first, second = alice_asks.ask(), alice_asks.ask()
     with django_capture_on_commit_callbacks(execute=True):
         answered()
-    assert b"searches.tasks.land" in b"".join(redis_client.lrange("celery:sweeps", 0, -1))  # type: ignore[arg-type]
+    assert b"searches.tasks.land" in b"".join(redis_client.lrange("celery:landing", 0, -1))  # type: ignore[arg-type]
     tasks.land(str(only(first).pk))
     assert told(second) == ["succeeded/coalesced"]
     redis_client.flushdb()

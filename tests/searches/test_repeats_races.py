@@ -27,7 +27,7 @@ from providers import limiter, policies
 from providers.contract import Faulty, Lost
 from providers.models import Policy
 from searches import ending, erasure, execution, pictures, repeats, scheduler, settlement
-from searches.models import Call, Lane, Lookup, Repeat, Search, Standing, Status
+from searches.models import Call, Lane, Lookup, Place, Repeat, Search, Standing, Status
 from tests.api.background import background
 from tests.processes import wait_until
 from tests.providers.conftest import Site
@@ -86,6 +86,7 @@ def all_come_to_an_end() -> None:
     for _ in range(50):
         repeats.land_all()
         Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=scheduler.now())
+        Place.objects.exclude(wake_at=None).update(wake_at=scheduler.now())
         while errand := claim():
             succeeds(errand)
         if not Lookup.objects.exclude(status__in=Lookup.ENDED).exists():
