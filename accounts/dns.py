@@ -29,7 +29,12 @@ class LookUps:
         if not self.places.acquire(timeout=seconds):
             raise TimeoutError
         answer: Future[Sequence[str]] = Future()
-        threading.Thread(target=self._answer, args=(host, look_up, answer), daemon=True).start()
+        try:
+            threading.Thread(target=self._answer, args=(host, look_up, answer), daemon=True).start()
+        except RuntimeError:
+            # No thread could be started, so none gives the place back.
+            self.places.release()
+            raise
         return answer.result(max(0.0, deadline - time.monotonic()))
 
     def _answer(self, host: str, look_up: LookUp, answer: Future[Sequence[str]]) -> None:

@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.serializers import DateTimeField
 
@@ -25,8 +26,13 @@ from accounts.models import Delivery, Endpoint, Event, EventType
 
 log = logging.getLogger(__name__)
 
+QUEUE = "webhooks"
 # A message that nobody takes is of no use for longer; clocks are compared here, so it is more than any should be wrong by.
 STALE_SECONDS = 900
+# One serves all that is recorded meanwhile by a process: who is woken looks again a little later (`couriers`).
+NUDGE_SECONDS = 0.05
+# With as many waiting nobody needs another; where nobody takes them they would fill Redis.
+MOST_NUDGES = 20
 # After a failure nobody is nudged for this long: a silent Redis must not cost every event its time limit.
 QUIET_SECONDS = 5.0
 # As many are resent in one statement.
@@ -125,11 +131,22 @@ def nudge() -> None:
     global _quiet_until
     if time.monotonic() < _quiet_until:
         return
+    _quiet_until = time.monotonic() + NUDGE_SECONDS
     try:
-        current_app.send_task("accounts.tasks.deliver", queue="webhooks", expires=STALE_SECONDS, retry=False)
-    except (OperationalError, OSError):
+        _send_nudge()
+    except (OperationalError, RedisError, OSError):
         _quiet_until = time.monotonic() + QUIET_SECONDS
         log.warning("deliveries are not announced for %s s: the broker is unreachable", QUIET_SECONDS)
+
+
+def _send_nudge() -> None:
+    with current_app.producer_or_acquire() as producer:
+        with producer.channel.conn_or_acquire() as redis:
+            waiting = redis.llen(QUEUE)
+        if waiting < MOST_NUDGES:
+            current_app.send_task(
+                "accounts.tasks.deliver", queue=QUEUE, expires=STALE_SECONDS, retry=False, producer=producer
+            )
 
 
 def key_shared(endpoints: QuerySet[Endpoint]) -> list[UUID]:

@@ -1,5 +1,6 @@
 """The Celery application. Queues: `searches` and `sandbox` (leave to look at a lane), `webhooks` (leave to look at
-what is to be delivered), `landing` (who rides on a lookup that has ended), `sweeps` (all else that is periodic).
+what is to be delivered, and the sweep of its log), `landing` (who rides on a lookup that has ended), `sweeps` (all else that
+is periodic).
 """
 
 import gc
@@ -7,7 +8,9 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.concurrency.prefork import TaskPool as Prefork
 from celery.signals import (
+    celeryd_after_setup,
     setup_logging,
     task_postrun,
     worker_before_create_process,
@@ -49,6 +52,15 @@ def warm_up(**_: Any) -> None:
     from searches import execution
 
     execution.warm_up()
+
+
+@celeryd_after_setup.connect
+def begin_to_deliver(instance: Any, **_: Any) -> None:
+    """Without a word from Redis, which may be away. A prefork worker's children would not have these threads."""
+    if "webhooks" in instance.app.amqp.queues.consume_from and not issubclass(instance.pool_cls, Prefork):
+        from accounts import couriers
+
+        couriers.of_this_process()
 
 
 @worker_shutting_down.connect

@@ -199,6 +199,8 @@ FETCHERS_PER_PROCESS = number("FETCHERS_PER_PROCESS", 8)
 
 # Webhooks: deliveries under way at once in one worker process, the pauses between tries, how long their log is kept.
 WEBHOOK_THREADS = number("WEBHOOK_THREADS", 128)
+if WEBHOOK_THREADS < 2:
+    raise ImproperlyConfigured("WEBHOOK_THREADS must be 2 or more: endpoints that hang take half of them.")
 WEBHOOK_PAUSES = pauses("WEBHOOK_PAUSES", "5,300,1800,7200,18000,36000,50400,72000,86400")
 WEBHOOK_LOG_DAYS = number("WEBHOOK_LOG_DAYS", 30)
 
@@ -236,12 +238,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": {"expires": 900, "queue": "landing"},
     },
-    # Starts the couriers of a new worker, and wakes others that no nudge reached.
-    "deliver": {"task": "accounts.tasks.deliver", "schedule": 1.0, "options": {"expires": 900, "queue": "webhooks"}},
     "sweep-deliveries": {
         "task": "accounts.tasks.sweep_deliveries",
         "schedule": 60.0,
-        "options": {"expires": 900},
+        # It may take a while, for which the sweep of the lanes must not wait.
+        "options": {"expires": 900, "queue": "webhooks"},
     },
     "sweep-pictures": {
         "task": "searches.tasks.sweep_pictures",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -107,15 +108,37 @@ def test_a_delivery_that_cannot_be_settled_does_not_cost_its_thread(
         wait_until(lambda: Delivery.objects.filter(state="delivered").count() == 1)
 
 
+def test_a_thread_that_cannot_be_started_costs_no_room(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    refused = []
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("courier_"):
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with receiver() as it, working(2) as couriers:
+        listen(alice, it)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        for count in (1, 2):
+            record(alice)
+            wait_until(lambda count=count: len(refused) == count)
+        monkeypatch.setattr(threading.Thread, "start", start)
+        record(alice)
+        wait_until(lambda: Delivery.objects.filter(state="delivered").count() == 3)
+        wait_until(lambda: (couriers._room, couriers._slow_room) == (2, 1))
+
+
 # Whole workers
 
 
 @contextmanager
-def worker(folder: Path, name: str) -> Iterator[int]:
+def worker(folder: Path, name: str, *, redis: str = "") -> Iterator[int]:
     """A Celery worker that delivers; its pid."""
     environment = {
         "DATABASE_URL": os.environ["DATABASE_URL"].replace("/app?", f"/{connection.settings_dict['NAME']}?"),
-        "REDIS_URL": django_settings.REDIS_URL,
+        "REDIS_URL": redis or django_settings.REDIS_URL,
         "OUTBOUND_ALLOW": "127.0.0.0/8",
         "WEBHOOK_PAUSES": "0.1,0.1,0.1,0.1,0.1,0.1,0.1",
     }
@@ -163,6 +186,13 @@ def test_every_event_arrives_though_workers_are_killed_and_every_third_is_refuse
     most = Counter(heard.id for heard in it.heard)
     logged = Counter(str(id) for id in Attempt.objects.values_list("delivery__event", flat=True))
     assert all(logged[id] >= count for id, count in most.items())
+
+
+def test_a_worker_that_starts_while_redis_is_away_delivers(alice: Tenant, tmp_path: Path) -> None:
+    with receiver() as it, worker(tmp_path, "w@test", redis="redis://127.0.0.1:1/0"):
+        listen(alice, it)
+        record(alice)
+        wait_until(lambda: Delivery.objects.filter(state="delivered").exists(), seconds=60)
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_is_under_way(alice: Tenant, tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from socket import EAI_AGAIN, EAI_NONAME, gaierror
-from threading import Event
+from threading import Event, Thread
 
 import certifi
 import pytest
 from pytest_django import Settings
 
 from accounts import outbound
+from accounts.dns import LookUps
 from accounts.outbound import BadTLS, PrivateAddress, TimedOut, Unreachable, Unresolved
 from tests.accounts.exchanges import Ask, each_way, fetch
 from tests.accounts.names import AAAA, A, Names, names
@@ -206,3 +207,15 @@ def test_a_server_without_tls_is_said() -> None:
 
     with wire(talk, host=OPEN) as it, names([OPEN]) as dns, pytest.raises(BadTLS, match="speaks https"):
         asked(fetch, dns, it.port, scheme="https")
+
+
+def test_a_look_up_whose_thread_cannot_be_started_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    look_ups = LookUps(at_once=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            look_ups.ask(NAME, seconds=1, look_up=lambda host: [OPEN])
+    assert look_ups.ask(NAME, seconds=5, look_up=lambda host: [OPEN]) == [OPEN]

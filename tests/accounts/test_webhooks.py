@@ -119,8 +119,21 @@ def test_a_worker_is_asked_to_look_when_it_is_committed_and_not_before(
             record(alice)
             assert count() == 0
         assert count() == 1
-        record(alice, SUCCEEDED)
-        assert count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_burst_is_announced_once_and_no_more_often_than_anybody_listens(
+    alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "NUDGE_SECONDS", 600)
+    monkeypatch.setattr(webhooks, "MOST_NUDGES", 2)
+    endpoint_of(alice)
+    with nudges() as count:
+        for expected in (1, 2, 2):
+            monkeypatch.setattr(webhooks, "_quiet_until", 0.0)
+            for _ in range(5):
+                record(alice)
+            assert count() == expected
 
 
 @contextmanager
