@@ -4,6 +4,8 @@ works again, and moves them where another lane is in force for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -40,8 +42,10 @@ WITH RECURSIVE stands AS (
             AND (credential_id, lane_id) > (stands.credential_id, stands.lane_id)
         ORDER BY credential_id, lane_id LIMIT 1
     ) AS next
-) SELECT DISTINCT credential_id, lane_id FROM stands WHERE lane_id <> '' ORDER BY 1, 2
+) SELECT credential_id, lane_id, standing FROM stands WHERE lane_id <> '' ORDER BY 1, 2
 """
+# So many transactions of `scheduler.MOST_AT_ONCE` are made of each in one sweep, which has others to see to.
+BATCHES = 10
 
 
 def must_wait(credential: Credential | None, mode: str) -> bool:
@@ -53,22 +57,32 @@ def must_wait(credential: Credential | None, mode: str) -> bool:
 
 def park_dead() -> None:
     """Parks what stands in line on a dead credential: it was found so by a check or a dictionary, or in another lane."""
-    dead = list(Credential.objects.filter(state__in=credentials.DEAD).values_list("pk", flat=True))
-    if not dead:
+    owners = dict(Credential.objects.filter(state__in=credentials.DEAD).values_list("pk", "tenant"))
+    if not owners:
         return
-    lined_up = scheduler.on_dead_credentials(
-        Lookup.objects.filter(standing__in=scheduler.LINED_UP, credential__in=dead)
-    )
-    for lane, tenant_id, credential in sorted(set(lined_up.values_list("lane", "tenant", "credential")), key=str):
-        with transaction.atomic():
-            scheduler.park_waiting(scheduler.lock_place(lane, tenant_id), credential)
+    lined_up = {(credential, lane) for credential, lane, at in _stands() if at in scheduler.LINED_UP}
+    lined_up = {(credential, lane) for credential, lane in lined_up if credential in owners}
+    live = Lane.objects.filter(mode=Mode.LIVE).in_bulk([lane for _, lane in lined_up])
+    for credential, lane in sorted(lined_up, key=str):
+        if lane in live:
+            _in_batches(partial(_park, lane, owners[credential], credential))
+
+
+@transaction.atomic
+def _park(lane: str, tenant_id: UUID, credential: UUID) -> int:
+    return scheduler.park_waiting(scheduler.lock_place(lane, tenant_id), credential)
+
+
+def _in_batches(batch: Callable[[], int]) -> None:
+    """Each says how many it found: fewer than it could take are the last."""
+    for _ in range(BATCHES):
+        if batch() < scheduler.MOST_AT_ONCE:
+            return
 
 
 def move() -> None:
     """Moves what stands in another lane than the one in force: its key was replaced since, or the limit's scope changed."""
-    with connection.cursor() as cursor:
-        cursor.execute(STANDS)
-        stands = cursor.fetchall()
+    stands = sorted({(credential, lane) for credential, lane, _ in _stands()})
     if not stands:
         return
     of_stands = Credential.objects.in_bulk([credential for credential, _ in stands])
@@ -80,22 +94,29 @@ def move() -> None:
         policy, tenant_id, fingerprint = present.policy, credential.tenant_id, credential.fingerprint
         if scheduler.lane_name(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint) != lane:
             new = scheduler.lane_of(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint)
-            seconds = _move(credential, present, new)
-            if seconds:
-                pauses.tell(new, seconds=seconds)
+            _in_batches(partial(_move, credential, present, new))
 
 
-@transaction.atomic
-def _move(credential: Credential, from_lane: Lane, to_lane: Lane) -> float:
-    """For how many seconds the other lane stands still because of what it takes in: another account's pause is its own."""
+def _stands() -> list[tuple[UUID, str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(STANDS)
+        return [(credential, lane, standing) for credential, lane, standing in cursor.fetchall()]
+
+
+def _move(credential: Credential, from_lane: Lane, to_lane: Lane) -> int:
+    """The other lane stands still as this one did, because of what it takes in: but another account's pause is its own."""
     old, new = from_lane.name, to_lane.name
-    seconds = pauses.carry(from_lane, to_lane) if from_lane.policy_id in (old, new) else 0.0
-    places = {lane: scheduler.lock_place(lane, credential.tenant_id) for lane in sorted((old, new))}
-    own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
-    own.filter(standing__in=scheduler.IN_LINE).update(lane=new)
-    scheduler.recount(places[old])
-    scheduler.count_anew(places[new])
-    return seconds
+    with transaction.atomic():
+        seconds = pauses.carry(from_lane, to_lane) if from_lane.policy_id in (old, new) else 0.0
+        places = {lane: scheduler.lock_place(lane, credential.tenant_id) for lane in sorted((old, new))}
+        own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
+        moved = scheduler.some_of(own.filter(standing__in=scheduler.IN_LINE))
+        Lookup.objects.filter(pk__in=[lookup.pk for lookup in moved]).update(lane=new)
+        scheduler.take_away(places[old], moved)
+        scheduler.add(places[new], moved)
+    if seconds:
+        pauses.tell(to_lane, seconds=seconds)
+    return len(moved)
 
 
 def unpark() -> list[str]:
@@ -121,12 +142,17 @@ def _waited_for() -> list[UUID]:
 
 
 def _bring_back(lookups: QuerySet[Lookup]) -> list[str]:
-    parked = lookups.filter(standing=Standing.PARKED)
-    places = sorted(parked.order_by().values_list("lane", "tenant").distinct(), key=str)
-    for lane, tenant_id in places:
-        with transaction.atomic():
-            _make_ready(parked.filter(lane=lane, tenant=tenant_id), scheduler.lock_place(lane, tenant_id))
-    return [lane for lane, _ in places]
+    parked, lanes = lookups.filter(standing=Standing.PARKED), dict[str, None]()
+    for _ in range(BATCHES):
+        # Any of them: to look at all would be to look at a million.
+        first = parked.order_by().values_list("lane", "tenant")[:1]
+        for lane, tenant_id in first:
+            with transaction.atomic():
+                _make_ready(parked.filter(lane=lane, tenant=tenant_id), scheduler.lock_place(lane, tenant_id))
+            lanes[lane] = None
+        if not first:
+            break
+    return list(lanes)
 
 
 def _send_probe(credential: Credential, lookups: QuerySet[Lookup]) -> list[str]:
@@ -153,5 +179,6 @@ def _is_tried(credential: Credential) -> bool:
 
 
 def _make_ready(parked: QuerySet[Lookup], place: Place) -> None:
-    Lookup.objects.filter(pk__in=parked.values("pk")).update(standing=Standing.READY)
-    scheduler.count_anew(place)
+    back = scheduler.some_of(parked)
+    Lookup.objects.filter(pk__in=[lookup.pk for lookup in back]).update(standing=Standing.READY)
+    scheduler.add_ready(place, len(back), turns=sum(lookup.turns for lookup in back))

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError, connection
-from django.db.models import Count, Exists, F, Model, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest
 from psycopg.errors import LockNotAvailable
 from uuid_utils.compat import uuid7
@@ -34,6 +34,8 @@ STEP = 10**9
 LINED_UP = (Standing.READY, Standing.ASLEEP)
 IN_LINE = (*LINED_UP, Standing.PARKED)
 WAITING = (*IN_LINE, Standing.RIDING)
+# Of a tenant's lookups no more are parked, brought back or moved in one transaction, for it locks their place. As in a claim.
+MOST_AT_ONCE = 1000
 # One statement, so that a busy tenant's place is locked no longer than it must be. From idle, it comes back in at the
 # lane's present time.
 JOIN = """
@@ -183,10 +185,41 @@ def park(lookup: Lookup, place: Place) -> None:
     park_waiting(place, lookup.credential_id)
 
 
-def park_waiting(place: Place, credential_id: UUID | None) -> None:
+def park_waiting(place: Place, credential_id: UUID | None) -> int:
+    """Parks those of the place that wait in line on the credential, and says how many: of more than `MOST_AT_ONCE` claims and
+    the sweep take care.
+    """
     own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id, credential=credential_id)
-    own.filter(standing__in=LINED_UP).update(standing=Standing.PARKED, not_before=None)
-    recount(place)
+    parked = some_of(own.filter(standing__in=LINED_UP))
+    Lookup.objects.filter(pk__in=[lookup.pk for lookup in parked]).update(standing=Standing.PARKED, not_before=None)
+    take_away(place, parked)
+    return len(parked)
+
+
+def some_of(lookups: QuerySet[Lookup]) -> list[Lookup]:
+    """`MOST_AT_ONCE` of them, locked. Their place is locked already, so they stand where they stood when they were found."""
+    found = list(lookups.order_by().values_list("pk", flat=True)[:MOST_AT_ONCE])
+    return list(Lookup.objects.select_for_update(no_key=True).filter(pk__in=found).order_by("pk"))
+
+
+def take_away(place: Place, lookups: Sequence[Lookup]) -> None:
+    """Counts lookups that were in line, and have just been written as elsewhere, out of it."""
+    turns = [lookup.turns for lookup in lookups if lookup.standing == Standing.READY]
+    Place.objects.filter(pk=place.pk).update(
+        ready=F("ready") - len(turns), turns=F("turns") - sum(turns), wake_at=_first_due(place)
+    )
+
+
+def add(place: Place, lookups: Sequence[Lookup]) -> None:
+    """The contrary, of lookups that came from another lane."""
+    turns = [lookup.turns for lookup in lookups if lookup.standing == Standing.READY]
+    add_ready(place, len(turns), turns=sum(turns))
+    Place.objects.filter(pk=place.pk).update(wake_at=_first_due(place))
+
+
+def _first_due(place: Place) -> datetime | None:
+    asleep = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id, standing=Standing.ASLEEP)
+    return asleep.order_by("not_before").values_list("not_before", flat=True).first()
 
 
 def on_dead_credentials(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
@@ -245,21 +278,6 @@ def add_ready(place: Place, count: int, *, turns: int) -> None:
     Place.objects.filter(pk=place.pk).update(
         virtual_time=_come_in(place), ready=F("ready") + count, turns=F("turns") + turns
     )
-
-
-def recount(place: Place) -> None:
-    """Sets a place's numbers from its lookups: for what is rare, and for a count that was found wrong."""
-    own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id)
-    first_due = own.filter(standing=Standing.ASLEEP).order_by("not_before").values_list("not_before", flat=True).first()
-    ready = own.order_by().filter(standing=Standing.READY)
-    told = ready.aggregate(ready=Count("pk"), turns=Sum(F("pages") - F("pages_done"), default=0))
-    Place.objects.filter(pk=place.pk).update(**told, wake_at=first_due)
-
-
-def count_anew(place: Place) -> None:
-    """The same, where lookups have become ready."""
-    Place.objects.filter(pk=place.pk).update(virtual_time=_come_in(place))
-    recount(place)
 
 
 def _come_in(place: Place) -> Any:

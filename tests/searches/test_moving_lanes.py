@@ -125,6 +125,31 @@ def test_a_claim_parks_no_more_than_the_lane_can_be_locked_for(
     assert (Place.objects.get().ready, Place.objects.get().turns) == (0, 0)
 
 
+@pytest.mark.parametrize("step", ["park", "bring back", "move"])
+def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
+    step: str, fill: Fill, credential: Credential, alice: Tenant, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some in a transaction, some transactions in a sweep, the rest in the next."""
+    monkeypatch.setattr(scheduler, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(parking, "BATCHES", 2)
+    fill(alice, 5, pages=3)
+    if step == "bring back":
+        Lookup.objects.update(standing=Standing.PARKED)
+        Place.objects.update(ready=0, turns=0)
+    elif step == "park":
+        die(credential)
+    else:
+        Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    sweep = {"park": parking.park_dead, "bring back": parking.unpark, "move": parking.move}[step]
+    before = Lookup.objects.values_list("standing", "lane")[0]
+    left = []
+    for _ in range(2):
+        sweep()
+        lanes()
+        left.append(Lookup.objects.filter(standing=before[0], lane=before[1]).count())
+    assert left == [1, 0]
+
+
 def test_what_waits_follows_a_replaced_key(
     mine: list[Lookup], by_account: Lane, credential: Credential, alice: Tenant
 ) -> None:
@@ -248,8 +273,7 @@ def test_a_lane_of_nothing_but_dead_keys_is_idle(mine: list[Lookup], credential:
 def test_what_comes_back_to_a_key_that_died_meanwhile_waits_for_it(
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
 ) -> None:
-    fill(alice, 4)
-    Lookup.objects.update(pages=2)
+    fill(alice, 4, pages=2)
     refused, *others = [claimed(claim) for _ in range(4)]
     settlement.failed(refused, policy, REFUSED)
     settlement.failed(others[0], policy, Faulty("provider_error", "It failed.", status=500))
