@@ -211,10 +211,10 @@ class Sightline:
     def session(self) -> psycopg.Connection:
         return psycopg.connect(self.environment["DATABASE_URL"])
 
-    def submit(self, *, lookups: int) -> str:
+    def submit(self, *, lookups: int, max_age: int = 0) -> str:
+        """By default each asks for itself, however equal they are."""
         wanted = [{"source": "tiktok-creators", "limit": 2}] * lookups
-        # Each asks for itself, however equal they are.
-        order = {"image": {"id": self._image}, "lookups": wanted, "max_age": 0}
+        order = {"image": {"id": self._image}, "lookups": wanted, "max_age": max_age}
         answer = self.api.post("/v1/searches", json=order)
         assert answer.status_code == 202, answer.text
         id: str = answer.json()["id"]

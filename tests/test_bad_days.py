@@ -113,6 +113,15 @@ def test_a_worker_killed_in_the_middle_of_a_hundred_lookups(day: Day, workers: l
     day.ends_well(most_unknown=MOST_CUT_OFF)
 
 
+def test_who_rides_lands_while_the_sweeps_hang(day: Day) -> None:
+    sweeps = next(program for program in day.sightline.programs if program.name == "sweeps")
+    with suspended(sweeps.process, *sweeps.process.children()):
+        search = day.sightline.submit(lookups=20, max_age=1)
+        day.searches.append(search)
+        wait_until(lambda: day.lookups() == {"succeeded": 20})
+    assert sum(day.calls(search).values()) <= 1
+
+
 # Where a process stands still so that it can be killed there: a table that it needs next, locked; or its call is under way.
 POINTS = {
     "before it claims": "providers_policy",

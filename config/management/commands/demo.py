@@ -54,7 +54,7 @@ def demonstrate(image: Path | None, report: Report) -> None:
     begun = time.monotonic()
     port, sandbox_port = ports.chosen("PORT", settings.PORT), ports.chosen("SANDBOX_PORT", settings.SANDBOX_PORT)
     sample = picture.own(image) if image else picture.drawn(settings.STATE_DIR, followers=FOLLOWERS)
-    report.line("Starting the web server, five worker processes, beat and the sandbox ...")
+    report.line("Starting the web server, six worker processes, beat and the sandbox ...")
     environment = played_providers(f"http://{ports.HOST}:{sandbox_port}") | reachable(ports.HOST)
     with launched(port=port, sandbox_port=sandbox_port, environment=environment, prepare=cast.set_the_stage) as system:
         report.line(f"Started after {time.monotonic() - begun:.1f} s: the API at {system.web}/v1")
