@@ -108,7 +108,8 @@ ENDPOINT = extend_schema_view(
     patch=extend_schema(
         operation_id="change_webhook_endpoint",
         summary="Move, describe, choose its events, enable or disable it",
-        description="An endpoint that was disabled for its failures is enabled here again.",
+        description="An endpoint that was disabled for its failures is enabled here again; one that an operator disabled, by an "
+        "operator alone: a 409.",
         request=EndpointChange,
         responses={200: EndpointAnswer},
         examples=[OpenApiExample("Back again", value={"enabled": True}, request_only=True), ENDPOINT_EXAMPLE],

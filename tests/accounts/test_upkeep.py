@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 from pytest_django import Settings
 
 from accounts import endpoints, upkeep, webhooks
-from accounts.models import Attempt, Delivery, Endpoint, Event, Mode, Tenant
+from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
+from tests.racing import at_once
 
 
 def endpoint_of(tenant: Tenant, *, events: int) -> Endpoint:
@@ -104,3 +107,17 @@ def test_an_event_that_is_still_to_be_sent_is_not_forgotten(alice: Tenant) -> No
     let_days_pass(90)
     upkeep.forget_old()
     assert Event.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_forgotten_and_erased_at_once_is_gone_and_nobody_fails(alice: Tenant) -> None:
+    endpoint = endpoint_of(alice, events=0)
+    for _ in range(10):
+        for _ in range(5):
+            webhooks.record(alice.pk, Mode.LIVE, EventType.SEARCH_FAILED, {"id": 7}, reference="search:7")
+        endpoints.disable(endpoint)
+        upkeep.end_disabled()
+        endpoints.enable(endpoint)
+        let_days_pass(31)
+        at_once([upkeep.forget_old, partial(transaction.atomic(webhooks.erase), "search:7")])
+        assert not Event.objects.exists()

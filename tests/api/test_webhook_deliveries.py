@@ -258,6 +258,25 @@ def test_a_disabled_endpoint_is_sent_nothing_more(api: APIClient, alice: Tenant,
     assert pending() == set()
 
 
+def test_one_that_was_tried_a_thousand_times_is_not_sent_once_more(
+    api: APIClient, alice: Tenant, endpoint: Endpoint
+) -> None:
+    delivery = failed(happened(alice))
+    Delivery.objects.update(attempt_count=1000)
+    problem = problem_of(api.post(f"{PATH}/{delivery.pk}/redeliver"))
+    assert (problem["status"], problem["code"]) == (409, "too_many_attempts")
+    assert "1,000" in problem["detail"]
+    assert pending() == set()
+
+
+def test_a_deleted_endpoints_deliveries_are_gone_with_it(api: APIClient, alice: Tenant, endpoint: Endpoint) -> None:
+    delivery = failed(happened(alice))
+    assert api.delete(f"{ENDPOINTS}/{endpoint.pk}").status_code == 204
+    assert listed(api) == []
+    for path in (f"{ENDPOINTS}/{endpoint.pk}/test", f"{PATH}/{delivery.pk}/redeliver"):
+        assert api.post(path).status_code == 404
+
+
 def resend(api: APIClient, endpoint: Endpoint, **body: Any) -> Any:
     return api.post(f"{ENDPOINTS}/{endpoint.pk}/redeliver", body, format="json")
 

@@ -278,3 +278,12 @@ def test_what_is_answered_is_as_described(api: APIClient) -> None:
     described(f"{one}/rotate-secret", "post", api.post(f"{address}/rotate-secret"))
     described(one, "delete", api.delete(address))
     described(one, "get", api.get(address))
+
+
+def test_what_an_operator_disabled_does_not_come_back_by_its_tenants_wish(api: APIClient) -> None:
+    endpoint = made(api)
+    endpoints.disable(Endpoint.objects.get(pk=endpoint["id"]), endpoints.BY_OPERATOR)
+    problem = problem_of(patch(api, endpoint, enabled=True))
+    assert (problem["status"], problem["code"]) == (409, "endpoint_disabled")
+    assert "operator" in problem["detail"]
+    assert patch(api, endpoint, description="waits").json()["enabled"] is False
