@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
-from celery import current_app
 from django.db import connection
 from django.db.models.functions import Now
 
@@ -155,7 +154,4 @@ def _workers(folder: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
             for number in range(count)
         ]
         system.wait_for_workers("config", count)
-        # As beat does every second.
-        for _ in range(3 * count):
-            current_app.send_task("accounts.tasks.deliver", queue="webhooks")
         yield started
