@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import redis
 
 from config.launcher import ports
 from config.launcher.keeper import Keeper
@@ -177,9 +178,17 @@ def _is_up(url: str) -> bool:
 
 def wait_for_workers(app: str, count: int) -> None:
     deadline = time.monotonic() + 60
-    while len(_application(app).control.inspect(timeout=1).ping() or {}) < count:
+    while _present(app) < count:
         if time.monotonic() > deadline:
             raise SystemExit(f"The workers of {app} did not start within a minute.")
+
+
+def _present(app: str) -> int:
+    try:
+        return len(_application(app).control.inspect(timeout=1).ping() or {})
+    except redis.ConnectionError:
+        # Kept from before the last Redis was killed; the next look makes another.
+        return 0
 
 
 def executions(app: str, task: str) -> int:
