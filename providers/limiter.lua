@@ -19,6 +19,9 @@ local tolerance = calls > 1 and math.floor(window / 4) or 0
 local grace = 3000
 -- A waiter this late is taken to be dead, so that nobody stands behind it.
 local leeway = math.min(interval, 300000)
+-- A seat that nobody took up for so long went with its message: the worker that had it is dead, or all are busy. Who is at work
+-- here calls another then; who only passes by does not, so that messages don't pile up while all are busy.
+local unattended = 150000
 -- A call's age comes by another clock and a moment late: one that began this close to the log may be older than it.
 local doubt = 2000000
 
@@ -94,6 +97,13 @@ local function distance_allows()
     return math.max(after_the_window, last[2] and tonumber(last[2]) + math.ceil(interval * 0.8) or 0)
 end
 
+local function forget_the_unattended()
+    for name, seat in pairs(seats) do
+        local untaken = seat.waiting and not seat.slot and not seat.flying
+        if untaken and seat.waiting - tonumber(ARGV[8]) <= now - unattended then seats[name] = nil end
+    end
+end
+
 -- ARGV of what concerns a seat: seat, most waiting, most under way, lease.
 local function hire(name)
     forget_the_dead()
@@ -102,6 +112,13 @@ local function hire(name)
     if waiting >= tonumber(ARGV[6]) or waiting + flying >= tonumber(ARGV[7]) then return 0 end
     seat_of(name).waiting = now + tonumber(ARGV[8])
     return 1
+end
+
+-- By one that is at work in this lane: its successor, or '' for none.
+local function call_on(successor)
+    if successor == '' then return 0 end
+    forget_the_unattended()
+    return hire(successor)
 end
 
 local operations = {}
@@ -141,7 +158,7 @@ function operations.bind()
     remember_if_new()
     local seat = seat_of(ARGV[5])
     seat.waiting, seat.flying = nil, now + tonumber(ARGV[9])
-    local hired = ARGV[10] ~= '' and hire(ARGV[10]) or 0
+    local hired = call_on(ARGV[10])
     save()
     return hired
 end
@@ -150,7 +167,7 @@ end
 function operations.leave()
     remember_if_new()
     seats[ARGV[5]] = nil
-    local hired = ARGV[9] ~= '' and hire(ARGV[9]) or 0
+    local hired = call_on(ARGV[9])
     save()
     return hired
 end

@@ -52,7 +52,7 @@ def is_sent(token: Token) -> bool:
 # When a call may leave
 
 
-@pytest.mark.parametrize("rate", [a_rate(1, 20, 1), a_rate(5, 100), a_rate(20, 100, 2)], ids=str)
+@pytest.mark.parametrize("rate", [a_rate(1, 20, 1), a_rate(5, 100), a_rate(20, 1000, 2)], ids=str)
 def test_many_workers_race_and_none_breaks_the_limit(rate: Rate) -> None:
     lane = Lane(rate)
     sent = at_once([partial(is_sent, lane.token()) for _ in range(40)])

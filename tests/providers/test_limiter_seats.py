@@ -76,6 +76,19 @@ def test_a_seat_that_nobody_took_up_is_free_again(monkeypatch: pytest.MonkeyPatc
     assert lane.seat().hire()
 
 
+def test_who_is_at_work_calls_another_where_a_message_was_lost() -> None:
+    """A worker that dies takes the messages with it that it had not begun; who only passes by waits for the lease."""
+    lane = Lane(a_rate(1, 60_000))
+    mine = lane.seat()
+    mine.bind(seconds=60)
+    while lane.seat().hire():
+        pass
+    assert not mine.bind(seconds=60, successor="too early")
+    time.sleep(0.16)
+    assert not lane.seat().hire()
+    assert mine.leave(successor="next")
+
+
 def test_waiters_that_died_before_their_slots_free_their_seats() -> None:
     lane = Lane(a_rate(1, 30))
     last = max(wait for wait in iter(lambda: lane.seat().take(), None))
