@@ -19,7 +19,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -89,7 +89,12 @@ def recognize(lookups: Sequence[Lookup], *, max_age: int) -> list[Hit]:
     """
     keys = {lookup.repeat_key for lookup in lookups}
     _lock(keys)
-    answered, asked = _answered(keys, max_age), _in_progress(keys)
+    answered: dict[str, tuple[Lookup, list[Result]]] = {}
+    asked: dict[tuple[str, UUID | None], Lookup] = {}
+    # As a rule nobody asked before, and it takes one look to know.
+    if _asked(keys).exists():
+        since = min(lookup.created_at for lookup in lookups) - timedelta(seconds=max_age)
+        answered, asked = _answered(keys, since), _in_progress(keys)
     hits, copied = [], 0
     for lookup in lookups:
         same = lookup.repeat_key, lookup.credential_id
@@ -192,12 +197,13 @@ def _lock(keys: Iterable[str]) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS number", [numbers])
 
 
-def _answered(keys: Iterable[str], max_age: int) -> dict[str, tuple[Lookup, list[Result]]]:
+def _asked(keys: Iterable[str]) -> QuerySet[Lookup]:
+    return Lookup.objects.filter(repeat_key__in=keys, repeat=Repeat.MISS, status__in=(*IN_PROGRESS, Status.SUCCEEDED))
+
+
+def _answered(keys: Iterable[str], since: datetime) -> dict[str, tuple[Lookup, list[Result]]]:
     """The youngest answer to each. What was erased while it was read has lost its key."""
-    since = scheduler.now() - timedelta(seconds=max_age)
-    succeeded = Lookup.objects.filter(
-        repeat_key__in=keys, repeat=Repeat.MISS, status=Status.SUCCEEDED, finished_at__gt=since
-    )
+    succeeded = _asked(keys).filter(status=Status.SUCCEEDED, finished_at__gt=since)
     youngest = succeeded.order_by("repeat_key", "-finished_at").distinct("repeat_key")
     found = [(original, list(original.results.all())) for original in youngest]
     kept = set(succeeded.filter(pk__in=[original.pk for original, _ in found]).values_list("pk", flat=True))
@@ -206,9 +212,7 @@ def _answered(keys: Iterable[str], max_age: int) -> dict[str, tuple[Lookup, list
 
 def _in_progress(keys: Iterable[str]) -> dict[tuple[str, UUID | None], Lookup]:
     """The next of each to be answered, by the credential that it is asked with: riders may have to take its place."""
-    asking = Lookup.objects.filter(
-        repeat_key__in=keys, repeat=Repeat.MISS, status__in=IN_PROGRESS, cancel_requested=False
-    )
+    asking = _asked(keys).filter(status__in=IN_PROGRESS, cancel_requested=False)
     first = asking.order_by("repeat_key", "credential_id", "turn", "pk").distinct("repeat_key", "credential_id")
     return {(original.repeat_key, original.credential_id): original for original in first}
 

@@ -86,15 +86,21 @@ class Draft:
                 rendering.file = image.file
             rendering.image = image
         Rendering.objects.bulk_create(self.renderings, ignore_conflicts=True)
-        first_of_all = not self.stored and image.pk == self.image.pk
-        self.named = self.written if first_of_all else _named(self.written)
+        self.named = self.written if self.is_new else _named(self.written)
         return image
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its row is the caller's own, which nobody else sees yet."""
+        return not self.stored and self.saved is self.image
 
     def hold(self) -> None:
         """Keeps erasers and the sweep from what was there already, until the rows that need it are. Last in the caller's
         transaction, as settlements check what they name. Raises `Deleted` or `Busy`.
         """
         assert self.saved is not None
+        if self.is_new:
+            return
         with connection.cursor() as cursor:
             cursor.execute(HOLD, [self.saved.pk])
             if not cursor.rowcount:

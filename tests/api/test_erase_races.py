@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -215,8 +216,9 @@ def test_nobody_waits_in_a_circle(api: APIClient, alice: Tenant) -> None:
                 case 2:
                     assert create(api).status_code in (202, 409)
                 case _:
-                    if errand := scheduler.claim("modash", policy, lease=timedelta(minutes=1)):
-                        settle(errand, policy)
+                    with suppress(scheduler.Held):
+                        if errand := scheduler.claim("modash", policy, lease=timedelta(minutes=1)):
+                            settle(errand, policy)
 
     at_once([work] * 20)
     for search in Search.objects.all():
