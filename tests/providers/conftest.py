@@ -89,6 +89,7 @@ def sandbox_site(settings: Settings) -> Iterator[Site]:
 @pytest.fixture
 def fresh_connections() -> Iterator[None]:
     """No test meets a connection that another left behind."""
+    http.transport().close()
     http.transport.cache_clear()
     yield
     http.transport().close()
