@@ -21,7 +21,7 @@ local grace = 3000
 local leeway = math.min(interval, 300000)
 -- A seat that nobody took up for so long went with its message: the worker that had it is dead, or all are busy. Who is at work
 -- here calls another then; who only passes by does not, so that messages don't pile up while all are busy.
-local unattended = 150000
+local unattended = math.max(interval, 150000)
 -- A call's age comes by another clock and a moment late: one that began this close to the log may be older than it.
 local doubt = 2000000
 

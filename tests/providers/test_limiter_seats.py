@@ -78,7 +78,7 @@ def test_a_seat_that_nobody_took_up_is_free_again(monkeypatch: pytest.MonkeyPatc
 
 def test_who_is_at_work_calls_another_where_a_message_was_lost() -> None:
     """A worker that dies takes the messages with it that it had not begun; who only passes by waits for the lease."""
-    lane = Lane(a_rate(1, 60_000))
+    lane = Lane(a_rate(10, 1000))
     mine = lane.seat()
     mine.bind(seconds=60)
     while lane.seat().hire():
