@@ -19,6 +19,7 @@ from config.launcher import ports
 from config.launcher.keeper import Keeper
 from config.launcher.process import Process
 from tests import programs
+from tests.processes import command_of
 
 NO_SERVERS = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
@@ -157,7 +158,7 @@ def test_processes_end_even_when_their_keeper_is_killed(tmp_path: Path) -> None:
     keeper = Keeper()
     process = Process("sleeper", ["sh", "-c", "sleep 100 & wait"], log=tmp_path / "sleeper.log")
     process.start(keeper, {}, folder=tmp_path)
-    (own,) = (each for each in psutil.Process().children() if "keeper.py" in " ".join(each.cmdline()))
+    (own,) = (each for each in psutil.Process().children() if "keeper.py" in " ".join(command_of(each)))
     own.kill()
     keeper.end_all(lambda: process.exit_code)
     assert process.exit_code == -signal.SIGTERM
