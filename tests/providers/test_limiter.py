@@ -60,6 +60,14 @@ def test_many_workers_race_and_none_breaks_the_limit(rate: Rate) -> None:
     assert_kept(lane)
 
 
+def test_a_lane_faster_than_its_workers_can_be_on_time_keeps_its_limit() -> None:
+    """Forty threads of one process are late for five milliseconds: some give up, and none comes too close."""
+    lane = Lane(a_rate(20, 100, 2))
+    sent = at_once([partial(is_sent, lane.token()) for _ in range(40)])
+    assert len(lane.instants()) == sum(sent) > 0
+    assert_kept(lane)
+
+
 @hypothesis.settings(max_examples=15, deadline=None)
 @given(rate=RATES, workers=st.lists(DELAYS, min_size=2, max_size=4), late=st.sampled_from((0.0, 0.1, 0.5)))
 def test_whatever_workers_do_the_limit_holds(rate: Rate, workers: list[list[float]], late: float) -> None:
