@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with system.provider(folder) as provider:
-        os.environ["MODASH_BASE_URL"] = provider.url
+        os.environ |= {f"{name}_BASE_URL": provider.url for name in ("MODASH", "KEYAPI", "MEMORIES")}
         for name in wanted:
             known[name](folder, provider, words)
     print(f"\n{(time.monotonic() - began) / 60:.0f} minutes in all")

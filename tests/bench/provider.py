@@ -1,4 +1,5 @@
-"""A provider of the bench's own: it answers as Modash does after a set time, and refuses every call that comes early.
+"""A provider of the bench's own: it answers as Modash does after a set time, and refuses every call that comes early. Asked as
+KeyAPI or Memories are, it says that it found nothing, as they would.
 
 `spacing` refuses a request that arrives closer than window/calls to the one before it, refused ones included;
 `window` refuses one that would be more than `calls` in any window. The clock is the system's monotonic one, so that
@@ -31,6 +32,8 @@ PROFILE = {
 # Of so many that no lookup reaches the last of them.
 TOTAL = 1_000_000
 THROTTLED = {"error": True, "code": "too_many_requests", "message": "Rate limit exceeded"}
+# What another provider says that found nothing, by what stands in its path.
+NOTHING = {"/product/": {"code": 0, "message": "success", "data": []}, "similar_images": {"code": "0000", "data": []}}
 
 
 class Limit:
@@ -110,7 +113,8 @@ class Connection(asyncio.Protocol):
         elif path == "/_accepted":
             self.answer(200, self.limit.count)
         elif self.limit.admit(arrived, headers.get("authorization", "")[-12:]):
-            asyncio.get_running_loop().call_later(self.limit.latency, self.answer, 200, self.limit.found())
+            said = next((nothing for part, nothing in NOTHING.items() if part in path), None) or self.limit.found()
+            asyncio.get_running_loop().call_later(self.limit.latency, self.answer, 200, said)
         else:
             self.answer(429, THROTTLED)
 

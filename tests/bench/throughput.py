@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from threading import Event, Thread
 
@@ -19,6 +20,7 @@ from django.db import connection
 
 from accounts import keys
 from accounts.models import Mode
+from providers import credentials, registry
 from searches.models import Lookup
 from tests.bench import limits, system
 from tests.bench.limits import prepare, wait_until
@@ -26,6 +28,8 @@ from tests.bench.system import Provider
 from tests.bench.tenants import Submitter
 
 PROCESSES = (1, 2, 4, 8)
+# Of each search: one source alone, and all of them, as who sends a picture once asks.
+SOURCES = (("tiktok-creators",), tuple(sorted(registry.ADAPTERS)))
 LATENCY_MS = 50
 CALLERS, MOST_WAITING = 4, 100
 WARMING, SECONDS = 60, 12.0
@@ -36,23 +40,22 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
     print(
         f"\nLookups a second with the limit out of the way, all parts on {cores} cores, answers after {LATENCY_MS} ms\n"
     )
-    for processes in PROCESSES:
-        if words and str(processes) not in words:
-            continue
-        print(
-            f"{processes} worker process{'es' if processes > 1 else '  '}  {_run(folder, provider, processes)}",
-            flush=True,
-        )
+    for sources, processes in product(SOURCES, PROCESSES):
+        name = f"{len(sources)} lookups a search, {processes} worker processes"
+        if not words or any(word in name for word in words):
+            print(f"{name:<40} {_run(folder, provider, sources, processes)}", flush=True)
 
 
-def _run(folder: Path, provider: Provider, processes: int) -> str:
+def _run(folder: Path, provider: Provider, sources: Sequence[str], processes: int) -> str:
     prepare(provider, limits.OUT_OF_THE_WAY, latency_ms=LATENCY_MS)
     tenant = Submitter("busy")
+    for name in ("keyapi", "memories"):
+        credentials.store(tenant.tenant, name, "secret-of-busy")
     image = tenant.submit().image
     assert image is not None
     order: dict[str, object] = {
         "image": {"id": str(image.pk)},
-        "lookups": [{"source": "tiktok-creators"}],
+        "lookups": [{"source": source} for source in sources],
         "max_age": 0,
     }
     secret = keys.issue(tenant.tenant, Mode.LIVE)[1]
