@@ -52,9 +52,11 @@ class TooOften(Exception):
     """The delivery was tried as often as one may be."""
 
 
-def wants(tenant_id: UUID, mode: str, type: EventType) -> bool:
-    """Whether anybody wants to hear of it: without, nobody needs to build what would be told."""
-    return _takers(tenant_id, mode, type).exists()
+def wanted(tenant_id: UUID, mode: str, types: Collection[EventType]) -> set[EventType]:
+    """Which of these anybody wants to hear of: what would be told of the others, nobody needs to build."""
+    enabled = Endpoint.objects.filter(tenant=tenant_id, mode=mode, enabled=True).order_by()
+    lists = list(enabled.values_list("events", flat=True))
+    return {type for type in types if any(not events or type.value in events for events in lists)}
 
 
 def record(tenant_id: UUID, mode: str, type: EventType, data: Mapping[str, Any], *, reference: str = "") -> None:

@@ -2,8 +2,8 @@
 
 A balance is never read, decided on and written back: each movement is one conditional update, one look at the row count
 and one entry, in the caller's transaction. What a lookup may still cost lives in its `Hold`; a charge can only come out of
-one, so nothing is ever spent above what was held. Whoever calls this holds the lookup's row; accounts are locked last,
-sorted by provider.
+one (`spend.sql`), so nothing is ever spent above what was held. Whoever calls this holds the lookup's row; accounts are
+locked last, sorted by provider.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Least
 from uuid_utils.compat import uuid7
@@ -27,6 +27,7 @@ ZERO = Decimal(0)
 # In one movement by hand: what is more is a slip of the finger, and would outgrow the column in the end.
 MOST = Decimal(1_000_000_000)
 FINEST = Decimal("0.000001")
+SPEND = "SELECT billing_spend(%s, %s, %s, %s, %s, %s)"
 
 
 class InsufficientCredits(Exception):
@@ -119,25 +120,17 @@ def charge(reference: str, amount: Decimal, *, key: str) -> Decimal:
 
     A provider that bills more than it was asked for is charged up to what was held: nothing above that was agreed to.
     """
-    held = Hold.objects.select_for_update().filter(reference=reference).first()
-    charged = min(amount, held.open) if held else ZERO
-    if held and charged:
-        Hold.objects.filter(reference=reference).update(open=F("open") - charged)
-        _book(held.account_id, charged, key=key, reference=reference)
-    return charged
+    return _spend(reference, amount, key=key, is_last=False)
 
 
 def release(reference: str) -> None:
     """Gives back what a lookup did not spend. What is unknown stays held until it is settled."""
-    held = Hold.objects.select_for_update().filter(reference=reference).first()
-    if held is None:
-        return
-    if held.unknown:
-        Hold.objects.filter(reference=reference).update(open=ZERO)
-    else:
-        held.delete()
-    if held.open:
-        _free(held.account_id, held.open, key=reference, reference=reference)
+    _spend(reference, ZERO, key="", is_last=True)
+
+
+def close(reference: str, amount: Decimal, *, key: str) -> Decimal:
+    """Books what a lookup's last call cost, and gives back the rest: `charge` and `release` in one movement."""
+    return _spend(reference, amount, key=key, is_last=True)
 
 
 def set_unknown(reference: str, amount: Decimal) -> None:
@@ -221,6 +214,12 @@ def _set_aside(account: Account, amount: Decimal) -> None:
 def _reserve(account_id: UUID, amount: Decimal) -> bool:
     fits = Q(kind=Account.Kind.METERED) | Q(posted__gte=F("held") + amount)
     return bool(Account.objects.filter(fits, pk=account_id).update(held=F("held") + amount))
+
+
+def _spend(reference: str, amount: Decimal, *, key: str, is_last: bool) -> Decimal:
+    with connection.cursor() as cursor:
+        cursor.execute(SPEND, (reference, amount, key, is_last, uuid7(), uuid7()))
+        return cursor.fetchone()[0]  # type: ignore[no-any-return]
 
 
 def _book(account_id: UUID, amount: Decimal, *, key: str, reference: str) -> None:

@@ -6,6 +6,7 @@ The search's status follows from its lookups', counted anew under the search's l
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from itertools import groupby
 from uuid import UUID
 
@@ -18,6 +19,9 @@ from billing import ledger
 from providers.contract import Failure, Refused
 from searches import changes, events, nudges, scheduler
 from searches.models import Lane, Lookup, Search, Standing, Status
+
+# What the end of a lookup says of it.
+ENDING = ("status", "standing", "finished_at", "error_code", "error_detail", "error_retryable")
 
 
 def status_of(lookups: Iterable[str]) -> Status:
@@ -33,49 +37,67 @@ def status_of(lookups: Iterable[str]) -> Status:
     return Status.EXPIRED
 
 
-def finish(lookup: Lookup, status: Status, failure: Failure | None = None) -> None:
-    """Ends a lookup that stands in no line, gives back what it did not spend, and tells who wants to hear of it. Its row
-    is locked by the caller.
+def lock(search_id: UUID) -> Search:
+    """For an end: after its lookups, and before the credit accounts."""
+    return Search.objects.select_for_update(no_key=True).get(pk=search_id)
+
+
+def finish(
+    lookup: Lookup,
+    search: Search,
+    status: Status,
+    failure: Failure | None = None,
+    *,
+    cost: Decimal = ledger.ZERO,
+    key: str = "",
+) -> Decimal:
+    """Ends a lookup that stands in no line, charges what its last call cost (`key`: that call's) and returns it, gives back
+    what was not spent, and tells who wants to hear of it. Its row and its search's are locked by the caller, who may have
+    noted on both what the call came to: that is saved with it.
     """
-    # Before the credit account.
-    search = _lock(lookup.search_id)
-    Lookup.objects.filter(pk=lookup.pk).update(
-        status=status,
-        standing=Standing.OUT,
-        finished_at=Now(),
-        error_code=failure.code if failure else "",
-        error_detail=failure.detail[:500] if failure else "",
-        error_retryable=failure.retryable if failure else False,
-    )
-    ledger.release(lookup.reference)
-    events.lookup_finished(lookup, search)
-    _count(search)
+    _end(lookup, status, failure)
+    charged = ledger.close(lookup.reference, cost, key=key)
+    events.ended(search, [lookup], _count(search))
+    return charged
+
+
+def _finish_all(lookups: Iterable[Lookup], search: Search, status: Status, failure: Failure | None = None) -> None:
+    """By provider: credit accounts are locked in that order."""
+    ended = sorted(lookups, key=lambda lookup: lookup.provider)
+    for lookup in ended:
+        _end(lookup, status, failure)
+        ledger.release(lookup.reference)
+    if ended:
+        events.ended(search, ended, _count(search))
+
+
+def _end(lookup: Lookup, status: Status, failure: Failure | None) -> None:
+    lookup.status, lookup.standing, lookup.finished_at = status, Standing.OUT, Now()
+    lookup.error_code = failure.code if failure else ""
+    lookup.error_detail = failure.detail[:500] if failure else ""
+    lookup.error_retryable = failure.retryable if failure else False
+    lookup.save(update_fields=[*ENDING, *Lookup.PROGRESS])
     if lookup.carries:
         transaction.on_commit(lambda: nudges.land(lookup.pk))
 
 
-def touch(search_id: UUID) -> None:
-    """Counts a search's status anew, and tells those who wait for a change once it is committed; what the search's end is
-    announced with is final by then.
-    """
-    _count(_lock(search_id))
+def touch(search: Search) -> None:
+    """Counts a search's status anew, and tells those who wait for a change once it is committed. It is locked by the caller."""
+    _count(search)
 
 
-def _lock(search_id: UUID) -> Search:
-    return Search.objects.select_for_update(no_key=True).get(pk=search_id)
-
-
-def _count(search: Search) -> None:
+def _count(search: Search) -> Status | None:
+    """What it ended as, if it did just now."""
     status = status_of(Lookup.objects.filter(search=search.pk).order_by().values_list("status", flat=True))
     ended = status not in (Status.QUEUED, Status.RUNNING)
     Search.objects.filter(pk=search.pk).update(
         status=status,
         version=F("version") + 1,
+        results_count=search.results_count,
         finished_at=(search.finished_at or Now()) if ended else None,
     )
     transaction.on_commit(lambda: changes.announce(search.pk))
-    if ended and search.finished_at is None:
-        events.search_ended(search, status)
+    return status if ended and search.finished_at is None else None
 
 
 @transaction.atomic
@@ -84,7 +106,7 @@ def cancel(search: Search) -> None:
     waiting = scheduler.withdraw(search.lookups.filter(status__in=(Status.QUEUED, Status.RUNNING)))
     under_way = search.lookups.filter(status=Status.RUNNING).exclude(pk__in=[lookup.pk for lookup in waiting])
     under_way.update(cancel_requested=True)
-    _finish_all(waiting, Status.CANCELED)
+    _finish_all(waiting, lock(search.pk), Status.CANCELED)
 
 
 def expire() -> int:
@@ -116,15 +138,9 @@ def _end_waiting(which: Q, status: Status, failure: Failure | None = None) -> in
     """Of those that wait, search by search; a thousand at once."""
     waiting = Lookup.objects.filter(which, standing__in=scheduler.WAITING).order_by("search")[:1000]
     count = 0
-    for _, lookups in groupby(waiting, key=lambda lookup: lookup.search_id):
+    for search_id, lookups in groupby(waiting, key=lambda lookup: lookup.search_id):
         with transaction.atomic():
             taken = scheduler.withdraw(lookups, only=which)
-            _finish_all(taken, status, failure)
+            _finish_all(taken, lock(search_id), status, failure)
             count += len(taken)
     return count
-
-
-def _finish_all(lookups: Iterable[Lookup], status: Status, failure: Failure | None = None) -> None:
-    """By provider: credit accounts are locked in that order."""
-    for lookup in sorted(lookups, key=lambda lookup: lookup.provider):
-        finish(lookup, status, failure)

@@ -6,32 +6,35 @@ that was erased nothing is told any more, and what was told is erased with it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from accounts import webhooks
 from accounts.models import EventType
 from searches import answers
 from searches.models import Lookup, Search, Status
 
 
-def lookup_finished(lookup: Lookup, search: Search) -> None:
-    type = EventType.LOOKUP_FINISHED
-    if _wanted(search, type):
-        data = {**answers.lookup_shown(lookup), "search_id": search.pk}
-        webhooks.record(search.tenant_id, search.mode, type, data, reference=_reference(search))
-
-
-def search_ended(search: Search, status: Status) -> None:
-    type = EventType(f"search.{status}")
-    if _wanted(search, type):
+def ended(search: Search, lookups: Iterable[Lookup], status: Status | None) -> None:
+    """These lookups of the search have ended, and itself with this status, unless that is None."""
+    if search.erased_at is not None:
+        return
+    part, whole = EventType.LOOKUP_FINISHED, EventType(f"search.{status}") if status else None
+    wanted = webhooks.wanted(search.tenant_id, search.mode, [part, whole] if whole else [part])
+    if part in wanted:
+        for lookup in lookups:
+            _tell(search, part, {**answers.lookup_shown(lookup), "search_id": search.pk})
+    if whole and whole in wanted:
         [data] = answers.shown(list(answers.with_lookups(Search.objects.filter(pk=search.pk))))
-        webhooks.record(search.tenant_id, search.mode, type, data, reference=_reference(search))
+        _tell(search, whole, data)
 
 
 def erase(search: Search) -> None:
     webhooks.erase(_reference(search))
 
 
-def _wanted(search: Search, type: EventType) -> bool:
-    return search.erased_at is None and webhooks.wants(search.tenant_id, search.mode, type)
+def _tell(search: Search, type: EventType, data: dict[str, Any]) -> None:
+    webhooks.record(search.tenant_id, search.mode, type, data, reference=_reference(search))
 
 
 def _reference(search: Search) -> str:

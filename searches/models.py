@@ -240,6 +240,11 @@ class Lookup(models.Model):
     """
 
     ENDED: ClassVar[tuple[Status, ...]] = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED)
+    # What its calls have come to so far. Who says where it goes next saves that with it: one statement for both.
+    PROGRESS: ClassVar[tuple[str, ...]] = (
+        *("pages_done", "attempts", "unknown_calls"),
+        *("result_count", "duplicates", "total"),
+    )
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     search = models.ForeignKey(Search, models.CASCADE, related_name="lookups")

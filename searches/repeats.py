@@ -116,11 +116,10 @@ def recognize(lookups: Sequence[Lookup], *, max_age: int) -> list[Hit]:
 def take(hit: Hit) -> None:
     """Ends a lookup with another's answer. Its row is locked by the caller."""
     lookup, original = hit.lookup, hit.original
-    results.copy(hit.found, lookup)
-    lookup.result_count = len(hit.found)
+    search = ending.lock(lookup.search_id)
+    results.copy(hit.found, lookup, search)
     lookup.duplicates, lookup.total = original.duplicates, original.total
-    lookup.save(update_fields=["result_count", "duplicates", "total"])
-    ending.finish(lookup, Status.SUCCEEDED)
+    ending.finish(lookup, search, Status.SUCCEEDED)
 
 
 def board(riders: Iterable[Lookup]) -> None:
@@ -233,7 +232,7 @@ def _follow(hit: Hit) -> None:
     if original.status == Status.SUCCEEDED:
         take(hit)
     else:
-        ending.finish(rider, Status.FAILED, _failure_of(original))
+        ending.finish(rider, ending.lock(rider.search_id), Status.FAILED, _failure_of(original))
 
 
 def _failure_of(original: Lookup) -> Failure:
@@ -285,7 +284,7 @@ def _promote(rider: Lookup, lane: Lane, original: Lookup | None) -> bool:
     try:
         with transaction.atomic():
             _line_up(rider, places[lane.name], rider.turn if original is None else min(rider.turn, original.turn))
-            ending.touch(rider.search_id)
+            ending.touch(ending.lock(rider.search_id))
             ledger.hold(_demands(rider))
     except InsufficientCredits as error:
         _finish(rider, Status.FAILED, _unaffordable(error))
@@ -314,7 +313,7 @@ def _end_of(rider: Lookup) -> tuple[Status, Failure | None] | None:
 
 def _finish(rider: Lookup, status: Status, failure: Failure | None) -> None:
     Lookup.objects.filter(pk=rider.pk).update(standing=Standing.OUT)
-    ending.finish(rider, status, failure)
+    ending.finish(rider, ending.lock(rider.search_id), status, failure)
 
 
 def _line_up(rider: Lookup, place: Place, turn: int) -> None:

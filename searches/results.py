@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from django.db.models import F
+from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from providers.contract import Answer, Hit
-from searches import scheduler
 from searches.models import Lookup, Result, Search
 
 # What a column of whole numbers holds.
 LARGEST_TOTAL = 2_147_483_647
 
 
-def keep(lookup: Lookup, answer: Answer) -> None:
-    """Writes the hits that the lookup does not have yet and counts them on `lookup`, which the caller holds and saves."""
+def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime | None) -> None:
+    """Writes the hits that the lookup does not have yet and counts them on it and on its search, which the caller holds and
+    saves. `came_at`: None where nobody noted it, which is now.
+    """
     if answer.total is not None and answer.total <= LARGEST_TOTAL:
         lookup.total = answer.total
     if not answer.hits:
@@ -26,13 +28,11 @@ def keep(lookup: Lookup, answer: Answer) -> None:
     for hit in answer.hits:
         if hit.external_id[:200] not in known:
             new.setdefault(hit.external_id[:200], hit)
-    search = Search.objects.select_for_update(no_key=True).get(pk=lookup.search_id)
-    moment = scheduler.now()
     Result.objects.bulk_create(
         Result(
             id=uuid7(),
-            search_id=lookup.search_id,
-            lookup=lookup,
+            search_id=search.pk,
+            lookup_id=lookup.pk,
             rank=lookup.result_count + number,
             sequence=search.results_count + number,
             type=hit.type,
@@ -43,24 +43,22 @@ def keep(lookup: Lookup, answer: Answer) -> None:
             score=hit.score,
             detail=hit.detail,
             raw=hit.raw,
-            observed_at=moment,
+            observed_at=came_at or Now(),
         )
         for number, (external_id, hit) in enumerate(new.items(), start=1)
     )
-    Search.objects.filter(pk=search.pk).update(results_count=F("results_count") + len(new))
+    search.results_count += len(new)
     lookup.result_count += len(new)
     lookup.duplicates += len(answer.hits) - len(new)
 
 
-def copy(found: Sequence[Result], lookup: Lookup) -> None:
-    """Writes another lookup's results as this one's too, in the order in which they are given."""
-    if not found:
-        return
-    search = Search.objects.select_for_update(no_key=True).get(pk=lookup.search_id)
+def copy(found: Sequence[Result], lookup: Lookup, search: Search) -> None:
+    """Writes another lookup's results as this one's too, in the order in which they are given, and counts them as `keep`."""
     Result.objects.bulk_create(
         _copied(result, lookup, sequence=search.results_count + number) for number, result in enumerate(found, start=1)
     )
-    Search.objects.filter(pk=search.pk).update(results_count=F("results_count") + len(found))
+    search.results_count += len(found)
+    lookup.result_count = len(found)
 
 
 def _copied(result: Result, lookup: Lookup, *, sequence: int) -> Result:

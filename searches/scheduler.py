@@ -156,7 +156,8 @@ def join(lane: str, tenant_id: UUID, *, lookups: int, turns: int) -> None:
 
 
 def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, void: bool = False) -> None:
-    """Returns a claimed lookup to where it stood, at once or `after` a while. `void`: its turn was not used.
+    """Returns a claimed lookup to where it stood, at once or `after` a while, and saves what its call came to. `void`: its turn
+    was not used.
 
     It is parked where its credential was found dead while it was under way.
     """
@@ -167,13 +168,19 @@ def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, vo
         park(lookup, place)
         return
     if after is None:
-        Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.READY, not_before=None)
+        _stand(lookup, Standing.READY)
         add_ready(place, 1, turns=lookup.turns)
         return
     due = now() + after
-    Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.ASLEEP, not_before=due)
+    _stand(lookup, Standing.ASLEEP, not_before=due)
     wake_at = min(place.wake_at, due) if place.wake_at else due
     Place.objects.filter(pk=place.pk).update(virtual_time=place.virtual_time, wake_at=wake_at)
+
+
+def _stand(lookup: Lookup, standing: Standing, *, not_before: datetime | None = None) -> None:
+    """Where a claimed lookup stands from now on. What its call came to is saved with it."""
+    lookup.standing, lookup.not_before = standing, not_before
+    lookup.save(update_fields=["standing", "not_before", *Lookup.PROGRESS])
 
 
 def park(lookup: Lookup, place: Place) -> None:
@@ -181,7 +188,7 @@ def park(lookup: Lookup, place: Place) -> None:
 
     Those that stand in another lane still are left to claims and `park_dead`, for their place is not locked here.
     """
-    Lookup.objects.filter(pk=lookup.pk).update(standing=Standing.PARKED, not_before=None)
+    _stand(lookup, Standing.PARKED)
     park_waiting(place, lookup.credential_id)
 
 

@@ -14,7 +14,6 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts.models import Mode
@@ -24,7 +23,7 @@ from providers.contract import Answer, Failure, Garbled, Lost
 from providers.limiter import Fate
 from providers.models import Credential, Policy
 from searches import breaker, ending, erasure, pauses, repeats, results, retries, scheduler
-from searches.models import Call, Lane, Lookup, Place, Status
+from searches.models import Call, Lane, Lookup, Place, Search, Status
 from searches.scheduler import Errand
 
 log = logging.getLogger(__name__)
@@ -45,12 +44,23 @@ def longest_seconds(policy: Policy) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Ours:
-    """The rows that a settlement moves, locked in order. `erased`: of what came nothing may be kept but what it cost."""
+    """The rows that a settlement moves, locked in order, and what the provider bills for the call. Of the lookup and of its
+    search it is noted here what becomes of them: who says where the lookup goes next saves it (`ending`, `scheduler`).
+    """
 
     call: Call
     lookup: Lookup
     locked_place: Place | None
-    erased: bool
+    cost: Decimal
+
+    @property
+    def search(self) -> Search:
+        return self.lookup.search
+
+    @property
+    def erased(self) -> bool:
+        """Of what came nothing may be kept but what it cost."""
+        return self.search.erased_at is not None
 
     @property
     def place(self) -> Place:
@@ -59,7 +69,15 @@ class Ours:
         return self.locked_place
 
 
-def _lock(call: Call, lookup: Lookup, *, became: Call.State, may_go_back: bool = True, **values: Any) -> Ours | None:
+def _lock(
+    call: Call,
+    lookup: Lookup,
+    *,
+    became: Call.State,
+    may_go_back: bool = True,
+    cost: Decimal = ledger.ZERO,
+    **values: Any,
+) -> Ours | None:
     """Locks what a settlement needs and moves the call out of `armed`; None where somebody else did.
 
     Not the place of what has ended: claims pass over a place that is locked, which would cost a busy tenant its share.
@@ -68,15 +86,20 @@ def _lock(call: Call, lookup: Lookup, *, became: Call.State, may_go_back: bool =
     # The search before the credit account, which a charge or a second hold locks: its other lookups settle beside this one.
     locking = Lookup.objects.select_for_update(no_key=True, of=("self", "search"))
     locked = locking.select_related("search", "lane").get(pk=lookup.pk)
-    erased = locked.search.erased_at is not None
-    if erased:
+    ours = Ours(call=call, lookup=locked, locked_place=place, cost=cost)
+    if ours.erased:
         values |= erasure.NOTHING_OF_A_CALL
     moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
-        state=became, sent_at=call.sent_at, finished_at=call.finished_at or Now(), **values
+        state=became,
+        sent_at=call.sent_at,
+        finished_at=call.finished_at or Now(),
+        # As it is charged in the end, but for what is billed above what was held (`_check_charged`).
+        credits=min(cost, lookup.most_credits),
+        **values,
     )
     if moved and became != Call.State.UNKNOWN and repeats.was_asked_otherwise(lookup):
         Lookup.objects.filter(pk=lookup.pk).update(repeat_key="")
-    return Ours(call=call, lookup=locked, locked_place=place, erased=erased) if moved else None
+    return ours if moved else None
 
 
 def answered(errand: Errand, answer: Answer) -> None:
@@ -95,6 +118,7 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
         errand.lookup,
         became=Call.State.ANSWERED,
         may_go_back=not is_last,
+        cost=cost,
         status=answer.status,
         returned=len(answer.hits),
         provider_request_id=answer.request_id[:100],
@@ -105,18 +129,17 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
     _note_success(errand.lookup)
     lookup = ours.lookup
     if not ours.erased:
-        results.keep(lookup, answer)
+        results.keep(lookup, ours.search, answer, came_at=ours.call.finished_at)
     lookup.pages_done += 1
     lookup.attempts = 0
-    lookup.save(update_fields=["pages_done", "attempts", "total", "result_count", "duplicates"])
-    _charge(lookup, ours.call, cost)
     if lookup.cancel_requested:
-        ending.finish(lookup, Status.CANCELED)
+        _finish(ours, Status.CANCELED)
     elif is_last:
-        ending.finish(lookup, Status.SUCCEEDED)
+        _finish(ours, Status.SUCCEEDED)
     else:
+        _charge(ours)
         scheduler.put_back(lookup, ours.place)
-        ending.touch(lookup.search_id)
+        ending.touch(ours.search)
     return lookup.lane
 
 
@@ -153,11 +176,13 @@ def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
 
 
 def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
+    billed = verdict.billed_results if isinstance(verdict, retries.Stop) and verdict.answered else None
     ours = _lock(
         errand.call,
         errand.lookup,
         became=Call.State.FAILED,
         may_go_back=not isinstance(verdict, retries.Stop),
+        cost=ledger.ZERO if billed is None else _price_of(errand.lookup, results=billed),
         status=failure.status,
         returned=0,
         error_code=failure.code,
@@ -171,10 +196,10 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
     # Of a canceled lookup too: its key is dead all the same.
     parked = isinstance(verdict, retries.Park) and _park(errand, ours, verdict)
     if lookup.cancel_requested and not isinstance(verdict, retries.Stop):
-        return ending.finish(lookup, Status.CANCELED)
+        return _finish(ours, Status.CANCELED)
     match verdict:
         case retries.Again(after=seconds):
-            Lookup.objects.filter(pk=lookup.pk).update(attempts=F("attempts") + 1)
+            lookup.attempts += 1
             scheduler.put_back(lookup, ours.place, after=timedelta(seconds=seconds))
         case retries.Pause():
             scheduler.put_back(lookup, ours.place)
@@ -183,20 +208,22 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
         case retries.Stop(answered=True, billed_results=None):
             _set_unknown(lookup)
             return _fail(ours, failure)
-        case retries.Stop(answered=True, billed_results=int(results)):
-            _charge(lookup, ours.call, _price_of(lookup, results=results))
-            return _fail(ours, failure)
         case _:
             return _fail(ours, failure)
-    return ending.touch(lookup.search_id)
+    return ending.touch(ours.search)
 
 
 def _fail(ours: Ours, failure: Failure) -> None:
     """Of an erased search it is not kept why."""
     if ours.erased:
-        ending.finish(ours.lookup, Status.CANCELED)
+        _finish(ours, Status.CANCELED)
     else:
-        ending.finish(ours.lookup, Status.FAILED, failure)
+        _finish(ours, Status.FAILED, failure)
+
+
+def _finish(ours: Ours, status: Status, failure: Failure | None = None) -> None:
+    charged = ending.finish(ours.lookup, ours.search, status, failure, cost=ours.cost, key=str(ours.call.pk))
+    _check_charged(ours, charged)
 
 
 def _park(errand: Errand, ours: Ours, verdict: retries.Park) -> bool:
@@ -222,14 +249,14 @@ def lost(call: Call, lookup: Lookup, policy: Policy, failure: Failure) -> None:
     if ours is None:
         return
     _set_unknown(ours.lookup)
-    Lookup.objects.filter(pk=lookup.pk).update(unknown_calls=F("unknown_calls") + 1)
+    ours.lookup.unknown_calls += 1
     if ours.lookup.cancel_requested:
-        ending.finish(ours.lookup, Status.CANCELED)
+        _finish(ours, Status.CANCELED)
     elif _may_ask_again(ours.lookup, policy, call):
         scheduler.put_back(ours.lookup, ours.place)
-        ending.touch(lookup.search_id)
+        ending.touch(ours.search)
     else:
-        ending.finish(ours.lookup, Status.FAILED, failure)
+        _finish(ours, Status.FAILED, failure)
 
 
 @transaction.atomic
@@ -240,7 +267,7 @@ def unsent(call: Call, lookup: Lookup) -> None:
     if not Call.objects.filter(pk=call.pk, state=Call.State.ARMED).delete()[0]:
         return
     if locked.cancel_requested:
-        ending.finish(locked, Status.CANCELED)
+        ending.finish(locked, ending.lock(locked.search_id), Status.CANCELED)
     else:
         scheduler.put_back(locked, place, void=True)
 
@@ -282,13 +309,16 @@ def _price_of(lookup: Lookup, *, results: int) -> Decimal:
     return cost
 
 
-def _charge(lookup: Lookup, call: Call, cost: Decimal) -> None:
-    if not cost:
-        return
-    charged = ledger.charge(lookup.reference, cost, key=str(call.pk))
-    if charged != cost:
-        log.error("lookup %s: the provider billed %s where %s was held", lookup.pk, cost, charged)
-    Call.objects.filter(pk=call.pk).update(credits=charged)
+def _charge(ours: Ours) -> None:
+    if ours.cost:
+        charged = ledger.charge(ours.lookup.reference, ours.cost, key=str(ours.call.pk))
+        _check_charged(ours, charged)
+
+
+def _check_charged(ours: Ours, charged: Decimal) -> None:
+    if charged != ours.cost:
+        log.error("lookup %s: the provider billed %s where %s was held", ours.lookup.pk, ours.cost, charged)
+        Call.objects.filter(pk=ours.call.pk).update(credits=charged)
 
 
 def _set_unknown(lookup: Lookup) -> None:
@@ -299,7 +329,7 @@ def _set_unknown(lookup: Lookup) -> None:
 
 def _may_ask_again(lookup: Lookup, policy: Policy, call: Call) -> bool:
     """Once, under a second hold: no money is spent above what was held."""
-    if policy.on_unknown != Policy.OnUnknown.RETRY or lookup.unknown_calls:
+    if policy.on_unknown != Policy.OnUnknown.RETRY or lookup.unknown_calls > 1:
         return False
     most = _price_of(lookup, results=lookup.page_size)
     return not most or ledger.hold_more(lookup.reference, most, key=str(call.pk))

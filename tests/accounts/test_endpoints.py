@@ -220,7 +220,7 @@ def test_a_deleted_endpoint_is_gone_and_leaves_its_place_to_another(alice: Tenan
     webhooks.ping(endpoint)
     endpoints.remove(endpoint)
     assert not Endpoint.objects.exists()
-    assert not webhooks.wants(alice.pk, Mode.LIVE, EventType.SEARCH_FAILED)
+    assert not webhooks.wanted(alice.pk, Mode.LIVE, [EventType.SEARCH_FAILED])
     assert delivery.claim(room=9, slow_room=9) == []
     for change in (
         lambda: endpoints.change(endpoint, enabled=True),

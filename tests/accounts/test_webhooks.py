@@ -54,25 +54,30 @@ def test_a_stranger_the_other_mode_and_a_disabled_endpoint_are_not_told(alice: T
     endpoint_of(charlie)
     endpoint_of(alice, mode=Mode.TEST)
     endpoints.disable(endpoint_of(alice))
-    assert not webhooks.wants(alice.pk, Mode.LIVE, FAILED)
+    assert webhooks.wanted(alice.pk, Mode.LIVE, [FAILED]) == set()
     record(alice)
     assert not Event.objects.exists()
-    assert webhooks.wants(alice.pk, Mode.TEST, FAILED)
-    assert webhooks.wants(charlie.pk, Mode.LIVE, FAILED)
+    assert webhooks.wanted(alice.pk, Mode.TEST, [FAILED]) == {FAILED}
+    assert webhooks.wanted(charlie.pk, Mode.LIVE, [FAILED]) == {FAILED}
 
 
 def test_what_nobody_wants_is_not_wanted_nor_kept(alice: Tenant) -> None:
     endpoint_of(alice, "search.failed")
-    assert webhooks.wants(alice.pk, Mode.LIVE, FAILED)
-    assert not webhooks.wants(alice.pk, Mode.LIVE, SUCCEEDED)
+    assert webhooks.wanted(alice.pk, Mode.LIVE, [FAILED, SUCCEEDED]) == {FAILED}
     record(alice, SUCCEEDED)
     assert not Event.objects.exists()
 
 
-def test_asking_who_wants_it_is_one_query(alice: Tenant, django_assert_num_queries: type) -> None:
+def test_a_type_is_wanted_where_one_endpoint_wants_it(alice: Tenant) -> None:
+    endpoint_of(alice, "search.failed")
+    endpoint_of(alice, "ping", "search.succeeded")
+    assert webhooks.wanted(alice.pk, Mode.LIVE, [FAILED, SUCCEEDED, EventType.SEARCH_PARTIAL]) == {FAILED, SUCCEEDED}
+
+
+def test_asking_what_is_wanted_is_one_query(alice: Tenant, django_assert_num_queries: type) -> None:
     endpoint_of(alice)
     with django_assert_num_queries(1):
-        webhooks.wants(alice.pk, Mode.LIVE, FAILED)
+        webhooks.wanted(alice.pk, Mode.LIVE, [FAILED, SUCCEEDED])
 
 
 # In which words

@@ -40,7 +40,7 @@ def until_some_wait(number: int = 1) -> None:
 
 @transaction.atomic
 def touch(search: Search) -> None:
-    ending.touch(search.pk)
+    ending.touch(ending.lock(search.pk))
 
 
 def test_an_end_wakes_the_waiter_at_once(api: APIClient) -> None:

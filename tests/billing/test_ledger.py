@@ -279,6 +279,60 @@ def test_settling_by_hand_and_asking_again_do_not_lock_each_other_out(alice: Ten
     assert audit.differences() == []
 
 
+# Closing
+
+
+def test_a_lookup_is_closed_in_one_movement(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    assert in_one(ledger.close, "lookup:1", Decimal(1), key="call") == 1
+    assert (balance(alice), tally()) == ((9, 0), Tally(charged=Decimal(1)))
+    assert not Hold.objects.exists()
+    entries = Entry.objects.filter(reference="lookup:1").order_by("created_at", "id")
+    assert [(entry.key, entry.amount) for entry in entries] == [
+        ("hold:lookup:1", 4),
+        ("charge:call", 1),
+        ("release:lookup:1", 3),
+    ]
+    assert audit.differences() == []
+
+
+def test_closing_charges_no_more_than_what_is_open_and_keeps_what_is_unknown(alice: Tenant, prepaid: Account) -> None:
+    hold(alice, 4)
+    in_one(ledger.set_unknown, "lookup:1", Decimal(3))
+    assert in_one(ledger.close, "lookup:1", Decimal(9), key="call") == 1
+    assert (balance(alice), tally()) == ((9, 3), Tally(charged=Decimal(1), unknown=Decimal(3)))
+    assert audit.differences() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_that_close_one_lookup_one_moves_credits(alice: Tenant) -> None:
+    hold(alice, 40)
+
+    def closed(number: int) -> Decimal:
+        return in_one(ledger.close, "lookup:1", Decimal(1), key=f"call-{number}")
+
+    assert sorted(at_once([partial(closed, number) for number in range(10)])) == [0] * 9 + [1]
+    assert balance(alice) == (-1, 0)
+    assert audit.differences() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_settling_by_hand_and_closing_at_once_lose_no_credit(alice: Tenant) -> None:
+    hold(alice, 100)
+    in_one(ledger.set_unknown, "lookup:1", Decimal(50))
+
+    def close(_: int) -> None:
+        in_one(ledger.close, "lookup:1", Decimal(7), key="call")
+
+    def settle(_: int) -> None:
+        ledger.settle("lookup:1", amount=Decimal(5), charged=Decimal(1))
+
+    at_once([partial(close, 0), *(partial(settle, number) for number in range(10))])
+    assert (balance(alice), tally()) == ((-17, 0), Tally(charged=Decimal(17)))
+    assert not Hold.objects.exists()
+    assert audit.differences() == []
+
+
 # Granting and adjusting
 
 

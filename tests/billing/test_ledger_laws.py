@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from uuid import uuid4
 
@@ -12,8 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from accounts.models import Tenant
 from billing import audit, ledger
 from billing.ledger import InsufficientCredits
-from billing.models import Account, Entry
+from billing.models import Account, Entry, Hold
 from tests.billing.test_ledger import CREDITS, SOME, demand, in_one
+
+NONE_OR_SOME = st.just(Decimal(0)) | CREDITS
 
 
 class Money(RuleBasedStateMachine):
@@ -61,6 +64,14 @@ class Money(RuleBasedStateMachine):
         # A lookup ends once.
         if not Entry.objects.filter(key=f"release:{reference}").exists():
             in_one(ledger.release, reference)
+            assert ledger.tallies([reference])[reference].held == 0
+
+    @rule(data=st.data(), amount=NONE_OR_SOME)
+    def close(self, data: st.DataObject, amount: Decimal) -> None:
+        reference = self.known(data)
+        if not Entry.objects.filter(key=f"release:{reference}").exists():
+            open_before = ledger.tallies([reference])[reference].held
+            assert in_one(ledger.close, reference, amount, key=str(uuid4())) == min(amount, open_before)
             assert ledger.tallies([reference])[reference].held == 0
 
     @rule(data=st.data(), amount=CREDITS)
@@ -116,3 +127,42 @@ def test_whatever_happens_the_money_is_right(db: None) -> None:
     run_state_machine_as_test(
         Money, settings=hypothesis.settings(max_examples=20, stateful_step_count=15, deadline=None)
     )
+
+
+# To close is to charge and then to release
+
+
+def charge_and_release(reference: str, cost: Decimal, *, key: str) -> Decimal:
+    charged = ledger.charge(reference, cost, key=key)
+    ledger.release(reference)
+    return charged
+
+
+def left_by(end: Callable[..., Decimal], *, held: Decimal, spent: Decimal, lost: Decimal, cost: Decimal) -> object:
+    """All that there is to know of a lookup that cost and lost this much before it ended so, but for its names."""
+    tenant = Tenant.objects.create(name=str(uuid4()))
+    account = ledger.account_of(tenant, "modash")
+    reference, key = f"lookup:{uuid4()}", str(uuid4())
+    ledger.grant(account, held)
+    in_one(ledger.hold, [demand(tenant, held, reference)])
+    in_one(ledger.charge, reference, spent, key=str(uuid4()))
+    in_one(ledger.set_unknown, reference, lost)
+    charged = in_one(end, reference, cost, key=key)
+    account.refresh_from_db()
+    names = {f"charge:{key}": "charge", f"release:{reference}": "release"}
+    entries = Entry.objects.filter(reference=reference, key__in=names).order_by("created_at", "id")
+    return (
+        charged,
+        (account.posted, account.held),
+        list(Hold.objects.filter(reference=reference, account=account).values_list("open", "unknown")),
+        [(names[key], *rest) for key, *rest in entries.values_list("key", "kind", "amount", "note")],
+    )
+
+
+def test_to_close_is_to_charge_and_then_to_release(db: None) -> None:
+    @hypothesis.settings(max_examples=60, deadline=None)
+    @hypothesis.given(held=CREDITS, spent=NONE_OR_SOME, lost=NONE_OR_SOME, cost=NONE_OR_SOME)
+    def law(**amounts: Decimal) -> None:
+        assert left_by(ledger.close, **amounts) == left_by(charge_and_release, **amounts)
+
+    law()

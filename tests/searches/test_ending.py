@@ -62,7 +62,7 @@ def test_a_change_is_counted_and_told_once_it_is_committed(
     told.subscribe(changes.channel(search.pk))
     told.get_message(timeout=1)
     with django_capture_on_commit_callbacks(execute=True):
-        ending.touch(search.pk)
+        ending.touch(ending.lock(search.pk))
         assert told.get_message(timeout=0.05) is None
     assert told.get_message(timeout=2) is not None
     told.close()
@@ -258,7 +258,7 @@ def test_a_search_is_finished_once(submit: Submit) -> None:
     ending.cancel(search)
     finished_at = Search.objects.get().finished_at
     with transaction.atomic():
-        ending.touch(search.pk)
+        ending.touch(ending.lock(search.pk))
     assert Search.objects.get().finished_at == finished_at
     assert finished_at is not None
     assert finished_at - search.created_at < timedelta(minutes=1)

@@ -195,7 +195,7 @@ def test_nothing_is_built_that_nobody_wants(submit: Submit, endpoint: Endpoint) 
     with CaptureQueriesContext(connection) as captured:
         ending.cancel(search)
     queries = [query["sql"] for query in captured.captured_queries]
-    assert len([query for query in queries if "accounts_endpoint" in query]) == 2
+    assert len([query for query in queries if "accounts_endpoint" in query]) == 1
     assert not [query for query in queries if "searches_image" in query]
 
 

@@ -216,7 +216,7 @@ def test_a_cancel_and_one_who_boards_do_not_wait_for_each_other(alice: Tenant) -
             until_somebody_waits_for_a_lock()
             search.lookups.exclude(pk__in=[lookup.pk for lookup in taken]).update(cancel_requested=True)
             for lookup in taken:
-                ending.finish(lookup, Status.CANCELED)
+                ending.finish(lookup, ending.lock(search.pk), Status.CANCELED)
         assert joins.result(timeout=5)
 
 
