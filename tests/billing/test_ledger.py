@@ -50,14 +50,6 @@ def tally(reference: str = "lookup:1") -> Tally:
     return ledger.tallies([reference])[reference]
 
 
-@pytest.fixture
-def prepaid(alice: Tenant) -> Account:
-    """Alice's, with 10 credits."""
-    account = ledger.account_of(alice, "modash")
-    ledger.grant(account, Decimal(10))
-    return account
-
-
 # Holding
 
 
@@ -138,56 +130,6 @@ def test_holds_with_several_providers_do_not_lock_each_other_out(alice: Tenant) 
 
     at_once([partial(both, number) for number in range(20)])
     assert balance(alice, "modash") == balance(alice, "memories") == (0, 20)
-
-
-# Charging
-
-
-def test_a_charge_moves_what_was_held(alice: Tenant, prepaid: Account) -> None:
-    hold(alice, 4)
-    assert in_one(ledger.charge, "lookup:1", Decimal("1.5"), key="call") == Decimal("1.5")
-    assert balance(alice) == (Decimal("8.5"), Decimal("2.5"))
-    assert tally() == Tally(held=Decimal("2.5"), charged=Decimal("1.5"))
-
-
-def test_what_a_provider_bills_above_the_hold_is_not_charged(alice: Tenant, prepaid: Account) -> None:
-    hold(alice, 4)
-    assert in_one(ledger.charge, "lookup:1", Decimal(9), key="call") == 4
-    assert in_one(ledger.charge, "lookup:1", Decimal(1), key="next call") == 0
-    assert (balance(alice), tally()) == ((6, 0), Tally(charged=Decimal(4)))
-
-
-def test_a_call_is_charged_once(alice: Tenant, prepaid: Account) -> None:
-    hold(alice, 4)
-    in_one(ledger.charge, "lookup:1", Decimal(1), key="call")
-    with pytest.raises(IntegrityError):
-        in_one(ledger.charge, "lookup:1", Decimal(1), key="call")
-    assert (balance(alice), tally().charged) == ((9, 3), Decimal(1))
-    assert audit.differences() == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_many_charges_of_one_call_one_counts(alice: Tenant) -> None:
-    hold(alice, 40)
-
-    def charged(_: int) -> bool:
-        try:
-            in_one(ledger.charge, "lookup:1", Decimal(1), key="call")
-        except IntegrityError:
-            return False
-        return True
-
-    assert sum(at_once([partial(charged, number) for number in range(10)])) == 1
-    assert balance(alice) == (-1, 39)
-    assert audit.differences() == []
-
-
-def test_a_lookup_of_which_nothing_is_held_costs_nothing(alice: Tenant) -> None:
-    assert in_one(ledger.charge, "lookup:1", Decimal(1), key="call") == 0
-    assert not in_one(ledger.hold_more, "lookup:1", Decimal(1), key="call")
-    in_one(ledger.set_unknown, "lookup:1", Decimal(1))
-    in_one(ledger.release, "lookup:1")
-    assert not Entry.objects.exists()
 
 
 # Releasing, and what nobody knows
@@ -276,60 +218,6 @@ def test_settling_by_hand_and_asking_again_do_not_lock_each_other_out(alice: Ten
 
     at_once([partial(move, number) for move in (ask_again, settle) for number in range(12)])
     assert tally() == Tally(held=Decimal(62), charged=Decimal(12), unknown=Decimal(38))
-    assert audit.differences() == []
-
-
-# Closing
-
-
-def test_a_lookup_is_closed_in_one_movement(alice: Tenant, prepaid: Account) -> None:
-    hold(alice, 4)
-    assert in_one(ledger.close, "lookup:1", Decimal(1), key="call") == 1
-    assert (balance(alice), tally()) == ((9, 0), Tally(charged=Decimal(1)))
-    assert not Hold.objects.exists()
-    entries = Entry.objects.filter(reference="lookup:1").order_by("created_at", "id")
-    assert [(entry.key, entry.amount) for entry in entries] == [
-        ("hold:lookup:1", 4),
-        ("charge:call", 1),
-        ("release:lookup:1", 3),
-    ]
-    assert audit.differences() == []
-
-
-def test_closing_charges_no_more_than_what_is_open_and_keeps_what_is_unknown(alice: Tenant, prepaid: Account) -> None:
-    hold(alice, 4)
-    in_one(ledger.set_unknown, "lookup:1", Decimal(3))
-    assert in_one(ledger.close, "lookup:1", Decimal(9), key="call") == 1
-    assert (balance(alice), tally()) == ((9, 3), Tally(charged=Decimal(1), unknown=Decimal(3)))
-    assert audit.differences() == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_many_that_close_one_lookup_one_moves_credits(alice: Tenant) -> None:
-    hold(alice, 40)
-
-    def closed(number: int) -> Decimal:
-        return in_one(ledger.close, "lookup:1", Decimal(1), key=f"call-{number}")
-
-    assert sorted(at_once([partial(closed, number) for number in range(10)])) == [0] * 9 + [1]
-    assert balance(alice) == (-1, 0)
-    assert audit.differences() == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_settling_by_hand_and_closing_at_once_lose_no_credit(alice: Tenant) -> None:
-    hold(alice, 100)
-    in_one(ledger.set_unknown, "lookup:1", Decimal(50))
-
-    def close(_: int) -> None:
-        in_one(ledger.close, "lookup:1", Decimal(7), key="call")
-
-    def settle(_: int) -> None:
-        ledger.settle("lookup:1", amount=Decimal(5), charged=Decimal(1))
-
-    at_once([partial(close, 0), *(partial(settle, number) for number in range(10))])
-    assert (balance(alice), tally()) == ((-17, 0), Tally(charged=Decimal(17)))
-    assert not Hold.objects.exists()
     assert audit.differences() == []
 
 

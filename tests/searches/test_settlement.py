@@ -134,13 +134,12 @@ def test_a_cancel_of_several_is_one_change(submit: Submit) -> None:
 # Billed above what was held
 
 
-@pytest.mark.parametrize("pages", [1, 2])
-def test_a_call_that_is_billed_above_what_was_held_says_what_was_charged(submit: Submit, pages: int) -> None:
-    submit(pages=pages)
-    held = pages * PAGE
-    settlement.answered(claimed(), answer(100))
-    assert Call.objects.get().credits == held
-    assert money() == (100 - held, 0)
+def test_calls_that_are_billed_above_what_was_held_say_what_was_charged(submit: Submit) -> None:
+    submit(pages=3)
+    for results in (50, 100, 20):
+        settlement.answered(claimed(), answer(results))
+    assert list(Call.objects.values_list("credits", flat=True)) == [50 * Decimal("0.025"), Decimal("0.25"), 0]
+    assert money() == (100 - 3 * PAGE, 0)
 
 
 def test_a_garbled_answer_that_is_billed_says_what_was_charged(submit: Submit) -> None:
