@@ -1,12 +1,15 @@
 """What a caller gets: the search, its results and its calls, in the form of the contract.
 
-A page of searches costs as many queries as one search: everything that its lookups are told is fetched for all at once.
+A page of searches costs as many queries as one search: everything that its lookups are told is fetched for all at once. What a
+row does not say itself hangs on it as an annotation would, and not in a context, so that one serializer whose fields are built
+once serves every request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 from drf_spectacular.utils import extend_schema_field
@@ -20,6 +23,9 @@ from searches import forecasts
 from searches.forecasts import Forecast
 from searches.models import Call, Image, Lookup, Repeat, Result, Search, Status
 from searches.pictures import Crop
+
+if TYPE_CHECKING:
+    from searches.intake import Submission
 
 NO_FORECAST = Forecast()
 
@@ -104,7 +110,7 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
         read_only_fields = fields
 
     def forecast(self, lookup: Lookup) -> Forecast:
-        found: Forecast = self.context["forecasts"].get(lookup.pk, NO_FORECAST)
+        found: Forecast = vars(lookup)["forecast"]
         return found
 
     @extend_schema_field({"type": ["integer", "null"], "minimum": 1, "description": "In line; 1 is next."})
@@ -128,7 +134,7 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
 
     @extend_schema_field(LookupCredits)
     def get_credits(self, lookup: Lookup) -> dict[str, Any]:
-        tally: ledger.Tally = self.context["tallies"][lookup.reference]
+        tally: ledger.Tally = vars(lookup)["tally"]
         return {
             "held": credits_text(tally.held),
             "charged": credits_text(tally.charged),
@@ -148,7 +154,7 @@ class SearchAnswer(serializers.ModelSerializer[Search]):
 
     image = ImageAnswer()
     crop = serializers.SerializerMethodField()
-    lookups = LookupAnswer(many=True)
+    lookups = LookupAnswer(many=True, source="parts")
     metadata = serializers.DictField(child=serializers.CharField())
 
     class Meta:
@@ -176,36 +182,48 @@ class SearchAnswer(serializers.ModelSerializer[Search]):
 THAT_LEFT = Q(calls__sent_at__isnull=False) | Q(calls__state__in=(Call.State.ARMED, Call.State.UNKNOWN))
 
 
+SEARCH, LOOKUP = SearchAnswer(), LookupAnswer()
+
+
 def with_lookups(searches: QuerySet[Search]) -> QuerySet[Search]:
     """Fetches what `shown` needs."""
     lookups = _with_calls(Lookup.objects.order_by("ordinal"))
-    return searches.select_related("image").prefetch_related(Prefetch("lookups", lookups))
+    return searches.select_related("image").prefetch_related(Prefetch("lookups", lookups, to_attr="parts"))
 
 
 def _with_calls(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
     return lookups.annotate(call_count=Count("calls", filter=THAT_LEFT))
 
 
-def context_of(searches: Iterable[Search]) -> dict[str, Any]:
-    """What the rows of these searches do not say themselves."""
-    lookups = [lookup for search in searches for lookup in search.lookups.all()]
-    return {
-        "forecasts": forecasts.forecast(lookups),
-        "tallies": ledger.tallies(lookup.reference for lookup in lookups),
-    }
-
-
 def shown(searches: Sequence[Search]) -> list[dict[str, Any]]:
     """The search objects, of rows that come from `with_lookups`."""
-    context = context_of(searches)
-    return [dict(SearchAnswer(search, context=context).data) for search in searches]
+    lookups = [lookup for search in searches for lookup in vars(search)["parts"]]
+    _tell(lookups, forecasts.forecast(lookups), ledger.tallies(lookup.reference for lookup in lookups))
+    return [SEARCH.to_representation(search) for search in searches]
+
+
+def submitted(new: Submission) -> dict[str, Any]:
+    """The search object as it was written: what nobody had touched at the commit need not be read again."""
+    for lookup in new.lookups:
+        vars(lookup)["call_count"] = 0
+    tallies = {
+        lookup.reference: ledger.Tally(held=new.held.get(lookup.reference, ledger.ZERO)) for lookup in new.lookups
+    }
+    _tell(new.lookups, forecasts.forecast(new.lookups), tallies)
+    vars(new.search)["parts"] = new.lookups
+    return SEARCH.to_representation(new.search)
 
 
 def lookup_shown(lookup: Lookup) -> dict[str, Any]:
     """The lookup's object alone, as its row is now, once it has ended: it stands in no line."""
     row = _with_calls(Lookup.objects.filter(pk=lookup.pk)).get()
-    context = {"forecasts": {}, "tallies": ledger.tallies([row.reference])}
-    return dict(LookupAnswer(row, context=context).data)
+    _tell([row], {}, ledger.tallies([row.reference]))
+    return LOOKUP.to_representation(row)
+
+
+def _tell(lookups: Iterable[Lookup], forecasts: Mapping[UUID, Forecast], tallies: Mapping[str, ledger.Tally]) -> None:
+    for lookup in lookups:
+        vars(lookup).update(forecast=forecasts.get(lookup.pk, NO_FORECAST), tally=tallies[lookup.reference])
 
 
 class Post(serializers.Serializer[Any]):

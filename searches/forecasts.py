@@ -9,16 +9,14 @@ told, never later for that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
-from accounts.models import Tenant
 from providers import policies
 from providers.models import Policy
 from searches import pauses, scheduler
@@ -27,7 +25,9 @@ from searches.models import Call, Lane, Lookup, Place, Standing
 # Past this, a position is only "at least so many": counting one tenant's own million would take 50 ms.
 MOST_COUNTED = 10_000
 
-POSITIONS = Path(__file__).with_name("forecasts.sql").read_text()
+FORETELL = """
+SELECT * FROM searches_foretell(%s::uuid[], %s::text[], %s::timestamptz[], %s::interval[], %s, %s)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,17 @@ class Prospect:
     told_to_wait: bool
 
 
+class Stand(NamedTuple):
+    """How many go before a lookup, in lookups and in calls, and whether its tenant is suspended."""
+
+    lookups_before: int
+    calls_before: int
+    suspended: bool
+
+
+FIRST = Stand(0, 0, suspended=False)
+
+
 def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     """A forecast for each lookup that waits; for one that rides on another, of that one, and when that waits no more, that it
     is its turn.
@@ -80,22 +91,15 @@ def _of_those_in_line(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     waiting = [lookup for lookup in lookups if lookup.standing in scheduler.IN_LINE]
     if not waiting:
         return {}
-    moment = scheduler.now()
-    lanes = Lane.objects.select_related("policy").in_bulk({lookup.lane_id for lookup in waiting})
+    lanes = Lane.objects.filter(pk__in={lookup.lane_id for lookup in waiting}).select_related("policy")
     prospects = {
-        name: _prospect(lane, policies.in_force(lane.policy, lane.mode), moment) for name, lane in lanes.items()
+        lane.pk: _prospect(lane, policies.in_force(lane.policy, lane.mode), lane.moment)
+        for lane in lanes.annotate(moment=scheduler.CLOCK)
     }
-    tenants = Tenant.objects.filter(pk__in={lookup.tenant_id for lookup in waiting})
-    suspended = set(tenants.exclude(suspended_at=None).values_list("pk", flat=True))
-    counted = _counted([lookup.pk for lookup in waiting if lookup.standing in scheduler.LINED_UP], prospects)
+    stands = _stands([lookup.pk for lookup in waiting if lookup.standing in scheduler.LINED_UP], prospects)
     return {
-        lookup.pk: _of(
-            lookup,
-            prospect=prospects[lookup.lane_id],
-            # One that was claimed since it was read has nobody before it.
-            before=counted.get(lookup.pk, (0, 0)),
-            suspended=lookup.tenant_id in suspended,
-        )
+        # One that was claimed since it was read has nobody before it.
+        lookup.pk: _of(lookup, prospects[lookup.lane_id], stands.get(lookup.pk, FIRST))
         for lookup in waiting
     }
 
@@ -130,37 +134,30 @@ def _probe_ends_at(lane: Lane) -> datetime | None:
     return Call.objects.filter(pk=lane.probe, state=Call.State.ARMED).values_list("leased_until", flat=True).first()
 
 
-def _of(lookup: Lookup, *, prospect: Prospect, before: tuple[int, int], suspended: bool) -> Forecast:
+def _of(lookup: Lookup, prospect: Prospect, stand: Stand) -> Forecast:
     if lookup.standing == Standing.PARKED:
         return Forecast(waiting_on="credential")
-    if prospect.stopped or suspended:
+    if prospect.stopped or stand.suspended:
         return Forecast(waiting_on="paused")
-    starts_at = prospect.begins_at + before[1] * prospect.pace
+    starts_at = prospect.begins_at + stand.calls_before * prospect.pace
     if lookup.standing == Standing.ASLEEP:
         return Forecast(
             estimated_start_at=max(lookup.not_before or starts_at, starts_at), waiting_on="provider_backoff"
         )
-    position = before[0] + 1
+    position = stand.lookups_before + 1
     return Forecast(
         position=position,
-        calls_before=before[1],
+        calls_before=stand.calls_before,
         estimated_start_at=starts_at,
         waiting_on="provider_backoff" if prospect.told_to_wait else "rate" if position == 1 else "turn",
     )
 
 
-def _counted(lookups: Sequence[UUID], prospects: dict[str, Prospect]) -> dict[UUID, tuple[int, int]]:
-    """How many go before each, in lookups and in calls."""
+def _stands(lookups: Sequence[UUID], prospects: Mapping[str, Prospect]) -> dict[UUID, Stand]:
     if not lookups:
         return {}
-    values: dict[str, Any] = {
-        "step": scheduler.STEP,
-        "most": MOST_COUNTED,
-        "lookups": list(lookups),
-        "lanes": list(prospects),
-        "begins": [prospect.begins_at for prospect in prospects.values()],
-        "paces": [prospect.pace for prospect in prospects.values()],
-    }
+    begins = [prospect.begins_at for prospect in prospects.values()]
+    paces = [prospect.pace for prospect in prospects.values()]
     with connection.cursor() as cursor:
-        cursor.execute(POSITIONS, values)
-        return {lookup: (int(before), int(calls)) for lookup, before, calls in cursor.fetchall()}
+        cursor.execute(FORETELL, (list(lookups), list(prospects), begins, paces, scheduler.STEP, MOST_COUNTED))
+        return {lookup: Stand(*stand) for lookup, *stand in cursor.fetchall()}

@@ -4,9 +4,10 @@ or none of it. What was asked is checked before a credit is held, and frozen: pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from math import ceil
 from typing import Any, Protocol
 from uuid import UUID
@@ -107,7 +108,17 @@ class Plan:
     demands: Sequence[ledger.Demand]
 
 
-def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What was written. `held`: by the lookups' references. `ended`: whether an earlier answer ended some of them since."""
+
+    search: Search
+    lookups: Sequence[Lookup]
+    held: Mapping[str, Decimal]
+    ended: bool
+
+
+def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
     """Raises a `Rejected`, `prices.PriceMissing` or `ledger.InsufficientCredits`, and then leaves nothing behind."""
     created_at = scheduler.now()
     plans = [_plan(api_key, order, index, created_at) for index in range(len(order.lookups))]
@@ -144,10 +155,12 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Search:
             scheduler.lock_places([*carriers, *(lookup.pk for lookup in ready)])
         _join(api_key.tenant_id, ready)
         repeats.board(riders)
-        ledger.hold([demand for plan in asking for demand in plan.demands])
+        demands = [demand for plan in asking for demand in plan.demands]
+        ledger.hold(demands)
         picture.hold()
         transaction.on_commit(lambda: _nudge(asking))
-    return search
+    held = {demand.reference: demand.amount for demand in demands}
+    return Submission(search=search, lookups=lookups, held=held, ended=bool(hits))
 
 
 def _join(tenant_id: UUID, ready: Sequence[Lookup]) -> None:

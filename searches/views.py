@@ -57,8 +57,7 @@ class SearchView(TenantView):
     def shown(self, id: UUID, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
         """The search as it is now."""
         search = get_object_or_404(answers.with_lookups(self.get_queryset()), pk=id)
-        headers = {"ETag": etag_of(search.version), **(headers or {})}
-        return Response(answers.shown([search])[0], status=status, headers=headers)
+        return answered(answers.shown([search])[0], status=status, headers=headers or {})
 
     def wait(self, id: UUID, over: Callable[[str, int], bool]) -> dict[str, str]:
         """Waits as the caller prefers; returns the header that says so."""
@@ -90,10 +89,13 @@ class Searches(SearchView):
         order = wanted.order()
         fit = limits_of(lookup.source for lookup in order.lookups)
         with refused(), self.picture(wanted.validated_data["image"], fit, order.crop) as picture:
-            search = intake.submit(self.api_key, order, picture)
-        headers = self.wait(search.pk, lambda status, _: status not in OPEN)
-        headers["Location"] = reverse("search", kwargs={"id": search.pk})
-        return self.shown(search.pk, status=202, headers=headers)
+            new = intake.submit(self.api_key, order, picture)
+        id = new.search.pk
+        waited = self.wait(id, lambda status, _: status not in OPEN)
+        headers = {"Location": reverse("search", kwargs={"id": id}), **waited}
+        if waited or new.ended:
+            return self.shown(id, status=202, headers=headers)
+        return answered(answers.submitted(new), status=202, headers=headers)
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(answers.with_lookups(self.filtered())) or []
@@ -259,6 +261,10 @@ def limits_of(names: Iterable[str]) -> dict[str, PictureLimits]:
 
 def content_of(given: GivenPicture, tenant: Tenant) -> bytes:
     return pictures.fetched(tenant, given.url) if given.url is not None else given.content or b""
+
+
+def answered(search: dict[str, Any], *, status: int, headers: dict[str, str]) -> Response:
+    return Response(search, status=status, headers={"ETag": etag_of(search["version"]), **headers})
 
 
 def etag_of(version: int) -> str:

@@ -11,8 +11,9 @@ from django.db import migrations, models
 
 import billing.models
 
-CLAIM, RETURNING, TRANSITIONS = (
-    (Path(__file__).parent.parent / name).read_text() for name in ("claim.sql", "returning.sql", "transitions.sql")
+CLAIM, FORECASTS, RETURNING, TRANSITIONS = (
+    (Path(__file__).parent.parent / name).read_text()
+    for name in ("claim.sql", "forecasts.sql", "returning.sql", "transitions.sql")
 )
 
 
@@ -626,5 +627,6 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(TRANSITIONS, "DROP FUNCTION searches_refuse_transition CASCADE"),
         migrations.RunSQL(CLAIM, "DROP FUNCTION searches_claim"),
+        migrations.RunSQL(FORECASTS, "DROP FUNCTION searches_foretell"),
         migrations.RunSQL(RETURNING, "DROP FUNCTION searches_bring_tenant_back CASCADE"),
     ]

@@ -77,7 +77,7 @@ def build(name: str) -> World:
     ledger.grant(account, Decimal(100), note="welcome")
     image = picture(tenant)
     order = intake.Order(lookups=[intake.LookupOrder(source=SOURCE, parameters={}, limit=40)])
-    search = intake.submit(key, order, Stored(image))
+    search = intake.submit(key, order, Stored(image)).search
     lookup = search.lookups.get()
     call = called(lookup)
     result = found(lookup)

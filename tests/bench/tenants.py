@@ -30,7 +30,7 @@ class Submitter:
         lookups = [intake.LookupOrder(source=SOURCE, parameters={}, limit=limit) for limit in limits]
         order = intake.Order(lookups=lookups, priority=priority, max_age=0)
         with self._picture() as picture:
-            search = intake.submit(key or self.key, order, picture)
+            search = intake.submit(key or self.key, order, picture).search
         self.image = search.image
         return search
 

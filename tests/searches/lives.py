@@ -41,7 +41,7 @@ def submit(policy: Policy, alice: Tenant) -> Submit:
         order = Order(lookups=[LookupOrder(source=SOURCE, parameters={}, limit=20 * pages)] * lookups)
         fit = {"modash": registry.adapter(SOURCE).picture_limits}
         with pictures.received(alice, jpeg(), fit=fit) as picture:
-            return intake.submit(key, order, picture)
+            return intake.submit(key, order, picture).search
 
     return submit
 

@@ -54,7 +54,7 @@ class Asker:
         order = Order(lookups=lookups, max_age=max_age, **of_order)
         crop = of_order.get("crop", "")
         with pictures.received(self.key.tenant, picture or jpeg(), fit=fit, crop=crop) as draft:
-            return intake.submit(self.key, order, draft)
+            return intake.submit(self.key, order, draft).search
 
 
 def asker(tenant: Tenant, mode: Mode = Mode.LIVE, *, credits: int = 100) -> Asker:

@@ -178,7 +178,7 @@ def submit(alice: Tenant, redis_client: redis.Redis, provider: Provider, setting
         ledger.grant(ledger.account_of(alice, adapter.provider), Decimal(10))
         order = Order(lookups=[LookupOrder(source=source, parameters={}, limit=adapter.default_limit)])
         with pictures.received(alice, jpeg(), fit={adapter.provider: adapter.picture_limits}) as picture:
-            return intake.submit(key, order, picture).lookups.get()
+            return intake.submit(key, order, picture).search.lookups.get()
 
     return submit
 

@@ -71,7 +71,7 @@ def submit(alice: Tenant) -> Submit:
         order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, **{"limit": 20} | lookup)])
         fit = {"modash": registry.adapter("tiktok-creators").picture_limits}
         with pictures.received(alice, jpeg(), fit=fit) as picture:
-            return intake.submit(key, order, picture)
+            return intake.submit(key, order, picture).search
 
     return submit
 

@@ -38,7 +38,7 @@ def submit(live_key: ApiKey) -> Submit:
     def submit(api_key: ApiKey = live_key, **lookup: object) -> Search:
         wanted = replace(LookupOrder(source="tiktok-creators", parameters={}, limit=20), **lookup)  # type: ignore[arg-type]
         with pictures.received(api_key.tenant, jpeg(), fit=FIT) as picture:
-            return intake.submit(api_key, Order(lookups=[wanted]), picture)
+            return intake.submit(api_key, Order(lookups=[wanted]), picture).search
 
     return submit
 

@@ -81,7 +81,7 @@ def submit(caller: ApiKey, source: str, key: str) -> Lookup:
     wanted = LookupOrder(source=source, limit=adapter.default_limit, parameters={}, credential=stored.label)
     order = Order(lookups=[wanted])
     with pictures.received(caller.tenant, jpeg(), fit={adapter.provider: adapter.picture_limits}) as picture:
-        return intake.submit(caller, order, picture).lookups.get()
+        return intake.submit(caller, order, picture).search.lookups.get()
 
 
 def fate(lookup: Lookup) -> tuple[str, int]:

@@ -26,7 +26,7 @@ def submit(tenant: Tenant, crop: str) -> Search:
     fit = {"modash": registry.adapter("tiktok-creators").picture_limits}
     order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={})], crop=crop)
     with pictures.received(tenant, samples.png(), fit=fit, crop=crop) as picture:
-        return intake.submit(keys.issue(tenant, Mode.TEST)[0], order, picture)
+        return intake.submit(keys.issue(tenant, Mode.TEST)[0], order, picture).search
 
 
 def crops(image: Image) -> set[str]:

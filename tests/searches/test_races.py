@@ -66,7 +66,7 @@ def customer(name: str) -> ApiKey:
 def submit(api_key: ApiKey, *, lookups: int = 1) -> Search:
     order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, limit=2)] * lookups)
     with pictures.received(api_key.tenant, jpeg(), fit=FIT) as picture:
-        return intake.submit(api_key, order, picture)
+        return intake.submit(api_key, order, picture).search
 
 
 def claim(policy: Policy) -> Errand | None:

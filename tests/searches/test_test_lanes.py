@@ -31,7 +31,7 @@ def submit(alice: Tenant) -> Submit:
         order = Order(lookups=[LookupOrder(source="tiktok-creators", limit=20, parameters={}, credential=credential)])
         fit = {"modash": registry.adapter("tiktok-creators").picture_limits}
         with pictures.received(alice, jpeg(), fit=fit) as picture:
-            return intake.submit(caller, order, picture).lookups.get()
+            return intake.submit(caller, order, picture).search.lookups.get()
 
     return submit
 
