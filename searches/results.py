@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
-from django.db.models.functions import Now
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connection
 from uuid_utils.compat import uuid7
 
 from providers.contract import Answer, Hit
@@ -13,11 +17,18 @@ from searches.models import Lookup, Result, Search
 
 # What a column of whole numbers holds.
 LARGEST_TOTAL = 2_147_483_647
+COLUMNS = {str(field.column): field.attname for field in Result._meta.concrete_fields}
+# As one document, which the database takes apart: Django would write an array for each column, with all that is JSON in it
+# quoted once more, which takes three times as long.
+WRITE = f"""
+INSERT INTO searches_result ({", ".join(COLUMNS)})
+SELECT {", ".join(COLUMNS)} FROM json_populate_recordset(NULL::searches_result, %s)
+"""
 
 
-def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime | None) -> None:
+def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime) -> None:
     """Writes the hits that the lookup does not have yet and counts them on it and on its search, which the caller holds and
-    saves. `came_at`: None where nobody noted it, which is now.
+    saves.
     """
     if answer.total is not None and answer.total <= LARGEST_TOTAL:
         lookup.total = answer.total
@@ -28,7 +39,7 @@ def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime | 
     for hit in answer.hits:
         if hit.external_id[:200] not in known:
             new.setdefault(hit.external_id[:200], hit)
-    Result.objects.bulk_create(
+    _write(
         Result(
             id=uuid7(),
             search_id=search.pk,
@@ -43,7 +54,7 @@ def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime | 
             score=hit.score,
             detail=hit.detail,
             raw=hit.raw,
-            observed_at=came_at or Now(),
+            observed_at=came_at,
         )
         for number, (external_id, hit) in enumerate(new.items(), start=1)
     )
@@ -54,11 +65,23 @@ def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime | 
 
 def copy(found: Sequence[Result], lookup: Lookup, search: Search) -> None:
     """Writes another lookup's results as this one's too, in the order in which they are given, and counts them as `keep`."""
-    Result.objects.bulk_create(
+    _write(
         _copied(result, lookup, sequence=search.results_count + number) for number, result in enumerate(found, start=1)
     )
     search.results_count += len(found)
     lookup.result_count = len(found)
+
+
+def _write(found: Iterable[Result]) -> None:
+    if rows := [_row(result) for result in found]:
+        with connection.cursor() as cursor:
+            cursor.execute(WRITE, (json.dumps(rows, cls=DjangoJSONEncoder),))
+
+
+def _row(result: Result) -> dict[str, Any]:
+    row = {column: getattr(result, name) for column, name in COLUMNS.items()}
+    # The encoder would cut microseconds off.
+    return {name: str(value) if isinstance(value, (datetime, UUID)) else value for name, value in row.items()}
 
 
 def _copied(result: Result, lookup: Lookup, *, sequence: int) -> Result:

@@ -8,12 +8,15 @@ sweep.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import Model
 from django.db.models.functions import Now
 
 from accounts.models import Mode
@@ -22,7 +25,7 @@ from providers import credentials, limiter, policies
 from providers.contract import Answer, Failure, Garbled, Lost
 from providers.limiter import Fate
 from providers.models import Credential, Policy
-from searches import breaker, ending, erasure, pauses, repeats, results, retries, scheduler
+from searches import breaker, ending, erasure, pauses, repeats, results, retries, rows, scheduler
 from searches.models import Call, Lane, Lookup, Place, Search, Status
 from searches.scheduler import Errand
 
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # What may pass beyond every time limit before a worker is taken to be gone.
 MARGIN_SECONDS = 5.0
+LOCKED: Mapping[str, type[Model]] = {"lookup": Lookup, "search": Search, "lane": Lane}
+LOCK = f"SELECT {rows.columns(LOCKED)} FROM searches_lock(%s)"
 
 
 def armed_seconds(policy: Policy) -> float:
@@ -83,10 +88,7 @@ def _lock(
     Not the place of what has ended: claims pass over a place that is locked, which would cost a busy tenant its share.
     """
     place = scheduler.lock_place(lookup.lane_id, lookup.tenant_id) if may_go_back else None
-    # The search before the credit account, which a charge or a second hold locks: its other lookups settle beside this one.
-    locking = Lookup.objects.select_for_update(no_key=True, of=("self", "search"))
-    locked = locking.select_related("search", "lane").get(pk=lookup.pk)
-    ours = Ours(call=call, lookup=locked, locked_place=place, cost=cost)
+    ours = Ours(call=call, lookup=_locked(lookup.pk), locked_place=place, cost=cost)
     if ours.erased:
         values |= erasure.NOTHING_OF_A_CALL
     moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
@@ -100,6 +102,17 @@ def _lock(
     if moved and became != Call.State.UNKNOWN and repeats.was_asked_otherwise(lookup):
         Lookup.objects.filter(pk=lookup.pk).update(repeat_key="")
     return ours if moved else None
+
+
+def _locked(lookup_id: UUID) -> Lookup:
+    """With its search, locked too, and its lane (`lock.sql`)."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, (lookup_id,))
+        lookup, search, lane = rows.instances(LOCKED, cursor.fetchone())
+    if lookup is None:
+        raise Lookup.DoesNotExist
+    lookup.search, lookup.lane = search, lane
+    return lookup  # type: ignore[no-any-return]
 
 
 def answered(errand: Errand, answer: Answer) -> None:
@@ -129,7 +142,7 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
     _note_success(errand.lookup)
     lookup = ours.lookup
     if not ours.erased:
-        results.keep(lookup, ours.search, answer, came_at=ours.call.finished_at)
+        results.keep(lookup, ours.search, answer, came_at=ours.call.finished_at or scheduler.now())
     lookup.pages_done += 1
     lookup.attempts = 0
     if lookup.cancel_requested:

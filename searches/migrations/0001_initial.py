@@ -11,9 +11,9 @@ from django.db import migrations, models
 
 import billing.models
 
-CLAIM, FORECASTS, RETURNING, TRANSITIONS = (
+CLAIM, FORECASTS, LOCK, RETURNING, TRANSITIONS = (
     (Path(__file__).parent.parent / name).read_text()
-    for name in ("claim.sql", "forecasts.sql", "returning.sql", "transitions.sql")
+    for name in ("claim.sql", "forecasts.sql", "lock.sql", "returning.sql", "transitions.sql")
 )
 
 
@@ -628,5 +628,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL(TRANSITIONS, "DROP FUNCTION searches_refuse_transition CASCADE"),
         migrations.RunSQL(CLAIM, "DROP FUNCTION searches_claim"),
         migrations.RunSQL(FORECASTS, "DROP FUNCTION searches_foretell"),
+        migrations.RunSQL(LOCK, "DROP FUNCTION searches_lock"),
         migrations.RunSQL(RETURNING, "DROP FUNCTION searches_bring_tenant_back CASCADE"),
     ]

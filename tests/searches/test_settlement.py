@@ -47,8 +47,8 @@ def settled(errand: Errand, came: Answer) -> list[str]:
 
 
 LAST_PAGE = [
-    # Locks it and its search.
-    "SELECT searches_lookup",
+    # It and its search.
+    "SELECT searches_lock",
     "UPDATE searches_call",
     "INSERT searches_result",
     "UPDATE searches_lookup",
@@ -76,7 +76,7 @@ def test_a_page_that_is_not_the_last_is_ten(submit: Submit) -> None:
     assert settled(proven(), answer()) == [
         # Before the others: the lookup goes back there.
         "SELECT searches_place",
-        *("SELECT searches_lookup", "UPDATE searches_call", "INSERT searches_result"),
+        *("SELECT searches_lock", "UPDATE searches_call", "INSERT searches_result"),
         "SELECT billing_spend",
         # Whether its credential was found dead meanwhile.
         "SELECT searches_lookup",
