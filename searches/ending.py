@@ -1,6 +1,6 @@
 """How lookups and searches end: every end goes through here, with its money, in one transaction.
 
-The search's status follows from its lookups', counted anew under the search's lock whenever one of them changes.
+The search's status follows from its lookups', counted anew under the search's lock whenever one of them changes (`count.sql`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from decimal import Decimal
 from itertools import groupby
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from accounts.models import Mode
@@ -22,19 +22,7 @@ from searches.models import Lane, Lookup, Search, Standing, Status
 
 # What the end of a lookup says of it.
 ENDING = ("status", "standing", "finished_at", "error_code", "error_detail", "error_retryable")
-
-
-def status_of(lookups: Iterable[str]) -> Status:
-    """What a search is, when its lookups are these."""
-    present = set(lookups)
-    if present & {Status.QUEUED, Status.RUNNING}:
-        return Status.QUEUED if present == {Status.QUEUED} else Status.RUNNING
-    if Status.SUCCEEDED in present:
-        return Status.SUCCEEDED if len(present) == 1 else Status.PARTIAL
-    for status in (Status.FAILED, Status.CANCELED):
-        if status in present:
-            return status
-    return Status.EXPIRED
+COUNT = "SELECT searches_count(%s, %s)"
 
 
 def lock(search_id: UUID) -> Search:
@@ -88,15 +76,11 @@ def touch(search: Search) -> None:
 
 def _count(search: Search) -> Status | None:
     """What it ended as, if it did just now."""
-    status = status_of(Lookup.objects.filter(search=search.pk).order_by().values_list("status", flat=True))
-    ended = status not in (Status.QUEUED, Status.RUNNING)
-    Search.objects.filter(pk=search.pk).update(
-        status=status,
-        version=F("version") + 1,
-        results_count=search.results_count,
-        finished_at=(search.finished_at or Now()) if ended else None,
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT, (search.pk, search.results_count))
+        status = Status(cursor.fetchone()[0])
     transaction.on_commit(lambda: changes.announce(search.pk))
+    ended = status not in (Status.QUEUED, Status.RUNNING)
     return status if ended and search.finished_at is None else None
 
 

@@ -11,9 +11,9 @@ from django.db import migrations, models
 
 import billing.models
 
-CLAIM, FORECASTS, LOCK, RETURNING, TRANSITIONS = (
-    (Path(__file__).parent.parent / name).read_text()
-    for name in ("claim.sql", "forecasts.sql", "lock.sql", "returning.sql", "transitions.sql")
+CLAIM, COUNT, FORECASTS, LOCK, RETURNING, TRANSITIONS = (
+    (Path(__file__).parent.parent / f"{name}.sql").read_text()
+    for name in ("claim", "count", "forecasts", "lock", "returning", "transitions")
 )
 
 
@@ -627,6 +627,7 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(TRANSITIONS, "DROP FUNCTION searches_refuse_transition CASCADE"),
         migrations.RunSQL(CLAIM, "DROP FUNCTION searches_claim"),
+        migrations.RunSQL(COUNT, "DROP FUNCTION searches_count; DROP FUNCTION searches_status_of"),
         migrations.RunSQL(FORECASTS, "DROP FUNCTION searches_foretell"),
         migrations.RunSQL(LOCK, "DROP FUNCTION searches_lock"),
         migrations.RunSQL(RETURNING, "DROP FUNCTION searches_bring_tenant_back CASCADE"),

@@ -53,14 +53,12 @@ LAST_PAGE = [
     "INSERT searches_result",
     "UPDATE searches_lookup",
     "SELECT billing_spend",
-    # What the search's lookups are now.
-    "SELECT searches_lookup",
-    "UPDATE searches_search",
+    "SELECT searches_count",
     "SELECT accounts_endpoint",
 ]
 
 
-def test_a_lookup_ends_in_eight_statements(submit: Submit) -> None:
+def test_a_lookup_ends_in_seven_statements(submit: Submit) -> None:
     submit()
     assert settled(proven(), answer()) == LAST_PAGE
 
@@ -71,7 +69,7 @@ def test_who_wants_to_hear_of_a_lookup_and_of_its_search_is_asked_once(submit: S
     assert settled(proven(), answer()) == LAST_PAGE
 
 
-def test_a_page_that_is_not_the_last_is_ten(submit: Submit) -> None:
+def test_a_page_that_is_not_the_last_is_nine(submit: Submit) -> None:
     submit(pages=2)
     assert settled(proven(), answer()) == [
         # Before the others: the lookup goes back there.
@@ -80,12 +78,11 @@ def test_a_page_that_is_not_the_last_is_ten(submit: Submit) -> None:
         "SELECT billing_spend",
         # Whether its credential was found dead meanwhile.
         "SELECT searches_lookup",
-        *("UPDATE searches_lookup", "UPDATE searches_place"),
-        *("SELECT searches_lookup", "UPDATE searches_search"),
+        *("UPDATE searches_lookup", "UPDATE searches_place", "SELECT searches_count"),
     ]
 
 
-def test_a_refusal_is_seven(submit: Submit) -> None:
+def test_a_refusal_is_six(submit: Submit) -> None:
     submit()
     errand, policy = proven(), Policy.objects.get()
     assert asked(lambda: settlement.failed(errand, policy, Refused("refused", "No."))) == [
