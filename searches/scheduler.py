@@ -14,12 +14,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError, connection
 from django.db.models import DateTimeField, Exists, F, Func, Model, OuterRef, Q, QuerySet
-from django.db.models.functions import Greatest
 from psycopg.errors import LockNotAvailable
 from uuid_utils.compat import uuid7
 
@@ -150,10 +148,7 @@ def lock_places(lookups: Iterable[UUID]) -> None:
 
 def join(lane: str, tenant_id: UUID, *, lookups: int, turns: int) -> None:
     """Counts lookups that were just written as ready into the line, and the calls that they may take."""
-    with connection.cursor() as cursor:
-        cursor.execute(JOIN, {"lane": lane, "tenant": tenant_id, "lookups": lookups, "turns": turns})
-        joined = cursor.rowcount
-    if not joined:
+    if not _join(lane, tenant_id, lookups, turns):
         add_ready(lock_place(lane, tenant_id), lookups, turns=turns)
 
 
@@ -164,9 +159,8 @@ def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, vo
     It is parked where its credential was found dead while it was under way.
     """
     if void:
-        place.virtual_time -= STEP // place.tenant.weight
+        Place.objects.filter(pk=place.pk).update(virtual_time=F("virtual_time") - STEP // place.tenant.weight)
     if on_dead_credentials(Lookup.objects.filter(pk=lookup.pk)).exists():
-        Place.objects.filter(pk=place.pk).update(virtual_time=place.virtual_time)
         park(lookup, place)
         return
     if after is None:
@@ -176,7 +170,7 @@ def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, vo
     due = now() + after
     _stand(lookup, Standing.ASLEEP, not_before=due)
     wake_at = min(place.wake_at, due) if place.wake_at else due
-    Place.objects.filter(pk=place.pk).update(virtual_time=place.virtual_time, wake_at=wake_at)
+    Place.objects.filter(pk=place.pk).update(wake_at=wake_at)
 
 
 def _stand(lookup: Lookup, standing: Standing, *, not_before: datetime | None = None) -> None:
@@ -284,12 +278,11 @@ def lane_of(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = ""
 
 
 def add_ready(place: Place, count: int, *, turns: int) -> None:
-    Place.objects.filter(pk=place.pk).update(
-        virtual_time=_come_in(place), ready=F("ready") + count, turns=F("turns") + turns
-    )
+    _join(place.lane_id, place.tenant_id, count, turns)
 
 
-def _come_in(place: Place) -> Any:
-    """From idle, a place comes back in at the lane's present time."""
-    present = Lane.objects.filter(pk=place.lane_id).values("virtual_time")
-    return Greatest(place.virtual_time, present) if place.ready == 0 else place.virtual_time
+def _join(lane: str, tenant_id: UUID, lookups: int, turns: int) -> bool:
+    """False where there is no such place."""
+    with connection.cursor() as cursor:
+        cursor.execute(JOIN, {"lane": lane, "tenant": tenant_id, "lookups": lookups, "turns": turns})
+        return bool(cursor.rowcount)
