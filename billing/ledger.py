@@ -1,9 +1,9 @@
 """Every movement of credits, and nothing else moves any.
 
 A balance is never read, decided on and written back: each movement is one conditional update, one look at the row count
-and one entry, in the caller's transaction. What a lookup may still cost lives in its `Hold`; a charge can only come out of
-one (`spend.sql`), so nothing is ever spent above what was held. Whoever calls this holds the lookup's row; accounts are
-locked last, sorted by provider.
+and one entry, in the caller's transaction. What a lookup may still cost lives in its `Hold` (`set_aside.sql`); a charge can
+only come out of one (`spend.sql`), so nothing is ever spent above what was held. Whoever calls this holds the lookup's row;
+accounts are locked last, sorted by provider.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -27,6 +28,7 @@ ZERO = Decimal(0)
 # In one movement by hand: what is more is a slip of the finger, and would outgrow the column in the end.
 MOST = Decimal(1_000_000_000)
 FINEST = Decimal("0.000001")
+SET_ASIDE = "SELECT billing_set_aside(%s, %s, %s, %s::text[], %s::numeric[], %s::uuid[])"
 SPEND = "SELECT billing_spend(%s, %s, %s, %s, %s, %s)"
 
 
@@ -45,7 +47,8 @@ class Demand:
     """The most that one lookup can cost."""
 
     reference: str
-    account: Account
+    tenant_id: UUID
+    provider: str
     amount: Decimal
 
 
@@ -87,22 +90,11 @@ def adjust(account: Account, amount: Decimal, *, note: str, key: str = "") -> No
 
 def hold(demands: Sequence[Demand]) -> None:
     """Sets aside the most that lookups can cost, all or none. Raises `InsufficientCredits`."""
-    needed: dict[Account, Decimal] = defaultdict(Decimal)
+    by_account: dict[tuple[str, UUID], list[Demand]] = defaultdict(list)
     for demand in demands:
-        needed[demand.account] += demand.amount
-    for account in sorted(needed, key=lambda account: account.provider):
-        _set_aside(account, needed[account])
-    Hold.objects.bulk_create(Hold(reference=d.reference, account=d.account, open=d.amount) for d in demands)
-    Entry.objects.bulk_create(
-        Entry(
-            account=d.account,
-            kind=Entry.Kind.HOLD,
-            amount=d.amount,
-            reference=d.reference,
-            key=f"hold:{d.reference}",
-        )
-        for d in demands
-    )
+        by_account[demand.provider, demand.tenant_id].append(demand)
+    for provider, tenant_id in sorted(by_account):
+        _set_aside(provider, tenant_id, by_account[provider, tenant_id])
 
 
 def hold_more(reference: str, amount: Decimal, *, key: str) -> bool:
@@ -205,10 +197,17 @@ def _begin_prepaid(account: Account) -> None:
     account.kind = Account.Kind.PREPAID
 
 
-def _set_aside(account: Account, amount: Decimal) -> None:
-    if not _reserve(account.pk, amount):
-        account.refresh_from_db()
-        raise InsufficientCredits(account.provider, amount, account.available or ZERO)
+def _set_aside(provider: str, tenant_id: UUID, demands: Sequence[Demand]) -> None:
+    """For all of these, which are of one account."""
+    total = sum((demand.amount for demand in demands), ZERO)
+    references, amounts = [demand.reference for demand in demands], [demand.amount for demand in demands]
+    values = (tenant_id, provider, total, references, amounts, [uuid7() for _ in demands])
+    if _answer(SET_ASIDE, values):
+        return
+    # It has no room, or is the tenant's first with this provider.
+    account = Account.objects.get_or_create(tenant_id=tenant_id, provider=provider)[0]
+    if not _answer(SET_ASIDE, values):
+        raise InsufficientCredits(provider, total, account.available or ZERO)
 
 
 def _reserve(account_id: UUID, amount: Decimal) -> bool:
@@ -217,9 +216,14 @@ def _reserve(account_id: UUID, amount: Decimal) -> bool:
 
 
 def _spend(reference: str, amount: Decimal, *, key: str, is_last: bool) -> Decimal:
+    charged: Decimal = _answer(SPEND, (reference, amount, key, is_last, uuid7(), uuid7()))
+    return charged
+
+
+def _answer(function: str, values: Sequence[Any]) -> Any:
     with connection.cursor() as cursor:
-        cursor.execute(SPEND, (reference, amount, key, is_last, uuid7(), uuid7()))
-        return cursor.fetchone()[0]  # type: ignore[no-any-return]
+        cursor.execute(function, values)
+        return cursor.fetchone()[0]
 
 
 def _book(account_id: UUID, amount: Decimal, *, key: str, reference: str) -> None:

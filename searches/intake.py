@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
 from math import ceil
 from typing import Any, Protocol
-from uuid import UUID
 
 from django.db import transaction
 from uuid_utils.compat import uuid7
@@ -20,8 +20,9 @@ from billing import ledger, prices
 from billing.models import Price
 from providers import policies, registry
 from providers.models import Credential, Policy
-from searches import nudges, parking, repeats, scheduler
+from searches import nudges, parking, repeats, scheduler, terms
 from searches.models import Image, Lane, Lookup, Repeat, Search, Standing
+from searches.terms import Terms
 
 
 class Picture(Protocol):
@@ -120,8 +121,9 @@ class Submission:
 
 def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
     """Raises a `Rejected`, `prices.PriceMissing` or `ledger.InsufficientCredits`, and then leaves nothing behind."""
-    created_at = scheduler.now()
-    plans = [_plan(api_key, order, index, created_at) for index in range(len(order.lookups))]
+    found = terms.of(api_key.tenant_id, [(wanted.source, wanted.credential) for wanted in order.lookups])
+    created_at = found[0].moment
+    plans = [_plan(api_key, order, index, now, created_at) for index, now in enumerate(found)]
     lookups = [plan.lookup for plan in plans]
     max_age = api_key.tenant.max_age if order.max_age is None else order.max_age
     picture.wait()
@@ -147,13 +149,16 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
         for hit in hits:
             repeats.take(hit)
         asking = [plan for plan in plans if plan.lookup.repeat == Repeat.MISS]
-        ready = [plan.lookup for plan in asking if plan.lookup.standing == Standing.READY]
+        ready = [plan for plan in asking if plan.lookup.standing == Standing.READY]
         riders = [lookup for lookup in lookups if lookup.standing == Standing.RIDING]
+        if len(ready) < len(plans):
+            # In which not all take a place.
+            scheduler.open_lanes(plan.lane for plan in plans)
         if riders:
             # In one order, those that are ridden on and those that join.
             carriers = [lookup.repeat_of_id for lookup in riders if lookup.repeat_of_id]
-            scheduler.lock_places([*carriers, *(lookup.pk for lookup in ready)])
-        _join(api_key.tenant_id, ready)
+            scheduler.lock_places([*carriers, *(plan.lookup.pk for plan in ready)])
+        _join(ready)
         repeats.board(riders)
         demands = [demand for plan in asking for demand in plan.demands]
         ledger.hold(demands)
@@ -163,10 +168,13 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
     return Submission(search=search, lookups=lookups, held=held, ended=bool(hits))
 
 
-def _join(tenant_id: UUID, ready: Sequence[Lookup]) -> None:
-    for lane in sorted({lookup.lane_id for lookup in ready}):
-        turns = [lookup.turns for lookup in ready if lookup.lane_id == lane]
-        scheduler.join(lane, tenant_id, lookups=len(turns), turns=sum(turns))
+def _join(ready: Sequence[Plan]) -> None:
+    """Lane by lane, in the order of their names."""
+    by_lane = sorted(ready, key=lambda plan: plan.lane.name)
+    for _, group in groupby(by_lane, key=lambda plan: plan.lane.name):
+        plans = list(group)
+        turns = sum(plan.lookup.turns for plan in plans)
+        scheduler.join(plans[0].lane, plans[0].lookup.tenant_id, lookups=len(plans), turns=turns)
 
 
 def cut(*, limit: int | None, offset: int, largest: int) -> Pages:
@@ -183,16 +191,16 @@ def cut(*, limit: int | None, offset: int, largest: int) -> Pages:
     return Pages(count=count, size=size, first=offset // size)
 
 
-def _plan(api_key: ApiKey, order: Order, index: int, created_at: datetime) -> Plan:
+def _plan(api_key: ApiKey, order: Order, index: int, now: Terms, created_at: datetime) -> Plan:
     wanted = order.lookups[index]
     adapter = registry.adapter(wanted.source)
-    policy = policies.in_force(policies.of(adapter.provider), api_key.mode)
+    policy = policies.in_force(now.policy or policies.of(adapter.provider), api_key.mode)
     # A source without pages is asked once, for all that is wanted.
     largest = policy.page_size if adapter.paged else wanted.limit or policy.page_size
     pages = _pages(wanted, index, largest=largest, most=adapter.max_results)
-    credential = _credential(api_key, wanted, index, adapter.provider)
-    price = prices.current(wanted.source) if api_key.mode == Mode.LIVE else Price(source=wanted.source)
-    lane = scheduler.lane_of(
+    credential = _credential(api_key, wanted, index, now.credential)
+    price = _price(api_key, wanted, now.price)
+    lane = scheduler.lane_for(
         policy,
         mode=api_key.mode,
         tenant_id=api_key.tenant_id,
@@ -221,8 +229,14 @@ def _plan(api_key: ApiKey, order: Order, index: int, created_at: datetime) -> Pl
     )
     demands = []
     if api_key.mode == Mode.LIVE:
-        account = ledger.account_of(api_key.tenant, adapter.provider)
-        demands.append(ledger.Demand(reference=lookup.reference, account=account, amount=lookup.most_credits))
+        demands.append(
+            ledger.Demand(
+                reference=lookup.reference,
+                tenant_id=api_key.tenant_id,
+                provider=adapter.provider,
+                amount=lookup.most_credits,
+            )
+        )
     return Plan(lookup=lookup, lane=lane, policy=policy, demands=demands)
 
 
@@ -236,30 +250,25 @@ def _pages(wanted: LookupOrder, index: int, *, largest: int, most: int | None) -
     return pages
 
 
-def _credential(api_key: ApiKey, wanted: LookupOrder, index: int, provider: str) -> Credential | None:
-    own = Credential.objects.for_tenant(api_key.tenant).filter(provider=provider)
-    if wanted.credential is not None:
-        named = own.filter(pk=wanted.credential) if _is_uuid(wanted.credential) else own.filter(label=wanted.credential)
-        found = named.first()
-        if found is None:
-            raise UnknownCredential(
-                index, f"There is no {provider} credential of this id or label; leave it out for the default."
-            )
-        return found
-    if api_key.mode == Mode.TEST:
+def _credential(api_key: ApiKey, wanted: LookupOrder, index: int, found: Credential | None) -> Credential | None:
+    """The one that was named, or the default; a test key needs none."""
+    if wanted.credential is None and api_key.mode == Mode.TEST:
         return None
-    default = own.filter(is_default=True).first()
-    if default is None:
-        raise CredentialMissing(index, f"No {provider} credential is stored; store your {provider} key first.")
-    return default
+    if found is not None:
+        return found
+    provider = registry.adapter(wanted.source).provider
+    if wanted.credential is not None:
+        detail = f"There is no {provider} credential of this id or label; leave it out for the default."
+        raise UnknownCredential(index, detail)
+    raise CredentialMissing(index, f"No {provider} credential is stored; store your {provider} key first.")
 
 
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
+def _price(api_key: ApiKey, wanted: LookupOrder, found: Price | None) -> Price:
+    if api_key.mode == Mode.TEST:
+        return Price(source=wanted.source)
+    if found is None:
+        raise prices.PriceMissing(wanted.source)
+    return found
 
 
 def _nudge(plans: Sequence[Plan]) -> None:

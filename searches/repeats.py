@@ -332,8 +332,11 @@ def _line_up(rider: Lookup, place: Place, turn: int) -> None:
 def _demands(rider: Lookup) -> list[ledger.Demand]:
     if rider.lane.mode == Mode.TEST:
         return []
-    account = ledger.account_of(rider.tenant, rider.provider)
-    return [ledger.Demand(reference=rider.reference, account=account, amount=rider.most_credits)]
+    return [
+        ledger.Demand(
+            reference=rider.reference, tenant_id=rider.tenant_id, provider=rider.provider, amount=rider.most_credits
+        )
+    ]
 
 
 def _unaffordable(error: InsufficientCredits) -> Failure:

@@ -146,10 +146,13 @@ def lock_places(lookups: Iterable[UUID]) -> None:
         locked |= missing
 
 
-def join(lane: str, tenant_id: UUID, *, lookups: int, turns: int) -> None:
-    """Counts lookups that were just written as ready into the line, and the calls that they may take."""
-    if not _join(lane, tenant_id, lookups, turns):
-        add_ready(lock_place(lane, tenant_id), lookups, turns=turns)
+def join(lane: Lane, tenant_id: UUID, *, lookups: int, turns: int) -> None:
+    """Counts lookups that were just written as ready into the line, and the calls that they may take. Who has a place in a lane
+    proves that it is there.
+    """
+    if not _join(lane.name, tenant_id, lookups, turns):
+        open_lanes([lane])
+        add_ready(lock_place(lane.name, tenant_id), lookups, turns=turns)
 
 
 def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, void: bool = False) -> None:
@@ -275,6 +278,18 @@ def lane_of(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = ""
     """That lane's row; made where there is none."""
     name = lane_name(policy, mode=mode, tenant_id=tenant_id, fingerprint=fingerprint)
     return Lane.objects.select_related("policy").get_or_create(name=name, defaults={"policy": policy, "mode": mode})[0]
+
+
+def lane_for(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = "") -> Lane:
+    """That lane as it is when it is new, which says its name and mode: to `join`, and to `open_lanes`."""
+    name = lane_name(policy, mode=mode, tenant_id=tenant_id, fingerprint=fingerprint)
+    return Lane(name=name, policy=policy, mode=mode)
+
+
+def open_lanes(lanes: Iterable[Lane]) -> None:
+    """Writes those that are not there yet."""
+    by_name = {lane.name: lane for lane in lanes}
+    Lane.objects.bulk_create([by_name[name] for name in sorted(by_name)], ignore_conflicts=True)
 
 
 def add_ready(place: Place, count: int, *, turns: int) -> None:

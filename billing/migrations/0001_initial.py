@@ -19,7 +19,7 @@ CREATE TRIGGER ledger_is_append_only BEFORE UPDATE OR DELETE ON billing_entry
     FOR EACH ROW EXECUTE FUNCTION ledger_is_append_only();
 """
 BACK = "DROP TRIGGER ledger_is_append_only ON billing_entry; DROP FUNCTION ledger_is_append_only();"
-SPEND = (Path(__file__).parent.parent / "spend.sql").read_text()
+SET_ASIDE, SPEND = ((Path(__file__).parent.parent / name).read_text() for name in ("set_aside.sql", "spend.sql"))
 
 
 class Migration(migrations.Migration):
@@ -221,5 +221,6 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(APPEND_ONLY, BACK),
+        migrations.RunSQL(SET_ASIDE, "DROP FUNCTION billing_set_aside"),
         migrations.RunSQL(SPEND, "DROP FUNCTION billing_spend"),
     ]

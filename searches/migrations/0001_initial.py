@@ -11,9 +11,9 @@ from django.db import migrations, models
 
 import billing.models
 
-CLAIM, COUNT, FORECASTS, LOCK, RETURNING, TRANSITIONS = (
+CLAIM, COUNT, FORECASTS, LOCK, RETURNING, TERMS, TRANSITIONS = (
     (Path(__file__).parent.parent / f"{name}.sql").read_text()
-    for name in ("claim", "count", "forecasts", "lock", "returning", "transitions")
+    for name in ("claim", "count", "forecasts", "lock", "returning", "terms", "transitions")
 )
 
 
@@ -630,5 +630,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL(COUNT, "DROP FUNCTION searches_count; DROP FUNCTION searches_status_of"),
         migrations.RunSQL(FORECASTS, "DROP FUNCTION searches_foretell"),
         migrations.RunSQL(LOCK, "DROP FUNCTION searches_lock"),
+        migrations.RunSQL(TERMS, "DROP FUNCTION searches_terms"),
         migrations.RunSQL(RETURNING, "DROP FUNCTION searches_bring_tenant_back CASCADE"),
     ]

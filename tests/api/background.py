@@ -13,6 +13,13 @@ from django.db import connection, connections
 Call = Callable[[], Any]
 
 
+WAITING = """
+SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (
+    SELECT pid FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+"""
+
+
 @contextmanager
 def background() -> Iterator[Callable[[Call], Future[Any]]]:
     """Gives a function that starts a call; all have ended when the block is left."""
@@ -41,6 +48,7 @@ def until_somebody_waits_for_a_lock() -> None:
 
 
 def somebody_waits_for_a_lock() -> bool:
+    """In this database: what others of the server wait for is shown beside it."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        cursor.execute(WAITING)
         return bool(cursor.fetchone()[0])

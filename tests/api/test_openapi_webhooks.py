@@ -92,9 +92,8 @@ def test_a_dead_credential_is_as_described(
 
 
 def test_a_settlement_is_as_described(alice: Tenant, endpoint: Endpoint) -> None:
-    account = ledger.account_of(alice, "modash")
     with transaction.atomic():
-        ledger.hold([Demand(reference="lookup:1", account=account, amount=Decimal(2))])
+        ledger.hold([Demand(reference="lookup:1", tenant_id=alice.pk, provider="modash", amount=Decimal(2))])
         ledger.set_unknown("lookup:1", Decimal(2))
     ledger.settle("lookup:1", charged=Decimal("0.5"))
     told = described(EventType.CREDITS_SETTLED)["data"]

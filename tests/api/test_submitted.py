@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -96,6 +98,16 @@ def test_a_start_after_others_is_the_one_that_is_read(api: APIClient) -> None:
     Lane.objects.update(claimed_at=timezone.now())
     made = create(api, lookups=[lookup(limit=7)])
     assert made.json() == api.get(made["Location"]).json()
+
+
+def test_it_costs_the_same_for_one_lookup_as_for_twenty(api: APIClient) -> None:
+    image = {"id": create(api).json()["image"]["id"]}
+    with CaptureQueriesContext(connection) as few:
+        create(api, image=image, lookups=[lookup(limit=1)])
+    with CaptureQueriesContext(connection) as many:
+        create(api, image=image, lookups=[lookup(limit=30 + number) for number in range(20)])
+    # Two of them begin and end what stands here for a transaction.
+    assert len(few) == len(many) <= 13 + 2
 
 
 @pytest.mark.django_db(transaction=True)

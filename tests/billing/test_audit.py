@@ -23,7 +23,9 @@ def ledger_of_alice(alice: Tenant) -> None:
     """10 granted, 4 held, 1 of them charged, 1 unknown; and a lookup that ended."""
     account = ledger.account_of(alice, "modash")
     ledger.grant(account, Decimal(10))
-    demands = [Demand(reference=name, account=account, amount=Decimal(4)) for name in ("open", "ended")]
+    demands = [
+        Demand(reference=name, tenant_id=alice.pk, provider="modash", amount=Decimal(4)) for name in ("open", "ended")
+    ]
     with transaction.atomic():
         ledger.hold(demands)
         ledger.charge("open", Decimal(1), key="call")

@@ -31,7 +31,7 @@ def hold(tenant: Tenant, amount: Decimal | int | str, reference: str = "lookup:1
 
 
 def demand(tenant: Tenant, amount: Decimal | int | str, reference: str, provider: str = "modash") -> Demand:
-    return Demand(reference=reference, account=ledger.account_of(tenant, provider), amount=Decimal(amount))
+    return Demand(reference=reference, tenant_id=tenant.pk, provider=provider, amount=Decimal(amount))
 
 
 def in_one(move: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -55,7 +55,7 @@ def fill(lane: Lane) -> Fill:
         lookups = [_lookup(tenant, lane, image, priority, pages) for _ in range(count)]
         if lookups:
             with transaction.atomic():
-                scheduler.join(lane.name, tenant.pk, lookups=count, turns=count * pages)
+                scheduler.join(lane, tenant.pk, lookups=count, turns=count * pages)
         return lookups
 
     return fill

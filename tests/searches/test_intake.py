@@ -2,15 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts import keys
 from accounts.models import ApiKey, Mode, Tenant
-from billing import ledger
+from billing import audit, ledger, prices
 from billing.models import Account, Entry, Hold, Price
 from billing.prices import PriceMissing
 from providers import credentials, policies, registry
@@ -132,6 +134,38 @@ def test_prices_are_frozen_at_submit(submit: Submit) -> None:
     submit()
     Price.objects.create(source="tiktok-creators", per_result=Decimal(9))
     assert Lookup.objects.get().price_per_result == Decimal("0.025")
+
+
+def test_the_price_is_the_one_in_force_and_not_one_to_come(submit: Submit) -> None:
+    for cents, days in ((3, -2), (4, -1), (5, 1)):
+        valid_from = timezone.now() + timedelta(days=days)
+        Price.objects.create(source="tiktok-creators", per_result=Decimal(cents) / 100, valid_from=valid_from)
+    Price.objects.exclude(per_result__in=[Decimal("0.03"), Decimal("0.04"), Decimal("0.05")]).delete()
+    submit(limit=20)
+    only = Lookup.objects.get()
+    assert only.price_per_result == prices.current("tiktok-creators").per_result == Decimal("0.04")
+    assert Hold.objects.get().open == Decimal("0.8")
+
+
+def test_each_lookup_of_an_order_goes_by_its_own_terms(live_key: ApiKey, alice: Tenant) -> None:
+    default = credentials.store(alice, "keyapi", "a-keyapi-key")
+    second = credentials.store(alice, "modash", "her-second-key", label="second")
+    alices_own = Credential.objects.get(provider="modash", is_default=True)
+    wanted = [
+        LookupOrder(source="tiktok-creators", parameters={}, limit=20, credential="second"),
+        LookupOrder(source="tiktok-products", parameters={}, limit=30, credential=str(default.pk)),
+        LookupOrder(source="tiktok-creators", parameters={}, limit=40),
+    ]
+    adapters = [registry.adapter(lookup.source) for lookup in wanted]
+    fit = {adapter.provider: adapter.picture_limits for adapter in adapters}
+    with pictures.received(alice, jpeg(), fit=fit) as picture:
+        search = intake.submit(live_key, Order(lookups=wanted), picture).search
+    first, products, last = search.lookups.order_by("ordinal")
+    assert [lookup.credential for lookup in (first, products, last)] == [second, default, alices_own]
+    assert [first.lane_id, products.lane_id, last.lane_id] == ["modash", "keyapi", "modash"]
+    assert dict(Place.objects.values_list("lane", "ready")) == {"modash": 2, "keyapi": 1}
+    assert dict(Account.objects.values_list("provider", "held")) == {"modash": Decimal("1.5"), "keyapi": Decimal(1)}
+    assert audit.differences() == []
 
 
 def test_effective_parameters_are_as_the_provider_rounds_them(submit: Submit) -> None:

@@ -42,8 +42,9 @@ def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
 def errands(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> list[Errand]:
     """Ten lookups of Alice's, claimed under leases that are over at once."""
     lookups = fill(alice, 10)
-    account = ledger.account_of(alice, "modash")
-    ledger.hold([ledger.Demand(reference=at.reference, account=account, amount=MOST) for at in lookups])
+    ledger.hold(
+        [ledger.Demand(reference=at.reference, tenant_id=alice.pk, provider="modash", amount=MOST) for at in lookups]
+    )
     claimed = [scheduler.claim(lane.name, policy, lease=timedelta(0)) for _ in lookups]
     return [errand for errand in claimed if errand]
 
