@@ -19,9 +19,11 @@ local tolerance = calls > 1 and math.floor(window / 4) or 0
 local grace = 3000
 -- A waiter this late is taken to be dead, so that nobody stands behind it.
 local leeway = math.min(interval, 300000)
--- A seat that nobody took up for so long went with its message: the worker that had it is dead, or all are busy. Who is at work
--- here calls another then; who only passes by does not, so that messages don't pile up while all are busy.
+-- A seat that nobody took up for so long, though no message waits for a worker, went with its message: the worker that had it is
+-- dead. Who is at work here calls another then; who only passes by leaves that to the lease.
 local unattended = math.max(interval, 150000)
+-- Of seats whose messages nobody took up yet there are no more: while all are busy, another message would only wait behind them.
+local most_called = 2
 -- A call's age comes by another clock and a moment late: one that began this close to the log may be older than it.
 local doubt = 2000000
 
@@ -97,28 +99,47 @@ local function distance_allows()
     return math.max(after_the_window, last[2] and tonumber(last[2]) + math.ceil(interval * 0.8) or 0)
 end
 
-local function forget_the_unattended()
+-- ARGV of what concerns a seat: seat, most waiting, most under way, lease, the list in which messages wait for a worker.
+local lease, messages = tonumber(ARGV[8]), ARGV[9]
+
+-- The seats that were hired and not taken up yet.
+local function called()
+    local names = {}
     for name, seat in pairs(seats) do
-        local untaken = seat.waiting and not seat.slot and not seat.flying
-        if untaken and seat.waiting - tonumber(ARGV[8]) <= now - unattended then seats[name] = nil end
+        if seat.waiting and not seat.slot and not seat.flying then table.insert(names, name) end
     end
+    return names
 end
 
--- ARGV of what concerns a seat: seat, most waiting, most under way, lease.
-local function hire(name)
+local function forget_the_unattended()
+    local old = {}
+    for _, name in ipairs(called()) do
+        if seats[name].waiting - lease <= now - unattended then table.insert(old, name) end
+    end
+    if #old == 0 or messages ~= '' and redis.call('LLEN', messages) > 0 then return end
+    for _, name in ipairs(old) do seats[name] = nil end
+end
+
+-- Whoever waits will be under way: both together keep the bound.
+local function has_room(most_waiting)
     forget_the_dead()
-    local waiting, flying = count('waiting'), count('flying')
-    -- Whoever waits will be under way: both together keep the bound.
-    if waiting >= tonumber(ARGV[6]) or waiting + flying >= tonumber(ARGV[7]) then return 0 end
-    seat_of(name).waiting = now + tonumber(ARGV[8])
+    local waiting = count('waiting')
+    return waiting < most_waiting and waiting + count('flying') < tonumber(ARGV[7])
+end
+
+local function hire(name)
+    if not has_room(tonumber(ARGV[6])) or #called() >= most_called then return 0 end
+    seat_of(name).waiting = now + lease
     return 1
 end
 
--- By one that is at work in this lane: its successor, or '' for none.
+-- By one that is at work in this lane: as many as it lacks, by a name that a number is put to, or '' for none.
 local function call_on(successor)
     if successor == '' then return 0 end
     forget_the_unattended()
-    return hire(successor)
+    local hired = 0
+    while hire(successor .. ':' .. hired) == 1 do hired = hired + 1 end
+    return hired
 end
 
 local operations = {}
@@ -131,15 +152,8 @@ function operations.hire()
     return hired
 end
 
--- How long until its slot; -1 where enough others wait.
-function operations.take()
-    remember()
-    forget_the_dead()
-    local name = ARGV[5]
-    if not (seats[name] and seats[name].waiting) and hire(name) == 0 then
-        save()
-        return -1
-    end
+-- How long until the slot of one that waits from now on.
+local function slot_for(name)
     local seat = seat_of(name)
     seat.slot = nil
     local ahead = count('slot')
@@ -147,27 +161,47 @@ function operations.take()
     if ahead == 0 and now - free > tolerance then free = now end
     local slot = math.max(now, free) + ahead * interval
     if ahead < calls then slot = math.max(slot, window_allows(ahead)) end
-    seat.slot, seat.waiting = slot, slot + tonumber(ARGV[8])
-    save()
+    seat.slot, seat.waiting = slot, slot + lease
     return slot - now
 end
 
--- How long it may be under way, and its successor or nothing: it has something to send, and waits for its instant only.
--- 1 where the successor is to wait in its stead.
+-- How long until its slot; -1 where enough others wait.
+function operations.take()
+    remember()
+    forget_the_dead()
+    local name, wait = ARGV[5], -1
+    if seats[name] and seats[name].waiting or has_room(tonumber(ARGV[6])) then wait = slot_for(name) end
+    save()
+    return wait
+end
+
+-- How many may wait for it to be one of them: it is done with its call. How long until its next slot; -1 where enough others
+-- wait, and then its seat is given up.
+function operations.stay()
+    remember()
+    local name, wait = ARGV[5], -1
+    seats[name] = nil
+    if has_room(tonumber(ARGV[10])) then wait = slot_for(name) end
+    save()
+    return wait
+end
+
+-- How long it may be under way, and a name for its successors or nothing: it has something to send, and waits for its instant
+-- only. How many successors are to wait in its stead.
 function operations.bind()
     remember_if_new()
     local seat = seat_of(ARGV[5])
-    seat.waiting, seat.flying = nil, now + tonumber(ARGV[9])
-    local hired = call_on(ARGV[10])
+    seat.waiting, seat.flying = nil, now + tonumber(ARGV[10])
+    local hired = call_on(ARGV[11])
     save()
     return hired
 end
 
--- Its successor or nothing: it is done, or gives up.
+-- A name for its successors or nothing: it is done, or gives up. How many successors are to wait.
 function operations.leave()
     remember_if_new()
     seats[ARGV[5]] = nil
-    local hired = call_on(ARGV[9])
+    local hired = call_on(ARGV[10])
     save()
     return hired
 end

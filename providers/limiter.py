@@ -86,17 +86,29 @@ class Rate:
 
     @property
     def most_waiting(self) -> int:
-        return 2 + PREPARING_US * self.calls // self.full_window_us
+        return 2 + self._overlapping
+
+    @property
+    def most_staying(self) -> int:
+        """A few more than are called: calls that take longer and shorter send nobody away only to call another."""
+        return self.most_waiting + self._overlapping
+
+    @property
+    def _overlapping(self) -> int:
+        return PREPARING_US * self.calls // self.full_window_us
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seat:
-    """One worker's part in a lane: it waits for a slot, or has a call under way."""
+    """One worker's part in a lane: it waits for a slot, or has a call under way. `messages`: the list in Redis in which those
+    wait that call for seats to be taken, if any do.
+    """
 
     lane: str
     name: str
     rate: Rate
     most_under_way: int
+    messages: str = ""
 
     def hire(self) -> bool:
         """Whether the lane has room for one more to wait; then a worker should be told to take this seat."""
@@ -107,16 +119,23 @@ class Seat:
         wait = self._run("take", self.name, *self._room())
         return None if wait < 0 else wait / 1_000_000
 
-    def bind(self, *, seconds: float, successor: str = "") -> bool:
-        """It has something to send, and may be under way for so long. Whether `successor` is to wait in its stead."""
-        return bool(self._run("bind", self.name, *self._room(), int(seconds * 1_000_000), successor))
+    def stay(self) -> float | None:
+        """It is done, and waits again: seconds until its next slot, or None where enough others wait; then it is given up."""
+        wait = self._run("stay", self.name, *self._room(), self.rate.most_staying)
+        return None if wait < 0 else wait / 1_000_000
 
-    def leave(self, *, successor: str = "") -> bool:
-        """It is done, or gives up. Whether `successor` is to wait."""
-        return bool(self._run("leave", self.name, *self._room(), successor))
+    def bind(self, *, seconds: float, successor: str = "") -> list[str]:
+        """It has something to send, and may be under way for so long. Seats named after `successor` that are to wait in its
+        stead.
+        """
+        return _named(successor, self._run("bind", self.name, *self._room(), int(seconds * 1_000_000), successor))
 
-    def _room(self) -> tuple[int, int, int]:
-        return self.rate.most_waiting, self.most_under_way, SEAT_LEASE_US
+    def leave(self, *, successor: str = "") -> list[str]:
+        """It is done, or gives up. Seats named after `successor` that are to wait."""
+        return _named(successor, self._run("leave", self.name, *self._room(), successor))
+
+    def _room(self) -> tuple[int, int, int, str]:
+        return self.rate.most_waiting, self.most_under_way, SEAT_LEASE_US, self.messages
 
     def redeem(self, call: str) -> tuple[bool, float]:
         """Whether the call may leave, and the instant to leave or to ask again at, by the local clock. Raises `Withheld`."""
@@ -206,6 +225,10 @@ class RedisClock:
 
 
 _redis_clock = RedisClock()
+
+
+def _named(successor: str, hired: int) -> list[str]:
+    return [f"{successor}:{number}" for number in range(hired)]
 
 
 def _sleep_until(instant: float) -> None:

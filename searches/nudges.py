@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from celery import current_app
+from django.conf import settings
 from kombu.exceptions import OperationalError
 from uuid_utils.compat import uuid7
 
@@ -30,11 +31,19 @@ log = logging.getLogger(__name__)
 STALE_SECONDS = 900
 # After a failure no landing is asked for so long: a silent broker must not cost every end of a lookup its time limit.
 QUIET_SECONDS = 5.0
+# Of the lists in Redis that are Celery's queues.
+KEY_PREFIX = settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]
 _quiet_until = 0.0
 
 
-def seat(lane: str, policy: Policy, name: str) -> Seat:
-    return Seat(lane=lane, name=name, rate=policies.rate(policy), most_under_way=policy.max_in_flight)
+def seat(lane: Lane, policy: Policy, name: str) -> Seat:
+    return Seat(
+        lane=lane.name,
+        name=name,
+        rate=policies.rate(policy),
+        most_under_way=policy.max_in_flight,
+        messages=f"{KEY_PREFIX}{_queue(lane)}",
+    )
 
 
 def nudge(lane: Lane, policy: Policy) -> bool:
@@ -61,21 +70,19 @@ def fill_all() -> None:
 
 
 def bind(lane: Lane, mine: Seat, *, seconds: float, more: bool) -> None:
-    """Turns from waiting to being under way, and calls another to wait instead where there is `more` to do."""
-    successor = new_name() if more else ""
-    if mine.bind(seconds=seconds, successor=successor):
+    """Turns from waiting to being under way, and calls others to wait instead where there is `more` to do."""
+    for successor in mine.bind(seconds=seconds, successor=new_name() if more else ""):
         _send(lane, successor)
 
 
 def leave(lane: Lane, mine: Seat, *, more: bool) -> None:
-    """Gives the seat up, and calls another where there is `more` to do and room for one."""
-    successor = new_name() if more else ""
-    if mine.leave(successor=successor):
+    """Gives the seat up, and calls others where there is `more` to do and room for them."""
+    for successor in mine.leave(successor=new_name() if more else ""):
         _send(lane, successor)
 
 
 def _hire(lane: Lane, policy: Policy) -> bool:
-    taken = seat(lane.name, policy, new_name())
+    taken = seat(lane, policy, new_name())
     return taken.hire() and _send(lane, taken.name)
 
 
@@ -100,12 +107,14 @@ def new_name() -> str:
 
 
 def _send(lane: Lane, seat_name: str) -> bool:
-    queue = "searches" if lane.mode == Mode.LIVE else "sandbox"
+    arguments = (lane.name, seat_name)
     try:
-        current_app.send_task(
-            "searches.tasks.run", (lane.name, seat_name), queue=queue, expires=STALE_SECONDS, retry=False
-        )
+        current_app.send_task("searches.tasks.run", arguments, queue=_queue(lane), expires=STALE_SECONDS, retry=False)
     except (OperationalError, OSError):
         log.warning("lane %s was not nudged: the broker is unreachable; the sweep will see to it", lane.name)
         return False
     return True
+
+
+def _queue(lane: Lane) -> str:
+    return "searches" if lane.mode == Mode.LIVE else "sandbox"

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 @shared_task
 def run(lane: str, seat: str) -> None:
     """Leave to look at a lane."""
-    execution.run(lane, seat)
+    execution.run(lane, seat, stay_seconds=execution.STAY_SECONDS)
 
 
 @shared_task

@@ -36,6 +36,7 @@ class Lane:
     most_under_way: int = 100
     new: bool = False
     name: str = field(default_factory=lambda: f"test:{uuid4()}")
+    messages: str = field(default_factory=lambda: f"test:messages:{uuid4()}")
 
     def __post_init__(self) -> None:
         if not self.new:
@@ -47,7 +48,13 @@ class Lane:
         return redis.Redis.from_url(settings.REDIS_URL, decode_responses=True)
 
     def seat(self, name: str = "") -> Seat:
-        return Seat(lane=self.name, name=name or str(uuid4()), rate=self.rate, most_under_way=self.most_under_way)
+        return Seat(
+            lane=self.name,
+            name=name or str(uuid4()),
+            rate=self.rate,
+            most_under_way=self.most_under_way,
+            messages=self.messages,
+        )
 
     def token(self, call: str = "", *, seconds: float = 60) -> Token:
         """Held by a worker that has something to send."""

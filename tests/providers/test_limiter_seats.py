@@ -43,28 +43,80 @@ def test_only_so_many_are_under_way() -> None:
 
 def test_those_who_wait_leave_none_too_many_under_way() -> None:
     lane = Lane(a_rate(100, 1000), most_under_way=3)
-    hired = [seat for seat in (lane.seat() for _ in range(10)) if seat.hire()]
-    for seat in hired:
+    waiting = [seat for seat in (lane.seat() for _ in range(10)) if seat.take() is not None]
+    for seat in waiting:
         seat.bind(seconds=60)
-    assert len(hired) == 3
+    assert len(waiting) == 3
     assert not lane.seat().hire()
+    assert lane.seat().stay() is None
+
+
+def test_of_seats_that_nobody_has_taken_up_yet_there_are_two() -> None:
+    """While all workers are busy, another message would only wait behind those."""
+    lane = Lane(a_rate(100, 1000))
+    called = [lane.seat() for _ in range(3)]
+    assert [seat.hire() for seat in called] == [True, True, False]
+    called[0].take()
+    assert called[2].hire()
 
 
 def test_who_binds_calls_a_successor_to_wait_in_its_stead() -> None:
     lane = Lane(a_rate(1, 60_000))
     seats = [lane.seat() for _ in range(2)]
     assert all(seat.hire() for seat in seats)
-    assert seats[0].bind(seconds=60, successor="next")
+    assert seats[0].bind(seconds=60, successor="next") == ["next:0"]
     assert not lane.seat().hire()
-    assert lane.seat("next").take() is not None
+    assert lane.seat("next:0").take() is not None
 
 
 def test_who_leaves_calls_a_successor_only_where_there_is_room() -> None:
     lane = Lane(a_rate(1, 60_000))
     mine = lane.seat()
     assert [mine.hire(), lane.seat().hire()] == [True, True]
-    assert mine.leave(successor="next")
-    assert not lane.seat().leave(successor="one more")
+    assert mine.leave(successor="next") == ["next:0"]
+    assert lane.seat().leave(successor="one more") == []
+
+
+def test_who_is_at_work_calls_as_many_as_the_lane_lacks() -> None:
+    lane = Lane(a_rate(30, 1000))
+    mine = lane.seat()
+    mine.take()
+    assert mine.bind(seconds=60, successor="next") == ["next:0", "next:1"]
+    assert [lane.seat(f"next:{number}").take() is not None for number in range(2)] == [True, True]
+    assert lane.rate.most_waiting == 5
+    assert len(mine.bind(seconds=60, successor="others")) == 2
+
+
+def test_who_stays_has_another_slot() -> None:
+    lane = Lane(a_rate(1, 1000))
+    mine = lane.seat()
+    assert mine.take() == 0
+    mine.bind(seconds=60)
+    assert mine.stay() == 0
+    other = lane.seat().take()
+    assert other is not None
+    assert 0.5 < other <= 1
+
+
+def test_who_would_stay_where_enough_others_wait_gives_its_seat_up() -> None:
+    lane = Lane(a_rate(1, 60_000), most_under_way=3)
+    mine = lane.seat()
+    mine.bind(seconds=60)
+    others = [lane.seat() for _ in range(2)]
+    assert all(other.take() is not None for other in others)
+    assert mine.stay() is None
+    others[0].bind(seconds=60)
+    others[1].bind(seconds=60)
+    assert lane.seat().hire()
+
+
+def test_a_few_more_may_stay_than_are_called() -> None:
+    """So that calls that take longer and shorter send nobody away only to call another."""
+    lane = Lane(a_rate(20, 1000))
+    seats = [lane.seat() for _ in range(10)]
+    assert sum(seat.take() is not None for seat in seats) == lane.rate.most_waiting == 4
+    assert sum(lane.seat().stay() is not None for _ in range(10)) == 2
+    assert lane.rate.most_staying == 6
 
 
 def test_a_seat_that_nobody_took_up_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +138,18 @@ def test_who_is_at_work_calls_another_where_a_message_was_lost() -> None:
     assert not mine.bind(seconds=60, successor="too early")
     time.sleep(0.16)
     assert not lane.seat().hire()
+    assert mine.leave(successor="next")
+
+
+def test_nobody_is_called_in_the_stead_of_one_whose_message_still_waits_for_a_worker() -> None:
+    lane = Lane(a_rate(10, 1000))
+    mine = lane.seat()
+    mine.bind(seconds=60)
+    while lane.seat().hire():
+        lane.redis.lpush(lane.messages, "a message")
+    time.sleep(0.16)
+    assert not mine.bind(seconds=60, successor="next")
+    lane.redis.delete(lane.messages)
     assert mine.leave(successor="next")
 
 

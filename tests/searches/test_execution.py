@@ -133,6 +133,30 @@ def test_each_page_takes_its_own_turn(submit: Submit, at: Callable[[str], None],
     assert len(set(lookup.results.values_list("external_id", flat=True))) == 60
 
 
+def test_a_worker_stays_with_a_lane_while_there_is_more_to_do(
+    submit: Submit, at: Callable[[str], None], site: Site
+) -> None:
+    at(f"{site.url}/modash/v1")
+    submit(limit=60)
+    execution.run("modash", str(uuid4()), stay_seconds=30)
+    lookup = Lookup.objects.get()
+    assert (lookup.status, lookup.calls.count()) == ("succeeded", 3)
+
+
+def test_when_its_time_is_over_it_leaves_word_behind_that_for_other_lanes(
+    submit: Submit, at: Callable[[str], None], site: Site, redis_client: redis.Redis
+) -> None:
+    at(f"{site.url}/modash/v1")
+    submit(limit=60)
+    redis_client.delete("celery:searches")
+    redis_client.lpush("celery:searches", "another lane's")
+    execution.run("modash", str(uuid4()), stay_seconds=0)
+    assert Lookup.objects.get().pages_done == 1
+    queued = [redis_client.rpop("celery:searches") for _ in range(2)]
+    assert queued[0] == b"another lane's"
+    assert b"searches.tasks.run" in (queued[1] or b"")
+
+
 def test_an_equal_hit_on_a_later_page_is_counted_and_not_kept_twice(
     submit: Submit, at: Callable[[str], None], provider: Provider
 ) -> None:

@@ -174,7 +174,8 @@ def test_a_place_that_is_held_for_long_stops_neither_the_lane_nor_the_visits(
         try:
             with pytest.raises(scheduler.Held):
                 scheduler.claim("modash", policy, lease=timedelta(seconds=10))
-            again = execution.visit(Lane.objects.get(), policy, nudges.seat("modash", policy, "mine"), 0.0)
+            lane = Lane.objects.get()
+            again = execution.visit(lane, policy, nudges.seat(lane, policy, "mine"), 0.0)
             submit(customers[1])
             another = claim(policy)
         finally:
