@@ -116,11 +116,11 @@ class Entry(models.Model):
         ADJUSTMENT = "adjustment"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    account = models.ForeignKey(Account, models.PROTECT, related_name="entries")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="entries", db_index=False)
     kind = models.CharField(max_length=10, choices=Kind.choices)
     amount = CreditsField()
     reference = models.CharField(max_length=60, blank=True, help_text="What it is for: lookup:<id>, or empty.")
-    key = models.CharField(max_length=100, unique=True)
+    key = models.CharField(max_length=100)
     note = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -132,9 +132,10 @@ class Entry(models.Model):
             models.Index(fields=["reference"], name="entries_by_reference"),
         ]
         constraints = [
+            models.UniqueConstraint(fields=["key"], name="each_event_counts_once"),
             models.CheckConstraint(
                 condition=Q(kind="adjustment") | Q(amount__gte=0), name="only_adjustments_may_be_negative"
-            )
+            ),
         ]
 
     def __str__(self) -> str:

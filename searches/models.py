@@ -135,7 +135,8 @@ class Lane(models.Model):
 class Place(models.Model):
     """One tenant's place in one lane's line: how far it has come, and how many of its lookups are ready to go."""
 
-    lane = models.ForeignKey(Lane, models.CASCADE, related_name="places")
+    # Here and below: no index of its own where one that begins with it is there for something else. Each lookup writes it.
+    lane = models.ForeignKey(Lane, models.CASCADE, related_name="places", db_index=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="places")
     virtual_time = models.BigIntegerField(default=0)
     ready = models.IntegerField(default=0)
@@ -176,7 +177,7 @@ class Search(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="searches")
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="searches", db_index=False)
     api_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, related_name="searches")
     mode = models.CharField(max_length=4, choices=Mode.choices)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
@@ -247,7 +248,7 @@ class Lookup(models.Model):
     )
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    search = models.ForeignKey(Search, models.CASCADE, related_name="lookups")
+    search = models.ForeignKey(Search, models.CASCADE, related_name="lookups", db_index=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="lookups")
     ordinal = models.PositiveSmallIntegerField()
     source = models.CharField(max_length=40)
@@ -406,8 +407,8 @@ class Result(models.Model):
     """One hit, kept. `rank` orders a lookup's results, `sequence` those of a search by arrival."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    search = models.ForeignKey(Search, models.CASCADE, related_name="results")
-    lookup = models.ForeignKey(Lookup, models.CASCADE, related_name="results")
+    search = models.ForeignKey(Search, models.CASCADE, related_name="results", db_index=False)
+    lookup = models.ForeignKey(Lookup, models.CASCADE, related_name="results", db_index=False)
     rank = models.PositiveIntegerField()
     sequence = models.PositiveIntegerField()
     type = models.CharField(max_length=10)

@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
                     "reference",
                     models.CharField(blank=True, help_text="What it is for: lookup:<id>, or empty.", max_length=60),
                 ),
-                ("key", models.CharField(max_length=100, unique=True)),
+                ("key", models.CharField(max_length=100)),
                 ("note", models.CharField(blank=True, max_length=200)),
                 (
                     "created_at",
@@ -112,6 +112,7 @@ class Migration(migrations.Migration):
                 (
                     "account",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="entries",
                         to="billing.account",
@@ -205,6 +206,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="entry",
             index=models.Index(fields=["reference"], name="entries_by_reference"),
+        ),
+        migrations.AddConstraint(
+            model_name="entry",
+            constraint=models.UniqueConstraint(fields=("key",), name="each_event_counts_once"),
         ),
         migrations.AddConstraint(
             model_name="entry",

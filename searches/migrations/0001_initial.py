@@ -316,7 +316,10 @@ class Migration(migrations.Migration):
                 (
                     "lane",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="places", to="searches.lane"
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="places",
+                        to="searches.lane",
                     ),
                 ),
                 (
@@ -418,7 +421,10 @@ class Migration(migrations.Migration):
                 (
                     "tenant",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="searches", to="accounts.tenant"
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="searches",
+                        to="accounts.tenant",
                     ),
                 ),
             ],
@@ -451,13 +457,19 @@ class Migration(migrations.Migration):
                 (
                     "lookup",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="results", to="searches.lookup"
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="results",
+                        to="searches.lookup",
                     ),
                 ),
                 (
                     "search",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="results", to="searches.search"
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="results",
+                        to="searches.search",
                     ),
                 ),
             ],
@@ -469,7 +481,10 @@ class Migration(migrations.Migration):
             model_name="lookup",
             name="search",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="lookups", to="searches.search"
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="lookups",
+                to="searches.search",
             ),
         ),
         migrations.AddConstraint(
