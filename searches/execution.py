@@ -36,6 +36,8 @@ FARTHEST_SLOT_SECONDS = 5.0
 # A worker stays with a lane for so long, for a message takes it as long as a third of a visit. A visit that began is finished
 # first; then the messages of other lanes, which came before its own next one, have their turn.
 STAY_SECONDS = 2.0
+# It looks for a Redis that went so often meanwhile: the message that it came by was perhaps the last.
+LOOK_SECONDS = 0.1
 
 
 def run(lane_name: str, seat_name: str, *, stay_seconds: float = 0.0) -> None:
@@ -44,15 +46,23 @@ def run(lane_name: str, seat_name: str, *, stay_seconds: float = 0.0) -> None:
     policy = policies.in_force(lane.policy, lane.mode)
     seat = nudges.seat(lane, policy, seat_name)
     stays_until = time.monotonic() + stay_seconds
-    try:
-        wait = seat.take()
-        while wait is not None:
-            more = visit(lane, policy, seat, wait)
-            if not more or time.monotonic() >= stays_until:
-                return nudges.leave(lane, seat, more=more)
-            wait = seat.stay()
-    except Unavailable:
-        log.warning("lane %s: Redis is unreachable, so no call leaves", lane.name)
+    while True:
+        try:
+            return _stay(lane, policy, seat, stays_until)
+        except Unavailable:
+            if time.monotonic() >= stays_until:
+                return log.warning("lane %s: Redis is unreachable, so no call leaves", lane.name)
+            time.sleep(LOOK_SECONDS)
+
+
+def _stay(lane: Lane, policy: Policy, seat: Seat, stays_until: float) -> None:
+    wait = seat.take()
+    while wait is not None:
+        more = visit(lane, policy, seat, wait)
+        if not more or time.monotonic() >= stays_until:
+            return nudges.leave(lane, seat, more=more)
+        wait = seat.stay()
+    return None
 
 
 def _lane(name: str) -> Lane:
