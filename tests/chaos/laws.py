@@ -12,6 +12,7 @@ from providers import registry
 from providers.sandbox.limit import fingerprint
 from tests.accounts.receiving import Heard
 from tests.chaos.cast import CAST
+from tests.chaos.orders import Order
 from tests.processes import Sightline
 
 LOOK_SECONDS = 0.5
@@ -41,6 +42,20 @@ SELECT lookup.id, lookup.repeat FROM searches_lookup lookup WHERE lookup.repeat 
     EXISTS (SELECT FROM searches_call WHERE lookup_id = lookup.id)
     OR EXISTS (SELECT FROM billing_entry WHERE reference = 'lookup:' || lookup.id)
 )
+"""
+LEFT_OF_THE_ERASED = """
+SELECT search.id, lookup.id FROM searches_search search JOIN searches_lookup lookup ON lookup.search_id = search.id
+WHERE search.erased_at IS NOT NULL AND (
+    search.metadata <> '{}' OR search.image_id IS NOT NULL OR lookup.parameters <> '{}' OR lookup.repeat_key <> ''
+    OR EXISTS (SELECT FROM searches_result WHERE lookup_id = lookup.id)
+    OR EXISTS (SELECT FROM accounts_event WHERE reference = 'search:' || search.id)
+)
+"""
+# Once it is erased, its events are; who had them then has heard of it.
+ENDS = """
+SELECT 'search.' || status, id, erased_at IS NOT NULL FROM searches_search UNION ALL
+SELECT 'lookup.finished', lookup.id, erased_at IS NOT NULL FROM searches_lookup lookup
+    JOIN searches_search search ON search.id = lookup.search_id
 """
 # One statement each, and so one snapshot.
 MISCOUNTED = """
@@ -79,8 +94,9 @@ def counts(sightline: Sightline) -> str:
     return "".join(f"{name:9} {what}\n" for name, what in said.items())
 
 
-def hold_at_the_end(sightline: Sightline, *, orders: int) -> None:
+def hold_at_the_end(sightline: Sightline, *, orders: Sequence[Order]) -> None:
     every_order_is_one_search(sightline, orders)
+    nothing_is_left_of_what_was_erased(sightline)
     every_search_is_finished(sightline)
     every_place_is_counted_right(sightline)
     what_is_under_way_has_a_lease(sightline)
@@ -98,10 +114,17 @@ def hold_at_any_instant(sightline: Sightline) -> None:
     what_is_under_way_has_a_lease(sightline)
 
 
-def every_order_is_one_search(sightline: Sightline, orders: int) -> None:
-    searches = "SELECT metadata->>'number', count(*) FROM searches_search GROUP BY 1"
-    counted = {int(number): count for number, count in sightline.rows(searches)}
-    assert counted == dict.fromkeys(range(orders), 1), counted
+def every_order_is_one_search(sightline: Sightline, orders: Sequence[Order]) -> None:
+    """One that was erased says no more which order it was."""
+    numbers = "SELECT (metadata->>'number')::int FROM searches_search WHERE erased_at IS NULL"
+    kept = sorted(number for (number,) in sightline.rows(numbers))
+    assert kept == [order.number for order in orders if order.erased_after is None], kept
+    [(erased,)] = sightline.rows("SELECT count(*) FROM searches_search WHERE erased_at IS NOT NULL")
+    assert erased == len(orders) - len(kept), erased
+
+
+def nothing_is_left_of_what_was_erased(sightline: Sightline) -> None:
+    nothing_of(sightline, LEFT_OF_THE_ERASED)
 
 
 def wait_for_the_end(sightline: Sightline, *, seconds: float) -> None:
@@ -164,9 +187,10 @@ def the_ledger_adds_up(sightline: Sightline) -> None:
 
 
 def each_end_was_told_once(sightline: Sightline, heard: Sequence[Heard]) -> None:
-    """Of each search and each lookup there is one event, whatever was sent twice; and it was heard."""
+    """Of each search and each lookup there is one event, whatever was sent twice; and it was heard. Of one that was erased
+    there may have been one.
+    """
     nothing_of(sightline, UNDELIVERED)
-    ends = "SELECT 'search.' || status, id FROM searches_search UNION ALL SELECT 'lookup.finished', id FROM searches_lookup"
     bodies: dict[str, str] = {}
     for one in heard:
         assert bodies.setdefault(one.id, one.body) == one.body, (one.id, bodies[one.id], one.body)
@@ -174,7 +198,10 @@ def each_end_was_told_once(sightline: Sightline, heard: Sequence[Heard]) -> None
     told = [
         (event["type"], event["data"]["id"]) for event in events if event["type"].startswith(("search.", "lookup."))
     ]
-    assert sorted(told) == sorted((type, str(id)) for type, id in sightline.rows(ends)), told
+    ends = [((type, str(id)), erased) for type, id, erased in sightline.rows(ENDS)]
+    erased = {id for (_, id), was_erased in ends if was_erased}
+    assert len(told) == len(set(told)), told
+    assert {end for end in told if end[1] not in erased} == {end for end, was_erased in ends if not was_erased}, told
 
 
 def the_database_saw_nothing_impossible(sightline: Sightline) -> None:

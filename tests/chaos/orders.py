@@ -29,7 +29,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """`at`: seconds after the begin. `repeats`: whether an equal one may answer it. `canceled_after`: seconds after it was taken,
-    None for never.
+    `erased_after`: after that, None for never.
     """
 
     number: int
@@ -40,6 +40,7 @@ class Order:
     priority: int
     expires_in: int
     canceled_after: float | None
+    erased_after: float | None
 
 
 def made_up(random: Random, *, count: int, tenants: Sequence[str], seconds: float) -> list[Order]:
@@ -62,6 +63,7 @@ def made_up(random: Random, *, count: int, tenants: Sequence[str], seconds: floa
                 priority=random.choice((-10, 0, 0, 0, 3, 10)),
                 expires_in=random.choice((1, 2, 5)) if random.random() < 0.1 else 3600,
                 canceled_after=random.uniform(0, 3) if random.random() < 0.1 else None,
+                erased_after=random.uniform(0, 10) if random.random() < 0.1 else None,
             )
         )
     return orders
@@ -99,7 +101,7 @@ class Caller:
         assert answer.is_success, answer.text
 
     def place(self, order: Order) -> None:
-        """Until it is taken; then cancels it, if that is wanted."""
+        """Until it is taken; then cancels and erases it, if that is wanted."""
         body = {
             "image": {"id": self._image},
             "lookups": order.lookups,
@@ -112,6 +114,9 @@ class Caller:
         if order.canceled_after is not None:
             time.sleep(order.canceled_after)
             self._until_done(lambda: self._answer("POST", f"/v1/searches/{search}/cancel"))
+        if order.erased_after is not None:
+            time.sleep(order.erased_after)
+            self._until_done(lambda: self._erased(search))
 
     def __enter__(self) -> Caller:
         return self
@@ -128,6 +133,12 @@ class Caller:
         answer = self._client.get("/v1/searches", params={"metadata.number": str(order.number)})
         found = answer.raise_for_status().json()["data"]
         return found[0]["id"] if found else None
+
+    def _erased(self, search: str) -> bool:
+        """It is not found where it was erased by a request whose answer was lost."""
+        answer = self._client.delete(f"/v1/searches/{search}")
+        assert answer.status_code in (204, 404, 503), answer.text
+        return answer.status_code != 503
 
     def _answer(self, method: str, path: str, **body: Any) -> httpx.Response | None:
         """None where it is not ready: anything else that is no success is a mistake of somebody's."""

@@ -135,7 +135,7 @@ def run(sightline: Sightline, plan: Plan, random: Random) -> None:
         placing.result()
         laws.wait_for_the_end(sightline, seconds=plan.patience)
     sys.stdout.write(f"{time.monotonic() - began:6.1f} s  all is over\n{laws.counts(sightline)}")
-    laws.hold_at_the_end(sightline, orders=plan.searches)
+    laws.hold_at_the_end(sightline, orders=wanted)
     laws.each_end_was_told_once(sightline, told.heard)
 
 
