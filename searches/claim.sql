@@ -11,7 +11,8 @@ CREATE FUNCTION searches_claim(
     OUT call searches_call, OUT lookup searches_lookup, OUT search searches_search, OUT lane searches_lane,
     OUT credential providers_credential, OUT rendering searches_rendering,
     OUT policy providers_policy
-) LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
+-- Its statements look into one index each, so their plans are kept.
+) LANGUAGE plpgsql SET lock_timeout = '200ms' SET plan_cache_mode = auto AS $$
 DECLARE
     place record;
     moment timestamptz;
