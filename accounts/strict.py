@@ -9,6 +9,7 @@ import math
 from typing import Any, cast
 
 from rest_framework import serializers
+from rest_framework.settings import api_settings
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -25,6 +26,15 @@ class StrictSerializer(serializers.Serializer[Any]):
         if unknown:
             raise serializers.ValidationError(unknown)
         return values
+
+    def read(self, data: Any) -> Any:
+        """The checked values, for one instance that serves every request: to build its fields takes longer than to use them, and
+        what `is_valid` finds is kept in it. Raises `ValidationError`.
+        """
+        if data is None:
+            detail = serializers.ErrorDetail("No data provided", code="null")
+            raise serializers.ValidationError({api_settings.NON_FIELD_ERRORS_KEY: [detail]})
+        return self.run_validation(data)
 
     def _unknown(self, data: dict[Any, Any]) -> dict[str, Any]:
         known = ", ".join(sorted(self.fields))

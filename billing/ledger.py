@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q
 from django.db.models.functions import Least
 from uuid_utils.compat import uuid7
 
@@ -29,6 +29,12 @@ ZERO = Decimal(0)
 MOST = Decimal(1_000_000_000)
 FINEST = Decimal("0.000001")
 SET_ASIDE = "SELECT billing_set_aside(%s, %s, %s, %s::text[], %s::numeric[], %s::uuid[])"
+TALLIES = """
+SELECT reference, coalesce(open, 0), coalesce((
+    SELECT sum(amount) FROM billing_entry AS entry WHERE entry.reference = asked.reference AND kind = 'charge'
+), 0), coalesce(unknown, 0)
+FROM unnest(%s::text[]) AS asked (reference) LEFT JOIN billing_hold USING (reference)
+"""
 SPEND = "SELECT billing_spend(%s, %s, %s, %s, %s, %s)"
 
 
@@ -156,23 +162,13 @@ def settle(reference: str, *, charged: Decimal, amount: Decimal | None = None, k
 
 
 def tallies(references: Iterable[str]) -> dict[str, Tally]:
-    """What each of these lookups has cost and may still cost. Two queries, however many they are."""
-    wanted = list(references)
-    holds = {h.reference: h for h in Hold.objects.filter(reference__in=wanted)}
-    charges = dict(
-        Entry.objects.filter(reference__in=wanted, kind=Entry.Kind.CHARGE)
-        .values_list("reference")
-        .annotate(Sum("amount"))
-        .order_by()
-    )
-    return {
-        reference: Tally(
-            held=holds[reference].open if reference in holds else ZERO,
-            unknown=holds[reference].unknown if reference in holds else ZERO,
-            charged=charges.get(reference, ZERO),
-        )
-        for reference in wanted
-    }
+    """What each of these lookups has cost and may still cost. One query, however many they are."""
+    with connection.cursor() as cursor:
+        cursor.execute(TALLIES, [list(references)])
+        return {
+            reference: Tally(held=held, charged=charged, unknown=unknown)
+            for reference, held, charged, unknown in cursor.fetchall()
+        }
 
 
 def _check(amount: Decimal, *, name: str = "amount") -> None:

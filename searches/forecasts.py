@@ -16,15 +16,21 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Model
 
 from providers import policies
 from providers.models import Policy
-from searches import pauses, scheduler
+from searches import pauses, rows, scheduler
 from searches.models import Call, Lane, Lookup, Place, Standing
 
 # Past this, a position is only "at least so many": counting one tenant's own million would take 50 ms.
 MOST_COUNTED = 10_000
 
+ROWS: Mapping[str, type[Model]] = {"lane": Lane, "policy": Policy}
+LANES = f"""
+SELECT clock_timestamp(), {rows.columns(ROWS)} FROM searches_lane AS lane
+JOIN providers_policy AS policy ON policy.provider = lane.policy_id WHERE lane.name = ANY(%s)
+"""
 FORETELL = """
 SELECT * FROM searches_foretell(%s::uuid[], %s::text[], %s::timestamptz[], %s::interval[], %s, %s)
 """
@@ -91,17 +97,20 @@ def _of_those_in_line(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     waiting = [lookup for lookup in lookups if lookup.standing in scheduler.IN_LINE]
     if not waiting:
         return {}
-    lanes = Lane.objects.filter(pk__in={lookup.lane_id for lookup in waiting}).select_related("policy")
-    prospects = {
-        lane.pk: _prospect(lane, policies.in_force(lane.policy, lane.mode), lane.moment)
-        for lane in lanes.annotate(moment=scheduler.CLOCK)
-    }
+    prospects = _prospects({lookup.lane_id for lookup in waiting})
     stands = _stands([lookup.pk for lookup in waiting if lookup.standing in scheduler.LINED_UP], prospects)
     return {
         # One that was claimed since it was read has nobody before it.
         lookup.pk: _of(lookup, prospects[lookup.lane_id], stands.get(lookup.pk, FIRST))
         for lookup in waiting
     }
+
+
+def _prospects(lanes: Iterable[str]) -> dict[str, Prospect]:
+    with connection.cursor() as cursor:
+        cursor.execute(LANES, [list(lanes)])
+        found = [(moment, *rows.instances(ROWS, values)) for moment, *values in cursor.fetchall()]
+    return {lane.pk: _prospect(lane, policies.in_force(policy, lane.mode), moment) for moment, lane, policy in found}
 
 
 def lane_state(lane: str, policy: Policy) -> LaneState:

@@ -173,13 +173,17 @@ class LookupRequest(StrictSerializer):
         return order_of(values)
 
 
+PARAMETERS = {source: adapter.parameters() for source, adapter in registry.ADAPTERS.items()}
+
+
 def errors_of_source(adapter: Adapter, data: dict[str, Any]) -> dict[str, Any]:
     """What this source would not be asked."""
     errors: dict[str, Any] = {}
     if isinstance(given := data.get("parameters", {}), dict):
-        parameters = adapter.parameters(data=given)
-        if not parameters.is_valid():
-            errors["parameters"] = parameters.errors
+        try:
+            PARAMETERS[adapter.source].read(given)
+        except ValidationError as error:
+            errors["parameters"] = error.detail
     limit = data.get("limit")
     if adapter.max_results is None and limit is not None:
         errors["limit"] = wrong("This source takes no limit; leave it out.", "not_taken")
@@ -254,22 +258,28 @@ class OrderRequest(StrictSerializer):
             raise ValidationError(errors)
         return metadata
 
-    def order(self) -> Order:
-        values = self.validated_data
-        return Order(
-            lookups=values["lookups"],
-            crop=str(Crop.of(values["crop"])) if "crop" in values else "",
-            priority=values["priority"],
-            expires_in=values["expires_in"],
-            max_age=values.get("max_age"),
-            metadata=values["metadata"],
-        )
-
 
 class SearchRequest(OrderRequest):
     """A search to make."""
 
     image = PictureGiven()
+
+
+SEARCH = SearchRequest()
+
+
+def asked(data: Any) -> tuple[Order, GivenPicture]:
+    """The order and the picture for it. Raises `ValidationError`."""
+    values = SEARCH.read(data)
+    order = Order(
+        lookups=values["lookups"],
+        crop=str(Crop.of(values["crop"])) if "crop" in values else "",
+        priority=values["priority"],
+        expires_in=values["expires_in"],
+        max_age=values.get("max_age"),
+        metadata=values["metadata"],
+    )
+    return order, values["image"]
 
 
 @extend_schema_field({"type": "string", "format": "binary"})

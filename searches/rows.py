@@ -1,5 +1,5 @@
-"""Model instances of whole rows that a database function returns: asking for them once more, as Django would, takes longer
-than a claim itself.
+"""Model instances of whole rows that a statement of our own returns. To ask once more for what a database function has found
+would take longer than a claim itself; and to put a query together takes Django longer than PostgreSQL to answer it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from django.db.models import Model
 
 
 def columns(rows: Mapping[str, type[Model]]) -> str:
-    """What to select of a function's row-typed results, by their names."""
+    """What to select of the tables of these names, or of a function's results that are rows."""
     return ", ".join(
         f'({name})."{field.column}"' for name, model in rows.items() for field in model._meta.concrete_fields
     )

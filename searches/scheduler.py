@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import OperationalError, connection
-from django.db.models import DateTimeField, Exists, F, Func, Model, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet
 from psycopg.errors import LockNotAvailable
 from uuid_utils.compat import uuid7
 
@@ -34,8 +34,6 @@ IN_LINE = (*LINED_UP, Standing.PARKED)
 WAITING = (*IN_LINE, Standing.RIDING)
 # Of a tenant's lookups no more are parked, brought back or moved in one transaction, for it locks their place. As in a claim.
 MOST_AT_ONCE = 1000
-# The database's clock, for every instant that rows are compared by: as part of a query, as `now` is one.
-CLOCK = Func(function="clock_timestamp", output_field=DateTimeField())
 # One statement, so that a busy tenant's place is locked no longer than it must be. From idle, it comes back in at the
 # lane's present time.
 JOIN = """
@@ -92,7 +90,7 @@ def turn(*, priority: int, created_at: datetime) -> int:
 
 
 def now() -> datetime:
-    """What `CLOCK` says."""
+    """The database's clock, for every instant that rows are compared by."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         return cursor.fetchone()[0]  # type: ignore[no-any-return]

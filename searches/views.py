@@ -33,7 +33,7 @@ from billing import ledger, prices
 from billing.serializers import credits_text
 from providers import registry
 from providers.contract import PictureLimits
-from searches import answers, intake, openapi, pictures, sources, stopping, waiting
+from searches import answers, intake, openapi, pictures, requests, sources, stopping, waiting
 from searches.bodies import PictureForm, StrictJSON
 from searches.models import Call, Image, Lookup, Result, Search, Status
 from searches.requests import (
@@ -41,7 +41,6 @@ from searches.requests import (
     ImageRequest,
     ResultQuery,
     SearchQuery,
-    SearchRequest,
     wrong,
 )
 
@@ -84,11 +83,9 @@ class Searches(SearchView):
     refusals = {"POST": (402, 409)}
 
     def post(self, request: Request) -> Response:
-        wanted = SearchRequest(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        order = wanted.order()
+        order, given = requests.asked(request.data)
         fit = limits_of(lookup.source for lookup in order.lookups)
-        with refused(), self.picture(wanted.validated_data["image"], fit, order.crop) as picture:
+        with refused(), self.picture(given, fit, order.crop) as picture:
             new = intake.submit(self.api_key, order, picture)
         id = new.search.pk
         waited = self.wait(id, lambda status, _: status not in OPEN)

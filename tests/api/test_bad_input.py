@@ -94,6 +94,14 @@ def test_a_wrong_field_is_named_and_nothing_is_left(api: APIClient, changes: dic
     assert nothing_left()
 
 
+@pytest.mark.parametrize("body", ["null", "[]", '"search"', "7"])
+def test_a_body_that_is_no_object_is_named_as_a_whole(api: APIClient, body: str) -> None:
+    response = api.post("/v1/searches", body, content_type="application/json")
+    assert response.status_code == 400
+    assert [error["field"] for error in response.json()["errors"]] == ["body"]
+    assert nothing_left()
+
+
 def test_all_wrong_fields_are_named_at_once(api: APIClient) -> None:
     wrong = lookup(limit=0, colour="red", parameters={"gender": "F", "age": {"min": 12}})
     response = create(api, image={}, lookups=[lookup(), wrong], priority=99, max_age=-1)
