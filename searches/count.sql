@@ -12,8 +12,8 @@ CREATE FUNCTION searches_status_of(lookups text[]) RETURNS text LANGUAGE sql IMM
 $$;
 
 -- Counts a search anew of which a lookup or more has changed, and says what it is now. Whoever calls this has locked it, so that
--- all that its lookups have become is seen.
-CREATE FUNCTION searches_count(counted uuid, results integer) RETURNS text LANGUAGE plpgsql AS $$
+-- all that its lookups have become is seen. Each of its statements looks into one index, so their plans are kept.
+CREATE FUNCTION searches_count(counted uuid, results integer) RETURNS text LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     present text := searches_status_of(ARRAY(SELECT status FROM searches_lookup WHERE search_id = counted));
 BEGIN
