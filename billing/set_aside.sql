@@ -4,7 +4,7 @@
 -- One function for the reason that `spend.sql` has. Locks: account.
 CREATE FUNCTION billing_set_aside(
     owner uuid, at_provider text, total numeric, lookups text[], amounts numeric[], entries uuid[]
-) RETURNS boolean LANGUAGE plpgsql AS $$
+) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     own uuid;
 BEGIN

@@ -5,7 +5,7 @@
 CREATE FUNCTION searches_terms(
     tenant uuid, sources text[], providers text[], ids uuid[], labels text[]
 ) RETURNS TABLE (moment timestamptz, policy providers_policy, credential providers_credential, price billing_price)
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql STABLE SET plan_cache_mode = auto AS $$
 BEGIN RETURN QUERY
 SELECT statement_timestamp(), in_force, own, current
 FROM unnest(sources, providers, ids, labels) WITH ORDINALITY AS asked (source, provider, id, label, nth)
