@@ -40,15 +40,16 @@ def meanwhile(*calls: Call) -> Iterator[list[Future[Any]]]:
         yield [start(call) for call in calls]
 
 
-def until_somebody_waits_for_a_lock() -> None:
-    deadline = time.monotonic() + 5
-    while not somebody_waits_for_a_lock():
+def until_somebody_waits_for_a_lock(count: int = 1) -> None:
+    """Or so many do."""
+    deadline = time.monotonic() + 10
+    while those_who_wait_for_a_lock() < count:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def somebody_waits_for_a_lock() -> bool:
+def those_who_wait_for_a_lock() -> int:
     """In this database: what others of the server wait for is shown beside it."""
     with connection.cursor() as cursor:
         cursor.execute(WAITING)
-        return bool(cursor.fetchone()[0])
+        return int(cursor.fetchone()[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -19,6 +18,7 @@ from providers.models import Credential, Policy
 from searches import ending, parking, scheduler, settlement, tasks
 from searches.models import Call, Lane, Lookup, Place, Standing, Status
 from searches.scheduler import Errand
+from tests.api.background import until_somebody_waits_for_a_lock
 from tests.racing import at_once
 from tests.searches.conftest import LEASE, Fill
 
@@ -341,7 +341,7 @@ def test_a_key_can_be_deleted_while_a_call_with_it_is_refused(
         def wait_for_the_deletion(execute: Callable[..., object], sql: str, *rest: object) -> object:
             if sql.startswith('UPDATE "providers_credential"'):
                 refused.set()
-                until_somebody_waits()
+                until_somebody_waits_for_a_lock()
             return execute(sql, *rest)
 
         with connection.execute_wrapper(wait_for_the_deletion):
@@ -355,14 +355,3 @@ def test_a_key_can_be_deleted_while_a_call_with_it_is_refused(
     assert not Credential.objects.exists()
     assert standings() == ["parked"] * 3
     lanes()
-
-
-def until_somebody_waits() -> None:
-    deadline = time.monotonic() + 10
-    with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
-            if cursor.fetchone()[0]:
-                return
-            time.sleep(0.01)
-    raise AssertionError("nobody came to wait")

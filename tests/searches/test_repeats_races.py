@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 import redis
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, Exists, OuterRef
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,8 +28,7 @@ from providers.contract import Faulty, Lost
 from providers.models import Policy
 from searches import ending, erasure, execution, pictures, repeats, scheduler, settlement
 from searches.models import Call, Lane, Lookup, Place, Repeat, Search, Standing, Status
-from tests.api.background import background
-from tests.processes import wait_until
+from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.providers.conftest import Site
 from tests.racing import at_once
 from tests.searches.conftest import LEASE
@@ -189,12 +188,6 @@ def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: No
     all_come_to_an_end()
 
 
-def those_who_wait_for_a_lock() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return int(cursor.fetchone()[0])
-
-
 @pytest.mark.parametrize("come", [succeeds_with_nothing, fails])
 def test_two_that_land_the_same_at_once_land_it_once(
     transactional_db: None, alice: Tenant, come: Callable[[scheduler.Errand], None]
@@ -206,7 +199,7 @@ def test_two_that_land_the_same_at_once_land_it_once(
         Lookup.objects.select_for_update().get(search=second)
         for _ in range(2):
             start(partial(repeats.land, first.lookups.get().pk))
-        wait_until(lambda: those_who_wait_for_a_lock() >= 2)
+        until_somebody_waits_for_a_lock(2)
     second.refresh_from_db()
     assert (second.version, second.finished_at is not None) == (2, True)
 
