@@ -19,7 +19,6 @@ from config.launcher import ports
 from config.launcher.keeper import Keeper
 from config.launcher.process import Process
 from tests import programs
-from tests.processes import command_of
 
 NO_SERVERS = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
@@ -155,10 +154,11 @@ def test_a_setting_of_the_wrong_kind_costs_one_clear_line(tmp_path: Path, name: 
 
 
 def test_processes_end_even_when_their_keeper_is_killed(tmp_path: Path) -> None:
+    before = psutil.Process().children()
     keeper = Keeper()
+    (own,) = set(psutil.Process().children()) - set(before)
     process = Process("sleeper", ["sh", "-c", "sleep 100 & wait"], log=tmp_path / "sleeper.log")
     process.start(keeper, {}, folder=tmp_path)
-    (own,) = (each for each in psutil.Process().children() if "keeper.py" in " ".join(command_of(each)))
     own.kill()
     keeper.end_all(lambda: process.exit_code)
     assert process.exit_code == -signal.SIGTERM
