@@ -103,7 +103,6 @@ class Caller:
     def place(self, order: Order) -> None:
         """Until it is taken; then cancels and erases it, if that is wanted."""
         body = {
-            "image": {"id": self._image},
             "lookups": order.lookups,
             "priority": order.priority,
             "expires_in": order.expires_in,
@@ -125,8 +124,12 @@ class Caller:
         self._client.close()
 
     def _created(self, body: dict[str, Any]) -> str | None:
-        answer = self._answer("POST", "/v1/searches", json=body)
-        return answer.json()["id"] if answer else None
+        answer = self._client.post("/v1/searches", json={"image": {"id": self._image}, **body})
+        if answer.status_code in (400, 409) and _tells_of_a_picture_that_went(answer.json()):
+            self.store_picture()
+            return None
+        assert answer.is_success or answer.status_code == 503, answer.text
+        return answer.json()["id"] if answer.is_success else None
 
     def _taken(self, order: Order) -> str | None:
         """Raises `TransportError` where nobody can say."""
@@ -158,6 +161,12 @@ class Caller:
                 trouble = "503"
             assert time.monotonic() < deadline, trouble
             time.sleep(PAUSE_SECONDS)
+
+
+def _tells_of_a_picture_that_went(problem: dict[str, Any]) -> bool:
+    """With the last search that named it."""
+    errors = [(error["field"], error["code"]) for error in problem.get("errors", [])]
+    return problem["code"] == "image_deleted" or errors == [("image.id", "does_not_exist")]
 
 
 def place_all(orders: Sequence[Order], callers: dict[str, Caller]) -> None:
