@@ -19,9 +19,11 @@ local tolerance = calls > 1 and math.floor(window / 4) or 0
 local grace = 3000
 -- A waiter this late is taken to be dead, so that nobody stands behind it.
 local leeway = math.min(interval, 300000)
--- A seat that nobody took up for so long, though no message waits for a worker, went with its message: the worker that had it is
--- dead. Who is at work here calls another then; who only passes by leaves that to the lease.
+-- A seat that nobody took up for so long, though no message of any lane waits for a worker, went with its message: the worker that
+-- had it is dead. Who is at work here calls another then; who only passes by leaves that to the lease.
 local unattended = math.max(interval, 150000)
+-- Where messages wait all the time, for there are more lanes than workers, a lost one is not missed sooner than this.
+local patience = math.max(interval, 1000000)
 -- Of seats whose messages nobody took up yet there are no more: while all are busy, another message would only wait behind them.
 local most_called = 2
 -- A call's age comes by another clock and a moment late: one that began this close to the log may be older than it.
@@ -112,11 +114,14 @@ local function called()
 end
 
 local function forget_the_unattended()
-    local old = {}
+    local old, oldest = {}, 0
     for _, name in ipairs(called()) do
-        if seats[name].waiting - lease <= now - unattended then table.insert(old, name) end
+        local age = now - (seats[name].waiting - lease)
+        oldest = math.max(oldest, age)
+        if age >= unattended then table.insert(old, name) end
     end
-    if #old == 0 or messages ~= '' and redis.call('LLEN', messages) > 0 then return end
+    local may_wait_still = messages ~= '' and oldest < patience and redis.call('LLEN', messages) > 0
+    if #old == 0 or may_wait_still then return end
     for _, name in ipairs(old) do seats[name] = nil end
 end
 
@@ -170,6 +175,8 @@ function operations.take()
     remember()
     forget_the_dead()
     local name, wait = ARGV[5], -1
+    -- Whoever comes has nothing under way: of its last call's end Redis may not have heard.
+    if seats[name] then seats[name].flying = nil end
     if seats[name] and seats[name].waiting or has_room(tonumber(ARGV[6])) then wait = slot_for(name) end
     save()
     return wait

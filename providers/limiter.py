@@ -90,7 +90,7 @@ class Rate:
 
     @property
     def most_staying(self) -> int:
-        """A few more than are called: calls that take longer and shorter send nobody away only to call another."""
+        """In a fast lane a few more than are called: calls that take longer and shorter send nobody away only to call another."""
         return self.most_waiting + self._overlapping
 
     @property
@@ -100,8 +100,8 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class Seat:
-    """One worker's part in a lane: it waits for a slot, or has a call under way. `messages`: the list in Redis in which those
-    wait that call for seats to be taken, if any do.
+    """One worker's part in a lane: it waits for a slot, or has a call under way. `messages`: the Redis list that workers take
+    their messages from; empty where there is none.
     """
 
     lane: str
@@ -282,7 +282,6 @@ def reach() -> None:
 
 def _evaluate(lane: str, rate: Rate, operation: str, *arguments: Any) -> Any:
     """The script's answer: an integer, or for a redemption two."""
-    # Braces keep a lane's keys on one node of a cluster.
     keys = [f"lane:{{{lane}}}{part}" for part in ("", ":log", ":void")]
     with _failing_closed():
         script = _script(settings.REDIS_URL)

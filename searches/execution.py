@@ -33,11 +33,12 @@ log = logging.getLogger(__name__)
 SHORTEST_LEAD_SECONDS, LONGEST_LEAD_SECONDS = 0.050, 0.150
 # A slot further off than this is not waited for in a worker.
 FARTHEST_SLOT_SECONDS = 5.0
-# A worker stays with a lane for so long, for a message takes it as long as a third of a visit. A visit that began is finished
-# first; then the messages of other lanes, which came before its own next one, have their turn.
-STAY_SECONDS = 2.0
-# It looks for a Redis that went so often meanwhile: the message that it came by was perhaps the last.
-LOOK_SECONDS = 0.1
+# A worker stays with a lane for so long: to send, take and begin another message costs a third of a visit. A visit that has
+# begun is finished first; then whatever waits in the queue has its turn, as a rule another lane.
+STAY_SECONDS = 1.0
+# A server that went is looked for so often meanwhile, and Redis for longer than the stay: without it no call leaves and no
+# message comes, and the seat that this one holds is given up by nobody else.
+LOOK_SECONDS, LOOKS_FOR_STAYS = 0.1, 10
 
 
 def run(lane_name: str, seat_name: str, *, stay_seconds: float = 0.0) -> None:
@@ -45,28 +46,45 @@ def run(lane_name: str, seat_name: str, *, stay_seconds: float = 0.0) -> None:
     lane = _lane(lane_name)
     policy = policies.in_force(lane.policy, lane.mode)
     seat = nudges.seat(lane, policy, seat_name)
-    stays_until = time.monotonic() + stay_seconds
+    began = time.monotonic()
+    stays_until, looks_until = began + stay_seconds, began + LOOKS_FOR_STAYS * stay_seconds
     while True:
         try:
             return _stay(lane, policy, seat, stays_until)
         except Unavailable:
-            if time.monotonic() >= stays_until:
+            if time.monotonic() >= looks_until:
                 return log.warning("lane %s: Redis is unreachable, so no call leaves", lane.name)
-            time.sleep(LOOK_SECONDS)
+        except (OperationalError, InterfaceError):
+            connection.close()
+            if time.monotonic() >= stays_until:
+                _give_up(seat)
+                raise
+        except Exception:
+            _give_up(seat)
+            raise
+        time.sleep(LOOK_SECONDS)
 
 
 def _stay(lane: Lane, policy: Policy, seat: Seat, stays_until: float) -> None:
+    """One visit at least, under the policy that is in force at each."""
     wait = seat.take()
     while wait is not None:
         more = visit(lane, policy, seat, wait)
-        if not more or time.monotonic() >= stays_until:
-            return nudges.leave(lane, seat, more=more)
+        if more is None or time.monotonic() >= stays_until:
+            return nudges.leave(lane, seat, more=more is not None)
+        policy, seat = more, nudges.seat(lane, more, seat.name)
         wait = seat.stay()
     return None
 
 
+def _give_up(seat: Seat) -> None:
+    """It would count as under way for as long as a call may take."""
+    with suppress(Unavailable):
+        seat.leave()
+
+
 def _lane(name: str) -> Lane:
-    """The connection was kept since the last visit, and the database may have been restarted meanwhile."""
+    """The connection was kept since the last task, and the database may have been restarted meanwhile."""
     lanes = Lane.objects.select_related("policy")
     try:
         return lanes.get(pk=name)
@@ -75,18 +93,18 @@ def _lane(name: str) -> Lane:
         return lanes.get(pk=name)
 
 
-def visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
-    """Waits for the slot and uses it; whether somebody should look again at once."""
+def visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> Policy | None:
+    """Waits for the slot and uses it. The policy by now, where somebody should look again at once; else None."""
     if wait > FARTHEST_SLOT_SECONDS:
-        return False
+        return None
     slot_at = time.monotonic() + wait
     time.sleep(max(0.0, wait - lead_seconds(seat.rate)))
     try:
         errand = scheduler.claim(lane.name, policy, lease=timedelta(seconds=settlement.armed_seconds(policy)))
     except scheduler.Held:
-        return True
+        return policy
     if errand is None:
-        return False
+        return None
     # The limit may have been changed while this one waited for its slot.
     policy = errand.policy
     seat = nudges.seat(lane, policy, seat.name)
@@ -103,7 +121,7 @@ def visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> bool:
         _surely(lambda: settlement.unsent(errand.call, errand.lookup))
     else:
         _surely(lambda: settlement.answered(errand, answer))
-    return errand.more or scheduler.is_ready(lane.name)
+    return policy if errand.more or scheduler.is_ready(lane.name) else None
 
 
 def _surely(settle: Callable[[], None]) -> None:

@@ -59,7 +59,7 @@ def nudge(lane: Lane, policy: Policy) -> bool:
 
 
 def fill_all() -> None:
-    """Nudges until every lane with work has all the waiters it has room for.
+    """Nudges every lane with work that has room for waiters; who takes its message up calls the others.
 
     Raises `Unavailable` at the first: a Redis that is silent would take its time for each.
     """

@@ -153,6 +153,28 @@ def test_nobody_is_called_in_the_stead_of_one_whose_message_still_waits_for_a_wo
     assert mine.leave(successor="next")
 
 
+def test_where_messages_wait_all_the_time_a_lost_one_is_missed_after_a_second() -> None:
+    lane = Lane(a_rate(10, 1000))
+    mine = lane.seat()
+    mine.bind(seconds=60)
+    while lane.seat().hire():
+        pass
+    lane.redis.lpush(lane.messages, "another lane's")
+    assert not mine.bind(seconds=60, successor="next")
+    time.sleep(1.05)
+    assert mine.bind(seconds=60, successor="next")
+
+
+def test_who_comes_has_nothing_under_way() -> None:
+    """Of the end of its last call Redis may not have heard."""
+    lane = Lane(a_rate(10, 1000), most_under_way=2)
+    seats = [lane.seat() for _ in range(2)]
+    for seat in seats:
+        seat.bind(seconds=60)
+    assert lane.seat().take() is None
+    assert all(seat.take() is not None for seat in seats)
+
+
 def test_waiters_that_died_before_their_slots_free_their_seats() -> None:
     lane = Lane(a_rate(1, 30))
     last = max(wait for wait in iter(lambda: lane.seat().take(), None))

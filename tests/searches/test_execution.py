@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from threading import Timer
 from typing import Any
 from uuid import uuid4
 
@@ -132,45 +131,6 @@ def test_each_page_takes_its_own_turn(submit: Submit, at: Callable[[str], None],
     lookup = visit(2)
     assert (lookup.status, lookup.result_count, lookup.calls.count()) == ("succeeded", 60, 3)
     assert len(set(lookup.results.values_list("external_id", flat=True))) == 60
-
-
-def test_a_worker_stays_with_a_lane_while_there_is_more_to_do(
-    submit: Submit, at: Callable[[str], None], site: Site
-) -> None:
-    at(f"{site.url}/modash/v1")
-    submit(limit=60)
-    execution.run("modash", str(uuid4()), stay_seconds=30)
-    lookup = Lookup.objects.get()
-    assert (lookup.status, lookup.calls.count()) == ("succeeded", 3)
-
-
-def test_when_its_time_is_over_it_leaves_word_behind_that_for_other_lanes(
-    submit: Submit, at: Callable[[str], None], site: Site, redis_client: redis.Redis
-) -> None:
-    at(f"{site.url}/modash/v1")
-    submit(limit=60)
-    redis_client.delete("celery:searches")
-    redis_client.lpush("celery:searches", "another lane's")
-    execution.run("modash", str(uuid4()), stay_seconds=0)
-    assert Lookup.objects.get().pages_done == 1
-    queued = [redis_client.rpop("celery:searches") for _ in range(2)]
-    assert queued[0] == b"another lane's"
-    assert b"searches.tasks.run" in (queued[1] or b"")
-
-
-def test_a_worker_goes_on_where_redis_comes_back_while_it_stays(
-    submit: Submit, at: Callable[[str], None], site: Site, settings: Settings
-) -> None:
-    at(f"{site.url}/modash/v1")
-    submit(limit=20)
-    present = settings.REDIS_URL
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
-    returns = Timer(0.3, setattr, (settings, "REDIS_URL", present))
-    returns.start()
-    execution.run("modash", str(uuid4()), stay_seconds=30)
-    returns.join()
-    assert Lookup.objects.get().status == Status.SUCCEEDED
 
 
 def test_an_equal_hit_on_a_later_page_is_counted_and_not_kept_twice(
