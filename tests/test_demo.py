@@ -41,7 +41,7 @@ def test_the_demo_searches_all_sources_and_accounts_for_every_credit(folder: Pat
         assert charged == cost
         assert held == charged + released
         assert balance == 10 - charged
-    assert [50 < used <= 100 for used in figures(r"modash +7 calls in .*\(([\d.]+)% of the limit", said)] == [True]
+    assert [50 < used <= 100 for used in figures(r"modash +7 calls, .*\(([\d.]+)% of the limit", said)] == [True]
     assert re.search(r"Webhook +search\.succeeded, [\d,]+ bytes, received [\d.]+ s after", said), said
     assert re.search(r"modash +calls counted: 7, breaches of its limit: 0", said), said
     assert "to the last credit" in said

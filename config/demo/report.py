@@ -83,7 +83,7 @@ class Pace:
             return f"1 call, of {self.limit:g} a second allowed"
         reached = (self.calls - 1) / self.seconds
         return (
-            f"{self.calls} calls in {self.seconds:.2f} s: {reached:.3f} a second of {self.limit:g} allowed "
+            f"{self.calls} calls, {self.seconds:.2f} s from first to last: {reached:.3f} a second of {self.limit:g} allowed "
             f"({reached / self.limit:.1%} of the limit)"
         )
 
