@@ -203,6 +203,7 @@ def _set_aside(provider: str, tenant_id: UUID, demands: Sequence[Demand]) -> Non
     # It has no room, or is the tenant's first with this provider.
     account = Account.objects.get_or_create(tenant_id=tenant_id, provider=provider)[0]
     if not _answer(SET_ASIDE, values):
+        account.refresh_from_db()
         raise InsufficientCredits(provider, total, account.available or ZERO)
 
 

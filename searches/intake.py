@@ -129,6 +129,7 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
     picture.wait()
     for lookup in lookups:
         lookup.repeat_key = repeats.key(lookup, pixels=picture.pixels_sha256, crop=picture.crop)
+    scheduler.open_lanes(plan.lane for plan in plans)
     with transaction.atomic():
         hits = repeats.recognize(lookups, max_age=max_age) if max_age else []
         search = Search.objects.create(
@@ -151,9 +152,6 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
         asking = [plan for plan in plans if plan.lookup.repeat == Repeat.MISS]
         ready = [plan for plan in asking if plan.lookup.standing == Standing.READY]
         riders = [lookup for lookup in lookups if lookup.standing == Standing.RIDING]
-        if len(ready) < len(plans):
-            # In which not all take a place.
-            scheduler.open_lanes(plan.lane for plan in plans)
         if riders:
             # In one order, those that are ridden on and those that join.
             carriers = [lookup.repeat_of_id for lookup in riders if lookup.repeat_of_id]

@@ -261,12 +261,14 @@ def _hand_over(rider: Lookup, other: Lookup) -> None:
     """All that ride as it does ride on this one from now on."""
     scheduler.lock_places([rider.pk, other.pk])
     alike = Q(repeat_of=rider.repeat_of_id, repeat_key=rider.repeat_key, credential=rider.credential_id)
-    wanted = alike & Q(standing=Standing.RIDING) | Q(pk=other.pk)
-    locked = Lookup.objects.select_for_update(no_key=True).filter(wanted).order_by("pk")
+    riding = alike & Q(standing=Standing.RIDING)
+    locked = Lookup.objects.select_for_update(no_key=True).filter(riding | Q(pk=other.pk)).order_by("pk")
     turns = dict(locked.values_list("pk", "turn"))
     del turns[other.pk]
     if turns:
-        Lookup.objects.filter(pk__in=turns).update(repeat_of=other)
+        # By what they are and not by their ids, of which one statement holds 65,535. All that are alike are locked, and none
+        # joins them now.
+        Lookup.objects.filter(riding).exclude(pk=other.pk).update(repeat_of=other)
         _lend({other.pk: min(turns.values())})
 
 

@@ -145,11 +145,8 @@ def lock_places(lookups: Iterable[UUID]) -> None:
 
 
 def join(lane: Lane, tenant_id: UUID, *, lookups: int, turns: int) -> None:
-    """Counts lookups that were just written as ready into the line, and the calls that they may take. Who has a place in a lane
-    proves that it is there.
-    """
+    """Counts lookups that were just written as ready into the line, and the calls that they may take."""
     if not _join(lane.name, tenant_id, lookups, turns):
-        open_lanes([lane])
         add_ready(lock_place(lane.name, tenant_id), lookups, turns=turns)
 
 
@@ -279,15 +276,20 @@ def lane_of(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = ""
 
 
 def lane_for(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = "") -> Lane:
-    """That lane as it is when it is new, which says its name and mode: to `join`, and to `open_lanes`."""
+    """That lane as it is when it is new, which says its name and mode: for `open_lanes`."""
     name = lane_name(policy, mode=mode, tenant_id=tenant_id, fingerprint=fingerprint)
     return Lane(name=name, policy=policy, mode=mode)
 
 
 def open_lanes(lanes: Iterable[Lane]) -> None:
-    """Writes those that are not there yet."""
+    """Writes those that are not there yet, in no transaction: in one, whoever needs them too would wait for its end, with its
+    places locked perhaps.
+    """
     by_name = {lane.name: lane for lane in lanes}
-    Lane.objects.bulk_create([by_name[name] for name in sorted(by_name)], ignore_conflicts=True)
+    present = set(Lane.objects.filter(pk__in=by_name).order_by().values_list("pk", flat=True))
+    missing = [by_name[name] for name in sorted(by_name) if name not in present]
+    if missing:
+        Lane.objects.bulk_create(missing, ignore_conflicts=True)
 
 
 def add_ready(place: Place, count: int, *, turns: int) -> None:

@@ -9,6 +9,7 @@ second, so that healthy requests are refused until all are gone. And its five mi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.backends.postgresql import base, operations
@@ -21,7 +22,13 @@ class DatabaseOperations(operations.DatabaseOperations):
     what is more than those hold, without a word; the server says so where it is more than a column holds.
     """
 
+    # That one statement can have.
+    MOST_VALUES = 65_535
     integerfield_type_map = dict.fromkeys(operations.DatabaseOperations.integerfield_type_map, Int8)
+
+    def bulk_batch_size(self, fields: Sequence[str], objs: Sequence[Any]) -> int:
+        """How many rows are written, or deleted with what hangs on others, in one statement."""
+        return min(len(objs), self.MOST_VALUES // max(1, len(fields)))
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
