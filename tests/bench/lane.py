@@ -47,7 +47,7 @@ ROWS = (
     Row(limit=limits.ONE, jobs=60, workers=(2, 4), plain=30),
     Row(limit=limits.TWENTY, jobs=1000, workers=(2, 8), plain=600),
     Row(limit=limits.TWENTY_SPACED, jobs=1000, workers=(2, 8), plain=600),
-    Row(limit=limits.FIFTY, jobs=1500, workers=(2, 16), plain=1000),
+    Row(limit=limits.FIFTY, jobs=3000, workers=(2, 16), plain=1000),
 )
 
 
