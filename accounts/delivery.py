@@ -153,7 +153,7 @@ def _answered(reply: outbound.Reply, now: datetime) -> Outcome:
     answer = reply.content.decode(errors="replace").replace("\0", "\ufffd")
     if 200 <= reply.status < 300:
         return Outcome(status=reply.status, answer=answer)
-    asked = retries.asked(reply.headers.get("Retry-After", ""), now)
+    asked = retries.asked(reply.headers, now=now)
     cause = "redirected" if 300 <= reply.status < 400 else "bad_status"
     return Outcome(cause=cause, detail=_in_words(reply.status), status=reply.status, answer=answer, asked=asked)
 

@@ -6,10 +6,12 @@ What the endpoint asks for (`Retry-After`) is honoured where it is longer, up to
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
+import httpx
 from django.conf import settings
+
+from accounts import peer_clock
 
 MOST_SECONDS = 24 * 3600.0
 # Of each pause, up and down: what failed together does not come back together.
@@ -24,17 +26,10 @@ def pause(tries: int, *, asked: float = 0.0) -> float | None:
     return max(planned, asked)
 
 
-def asked(retry_after: str, now: datetime) -> float:
-    """Seconds, at most a day, of what a `Retry-After` says: a number or a date. 0 where it says nothing of use."""
-    return min(MOST_SECONDS, max(0.0, _seconds(retry_after.strip(), now)))
+def asked(headers: httpx.Headers, *, now: datetime) -> float:
+    """Returns the seconds, at most a day, that an answer's `Retry-After` asks for; 0 where it says nothing of use.
 
-
-def _seconds(text: str, now: datetime) -> float:
-    if text.isascii() and text.isdecimal():
-        return float(text[:10])
-    try:
-        date = parsedate_to_datetime(text)
-        return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        # An offset may lead out of the years that there are.
-        return 0.0
+    `now`: the instant by which a date is read where the answer does not tell its own.
+    """
+    seconds = peer_clock.seconds_to_wait(headers, now=now.timestamp())
+    return 0.0 if seconds is None else min(MOST_SECONDS, seconds)

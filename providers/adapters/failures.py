@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from accounts import peer_clock
 from providers.adapters import reading
 from providers.contract import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Secret, Throttled
 
@@ -77,7 +78,7 @@ def failure(
     words = reading.excerpt(said, secret.value)[:200]
     detail = f'{detail} It answered {reply.status}: "{words}".' if words else f"{detail} It answered {reply.status}."
     if made is Throttled:
-        return Throttled(code, detail, retry_after=reading.retry_after(reply.headers), **about)
+        return Throttled(code, detail, retry_after=peer_clock.seconds_to_wait(reply.headers), **about)
     if made is Garbled:
         excerpt = reading.excerpt(reply.content, secret.value)
         return Garbled(code, detail, excerpt=excerpt, billed_results=billed_results, **about)

@@ -11,11 +11,8 @@ import math
 import re
 import string
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NoReturn
@@ -121,27 +118,6 @@ class Fields:
 def _is_number(value: Any) -> bool:
     """One that a double can hold: a whole number of JSON may be larger than that."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from `Retry-After`: a number, or a date, which is compared with the provider's own clock."""
-    value = headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        until = _timestamp(value)
-        if until is None:
-            return None
-        seconds = until - (_timestamp(headers.get("date", "")) or time.time())
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _timestamp(value: str) -> float | None:
-    try:
-        date = parsedate_to_datetime(value)
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def excerpt(content: bytes | str, secret: str) -> str:

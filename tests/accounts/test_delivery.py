@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from ipaddress import ip_network
 
 import pytest
@@ -284,6 +286,17 @@ def test_an_endpoint_that_asks_for_time_gets_it_for_all_its_events(alice: Tenant
     assert carry_all() == 0
     let_time_pass()
     assert carry_all() == 2
+
+
+@pytest.mark.parametrize("hours_off", [-1, 1, 24 * 365])
+def test_a_date_to_retry_after_is_one_of_the_receivers_own_clock(alice: Tenant, it: Receiver, hours_off: int) -> None:
+    its_now = time.time() + hours_off * 3600
+    headers = {"Date": formatdate(its_now, usegmt=True), "Retry-After": formatdate(its_now + 600, usegmt=True)}
+    it.answering = lambda _: Answer(status=503, headers=headers)
+    endpoint_at(alice, it.url)
+    record(alice)
+    carry_all()
+    assert 590 < seconds_to_wait() <= 600
 
 
 def test_410_disables_at_once_and_the_other_endpoints_are_told(alice: Tenant, it: Receiver) -> None:
