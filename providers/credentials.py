@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from psycopg.errors import DeadlockDetected
@@ -27,6 +29,7 @@ from providers.models import Credential
 # What can stand in a header: anything else would fail at the call, in an exception that quotes it.
 SENDABLE = re.compile(r"[!-~]{1,4096}")
 NEEDS_REENTRY = "The stored key cannot be opened and needs re-entry."
+STILL_EMPTY = "The provider takes the key, and its account has no credits left: add some there, then verify it again."
 # How the sandbox's magic keys begin.
 MAGIC = "sandbox_"
 # A deletion that is in the way of something else begins anew so many times.
@@ -166,16 +169,22 @@ def needs_reentry(credential: Credential) -> bool:
 
 
 @transaction.atomic
-def mark(credential: Credential, state: Credential.State) -> bool:
-    """Notes what the provider made of it, and tells the tenant; False where that was known, or the key has been replaced
-    since it was read.
+def mark(
+    credential: Credential, state: Credential.State, *, problem: str = "", asked_at: datetime | None = None
+) -> bool:
+    """Notes what the provider made of it, and tells the tenant; False where that was known, something newer is, or the key
+    has been replaced since it was read.
 
-    Of a key that we cannot open it was never asked, so nothing is noted.
+    `problem`: why it is dead, for its owner. `asked_at`: when the provider was asked; a state that is younger stands. What
+    was told of the account of a dead key before does not count any more. Of a key that we cannot open the provider was never
+    asked, so nothing is noted.
     """
     if needs_reentry(credential):
         return False
-    trial = {"on_trial": True} if state in DEAD else {}
-    changed = _same_key(credential).exclude(state=state).update(state=state, state_changed_at=Now(), **trial)
+    found: dict[str, Any] = {"state": state, "state_changed_at": Now()}
+    if state in DEAD:
+        found |= {"on_trial": True, "check_problem": problem[:500], "account": None, "account_read_at": None}
+    changed = _as_known(credential, asked_at).exclude(state=state).update(**found)
     if changed and state in DEATHS:
         # Of the provider's word alone, so of live keys.
         data = {"id": credential.pk, "provider": credential.provider, "label": credential.label, "state": state.value}
@@ -183,30 +192,40 @@ def mark(credential: Credential, state: Credential.State) -> bool:
     return changed == 1
 
 
-def worked(credential: Credential) -> None:
-    """Notes that a search got its answer with it. What was found dead meanwhile stays so until it is replaced."""
-    untried = _same_key(credential).filter(state=Credential.State.UNKNOWN)
-    untried.update(state=Credential.State.VERIFIED, state_changed_at=Now())
-    _same_key(credential).exclude(state__in=DEAD).exclude(check_problem="").update(check_problem="")
-    _same_key(credential).filter(state=Credential.State.VERIFIED, on_trial=True).update(on_trial=False)
+@transaction.atomic
+def worked(credential: Credential, *, asked_at: datetime | None = None) -> None:
+    """Notes that a search got its answer with it, having asked at `asked_at`. What was found dead meanwhile stays so until
+    it is replaced, and what was verified since is still to show itself.
+    """
+    known = _as_known(credential, asked_at).select_for_update(no_key=True).first()
+    if known is None or known.is_dead:
+        return
+    changed = {} if known.state == Credential.State.VERIFIED else {"state_changed_at": Now()}
+    _same_key(credential).update(state=Credential.State.VERIFIED, check_problem="", on_trial=False, **changed)
 
 
-def note_account(credential: Credential, account: ProviderAccount) -> None:
-    """Notes that the provider took the key when it was asked for its account, and what it told.
+@transaction.atomic
+def note_account(credential: Credential, account: ProviderAccount, *, asked_at: datetime | None = None) -> None:
+    """Notes that the provider took the key when it was asked for its account, at `asked_at`, and what it told. What was found
+    of the key since is newer, and stands.
 
     A key that is out of credits stays so as long as its account has none: the answer says nothing else.
     """
+    known = _as_known(credential, asked_at).select_for_update(no_key=True).first()
+    if known is None:
+        return
     credits = None if account.credits is None else f"{account.credits.normalize():f}"
+    is_empty = account.credits is not None and account.credits <= 0
+    stays_empty = is_empty and known.state == Credential.State.EXHAUSTED
+    is_news = known.state != Credential.State.VERIFIED and not stays_empty
+    changed = {"state": Credential.State.VERIFIED, "state_changed_at": Now()} if is_news else {}
     _same_key(credential).update(
         checked_at=Now(),
-        check_problem="",
+        check_problem=STILL_EMPTY if stays_empty else "",
         account={"credits": credits, "limits": dict(account.limits)},
         account_read_at=Now(),
+        **changed,
     )
-    is_empty = account.credits is not None and account.credits <= 0
-    kept = [Credential.State.VERIFIED, *([Credential.State.EXHAUSTED] if is_empty else [])]
-    mended = _same_key(credential).exclude(state__in=kept)
-    mended.update(state=Credential.State.VERIFIED, state_changed_at=Now())
 
 
 def note_check(credential: Credential, problem: str) -> None:
@@ -263,6 +282,13 @@ def _reseal(credential: Credential) -> bool:
         credential.refresh_from_db(fields=["sealed"])
 
 
+def now() -> datetime:
+    """The database's clock, by which the age of a state is told."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        return cursor.fetchone()[0]  # type: ignore[no-any-return]
+
+
 @contextmanager
 def _ring(tenant_id: UUID, provider: str) -> Iterator[QuerySet[Credential]]:
     """A tenant's keys to a provider, changed by nobody else meanwhile."""
@@ -310,6 +336,12 @@ def _make_default(ring: QuerySet[Credential], credential: Credential) -> None:
 def _same_key(credential: Credential) -> QuerySet[Credential]:
     """Its row, unless it holds another key than when it was read."""
     return Credential.objects.filter(pk=credential.pk, fingerprint=credential.fingerprint)
+
+
+def _as_known(credential: Credential, asked_at: datetime | None) -> QuerySet[Credential]:
+    """The row of the same key, unless its state has become what it is since the provider was asked; None: just now."""
+    known = _same_key(credential)
+    return known if asked_at is None else known.filter(state_changed_at__lte=asked_at)
 
 
 def clean(secret: str) -> str:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 KEPT_SECONDS = 86_400
 # At most so many answers of at most so many characters: 64 MB together, and mostly a tenth.
 PLACES, MOST_CHARACTERS = 1000, 64_000
-REFUSED = "{} does not accept your default key: store one that it accepts."
+REFUSED = "{} does not accept your default key: store one that it accepts, or verify it once it is mended there."
 UNREACHED = "a dictionary is neither kept nor found kept: %s"
 
 
@@ -86,13 +86,14 @@ def _ask(credential: Credential, call: Call[Terms], caller: Caller) -> Terms:
     """A key that is known to be refused is not tried again; one that is out of credits may ask what costs none."""
     if credential.state == Credential.State.INVALID:
         raise CredentialUnusable(REFUSED.format(credential.provider))
+    asked_at = credentials.now()
     try:
         return free_calls.make(call, caller)
     except BadCredential as failure:
-        credentials.mark(credential, Credential.State.INVALID)
+        credentials.mark(credential, Credential.State.INVALID, problem=failure.detail, asked_at=asked_at)
         raise CredentialUnusable(failure.detail) from None
     except Exhausted as failure:
-        credentials.mark(credential, Credential.State.EXHAUSTED)
+        credentials.mark(credential, Credential.State.EXHAUSTED, problem=failure.detail, asked_at=asked_at)
         raise CredentialUnusable(failure.detail) from None
 
 

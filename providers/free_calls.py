@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -96,8 +97,9 @@ def make(call: Call[T], caller: Caller) -> T:
     seat = Seat(lane=caller.lane, name=str(uuid7()), rate=policies.rate(policy), most_under_way=policy.max_in_flight)
     try:
         with places.taken_by(caller.tenant_id):
-            if limiter.rests(caller.account):
-                raise Unreachable("busy", f"{caller.provider} asked this key to wait; ask again in a while.")
+            if seconds := limiter.rests_for(caller.account):
+                detail = f"{caller.provider} asked this key to wait; ask again in {ceil(seconds)} s."
+                raise Unreachable("busy", detail)
             return _in_turn(call, caller, policy, seat)
     except Throttled as failure:
         _rest(caller, failure)

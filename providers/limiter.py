@@ -264,9 +264,11 @@ def rest(name: str, *, seconds: float) -> None:
         _client(settings.REDIS_URL).set(_resting(name), "", px=max(1, round(seconds * 1000)))
 
 
-def rests(name: str) -> bool:
+def rests_for(name: str) -> float:
+    """Seconds that it rests for still; 0 where it does not."""
     with _failing_closed():
-        return bool(_client(settings.REDIS_URL).exists(_resting(name)))
+        milliseconds: Any = _client(settings.REDIS_URL).pttl(_resting(name))
+        return max(0.0, float(milliseconds) / 1000)
 
 
 def reach() -> None:

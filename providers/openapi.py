@@ -95,8 +95,8 @@ VERIFY = extend_schema_view(
         operation_id="verify_credential",
         summary="Check a key now",
         description="Asks the provider what it makes of the key, and for the account's balance and limits, where it has "
-        "a call for that which costs nothing; trouble on the way leaves `state` as it was, and within five seconds of a "
-        "check the answer is what came of that one. Elsewhere a dead key is "
+        "a call for that which costs nothing; trouble on the way leaves `state` as it was, and `check_problem` says when "
+        "to ask again. Elsewhere a dead key is "
         "`unknown` again, for the next search to try. Lookups that wait for it go on by themselves: one first, and the "
         "others when that has worked.",
         request=None,

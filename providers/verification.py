@@ -6,16 +6,11 @@ transaction is open while the network is, so a key is checked once it is stored,
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from django.db.models.functions import Now
-
 from accounts import vault
 from providers import credentials, free_calls, registry
 from providers.contract import BadCredential, Exhausted, Failure
 from providers.models import Credential
 
-MOMENT = timedelta(seconds=5)
 UNTRIED = "{} has no call that checks a key for nothing; the next search with it tells."
 MAGIC = "A magic key is the sandbox's, so no provider is asked to check it; the next search with it tells."
 
@@ -29,22 +24,17 @@ def check(credential: Credential) -> None:
 def verify(credential: Credential) -> None:
     """The same, because its owner says that it works: a dead key that only a search can check is tried again.
 
-    A key that was checked a moment ago is as it was noted then, so that nobody keeps others waiting by asking in a loop.
+    The provider is asked each time, however young the last check is: a search may have found something else since, and an
+    account may have got credits. Where it cannot be asked now, `check_problem` says when.
     """
     why_not = _why_not(credential)
     if why_not is None:
-        if not _was_just_checked(credential):
-            _ask(credential)
+        _ask(credential)
     elif credentials.needs_reentry(credential):
         credentials.note_unchecked(credential, credentials.NEEDS_REENTRY)
     else:
         credentials.try_again(credential)
         credentials.note_unchecked(credential, why_not)
-
-
-def _was_just_checked(credential: Credential) -> bool:
-    same_key = Credential.objects.filter(pk=credential.pk, fingerprint=credential.fingerprint)
-    return same_key.filter(checked_at__gt=Now() - MOMENT).exists()
 
 
 def _why_not(credential: Credential) -> str | None:
@@ -55,7 +45,7 @@ def _why_not(credential: Credential) -> str | None:
 
 
 def _ask(credential: Credential) -> None:
-    provider = credential.provider
+    provider, asked_at = credential.provider, credentials.now()
     try:
         secret = credentials.secret_of(credential)
         caller = free_calls.live(provider, secret, fingerprint=credential.fingerprint, tenant_id=credential.tenant_id)
@@ -64,9 +54,9 @@ def _ask(credential: Credential) -> None:
         credentials.note_check(credential, credentials.NEEDS_REENTRY)
     except Failure as failure:
         if isinstance(failure, BadCredential):
-            credentials.mark(credential, Credential.State.INVALID)
+            credentials.mark(credential, Credential.State.INVALID, problem=failure.detail, asked_at=asked_at)
         elif isinstance(failure, Exhausted):
-            credentials.mark(credential, Credential.State.EXHAUSTED)
+            credentials.mark(credential, Credential.State.EXHAUSTED, problem=failure.detail, asked_at=asked_at)
         credentials.note_check(credential, failure.detail)
     else:
-        credentials.note_account(credential, account)
+        credentials.note_account(credential, account, asked_at=asked_at)

@@ -75,6 +75,11 @@ class Errand:
         """In force when it was claimed."""
         return policies.in_force(self.lookup.lane.policy, self.lookup.lane.mode)
 
+    @property
+    def asked_at(self) -> datetime:
+        """When the provider was asked: as far as is known, the instant of the first byte."""
+        return self.call.sent_at or self.call.armed_at
+
     def instant(self, monotonic: float) -> datetime:
         """An instant of the local monotonic clock by the database's, which alone is compared with rows."""
         return self.call.armed_at + timedelta(seconds=monotonic - self.claimed_at)

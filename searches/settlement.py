@@ -139,7 +139,7 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
     if ours is None:
         _settle_late(errand, cost)
         return errand.lookup.lane
-    _note_success(errand.lookup)
+    _note_success(errand)
     lookup = ours.lookup
     if not ours.erased:
         results.keep(lookup, ours.search, answer, came_at=ours.call.finished_at or scheduler.now())
@@ -156,11 +156,11 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
     return lookup.lane
 
 
-def _note_success(lookup: Lookup) -> None:
+def _note_success(errand: Errand) -> None:
     """Of a live search: the sandbox takes any key."""
-    credential = lookup.credential
-    if lookup.search.mode == Mode.LIVE and credential is not None and credential.is_unproven:
-        credentials.worked(credential)
+    credential = errand.lookup.credential
+    if errand.lookup.search.mode == Mode.LIVE and credential is not None and credential.is_unproven:
+        credentials.worked(credential, asked_at=errand.asked_at)
 
 
 def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
@@ -207,7 +207,7 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
         return None
     lookup = ours.lookup
     # Of a canceled lookup too: its key is dead all the same.
-    parked = isinstance(verdict, retries.Park) and _park(errand, ours, verdict)
+    parked = isinstance(verdict, retries.Park) and _park(errand, ours, verdict, failure)
     if lookup.cancel_requested and not isinstance(verdict, retries.Stop):
         return _finish(ours, Status.CANCELED)
     match verdict:
@@ -239,15 +239,16 @@ def _finish(ours: Ours, status: Status, failure: Failure | None = None) -> None:
     _check_charged(ours, charged)
 
 
-def _park(errand: Errand, ours: Ours, verdict: retries.Park) -> bool:
+def _park(errand: Errand, ours: Ours, verdict: retries.Park, failure: Failure) -> bool:
     """Notes that the key is dead; False where there is no credential to wait for, or the sandbox said so: that is not the
-    provider's word.
+    provider's word. A key that was verified since the call left is not dead: then the sweep brings the lookup back at once.
     """
     # As it was asked with: the row may hold another key by now.
     asked_with = errand.lookup.credential
     if asked_with is None or ours.lookup.credential_id is None or errand.lookup.lane.mode != Mode.LIVE:
         return False
-    credentials.mark(asked_with, Credential.State(verdict.state))
+    state = Credential.State(verdict.state)
+    credentials.mark(asked_with, state, problem=failure.detail, asked_at=errand.asked_at)
     if ours.lookup.cancel_requested:
         scheduler.park_waiting(ours.place, ours.lookup.credential_id)
     else:

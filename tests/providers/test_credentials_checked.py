@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pytest_django import Settings
 
 from accounts.models import Tenant
 from providers import credentials, policies, verification
+from providers.contract import ProviderAccount
 from providers.models import Credential, Policy
 from tests.providers.conftest import Provider
 
@@ -106,6 +108,41 @@ def test_an_empty_account_stays_empty_until_it_has_credits(
     credentials.mark(credential, State.EXHAUSTED)
     modash.answers({"user": {}, "billing": {"credits": credits}})
     assert checked(credential, verification.verify).state == state
+
+
+def test_what_a_search_found_since_the_last_check_is_asked_about_again(
+    modash: Provider, credential: Credential
+) -> None:
+    modash.answers(GOOD)
+    verified = checked(credential, verification.verify)
+    credentials.mark(verified, State.EXHAUSTED, problem="Modash: none left.")
+    row = Credential.objects.get(pk=credential.pk)
+    assert (row.account, row.check_problem) == (None, "Modash: none left.")
+    row = checked(row, verification.verify)
+    assert (row.state, row.check_problem) == (State.VERIFIED, "")
+    assert row.account is not None
+
+
+def test_a_check_that_began_before_a_search_found_it_dead_does_not_mend_it(credential: Credential) -> None:
+    began = credentials.now()
+    credentials.mark(credential, State.EXHAUSTED, problem="None left.", asked_at=credentials.now())
+    credentials.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=began)
+    row = Credential.objects.get(pk=credential.pk)
+    assert (row.state, row.account, row.check_problem) == (State.EXHAUSTED, None, "None left.")
+    credentials.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=credentials.now())
+    assert Credential.objects.get(pk=credential.pk).state == State.VERIFIED
+
+
+def test_a_call_that_left_before_its_key_was_verified_neither_kills_nor_proves_it(credential: Credential) -> None:
+    credentials.mark(credential, State.EXHAUSTED)
+    left = credentials.now()
+    credentials.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=credentials.now())
+    assert not credentials.mark(credential, State.EXHAUSTED, asked_at=left)
+    credentials.worked(credential, asked_at=left)
+    row = Credential.objects.get(pk=credential.pk)
+    assert (row.state, row.on_trial) == (State.VERIFIED, True)
+    credentials.worked(credential, asked_at=credentials.now())
+    assert not Credential.objects.get(pk=credential.pk).on_trial
 
 
 def test_a_new_key_of_an_empty_account_is_a_good_key(modash: Provider, credential: Credential) -> None:
