@@ -9,7 +9,8 @@ RUN useradd --system --uid 10001 --no-create-home app && install -d -o app /pict
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY . .
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+# Production by default: a container that lacks a secret does not start.
+ENV PRODUCTION=true PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=config.settings STORAGE_DIR=/pictures \
     MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=67108864
 USER app
