@@ -1,4 +1,4 @@
-"""Operators, their groups, tenants and API keys. A key's secret is in one answer, the one to its making, and nowhere else."""
+"""Tenants and API keys. A key's secret is in one answer, the one to its making, and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -17,11 +14,10 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from accounts import keys
-from accounts.models import ApiKey, Tenant, User
+from accounts.models import ApiKey, Tenant
 from accounts.operators import (
     ActionVariant,
     ByTenant,
@@ -39,23 +35,6 @@ from accounts.operators import (
 
 MODE_COLOURS = {"live": "success", "test": "info"}
 STANDING_COLOURS = {"active": "success", "valid": "success", "suspended": "danger", "revoked": "danger"}
-
-admin.site.unregister(Group)
-
-
-@admin.register(User)
-class UserAdmin(DjangoUserAdmin, Page):  # type: ignore[type-arg]  # not subscriptable when it runs
-    icon = "badge"
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    secret_fields = ("password",)
-    date_hierarchy = "date_joined"
-
-
-@admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, Page):
-    icon = "group"
 
 
 class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
