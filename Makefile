@@ -11,10 +11,10 @@ COMPILE = .boot/bin/uv --system-certs pip compile -q pyproject.toml --universal 
 	--generate-hashes --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test chaos lint bench lock
+.PHONY: help setup demo serve test chaos mutants lint bench lock
 
 help:  ## List what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s  %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.embedded  ## Find creators for a picture, with all of Sightline on this machine (IMAGE=path: for yours)
 	@$(IN) manage.py demo $(if $(IMAGE),--image "$$IMAGE")
@@ -27,6 +27,9 @@ test: lint  ## Lint, and run the tests
 
 chaos: .venv/.development  ## Kill whatever can end while many tenants' searches run (SEED=number: the same again)
 	$(IN) -m pytest -m chaos -s
+
+mutants: .venv/.development  ## List the small faults in a room that no test notices (ROOM=billing, lanes or limiter; SAMPLE=number)
+	$(IN) -m tests.mutants $(or $(ROOM),billing) $(SAMPLE)
 
 lint: .venv/.development  ## Check style, types and import contracts
 	$(IN) -m ruff check .

@@ -1,0 +1,124 @@
+"""Gives a room's files one small fault at a time, and lists those that no test notices: `python -m tests.mutants ROOM [SAMPLE]`.
+
+A survivor is a question and not a verdict: some faults change nothing that anybody could see. SAMPLE takes so many faults by
+chance, always the same. Each fault costs a run of the room's tests, in a copy of the checkout.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from shutil import copy2
+from tempfile import TemporaryDirectory
+
+from tests.mutants.changes import Change, changes_of
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+# A fault may make a test wait for ever.
+LONGEST_SECONDS = 240
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+ROOMS = {
+    "billing": Room(
+        files=(
+            "billing/ledger.py",
+            "billing/audit.py",
+            "billing/prices.py",
+            "billing/set_aside.sql",
+            "billing/spend.sql",
+        ),
+        tests=("tests/billing", "tests/api/test_credits.py", "tests/searches/test_settlement.py"),
+    ),
+    "lanes": Room(
+        files=("searches/scheduler.py", "searches/parking.py", "searches/breaker.py", "searches/claim.sql"),
+        tests=(
+            "tests/searches/test_scheduler.py",
+            "tests/searches/test_fairness.py",
+            "tests/searches/test_breaker.py",
+            "tests/searches/test_trials.py",
+            "tests/searches/test_moving_lanes.py",
+            "tests/searches/test_lane_changes.py",
+            "tests/searches/test_races.py",
+            "tests/searches/test_sweep.py",
+        ),
+    ),
+    "limiter": Room(
+        files=("providers/limiter.lua", "providers/limiter.py"),
+        tests=(
+            "tests/providers/test_limiter.py",
+            "tests/providers/test_limiter_redis.py",
+            "tests/providers/test_limiter_seats.py",
+        ),
+    ),
+}
+
+
+def main(name: str, sample: int | None = None) -> int:
+    room = ROOMS[name]
+    with TemporaryDirectory(prefix="mutants-", dir=CHECKOUT / ".local") as folder:
+        copy = Path(folder)
+        copied_to(copy)
+        if not passes(copy, room):
+            sys.stdout.write("The tests fail without any fault.\n")
+            return 1
+        changes = [change for path in room.files for change in changes_of(Path(path), (copy / path).read_text())]
+        if sample is not None and sample < len(changes):
+            changes = Random(0).sample(changes, sample)
+        survivors = [change for change in changes if survives(copy, room, change)]
+        sys.stdout.write(f"{len(changes)} faults, {len(survivors)} of which no test noticed.\n")
+    return 0
+
+
+def copied_to(copy: Path) -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    for path in listed.stdout.splitlines():
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        copy2(CHECKOUT / path, copy / path)
+
+
+def survives(copy: Path, room: Room, change: Change) -> bool:
+    changed = copy / change.path
+    before = changed.read_text()
+    changed.write_text(change.applied(before))
+    try:
+        unnoticed = passes(copy, room)
+    finally:
+        changed.write_text(before)
+    if unnoticed:
+        sys.stdout.write(f"{change.described(before)}\n")
+        sys.stdout.flush()
+    return unnoticed
+
+
+def passes(copy: Path, room: Room) -> bool:
+    command = [
+        sys.executable,
+        "-B",
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        *room.tests,
+    ]
+    try:
+        done = subprocess.run(command, cwd=copy, capture_output=True, timeout=LONGEST_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:])))

@@ -1,0 +1,160 @@
+"""Lists small faults that a file may be given: one at a time, each of which some test should notice.
+
+Python is changed by its syntax tree; SQL and Lua by their words, for the ledger's and the lanes' rules stand in those too,
+which no mutation tester of Python would touch.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+COMPARISONS: dict[type[ast.cmpop], str] = {
+    ast.Lt: "<=",
+    ast.LtE: "<",
+    ast.Gt: ">=",
+    ast.GtE: ">",
+    ast.Eq: "!=",
+    ast.NotEq: "==",
+    ast.Is: "is not",
+    ast.IsNot: "is",
+    ast.In: "not in",
+    ast.NotIn: "in",
+}
+ARITHMETIC: dict[type[ast.operator], str] = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
+OTHER_NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
+# Of SQL and Lua: what is looked for, and what takes its place.
+WORDS = (
+    (r"<=", "<"),
+    (r">=", ">"),
+    (r"(?<![<>-])<(?![=>])", "<="),
+    (r"(?<![<>=-])>(?![=])", ">="),
+    (r" \+ ", " - "),
+    (r" - ", " + "),
+    (r"\bgreatest\(", "least("),
+    (r"\bleast\(", "greatest("),
+    (r"\bmath\.max\(", "math.min("),
+    (r"\bmath\.min\(", "math.max("),
+    (r"\bAND\b", "OR"),
+    (r"\bOR\b", "AND"),
+    (r"\band\b", "or"),
+    (r"\bor\b", "and"),
+    (r"\bIS NULL\b", "IS NOT NULL"),
+    (r"\bIS NOT NULL\b", "IS NULL"),
+    (r"\bNOT EXISTS\b", "EXISTS"),
+    (r"\bnot ", ""),
+    (r" == ", " ~= "),
+    (r" ~= ", " == "),
+    (r"(?<![\w.])1(?![\w.])", "2"),
+    (r"(?<![\w.])0(?![\w.])", "1"),
+)
+COMMENT = {".sql": "--", ".lua": "--"}
+# From where to where, in characters of the file, and what takes that place.
+Fault: TypeAlias = tuple[int, int, str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """The text from `begin` to `end` (characters of the file) is replaced by `becomes`."""
+
+    path: Path
+    begin: int
+    end: int
+    becomes: str
+
+    def applied(self, text: str) -> str:
+        return text[: self.begin] + self.becomes + text[self.end :]
+
+    def described(self, text: str) -> str:
+        line = text.count("\n", 0, self.begin) + 1
+        return f"{self.path}:{line}: {text[self.begin : self.end]!r} becomes {self.becomes!r}"
+
+
+def changes_of(path: Path, text: str) -> list[Change]:
+    found = _Syntax(text).faults() if path.suffix == ".py" else _of_words(text, COMMENT[path.suffix])
+    return sorted((Change(path, *each) for each in set(found)), key=lambda change: (change.begin, change.becomes))
+
+
+def _of_words(text: str, comment: str) -> Iterator[Fault]:
+    offset = 0
+    for line in text.splitlines(keepends=True):
+        code = line.split(comment)[0]
+        for wanted, becomes in WORDS:
+            for match in re.finditer(wanted, code):
+                yield offset + match.start(), offset + match.end(), becomes
+        offset += len(line)
+
+
+class _Syntax:
+    """The faults that one Python file may be given, by the kinds of its nodes."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.begins = [0]
+        for line in text.splitlines(keepends=True):
+            self.begins.append(self.begins[-1] + len(line))
+
+    def faults(self) -> Iterator[Fault]:
+        for node in ast.walk(ast.parse(self.text)):
+            faults_of = getattr(self, f"of_{type(node).__name__.lower()}", None)
+            if faults_of is not None:
+                yield from faults_of(node)
+
+    def of_compare(self, node: ast.Compare) -> Iterator[Fault]:
+        if len(node.ops) == 1:
+            yield from self._between(node.left, node.comparators[0], COMPARISONS[type(node.ops[0])])
+
+    def of_boolop(self, node: ast.BoolOp) -> Iterator[Fault]:
+        left, right = node.values[:2]
+        yield from self._between(left, right, "or" if isinstance(node.op, ast.And) else "and")
+
+    def of_binop(self, node: ast.BinOp) -> Iterator[Fault]:
+        if type(node.op) in ARITHMETIC:
+            yield from self._between(node.left, node.right, ARITHMETIC[type(node.op)])
+
+    def of_unaryop(self, node: ast.UnaryOp) -> Iterator[Fault]:
+        if isinstance(node.op, ast.Not):
+            yield self._span(node)[0], self._span(node.operand)[0], ""
+
+    def of_constant(self, node: ast.Constant) -> Iterator[Fault]:
+        if isinstance(node.value, bool):
+            yield *self._span(node), str(not node.value)
+        elif isinstance(node.value, int):
+            yield *self._span(node), str(node.value + 1)
+
+    def of_name(self, node: ast.Name) -> Iterator[Fault]:
+        if node.id in OTHER_NAMES:
+            yield *self._span(node), OTHER_NAMES[node.id]
+
+    def of_if(self, node: ast.If) -> Iterator[Fault]:
+        begin, end = self._span(node.test)
+        yield begin, end, f"not ({self.text[begin:end]})"
+
+    def of_expr(self, node: ast.Expr) -> Iterator[Fault]:
+        if isinstance(node.value, ast.Call):
+            yield *self._span(node), "pass"
+
+    def of_functiondef(self, node: ast.FunctionDef) -> Iterator[Fault]:
+        for decorator in node.decorator_list:
+            if "atomic" in ast.unparse(decorator):
+                begin, end = self._span(decorator)
+                yield begin - 1, end, ""
+
+    def _between(self, left: ast.expr, right: ast.expr, becomes: str) -> Iterator[Fault]:
+        """Replaces the operator that stands there, unless a bracket does too: the replacement would take that with it."""
+        begin, end = self._span(left)[1], self._span(right)[0]
+        if not set(self.text[begin:end]) & set("()[]{},#"):
+            yield begin, end, f" {becomes} "
+
+    def _span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        return self._at(node.lineno, node.col_offset), self._at(node.end_lineno, node.end_col_offset)
+
+    def _at(self, line: int, column: int) -> int:
+        row = self.text[self.begins[line - 1] : self.begins[line]]
+        return self.begins[line - 1] + len(row.encode()[:column].decode())
