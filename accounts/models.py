@@ -17,6 +17,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
+from accounts.limits import TenantLimits
+
 M = TypeVar("M", bound=models.Model)
 
 # Thirty days, in seconds: what is older is no answer to anyone.
@@ -55,7 +57,7 @@ class TenantQuerySet(models.QuerySet[M]):
         return self.filter(tenant=tenant)
 
 
-class Tenant(models.Model):
+class Tenant(TenantLimits):
     """A company that uses Sightline; owner of every row but policies and prices."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

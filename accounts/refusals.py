@@ -24,6 +24,17 @@ class Unavailable(APIException):
     wait = 5
 
 
+class TooManyRequests(APIException):
+    """More than the caller may ask for. `wait`: seconds after which to ask again."""
+
+    status_code = 429
+    default_code = "rate_limited"
+
+    def __init__(self, detail: str, *, wait: int, code: str | None = None) -> None:
+        super().__init__(detail, code)
+        self.wait = wait
+
+
 class TooLarge(APIException):
     status_code = 413
     default_code = "too_large"

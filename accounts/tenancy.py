@@ -14,6 +14,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
+from accounts import rate_limits
 from accounts.models import ApiKey, Tenant, TenantQuerySet
 from accounts.queries import Query
 from accounts.refusals import TooLarge
@@ -40,6 +41,7 @@ class TenantView(GenericAPIView[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        rate_limits.request(self.tenant)
         refuse_unknown_length(request)
         refuse_large_body(request)
         refuse_idempotency_key(request)

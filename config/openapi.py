@@ -34,7 +34,7 @@ Every error is `application/problem+json` (RFC 9457). Trouble with a provider is
 |---|---|---|
 {errors}
 """
-EVERYWHERE = (400, 401, 403, 406, 500, 503)
+EVERYWHERE = (400, 401, 403, 406, 429, 500, 503)
 # In the order in which a newcomer needs them.
 TAGS = {
     "searches": "One picture, one or more sources; in line, then run.",
@@ -46,7 +46,7 @@ TAGS = {
     "webhook-deliveries": "What was sent there: every attempt, and once more if you like.",
     "providers": "What a search's parameters take, from the providers' own dictionaries.",
 }
-HEADERS = {401: ("WWW-Authenticate", "`Bearer`"), 503: ("Retry-After", "Seconds.")}
+HEADERS = {401: ("WWW-Authenticate", "`Bearer`"), 429: ("Retry-After", "Seconds."), 503: ("Retry-After", "Seconds.")}
 WITH_A_BODY = (413, 415)
 WITH_AN_ID = (404,)
 

@@ -21,7 +21,7 @@ from psycopg.errors import IdleInTransactionSessionTimeout
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
-from accounts.refusals import TooLarge, Unavailable
+from accounts.refusals import TooLarge, TooManyRequests, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 # A body can be wrong in a million places, and its names as long as it is.
@@ -50,6 +50,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "too_many_attempts": (409, "Tried as often as one delivery may be"),
     "too_large": (413, "Too large"),
     "unsupported_media_type": (415, "Not a content type that is taken"),
+    "rate_limited": (429, "Asked too often"),
     "internal_error": (500, "Our mistake"),
     "not_ready": (503, "Not ready"),
     "provider_unavailable": (503, "The provider cannot be asked now"),
@@ -83,7 +84,7 @@ class Handler(ExceptionHandler):
 
     def report_exception(self, exc: exceptions.APIException, response: Any) -> None:
         """A refusal that says when to come again is meant, and no news for the log."""
-        if not isinstance(self.exc, Unavailable):
+        if not isinstance(self.exc, (TooManyRequests, Unavailable)):
             super().report_exception(exc, response)
 
     def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Any:

@@ -14,15 +14,13 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from accounts import vault
+from accounts import redis_client, vault
 from accounts.models import Mode, Tenant
 from providers import credentials, free_calls, registry
 from providers.contract import BadCredential, Exhausted, Term
@@ -113,7 +111,7 @@ def _place(asked: str) -> str:
 
 def _kept(asked: str) -> Terms | None:
     try:
-        text: Any = _client(settings.REDIS_URL).get(_place(asked))
+        text: Any = redis_client.of(settings.REDIS_URL).get(_place(asked))
     except redis.RedisError as error:
         log.warning(UNREACHED, type(error).__name__)
         return None
@@ -126,7 +124,7 @@ def _keep(asked: str, terms: Terms) -> None:
     if len(text) > MOST_CHARACTERS:
         return
     try:
-        _client(settings.REDIS_URL).set(_place(asked), text, ex=KEPT_SECONDS)
+        redis_client.of(settings.REDIS_URL).set(_place(asked), text, ex=KEPT_SECONDS)
     except redis.RedisError as error:
         log.warning(UNREACHED, type(error).__name__)
 
@@ -134,13 +132,3 @@ def _keep(asked: str, terms: Terms) -> None:
 def _what_there_is() -> str:
     known = "; ".join(f"{provider} has {', '.join(each)}" for provider, each in names().items())
     return f"There is no such dictionary here: {known}."
-
-
-@cache
-def _client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )

@@ -25,9 +25,9 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
 from redis.commands.core import Script
-from redis.retry import Retry
+
+from accounts import redis_client
 
 log = logging.getLogger(__name__)
 
@@ -261,20 +261,20 @@ def reopen(lane: str, rate: Rate) -> None:
 def rest(name: str, *, seconds: float) -> None:
     """Whoever goes by this name makes no call for so long, while its lane goes on for the others."""
     with _failing_closed():
-        _client(settings.REDIS_URL).set(_resting(name), "", px=max(1, round(seconds * 1000)))
+        redis_client.of(settings.REDIS_URL).set(_resting(name), "", px=max(1, round(seconds * 1000)))
 
 
 def rests_for(name: str) -> float:
     """Seconds that it rests for still; 0 where it does not."""
     with _failing_closed():
-        milliseconds: Any = _client(settings.REDIS_URL).pttl(_resting(name))
+        milliseconds: Any = redis_client.of(settings.REDIS_URL).pttl(_resting(name))
         return max(0.0, float(milliseconds) / 1000)
 
 
 def reach() -> None:
     """Opens the connection and compares clocks. Raises `Unavailable`."""
     with _failing_closed():
-        client = _client(settings.REDIS_URL)
+        client = redis_client.of(settings.REDIS_URL)
         client.ping()
         for _ in range(COMPARISONS):
             asked_at = time.monotonic()
@@ -307,15 +307,4 @@ def _resting(name: str) -> str:
 
 @cache
 def _script(url: str) -> Script:
-    return _client(url).register_script(SCRIPT)
-
-
-@cache
-def _client(url: str) -> redis.Redis:
-    # Never repeated by the client: a redemption that was lost on its way back must not be taken for another.
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    return redis_client.of(url).register_script(SCRIPT)

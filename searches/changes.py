@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from functools import cache
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
 import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from accounts import redis_client
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +23,8 @@ QUIET_SECONDS = 5.0
 _quiet_until = 0.0
 
 
-@cache
 def client() -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    return redis_client.of(settings.REDIS_URL)
 
 
 def announce(search_id: UUID) -> None:

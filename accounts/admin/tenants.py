@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
-from accounts import keys
+from accounts import keys, limits
 from accounts.models import ApiKey, Tenant
 from accounts.operators import (
     ActionVariant,
@@ -46,10 +46,13 @@ class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
     class Meta:
         model = Tenant
-        fields = ("name", "weight", "max_age")
+        fields = ("name", "weight", "max_age", *limits.RETENTION, *limits.RATES, *limits.COUNTS)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in (*limits.RETENTION, *limits.RATES, *limits.COUNTS):
+            # What an empty one stands for.
+            self.fields[name].widget.attrs["placeholder"] = limits.default(name)
         self.initial["suspended"] = self.instance.suspended_at is not None
 
 
@@ -87,9 +90,11 @@ class TenantAdmin(Page):
     readonly_fields = ("id", "created_at", "suspended_at", "rows")
     fieldsets = (
         (None, {"fields": ("name", "weight", "max_age", "suspended")}),
+        ("Retention", {"fields": limits.RETENTION}),
+        ("Limits", {"fields": (*limits.RATES, *limits.COUNTS)}),
         ("On record", {"fields": ("id", "created_at", "suspended_at", "rows")}),
     )
-    add_fieldsets = fieldsets[:1]
+    add_fieldsets = fieldsets[:3]
 
     def get_inlines(self, request: HttpRequest, obj: Tenant | None) -> tuple[type[ApiKeyInline], ...]:
         return self.inlines if obj else ()

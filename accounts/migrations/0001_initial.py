@@ -132,6 +132,123 @@ class Migration(migrations.Migration):
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
+                (
+                    "image_retention_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Days for which a picture is kept that no open search needs. 0: no longer than its search runs. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "key_checks_per_minute",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Provider keys that it stores, replaces or has verified. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(1)],
+                    ),
+                ),
+                (
+                    "most_api_keys",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="API keys that are valid at once. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "most_credentials",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Provider keys stored at once. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "most_endpoints",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Webhook endpoints of one mode. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "most_image_bytes",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        help_text="Bytes of these pictures, as they were sent. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "most_images",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Pictures stored at once. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "most_waiting_lookups",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Lookups that wait at once, whatever for. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "redeliveries_per_minute",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Requests to send a delivery, or a range of them, once more. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(1)],
+                    ),
+                ),
+                (
+                    "requests_per_second",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Requests to the API, over all its keys; ten seconds' worth may come at once. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(1)],
+                    ),
+                ),
+                (
+                    "result_retention_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Days for which results are kept after their search ended. 0: not at all. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "search_retention_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Days after its end at which a search is erased as by DELETE. 0: as soon as it ended. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "test_events_per_minute",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Test events that it sends to its endpoints. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(1)],
+                    ),
+                ),
             ],
             options={
                 "ordering": ("name",),

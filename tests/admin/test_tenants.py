@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from accounts.models import Tenant
 from tests.admin.conftest import World
@@ -54,3 +55,24 @@ def test_a_tenants_page_leads_to_its_rows(desk: Client, world: World) -> None:
 def test_a_tenants_page_leads_to_the_form_for_its_next_key(desk: Client, alice: Tenant) -> None:
     response = desk.get(reverse("admin:accounts_tenant_issue_key", args=[alice.pk]), follow=True)
     assert response.context["adminform"].form["tenant"].value() == str(alice.pk)
+
+
+def test_limits_and_retention_are_shown_with_their_defaults_and_set(
+    desk: Client, alice: Tenant, settings: Settings
+) -> None:
+    settings.TENANT_MOST_CREDENTIALS = 1234
+    assert 'placeholder="1234"' in desk.get(page_of(alice)).content.decode()
+    form = {"name": alice.name, "weight": "1", "max_age": "0", **NO_KEYS}
+    desk.post(page_of(alice), form | {"most_credentials": "7", "result_retention_days": "0"})
+    alice.refresh_from_db()
+    assert (alice.limit("most_credentials"), alice.limit("result_retention_days")) == (7, 0)
+    desk.post(page_of(alice), form | {"most_credentials": ""})
+    alice.refresh_from_db()
+    assert alice.limit("most_credentials") == 1234
+
+
+@pytest.mark.parametrize("name", ["requests_per_second", "image_retention_days"])
+def test_a_limit_out_of_bounds_is_refused(desk: Client, alice: Tenant, name: str) -> None:
+    form = {"name": alice.name, "weight": "1", "max_age": "0", **NO_KEYS}
+    response = desk.post(page_of(alice), form | {name: "-1"})
+    assert response.context["adminform"].form.errors.keys() == {name}

@@ -145,11 +145,9 @@ def redis_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]
     """Moves Redis to another port of this machine, for what is announced and heard."""
 
     def move(port: int) -> None:
-        changes.client.cache_clear()
         monkeypatch.setattr(settings, "REDIS_URL", f"redis://127.0.0.1:{port}/0")
 
     yield move
-    changes.client.cache_clear()
     changes._quiet_until = 0.0
 
 

@@ -1,0 +1,154 @@
+"""Limits how often a tenant may ask for something: buckets in Redis, for all web processes together.
+
+A bucket is one number, the instant at which it is full again (the generic cell rate algorithm), by Redis' own clock. Several
+buckets are charged together or not at all, so that a refusal costs nothing. What a refusal needs for `RateLimit` header fields
+is in `State`.
+
+Without Redis, requests are accepted, because the API must take searches while Redis is down. Everything else is refused, because
+it makes calls to third parties. Key checks need no rule of their own then: without Redis the limiter lets no call leave.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import redis
+from django.conf import settings
+
+from accounts import redis_client
+from accounts.models import Tenant
+from accounts.refusals import TooManyRequests, Unavailable
+
+# Requests may come as unevenly as this.
+BURST_SECONDS = 10
+MINUTE_SECONDS = 60
+# Longer than a Redis that works takes. Requests wait for it, and go on without it.
+PATIENCE_SECONDS = 0.3
+# After a failure requests are not counted for this long: a silent Redis must not cost each of them its time limit.
+QUIET_SECONDS = 5.0
+NOT_COUNTED = "How often this is asked cannot be counted right now; send the request again in a moment."
+# Keys: the buckets. Arguments: for each the microseconds that one unit takes to come back, and the most units it holds.
+# Answer: the number of the bucket that refuses, or 0; then for each its units left and the microseconds until it is full
+# or, where it refuses, until it would accept.
+SCRIPT = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local refused, states, full_at = 0, {}, {}
+for i, key in ipairs(KEYS) do
+    local interval, most = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+    full_at[i] = math.max(tonumber(redis.call('GET', key) or 0), now) + interval
+    local room = most * interval - (full_at[i] - now)
+    states[2 * i - 1] = math.max(0, math.floor(room / interval))
+    states[2 * i] = room < 0 and -room or full_at[i] - now
+    if room < 0 and refused == 0 then
+        refused = i
+    end
+end
+if refused == 0 then
+    for i, key in ipairs(KEYS) do
+        redis.call('SET', key, string.format('%.0f', full_at[i]), 'PX', math.ceil((full_at[i] - now) / 1000))
+    end
+end
+return {refused, unpack(states)}
+"""
+
+_quiet_until = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """At most `most` at once, and on average `most` in `seconds`. `rule`: its bound, in a sentence for the tenant."""
+
+    key: str
+    most: int
+    seconds: float
+    rule: str
+
+    @property
+    def interval_us(self) -> int:
+        return max(1, round(self.seconds * 1_000_000 / self.most))
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A bucket after it was asked. `reset_seconds`: until it is full again, or until it accepts where it refused."""
+
+    bucket: Bucket
+    remaining: int
+    reset_seconds: float
+
+
+def request(tenant: Tenant) -> list[State]:
+    """Counts a request. Raises `TooManyRequests`; accepts without counting where Redis is down."""
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return []
+    most = tenant.limit("requests_per_second")
+    bucket = Bucket(
+        key=f"requests:{tenant.pk}",
+        most=most * BURST_SECONDS,
+        seconds=BURST_SECONDS,
+        rule=f"You may send {most:,} requests a second.",
+    )
+    try:
+        return _spend([bucket], redis_client.of(settings.REDIS_URL, seconds=PATIENCE_SECONDS))
+    except redis.RedisError:
+        _quiet_until = time.monotonic() + QUIET_SECONDS
+        return []
+
+
+def key_check(tenant: Tenant) -> None:
+    """Counts a provider key that is stored, replaced or verified. Raises `TooManyRequests`.
+
+    Accepts where Redis is down: the key is stored then, and no check of it leaves (`providers.free_calls`).
+    """
+    most = tenant.limit("key_checks_per_minute")
+    rule = f"You may store, replace or verify {most:,} provider keys a minute."
+    bucket = Bucket(key=f"key_checks:{tenant.pk}", most=most, seconds=MINUTE_SECONDS, rule=rule)
+    try:
+        _spend([bucket], redis_client.of(settings.REDIS_URL))
+    except redis.RedisError:
+        return
+
+
+def test_event(tenant: Tenant, target: str) -> None:
+    """Counts a test event to this host. Raises `TooManyRequests`, or `Unavailable` where Redis is down."""
+    _to_target(tenant, target, "test_events", "You may send {:,} test events a minute.")
+
+
+def redelivery(tenant: Tenant, target: str) -> None:
+    """Counts a request for deliveries to this host. Raises `TooManyRequests`, or `Unavailable` where Redis is down."""
+    _to_target(tenant, target, "redeliveries", "You may ask for {:,} redeliveries a minute.")
+
+
+def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
+    """Of the tenant, and of the host over all tenants' endpoints: whoever runs the host may be none of ours."""
+    most, of_target = tenant.limit(f"{name}_per_minute"), settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE
+    shared = f"One host takes {of_target:,} test events and redeliveries a minute."
+    buckets = [
+        Bucket(key=f"{name}:{tenant.pk}", most=most, seconds=MINUTE_SECONDS, rule=rule.format(most)),
+        Bucket(key=f"target:{target}", most=of_target, seconds=MINUTE_SECONDS, rule=shared),
+    ]
+    try:
+        _spend(buckets, redis_client.of(settings.REDIS_URL))
+    except redis.RedisError:
+        raise Unavailable(NOT_COUNTED) from None
+
+
+def _spend(buckets: Sequence[Bucket], client: redis.Redis) -> list[State]:
+    """Charges one unit to each. Raises `TooManyRequests`."""
+    keys = [f"rate:{bucket.key}" for bucket in buckets]
+    arguments = [value for bucket in buckets for value in (bucket.interval_us, bucket.most)]
+    refused, *numbers = client.register_script(SCRIPT)(keys=keys, args=arguments)
+    states = [
+        State(bucket=bucket, remaining=numbers[2 * index], reset_seconds=numbers[2 * index + 1] / 1_000_000)
+        for index, bucket in enumerate(buckets)
+    ]
+    if refused:
+        state = states[refused - 1]
+        seconds = max(1, ceil(state.reset_seconds))
+        raise TooManyRequests(f"{state.bucket.rule} Ask again in {seconds} s.", wait=seconds)
+    return states

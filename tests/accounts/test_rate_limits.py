@@ -1,0 +1,118 @@
+"""Rates a tenant: exact whatever comes at once, its own, and named in the refusal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from pytest_django import Settings
+
+from accounts import rate_limits
+from accounts.models import Tenant
+from accounts.refusals import TooManyRequests, Unavailable
+from tests.conftest import ClientOf
+from tests.racing import at_once
+
+
+@pytest.fixture(autouse=True)
+def counted() -> Iterator[None]:
+    """Another test's Redis that was down is no reason not to count."""
+    rate_limits._quiet_until = 0.0
+    yield
+    rate_limits._quiet_until = 0.0
+
+
+def accepts(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except TooManyRequests:
+        return False
+    return True
+
+
+def tenant(**limits: int) -> Tenant:
+    return Tenant(id=uuid4(), name="Dora", **limits)
+
+
+def test_of_fifty_key_checks_at_once_the_rate_is_taken() -> None:
+    dora = tenant(key_checks_per_minute=7)
+    assert sum(at_once([lambda: accepts(lambda: rate_limits.key_check(dora))] * 50)) == 7
+
+
+def test_the_default_is_a_setting_and_a_row_goes_before_it(settings: Settings) -> None:
+    settings.TENANT_KEY_CHECKS_PER_MINUTE = 2
+    for dora, most in ((tenant(), 2), (tenant(key_checks_per_minute=3), 3)):
+        assert [accepts(lambda: rate_limits.key_check(dora)) for _ in range(4)].count(True) == most  # noqa: B023
+
+
+def test_one_tenants_requests_are_not_another_ones() -> None:
+    dora, emil = tenant(requests_per_second=1), tenant(requests_per_second=1)
+    assert [accepts(lambda: rate_limits.request(dora)) for _ in range(12)].count(True) in (10, 11)
+    assert accepts(lambda: rate_limits.request(emil))
+
+
+def test_a_refusal_says_its_bound_and_when_to_ask_again() -> None:
+    dora = tenant(key_checks_per_minute=30)
+    for _ in range(30):
+        rate_limits.key_check(dora)
+    with pytest.raises(TooManyRequests) as refused:
+        rate_limits.key_check(dora)
+    assert str(refused.value) == "You may store, replace or verify 30 provider keys a minute. Ask again in 2 s."
+    assert refused.value.wait == 2
+
+
+def test_what_was_taken_comes_back_evenly() -> None:
+    dora = tenant(requests_per_second=10)
+    while accepts(lambda: rate_limits.request(dora)):
+        pass
+    time.sleep(0.11)
+    assert accepts(lambda: rate_limits.request(dora))
+
+
+def test_a_host_is_spared_whoever_asks_and_a_refusal_costs_nothing(settings: Settings) -> None:
+    settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE = 3
+    host, other = f"{uuid4()}.example", f"{uuid4()}.example"
+    dora = tenant(test_events_per_minute=4)
+    askers = [dora, dora, tenant(), tenant(), dora, dora, dora]
+    assert [accepts(lambda: rate_limits.test_event(each, host)) for each in askers].count(True) == 3  # noqa: B023
+    # Two of hers were taken, and four are hers.
+    assert [accepts(lambda: rate_limits.test_event(dora, other)) for _ in range(4)].count(True) == 2
+
+
+def test_test_events_and_redeliveries_share_what_a_host_takes(settings: Settings) -> None:
+    settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE = 1
+    host, dora = f"{uuid4()}.example", tenant()
+    assert accepts(lambda: rate_limits.test_event(dora, host))
+    assert not accepts(lambda: rate_limits.redelivery(dora, host))
+
+
+def test_without_redis_requests_are_taken_and_no_third_party_is_bothered(settings: Settings) -> None:
+    dora = tenant(requests_per_second=1)
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert all(accepts(lambda: rate_limits.request(dora)) for _ in range(50))
+    for bother in (rate_limits.test_event, rate_limits.redelivery):
+        with pytest.raises(Unavailable):
+            bother(dora, "example.com")
+
+
+def test_a_bucket_leaves_nothing_in_redis_once_it_is_full() -> None:
+    dora = tenant(key_checks_per_minute=60)
+    rate_limits.key_check(dora)
+    lasts = redis.Redis.from_url(django_settings.REDIS_URL).pttl(f"rate:key_checks:{dora.pk}")
+    assert 0 < lasts <= 1000
+
+
+def test_past_the_rate_every_route_is_a_429_that_says_when(alice: Tenant, bob: Tenant, client_of: ClientOf) -> None:
+    alice.requests_per_second = 1
+    alice.save()
+    api = client_of(alice)
+    answers = [api.get(path) for path in ("/v1/searches", "/v1/sources", "/v1/credits") * 5]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(refused) in (4, 5)
+    assert (refused[0].json()["code"], refused[0]["Retry-After"]) == ("rate_limited", "1")
+    assert "1 requests a second" in refused[0].json()["detail"]
+    assert client_of(bob).get("/v1/searches").status_code == 200
