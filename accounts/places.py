@@ -1,7 +1,8 @@
 """Bounds who holds a thread of the web server for seconds: so many at once in one process.
 
-Past the bound the answer comes at once, and asks to come again; no tenant takes more than half of the places, so that one
-whose servers or keys are slow leaves some to the others.
+Past the bound the answer comes at once, and asks to come again. A tenant may take a place while more are free than it holds
+(the dynamic threshold of switches with a shared buffer): alone it gets half of them, the next gets half of the rest, and one
+is left for whoever comes last. Rejected: a fixed half a tenant, with which two tenants shut out all others.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Places:
         """Raises `Busy`, at once."""
         most = self.most()
         with self.lock:
-            if self.taken.total() >= most or self.taken[tenant_id] >= (most + 1) // 2:
+            if self.taken[tenant_id] >= most - self.taken.total():
                 raise Busy(self.detail)
             self.taken[tenant_id] += 1
         try:

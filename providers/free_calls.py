@@ -39,7 +39,7 @@ LEAD_SECONDS = 0.1
 REST_SECONDS, LONGEST_REST_SECONDS = 2.0, 60.0
 
 # So many are made at once in one process; each holds one of the web server's threads for seconds.
-MOST_AT_ONCE = 4
+MOST_AT_ONCE = 6
 places = Places(lambda: MOST_AT_ONCE, "Too many such calls are made right now; ask again in a few seconds.")
 
 T = TypeVar("T", covariant=True)

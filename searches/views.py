@@ -61,7 +61,10 @@ class SearchView(TenantView):
     def wait(self, id: UUID, over: Callable[[str, int], bool]) -> dict[str, str]:
         """Waits as the caller prefers; returns the header that says so."""
         seconds = waiting.asked(self.request)
-        if seconds is None or not waiting.until(lambda: over(*self.state(id)), id, seconds=seconds):
+        if seconds is None:
+            return {}
+        news = waiting.until(lambda: over(*self.state(id)), id, tenant_id=self.tenant.pk, seconds=seconds)
+        if not news:
             return {}
         return {"Preference-Applied": f"wait={seconds}"}
 

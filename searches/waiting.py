@@ -1,13 +1,13 @@
 """`Prefer: wait=N` (RFC 7240): holds an answer back until there is news, for a few callers at a time.
 
-A caller that waits occupies a thread of the web server, so their number is bounded: past it, the answer comes at once,
-as RFC 7240 allows, and says so by having no `Preference-Applied`. None holds a database connection while it waits.
+A caller that waits occupies a thread of the web server, so their number is bounded, and no tenant has more than a share
+(`accounts.places`). Past it the answer comes at once, as RFC 7240 allows, and says so by having no `Preference-Applied`. None
+holds a database connection while it waits.
 """
 
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable
 from uuid import UUID
@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import connection
 from rest_framework.request import Request
 
+from accounts.places import Busy, Places
 from searches.changes import Listener
 
 LONGEST_SECONDS = 60
@@ -23,7 +24,7 @@ LONGEST_SECONDS = 60
 LOOK_SECONDS = 2.0
 PREFERENCE = re.compile(r"""\s*wait\s*=\s*"?(\d{1,9})"?\s*(;.*)?""", re.IGNORECASE)
 
-seats = threading.BoundedSemaphore(settings.WAITERS_PER_PROCESS)
+places = Places(lambda: settings.WAITERS_PER_PROCESS, "Too many wait already; the answer comes at once.")
 
 
 def asked(request: Request) -> int | None:
@@ -34,16 +35,15 @@ def asked(request: Request) -> int | None:
     return None
 
 
-def until(over: Callable[[], bool], search_id: UUID, *, seconds: float) -> bool:
-    """Returns when `over()` or the time is; False, at once, where too many wait already."""
+def until(over: Callable[[], bool], search_id: UUID, *, tenant_id: UUID, seconds: float) -> bool:
+    """Returns when `over()` or the time is; False, at once, where too many wait already, of all or of the tenant's."""
     if over():
         return True
-    if not seats.acquire(blocking=False):
-        return False
     try:
-        _wait(over, search_id, time.monotonic() + seconds)
-    finally:
-        seats.release()
+        with places.taken_by(tenant_id):
+            _wait(over, search_id, time.monotonic() + seconds)
+    except Busy:
+        return False
     return True
 
 

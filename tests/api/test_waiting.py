@@ -6,7 +6,6 @@ Real transactions and threads: what wakes a waiter is a commit by somebody else.
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,10 +16,13 @@ from django.conf import settings
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
+from accounts.models import Tenant
+from providers import credentials
 from searches import changes, ending, waiting
 from searches.models import Search
 from tests.api.background import meanwhile
 from tests.api.examples import made, order
+from tests.conftest import ClientOf
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,7 +34,7 @@ def waiting_read(api: APIClient, search: Search, seconds: int, **headers: str) -
 def until_some_wait(number: int = 1) -> None:
     """Until so many have taken their seats."""
     deadline = time.monotonic() + 5
-    while waiting.seats._value > settings.WAITERS_PER_PROCESS - number:
+    while waiting.places.taken.total() < number:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     time.sleep(0.1)  # and have looked, and listen
@@ -112,7 +114,6 @@ def test_nobody_waits_for_what_has_ended(api: APIClient) -> None:
 
 
 def test_past_the_bound_the_answer_comes_at_once(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "seats", threading.BoundedSemaphore(1))
     monkeypatch.setattr(settings, "WAITERS_PER_PROCESS", 1)
     search = made(api)
     with meanwhile(waiting_read(api, search, 30)) as [first]:
@@ -125,18 +126,35 @@ def test_past_the_bound_the_answer_comes_at_once(api: APIClient, monkeypatch: py
     assert "Preference-Applied" not in second
 
 
+def test_one_tenant_that_waits_as_often_as_it_can_keeps_nobody_else_from_it(
+    api: APIClient, bob: Tenant, charlie: Tenant, client_of: ClientOf
+) -> None:
+    search = made(api)
+    others = {client_of(tenant): tenant for tenant in (bob, charlie)}
+    for other, tenant in others.items():
+        credentials.store(tenant, "modash", "a-key")
+        other.search = made(other)  # type: ignore[attr-defined]
+    with meanwhile(*[waiting_read(api, search, 30)] * 14) as hers:
+        until_some_wait(6)
+        answers = [waiting_read(other, other.search, 1)() for other in others]  # type: ignore[attr-defined]
+        ending.cancel(search)
+        applied = [answer.result(10).get("Preference-Applied") for answer in hers]
+    assert [answer["Preference-Applied"] for answer in answers] == ["wait=1"] * 2
+    assert applied.count("wait=30") == settings.WAITERS_PER_PROCESS // 2
+
+
 def test_who_waits_holds_no_database_connection(api: APIClient) -> None:
     search = made(api)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         [before] = cursor.fetchone()
-    with meanwhile(*[waiting_read(api, search, 30)] * 8) as answers:
-        until_some_wait(8)
+    with meanwhile(*[waiting_read(api, search, 30)] * 6) as answers:
+        until_some_wait(6)
         pool = connection.pool  # type: ignore[attr-defined]
         # One is this thread's; all others have been given back.
         assert pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"] - 1
         ending.cancel(search)
-        assert [answer.result(5).status_code for answer in answers] == [200] * 8
+        assert [answer.result(5).status_code for answer in answers] == [200] * 6
     assert before >= 1
 
 
