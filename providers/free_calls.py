@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import Mode, Tenant
 from accounts.places import Busy, Places
 from providers import limiter, policies, registry
-from providers.contract import Failure, Garbled, Secret, Throttled, Unreachable
+from providers.contract import Failure, Garbled, Lost, Secret, Throttled, Unreachable
 from providers.http import Door
 from providers.limiter import Seat, Token, Unavailable, Withheld
 from providers.models import Policy
@@ -101,6 +101,9 @@ def make(call: Call[T], caller: Caller) -> T:
                 detail = f"{caller.provider} asked this key to wait; ask again in {ceil(seconds)} s."
                 raise Unreachable("busy", detail)
             return _in_turn(call, caller, policy, seat)
+    except Lost as failure:
+        # What is free is surely not billed.
+        raise Lost("no_answer", failure.detail) from None
     except Throttled as failure:
         _rest(caller, failure)
         raise

@@ -272,8 +272,8 @@ def _named(departure: Departure) -> Iterator[None]:
     ) as error:
         cause = type(error).__name__
         if departure.left:
-            raise Lost("no_answer", f"The provider did not answer in full ({cause}).") from None
-        raise Unreachable("unreachable", f"The provider could not be reached ({cause}).") from None
+            raise Lost("outcome_unknown", f"The provider did not answer in full ({cause}).") from None
+        raise Unreachable("unreachable", f"The provider could not be reached ({cause}); nothing was sent.") from None
 
 
 def _present() -> Departure:

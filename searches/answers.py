@@ -58,9 +58,13 @@ class LookupCredits(serializers.Serializer[Any]):
 
 
 class LookupFailure(serializers.Serializer[Any]):
-    """Why a lookup failed."""
+    """Why a lookup failed, and whether one that did not succeed may have cost something."""
 
-    code = serializers.CharField()
+    code = serializers.CharField(
+        help_text="`outcome_unknown`: it ended, in whatever way, while a call may have been billed whose answer was lost or "
+        "cannot be read (`credits.unknown`). `no_answer`: none came, and surely nothing was billed. Others name what the "
+        "provider, or we, found wrong."
+    )
     detail = serializers.CharField()
     retryable = serializers.BooleanField(help_text="Whether the same lookup may succeed later.")
 

@@ -1,5 +1,8 @@
 """How lookups and searches end: every end goes through here, with its money, in one transaction.
 
+One code for one fact: a lookup that ends without success while something may have been billed says `outcome_unknown`,
+whatever ended it; one that failed for want of an answer, and surely cost nothing, says `no_answer`.
+
 The search's status follows from its lookups', counted anew under the search's lock whenever one of them changes (`count.sql`).
 """
 
@@ -16,13 +19,16 @@ from django.db.models.functions import Now
 
 from accounts.models import Mode
 from billing import ledger
-from providers.contract import Failure, Refused
+from providers.contract import Failure, Lost, Refused, Unreachable
 from searches import changes, events, nudges, scheduler
 from searches.models import Lane, Lookup, Search, Standing, Status
 
 # What the end of a lookup says of it.
 ENDING = ("status", "standing", "finished_at", "error_code", "error_detail", "error_retryable")
 COUNT = "SELECT searches_count(%s, %s)"
+OUTCOME_UNKNOWN, NO_ANSWER = "outcome_unknown", "no_answer"
+MAY_BE_BILLED = "A call was sent whose answer was lost or cannot be read; it may have been billed."
+LONGEST_DETAIL = 500
 
 
 def lock(search_id: UUID) -> Search:
@@ -61,12 +67,31 @@ def _finish_all(lookups: Iterable[Lookup], search: Search, status: Status, failu
 
 def _end(lookup: Lookup, status: Status, failure: Failure | None) -> None:
     lookup.status, lookup.standing, lookup.finished_at = status, Standing.OUT, Now()
-    lookup.error_code = failure.code if failure else ""
-    lookup.error_detail = failure.detail[:500] if failure else ""
-    lookup.error_retryable = failure.retryable if failure else False
+    lookup.error_code, lookup.error_detail = _error(lookup, status, failure)
+    lookup.error_retryable = failure.retryable if failure else bool(lookup.error_code)
     lookup.save(update_fields=[*ENDING, *Lookup.PROGRESS])
     if lookup.carries:
         transaction.on_commit(lambda: nudges.land(lookup.pk))
+
+
+def _error(lookup: Lookup, status: Status, failure: Failure | None) -> tuple[str, str]:
+    """Returns the code and the detail that an end leaves."""
+    if status != Status.SUCCEEDED and _may_have_been_billed(lookup):
+        cause = failure.detail[: LONGEST_DETAIL - len(MAY_BE_BILLED) - 1] if failure else ""
+        return OUTCOME_UNKNOWN, f"{cause} {MAY_BE_BILLED}".strip()
+    if failure is None:
+        return "", ""
+    code = NO_ANSWER if isinstance(failure, (Unreachable, Lost)) else failure.code
+    return code, failure.detail[:LONGEST_DETAIL]
+
+
+def _may_have_been_billed(lookup: Lookup) -> bool:
+    """Whether a part of what was held is unknown still: an answer that came late may have settled it. What costs nothing, as
+    in the sandbox, has no entry to tell, and says what would be so if it did.
+    """
+    if not lookup.unknown_calls or not lookup.most_credits:
+        return bool(lookup.unknown_calls)
+    return bool(ledger.tallies([lookup.reference])[lookup.reference].unknown)
 
 
 def touch(search: Search) -> None:

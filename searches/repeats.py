@@ -42,6 +42,7 @@ IN_PROGRESS = (Status.QUEUED, Status.RUNNING)
 AT_ONCE = 100
 # So many results are copied in a submit. Who takes more of them rides on the answer, and lands after it.
 MOST_COPIED = 5_000
+NOTHING_TO_TAKE = "The equal lookup that this one rode on got no answer; nothing was billed for this one."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +237,9 @@ def _follow(hit: Hit) -> None:
 
 
 def _failure_of(original: Lookup) -> Failure:
+    """Of one whose outcome is unknown there is no answer to take; to take none costs nothing."""
+    if original.error_code == ending.OUTCOME_UNKNOWN:
+        return Faulty(ending.NO_ANSWER, NOTHING_TO_TAKE)
     kind = Faulty if original.error_retryable else Refused
     return kind(original.error_code, original.error_detail)
 

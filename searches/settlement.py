@@ -219,6 +219,7 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
         case retries.Park() if parked:
             pass
         case retries.Stop(answered=True, billed_results=None):
+            lookup.unknown_calls += 1
             _set_unknown(lookup)
             return _fail(ours, failure)
         case _:
@@ -313,7 +314,7 @@ def recover(call: Call) -> None:
         until = call.armed_at + timedelta(seconds=longest)
         Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(leased_until=until)
         return
-    gone = Lost("outcome_unknown", "The call was sent, and its answer was lost; it may have been billed.")
+    gone = Lost("outcome_unknown", "The call was sent, and its answer was lost.")
     lost(call, lookup, policy, gone)
 
 

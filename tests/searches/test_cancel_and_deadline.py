@@ -16,7 +16,7 @@ from billing import audit, ledger
 from providers.contract import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Throttled
 from providers.models import Policy
 from searches import ending, erasure, scheduler, settlement
-from searches.models import Call, Lane, Lookup, Place, Search, Standing
+from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
 from searches.scheduler import Errand
 from tests.racing import at_once
 from tests.searches.lives import Submit, answer, claimed, end, money, nobody_in_line
@@ -175,12 +175,16 @@ def carry_on() -> None:
 
 
 def outcome(search: Search) -> str:
-    """Its status, the results kept, the credits charged, and those of which nobody knows. Nothing else is held."""
+    """Its status, the results kept, the credits charged, and those of which nobody knows. Nothing else is held, and what ended
+    without success while something may have been billed says so in its code.
+    """
     lookup = search.lookups.get()
     tally = ledger.tallies([lookup.reference])[lookup.reference]
     _, held = money()
     assert tally.held == 0
     assert held == tally.unknown
+    if tally.unknown and lookup.status != Status.SUCCEEDED:
+        assert lookup.error_code == "outcome_unknown"
     assert lookup.result_count == search.results.count()
     parts = (f"{lookup.result_count}r", f"{tally.charged.normalize():f}", f"{tally.unknown.normalize():f}?")
     return " ".join([lookup.status, *(part for part in parts if part not in ("0r", "0", "0?"))])

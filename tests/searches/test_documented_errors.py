@@ -65,6 +65,7 @@ NOT_PERMITTED = Left(lookup="failed not_permitted")
 NOTHING = Left(lookup="succeeded", credential="verified")
 DENIED = Left(lookup="failed permission_denied")
 UNREADABLE = Left(lookup="failed unreadable_answer")
+UNKNOWN = Left(lookup="failed outcome_unknown")
 
 
 def modash(code: str) -> dict[str, Any]:
@@ -128,8 +129,8 @@ BY_MEMORIES: list[tuple[int, Any, Left]] = [
     (200, test_memories.ANSWER | {"data": [test_memories.FIRST, 7]}, replace(UNREADABLE, charged=1)),
     (200, test_memories.ANSWER | {"data": "none"}, replace(UNREADABLE, charged=1)),
     (200, test_memories.ANSWER | {"code": 0, "data": []}, replace(NOTHING, charged=1)),
-    (200, b'{"code": "0000", "da', replace(UNREADABLE, unknown=1)),
-    (200, b"<html>", replace(UNREADABLE, unknown=1)),
+    (200, b'{"code": "0000", "da', replace(UNKNOWN, unknown=1)),
+    (200, b"<html>", replace(UNKNOWN, unknown=1)),
 ]
 ERRORS: list[tuple[str, int, Any, Left]] = [
     *((MODASH, status, modash(code), left) for code, left in BY_MODASH_CODE.items() for status in (200, 400)),
@@ -142,7 +143,7 @@ ERRORS: list[tuple[str, int, Any, Left]] = [
     (MODASH, 403, b"<html>", REFUSED),
     (MODASH, 503, b"<html>", LATER),
     (MODASH, 302, b"", UNREADABLE),
-    (MODASH, 200, b"<html>", replace(UNREADABLE, unknown=0.5)),
+    (MODASH, 200, b"<html>", replace(UNKNOWN, unknown=0.5)),
     (MODASH, 200, {"error": False, "profiles": [7, 7]}, replace(UNREADABLE, charged=0.05)),
     *((KEYAPI, status, keyapi(code), left) for code, left in BY_KEYAPI_CODE.items() for status in (200, code)),
     (KEYAPI, 200, keyapi(40001), REFUSED),
@@ -157,7 +158,7 @@ ERRORS: list[tuple[str, int, Any, Left]] = [
     (KEYAPI, 200, {"code": 0, "message": "success", "data": None}, replace(NOTHING, charged=1)),
     (KEYAPI, 200, {"code": 0, "message": "success", "data": "none"}, replace(UNREADABLE, charged=1)),
     (KEYAPI, 200, {"code": 0}, replace(UNREADABLE, charged=1)),
-    (KEYAPI, 200, b'{"code": 0, "data": [{"_index"', replace(UNREADABLE, unknown=1)),
+    (KEYAPI, 200, b'{"code": 0, "data": [{"_index"', replace(UNKNOWN, unknown=1)),
     *((source, status, body, left) for source in MEMORIES for status, body, left in BY_MEMORIES),
 ]
 Submit = Callable[[str], Lookup]

@@ -14,7 +14,7 @@ import pytest
 import redis
 from django.db import connection, transaction
 
-from providers.contract import BadCredential, Faulty, Lost, Refused
+from providers.contract import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Unreachable
 from providers.models import Policy
 from searches import changes, ending, settlement
 from searches.models import Lookup, Place, Search
@@ -269,3 +269,59 @@ def test_a_search_is_finished_once(submit: Submit) -> None:
     assert Search.objects.get().finished_at == finished_at
     assert finished_at is not None
     assert finished_at - search.created_at < timedelta(minutes=1)
+
+
+# One code for one fact
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        Lost("outcome_unknown", "Lost again."),
+        Refused("refused", "Refused."),
+        Unreachable("unreachable", "Not reached."),
+        Garbled("unreadable_answer", "Nonsense.", status=200, billed_results=0),
+    ],
+)
+def test_whatever_follows_a_call_that_may_have_been_billed_the_outcome_is_unknown(
+    submit: Submit, then: Failure
+) -> None:
+    submit()
+    policy = Policy.objects.get()
+    settlement.failed(claimed(), policy, Lost("outcome_unknown", "Lost."))
+    Policy.objects.update(attempts=1)
+    settlement.failed(claimed(), Policy.objects.get(), then)
+    lookup = Lookup.objects.get()
+    assert (lookup.status, lookup.error_code) == ("failed", "outcome_unknown")
+    assert lookup.error_detail.startswith(then.detail)
+    assert "may have been billed" in lookup.error_detail
+    assert lookup.error_retryable == then.retryable
+
+
+def test_what_was_never_sent_says_that_there_is_no_answer(submit: Submit) -> None:
+    submit()
+    Policy.objects.update(attempts=1)
+    settlement.failed(claimed(), Policy.objects.get(), Unreachable("unreachable", "Nothing was sent."))
+    lookup = Lookup.objects.get()
+    assert (lookup.error_code, lookup.error_detail, lookup.error_retryable) == ("no_answer", "Nothing was sent.", True)
+
+
+def test_a_loss_that_was_settled_before_the_end_leaves_nothing_unknown(submit: Submit) -> None:
+    submit()
+    lost = claimed()
+    settlement.failed(lost, Policy.objects.get(), Lost("outcome_unknown", "Lost."))
+    settlement.answered(lost, answer(3))
+    settlement.failed(claimed(), Policy.objects.get(), Refused("refused", "Refused."))
+    lookup = Lookup.objects.get()
+    assert (lookup.error_code, lookup.error_detail) == ("refused", "Refused.")
+
+
+def test_an_end_by_cancel_or_by_time_says_what_may_have_been_billed_too(submit: Submit) -> None:
+    canceled, expired = submit(), submit()
+    settlement.failed(claimed(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
+    ending.cancel(canceled)
+    settlement.failed(claimed(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
+    end(expired)
+    ending.expire()
+    ended = Lookup.objects.values_list("status", "error_code", "error_retryable").order_by("status")
+    assert list(ended) == [("canceled", "outcome_unknown", True), ("expired", "outcome_unknown", True)]

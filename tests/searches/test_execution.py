@@ -244,7 +244,8 @@ def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
     provider.answers(b"<html>so sorry</html>")
     submit(limit=40)
     lookup = visit()
-    assert error_of(lookup) == "failed unreadable_answer"
+    assert error_of(lookup) == "failed outcome_unknown"
+    assert Call.objects.get().error_code == "unreadable_answer"
     assert money(lookup) == (0, 0, 0.5)
     assert "so sorry" in Call.objects.get().excerpt
     alerts = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]

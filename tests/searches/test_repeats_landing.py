@@ -14,7 +14,7 @@ from accounts.models import Tenant
 from billing import ledger
 from billing.models import Hold, Price
 from providers import credentials
-from providers.contract import BadCredential, Faulty
+from providers.contract import BadCredential, Faulty, Lost
 from providers.models import Credential, Policy
 from searches import ending, erasure, nudges, parking, repeats, settlement, tasks
 from searches.models import Call, Lookup, Result, Search, Standing
@@ -158,6 +158,17 @@ def test_a_cancel_of_a_call_under_way_hands_over_when_it_has_ended(alice_asks: A
     settlement.answered(errand, answer())
     landed()
     assert told(first, second) == ["canceled/miss", "queued/miss"]
+
+
+def test_who_rides_on_one_whose_outcome_is_unknown_has_no_answer_and_no_cost(alice_asks: Asker) -> None:
+    first, second = alice_asks.ask(), alice_asks.ask()
+    Policy.objects.update(on_unknown="fail")
+    failed(Lost("outcome_unknown", "Lost."))
+    landed()
+    assert told(first, second) == ["failed/miss", "failed/coalesced"]
+    assert (only(first).error_code, only(second).error_code) == ("outcome_unknown", "no_answer")
+    assert only(second).error_retryable
+    assert "nothing was billed" in only(second).error_detail
 
 
 def test_when_it_expires_the_next_goes_on(alice_asks: Asker) -> None:
