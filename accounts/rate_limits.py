@@ -124,6 +124,11 @@ def redelivery(tenant: Tenant, target: str) -> None:
     _to_target(tenant, target, "redeliveries", "You may ask for {:,} redeliveries a minute.")
 
 
+def probe(name: str) -> None:
+    """Counts one unit in a bucket of that name. Raises `redis.RedisError` where Redis refuses what counting takes."""
+    _spend([Bucket(key=name, most=1_000_000, seconds=1, rule="")], redis_client.of(settings.REDIS_URL))
+
+
 def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
     """Of the tenant, and of the host over all tenants' endpoints: whoever runs the host may be none of ours."""
     most, of_target = tenant.limit(f"{name}_per_minute"), settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE

@@ -4,6 +4,7 @@ is periodic).
 """
 
 import gc
+import logging
 import os
 from typing import Any
 
@@ -16,11 +17,14 @@ from celery.signals import (
     task_postrun,
     worker_before_create_process,
     worker_process_init,
+    worker_ready,
     worker_shutting_down,
 )
 from django.db import connections
 from kombu import Connection
 from kombu.transport.redis import Channel
+
+log = logging.getLogger(__name__)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -67,6 +71,19 @@ def warm_up(**_: Any) -> None:
     from searches import execution
 
     execution.warm_up()
+
+
+@worker_ready.connect
+def say_what_is_lacking(**_: Any) -> None:
+    """A server that answers and refuses ends no worker; without a word nobody would know why nothing is done."""
+    from config import readiness
+
+    for sentence in readiness.lacking():
+        log.error("%s", sentence)
+    for connection in connections.all():
+        connection.close()
+        # Children that are forked later must not inherit a pool whose threads they don't have.
+        connection.close_pool()  # type: ignore[attr-defined]
 
 
 @celeryd_after_setup.connect

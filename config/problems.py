@@ -6,6 +6,7 @@ is a plain Django response, because the renderer that the caller asked for may b
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from itertools import islice
@@ -13,11 +14,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, InternalError, OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views import defaults
 from drf_standardized_errors.handler import ExceptionHandler
-from psycopg.errors import IdleInTransactionSessionTimeout
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
@@ -67,7 +67,7 @@ class Handler(ExceptionHandler):
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         if isinstance(exc, Http404):
             return exceptions.NotFound(NOT_FOUND)
-        if isinstance(exc, OperationalError | InterfaceError) or _hung(exc):
+        if isinstance(exc, OperationalError | InterfaceError):
             return Unavailable(UNAVAILABLE)
         if isinstance(exc, RequestDataTooBig):
             return TooLarge(f"Send a body of at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
@@ -89,11 +89,6 @@ class Handler(ExceptionHandler):
 
     def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Any:
         return answer(self.context["request"], data, headers=self.get_headers(exc))
-
-
-def _hung(exc: Exception) -> bool:
-    """Whether the database ended a transaction that stood open for too long: a busy machine, and worth another try."""
-    return isinstance(exc, InternalError) and isinstance(exc.__cause__, IdleInTransactionSessionTimeout)
 
 
 def described(exc: exceptions.APIException) -> dict[str, Any]:
@@ -190,9 +185,16 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if not of_the_api(request):
-        return defaults.server_error(request)
-    return answer(request, problem("internal_error", INTERNAL))
+    """Answers for any exception that no view handles, on every path. A database that is away is 503 there too."""
+    away = isinstance(sys.exception(), OperationalError | InterfaceError)
+    wait = {"Retry-After": str(Unavailable.wait)} if away else {}
+    if of_the_api(request):
+        return answer(
+            request, problem(*("not_ready", UNAVAILABLE) if away else ("internal_error", INTERNAL)), headers=wait
+        )
+    if away:
+        return HttpResponse(f"<h1>Not ready</h1><p>{UNAVAILABLE}</p>", status=503, headers=wait)
+    return defaults.server_error(request)
 
 
 def of_the_api(request: HttpRequest) -> bool:

@@ -143,14 +143,8 @@ DATABASES["default"] |= {
     "CONN_MAX_AGE": 0,
     # The engine makes its own.
     "CONN_HEALTH_CHECKS": False,
-    # Whoever hangs in a transaction, or whose machine is gone, loses its locks: a lane is not to wait for one worker.
-    # Statements are parsed once a connection, which halves what they cost the server; each is planned for its own values
-    # all the same, as a plan that was made for an empty line would be kept for one of a million.
-    "OPTIONS": {
-        "options": "-c idle_in_transaction_session_timeout=5s -c plan_cache_mode=force_custom_plan",
-        "server_side_binding": True,
-        "prepare_threshold": 2,
-    }
+    # The engine adds what a session needs to `options`.
+    "OPTIONS": {"server_side_binding": True, "prepare_threshold": 2}
     | DATABASES["default"].get("OPTIONS", {})
     # Threads that wait give their connection back; the pool makes taking it again cheap.
     | {"pool": {"min_size": 0, "max_size": number("DATABASE_POOL", 40), "timeout": 3, "reconnect_timeout": 2}},

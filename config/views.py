@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import redis
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularSwaggerSplitView
@@ -14,12 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.refusals import Unavailable
-from config import openapi, problems
-from searches import changes
+from config import openapi, problems, readiness
 
 # The pages load nothing from anywhere else.
 CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
-_migrated = False
 
 
 @require_safe
@@ -30,40 +25,12 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Requests can be served: the database answers and has its tables, and Redis answers."""
-    lacking = [reason for reason in (database_lacks(), redis_lacks()) if reason]
+    """Requests can be served: the database and Redis do what the system needs of them."""
+    lacking = readiness.lacking()
     if not lacking:
         return JsonResponse({"status": "ready"})
     body = problems.problem("not_ready", " ".join(lacking))
     return problems.answer(request, body, headers={"Retry-After": str(Unavailable.wait)})
-
-
-def database_lacks() -> str | None:
-    try:
-        if not migrated():
-            return "The database lacks migrations; run `manage.py migrate`."
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return "The database does not answer."
-    return None
-
-
-def migrated() -> bool:
-    """What has been applied stays applied while this code runs, so that it is looked up until then only."""
-    global _migrated
-    if not _migrated:
-        executor = MigrationExecutor(connection)
-        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return _migrated
-
-
-def redis_lacks() -> str | None:
-    try:
-        changes.client().ping()
-    except redis.RedisError:
-        return "Redis does not answer."
-    return None
 
 
 @require_safe

@@ -39,7 +39,7 @@ def announce(search_id: UUID) -> None:
         logger.warning("changes are not announced for %s s: %s", QUIET_SECONDS, type(error).__name__)
 
 
-def channel(search_id: UUID) -> str:
+def channel(search_id: UUID | str) -> str:
     return f"search:{search_id}"
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from celery import current_app
 from django.conf import settings
-from django.db import Error, InterfaceError, InternalError, OperationalError, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 from kombu.exceptions import OperationalError as KombuError
 
 from accounts import vault
@@ -129,7 +129,7 @@ def _surely(settle: Callable[[], None]) -> None:
     for pause in (0.1, 0.3, 1.0, 2.0, 4.0, 8.0):
         try:
             return settle()
-        except (OperationalError, InterfaceError, InternalError):  # the last is what a transaction ends in that hung
+        except (OperationalError, InterfaceError):
             log.warning("the database is away; what came is settled in %s s", pause)
             connection.close()
             time.sleep(pause)

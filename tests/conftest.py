@@ -21,7 +21,7 @@ ClientOf = Callable[..., APIClient]
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
     """Most tests are one transaction, and may take longer than one of a worker's may stand idle."""
-    connection.settings_dict["OPTIONS"]["options"] += " -c idle_in_transaction_session_timeout=0"
+    connection.settings_dict["OPTIONS"]["options"] = "-c idle_in_transaction_session_timeout=0"
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ import psycopg
 import redis
 
 from config import embedded
+from config.embedded import state, supervisor
 from config.launcher import ports
 from config.launcher.keeper import Keeper
 from config.launcher.process import MEMORY
@@ -70,6 +72,48 @@ class Server:
         """It hangs: connections open, for the kernel sees to that, and nothing answers."""
         with suspended(self.process):
             yield
+
+
+class Postgres(Server):
+    """Reached as its superuser by `superuser`, in the embedded server's own folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._folder = folder
+
+    def superuser(self) -> psycopg.Connection:
+        server = embedded.Postgres(self._folder, state.account())
+        return psycopg.connect(
+            host=str(server.socket_folder), user="postgres", password=server.password, dbname="app", autocommit=True
+        )
+
+    def become_standby(self) -> None:
+        """Restarts it as a server that only reads; its clients' connections end."""
+        # A server that ends before is not started again by its supervisor.
+        wait_until(lambda: time.time() - self.process.create_time() > supervisor.PROVEN_SECONDS + 1)
+        (data,) = self._folder.glob("pgdata-*")
+        state.account().own(state.write(data / "standby.signal", ""), 0o600)
+        self.process.send_signal(signal.SIGINT)
+        wait_until(lambda: self._says("SELECT pg_is_in_recovery()"))
+
+    def promote(self) -> None:
+        assert self._says("SELECT pg_promote()")
+
+    @contextmanager
+    def only_reading(self) -> Iterator[None]:
+        self.become_standby()
+        try:
+            yield
+        finally:
+            self.promote()
+
+    def _says(self, question: str) -> bool:
+        try:
+            with self.superuser() as session:
+                answer = session.execute(question.encode()).fetchone()
+        except psycopg.OperationalError:
+            return False
+        return answer is not None and bool(answer[0])
 
 
 class Program:
@@ -143,7 +187,7 @@ class Sightline:
     def __init__(self, folder: Path, environment: Mapping[str, str], stack: ExitStack) -> None:
         self.folder = folder
         self.environment = environment
-        self.postgres, self.valkey = Server(folder / "postgresql"), Server(folder / "valkey")
+        self.postgres, self.valkey = Postgres(folder / "postgresql"), Server(folder / "valkey")
         self.redis = stack.enter_context(redis.Redis.from_url(environment["REDIS_URL"]))
         self.api, self.sandbox = (
             stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{environment[port]}", timeout=30))

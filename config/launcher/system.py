@@ -16,19 +16,19 @@ from typing import NoReturn
 
 import httpx
 import psycopg
-import redis
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections
 from kombu.exceptions import OperationalError
 
+from config import readiness
 from config.celery import app as celery
 from config.embedded import locks
 from config.launcher.keeper import Keeper
 from config.launcher.ports import HOST
 from config.launcher.process import Process
 from config.launcher.trouble import Trouble
-from searches import changes
+from config.postgresql import base as postgresql
 
 READY_SECONDS = 90.0
 POLL_SECONDS = 0.1
@@ -71,7 +71,7 @@ class System:
         # What needs no tables to come up does so while they are made: a start is mostly imports.
         for process in self._servers:
             self._start(process)
-        call_command("migrate", verbosity=0, interactive=False)
+        _migrate()
         prepare()
         connections.close_all()
         for process in (*self._workers, self._beat):
@@ -165,13 +165,23 @@ def _alone_in(folder: Path) -> Iterator[Keeper]:
 def _try_servers() -> None:
     """Past the database's pool and the processes, which would go on trying for a while."""
     try:
-        psycopg.connect(**connection.get_connection_params()).close()
+        with psycopg.connect(**connection.get_connection_params()) as session:
+            if postgresql.only_reads(session):
+                raise Trouble(f"DATABASE_URL: {postgresql.ONLY_READS}", code=2)
     except psycopg.OperationalError as error:
         raise Trouble(f"DATABASE_URL: the database does not answer: {str(error).splitlines()[0]}", code=2) from None
+    if lacks := readiness.redis_lacks():
+        raise Trouble(f"REDIS_URL: {lacks}", code=2)
+
+
+def _migrate() -> None:
+    """Makes the tables, and tries what the system does with them. Raises `Trouble`."""
     try:
-        changes.client().ping()
-    except redis.RedisError as error:
-        raise Trouble(f"REDIS_URL: Redis does not answer: {error}", code=2) from None
+        call_command("migrate", verbosity=0, interactive=False)
+    except DatabaseError as error:
+        raise Trouble(f"DATABASE_URL: the tables cannot be made: {str(error).splitlines()[0]}", code=2) from None
+    if lacks := readiness.database_lacks():
+        raise Trouble(f"DATABASE_URL: {lacks}", code=2)
 
 
 def _server(application: str, port: int, *, workers: int) -> list[str]:

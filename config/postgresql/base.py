@@ -1,20 +1,39 @@
-"""PostgreSQL as Django speaks to it, but that no whole number is cut, and that each connection is checked that comes from the
-pool.
+"""PostgreSQL as Django speaks to it, but for three things: no whole number is cut, a session is what the code needs (`session`),
+and no connection is kept that is dead or refuses.
 
-Where PostgreSQL dropped one, it has dropped them all: it was started anew, or failed over. So the first dead one empties the
-pool, and the next is new. Rejected: the pool's own check, which takes dead connections out one by one and sleeps after the
+A connection is checked when it comes from the pool. Where PostgreSQL dropped one, it has dropped them all: it was started anew,
+or failed over. A standby refuses all writes, and so do the other connections to it. So the first bad one empties the pool, and
+the next is new. Where that one leads to a standby too, the caller hears `OperationalError` at once, as from a server that is
+away. A statement that the server refuses for a reason of its own (`REFUSALS`) raises that error too, and drops its connection.
+
+Rejected: the pool's own check, which takes dead connections out one by one and sleeps after the
 second, so that healthy requests are refused until all are gone. And its five minutes of ever rarer attempts to connect
-(`reconnect_timeout`): each keeps the pool from growing when it is asked.
+(`reconnect_timeout`): each keeps the pool from growing when it is asked. And `target_session_attrs=read-write` for one host:
+the pool would try in the background, and a request would wait for the pool's time limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
+import psycopg
+from django.db import OperationalError
 from django.db.backends.postgresql import base, operations
+from django.db.utils import DatabaseErrorWrapper
+from django.utils.functional import cached_property
 from psycopg.types.numeric import Int8
 from psycopg_pool import ConnectionPool
+
+from config.postgresql import session
+
+# SQLSTATEs of a server that refuses whatever it is asked, for now: it only reads (25006), it ended a transaction that stood open
+# for too long (25P03, 25P04), it is shutting down, starting or dropping (57P01 to 57P05), it is not in the state for it (55000).
+# And classes of them: the connection failed (08), a resource is short (53: disk, memory, connections), the system failed (58).
+REFUSALS = frozenset({"25006", "25P03", "25P04", "55000", "57P01", "57P02", "57P03", "57P04", "57P05"})
+CLASSES_OF_REFUSALS = ("08", "53", "58")
+ONLY_READS = "The PostgreSQL at this address only reads: it is a standby, or in recovery."
 
 
 class DatabaseOperations(operations.DatabaseOperations):
@@ -31,18 +50,77 @@ class DatabaseOperations(operations.DatabaseOperations):
         return min(len(objs), self.MOST_VALUES // max(1, len(fields)))
 
 
+class ErrorWrapper(DatabaseErrorWrapper):
+    """Raises `OperationalError` for every refusal: psycopg counts some of them among `InternalError`, which is a mistake's."""
+
+    def __init__(self, wrapper: DatabaseWrapper) -> None:
+        super().__init__(wrapper)
+        self.wrapper = wrapper
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, psycopg.Error) and refuses(error):
+            self.wrapper.errors_occurred = self.wrapper.refused = True
+            raise OperationalError(*error.args).with_traceback(trace) from error
+        super().__exit__(kind, error, trace)
+
+
+def refuses(error: psycopg.Error) -> bool:
+    """Returns whether the server refused for a reason of its own, and not for the statement's."""
+    code = error.sqlstate or ""
+    return code in REFUSALS or code.startswith(CLASSES_OF_REFUSALS)
+
+
+def only_reads(connection: psycopg.Connection) -> bool:
+    """Returns whether the server is a standby. PostgreSQL tells its clients when that changes, so nothing is asked."""
+    return connection.info.parameter_status("in_hot_standby") == "on"
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     ops_class = DatabaseOperations
+    # Whether the server has refused something on the present connection.
+    refused = False
+
+    @cached_property
+    def wrap_database_errors(self) -> ErrorWrapper:
+        return ErrorWrapper(self)
+
+    def get_connection_params(self) -> dict[str, Any]:
+        parameters = super().get_connection_params()
+        # Of several hosts, the one that writes.
+        several = {"target_session_attrs": "read-write"} if "," in str(parameters.get("host", "")) else {}
+        return several | parameters | {"options": session.options(parameters.get("options", ""))}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
         pool = self.pool
         if pool is None:
             return connection
+        if not self._is_good(connection):
+            pool.drain()
+            pool.putconn(connection)
+            connection = super().get_new_connection(conn_params)
+        if only_reads(connection):
+            pool.drain()
+            pool.putconn(connection)
+            raise self.Database.OperationalError(ONLY_READS)
+        return connection
+
+    def _is_good(self, connection: psycopg.Connection) -> bool:
         try:
             ConnectionPool.check_connection(connection)
         except self.Database.Error:
-            pool.drain()
-            pool.putconn(connection)
-            return super().get_new_connection(conn_params)
-        return connection
+            return False
+        return not only_reads(connection)
+
+    def _configure_connection(self, connection: Any) -> bool:
+        super()._configure_connection(connection)  # type: ignore[misc]
+        session.configure(connection)
+        return True
+
+    def _close(self) -> None:
+        refused, self.refused = self.refused, False
+        if refused and self.pool:
+            self.pool.drain()
+        super()._close()  # type: ignore[misc]

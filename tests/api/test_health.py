@@ -10,7 +10,12 @@ from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from config import views
+from config import readiness
+
+
+@pytest.fixture(autouse=True)
+def look_anew() -> None:
+    readiness.forget()
 
 
 def test_healthz_asks_nobody(client: Client, django_assert_num_queries: DjangoAssertNumQueries, db: None) -> None:
@@ -33,7 +38,7 @@ def test_readyz_without_redis_is_a_503(client: Client, db: None, settings: Setti
 
 
 def test_readyz_without_its_tables_is_a_503(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "_migrated", False)
+    monkeypatch.setattr(readiness, "_migrated", False)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'searches'")
     response = client.get("/readyz")

@@ -1,0 +1,240 @@
+"""What this process lacks to serve requests, in sentences for whoever runs it.
+
+A server can answer and still refuse: a standby only reads, an account may lack one command, a role one right. So each part is
+tried the way the system uses it: a row is written and rolled back, the limiter's script and the broker's queue are run under a
+name of their own. No sentence quotes a server's own words, which could hold addresses and names.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from contextlib import suppress
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+import redis
+from celery import current_app
+from django.apps import apps
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+
+from accounts import rate_limits
+from config.postgresql import session
+from config.postgresql.base import ONLY_READS
+from providers import limiter
+from providers.limiter import Rate, Seat, Unavailable, Withheld
+from searches import changes, nudges
+
+# Many ask at once, among them strangers: an answer this young serves them all.
+FRESH_SECONDS = 1.0
+# The limiter's lane, the broker's queue and the channel that nothing else uses.
+PROBE = "readiness"
+RATE = Rate(calls=1, window_us=1000, guard_us=0)
+DEFINED = re.compile(r"^CREATE (?:OR REPLACE )?FUNCTION (\w+)", re.MULTILINE)
+REFUSED_BY_POSTGRESQL = {
+    "25006": ONLY_READS,
+    "53100": "The database's disk is full.",
+    "53300": "The database has as many connections as it takes.",
+    "42501": "The database does not give this role the rights that it needs: it reads and writes every table.",
+}
+REFUSED_BY_REDIS = {
+    "READONLY": "Redis only reads: it is a replica.",
+    "OOM": "Redis is full, and takes no writes.",
+    "MISCONF": "Redis cannot save its data, and takes no writes.",
+    "NOREPLICAS": "Redis lacks replicas, and takes no writes.",
+    "MASTERDOWN": "Redis is a replica that has lost its master.",
+    "CLUSTERDOWN": "The Redis cluster is down.",
+    "CROSSSLOT": "Redis is a cluster, and Sightline needs one that is none.",
+    "LOADING": "Redis is loading its data.",
+    "BUSY": "Redis is busy with a script.",
+}
+# Of the servers' own words this alone is quoted: the name of a command that the account may not run.
+COMMAND = re.compile(r"'([\w|-]{1,40})' command|[Uu]nknown (?:Redis )?command[:,]? [`']([\w|-]{1,40})['`]")
+RIGHTS = """
+    SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL
+    OR NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'INSERT'))
+"""
+FUNCTIONS = """
+    SELECT name FROM unnest(%s::text[]) AS name WHERE NOT EXISTS (
+        SELECT FROM pg_proc
+        WHERE proname = name AND pg_function_is_visible(oid) AND has_function_privilege(oid, 'EXECUTE')
+    )
+"""
+_lock = threading.Lock()
+_known: tuple[float, list[str]] | None = None
+_migrated = False
+
+
+def lacking() -> list[str]:
+    """Returns a sentence for each thing that this process lacks; none where it is ready."""
+    global _known
+    with _lock:
+        if _known is None or time.monotonic() - _known[0] > FRESH_SECONDS:
+            lacks = [sentence for sentence in (database_lacks(), redis_lacks()) if sentence]
+            _known = time.monotonic(), lacks
+        return _known[1]
+
+
+def forget() -> None:
+    """Makes the next question look anew."""
+    global _known
+    _known = None
+
+
+def database_lacks() -> str | None:
+    try:
+        if not migrated():
+            return "The database lacks migrations; run `manage.py migrate`."
+        if lacks := _session_lacks() or _schema_lacks():
+            return lacks
+        _write()
+    except DatabaseError as error:
+        return _said_by_postgresql(error)
+    except InterfaceError:
+        return "The database does not answer."
+    return None
+
+
+def migrated() -> bool:
+    """What has been applied stays applied while this code runs, so that it is looked up until then only."""
+    global _migrated
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return _migrated
+
+
+def _session_lacks() -> str | None:
+    """A pooler between us and the server may have lost what was asked for."""
+    wanted = {**session.REQUIRED, "session_replication_role": "origin"}
+    rows = _rows("SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name", list(wanted))
+    for name, value in rows:
+        if value != wanted[name]:
+            return f"The database session has {name} = {value}, and needs {wanted[name]}."
+    return None
+
+
+def _schema_lacks() -> str | None:
+    ours = [model._meta.db_table for model in apps.get_models() if model._meta.managed]
+    if tables := _rows(RIGHTS, ours):
+        return f"The database does not let this role read and write the table {tables[0][0]}."
+    if functions := _rows(FUNCTIONS, functions_of_the_code()):
+        return f"The database lacks the function {functions[0][0]}, or does not let this role call it."
+    return None
+
+
+@cache
+def functions_of_the_code() -> list[str]:
+    """Returns the names of the functions that migrations install from `.sql` files."""
+    files = [file for app in ("searches", "billing", "providers", "accounts") for file in _sql_of(app)]
+    return sorted({name for file in files for name in DEFINED.findall(file.read_text())})
+
+
+def _sql_of(app: str) -> Any:
+    return (settings.BASE_DIR / app).rglob("*.sql")
+
+
+def _write() -> None:
+    """Writes a row, and takes it back."""
+    with transaction.atomic():
+        Session.objects.create(session_key=uuid4().hex, session_data="", expire_date=timezone.now())
+        transaction.set_rollback(True)
+
+
+def _rows(statement: str, values: list[str]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [values])
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
+def _said_by_postgresql(error: DatabaseError) -> str:
+    if ONLY_READS in str(error):
+        return ONLY_READS
+    code = getattr(error.__cause__, "sqlstate", None) or ""
+    if isinstance(error, OperationalError) and code not in REFUSED_BY_POSTGRESQL:
+        return "The database does not answer."
+    return REFUSED_BY_POSTGRESQL.get(code, f"The database refuses what Sightline needs (SQLSTATE {code or 'unknown'}).")
+
+
+def redis_lacks() -> str | None:
+    try:
+        _try_updates()
+        rate_limits.probe(PROBE)
+        _try_limiter()
+        _try_broker()
+    except (Unavailable, BrokerError) as error:
+        return said_by_redis(error.__cause__ or error)
+    except (redis.RedisError, OSError) as error:
+        return said_by_redis(error)
+    return None
+
+
+def _try_updates() -> None:
+    client = changes.client()
+    client.publish(changes.channel(PROBE), "")
+    with client.pubsub() as messages:  # type: ignore[no-untyped-call]
+        messages.subscribe(changes.channel(PROBE))
+        messages.psubscribe(f"{nudges.KEY_PREFIX}{PROBE}")
+        messages.get_message(timeout=settings.REDIS_TIMEOUT_SECONDS)
+        messages.get_message(timeout=settings.REDIS_TIMEOUT_SECONDS)
+
+
+def _try_limiter() -> None:
+    """Each operation of the script, as the lane of one call would run it."""
+    name = str(uuid4())
+    seat = Seat(lane=PROBE, name=name, rate=RATE, most_under_way=1000, messages=f"{nudges.KEY_PREFIX}{PROBE}")
+    seat.hire()
+    seat.take()
+    seat.stay()
+    seat.bind(seconds=1)
+    with suppress(Withheld):
+        seat.redeem(name)
+        seat.confirm(name)
+    seat.postpone(name, 0)
+    limiter.revoke(PROBE, RATE, name, age_seconds=0)
+    limiter.pause(PROBE, RATE, seconds=0)
+    limiter.reopen(PROBE, RATE)
+    limiter.rest(PROBE, seconds=0.001)
+    limiter.rests_for(PROBE)
+    seat.leave()
+
+
+def _try_broker() -> None:
+    """A message goes into a queue as the web server puts it there, and comes out as a worker takes it."""
+    with current_app.producer_pool.acquire(block=True, timeout=settings.REDIS_TIMEOUT_SECONDS) as producer:
+        queue = current_app.amqp.queues.new_missing(PROBE)
+        producer.publish("", routing_key=PROBE, exchange=queue.exchange, declare=[queue], retry=False)
+    key = f"{nudges.KEY_PREFIX}{PROBE}"
+    changes.client().llen(key)
+    changes.client().brpop([key], timeout=0.01)
+
+
+def said_by_redis(error: BaseException) -> str:
+    text = str(error)
+    if isinstance(error, redis.AuthenticationError):
+        return "Redis refuses the password in REDIS_URL."
+    if "max number of clients" in text:
+        return "Redis has as many clients as it takes."
+    if "NOPERM" in text or "ermission" in text or COMMAND.search(text):
+        return _forbidden(text)
+    for word, sentence in REFUSED_BY_REDIS.items():
+        if re.search(rf"\b{word}\b", text) or word in type(error).__name__.upper():
+            return sentence
+    refused = isinstance(error, redis.ResponseError)
+    return "Redis refuses what Sightline needs." if refused else "Redis does not answer."
+
+
+def _forbidden(text: str) -> str:
+    if found := COMMAND.search(text):
+        return f"Redis does not let this account run {(found[1] or found[2]).upper()}; Sightline needs it."
+    if "channel" in text:
+        return "Redis does not let this account use the channels search:* and celery:*; Sightline needs them."
+    return "Redis does not let this account use the keys lane:*, resting:*, rate:* and celery:*; Sightline needs them."
