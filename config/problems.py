@@ -42,6 +42,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "method_not_allowed": (405, "This path does not take this method"),
     "not_acceptable": (406, "No such form"),
     "credential_missing": (409, "No credential for the provider"),
+    "too_many_credentials": (409, "As many provider keys as there may be"),
     "credential_unusable": (409, "The credential does not work"),
     "image_in_use": (409, "A search needs the picture"),
     "image_deleted": (409, "The picture is gone"),

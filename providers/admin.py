@@ -130,6 +130,15 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
             self.fields["secret"].required = False
             self.fields["secret"].help_text = "Leave it empty to keep the one that is stored."
 
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.instance.fingerprint and "tenant" in cleaned:
+            try:
+                credentials.check_room(cleaned["tenant"], cleaned.get("provider", ""), cleaned.get("label", ""))
+            except credentials.TooMany as error:
+                raise forms.ValidationError(str(error)) from None
+        return cleaned
+
     def clean_label(self) -> str:
         try:
             return credentials.clean_label(self.cleaned_data["label"])

@@ -42,7 +42,7 @@ DEATHS = {
 DEAD = tuple(DEATHS)
 # What a new key changes of its row.
 REPLACED = (
-    *("sealed", "fingerprint", "state", "state_changed_at", "updated_at"),
+    *("sealed", "fingerprint", "is_magic", "state", "state_changed_at", "updated_at"),
     *("checked_at", "check_problem", "account", "account_read_at"),
 )
 
@@ -59,12 +59,18 @@ class BadLabel(ValueError):
         self.code = code
 
 
+class TooMany(Exception):
+    """The tenant has as many keys as it may. The message says how many, and the mend."""
+
+
 class LabelTaken(Exception):
     """The tenant has another key to the provider under this label."""
 
 
 def store(tenant: Tenant, provider: str, secret: str, *, label: str = "default") -> Credential:
-    """Stores a key, in the place of an earlier one of that label. Raises `BadSecret` and `BadLabel`."""
+    """Stores a key, in the place of an earlier one of that label. Raises `BadSecret`, `BadLabel` and
+    `TooMany`.
+    """
     label = clean_label(label)
     with _ring(tenant.pk, provider) as ring:
         credential = ring.filter(label=label).first() or _new(tenant, provider, label)
@@ -75,7 +81,9 @@ def store(tenant: Tenant, provider: str, secret: str, *, label: str = "default")
 
 
 def create(tenant: Tenant, provider: str, secret: str, *, label: str, is_default: bool = False) -> Credential:
-    """Stores a key beside those that there are. Raises `BadSecret`, `BadLabel` and `LabelTaken`."""
+    """Stores a key beside those that there are. Raises `BadSecret`, `BadLabel`, `LabelTaken` and
+    `TooMany`.
+    """
     label = clean_label(label)
     with _ring(tenant.pk, provider) as ring:
         _refuse_taken(ring, label)
@@ -109,6 +117,13 @@ def change(
             _replace(present, secret)
             _see_to_default(ring)
     credential.refresh_from_db()
+
+
+def check_room(tenant: Tenant, provider: str, label: str) -> None:
+    """Raises `TooMany` where the tenant may store no key beside those that it has. One of this label is replaced."""
+    most, own = tenant.limit("most_credentials"), Credential.objects.for_tenant(tenant)
+    if own.count() >= most and not own.filter(provider=provider, label=label).exists():
+        raise TooMany(f"{most:,} provider keys are stored, as many as there may be; delete one, or replace one.")
 
 
 def make_default(credential: Credential) -> None:
@@ -149,14 +164,6 @@ def secret_of(credential: Credential) -> Secret:
 def is_magic(secret: Secret) -> bool:
     """Whether it is a key for the sandbox to play by: no provider issues one, and none is shown one to check it."""
     return secret.value.startswith(MAGIC)
-
-
-def holds_magic(credential: Credential) -> bool:
-    """Whether such a key is stored there, as far as it can be opened."""
-    try:
-        return is_magic(secret_of(credential))
-    except vault.Unopenable:
-        return False
 
 
 def needs_reentry(credential: Credential) -> bool:
@@ -303,6 +310,8 @@ def _refuse_taken(ring: QuerySet[Credential], label: str) -> None:
 
 
 def _new(tenant: Tenant, provider: str, label: str) -> Credential:
+    """In the tenant's locked ring. Raises `TooMany`."""
+    check_room(tenant, provider, label)
     return Credential(tenant=tenant, provider=provider, label=label, is_default=False)
 
 
@@ -311,6 +320,7 @@ def _replace(credential: Credential, secret: str) -> None:
     secret = clean(secret)
     credential.sealed = vault.seal(secret, associated=_owner(credential.tenant_id, credential.provider))
     credential.fingerprint = vault.fingerprint(secret)
+    credential.is_magic = is_magic(Secret(value=secret))
     credential.state = Credential.State.UNKNOWN
     credential.state_changed_at = Now()
     credential.updated_at = Now()
@@ -323,7 +333,7 @@ def _see_to_default(ring: QuerySet[Credential]) -> None:
     """Where there is none, the oldest key becomes it that is for the provider itself."""
     if ring.filter(is_default=True).exists():
         return
-    heir = next((each for each in ring.order_by("created_at", "pk") if not holds_magic(each)), None)
+    heir = ring.filter(is_magic=False).order_by("created_at", "pk").first()
     if heir is not None:
         _make_default(ring, heir)
 

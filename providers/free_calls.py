@@ -2,8 +2,8 @@
 
 They take the tokens of a lane of their own beside the searches', at the same rate, so that no search waits for them, and
 leave no row. Somebody waits for the answer, so each wait is a few seconds at most; what could not be asked by then is
-`Unreachable`, as if the provider were. The lane is everybody's: a provider that says 429 stops the key alone that it said
-it to, and no tenant takes more than half of a process' places.
+`Unreachable`, as if the provider were. The lane is everybody's: tenants have their turns in it (`turns`), a provider that
+says 429 stops the key alone that it said it to, and no tenant takes more than half of a process' places.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from providers.contract import Failure, Garbled, Lost, Secret, Throttled, Unreac
 from providers.http import Door
 from providers.limiter import Seat, Token, Unavailable, Withheld
 from providers.models import Policy
+from providers.turns import Turn
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,8 @@ def make(call: Call[T], caller: Caller) -> T:
 def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:
     usual = policies.door(policy)
     connect, total = min(CONNECT_SECONDS, usual.connect_seconds), min(TOTAL_SECONDS, usual.total_seconds)
-    if not _wait_for_slot(seat):
+    turn = Turn(lane=caller.lane, tenant_id=caller.tenant_id, call=seat.name)
+    if not _wait_for_slot(seat, turn):
         raise _busy(caller.provider)
     try:
         seat.bind(seconds=limiter.PATIENCE_SECONDS + connect + total)
@@ -136,18 +138,22 @@ def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:
         _leave(seat)
 
 
-def _wait_for_slot(seat: Seat) -> bool:
+def _wait_for_slot(seat: Seat, turn: Turn) -> bool:
     """Waits until shortly before it; False where there is none within the time."""
     deadline = time.monotonic() + SLOT_SECONDS
-    while (left := deadline - time.monotonic()) > 0:
-        wait = seat.take()
-        if wait is None:
-            time.sleep(min(LOOK_SECONDS, left))
-        elif wait <= left:
-            time.sleep(max(0.0, wait - LEAD_SECONDS))
-            return True
-        else:
-            break
+    try:
+        while (left := deadline - time.monotonic()) > 0:
+            wait = seat.take() if turn.has_come() else None
+            if wait is None:
+                time.sleep(min(LOOK_SECONDS, left))
+            elif wait <= left:
+                turn.go()
+                time.sleep(max(0.0, wait - LEAD_SECONDS))
+                return True
+            else:
+                break
+    finally:
+        _unless_redis_is_down(turn.leave)
     _leave(seat)
     return False
 

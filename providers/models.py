@@ -95,6 +95,9 @@ class Credential(models.Model):
     label = models.CharField(max_length=100, default="default")
     sealed = models.BinaryField(editable=False)
     fingerprint = models.CharField(max_length=64, editable=False, db_index=True)
+    is_magic = models.BooleanField(
+        default=False, editable=False, help_text="A key for the sandbox to play by, which no provider issued."
+    )
     is_default = models.BooleanField(default=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.UNKNOWN)
     state_changed_at = models.DateTimeField(db_default=Now(), editable=False)

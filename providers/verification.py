@@ -41,7 +41,7 @@ def _why_not(credential: Credential) -> str | None:
     """Why its provider is not asked; None where it is."""
     if credential.provider not in registry.FREE_CALLS:
         return UNTRIED.format(credential.provider)
-    return MAGIC if credentials.holds_magic(credential) else None
+    return MAGIC if credential.is_magic else None
 
 
 def _ask(credential: Credential) -> None:

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
+from accounts import rate_limits
 from accounts.models import Mode
 from accounts.paging import CursorPages
 from accounts.refusals import Conflict, Unavailable
@@ -58,6 +59,7 @@ class CredentialView(TenantView):
 
 @openapi.CREDENTIALS
 class Credentials(CredentialView):
+    refusals = {"POST": (409,)}
     pagination_class = CursorPages
     query_class = CredentialQuery
     keys = ("provider", "label")
@@ -73,10 +75,13 @@ class Credentials(CredentialView):
         wanted = CredentialRequest(data=request.data)
         wanted.is_valid(raise_exception=True)
         given = wanted.validated_data
+        rate_limits.key_check(self.tenant)
         try:
             credential = credentials.create(self.tenant, **given)
         except credentials.LabelTaken:
             raise taken(given["provider"]) from None
+        except credentials.TooMany as error:
+            raise Conflict(str(error), code="too_many_credentials") from None
         verification.check(credential)
         headers = {"Location": reverse("credential", kwargs={"id": credential.pk})}
         return Response(self.now(credential), status=201, headers=headers)
@@ -91,6 +96,8 @@ class OneCredential(CredentialView):
         credential = self.get_object()
         wanted = CredentialChange(credential, data=request.data)
         wanted.is_valid(raise_exception=True)
+        if "secret" in wanted.validated_data:
+            rate_limits.key_check(self.tenant)
         try:
             credentials.change(credential, **wanted.validated_data)
         except credentials.LabelTaken:
@@ -111,6 +118,7 @@ class Verify(CredentialView):
     def post(self, request: Request, id: Any) -> Response:
         credential = self.get_object()
         Nothing(data=request.data).is_valid(raise_exception=True)
+        rate_limits.key_check(self.tenant)
         verification.verify(credential)
         return Response(self.now(credential))
 

@@ -222,6 +222,14 @@ class Migration(migrations.Migration):
                         to="accounts.tenant",
                     ),
                 ),
+                (
+                    "is_magic",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="A key for the sandbox to play by, which no provider issued.",
+                    ),
+                ),
             ],
             options={
                 "ordering": ("provider", "label"),

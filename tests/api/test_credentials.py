@@ -315,3 +315,28 @@ def test_all_of_it_is_as_described(api: APIClient, sandbox: APIClient, modash: P
     described(f"{PATH}/{{id}}/verify", "post", api.post(f"{one}/verify"))
     described(f"{PATH}/{{id}}", "delete", api.delete(one))
     described(f"{PATH}/{{id}}", "get", api.get(one))
+
+
+def test_past_the_rate_no_key_is_stored_replaced_or_verified(
+    alice: Tenant, api: APIClient, modash: Provider, alices: Credential
+) -> None:
+    alice.key_checks_per_minute = 2
+    alice.save()
+    assert [create(api, label=f"key {number}").status_code for number in range(4)] == [201, 201, 429, 429]
+    before = (Credential.objects.count(), len(modash.headers))
+    refused = [patch(api, alices, secret="guessed"), api.post(f"{PATH}/{alices.pk}/verify")]
+    assert [answer.status_code for answer in refused] == [429, 429]
+    assert all(0 < int(answer["Retry-After"]) <= 30 for answer in refused)
+    assert "2 provider keys a minute" in problem_of(refused[0])["detail"]
+    assert (Credential.objects.count(), len(modash.headers)) == before
+    assert patch(api, alices, label="renamed").status_code == 200
+
+
+def test_past_the_most_another_key_is_a_409_that_says_how_many(
+    alice: Tenant, api: APIClient, alices: Credential
+) -> None:
+    alice.most_credentials = 1
+    alice.save()
+    problem = problem_of(create(api))
+    assert (problem["status"], problem["code"]) == (409, "too_many_credentials")
+    assert problem["detail"].startswith("1 provider keys are stored")

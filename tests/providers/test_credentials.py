@@ -266,3 +266,45 @@ def test_a_bad_argument_is_one_clear_line_and_stores_nothing(
     assert "\n" not in str(refused.value)
     assert SECRET not in str(refused.value)
     assert not Credential.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_fifty_keys_stored_at_once_no_more_than_the_most_are(alice: Tenant) -> None:
+    Tenant.objects.update(most_credentials=7)
+    alice.refresh_from_db()
+
+    def store(number: int) -> bool:
+        try:
+            credentials.create(alice, ("modash", "keyapi")[number % 2], SECRET, label=f"key {number}")
+        except credentials.TooMany as refused:
+            return "7 provider keys" not in str(refused)
+        return True
+
+    assert sum(at_once([partial(store, number) for number in range(50)])) == 7
+    assert Credential.objects.for_tenant(alice).count() == 7
+
+
+def test_at_the_most_a_key_can_still_be_replaced(alice: Tenant) -> None:
+    alice.most_credentials = 1
+    credentials.store(alice, "modash", "one")
+    assert credentials.secret_of(credentials.store(alice, "modash", "two")).value == "two"
+    with pytest.raises(credentials.TooMany):
+        credentials.store(alice, "keyapi", "three")
+    Tenant.objects.update(most_credentials=1)
+    with pytest.raises(CommandError, match="1 provider keys are stored"):
+        call_command("store_credential", alice.name, "keyapi", from_env="HOME")
+
+
+def test_whether_a_key_is_magic_is_known_without_opening_it(alice: Tenant, settings: Settings) -> None:
+    magic = credentials.store(alice, "modash", "sandbox_garbage", label="magic")
+    settings.CREDENTIAL_KEYS = "other:" + "B" * 43
+    credentials.store(alice, "modash", "sandbox_down", label="more magic")
+    magic.refresh_from_db()
+    assert (magic.is_magic, magic.is_default) == (True, False)
+    assert credentials.store(alice, "modash", SECRET, label="real").is_default
+
+
+def test_a_key_that_takes_the_place_of_a_magic_one_is_none(alice: Tenant) -> None:
+    assert credentials.store(alice, "modash", "sandbox_down").is_magic
+    real = credentials.store(alice, "modash", SECRET)
+    assert (real.is_magic, real.is_default) == (False, True)

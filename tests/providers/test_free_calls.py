@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -175,3 +177,34 @@ def test_a_silent_provider_is_waited_for_a_few_seconds(at: Callable[[str], Calle
         failure = failure_of(at(f"http://127.0.0.1:{silent.getsockname()[1]}"))
     assert failure.code == "no_answer"
     assert time.monotonic() - started < 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_asks_without_end_costs_another_tenant_its_own_turn_and_no_more(
+    provider: Provider, at: Callable[..., Caller]
+) -> None:
+    Policy.objects.update(calls=1, window_ms=400, guard_ms=0)
+    provider.answers(GOOD)
+    hers, his = at(provider.url), at(provider.url, of=BOB, fingerprint="b" * 64)
+    over = threading.Event()
+
+    def guess() -> None:
+        while not over.is_set():
+            with suppress(Failure):
+                free_calls.make(ACCOUNT, hers)
+
+    def ask() -> list[float]:
+        """Seconds that each took."""
+        time.sleep(1)
+        took = []
+        try:
+            for _ in range(4):
+                began = time.monotonic()
+                free_calls.make(ACCOUNT, his)
+                took.append(time.monotonic() - began)
+        finally:
+            over.set()
+        return took
+
+    # More than the three windows in front of a newcomer: one that is over, her call's, and his own.
+    assert max(at_once([guess] * 12 + [ask])[-1]) < 2.5
