@@ -78,7 +78,7 @@ class Turn:
 
     def _run(self, operation: str) -> Any:
         keys = [f"turns:{{{self.lane}}}:{part}" for part in ("line", "calls", "heard")]
-        arguments = [operation, str(self.tenant_id), self.call, int(STALE_SECONDS * 1_000_000)]
+        arguments: list[Any] = [operation, str(self.tenant_id), self.call, int(STALE_SECONDS * 1_000_000)]
         script = redis_client.of(settings.REDIS_URL).register_script(SCRIPT)
         try:
             return script(keys=keys, args=arguments)
