@@ -5,10 +5,15 @@ from __future__ import annotations
 import gzip
 import socket
 import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
+import brotli
 import certifi
 import pytest
+import zstandard
 
 from providers import http
 from providers.contract import Garbled, Lost
@@ -44,13 +49,59 @@ def test_an_answer_of_10_mb_is_taken() -> None:
         assert len(send(it.url).content) == http.MOST_BYTES
 
 
-def test_a_compressed_answer_is_garbled_and_not_unpacked() -> None:
-    def compressed(caller: Caller) -> None:
-        caller.hear_request()
-        caller.answer("200 OK", gzip.compress(gzip.compress(bytes(50_000_000))), "Content-Encoding: gzip, gzip")
+def send_coded(content: bytes, codings: str) -> http.Reply:
+    """An answer in codings that nobody asked for."""
 
-    with wire(compressed) as it:
-        assert what_came(it.url) is Garbled
+    def coded(caller: Caller) -> None:
+        caller.hear_request()
+        caller.answer("200 OK", content, f"Content-Encoding: {codings}")
+
+    with wire(coded) as it:
+        return send(it.url)
+
+
+def raw_deflate(content: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(content) + packer.flush()
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "GZip": gzip.compress,
+    "deflate": zlib.compress,
+    " deflate": raw_deflate,
+    "br": lambda content: brotli.compress(content, quality=1),
+    "zstd": zstandard.compress,
+    "br, gzip": lambda content: gzip.compress(brotli.compress(content, quality=1)),
+}
+SAID = b'{"code": 0, "data": []}' * 1000
+
+
+@pytest.mark.parametrize("codings", PACKERS)
+def test_an_answer_in_a_coding_that_was_not_asked_for_is_read(codings: str) -> None:
+    assert send_coded(PACKERS[codings](SAID), codings).content == SAID
+
+
+@pytest.mark.parametrize("codings", PACKERS)
+def test_what_unpacks_to_more_than_10_mb_is_garbled_and_unpacked_no_further(codings: str) -> None:
+    bomb = PACKERS[codings](bytes(80_000_000))
+    assert len(bomb) < 1_000_000
+    tracemalloc.start()
+    with pytest.raises(Garbled) as caught:
+        send_coded(bomb, codings)
+    assert tracemalloc.get_traced_memory()[1] < 6 * http.MOST_BYTES
+    tracemalloc.stop()
+    assert (caught.value.code, caught.value.status) == ("answer_too_large", 200)
+
+
+def test_several_gzip_members_are_one_answer_and_padding_is_none() -> None:
+    assert send_coded(gzip.compress(b"{") + gzip.compress(b"}") + bytes(8), "gzip").content == b"{}"
+
+
+@pytest.mark.parametrize("codings", ["gzip", "deflate", "br", "zstd", "identity", "utf-8", "compress", "", "gzip, br"])
+def test_what_is_not_coded_as_its_header_says_is_left_as_it_came(codings: str) -> None:
+    assert send_coded(SAID, codings).content == SAID
 
 
 def test_compressed_answers_are_not_asked_for() -> None:
