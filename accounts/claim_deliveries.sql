@@ -1,5 +1,6 @@
 -- Takes what is due, under a lease: at most %(room)s, of which at most %(slow_room)s to endpoints that are slow; and of one
--- tenant's no more than %(of_a_tenant)s are under way, to its slow ones %(slow_of_a_tenant)s, in whatever process.
+-- tenant's no more than %(of_a_tenant)s are under way, to its slow ones %(slow_of_a_tenant)s, in whatever process. To one host go
+-- no more than %(of_a_target)s at once, of one tenant %(of_a_tenants_target)s.
 --
 -- By endpoint, not by age: a backlog of a million to one that hangs is stepped over, not read. Each endpoint that has
 -- anything pending costs a look into the index, so that a claim's time grows with those alone. Those of whom least is under
@@ -15,11 +16,13 @@ with_work (id) AS (
     FROM with_work WHERE with_work.id IS NOT NULL
 ),
 standing AS (
-    SELECT endpoint.id, endpoint.tenant_id, endpoint.slow, under_way.count AS under_way,
+    SELECT endpoint.id, endpoint.tenant_id, endpoint.target, endpoint.slow, under_way.count AS under_way,
         endpoint.enabled AND tenant.suspended_at IS NULL
             AND (endpoint.quiet_until IS NULL OR endpoint.quiet_until <= %(now)s) AS takes_any,
         sum(under_way.count) OVER (PARTITION BY endpoint.tenant_id) AS of_its_tenant,
-        sum(under_way.count) OVER (PARTITION BY endpoint.tenant_id, endpoint.slow) AS of_its_kind
+        sum(under_way.count) OVER (PARTITION BY endpoint.tenant_id, endpoint.slow) AS of_its_kind,
+        sum(under_way.count) OVER (PARTITION BY endpoint.target) AS of_its_target,
+        sum(under_way.count) OVER (PARTITION BY endpoint.target, endpoint.tenant_id) AS of_its_tenants_target
     FROM with_work
     JOIN accounts_endpoint endpoint ON endpoint.id = with_work.id
     JOIN accounts_tenant tenant ON tenant.id = endpoint.tenant_id
@@ -29,7 +32,8 @@ standing AS (
     ) under_way
 ),
 due AS (
-    SELECT delivery.*, endpoint.tenant_id, endpoint.slow, endpoint.of_its_tenant, endpoint.of_its_kind,
+    SELECT delivery.*, endpoint.tenant_id, endpoint.target, endpoint.slow, endpoint.of_its_tenant, endpoint.of_its_kind,
+        endpoint.of_its_target, endpoint.of_its_tenants_target,
         endpoint.under_way + row_number() OVER (PARTITION BY endpoint.id ORDER BY next_attempt_at) AS rank
     FROM standing endpoint
     CROSS JOIN LATERAL (
@@ -40,10 +44,25 @@ due AS (
     ) delivery
     WHERE endpoint.takes_any
 ),
+-- A host is spared before anything else is chosen, so that what it may not get keeps nothing else from its tenant's part.
+by_host AS (
+    SELECT *, of_its_tenants_target + row_number() OVER (PARTITION BY target, tenant_id ORDER BY rank, next_attempt_at)
+        AS turn_at_host
+    FROM due
+),
+spared AS (
+    SELECT * FROM (
+        SELECT *, of_its_target + row_number() OVER (PARTITION BY target ORDER BY turn_at_host, next_attempt_at)
+            AS place_at_host
+        FROM by_host
+        WHERE turn_at_host <= %(of_a_tenants_target)s
+    ) at_host
+    WHERE place_at_host <= %(of_a_target)s
+),
 -- What goes to slow ones is bounded first, so that it keeps nothing else from its tenant's part.
 by_kind AS (
     SELECT *, of_its_kind + row_number() OVER (PARTITION BY tenant_id, slow ORDER BY rank, next_attempt_at) AS kind_turn
-    FROM due
+    FROM spared
 ),
 let_in AS (
     SELECT * FROM (

@@ -21,7 +21,7 @@ from django.db.models import Case, When
 from django.db.models.functions import Coalesce, Now
 
 from accounts import endpoints, outbound, retries, signing, vault, webhooks
-from accounts.models import Attempt, Delivery, Endpoint
+from accounts.models import Attempt, Delivery, Endpoint, EventType
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ GIVEN_UP_AFTER = timedelta(days=5)
 FORGOTTEN_AFTER = timedelta(days=2)
 # What says nothing about the endpoint.
 OURS = frozenset({"internal_error", "secret_unreadable", "dns_unavailable"})
+# Somebody looks at what comes of a test event, and may send another.
+TRIES_OF_A_TEST = 3
 # Of a delivery: resent again and again it would keep a log without end.
 ATTEMPTS_KEPT = 30
 # Of an attempt.
@@ -87,7 +89,7 @@ def claim(*, room: int, slow_room: int) -> list[Errand]:
 
 def _limits() -> dict[str, int]:
     """Of one tenant's: a quarter of a process's threads, so that none holds all of them, and three quarters of that may wait
-    for its slow endpoints.
+    for its slow endpoints. Of what one host may have under way a tenant has half.
     """
     of_a_tenant = max(AT_ONCE, settings.WEBHOOK_THREADS // 4)
     return {
@@ -95,6 +97,8 @@ def _limits() -> dict[str, int]:
         "at_once_slow": AT_ONCE_SLOW,
         "of_a_tenant": of_a_tenant,
         "slow_of_a_tenant": max(1, of_a_tenant * 3 // 4),
+        "of_a_target": settings.WEBHOOK_TARGET_AT_ONCE,
+        "of_a_tenants_target": max(1, settings.WEBHOOK_TARGET_AT_ONCE // 2),
     }
 
 
@@ -182,7 +186,8 @@ def settle(errand: Errand, outcome: Outcome, *, started_at: datetime, seconds: f
     if not outcome.cause:
         _end(delivery, Delivery.State.DELIVERED)
     elif delivery.leased_until == errand.delivery.leased_until:
-        _try_again(delivery, outcome, gone)
+        is_test = errand.delivery.event.type == EventType.PING
+        _try_again(delivery, outcome, gone, most=TRIES_OF_A_TEST if is_test else None)
 
 
 def _note(errand: Errand, outcome: Outcome, started_at: datetime, seconds: float) -> None:
@@ -202,8 +207,8 @@ def _note(errand: Errand, outcome: Outcome, started_at: datetime, seconds: float
     Attempt.objects.filter(delivery=noted.delivery, number__lte=noted.number - ATTEMPTS_KEPT).delete()
 
 
-def _try_again(delivery: Delivery, outcome: Outcome, gone: bool) -> None:
-    pause = retries.pause(delivery.tries, asked=outcome.asked)
+def _try_again(delivery: Delivery, outcome: Outcome, gone: bool, *, most: int | None) -> None:
+    pause = retries.pause(delivery.tries, asked=outcome.asked, most=most)
     if pause is None or gone:
         _end(delivery, Delivery.State.FAILED)
     else:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
@@ -23,9 +24,6 @@ from accounts.models import Endpoint, EventType, Tenant
 PREFIX = "whsec_"
 SECRET_BYTES = 32
 OVERLAP = timedelta(hours=24)
-# Of one mode: each search writes a delivery for each that wants it.
-MOST = 20
-
 BY_TENANT = "by you"
 BY_OPERATOR = "by an operator"
 # The columns that hold a sealed secret.
@@ -33,7 +31,7 @@ SEALED = ("sealed", "previous_sealed")
 
 
 class TooMany(Exception):
-    """The tenant has as many endpoints of the mode as it may."""
+    """The tenant has as many endpoints of the mode as it may, of all or of one host. The message says how many."""
 
 
 class Repeated(Exception):
@@ -59,15 +57,15 @@ def create(
 
     Raises `outbound.BadAddress`, `UnknownTypes`, `TooMany` and `Repeated`.
     """
-    outbound.parsed(url)
+    target = outbound.target(outbound.parsed(url))
     _check_types(events)
     secret = _new_secret()
-    endpoint = Endpoint(tenant=tenant, mode=mode, url=url, description=description, events=list(events))
+    endpoint = Endpoint(tenant=tenant, mode=mode, url=url, target=target, description=description, events=list(events))
     endpoint.sealed = _sealed(endpoint, secret)
     with transaction.atomic():
         Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
-        if Endpoint.objects.for_tenant(tenant).filter(mode=mode).count() >= MOST:
-            raise TooMany
+        _check_room(tenant, mode)
+        _check_target(endpoint, target)
         _check_unused(endpoint, url)
         endpoint.save(force_insert=True)
     endpoint.refresh_from_db()
@@ -83,19 +81,18 @@ def change(
     enabled: bool | None = None,
 ) -> None:
     """All of what is given, or nothing; what is under way still goes where it went. Raises `outbound.BadAddress`,
-    `UnknownTypes`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
+    `UnknownTypes`, `TooMany`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
     """
     values: dict[str, Any] = {}
-    if url is not None:
-        outbound.parsed(url)
+    target = None if url is None else outbound.target(outbound.parsed(url))
     if description is not None:
         values["description"] = description
     if events is not None:
         _check_types(events)
         values["events"] = list(events)
     with transaction.atomic():
-        if url is not None:
-            _move(endpoint, url)
+        if url is not None and target is not None:
+            _move(endpoint, url, target)
         Endpoint.objects.filter(pk=endpoint.pk).update(**values, updated_at=Now())
         _read(endpoint)
         if enabled and endpoint.disabled_reason == BY_OPERATOR:
@@ -105,12 +102,13 @@ def change(
     _read(endpoint)
 
 
-def _move(endpoint: Endpoint, url: str) -> None:
+def _move(endpoint: Endpoint, url: str, target: str) -> None:
     """What the former address did is not held against this one, which is slow until it shows that it is not."""
     Tenant.objects.select_for_update(no_key=True).get(pk=endpoint.tenant_id)
+    _check_target(endpoint, target)
     _check_unused(endpoint, url)
     elsewhere = Endpoint.objects.filter(pk=endpoint.pk).exclude(url=url)
-    elsewhere.update(url=url, failing_since=None, quiet_until=None, slow=True)
+    elsewhere.update(url=url, target=target, failing_since=None, quiet_until=None, slow=True)
 
 
 def enable(endpoint: Endpoint) -> None:
@@ -227,6 +225,23 @@ def _opened(endpoint: Endpoint, sealed: bytes | memoryview) -> str:
 def _owner(endpoint: Endpoint) -> str:
     """What it is sealed for: it opens neither as another endpoint's nor as a provider's key."""
     return f"{endpoint.tenant_id}:webhook:{endpoint.pk}"
+
+
+def _check_room(tenant: Tenant, mode: str) -> None:
+    """With the tenant locked. Each search writes a delivery for each endpoint that wants it."""
+    most = tenant.limit("most_endpoints")
+    if Endpoint.objects.for_tenant(tenant).filter(mode=mode).count() >= most:
+        raise TooMany(f"There are {most:,} endpoints of this mode, as many as there may be; delete one, or change one.")
+
+
+def _check_target(endpoint: Endpoint, target: str) -> None:
+    """With the tenant locked. One event must not become any number of requests to a host, which may be no one's of ours."""
+    most = settings.WEBHOOK_TARGET_ENDPOINTS
+    there = Endpoint.objects.filter(tenant=endpoint.tenant_id, mode=endpoint.mode, target=target)
+    if there.exclude(pk=endpoint.pk).count() >= most:
+        raise TooMany(
+            f"{most:,} endpoints of this mode are at {target}, as many as there may be at one host; change one of them."
+        )
 
 
 def _check_unused(endpoint: Endpoint, url: str) -> None:

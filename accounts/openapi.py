@@ -136,8 +136,8 @@ TEST = extend_schema_view(
     post=extend_schema(
         operation_id="test_webhook_endpoint",
         summary="Send a `ping`",
-        description="On the same way as every other event, whatever types the endpoint wants; what came of it stands in "
-        "`GET /v1/webhook-deliveries`. A disabled endpoint is a 409.",
+        description="On the same way as every other event, whatever types the endpoint wants, but tried 3 times at most; "
+        "what came of it stands in `GET /v1/webhook-deliveries`. A disabled endpoint is a 409.",
         request=None,
         responses={200: DeliveryAnswer},
         examples=[DELIVERY_EXAMPLE],

@@ -216,6 +216,12 @@ def promising(url: str) -> httpx.URL:
     return parts
 
 
+def target(url: httpx.URL) -> str:
+    """Returns the host and port that a `parsed` address leads to, in one spelling."""
+    host = url.raw_host.decode().lower()
+    return f"{_literal(host) or host}:{url.port or DEFAULT_PORTS[url.scheme]}"
+
+
 def fetch(url: str, *, accept: str, most_bytes: int, seconds: float, look_up: LookUp = by_the_system) -> bytes:
     """What lies at the address, whole. `accept`: the media types that are wanted. Raises a `Failure`."""
     request = httpx.Request("GET", parsed(url), headers={"Accept": accept})

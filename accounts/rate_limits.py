@@ -24,22 +24,24 @@ from accounts.refusals import TooManyRequests, Unavailable
 
 # Requests may come as unevenly as this.
 BURST_SECONDS = 10
-MINUTE_SECONDS = 60
+MINUTE_SECONDS, HOUR_SECONDS = 60, 3600
+# Deliveries of one tenant to one host that ranges send once more in an hour: as many as two ranges may hold.
+MOST_RESENT = 20_000
 # Longer than a Redis that works takes. Requests wait for it, and go on without it.
 PATIENCE_SECONDS = 0.3
 # After a failure requests are not counted for this long: a silent Redis must not cost each of them its time limit.
 QUIET_SECONDS = 5.0
 NOT_COUNTED = "How often this is asked cannot be counted right now; send the request again in a moment."
-# Keys: the buckets. Arguments: for each the microseconds that one unit takes to come back, and the most units it holds.
-# Answer: the number of the bucket that refuses, or 0; then for each its units left and the microseconds until it is full
-# or, where it refuses, until it would accept.
+# Keys: the buckets. Arguments: the units to charge, and for each bucket the microseconds that one unit takes to come back and
+# the most units it holds. Answer: the number of the bucket that refuses, or 0; then for each its units left and the microseconds
+# until it is full or, where it refuses, until it would accept.
 SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local refused, states, full_at = 0, {}, {}
 for i, key in ipairs(KEYS) do
-    local interval, most = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
-    full_at[i] = math.max(tonumber(redis.call('GET', key) or 0), now) + interval
+    local interval, most = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+    full_at[i] = math.max(tonumber(redis.call('GET', key) or 0), now) + interval * tonumber(ARGV[1])
     local room = most * interval - (full_at[i] - now)
     states[2 * i - 1] = math.max(0, math.floor(room / interval))
     states[2 * i] = room < 0 and -room or full_at[i] - now
@@ -129,6 +131,12 @@ def probe(name: str) -> None:
     _spend([Bucket(key=name, most=1_000_000, seconds=1, rule="")], redis_client.of(settings.REDIS_URL))
 
 
+def resending(tenant: Tenant, target: str, count: int) -> None:
+    """Counts deliveries that a range sends to this host. Raises `TooManyRequests`, or `Unavailable`."""
+    rule = f"You may have {MOST_RESENT:,} deliveries an hour sent to one host once more."
+    _closed([Bucket(key=f"resent:{tenant.pk}:{target}", most=MOST_RESENT, seconds=HOUR_SECONDS, rule=rule)], cost=count)
+
+
 def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
     """Of the tenant, and of the host over all tenants' endpoints: whoever runs the host may be none of ours."""
     most, of_target = tenant.limit(f"{name}_per_minute"), settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE
@@ -137,16 +145,21 @@ def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
         Bucket(key=f"{name}:{tenant.pk}", most=most, seconds=MINUTE_SECONDS, rule=rule.format(most)),
         Bucket(key=f"target:{target}", most=of_target, seconds=MINUTE_SECONDS, rule=shared),
     ]
+    _closed(buckets)
+
+
+def _closed(buckets: Sequence[Bucket], *, cost: int = 1) -> None:
+    """Raises `TooManyRequests`, or `Unavailable` where Redis is down."""
     try:
-        _spend(buckets, redis_client.of(settings.REDIS_URL))
+        _spend(buckets, redis_client.of(settings.REDIS_URL), cost=cost)
     except redis.RedisError:
         raise Unavailable(NOT_COUNTED) from None
 
 
-def _spend(buckets: Sequence[Bucket], client: redis.Redis) -> list[State]:
-    """Charges one unit to each. Raises `TooManyRequests`."""
+def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> list[State]:
+    """Charges so many units to each. Raises `TooManyRequests`."""
     keys = [f"rate:{bucket.key}" for bucket in buckets]
-    arguments = [value for bucket in buckets for value in (bucket.interval_us, bucket.most)]
+    arguments = [cost, *(value for bucket in buckets for value in (bucket.interval_us, bucket.most))]
     refused, *numbers = client.register_script(SCRIPT)(keys=keys, args=arguments)
     states = [
         State(bucket=bucket, remaining=numbers[2 * index], reset_seconds=numbers[2 * index + 1] / 1_000_000)

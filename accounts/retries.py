@@ -18,9 +18,11 @@ MOST_SECONDS = 24 * 3600.0
 JITTER = 0.1
 
 
-def pause(tries: int, *, asked: float = 0.0) -> float | None:
-    """Seconds until the next, after so many tries; None where that was the last. `asked`: what the endpoint wants."""
-    if tries > len(settings.WEBHOOK_PAUSES):
+def pause(tries: int, *, asked: float = 0.0, most: int | None = None) -> float | None:
+    """Seconds until the next, after so many tries; None where that was the last. `asked`: what the endpoint wants. `most`:
+    tries, where they are fewer than the schedule has.
+    """
+    if tries > len(settings.WEBHOOK_PAUSES) or (most is not None and tries >= most):
         return None
     planned = settings.WEBHOOK_PAUSES[tries - 1] * random.uniform(1 - JITTER, 1 + JITTER)
     return max(planned, asked)

@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from accounts import endpoints, outbound, webhooks
+from accounts import outbound, webhooks
 from accounts.delivery import ATTEMPTS_KEPT
 from accounts.models import Attempt, Delivery, Endpoint, EventType
 from accounts.paging import PageQuery
@@ -252,10 +252,6 @@ def _to_come(instant: datetime | None) -> str | None:
     if instant is None or instant <= timezone.now():
         return None
     return serializers.DateTimeField().to_representation(instant)
-
-
-def too_many() -> str:
-    return f"There are {endpoints.MOST} endpoints of this mode, as many as there may be; delete one, or change one."
 
 
 def repeated_url() -> ValidationError:

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from accounts import endpoints, openapi, webhooks
+from accounts import endpoints, openapi, rate_limits, webhooks
 from accounts.delivery import ATTEMPTS_KEPT
 from accounts.models import Attempt, Delivery, Endpoint, Tenant
 from accounts.paging import CursorPages, PageQuery
@@ -31,7 +31,6 @@ from accounts.serializers import (
     RedeliverRequest,
     long_range,
     repeated_url,
-    too_many,
     too_often,
 )
 from accounts.strict import Nothing
@@ -79,8 +78,8 @@ class Endpoints(EndpointView):
         wanted.is_valid(raise_exception=True)
         try:
             endpoint, secret = endpoints.create(self.tenant, self.api_key.mode, **wanted.validated_data)
-        except endpoints.TooMany:
-            raise Conflict(too_many(), code="too_many_endpoints") from None
+        except endpoints.TooMany as error:
+            raise Conflict(str(error), code="too_many_endpoints") from None
         except endpoints.Repeated:
             raise repeated_url() from None
         headers = {"Location": reverse("webhook-endpoint", kwargs={"id": endpoint.pk})}
@@ -100,6 +99,8 @@ class OneEndpoint(EndpointView):
         wanted.is_valid(raise_exception=True)
         try:
             endpoints.change(endpoint, **wanted.validated_data)
+        except endpoints.TooMany as error:
+            raise Conflict(str(error), code="too_many_endpoints") from None
         except endpoints.Repeated:
             raise repeated_url() from None
         except endpoints.HeldByOperator:
@@ -132,6 +133,7 @@ class SendTest(EndpointView):
     def post(self, request: Request, id: Any) -> Response:
         endpoint = self.enabled()
         Nothing(data=request.data).is_valid(raise_exception=True)
+        rate_limits.test_event(self.tenant, endpoint.target)
         try:
             delivery = webhooks.ping(endpoint)
         except Endpoint.DoesNotExist:
@@ -148,9 +150,15 @@ class RedeliverRange(EndpointView):
         wanted = RedeliverRequest(data=request.data)
         wanted.is_valid(raise_exception=True)
         values = wanted.validated_data
+        rate_limits.redelivery(self.tenant, endpoint.target)
         try:
             count = webhooks.redeliver_range(
-                endpoint, since=values["from"], until=values["to"], states=values["states"], types=values["types"]
+                endpoint,
+                since=values["from"],
+                until=values["to"],
+                states=values["states"],
+                types=values["types"],
+                admit=lambda count: rate_limits.resending(self.tenant, endpoint.target, count),
             )
         except webhooks.TooMany:
             raise long_range() from None
@@ -190,6 +198,7 @@ class Redeliver(DeliveryView):
         delivery = self.get_object()
         Nothing(data=request.data).is_valid(raise_exception=True)
         refuse_disabled(delivery.endpoint)
+        rate_limits.redelivery(self.tenant, delivery.endpoint.target)
         try:
             webhooks.redeliver(delivery)
         except webhooks.TooOften:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -117,9 +117,11 @@ def redeliver_range(
     until: datetime,
     states: Collection[str] = (Delivery.State.FAILED,),
     types: Collection[str] = (),
+    admit: Callable[[int], object] = lambda count: None,
 ) -> int:
     """Sends an endpoint's deliveries of the events of this stretch (`since` included, `until` not) once more, and says how
     many: none that was tried `MOST_ATTEMPTS` times. `types`: empty for all. Raises `TooMany`, and sends none.
+    `admit` is told their number before, and raises where they are too many for now.
     """
     deliveries = Delivery.objects.filter(
         endpoint=endpoint, state__in=states, event__created_at__gte=since, event__created_at__lt=until
@@ -129,6 +131,7 @@ def redeliver_range(
     ids = list(deliveries.values_list("pk", flat=True)[: MOST_RESENT + 1])
     if len(ids) > MOST_RESENT:
         raise TooMany
+    admit(len(ids))
     starts = range(0, len(ids), RESENT_AT_ONCE)
     count = sum(_resend(Delivery.objects.filter(pk__in=ids[start : start + RESENT_AT_ONCE])) for start in starts)
     _disturb(endpoint.pk)

@@ -33,6 +33,8 @@ FAILED = EventType.SEARCH_FAILED
 @pytest.fixture(autouse=True)
 def loopback(settings: Settings) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.0/8")]
+    # All receivers of a test are at one host.
+    settings.WEBHOOK_TARGET_AT_ONCE = settings.WEBHOOK_TARGET_ENDPOINTS = 1000
 
 
 def record(tenant: Tenant) -> None:

@@ -24,7 +24,7 @@ MANY = 100
 
 
 def endpoint_of(tenant: Tenant, *, events: int, slow: bool = False) -> Endpoint:
-    endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://alice.example/{uuid4()}")
+    endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://{uuid4()}.example/")
     Endpoint.objects.filter(pk=endpoint.pk).update(slow=slow)
     for _ in range(events):
         webhooks.ping(endpoint)
@@ -254,11 +254,41 @@ def test_a_backlog_is_stepped_over_and_not_read(backlog: Callable[[int], Endpoin
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE accounts_delivery")
         now = timezone.now()
-        bounds = {"of_a_tenant": 32, "slow_of_a_tenant": 24, "at_once": 4, "at_once_slow": 1}
-        values: dict[str, Any] = {**bounds, "room": 100, "slow_room": 50, "now": now, "until": now}
+        values: dict[str, Any] = {**delivery._limits(), "room": 100, "slow_room": 50, "now": now, "until": now}
         cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) {delivery.CLAIM}", values)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     read = [int(line.partition("rows=")[2].split(".")[0].split()[0]) for line in plan.splitlines() if "rows=" in line]
     assert max(read) < 50, plan
     assert Delivery.objects.filter(endpoint=waiting, attempt_count=1).exists()
     assert Delivery.objects.filter(endpoint=hanging, attempt_count=1).count() == 4
+
+
+def at_host(tenant: Tenant, *, events: int, paths: int) -> None:
+    for _ in range(paths):
+        endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://victim.example/{uuid4()}")
+        Endpoint.objects.filter(pk=endpoint.pk).update(slow=False)
+        for _ in range(events):
+            webhooks.ping(endpoint)
+
+
+def test_a_host_gets_few_at_once_whoever_sends(alice: Tenant, bob: Tenant, charlie: Tenant, settings: Settings) -> None:
+    settings.WEBHOOK_TARGET_AT_ONCE = 6
+    for tenant in (alice, bob, charlie):
+        at_host(tenant, events=4, paths=3)
+    endpoint_of(alice, events=2)
+    taken = Counter((e.delivery.endpoint.target, e.delivery.tenant_id) for e in claim())
+    victim = "victim.example:443"
+    assert [taken.pop((victim, tenant.pk)) for tenant in (alice, bob, charlie)] == [2, 2, 2]
+    assert sum(taken.values()) == 2, "what goes elsewhere goes on"
+    assert claim() == []
+
+
+def test_at_one_host_a_tenant_has_half_of_what_goes_there(alice: Tenant, bob: Tenant, settings: Settings) -> None:
+    settings.WEBHOOK_TARGET_AT_ONCE = 6
+    at_host(alice, events=4, paths=3)
+    first = claim()
+    assert len(first) == 3
+    at_host(bob, events=4, paths=1)
+    assert {errand.delivery.tenant_id for errand in claim()} == {bob.pk}
+    settle(first[0])
+    assert len(claim()) == 1

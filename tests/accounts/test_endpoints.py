@@ -66,14 +66,39 @@ def test_a_change_leaves_alone_what_it_does_not_name(alice: Tenant) -> None:
 def test_no_more_than_the_most_are_made_however_many_come_at_once(alice: Tenant) -> None:
     def create(number: int) -> bool:
         try:
-            endpoints.create(alice, Mode.LIVE, url=f"{URL}/{number}")
-        except endpoints.TooMany:
-            return False
+            endpoints.create(alice, Mode.LIVE, url=f"https://{number}.example/")
+        except endpoints.TooMany as refused:
+            return "7 endpoints" not in str(refused)
         return True
 
-    assert sum(at_once([partial(create, number) for number in range(endpoints.MOST + 5)])) == endpoints.MOST
-    assert Endpoint.objects.for_tenant(alice).count() == endpoints.MOST
+    alice.most_endpoints = 7
+    assert sum(at_once([partial(create, number) for number in range(50)])) == 7
+    assert Endpoint.objects.for_tenant(alice).count() == 7
     endpoints.create(alice, Mode.TEST, url=URL)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_at_one_host_there_are_few_however_it_is_spelled(alice: Tenant, bob: Tenant, settings: Settings) -> None:
+    settings.WEBHOOK_TARGET_ENDPOINTS = 3
+    spellings = (
+        "https://alice.example/{}",
+        "https://ALICE.example/{}",
+        "https://alice.example:443/{}",
+        "https://alice.example/?{}",
+    )
+
+    def create(number: int) -> bool:
+        try:
+            endpoints.create(alice, Mode.LIVE, url=spellings[number % 4].format(number))
+        except endpoints.TooMany as refused:
+            return "3 endpoints of this mode are at alice.example:443" not in str(refused)
+        return True
+
+    assert sum(at_once([partial(create, number) for number in range(50)])) == 3
+    elsewhere, _ = endpoints.create(alice, Mode.LIVE, url="https://other.example/")
+    with pytest.raises(endpoints.TooMany):
+        endpoints.change(elsewhere, url="https://alice.example/last")
+    endpoints.create(bob, Mode.LIVE, url=URL)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -71,3 +71,8 @@ def test_retry_after_is_read_as_seconds_or_as_a_date_and_bounded(said: str, seco
 def test_whatever_it_says_is_between_nothing_and_a_day(said: str, date: str) -> None:
     headers = httpx.Headers({b"Retry-After": said.encode(), b"Date": date.encode()})
     assert 0 <= retries.asked(headers, now=NOW) <= 24 * HOUR
+
+
+def test_a_schedule_can_end_earlier() -> None:
+    assert retries.pause(2, most=3) is not None
+    assert retries.pause(3, most=3) is None

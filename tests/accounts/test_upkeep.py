@@ -17,7 +17,7 @@ from tests.racing import at_once
 
 
 def endpoint_of(tenant: Tenant, *, events: int) -> Endpoint:
-    endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://alice.example/{uuid4()}")
+    endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://{uuid4()}.example/")
     for _ in range(events):
         webhooks.ping(endpoint)
     return endpoint

@@ -27,7 +27,7 @@ FAILED, SUCCEEDED = EventType.SEARCH_FAILED, EventType.SEARCH_SUCCEEDED
 
 
 def endpoint_of(tenant: Tenant, *events: str, mode: Mode = Mode.LIVE) -> Endpoint:
-    return endpoints.create(tenant, mode, url=f"{URL}/{uuid4()}", events=events)[0]
+    return endpoints.create(tenant, mode, url=f"https://{uuid4()}.example/", events=events)[0]
 
 
 def record(tenant: Tenant, type: EventType = FAILED, mode: Mode = Mode.LIVE) -> None:

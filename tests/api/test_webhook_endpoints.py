@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from accounts import endpoints
-from accounts.models import Endpoint, Mode, Tenant
+from accounts import endpoints, rate_limits
+from accounts.models import Delivery, Endpoint, Mode, Tenant
 from tests.api.test_lists import read_all
 from tests.api.test_openapi import described
 from tests.api.test_problems import problem_of
@@ -204,8 +206,8 @@ def test_what_is_deleted_is_gone_with_its_log(api: APIClient) -> None:
     assert api.get("/v1/webhook-deliveries").json()["data"] == []
 
 
-def test_there_are_so_many_and_no_more(api: APIClient, alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "MOST", 2)
+def test_there_are_so_many_and_no_more(api: APIClient, alice: Tenant) -> None:
+    Tenant.objects.update(most_endpoints=2)
     first, _ = made(api), made(api, url=f"{URL}/2")
     refusal = problem_of(create(api, url=f"{URL}/3"))
     assert (refusal["status"], refusal["code"]) == (409, "too_many_endpoints")
@@ -215,10 +217,8 @@ def test_there_are_so_many_and_no_more(api: APIClient, alice: Tenant, monkeypatc
 
 
 @pytest.mark.django_db(transaction=True)
-def test_endpoints_made_at_once_are_no_more_than_there_may_be(
-    alice: Tenant, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(endpoints, "MOST", 3)
+def test_endpoints_made_at_once_are_no_more_than_there_may_be(alice: Tenant, client_of: ClientOf) -> None:
+    Tenant.objects.update(most_endpoints=3)
     api = client_of(alice)
     answers = at_once([partial(create, api, url=f"{URL}/{number}") for number in range(8)])
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 5
@@ -287,3 +287,30 @@ def test_what_an_operator_disabled_does_not_come_back_by_its_tenants_wish(api: A
     assert (problem["status"], problem["code"]) == (409, "endpoint_disabled")
     assert "operator" in problem["detail"]
     assert patch(api, endpoint, description="waits").json()["enabled"] is False
+
+
+def test_of_sixty_small_requests_a_host_hears_few(api: APIClient, alice: Tenant, settings: Settings) -> None:
+    settings.TENANT_TEST_EVENTS_PER_MINUTE = settings.TENANT_REDELIVERIES_PER_MINUTE = 4
+    answers = [create(api, url=f"https://victim.example/{number}") for number in range(20)]
+    ids = [answer.json()["id"] for answer in answers if answer.status_code == 201]
+    assert len(ids) == settings.WEBHOOK_TARGET_ENDPOINTS == 5
+    tests = [api.post(f"{PATH}/{id}/test") for id in ids * 4]
+    assert Counter(answer.status_code for answer in tests) == {200: 4, 429: 16}
+    resent = [api.post(f"/v1/webhook-deliveries/{tests[0].json()['id']}/redeliver") for _ in range(20)]
+    assert Counter(answer.status_code for answer in resent) == {200: 4, 429: 16}
+    assert problem_of(resent[-1])["detail"].startswith("You may ask for 4 redeliveries a minute.")
+    assert 0 < int(resent[-1]["Retry-After"]) <= 15
+    assert Delivery.objects.count() == 4
+
+
+def test_what_ranges_send_once_more_is_bounded_by_the_hour(
+    api: APIClient, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "MOST_RESENT", 3)
+    id = made(api)["id"]
+    for _ in range(2):
+        api.post(f"{PATH}/{id}/test")
+    everything = {"from": "2020-01-01T00:00:00Z", "states": ["pending"]}
+    answers = [api.post(f"{PATH}/{id}/redeliver", everything, format="json") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert "3 deliveries an hour" in problem_of(answers[1])["detail"]

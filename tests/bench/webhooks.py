@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
+from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
@@ -96,8 +97,8 @@ def _claim(rows: int, spread: int) -> str:
     _empty()
     tenant = Tenant.objects.create(name=f"behind {time.monotonic_ns()}")
     made = [
-        Endpoint(tenant=tenant, mode=Mode.LIVE, url="https://example.com", sealed=b"", slow=False)
-        for _ in range(spread)
+        Endpoint(tenant=tenant, mode=Mode.LIVE, url="https://example.com", target=str(at), sealed=b"", slow=False)
+        for at in range(spread)
     ]
     Endpoint.objects.bulk_create(made)
     with connection.cursor() as cursor:
@@ -122,7 +123,9 @@ def _empty() -> None:
 
 
 def _tenant(receiver: httpx.Client, *paths: str) -> Tenant:
-    tenant = Tenant.objects.create(name=f"tenant {time.monotonic_ns()}")
+    # All of them are at one host.
+    settings.WEBHOOK_TARGET_ENDPOINTS = len(paths)
+    tenant = Tenant.objects.create(name=f"tenant {time.monotonic_ns()}", most_endpoints=len(paths))
     for path in paths:
         endpoints.create(tenant, Mode.LIVE, url=f"{receiver.base_url}".rstrip("/") + path)
     return tenant
@@ -148,7 +151,11 @@ def _workers(folder: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
         started = [
             stack.enter_context(
                 system.process(
-                    *command, f"webhooks{number}@bench", log=folder / "webhooks.log", OUTBOUND_ALLOW="127.0.0.0/8"
+                    *command,
+                    f"webhooks{number}@bench",
+                    log=folder / "webhooks.log",
+                    OUTBOUND_ALLOW="127.0.0.0/8",
+                    WEBHOOK_TARGET_AT_ONCE="100000",
                 )
             )
             for number in range(count)
