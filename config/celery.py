@@ -6,7 +6,10 @@ is periodic).
 import gc
 import logging
 import os
-from typing import Any
+import time
+from collections.abc import Callable
+from itertools import chain, repeat
+from typing import Any, Self
 
 from celery import Celery
 from celery.app.amqp import AMQP
@@ -26,6 +29,9 @@ from kombu.transport.redis import Channel
 
 log = logging.getLogger(__name__)
 
+# The queue that is tried on every new connection.
+PROBE = "probe"
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 # Nudges that were taken and not begun are not put back when a connection is lost: the attempt, over that connection, ended
@@ -34,11 +40,35 @@ Channel.do_restore = False
 
 
 class Broker(Connection):
-    """One that went is sought again at once: by default after two seconds, in which a lane of 20 calls a second loses 40."""
+    """Looks for a broker that went again at once: by default after two seconds, in which a lane of 20 calls a second loses 40.
 
-    def ensure_connection(self, *args: Any, **options: Any) -> Any:
-        pauses: dict[str, Any] = {"interval_start": 0.1, "interval_step": 0.1, "interval_max": 2.0}
-        return super().ensure_connection(*args, **pauses | options)
+    A broker that answers and refuses (a replica, a full one, an account without a right) is waited for like one that is away. A
+    worker would connect to it, be refused its first command, and connect again without a pause.
+    """
+
+    def ensure_connection(
+        self, errback: Callable[[Any, float], None] | None = None, *args: Any, **options: Any
+    ) -> Self:
+        usual: dict[str, Any] = {"interval_start": 0.1, "interval_step": 0.1, "interval_max": 2.0}
+        for pause in chain((0.1, 0.2, 0.5, 1.0), repeat(2.0)):
+            super().ensure_connection(errback, *args, **usual | options)
+            try:
+                self._try()
+                break
+            except self.recoverable_channel_errors + self.recoverable_connection_errors as refusal:
+                self.collect()
+                if errback:
+                    errback(refusal, pause)
+                if callback := options.get("callback"):
+                    callback()
+                time.sleep(pause)
+        return self
+
+    def _try(self) -> None:
+        """Puts a message into a queue of its own, and takes it as a worker does."""
+        channel: Any = self.default_channel
+        channel.client.lpush(PROBE, "")
+        channel.client.brpop([PROBE], timeout=0.01)
 
 
 class Messages(AMQP):

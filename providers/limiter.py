@@ -43,12 +43,16 @@ PATIENCE_SECONDS = 5.0
 # Who waits for its instant asks again this much before it, so that waking late and the round trip are over by then; the
 # script gives leave up to three milliseconds ahead.
 EARLY_SECONDS = 0.0028
+# A Redis that refuses is told of in the log this often by one process.
+QUIET_SECONDS = 5.0
 # Redis' clock is known by the fastest of this many exchanges, none older than this; a new process makes some at once.
 EXCHANGES, EXCHANGE_SECONDS, COMPARISONS = 64, 30.0, 8
 # A call that leaves within half its lane's guard is on time, but within these bounds: handing a first byte to the kernel
 # takes most of the one, and a guard of some milliseconds is there for what happens behind the kernel. Nine in ten calls
 # leave within 0.8 ms on a machine that is full, and word of one that doesn't costs seven commands of Redis.
 LEAST_LATE_SECONDS, MOST_LATE_SECONDS = 0.0005, 0.001
+
+_quiet_until = 0.0
 
 
 class Unavailable(Exception):
@@ -296,9 +300,16 @@ def _failing_closed() -> Iterator[None]:
         yield
     except redis.RedisError as error:
         if isinstance(error, redis.ResponseError):
-            # It answers, but as a replica after a failover, or full, or with a disk that failed.
-            log.error("Redis refuses: %s", error)
+            _say_that_it_refuses(error)
         raise Unavailable from error
+
+
+def _say_that_it_refuses(error: redis.ResponseError) -> None:
+    """It answers, but as a replica after a fail-over, or full, or with a disk that failed; workers ask ten times a second."""
+    global _quiet_until
+    if time.monotonic() >= _quiet_until:
+        _quiet_until = time.monotonic() + QUIET_SECONDS
+        log.error("Redis refuses: %s", error)
 
 
 def _resting(name: str) -> str:

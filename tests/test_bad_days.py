@@ -291,6 +291,31 @@ def test_redis_silent_for_a_while(day: Day) -> None:
     day.ends_well()
 
 
+# How a Redis answers and refuses, and how it is mended: as after a fail-over, and where somebody took a right away.
+REFUSALS = {
+    "a replica": ("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE"),
+    "without a right of the worker": ("ACL SETUSER default -brpop", "ACL SETUSER default +@all"),
+    "without a right of the limiter": ("ACL SETUSER default -info", "ACL SETUSER default +@all"),
+    "too few replicas": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_redis_answers_and_refuses_for_a_while(day: Day, kind: str) -> None:
+    refuse, mend = REFUSALS[kind]
+    day.submit(lookups=20)
+    day.wait_for_calls(5)
+    day.sightline.redis.execute_command(refuse)
+    try:
+        submit_for(day, seconds=5)
+        ready = day.sightline.api.get("/readyz")
+    finally:
+        day.sightline.redis.execute_command(mend)
+    assert (ready.status_code, ready.headers["Retry-After"]) == (503, "5")
+    assert [program.name for program in day.sightline.programs if program.has_ended] == []
+    day.ends_well()
+
+
 def submit_for(day: Day, *, seconds: float) -> None:
     until = time.monotonic() + seconds
     day.submit(lookups=20)
@@ -303,4 +328,16 @@ def test_postgresql_restarted(day: Day) -> None:
     day.submit(lookups=20)
     day.wait_for_calls(5)
     day.sightline.postgres.process.send_signal(signal.SIGINT)
+    day.ends_well()
+
+
+def test_postgresql_only_reads_for_a_while(day: Day) -> None:
+    """As after a fail-over that left its address with the standby."""
+    day.submit(lookups=20)
+    day.wait_for_calls(5)
+    with day.sightline.postgres.only_reading():
+        answers = [day.sightline.api.get(path) for path in ("/v1/searches", "/readyz") for _ in range(5)]
+    assert {(answer.status_code, answer.headers.get("Retry-After")) for answer in answers} == {(503, "5")}
+    assert "it is a standby" in answers[-1].json()["detail"]
+    assert [program.name for program in day.sightline.programs if program.has_ended] == []
     day.ends_well()

@@ -5,8 +5,17 @@ from __future__ import annotations
 import socket
 
 import pytest
+from pytest_django import Settings
 
 from config.celery import app
+from tests.config.conftest import As
+
+# What a broker answers with while it refuses.
+REFUSALS = {
+    "a right to take is lacking": "-brpop",
+    "a right to put is lacking": "-lpush",
+    "the password changed": "resetpass",
+}
 
 
 class Enough(Exception):
@@ -26,3 +35,18 @@ def test_a_broker_that_went_is_sought_again_within_tenths_of_a_second() -> None:
     with app.connection_for_read(url=url) as broker, pytest.raises(Enough):
         broker.ensure_connection(note)
     assert pauses == pytest.approx([0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize("right", REFUSALS.values(), ids=REFUSALS)
+def test_a_broker_that_answers_and_refuses_is_waited_for(as_account: As, settings: Settings, right: str) -> None:
+    refusals: list[Exception] = []
+
+    def note(error: Exception, pause: float) -> None:
+        refusals.append(error)
+        if len(refusals) == 2:
+            as_account("~*", "&*", "+@all")
+
+    as_account("~*", "&*", "+@all", right)
+    with app.connection_for_read(url=settings.REDIS_URL) as broker:
+        assert broker.ensure_connection(note).connected
+    assert len(refusals) == 2

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
-
 import pytest
 import redis
 from django.db import connection
@@ -12,32 +9,13 @@ from pytest_django import Settings
 
 from accounts import redis_client
 from config import readiness
+from tests.config.conftest import As
 
 pytestmark = pytest.mark.django_db
 # What the parts ask of Redis: the limiter inside its script and beside it, the live updates, the broker.
 COMMANDS = ["INFO", "TIME", "HSET", "HMGET", "ZADD", "ZREM", "ZSCORE", "ZREVRANGE", "EVALSHA", "SET", "PTTL", "GET"]
 COMMANDS += ["PUBLISH", "SUBSCRIBE", "PSUBSCRIBE", "BRPOP", "LLEN"]
 KEYS = ["lane:*", "celery:*", "resting:*", "rate:*"]
-As = Callable[..., None]
-
-
-@pytest.fixture
-def as_account(settings: Settings) -> Iterator[As]:
-    """Makes Redis know this process as an account with those rights."""
-    url = settings.REDIS_URL
-    admin = redis.Redis.from_url(url)
-
-    def as_account(*rights: str) -> None:
-        admin.acl_setuser("limited", enabled=True, reset=True, passwords=["+secret"])
-        admin.execute_command("ACL", "SETUSER", "limited", *rights)  # type: ignore[no-untyped-call]
-        parts = urlsplit(url)
-        settings.REDIS_URL = parts._replace(netloc=f"limited:secret@{parts.hostname}:{parts.port}").geturl()
-        redis_client.of.cache_clear()
-
-    yield as_account
-    redis_client.of.cache_clear()
-    admin.acl_deluser("limited")
-    admin.close()
 
 
 def test_an_account_with_all_rights_is_ready(as_account: As) -> None:
