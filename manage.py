@@ -11,31 +11,32 @@ if sys.version_info < (3, 11):  # noqa: UP036 (the older ones get here)
 
 import contextlib
 
-import environ
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from config import embedded
+from config import embedded, environment
 
 # These must not wait for servers, nor fail where there are none.
 WITHOUT_SERVICES = {"help", "--help", "-h", "version", "--version"}
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    environ.Env.read_env(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".env"))
+
+def main() -> None:
+    environment.prepare()
     if sys.argv[1:2] == ["demo"]:
         # Servers and rows of its own, so that it disturbs no `serve`.
-        os.environ["STATE_DIR"] = os.path.join(os.environ.get("STATE_DIR") or ".local", "demo")
-    needed = len(sys.argv) > 1 and not WITHOUT_SERVICES.intersection(sys.argv[1:])
+        state = environment.text(os.environ, "STATE_DIR") or ".local"
+        os.environ["STATE_DIR"] = os.path.join(state, "demo")
+    # Production has servers of its own, or a setting says that they are lacking.
+    needed = len(sys.argv) > 1 and not WITHOUT_SERVICES.intersection(sys.argv[1:]) and not environment.is_production()
+    with embedded.services() if needed else contextlib.nullcontext():
+        execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
     try:
-        with embedded.services() if needed else contextlib.nullcontext():
-            execute_from_command_line(sys.argv)
+        with environment.in_one_line():
+            main()
     except embedded.EmbeddedError as error:
         sys.stderr.write(str(error) + "\n")
         sys.exit(1)
-    except ImproperlyConfigured as error:
-        # A setting that is wrong or lacking: whoever set it needs its name, and no traceback.
-        sys.stderr.write(str(error) + "\n")
-        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

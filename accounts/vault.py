@@ -75,19 +75,25 @@ def _keyring() -> dict[str, bytes]:
     return _parsed(settings.CREDENTIAL_KEYS)
 
 
-@lru_cache(maxsize=2)
-def _parsed(setting: str) -> dict[str, bytes]:
-    """Key ids and keys, in order. Its errors name the entry by its number: an id may be a key put in the wrong place."""
-    keyring: dict[str, bytes] = {}
+def keyring(setting: str) -> dict[str, bytes]:
+    """Returns key ids and keys, in order. Raises `ImproperlyConfigured`, which names an entry by its number: an id may be a
+    key put in the wrong place.
+    """
+    found: dict[str, bytes] = {}
     for number, entry in enumerate(setting.split(","), start=1):
         key_id, _, encoded = entry.strip().partition(":")
         key = _decoded(encoded)
         if not KEY_ID.fullmatch(key_id) or len(key) != KEY_BYTES:
             raise _misconfigured(number, "is not id:key, where the key is 32 bytes in URL-safe base64")
-        if key_id in keyring:
+        if key_id in found:
             raise _misconfigured(number, "has the id of an earlier entry")
-        keyring[key_id] = key
-    return keyring
+        found[key_id] = key
+    return found
+
+
+@lru_cache(maxsize=2)
+def _parsed(setting: str) -> dict[str, bytes]:
+    return keyring(setting)
 
 
 def _decoded(encoded: str) -> bytes:

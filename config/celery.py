@@ -4,8 +4,8 @@ is periodic).
 """
 
 import gc
+import importlib
 import logging
-import os
 import time
 from collections.abc import Callable
 from itertools import chain, repeat
@@ -27,12 +27,17 @@ from django.db import connections
 from kombu import Connection
 from kombu.transport.redis import Channel
 
+from config import environment
+
 log = logging.getLogger(__name__)
 
 # The queue that is tried on every new connection.
 PROBE = "probe"
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+with environment.in_one_line():
+    environment.prepare()
+    # Read now, where a wrong one costs one line: Celery would print where it came from.
+    importlib.import_module("config.settings")
 
 # Nudges that were taken and not begun are not put back when a connection is lost: the attempt, over that connection, ended
 # the worker (celery 5.7 with kombu 5.7).

@@ -2,90 +2,90 @@
 
 With no DATABASE_URL or REDIS_URL, `manage.py` and the tests start servers of the project's own first (`config.embedded`)
 and hand their addresses over in the environment, so that there is one path from here on.
+
+Every setting is read by `env.read(name, kind, default)`: trimmed and checked; empty is unset. What is wrong ends the start
+with one line.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import ipaddress
+import os
+import secrets
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-env.read_env(BASE_DIR / ".env")
+from accounts import vault
+from config import addresses, environment, kinds, sandbox_settings, secret_keys
+from config.environment import BASE_DIR
 
-N = TypeVar("N", int, float)
-ON, OFF = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
+environment.prepare()
+env = environment.Environment(os.environ)
 
+T = TypeVar("T")
 
-def number(name: str, default: N) -> N:
-    try:
-        return type(default)(env.str(name, default="") or default)
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a number such as {default}.") from None
-
-
-def switch(name: str) -> bool:
-    """A word that is neither is refused: a misspelt PRODUCTION=true would start with secrets that anyone can make."""
-    word = env.str(name, default="").lower()
-    if word not in ON | OFF:
-        raise ImproperlyConfigured(f"{name} must be true or false.")
-    return word in ON
+PRODUCTION = env.read("PRODUCTION", kinds.SWITCH, False)
+DEBUG = env.read("DEBUG", kinds.SWITCH, False)
+if PRODUCTION and DEBUG:
+    raise ImproperlyConfigured("DEBUG must not be true where PRODUCTION is: its pages show strangers how we work.")
 
 
-def ports(name: str, default: str) -> list[int]:
-    try:
-        return [int(port) for port in (env.str(name, default="") or default).split(",")]
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be port numbers such as {default}.") from None
+def number(name: str, default: int, *, least: int = 1, most: int = 10**12) -> int:
+    """A whole number."""
+    return env.read(name, kinds.whole(least, most), default)
 
 
-def pauses(name: str, default: str) -> list[float]:
-    try:
-        return [float(seconds) for seconds in (env.str(name, default="") or default).split(",")]
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be seconds such as {default}.") from None
-
-
-def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    try:
-        return [ipaddress.ip_network(network.strip()) for network in env.list(name, default=[])]
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name} must be networks such as 127.0.0.0/8,::1/128: {error}.") from None
-
-
-# Where `serve` and `demo` keep what is theirs: the embedded servers' data, pictures, logs.
-STATE_DIR = BASE_DIR / (env.str("STATE_DIR", default="") or ".local")
-# Where they listen; 0 where nothing is said.
-PORT = number("PORT", 0)
-SANDBOX_PORT = number("SANDBOX_PORT", 0)
-
-PRODUCTION = switch("PRODUCTION")
-DEBUG = switch("DEBUG")
-
-
-def secret(name: str) -> str:
-    """A secret from the environment; outside production one of this checkout's own, so that a bare clone runs."""
-    value: str = env.str(name, default="")
-    if value:
+def needed(name: str, kind: kinds.Kind[T], otherwise: Callable[[], T]) -> T:
+    """A setting that production must have; elsewhere there is another."""
+    value = env.read(name, kind, None)
+    if value is not None:
         return value
     if PRODUCTION:
         raise ImproperlyConfigured(f"{name} is not set. Production needs it; .env.example says how to make one.")
-    return base64.urlsafe_b64encode(hashlib.sha256(f"development {name} {BASE_DIR}".encode()).digest()).decode()
+    return otherwise()
 
 
-SECRET_KEY = secret("SECRET_KEY")
+# Where `serve` and `demo` keep what is theirs: the embedded servers' data, pictures, logs, keys.
+STATE_DIR = env.read("STATE_DIR", kinds.folder(BASE_DIR), BASE_DIR / ".local")
+# Where they listen; 0 where nothing is said.
+PORT = env.read("PORT", kinds.PORT, 0)
+SANDBOX_PORT = env.read("SANDBOX_PORT", kinds.PORT, 0)
+
+
+def random_key() -> str:
+    return secret_keys.kept(STATE_DIR / "SECRET_KEY", lambda: secrets.token_urlsafe(50))
+
+
+def random_keyring() -> str:
+    made = "dev:" + base64.urlsafe_b64encode(secrets.token_bytes(vault.KEY_BYTES)).decode()
+    return secret_keys.kept(STATE_DIR / "CREDENTIAL_KEYS", lambda: made)
+
+
+SECRET_KEY = needed("SECRET_KEY", kinds.TEXT, random_key)
+if PRODUCTION:
+    secret_keys.check_secret_key(SECRET_KEY)
 # "id:key" pairs, the first of which seals; the others still open what they sealed.
-CREDENTIAL_KEYS = env.str("CREDENTIAL_KEYS", default="") or f"dev:{secret('CREDENTIAL_KEYS')}"
-PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT or 8000}")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if not PRODUCTION else [])
+CREDENTIAL_KEYS = needed("CREDENTIAL_KEYS", kinds.TEXT, random_keyring)
+keys = vault.keyring(CREDENTIAL_KEYS).values()
+if PRODUCTION:
+    secret_keys.check_keyring(keys)
+
+# Where people and programs reach it, and by which names: any other Host is refused.
+PUBLIC_URL = needed(
+    "PUBLIC_URL",
+    kinds.SECURE_ORIGIN if PRODUCTION else kinds.ORIGIN,
+    lambda: f"http://127.0.0.1:{PORT or 8000}",
+)
+PUBLIC_HOST = kinds.host(urlsplit(PUBLIC_URL).hostname or "")
+LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env.read("ALLOWED_HOSTS", kinds.HOSTS, [PUBLIC_HOST]) + ([] if PRODUCTION else [*LOOPBACK, PUBLIC_HOST])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+DEFAULT_EXCEPTION_REPORTER = "config.debugging.Reporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.debugging.Filter"
 
 INSTALLED_APPS = [
     "unfold",
@@ -137,28 +137,39 @@ TEMPLATES = [
 ]
 
 # PostgreSQL and Redis are the only state.
-DATABASES: dict[str, Any] = {"default": env.db_url("DATABASE_URL", default="postgresql://app@127.0.0.1/app")}
+DATABASES: dict[str, Any] = {
+    "default": needed(
+        "DATABASE_URL", addresses.DATABASE, lambda: addresses.DATABASE.read("postgresql://app@127.0.0.1/app")
+    )
+}
 DATABASES["default"] |= {
-    "ENGINE": "config.postgresql",
     "CONN_MAX_AGE": 0,
     # The engine makes its own.
     "CONN_HEALTH_CHECKS": False,
     # The engine adds what a session needs to `options`.
     "OPTIONS": {"server_side_binding": True, "prepare_threshold": 2}
-    | DATABASES["default"].get("OPTIONS", {})
+    | DATABASES["default"]["OPTIONS"]
     # Threads that wait give their connection back; the pool makes taking it again cheap.
-    | {"pool": {"min_size": 0, "max_size": number("DATABASE_POOL", 40), "timeout": 3, "reconnect_timeout": 2}},
+    | {
+        "pool": {
+            "min_size": 0,
+            "max_size": number("DATABASE_POOL", 40, most=1000),
+            "timeout": 3,
+            "reconnect_timeout": 2,
+        }
+    },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
-REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+REDIS = needed("REDIS_URL", addresses.REDIS, lambda: addresses.REDIS.read("redis://127.0.0.1:6379/0"))
+REDIS_URL = REDIS.url
 # Every connection to Redis gives up after this long, refused or silent alike.
-REDIS_TIMEOUT_SECONDS = number("REDIS_TIMEOUT_SECONDS", 1.0)
+REDIS_TIMEOUT_SECONDS = env.read("REDIS_TIMEOUT_SECONDS", kinds.decimal(0.01, 60), 1.0)
 
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": env.str("STORAGE_DIR", default=str(STATE_DIR / "pictures"))},
+        "OPTIONS": {"location": str(env.read("STORAGE_DIR", kinds.folder(BASE_DIR), STATE_DIR / "pictures"))},
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
@@ -179,30 +190,32 @@ PICTURE_MAX_PIXELS = 50_000_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
 # A body that is taken is held in memory: no copy of a picture lies in a temporary folder.
 FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
-ORPHANED_PICTURE_SECONDS = number("ORPHANED_PICTURE_SECONDS", 3600)
+ORPHANED_PICTURE_SECONDS = number("ORPHANED_PICTURE_SECONDS", 3600, least=60, most=10**9)
 # What was cut out of a picture, and no open lookup needs any more.
 CROP_SECONDS = 600
 
-# Where a provider is called, if not where its adapter says: MODASH_BASE_URL, and so on by its name.
-globals().update({name: env.str(name) for name in env.ENVIRON if name.endswith("_BASE_URL")})
+# Where a provider is called, if not where its adapter says.
+MODASH_BASE_URL = env.read("MODASH_BASE_URL", kinds.URL, "")
+KEYAPI_BASE_URL = env.read("KEYAPI_BASE_URL", kinds.URL, "")
+MEMORIES_BASE_URL = env.read("MEMORIES_BASE_URL", kinds.URL, "")
 # Below that address; Modash tells it to its customers only.
-MODASH_BRANDS_PATH = env.str("MODASH_BRANDS_PATH", default="")
+MODASH_BRANDS_PATH = env.read("MODASH_BRANDS_PATH", kinds.PATH, "")
 # Plays them all, below one address.
-SANDBOX_URL = env.str("SANDBOX_URL", default=f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
+SANDBOX_URL = env.read("SANDBOX_URL", kinds.URL, f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
+# Its own process reads its settings. They are read here too, so that a wrong one stops the launcher.
+sandbox_settings.read(env)
 
 # Addresses that tenants give: public ones on these ports, and those of these networks on any port.
-OUTBOUND_PORTS = ports("OUTBOUND_PORTS", "80,443")
-OUTBOUND_ALLOW = networks("OUTBOUND_ALLOW")
+OUTBOUND_PORTS = env.read("OUTBOUND_PORTS", kinds.PORTS, [80, 443])
+OUTBOUND_ALLOW = env.read("OUTBOUND_ALLOW", kinds.NETWORKS, [])
 # Picture URLs: how long one may take, and how many are fetched at once in one web process; past it they are answered 503.
-PICTURE_FETCH_SECONDS = number("PICTURE_FETCH_SECONDS", 15.0)
-FETCHERS_PER_PROCESS = number("FETCHERS_PER_PROCESS", 8)
+PICTURE_FETCH_SECONDS = env.read("PICTURE_FETCH_SECONDS", kinds.decimal(0.1, 600), 15.0)
+FETCHERS_PER_PROCESS = number("FETCHERS_PER_PROCESS", 8, most=1000)
 
 # Webhooks: deliveries under way at once in one worker process, the pauses between tries, how long their log is kept.
-WEBHOOK_THREADS = number("WEBHOOK_THREADS", 128)
-if WEBHOOK_THREADS < 2:
-    raise ImproperlyConfigured("WEBHOOK_THREADS must be 2 or more: endpoints that hang take half of them.")
-WEBHOOK_PAUSES = pauses("WEBHOOK_PAUSES", "5,300,1800,7200,18000,36000,50400,72000,86400")
-WEBHOOK_LOG_DAYS = number("WEBHOOK_LOG_DAYS", 30)
+WEBHOOK_THREADS = number("WEBHOOK_THREADS", 128, least=2, most=2000)  # endpoints that hang take half of them
+WEBHOOK_PAUSES = env.read("WEBHOOK_PAUSES", kinds.PAUSES, [5.0, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400])
+WEBHOOK_LOG_DAYS = number("WEBHOOK_LOG_DAYS", 30, most=3650)
 # To one host: test events and requests for redeliveries over all tenants; deliveries under way at once over all processes, of
 # which one tenant has half; a tenant's endpoints of one mode.
 WEBHOOK_TARGET_REQUESTS_PER_MINUTE = number("WEBHOOK_TARGET_REQUESTS_PER_MINUTE", 60)
@@ -210,7 +223,7 @@ WEBHOOK_TARGET_AT_ONCE = number("WEBHOOK_TARGET_AT_ONCE", 16)
 WEBHOOK_TARGET_ENDPOINTS = number("WEBHOOK_TARGET_ENDPOINTS", 5)
 
 # Requests that may wait at once in one web process (`Prefer: wait`); past it they are answered at once.
-WAITERS_PER_PROCESS = number("WAITERS_PER_PROCESS", 12)
+WAITERS_PER_PROCESS = number("WAITERS_PER_PROCESS", 12, least=0, most=10_000)
 
 # What a tenant may take, where its row says nothing else: rates over all web processes, numbers of things, days.
 TENANT_REQUESTS_PER_SECOND = number("TENANT_REQUESTS_PER_SECOND", 100)
@@ -223,11 +236,11 @@ TENANT_MOST_ENDPOINTS = number("TENANT_MOST_ENDPOINTS", 20)
 TENANT_MOST_IMAGES = number("TENANT_MOST_IMAGES", 100_000)
 TENANT_MOST_IMAGE_BYTES = number("TENANT_MOST_IMAGE_BYTES", 100_000_000_000)
 TENANT_MOST_WAITING_LOOKUPS = number("TENANT_MOST_WAITING_LOOKUPS", 100_000)
-TENANT_IMAGE_RETENTION_DAYS = number("TENANT_IMAGE_RETENTION_DAYS", 30)
-TENANT_RESULT_RETENTION_DAYS = number("TENANT_RESULT_RETENTION_DAYS", 90)
-TENANT_SEARCH_RETENTION_DAYS = number("TENANT_SEARCH_RETENTION_DAYS", 365)
+TENANT_IMAGE_RETENTION_DAYS = number("TENANT_IMAGE_RETENTION_DAYS", 30, least=0, most=36_500)
+TENANT_RESULT_RETENTION_DAYS = number("TENANT_RESULT_RETENTION_DAYS", 90, least=0, most=36_500)
+TENANT_SEARCH_RETENTION_DAYS = number("TENANT_SEARCH_RETENTION_DAYS", 365, least=0, most=36_500)
 
-CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_URL = REDIS.broker_url
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_TASK_DEFAULT_QUEUE = "sweeps"
@@ -314,12 +327,13 @@ UNFOLD = {
     "SIDEBAR": {"navigation": "config.navigation.sidebar"},
 }
 
+LOG_LEVEL = env.read("LOG_LEVEL", kinds.choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "celery", "kombu")},
 }
 

@@ -126,7 +126,9 @@ class Program:
         self._command = command
         self._log = log
         # Its sessions in the database bear its name, so that a test sees who waits there.
-        self._environment = {**MEMORY, **os.environ, **environment, "PGAPPNAME": name}
+        database = environment["DATABASE_URL"]
+        named = f"{database}{'&' if '?' in database else '?'}application_name={name}"
+        self._environment = {**MEMORY, **os.environ, **environment, "DATABASE_URL": named}
         self._keeper = keeper
         self._popen = self._started()
 
@@ -201,7 +203,7 @@ class Sightline:
     def start(self) -> None:
         """All but the workers for searches."""
         port, sandbox_port = self.environment["PORT"], self.environment["SANDBOX_PORT"]
-        judge = self._start(Program, "sandbox", granian("providers.sandbox.app:application", sandbox_port, threads=64))
+        judge = self._start(Program, "sandbox", granian("config.sandbox:application", sandbox_port, threads=64))
         put_first(judge.process)
         self.manage("migrate")
         self._start(Program, "web", granian("config.wsgi:application", port, threads=16))

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from config import embedded
+from config import embedded, environment
 from config.embedded import locks, state
 
 _running = ExitStack()
+environment.prepare()
 
 
 def claim_state_folder() -> Path:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 
+from config import environment
 from config.embedded import state
 from config.embedded.postgres import Postgres
 from config.embedded.server import Server
@@ -28,7 +29,7 @@ def services(environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for server in SERVERS:
-            if environ.get(server.variable):
+            if environment.text(environ, server.variable):
                 continue
             account = state.account()
             folder = state.folder(environ, account) / server.title.lower()

@@ -116,7 +116,7 @@ class Server(ABC):
     def _supervise(self, command: list[str], supervising: int, serving: int) -> None:
         order: supervisor.Order = {
             "command": command,
-            "environment": state.environment(),
+            "environment": state.of_servers(),
             "user": self.account.user,
             "group": self.account.group,
             "groups": self.account.groups,

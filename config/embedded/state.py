@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from config import environment
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 PERSISTENT_TEMPORARY = Path("/var/tmp")
 SERVER_ACCOUNTS = ("postgres", "nobody")
@@ -43,7 +45,7 @@ class Account:
             group=self.group,
             extra_groups=self.groups,
             cwd="/",
-            env=environment(),
+            env=of_servers(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -74,20 +76,33 @@ def account() -> Account:
     raise EmbeddedError("PostgreSQL does not run as root, and there is no account postgres or nobody to run it as.")
 
 
-def environment() -> dict[str, str]:
+def account_or_ours() -> Account:
+    """The servers' account, or ourselves on a machine where none can be had."""
+    try:
+        return account()
+    except EmbeddedError:
+        return Account()
+
+
+def of_servers() -> dict[str, str]:
     """What the servers see of the environment: no secret of ours, no locale that they may not have."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 
 
 def folder(environ: Mapping[str, str], owner: Account) -> Path:
     """The state folder: STATE_DIR, else .local in the checkout, else (see above) one of root's own."""
-    wanted = CHECKOUT / (environ.get("STATE_DIR") or ".local")
-    for path in (*reversed(wanted.parents), wanted):
-        if not os.path.isdir(path):
-            private(path, owner)
+    wanted = CHECKOUT / Path(environment.text(environ, "STATE_DIR") or ".local").expanduser()
+    make(wanted, owner)
     if owner.reaches(wanted):
         return wanted
     return private(PERSISTENT_TEMPORARY / f"sightline-{digest(wanted)}", owner)
+
+
+def make(wanted: Path, owner: Account) -> None:
+    """Makes the folder and those above it, as far as they are not there."""
+    for path in (*reversed(wanted.parents), wanted):
+        if not os.path.isdir(path):
+            private(path, owner)
 
 
 def private(path: Path, owner: Account) -> Path:

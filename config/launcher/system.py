@@ -58,7 +58,7 @@ class System:
         self._environment = os.environ | environment | {"PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
         self._keeper = keeper
         self._servers = [
-            self._process("sandbox", _server("providers.sandbox.app:application", sandbox_port, workers=1)),
+            self._process("sandbox", _server("config.sandbox:application", sandbox_port, workers=1)),
             self._process("web", _server("config.wsgi:application", port, workers=2)),
         ]
         self._workers = [self._process(node.partition("@")[0], _worker(node)) for node in self._nodes]

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from django.conf import settings
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -25,6 +27,13 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.code = 128 + number
+
+
+def refuse_production(command: str, makes: str) -> None:
+    """Raises `Trouble` where the settings are production's."""
+    if settings.PRODUCTION:
+        told = f"PRODUCTION is set, and `{command}` makes {makes}; production runs its parts one by one."
+        raise Trouble(told, code=2)
 
 
 @contextmanager

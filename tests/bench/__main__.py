@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from config import embedded
+from config import embedded, environment
 
 OTHERS = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL")
 
@@ -58,9 +58,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    environment.prepare()
     os.environ["STATE_DIR"] = str(Path(".local/bench").resolve())
     os.environ["STORAGE_DIR"] = str(Path(os.environ["STATE_DIR"]) / "pictures")
-    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     os.environ.setdefault("LOG_LEVEL", "WARNING")
     for name in OTHERS:
         # It empties what it measures with.

@@ -23,7 +23,7 @@ from config.demo.receiver import Receiver
 from config.demo.report import Findings, Report
 from config.demo.watching import watch
 from config.launcher import System, launched, ports
-from config.launcher.trouble import Trouble, in_plain_words
+from config.launcher.trouble import Trouble, in_plain_words, refuse_production
 from providers import registry
 
 FOLLOWERS = 10_000
@@ -45,8 +45,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, image: Path | None, **options: Any) -> None:
         with in_plain_words():
-            if settings.PRODUCTION:
-                raise Trouble("PRODUCTION is set, and the demo makes tenants and credits of its own.", code=2)
+            refuse_production("demo", "tenants and credits of its own")
             demonstrate(image, Report(Console(width=None if sys.stdout.isatty() else REPORT_WIDTH)))
 
 

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 
 from config.launcher import System, launched, logins, ports
 from config.launcher.logins import Logins
-from config.launcher.trouble import Stopped, in_plain_words
+from config.launcher.trouble import Stopped, in_plain_words, refuse_production
 from providers import registry
 
 WEB_PORT = 8000
@@ -23,6 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with in_plain_words():
+            refuse_production("serve", "an operator and keys, and prints them")
             port = ports.chosen("PORT", settings.PORT or WEB_PORT)
             sandbox_port = ports.chosen("SANDBOX_PORT", settings.SANDBOX_PORT or SANDBOX_PORT)
             self.say("Starting ...")

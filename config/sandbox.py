@@ -1,6 +1,4 @@
-"""Plays the providers over real HTTP, as their documents describe them: a plain WSGI application in a process of its own.
-
-It has its own settings, since it stands for machines that are not ours:
+"""The sandbox as a program: the providers as test keys see them, in a process of its own, over real HTTP.
 
     SANDBOX_CALLS=1 SANDBOX_WINDOW_MS=1000   how often a key may search, where not as the provider says
     SANDBOX_ONE_ACCOUNT=true                 all keys share that limit, as the keys of one account do
@@ -10,8 +8,9 @@ It has its own settings, since it stands for machines that are not ours:
     SANDBOX_CREDITS=1000000                  what every key may spend
     SANDBOX_PUBLIC_URL=                      where its pictures open, if not at the address that it was called by
 
-`granian --interface wsgi --blocking-threads 32 providers.sandbox.app:application` serves it, in one process: the limits
-are counted in its memory. `GET /_stats` shows the counts, `POST /_reset` clears them.
+`granian --interface wsgi --blocking-threads 32 config.sandbox:application` serves it, in one process: the limits
+are counted in its memory. `GET /_stats` shows the counts, `POST /_reset` clears them. It stands for machines that are not
+ours, so it reads none of our settings, and needs none of our secrets.
 """
 
 from __future__ import annotations
@@ -19,9 +18,12 @@ from __future__ import annotations
 import os
 import sys
 
+from config import environment, sandbox_settings
+from config.environment import Environment
 from providers.sandbox.routes import Sandbox
-from providers.sandbox.settings import Settings
 
 # A thread that ranks pictures makes a request that arrives wait for the interpreter; the limit counts milliseconds.
 sys.setswitchinterval(0.0005)
-application = Sandbox(Settings.read(os.environ))
+with environment.in_one_line():
+    environment.prepare()
+    application = Sandbox(sandbox_settings.read(Environment(os.environ)))

@@ -1,0 +1,128 @@
+"""The addresses of PostgreSQL and Redis: each means the same to all that use it, and what only some would read is refused.
+
+A database's address is libpq's: `psql` opens it too. Redis's is written out here for redis-py and for kombu, Celery's
+library, which reads fewer forms, takes another database number and does not verify a certificate unless it is told to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+import psycopg
+from environ import Env
+from psycopg.conninfo import conninfo_to_dict
+
+from config.kinds import Kind, host
+
+DATABASE_WORDS = (
+    "an address such as postgresql://app:password@db.example.com/app; percent-encode what is special in a password"
+)
+REDIS_WORDS = (
+    "an address such as redis://:password@redis.example.com:6379/0, rediss:// for TLS or unix:///path?db=0; "
+    "percent-encode what is special in a password"
+)
+# Ours, and no address's, to say.
+NOT_IN_AN_ADDRESS = {"service", "passfile", "client_encoding"}
+REDIS_PORT = 6379
+MOST_DATABASES = 1_000_000
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+TLS_DEFAULTS = {"ssl_cert_reqs": "required", "ssl_check_hostname": "true"}
+TLS_CHOICES = {"ssl_cert_reqs": ("none", "optional", "required"), "ssl_check_hostname": ("true", "false")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redis:
+    """One Redis, as redis-py is told (`url`), and as kombu is (`broker_url`)."""
+
+    url: str
+    broker_url: str
+
+
+def _database(given: str) -> dict[str, Any]:
+    """Django's settings of the database."""
+    if urlsplit(given).scheme not in ("postgresql", "postgres"):
+        raise ValueError
+    try:
+        meant = conninfo_to_dict(given)
+    except psycopg.Error:
+        raise ValueError from None
+    if not meant.get("dbname") or NOT_IN_AN_ADDRESS & meant.keys():
+        raise ValueError
+    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+    config = {name: str(meant.pop(theirs, None) or "") for name, theirs in names.items()}
+    _check_ports(config["PORT"])
+    return {**Env.db_url_config("postgresql:///", engine="config.postgresql"), **config, "OPTIONS": meant}
+
+
+def _check_ports(ports: str) -> None:
+    for port in filter(None, ports.split(",")):
+        if not (port.isdecimal() and 1 <= int(port) <= 65535):
+            raise ValueError
+
+
+def _redis(given: str) -> Redis:
+    parts = urlsplit(given)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    if parts.fragment or given.endswith("#") or " " in given:
+        raise ValueError
+    if parts.scheme == "unix":
+        return _by_socket(parts, query)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
+        raise ValueError
+    database = _number(parts.path.strip("/") or query.pop("db", "0"))
+    if "db" in query and query.pop("db") != str(database):
+        raise ValueError
+    tls = _tls(query) if parts.scheme == "rediss" else query
+    if parts.scheme == "redis" and query:
+        raise ValueError
+    where = f"{_login(parts)}{host(parts.hostname)}:{parts.port or REDIS_PORT}/{database}"
+    url = f"{parts.scheme}://{where}" + (f"?{urlencode(tls)}" if tls else "")
+    return Redis(url=url, broker_url=url)
+
+
+def _by_socket(parts: SplitResult, query: dict[str, str]) -> Redis:
+    database = _number(query.pop("db", "0"))
+    path = unquote(parts.path)
+    if query or parts.hostname or not path.strip("/"):
+        raise ValueError
+    where = f"{_login(parts)}{quote(path)}"
+    return Redis(
+        url=f"unix://{where}?{urlencode({'db': database})}",
+        broker_url=f"redis+socket://{where}?{urlencode({'virtual_host': database})}",
+    )
+
+
+def _login(parts: SplitResult) -> str:
+    """Percent-encoded in one way, with its @; empty where there is none."""
+    if parts.username is None and parts.password is None:
+        return ""
+    user, password = (quote(unquote(part or ""), safe="") for part in (parts.username, parts.password))
+    return f"{user}:{password}@" if password else f"{user}@"
+
+
+def _tls(query: dict[str, str]) -> dict[str, str]:
+    """All that decides whom we trust, said in so many words: the libraries' defaults differ."""
+    told = {**TLS_DEFAULTS, **query}
+    for name, value in told.items():
+        if name in TLS_CHOICES:
+            told[name] = value.lower().removeprefix("cert_")
+            if told[name] not in TLS_CHOICES[name]:
+                raise ValueError
+        elif name not in TLS_FILES or not Path(value).is_file():
+            raise ValueError
+    if told["ssl_cert_reqs"] == "none":
+        told["ssl_check_hostname"] = "false"
+    return told
+
+
+def _number(given: str) -> int:
+    if not (given.isascii() and given.isdecimal() and int(given) < MOST_DATABASES):
+        raise ValueError
+    return int(given)
+
+
+DATABASE = Kind(DATABASE_WORDS, _database)
+REDIS = Kind(REDIS_WORDS, _redis)

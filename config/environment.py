@@ -1,0 +1,114 @@
+"""The environment: what the shell says, and the `.env` of the checkout where it says nothing.
+
+It is made ready once, before anything else looks at it, and read by `config.settings` alone. What libraries would read past
+the settings is taken out, so that another program's variables (its broker, its proxy, its database) take nothing over here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config import dotenv
+from config.kinds import SWITCH, Kind
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+# Read by Celery and kombu, libpq and psycopg, redis, granian, Django, boto.
+FOREIGN_BEGINNINGS = ("CELERY_", "KOMBU_", "PG", "PSYCOPG_", "REDIS_", "GRANIAN_", "DJANGO_", "AWS_", "BOTO_")
+# Read by Celery's command line, by httpx, urllib and OpenSSL.
+FOREIGN_NAMES = {
+    "BROKER_URL",
+    "RESULT_BACKEND",
+    "LOADER",
+    "CONFIG_MODULE",
+    "SKIP_CHECKS",
+    "AUTOSCALE_KEEPALIVE",
+    "NETRC",
+} | {
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OPENSSL_CONF"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "WS_PROXY", "WSS_PROXY", "NO_PROXY"),
+}
+# Ours, or an answer that somebody gives to a command that asks for it: `createsuperuser --noinput`, Django's colours.
+NOT_FOREIGN = {"REDIS_URL", "REDIS_TIMEOUT_SECONDS", "DJANGO_COLORS"}
+NOT_FOREIGN |= {f"DJANGO_SUPERUSER_{field}" for field in ("USERNAME", "EMAIL", "PASSWORD")}
+
+T = TypeVar("T")
+D = TypeVar("D")
+_is_ready = False
+
+
+def prepare() -> None:
+    """Makes the process's environment ready, the first time that it is called. Raises `ImproperlyConfigured`."""
+    global _is_ready
+    if not _is_ready:
+        complete(os.environ, BASE_DIR / ".env")
+        _is_ready = True
+
+
+def complete(environ: MutableMapping[str, str], file: Path) -> None:
+    """Adds what the file has and the environment lacks, and takes out what is foreign."""
+    for name, value in dotenv.read(file, environ).items():
+        if not text(environ, name):
+            environ[name] = value
+    for name in [name for name in environ if is_foreign(name)]:
+        del environ[name]
+    environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a library would read the variable past the settings."""
+    return name not in NOT_FOREIGN and (name.startswith(FOREIGN_BEGINNINGS) or name.upper() in FOREIGN_NAMES)
+
+
+def text(environ: Mapping[str, str], name: str) -> str:
+    """The variable without the blanks around it; empty is unset."""
+    return environ.get(name, "").strip()
+
+
+def is_production() -> bool:
+    """For whoever must know before the settings can be read."""
+    return Environment(os.environ).read("PRODUCTION", SWITCH, False)
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Ends the program with code 2 and one line, no traceback, where a setting is wrong or lacking."""
+    try:
+        yield
+    except ImproperlyConfigured as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+    kind: Kind[Any]
+
+
+class Environment:
+    """Reads settings, and knows afterwards which there are."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.settings: dict[str, Setting] = {}
+
+    def read(self, name: str, kind: Kind[T], default: D) -> T | D:
+        """The setting, checked; `default` where it is unset. Raises `ImproperlyConfigured`."""
+        self.settings[name] = Setting(name, kind)
+        given = text(self._environ, name)
+        if not given:
+            return default
+        if not given.isprintable():
+            raise ImproperlyConfigured(f"{name} has a character that cannot be printed.")
+        try:
+            return kind.read(given)
+        except ValueError:
+            raise ImproperlyConfigured(f"{name} must be {kind.words}.") from None

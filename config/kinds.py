@@ -1,0 +1,191 @@
+"""What a setting can be: in words for whoever has it wrong, and as a reader of what was given."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Generic, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from environ import Env
+
+T = TypeVar("T")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{0,15})?")
+LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})*")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """`read` raises ValueError for what is not as `words` say: "NAME must be {words}."."""
+
+    words: str
+    read: Callable[[str], T]
+
+
+def whole(least: int, most: int) -> Kind[int]:
+    def read(given: str) -> int:
+        if not WHOLE.fullmatch(given):
+            raise ValueError
+        return _bounded(int(given), least, most)
+
+    return Kind(f"a whole number from {least} to {most}", read)
+
+
+def decimal(least: float, most: float) -> Kind[float]:
+    exact = amount(Decimal(str(least)), Decimal(str(most)))
+    return Kind(exact.words, lambda given: float(exact.read(given)))
+
+
+def amount(least: Decimal, most: Decimal) -> Kind[Decimal]:
+    def read(given: str) -> Decimal:
+        if not DECIMAL.fullmatch(given):
+            raise ValueError
+        return _bounded(Decimal(given), least, most)
+
+    return Kind(f"a number from {least:f} to {most:f}", read)
+
+
+def listed(kind: Kind[T], words: str, *, most: int = 100) -> Kind[list[T]]:
+    """Values with commas between them, each once."""
+
+    def read(given: str) -> list[T]:
+        values = [kind.read(part.strip()) for part in Env.parse_value(given, list) if part.strip()]
+        if not 1 <= len(values) <= most:
+            raise ValueError
+        return list(dict.fromkeys(values))
+
+    return Kind(words, read)
+
+
+def series(kind: Kind[T], words: str, *, most: int = 100) -> Kind[list[T]]:
+    """Values with commas between them, in their order."""
+
+    def read(given: str) -> list[T]:
+        values = [kind.read(part.strip()) for part in given.split(",")]
+        if len(values) > most:
+            raise ValueError
+        return values
+
+    return Kind(words, read)
+
+
+def _switch(given: str) -> bool:
+    word = given.lower()
+    if word in ("true", "1", "yes", "on"):
+        return True
+    if word in ("false", "0", "no", "off"):
+        return False
+    # A misspelt PRODUCTION=true must not start in development mode.
+    raise ValueError
+
+
+def choice(*words: str) -> Kind[str]:
+    def read(given: str) -> str:
+        if given.upper() not in words:
+            raise ValueError
+        return given.upper()
+
+    return Kind(f"one of {', '.join(words)}", read)
+
+
+def host(given: str) -> str:
+    """A name or an address as it stands in a URL. Raises ValueError."""
+    if given.startswith("["):
+        if not given.endswith("]"):
+            raise ValueError
+        return f"[{ipaddress.IPv6Address(given[1:-1])}]"
+    if ":" in given:
+        return f"[{ipaddress.IPv6Address(given)}]"
+    name = given.rstrip(".").lower()
+    if not name.isascii():
+        name = name.encode("idna").decode()
+    if not HOST_NAME.fullmatch(name):
+        raise ValueError
+    if re.fullmatch(r"[0-9.]+", name):
+        return str(ipaddress.IPv4Address(name))
+    return name
+
+
+def _allowed_host(given: str) -> str:
+    """As Django compares them; `*`, which would allow any, is none."""
+    return f".{host(given[1:])}" if given.startswith(".") else host(given)
+
+
+def _address(given: str) -> SplitResult:
+    """Without the slash at its end and the port that its scheme has anyway."""
+    parts = urlsplit(given)
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc or "\\" in given or " " in given:
+        raise ValueError
+    if parts.query or parts.fragment or given.endswith(("?", "#")) or parts.netloc.endswith(":") or parts.port == 0:
+        raise ValueError
+    port = f":{parts.port}" if parts.port not in (None, DEFAULT_PORTS[parts.scheme]) else ""
+    return parts._replace(netloc=f"{host(parts.hostname)}{port}", path=parts.path.rstrip("/"))
+
+
+def _url(given: str) -> str:
+    return _address(given).geturl()
+
+
+def _origin(given: str) -> str:
+    if (address := _address(given)).path:
+        raise ValueError
+    return address.geturl()
+
+
+def _secure_origin(given: str) -> str:
+    if not (origin := _origin(given)).startswith("https://"):
+        raise ValueError
+    return origin
+
+
+def _path(given: str) -> str:
+    if not re.fullmatch(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", given) or given.startswith("//"):
+        raise ValueError
+    return given
+
+
+def folder(base: Path) -> Kind[Path]:
+    def read(given: str) -> Path:
+        path = base / Path(given).expanduser()
+        if path.exists() and not path.is_dir():
+            raise ValueError
+        return path
+
+    return Kind("a folder", read)
+
+
+def _bounded(value: T, least: T, most: T) -> T:
+    if not least <= value <= most:  # type: ignore[operator]
+        raise ValueError
+    return value
+
+
+SWITCH = Kind("true or false", _switch)
+PORT = whole(1, 65535)
+PORTS = listed(PORT, "port numbers such as 80,443")
+NETWORKS: Kind[list[Network]] = listed(
+    Kind("a network", ipaddress.ip_network), "networks such as 127.0.0.0/8,::1/128, each by its first address"
+)
+HOSTS = listed(
+    Kind("a host", _allowed_host),
+    "names such as sightline.example.com, or addresses, without scheme and port; * would let any name in",
+)
+ORIGIN = Kind("an address such as https://sightline.example.com, with its scheme and without a path", _origin)
+SECURE_ORIGIN = Kind(
+    "an address such as https://sightline.example.com, with https and without a path, where PRODUCTION is set",
+    _secure_origin,
+)
+URL = Kind("an address such as https://api.example.com/v1, with http or https, without a question mark", _url)
+PATH = Kind("a path such as /brands", _path)
+TEXT: Kind[str] = Kind("text", str)
+# The seconds before each try but the first.
+PAUSES = series(decimal(0, 30 * 86_400), "seconds with commas between them, such as 5,300,1800, none more than 30 days")

@@ -1,0 +1,96 @@
+"""Keys that nobody can guess: those given are looked at, those of a development machine are made at random and kept.
+
+A kept key lies in the state folder, readable by its owner alone. Programs that start at once agree on one: each writes a
+file of its own, and the first that gives it the key's name wins.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config.embedded import state
+
+# Words of examples, and of those who mean to put a real key there later. Chance brings none of them.
+PLACEHOLDERS = (
+    b"secret",
+    b"changeme",
+    b"change-me",
+    b"change_me",
+    b"insecure",
+    b"password",
+    b"example",
+    b"placeholder",
+)
+SECRET_KEY_BYTES = 50
+ENOUGH_BITS = 128
+# Random keys do not get shorter when they are compressed: 25 bytes in hexadecimal, the least that is taken, need more.
+ENOUGH_COMPRESSED_BYTES = 30
+
+
+def kept(file: Path, make: Callable[[], str]) -> str:
+    """The key in the file; made at the first time. Raises `ImproperlyConfigured`."""
+    try:
+        if not file.exists():
+            _make(file, make())
+        key = file.read_text().strip()
+    except OSError as error:
+        told = f"{file} cannot be used ({error.strerror}): set {file.name}, or STATE_DIR to a folder of yours."
+        raise ImproperlyConfigured(told) from None
+    except state.EmbeddedError as error:
+        raise ImproperlyConfigured(str(error)) from None
+    if not key:
+        raise ImproperlyConfigured(f"{file} is empty: remove it, so that a new key is made.")
+    return key
+
+
+def check_secret_key(key: str) -> None:
+    """Raises `ImproperlyConfigured` for one that somebody could guess."""
+    if is_guessable(key.encode(), least_bytes=SECRET_KEY_BYTES):
+        told = f"it must be {SECRET_KEY_BYTES} random characters or more"
+        raise ImproperlyConfigured(f"SECRET_KEY can be guessed: {told}. .env.example says how to make one.")
+
+
+def check_keyring(keys: Iterable[bytes]) -> None:
+    """Raises `ImproperlyConfigured` where somebody could guess one."""
+    for number, key in enumerate(keys, start=1):
+        if is_guessable(key, least_bytes=len(key)):
+            told = f"CREDENTIAL_KEYS: the key of entry {number} can be guessed: it must be random bytes"
+            raise ImproperlyConfigured(f"{told}. .env.example says how to make one.")
+
+
+def _make(file: Path, key: str) -> None:
+    state.make(file.parent, state.account_or_ours())
+    mine = state.write(file.with_name(f"{file.name}.{secrets.token_hex(8)}"), key)
+    try:
+        with suppress(FileExistsError):
+            os.link(mine, file)
+    finally:
+        mine.unlink()
+
+
+def is_guessable(key: bytes, *, least_bytes: int) -> bool:
+    """Whether it is shorter than that, a placeholder, or of a pattern: repeated, counted up, of few different bytes."""
+    if len(key) < least_bytes or any(word in key.lower() for word in PLACEHOLDERS):
+        return True
+    steps = bytes((after - before) % 256 for before, after in pairwise(key))
+    return any(_bits(data) < ENOUGH_BITS or _compressed(data) < ENOUGH_COMPRESSED_BYTES for data in (key, steps))
+
+
+def _bits(data: bytes) -> float:
+    """Of information, were each byte drawn as often as it occurs (Shannon)."""
+    return sum(-count * math.log2(count / len(data)) for count in Counter(data).values())
+
+
+def _compressed(data: bytes) -> int:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return len(compressor.compress(data) + compressor.flush())
