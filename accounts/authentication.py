@@ -15,6 +15,9 @@ from rest_framework.request import Request
 from accounts import keys
 from accounts.models import ApiKey, Tenant
 
+# Whose body a request has, in its environment: how many bodies may be read at once depends on it.
+CALLER = "sightline.caller"
+
 
 class ApiKeyAuthentication(BaseAuthentication):
     """One indexed query a request, and once a minute a key an update. Views open to all set `authentication_classes = []`."""
@@ -32,6 +35,7 @@ class ApiKeyAuthentication(BaseAuthentication):
                 code="tenant_suspended",
             )
         keys.note_use(key)
+        request.META[CALLER] = str(key.tenant_id)
         return key.tenant, key
 
     def authenticate_header(self, request: Request) -> str:

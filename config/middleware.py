@@ -1,17 +1,23 @@
-"""Gives every answer an `X-Request-Id`, the caller's own where it sent a usable one."""
+"""What every request passes first: it gets an id, its body is refused by its length, and an operator's body by its owner."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from uuid_utils.compat import uuid7
+
+from accounts.authentication import CALLER
+from config import bodies
 
 USABLE = re.compile(r"[A-Za-z0-9._-]{8,100}")
 
 
 class RequestId:
+    """Gives every answer an `X-Request-Id`, the caller's own where it sent a usable one."""
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
@@ -21,3 +27,35 @@ class RequestId:
         response = self.get_response(request)
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
         return response
+
+
+class BodyLength:
+    """Refuses a body by its announced length, before a byte of it is read."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        length, most = bodies.length_of(request.META), bodies.most_bytes(request.path)
+        if length > most:
+            return self._refused(request, "too_large", f"The body has {length} bytes; send at most {most}.")
+        # Django reads as many bytes as were announced: of a body in chunks it would see nothing.
+        if "Transfer-Encoding" in request.headers and not length:
+            return self._refused(request, *bodies.CHUNKS)
+        return self.get_response(request)
+
+    def _refused(self, request: HttpRequest, code: str, detail: str) -> HttpResponse:
+        return bodies.refused(request.path, (code, detail), request.request_id)  # type: ignore[attr-defined]
+
+
+class BodyCaller:
+    """Says whose body is to be read, where a session tells it. API keys tell it when they are checked."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        may_tell = settings.SESSION_COOKIE_NAME in request.COOKIES and bodies.length_of(request.META)
+        if may_tell and request.user.is_authenticated:
+            request.META[CALLER] = f"operator {request.user.pk}"
+        return self.get_response(request)

@@ -6,7 +6,12 @@ from config import environment
 
 with environment.in_one_line():
     environment.prepare()
-    application = get_wsgi_application()
+    django_application = get_wsgi_application()
+
+# It reads the settings.
+from config.bodies import Bounded
+
+application = Bounded(django_application)
 # What is here from the start stays: the collector need not look at it again and again.
 gc.collect()
 gc.freeze()

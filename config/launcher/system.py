@@ -58,8 +58,8 @@ class System:
         self._environment = os.environ | environment | {"PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
         self._keeper = keeper
         self._servers = [
-            self._process("sandbox", _server("config.sandbox:application", sandbox_port, workers=1)),
-            self._process("web", _server("config.wsgi:application", port, workers=2)),
+            self._process("sandbox", _server("config.sandbox:application", sandbox_port, workers=1, threads=32)),
+            self._process("web", _server("config.wsgi:application", port, workers=2, threads=48)),
         ]
         self._workers = [self._process(node.partition("@")[0], _worker(node)) for node in self._nodes]
         self._beat = self._process("beat", _celery("beat", "-s", str(folder / "beat-schedule"), "--pidfile="))
@@ -184,10 +184,12 @@ def _migrate() -> None:
         raise Trouble(f"DATABASE_URL: {lacks}", code=2)
 
 
-def _server(application: str, port: int, *, workers: int) -> list[str]:
+def _server(application: str, port: int, *, workers: int, threads: int) -> list[str]:
+    """As the Dockerfile has it. Headers must come within ten seconds; what follows them is `config.bodies`' affair."""
     options = {"--interface": "wsgi", "--http": "1", "--host": HOST, "--port": port, "--workers": workers}
+    options |= {"--blocking-threads": threads, "--http1-header-read-timeout": 10_000}
     flat = [str(part) for option in options.items() for part in option]
-    return [sys.executable, "-m", "granian", *flat, "--blocking-threads", "32", "--no-ws", application]
+    return [sys.executable, "-m", "granian", *flat, "--no-ws", application]
 
 
 def _worker(node: str) -> list[str]:

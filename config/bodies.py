@@ -1,0 +1,188 @@
+"""How many bodies are read at once in one web process, by whom, and how large they may be.
+
+The server hands a request over when its headers are there. Reading the body then holds a thread for as long as the client
+likes: the server has no time limit for bodies, and a read that waits cannot be interrupted (given up by its thread, it
+stops the whole process). So few of the server's threads may read bodies at the same time, fewer for one caller, and fewest for
+callers that nobody knows; the others stay free. Time limits for bodies are the proxy's, which also reads them whole before it
+passes them on, so that none of these bounds is met behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import IOBase
+from types import SimpleNamespace
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponse
+
+from accounts.authentication import CALLER
+from config import problems
+
+MEBIBYTE = 1024 * 1024
+# Bodies below /v1 hold pictures. Anything else is a form of the admin's, or nothing that is taken at all.
+SMALL_BYTES = MEBIBYTE
+# Threads that read bodies. The server has 48: with those that wait for searches (12) and that fetch pictures (8), a third
+# stays free.
+MOST_READING, MOST_READING_OF_UNKNOWN = 12, 3
+# Most bodies have come with their headers and are read in a millisecond: a turn is waited for, for so long.
+TURN_SECONDS = 0.2
+# Bytes of all bodies whose requests are under way.
+MOST_BYTES = 160 * MEBIBYTE
+# Larger files are sent piece by piece, each by a thread that waits for its client.
+SENT_AT_ONCE_BYTES = 256 * 1024
+MOST_SENDING = 6
+UNKNOWN = ""
+BUSY = ("not_ready", "Too many bodies are being sent at the moment; send the request again in a few seconds.")
+CHUNKS = ("malformed_body", "Send the body whole, with a Content-Length; chunks are not taken.")
+
+
+class Shared:
+    """A bounded amount. A caller may take of it while more is free than it has (as in `accounts.places`)."""
+
+    def __init__(self, most: int, *, of_unknown: int) -> None:
+        self._most, self._of_unknown = most, of_unknown
+        self._taken: Counter[str] = Counter()
+        self._changed = threading.Condition()
+
+    def take(self, caller: str, amount: int = 1, *, seconds: float = 0) -> bool:
+        """Whether it was had, within so many seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._has(caller, amount), seconds):
+                return False
+            self._taken[caller] += amount
+            return True
+
+    def give_back(self, caller: str, amount: int = 1) -> None:
+        with self._changed:
+            self._taken[caller] -= amount
+            self._taken += Counter()  # drops who has nothing
+            self._changed.notify_all()
+
+    def _has(self, caller: str, amount: int) -> bool:
+        would_have, free = self._taken[caller] + amount, self._most - self._taken.total()
+        return would_have <= free and (caller != UNKNOWN or would_have <= self._of_unknown)
+
+
+reading = Shared(MOST_READING, of_unknown=MOST_READING_OF_UNKNOWN)
+memory = Shared(MOST_BYTES, of_unknown=MOST_READING_OF_UNKNOWN * SMALL_BYTES)
+sending = Shared(2 * MOST_SENDING, of_unknown=MOST_SENDING)
+
+
+class Body(IOBase):
+    """`wsgi.input`, for Django: read from its first byte to its end in one turn. `is_refused` where there was none to have."""
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._environ, self._stream = environ, environ["wsgi.input"]
+        self._left = length_of(environ)
+        self._caller: str | None = None
+        self._bytes = 0
+        self._has_turn = self.is_refused = False
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._left or not size:
+            return b""
+        self._begin()
+        size = self._left if size < 0 else min(size, self._left)
+        piece: bytes = self._stream.read(size)
+        # Less came than was asked for: the client is gone.
+        self._left = self._left - size if len(piece) == size else 0
+        if not self._left:
+            self._end_turn()
+        return piece
+
+    def close(self) -> None:
+        """The request is over."""
+        self._end_turn()
+        if self._bytes:
+            memory.give_back(self._caller or UNKNOWN, self._bytes)
+            self._bytes = 0
+
+    def _begin(self) -> None:
+        """Raises `OSError`, by which Django knows a body that broke off; the answer to it is exchanged."""
+        if self._caller is None and not self.is_refused:
+            caller = str(self._environ.get(CALLER, UNKNOWN))
+            self._has_turn = reading.take(caller, seconds=TURN_SECONDS)
+            self._caller = caller
+            if self._has_turn and memory.take(caller, self._left):
+                self._bytes = self._left
+            else:
+                self._end_turn()
+                self.is_refused = True
+        if self.is_refused:
+            raise OSError(BUSY[1])
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            reading.give_back(self._caller or UNKNOWN)
+
+
+class Bounded:
+    """The WSGI application, few threads of which wait for clients."""
+
+    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        body = Body(environ)
+        environ["wsgi.input"] = body
+        try:
+            answer = self._application(environ, start_response)
+        finally:
+            body.close()
+        if body.is_refused:
+            return _instead(environ, answer, start_response)
+        return self._sent(environ, answer, start_response) if getattr(answer, "streaming", False) else answer
+
+    def _sent(self, environ: dict[str, Any], answer: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """A small file is left to the server at once. A thread that sends a large one waits for its client."""
+        if int(answer.get("Content-Length") or 0) <= SENT_AT_ONCE_BYTES:
+            content = b"".join(answer)
+            answer.close()
+            return [content]
+        return Sending(answer) if sending.take(UNKNOWN) else _instead(environ, answer, start_response)
+
+
+def _instead(environ: dict[str, Any], answer: Any, start_response: Callable[..., Any]) -> list[bytes]:
+    """Sends another answer than Django's, under the same request id."""
+    other = refused(environ["PATH_INFO"], BUSY, answer.get("X-Request-Id", ""))
+    answer.close()
+    start_response(f"{other.status_code} {other.reason_phrase}", list(other.items()))
+    return [other.content]
+
+
+class Sending:
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._answer)
+
+    def close(self) -> None:
+        sending.give_back(UNKNOWN)
+        self._answer.close()
+
+
+def most_bytes(path: str) -> int:
+    return settings.DATA_UPLOAD_MAX_MEMORY_SIZE if path.startswith("/v1/") else SMALL_BYTES
+
+
+def length_of(environ: Mapping[str, Any]) -> int:
+    try:
+        return max(0, int(environ.get("CONTENT_LENGTH") or 0))
+    except ValueError:
+        return 0
+
+
+def refused(path: str, refusal: tuple[str, str], request_id: str) -> HttpResponse:
+    """A problem under /v1; a sentence for people elsewhere."""
+    code, detail = refusal
+    status = problems.PROBLEMS[code][0]
+    headers = {"X-Request-Id": request_id} | ({"Retry-After": "5"} if status == 503 else {})
+    if path.startswith("/v1/"):
+        return problems.answer(SimpleNamespace(request_id=request_id), problems.problem(code, detail), headers=headers)
+    return HttpResponse(detail, status=status, content_type="text/plain; charset=utf-8", headers=headers)
