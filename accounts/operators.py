@@ -18,7 +18,9 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
+from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -59,6 +61,9 @@ else:
     from unfold.forms import BaseDialogForm as DialogForm
 
 __all__ = ["ActionVariant", "DialogForm", "action"]
+
+# Of a value that was changed: enough to know it again.
+MOST_CHARACTERS = 200
 
 ByTenant = ("tenant", AutocompleteSelectFilter)
 
@@ -130,6 +135,32 @@ class Page(ModelAdmin):
             return super().get_search_results(request, queryset, search_term)
         return queryset.filter(self.names(wanted)), False
 
+    def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Paginator[Any]:
+        """A row's history is short, so that it is counted; the list that it hangs on may not be."""
+        if queryset.model is LogEntry:
+            return Paginator(queryset, *args, **kwargs)
+        return super().get_paginator(request, queryset, *args, **kwargs)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Says of each field from what to what it was changed, but of what may be secret."""
+        message: Any = super().construct_change_message(request, form, formsets, add)
+        for part in message:
+            if "changed" in part and "name" not in part["changed"]:
+                labels = zip(part["changed"]["fields"], form.changed_data, strict=True)
+                part["changed"]["fields"] = [f"{label}{self._change_of(form, name)}" for label, name in labels]
+        return message
+
+    def _change_of(self, form: Any, name: str) -> str:
+        field = form.fields.get(name)
+        if field is None or not (isinstance(field, forms.BooleanField) or self._may_be_told(name)):
+            return ""
+        return f" from {in_words(field, form.initial.get(name))} to {in_words(field, form.cleaned_data.get(name))}"
+
+    def _may_be_told(self, name: str) -> bool:
+        """What stands in a column that a page shows: a secret comes in through a field of the form's own."""
+        columns = {field.name for field in (*self.opts.get_fields(), *self.opts.many_to_many) if field.concrete}
+        return name in columns - {"password", *self.secret_fields}
+
     def names(self, wanted: UUID) -> Q:
         return reduce(or_, (Q(**{field: wanted}) for field in self.id_fields))
 
@@ -165,6 +196,21 @@ class RecordInline(TabularInline):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def in_words(field: Any, value: Any) -> str:
+    """Returns a form's value as a person reads it, whether it is the initial one or the cleaned one."""
+    if isinstance(field, forms.BooleanField):
+        return "yes" if value else "no"
+    if value is None or value == "":
+        return "nothing"
+    if isinstance(field, forms.ModelMultipleChoiceField):
+        return ", ".join(sorted(str(each) for each in value)) or "nothing"
+    if isinstance(field, forms.ModelChoiceField):
+        return str(value if isinstance(value, Model) else field.clean(value))
+    choices = dict(getattr(field, "choices", ()))
+    text = " ".join(str(choices.get(value, value)).split())
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
 def page_of(row: Model) -> str:

@@ -50,7 +50,8 @@ class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in (*limits.RETENTION, *limits.RATES, *limits.COUNTS):
+        # Who may only see the tenant is shown no fields of a form.
+        for name in self.fields.keys() & {*limits.RETENTION, *limits.RATES, *limits.COUNTS}:
             # What an empty one stands for.
             self.fields[name].widget.attrs["placeholder"] = limits.default(name)
         self.initial["suspended"] = self.instance.suspended_at is not None

@@ -29,13 +29,31 @@ from accounts.operators import (
 )
 from billing import ledger
 from billing.serializers import credits_text
+from providers import registry
 from searches import forecasts, stopping
 from searches.admin.pictures import thumbnail
-from searches.admin.showing import CALL_COLOURS, MODE_COLOURS, STATUS_COLOURS, tally, took, wait, web_address
+from searches.admin.showing import CALL_COLOURS, MODE_COLOURS, STATUS_COLOURS, about, tally, took, wait, web_address
 from searches.models import Call, Image, Lookup, Result, Search
 
 # The page shows this many of its newest calls and first results, and links to the rest.
 SHOWN = 48
+# However many lookups there are, so many of each.
+LEAST_OF_EACH = 6
+CREATORS = {source for source, adapter in registry.ADAPTERS.items() if adapter.result_type == "creator"}
+SIGNS = {"creator": "person", "product": "shopping_bag", "video": "movie"}
+
+
+def _tile(result: Result) -> dict[str, Any]:
+    return {
+        "address": page_of(result),
+        "link": web_address(result.url),
+        "image": web_address(result.image_url),
+        "title": str(result),
+        "sign": SIGNS.get(result.type, "image"),
+        "about": " · ".join(about(result)),
+        "rank": result.rank,
+        "score": result.score,
+    }
 
 
 class ByErasure(WhetherSet):
@@ -134,22 +152,21 @@ class SearchAdmin(Record):
         }
 
     def _results(self, search: Search) -> dict[str, Any]:
-        results = search.results.select_related("lookup").defer("raw", "detail").order_by("sequence")[:SHOWN]
+        """The best of each lookup, creators first: in the order of arrival a quick source would push out all others."""
+        lookups = sorted(search.lookups.all(), key=lambda lookup: (lookup.source not in CREATORS, lookup.ordinal))
+        share = max(LEAST_OF_EACH, SHOWN // max(1, len(lookups)))
+        galleries = [
+            {
+                "source": lookup.source,
+                "count": lookup.result_count,
+                "tiles": [_tile(result) for result in lookup.results.defer("raw").order_by("rank")[:share]],
+            }
+            for lookup in lookups
+        ]
         return {
             "title": "Results",
             "all": list_of(Result, search__id__exact=search.pk),
-            "gallery": [
-                {
-                    "address": page_of(result),
-                    "link": web_address(result.url),
-                    "image": web_address(result.image_url),
-                    "title": str(result),
-                    "source": result.lookup.source,
-                    "rank": result.rank,
-                    "score": result.score,
-                }
-                for result in results
-            ],
+            "galleries": [gallery for gallery in galleries if gallery["tiles"]],
         }
 
     @admin.display(description="picture")

@@ -5,6 +5,8 @@ What providers return is foreign: only http and https addresses become links or 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
@@ -13,7 +15,7 @@ from billing import ledger
 from billing.serializers import credits_text
 from providers.admin import ByProvider, BySource
 from searches import forecasts
-from searches.models import Call
+from searches.models import Call, Result
 
 MODE_COLOURS = {"live": "success", "test": "info"}
 STATUS_COLOURS = {
@@ -61,6 +63,19 @@ def took(call: Call) -> str:
     if not call.sent_at or not call.finished_at:
         return "-"
     return f"{(call.finished_at - call.sent_at).total_seconds() * 1000:,.0f} ms"
+
+
+def about(result: Result) -> Iterator[str]:
+    """Yields what is known of a result beside its title, for one that has no picture to show."""
+    detail = result.detail
+    if (followers := detail.get("followers_count")) is not None:
+        yield f"{followers:,} followers"
+    for name in ("account_category", "region", "platform"):
+        if detail.get(name):
+            yield str(detail[name])
+    moments = detail.get("moments") or [{}]
+    if (start := moments[0].get("start_seconds")) is not None:
+        yield f"at {start:g} s"
 
 
 def web_address(address: str | None) -> str | None:

@@ -190,7 +190,8 @@ def found(lookup: Lookup, number: int = 1, **other: Any) -> Result:
         "external_id": f"{lookup.pk}-{number}",
         "detail": {"username": f"creator{number}", "followers_count": 12_000},
         "raw": {"userId": str(number), "followers": 12_000},
+        "sequence": number,
     }
     return Result.objects.create(
-        search=lookup.search, lookup=lookup, rank=number, sequence=number, observed_at=timezone.now(), **values | other
+        search=lookup.search, lookup=lookup, rank=number, observed_at=timezone.now(), **values | other
     )

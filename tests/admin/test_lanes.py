@@ -115,3 +115,10 @@ def test_a_test_lane_with_its_colons_can_be_paused_too(desk: Client, world: Worl
 def test_an_action_that_changes_nothing_is_refused(desk: Client, lane: Lane) -> None:
     assert press(desk, lane, "resume").status_code == 403
     assert press(desk, lane, "end_pause").status_code == 403
+
+
+def test_a_history_counts_its_own_entries(desk: Client, lane: Lane) -> None:
+    press(desk, lane, "pause")
+    html = desk.get(page_of(lane).replace("/change/", "/history/")).content.decode()
+    assert "1 entry" in " ".join(html.split())
+    assert "9999999999" not in html

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from io import BytesIO
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -159,3 +160,37 @@ def test_a_lookup_says_whether_it_repeats_another_and_the_list_is_narrowed_by_it
     assert page_of(world.lookup) in desk.get(page_of(other)).content.decode()
     listed = desk.get(address(Lookup, "changelist"), {"repeat__exact": "hit"}).context["cl"].result_list
     assert [lookup.pk for lookup in listed] == [other.pk]
+
+
+def test_the_gallery_shows_the_best_of_each_source_creators_first(desk: Client, world: World) -> None:
+    """Products came first, and more of them than the page shows."""
+    world.result.delete()
+    products = world.search.lookups.create(**copied(world.lookup, ordinal=1, source="tiktok-products"))
+    for number in range(1, 61):
+        found(products, number, type="product", title=f"Mug {number}", detail={"region": "US"}, image_url=None)
+    found(world.lookup, 1, sequence=100, title="The creator")
+    html = shown(desk, world)
+    assert html.index("The creator") < html.index(">Mug 1<") < html.index(">Mug 24<")
+    assert ">Mug 25<" not in html
+
+
+def copied(lookup: Lookup, **other: Any) -> dict[str, Any]:
+    left_out = ("id", "search", *other)
+    fields = [field for field in Lookup._meta.concrete_fields if field.name not in left_out]
+    return {field.name: getattr(lookup, field.name) for field in fields} | other
+
+
+def test_a_result_without_a_picture_says_what_is_known_of_it(desk: Client, world: World) -> None:
+    moments = [{"start_seconds": 7.5, "end_seconds": 9, "score": 0.9}]
+    world.result.delete()
+    found(
+        world.lookup,
+        1,
+        type="video",
+        title="Part 20",
+        detail={"platform": "TIKTOK", "moments": moments},
+        image_url=None,
+    )
+    html = shown(desk, world)
+    assert "TIKTOK · at 7.5 s" in html
+    assert "aspect-square" not in html[html.index("Results</h2>") :]

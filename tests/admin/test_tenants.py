@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
+from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts.models import Tenant
+from accounts.models import Tenant, User
+from providers.models import Policy
 from tests.admin.conftest import World
 from tests.admin.test_pages import address, page_of
 
@@ -76,3 +80,34 @@ def test_a_limit_out_of_bounds_is_refused(desk: Client, alice: Tenant, name: str
     form = {"name": alice.name, "weight": "1", "max_age": "0", **NO_KEYS}
     response = desk.post(page_of(alice), form | {name: "-1"})
     assert response.context["adminform"].form.errors.keys() == {name}
+
+
+def history(desk: Client, row: Model) -> str:
+    return html.unescape(desk.get(page_of(row).replace("/change/", "/history/")).content.decode())
+
+
+def test_the_history_says_from_what_to_what(desk: Client, alice: Tenant) -> None:
+    form = {"name": alice.name, "weight": "1", "max_age": "0", **NO_KEYS}
+    desk.post(page_of(alice), form | {"suspended": "on", "weight": "5", "name": "Alicia", "most_credentials": "7"})
+    said = history(desk, alice)
+    assert "uspended from no to yes" in said
+    for change in ("from Alice to Alicia", "from 1 to 5", "from nothing to 7"):
+        assert change in said
+
+
+def test_the_history_tells_no_secret(desk: Client, world: World, operator: User) -> None:
+    desk.post(page_of(world.credential), {"secret": "another-secret-of-theirs"})
+    said = history(desk, world.credential)
+    assert "Changed Secret." in said or "Changed secret." in said
+    assert "another-secret" not in said
+    assert " from " not in said[said.index("hanged ") : said.index("hanged ") + 60]
+
+
+def test_the_history_names_what_a_person_sees(desk: Client, world: World) -> None:
+    policy = world.rows[Policy]
+    form = desk.get(page_of(policy)).context["adminform"].form
+    values = {name: form[name].value() for name in form.fields} | {"scope": "account", "paused": "on"}
+    desk.post(page_of(policy), {name: value for name, value in values.items() if value not in (None, False)})
+    said = history(desk, policy).lower()
+    assert "from no to yes" in said
+    assert f"to {dict(Policy.Scope.choices)['account'].lower()}" in said
