@@ -39,6 +39,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "permission_denied": (403, "Not allowed"),
     "tenant_suspended": (403, "The tenant is suspended"),
     "not_found": (404, "Not found"),
+    "results_erased": (404, "The results are no longer kept"),
     "method_not_allowed": (405, "This path does not take this method"),
     "not_acceptable": (406, "No such form"),
     "credential_missing": (409, "No credential for the provider"),

@@ -281,6 +281,12 @@ CELERY_BEAT_SCHEDULE = {
         # It may take a while, for which the sweep of the lanes must not wait.
         "options": {"expires": 900, "queue": "webhooks"},
     },
+    "sweep-retention": {
+        "task": "searches.tasks.sweep_retention",
+        "schedule": 60.0,
+        # It takes a while, too.
+        "options": {"expires": 60, "queue": "webhooks"},
+    },
     "sweep-pictures": {
         "task": "searches.tasks.sweep_pictures",
         "schedule": 600.0,

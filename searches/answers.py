@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db.models import Count, Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -35,8 +35,40 @@ class ImageAnswer(serializers.ModelSerializer[Image]):
 
     class Meta:
         model = Image
-        fields = ("id", "sha256", "format", "width", "height", "bytes")
+        fields: tuple[str, ...] = ("id", "sha256", "format", "width", "height", "bytes")
         read_only_fields = fields
+
+
+class StoredImageAnswer(ImageAnswer):
+    """A stored picture, and how long it stays."""
+
+    expires_at = serializers.SerializerMethodField()
+
+    class Meta(ImageAnswer.Meta):
+        fields = (*ImageAnswer.Meta.fields, "created_at", "expires_at")
+        read_only_fields = fields
+
+    @extend_schema_field(
+        serializers.DateTimeField(
+            allow_null=True,
+            help_text="When it is erased unless it is searched with, or stored again, before. Null while a search that has "
+            "not ended needs it.",
+        )
+    )
+    def get_expires_at(self, image: Image) -> str | None:
+        """Of an image with what `with_use` says of it."""
+        if image.needed:  # type: ignore[attr-defined]
+            return None
+        last = max(filter(None, (image.stored_at, image.last_needed_at)))  # type: ignore[attr-defined]
+        expires_at = last + self.context["retention"]
+        return serializers.DateTimeField().to_representation(expires_at)
+
+
+def with_use(images: QuerySet[Image]) -> QuerySet[Image]:
+    """Annotates whether a search needs each, and when the last one that did ended."""
+    naming = Search.objects.filter(image=OuterRef("pk")).order_by()
+    ended = naming.values("image").annotate(last=Max("finished_at")).values("last")
+    return images.annotate(needed=Exists(naming.filter(finished_at=None)), last_needed_at=Subquery(ended))
 
 
 class CropAnswer(serializers.Serializer[Any]):
@@ -156,7 +188,7 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
 class SearchAnswer(serializers.ModelSerializer[Search]):
     """A search: one picture, one or more lookups."""
 
-    image = ImageAnswer()
+    image = ImageAnswer(allow_null=True, help_text="Null once its retention is over.")
     crop = serializers.SerializerMethodField()
     lookups = LookupAnswer(many=True, source="parts")
     metadata = serializers.DictField(child=serializers.CharField())

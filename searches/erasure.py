@@ -38,12 +38,13 @@ def erase(search: Search) -> bool:
     ending.cancel(search)
     lookups.update(**NOTHING_OF_A_LOOKUP)
     present = Search.objects.select_for_update(no_key=True).get(pk=search.pk)
-    if present.image_id is None:
+    if present.erased_at is not None:
         return False
     search.results.all().delete()
     Call.objects.filter(lookup__search=search).update(**NOTHING_OF_A_CALL)
-    Search.objects.filter(pk=search.pk).update(**NOTHING_OF_A_SEARCH, erased_at=Now())
+    Search.objects.filter(pk=search.pk).update(**NOTHING_OF_A_SEARCH, erased_at=Now(), results_erased_at=Now())
     events.erase(search)
-    pictures.erase_unnamed(present.image_id)
+    if present.image_id is not None:
+        pictures.erase_unnamed(present.image_id)
     transaction.on_commit(lambda: changes.announce(search.pk))
     return True

@@ -14,6 +14,9 @@ from accounts.models import EventType
 from searches import answers
 from searches.models import Lookup, Search, Status
 
+# Of what the events of a search are about.
+PREFIX = "search:"
+
 
 def ended(search: Search, lookups: Iterable[Lookup], status: Status | None) -> None:
     """These lookups of the search have ended, and itself with this status, unless that is None."""
@@ -38,4 +41,4 @@ def _tell(search: Search, type: EventType, data: dict[str, Any]) -> None:
 
 
 def _reference(search: Search) -> str:
-    return f"search:{search.pk}"
+    return f"{PREFIX}{search.pk}"

@@ -70,11 +70,15 @@ class Image(models.Model):
     bytes = models.PositiveIntegerField(help_text="Of the file as it was sent.")
     file = models.CharField(max_length=200, unique=True, help_text="Its name in the storage.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    stored_at = models.DateTimeField(
+        db_default=Now(), editable=False, help_text="When it was last stored by itself, not for a search that names it."
+    )
 
     objects = TenantQuerySet["Image"].as_manager()
 
     class Meta:
         ordering = ("-created_at",)
+        indexes = [models.Index(fields=["tenant", "stored_at"], name="images_by_age")]
         constraints = [models.UniqueConstraint(fields=["tenant", "sha256"], name="image_stored_once_per_tenant")]
 
     def __str__(self) -> str:
@@ -171,6 +175,8 @@ class Status(models.TextChoices):
 class Search(models.Model):
     """What a tenant asked for: one picture, one or more lookups. It is the job.
 
+    One that has ended loses its picture and its results when their retention is over.
+
     `version` counts the changes that a tenant can see, but for those of position and of whom a lookup rides on. An erased one
     is a tombstone: its row and those of its lookups and calls stay, for the ledger's entries name them, and say nothing of what
     was asked or found.
@@ -192,6 +198,9 @@ class Search(models.Model):
     expires_at = models.DateTimeField(help_text="Lookups that still wait then end as expired.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
+    results_erased_at = models.DateTimeField(
+        null=True, editable=False, help_text="Its results were kept as long as its tenant has them kept."
+    )
     erased_at = models.DateTimeField(null=True, editable=False)
 
     objects = TenantQuerySet["Search"].as_manager()
@@ -199,12 +208,28 @@ class Search(models.Model):
     class Meta:
         ordering = ("-created_at", "-id")
         verbose_name_plural = "searches"
-        indexes = [models.Index(fields=["tenant", "mode", "-created_at", "-id"], name="searches_of_a_tenant")]
+        indexes = [
+            models.Index(fields=["tenant", "mode", "-created_at", "-id"], name="searches_of_a_tenant"),
+            models.Index(
+                fields=["tenant", "finished_at"],
+                condition=Q(erased_at=None, finished_at__isnull=False),
+                name="searches_to_erase",
+            ),
+            models.Index(
+                fields=["tenant", "finished_at"],
+                condition=Q(results_erased_at=None, finished_at__isnull=False),
+                name="searches_with_results",
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(erased_at=None, image__isnull=False)
+                condition=Q(erased_at=None)
                 | Q(erased_at__isnull=False, image=None, crop="", metadata={}, results_count=0),
-                name="erased_searches_and_no_others_keep_nothing",
+                name="erased_searches_keep_nothing",
+            ),
+            models.CheckConstraint(
+                condition=Q(image__isnull=False) | Q(finished_at__isnull=False) | Q(erased_at__isnull=False),
+                name="open_searches_have_a_picture",
             ),
         ]
 

@@ -15,9 +15,10 @@ from drf_spectacular.utils import (
 )
 
 from accounts.paging import LINK, PageQuery
-from searches.answers import CallAnswer, ImageAnswer, ResultAnswer, SearchAnswer, SourceAnswer
+from searches.answers import CallAnswer, ResultAnswer, SearchAnswer, SourceAnswer, StoredImageAnswer
 from searches.requests import (
     ImageForm,
+    ImageQuery,
     ImageRequest,
     ResultQuery,
     SearchForm,
@@ -154,7 +155,11 @@ METADATA = OpenApiParameter(
     description="Searches whose metadata have this text under this key, as in `metadata.campaign=spring`.",
 )
 SEARCH_EXAMPLE = OpenApiExample("A search in line", value=SEARCH_SHOWN, response_only=True, status_codes=["200", "202"])
-IMAGE_EXAMPLE = OpenApiExample("A picture", value=IMAGE, response_only=True, status_codes=["200", "201"])
+STORED: dict[str, Any] = IMAGE | {
+    "created_at": "2026-11-20T09:29:58.000000Z",
+    "expires_at": "2026-12-20T09:29:58.000000Z",
+}
+STORED_EXAMPLE = OpenApiExample("A picture", value=STORED, response_only=True, status_codes=["200", "201"])
 
 SEARCHES = extend_schema_view(
     post=extend_schema(
@@ -244,6 +249,15 @@ CALLS = extend_schema_view(
     )
 )
 IMAGES = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_images",
+        summary="Stored pictures, newest first",
+        description="All pictures of yours, those that no search names included. Each is erased when no search has needed it "
+        "for as long as your retention says.",
+        parameters=[ImageQuery, LINK],
+        responses={200: StoredImageAnswer(many=True)},
+        examples=[STORED_EXAMPLE],
+    ),
     post=extend_schema(
         operation_id="create_image",
         summary="Store a picture",
@@ -253,13 +267,13 @@ IMAGES = extend_schema_view(
             "application/json": OpenApiRequest(ImageRequest),
             "multipart/form-data": OpenApiRequest(ImageForm),
         },
-        responses={201: ImageAnswer},
-        examples=[IMAGE_EXAMPLE],
-    )
+        responses={201: StoredImageAnswer},
+        examples=[STORED_EXAMPLE],
+    ),
 )
 IMAGE_VIEW = extend_schema_view(
     get=extend_schema(
-        operation_id="get_image", summary="One picture", responses={200: ImageAnswer}, examples=[IMAGE_EXAMPLE]
+        operation_id="get_image", summary="One picture", responses={200: StoredImageAnswer}, examples=[STORED_EXAMPLE]
     ),
     delete=extend_schema(
         operation_id="delete_image",

@@ -336,6 +336,16 @@ class SearchQuery(PageQuery):
         return super().to_internal_value(data) | {"metadata": metadata}
 
 
+class ImageQuery(PageQuery):
+    unused = StrictChoice(
+        ("true", "false"),
+        required=False,
+        help_text="`true`: only those that no search names; `false`: only the others.",
+    )
+    created_after = Instant(required=False)
+    created_before = Instant(required=False)
+
+
 class ResultQuery(PageQuery):
     lookup = serializers.UUIDField(required=False, help_text="Only this lookup's.")
     source = StrictChoice(SOURCES, required=False)  # type: ignore[assignment]

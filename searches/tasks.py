@@ -9,7 +9,7 @@ from celery import shared_task
 from django.conf import settings
 
 from providers.limiter import Unavailable
-from searches import ending, execution, nudges, parking, pictures, repeats, settlement
+from searches import ending, execution, nudges, parking, pictures, repeats, retention, settlement
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,12 @@ def sweep_lanes() -> None:
             log.warning("%s waits for Redis", step.__qualname__)
         except Exception:
             log.exception("%s failed", step.__qualname__)
+
+
+@shared_task
+def sweep_retention() -> None:
+    """Erases what is kept for longer than its tenant says, a little of it. Harmless when doubled or late."""
+    retention.enforce()
 
 
 @shared_task

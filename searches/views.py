@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils.http import parse_etags
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -38,6 +38,7 @@ from searches.bodies import PictureForm, StrictJSON
 from searches.models import Call, Image, Lookup, Result, Search, Status
 from searches.requests import (
     GivenPicture,
+    ImageQuery,
     ImageRequest,
     ResultQuery,
     SearchQuery,
@@ -184,6 +185,8 @@ class Results(PartsOfASearch):
         return "include" in self.query
 
     def get(self, request: Request, id: UUID) -> Response:
+        if self.get_queryset().filter(pk=id, results_erased_at__isnull=False).exists():
+            raise NotFound(RESULTS_ERASED, code="results_erased")
         rows = self.of_the_search(Result.objects.select_related("lookup"), "search")
         for name, field in (("lookup", "lookup"), ("source", "lookup__source"), ("type", "type")):
             if name in self.query:
@@ -205,9 +208,39 @@ class Calls(PartsOfASearch):
         return self.get_paginated_response(answers.CallAnswer(page, many=True).data)
 
 
+class ImageView(TenantView):
+    queryset = Image.objects.all()
+
+    def get_queryset(self) -> QuerySet[Image]:
+        return answers.with_use(super().get_queryset())
+
+    def described(self, images: Any, *, many: bool = False) -> Any:
+        retention = self.tenant.retention("image_retention_days")
+        return answers.StoredImageAnswer(images, many=many, context={"retention": retention}).data
+
+
 @openapi.IMAGES
-class Images(TenantView):
+class Images(ImageView):
     parser_classes = (StrictJSON, PictureForm)
+    pagination_class = CursorPages
+    query_class = ImageQuery
+    keys = ("-id",)
+    follows = False
+    refusals = {"POST": (409,)}
+
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filtered()) or []
+        return self.get_paginated_response(self.described(page, many=True))
+
+    def filtered(self) -> QuerySet[Image]:
+        found = self.get_queryset()
+        for name, lookup in (("created_after", "created_at__gt"), ("created_before", "created_at__lt")):
+            if name in self.query:
+                found = found.filter(**{lookup: self.query[name]})
+        if "unused" in self.query:
+            is_used = Exists(Search.objects.filter(image=OuterRef("pk")))
+            found = found.filter(~is_used if self.query["unused"] == "true" else is_used)
+        return found
 
     def post(self, request: Request) -> Response:
         wanted = ImageRequest(data=request.data)
@@ -215,17 +248,18 @@ class Images(TenantView):
         given = wanted.validated_data["image"]
         with refused(), pictures.received(self.tenant, content_of(given, self.tenant), fit={}) as picture:
             image = picture.save()
+            pictures.refresh(image)
         headers = {"Location": reverse("image", kwargs={"id": image.pk})}
-        return Response(answers.ImageAnswer(image).data, status=201, headers=headers)
+        shown = get_object_or_404(self.get_queryset(), pk=image.pk)
+        return Response(self.described(shown), status=201, headers=headers)
 
 
 @openapi.IMAGE_VIEW
-class OneImage(TenantView):
-    queryset = Image.objects.all()
+class OneImage(ImageView):
     refusals = {"DELETE": (409,)}
 
     def get(self, request: Request, id: UUID) -> Response:
-        return Response(answers.ImageAnswer(self.get_object()).data)
+        return Response(self.described(self.get_object()))
 
     def delete(self, request: Request, id: UUID) -> Response:
         try:
@@ -321,6 +355,7 @@ def refused() -> Iterator[None]:
         raise Conflict(IMAGE_DELETED, code="image_deleted") from None
 
 
+RESULTS_ERASED = "The results of this search were erased when their retention was over; search again."
 PRICE_MISSING = "{} has no price, so it cannot be searched; ask the operator of this Sightline to set one."
 CREDENTIAL_DELETED = "The credential was deleted while this request was handled; store another, or name one."
 IMAGE_DELETED = "The picture was deleted while this request was handled; send the request again."

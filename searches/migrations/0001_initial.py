@@ -117,6 +117,14 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.CASCADE, related_name="images", to="accounts.tenant"
                     ),
                 ),
+                (
+                    "stored_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        editable=False,
+                        help_text="When it was last stored by itself, not for a search that names it.",
+                    ),
+                ),
             ],
             options={
                 "ordering": ("-created_at",),
@@ -427,6 +435,14 @@ class Migration(migrations.Migration):
                         to="accounts.tenant",
                     ),
                 ),
+                (
+                    "results_erased_at",
+                    models.DateTimeField(
+                        editable=False,
+                        help_text="Its results were kept as long as its tenant has them kept.",
+                        null=True,
+                    ),
+                ),
             ],
             options={
                 "verbose_name_plural": "searches",
@@ -531,7 +547,7 @@ class Migration(migrations.Migration):
             model_name="search",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("erased_at", None), ("image__isnull", False)),
+                    ("erased_at", None),
                     models.Q(
                         ("crop", ""),
                         ("erased_at__isnull", False),
@@ -541,7 +557,39 @@ class Migration(migrations.Migration):
                     ),
                     _connector="OR",
                 ),
-                name="erased_searches_and_no_others_keep_nothing",
+                name="erased_searches_keep_nothing",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="search",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("image__isnull", False),
+                    ("finished_at__isnull", False),
+                    ("erased_at__isnull", False),
+                    _connector="OR",
+                ),
+                name="open_searches_have_a_picture",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="image",
+            index=models.Index(fields=["tenant", "stored_at"], name="images_by_age"),
+        ),
+        migrations.AddIndex(
+            model_name="search",
+            index=models.Index(
+                condition=models.Q(("erased_at", None), ("finished_at__isnull", False)),
+                fields=["tenant", "finished_at"],
+                name="searches_to_erase",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="search",
+            index=models.Index(
+                condition=models.Q(("finished_at__isnull", False), ("results_erased_at", None)),
+                fields=["tenant", "finished_at"],
+                name="searches_with_results",
             ),
         ),
         migrations.AddConstraint(

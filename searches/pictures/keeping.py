@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from django.core.files.base import ContentFile
@@ -23,6 +24,7 @@ from django.core.files.storage import default_storage
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Now
 from PIL.Image import Image as Pixels
 from uuid_utils.compat import uuid7
 
@@ -176,6 +178,21 @@ def erase_unnamed(image_id: UUID) -> None:
     # Asked now: whoever was about to name it has been waited for, and whoever comes later waits.
     if image is not None and not image.searches.exists():
         erase(image)
+
+
+@transaction.atomic
+def erase_unused(image_id: UUID, since: datetime) -> None:
+    """Erases a picture, unless a search names it or it was sent again later than `since`."""
+    image = Image.objects.select_for_update().filter(pk=image_id, stored_at__lte=since).first()
+    if image is not None and not image.searches.exists():
+        erase(image)
+
+
+def refresh(image: Image) -> None:
+    """Notes that its tenant stored the picture again just now. Raises `Deleted`."""
+    if not Image.objects.filter(pk=image.pk).update(stored_at=Now()):
+        raise Deleted
+    image.refresh_from_db(fields=["stored_at"])
 
 
 def sweep_orphans(older_than_seconds: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -11,8 +12,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from rest_framework.test import APIClient
 
+from accounts.models import Tenant
+from searches import ending, retention
 from searches.pictures import reading
 from tests.api.examples import PICTURE, made, nothing_left
+from tests.api.test_lists import read_all
+from tests.api.test_openapi import described
+from tests.api.test_problems import problem_of
 from tests.searches import samples
 
 
@@ -28,7 +34,7 @@ def test_a_file_is_stored(api: APIClient) -> None:
 def test_the_same_picture_is_stored_once(api: APIClient) -> None:
     body = {"image": {"base64": b64encode(PICTURE).decode()}}
     first, second = (api.post("/v1/images", body, format="json") for _ in range(2))
-    assert first.json() == second.json()
+    assert first.json().items() - second.json().items() == {("expires_at", first.json()["expires_at"])}
     assert str(made(api).image_id) == first.json()["id"]
 
 
@@ -75,3 +81,49 @@ def test_a_picture_that_a_search_names_stays(api: APIClient) -> None:
     response = api.delete(f"/v1/images/{image.pk}")
     assert (response.status_code, response.json()["code"]) == (409, "image_in_use")
     assert api.get(f"/v1/images/{image.pk}").status_code == 200
+
+
+def test_all_pictures_are_listed_newest_first_used_or_not(api: APIClient) -> None:
+    used = str(made(api).image_id)
+    stored = [
+        api.post("/v1/images", {"image": SimpleUploadedFile("a.jpg", samples.jpeg(40 + n, 40))}, format="multipart")
+        for n in range(4)
+    ]
+    unused = [answer.json()["id"] for answer in stored][::-1]
+    assert [row["id"] for row in read_all(api, "/v1/images", limit=2)] == [*unused, used]
+    assert [row["id"] for row in read_all(api, "/v1/images", limit=3, unused="true")] == unused
+    assert [row["id"] for row in read_all(api, "/v1/images", unused="false")] == [used]
+    assert api.get("/v1/images?unused=perhaps").status_code == 400
+
+
+def test_a_picture_says_how_long_it_stays(alice: Tenant, api: APIClient) -> None:
+    alice.image_retention_days = 2
+    alice.save()
+    search = made(api)
+    path = f"/v1/images/{search.image_id}"
+    assert api.get(path).json()["expires_at"] is None
+    ending.cancel(search)
+    search.refresh_from_db()
+    assert search.finished_at is not None
+    expires_at = datetime.fromisoformat(api.get(path).json()["expires_at"])
+    assert expires_at == search.finished_at + timedelta(days=2)
+
+
+def test_what_is_past_its_retention_is_a_404_and_its_search_says_null(alice: Tenant, api: APIClient) -> None:
+    alice.image_retention_days = alice.result_retention_days = 0
+    alice.save()
+    search = made(api)
+    assert search.image_id is not None
+    ending.cancel(search)
+    retention.enforce()
+    assert api.get(f"/v1/images/{search.image_id}").status_code == 404
+    shown = api.get(f"/v1/searches/{search.pk}")
+    described("/v1/searches/{id}", "get", shown)
+    assert (shown.status_code, shown.json()["image"]) == (200, None)
+    results = problem_of(api.get(f"/v1/searches/{search.pk}/results"))
+    assert (results["status"], results["code"]) == (404, "results_erased")
+
+
+def test_a_strangers_pictures_are_not_listed(api: APIClient, stranger: APIClient) -> None:
+    made(api)
+    assert stranger.get("/v1/images").json()["data"] == []
