@@ -133,6 +133,8 @@ def probe(name: str) -> None:
 
 def resending(tenant: Tenant, target: str, count: int) -> None:
     """Counts deliveries that a range sends to this host. Raises `TooManyRequests`, or `Unavailable`."""
+    if not count:
+        return
     rule = f"You may have {MOST_RESENT:,} deliveries an hour sent to one host once more."
     _closed([Bucket(key=f"resent:{tenant.pk}:{target}", most=MOST_RESENT, seconds=HOUR_SECONDS, rule=rule)], cost=count)
 

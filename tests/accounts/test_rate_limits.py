@@ -116,3 +116,10 @@ def test_past_the_rate_every_route_is_a_429_that_says_when(alice: Tenant, bob: T
     assert (refused[0].json()["code"], refused[0]["Retry-After"]) == ("rate_limited", "1")
     assert "1 requests a second" in refused[0].json()["detail"]
     assert client_of(bob).get("/v1/searches").status_code == 200
+
+
+def test_a_range_without_a_delivery_costs_nothing() -> None:
+    dora, host = tenant(), f"{uuid4()}.example"
+    rate_limits.resending(dora, host, 0)
+    rate_limits.resending(dora, host, rate_limits.MOST_RESENT)
+    assert not accepts(lambda: rate_limits.resending(dora, host, 1))
