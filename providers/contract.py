@@ -9,7 +9,7 @@ tenants, no tables, no clock. Adapters classify what went wrong; execution decid
     ├── Faulty          5xx, or their "try later"                   back in line with backoff, counted
     ├── Lost            sent, no whole answer                       outcome unknown: it may have been billed
     ├── Refused         never this question, or not from this account   fail, release
-    ├── Garbled         an answer that we cannot read               fail, release what was not billed
+    ├── Garbled         an answer whose envelope we cannot read     fail, release what was not billed
     ├── BadCredential   the tenant's key is dead                    its lookups wait for another
     └── Exhausted       the tenant is out of the provider's credits  the same
 """
@@ -88,9 +88,10 @@ class Secret:
 @dataclass(frozen=True, kw_only=True)
 class Hit:
     """One thing that an adapter found. `raw` is the provider's own object, `detail` what its `type` has beside the common fields:
-    creator   username, followers_count, engagement_rate, account_category, matched_posts, recent_posts
+    creator   username, followers_count, engagement_rate, views_count_median, account_category, matched_posts, recent_posts
     product   product_id, name, region, source_image
     video     video_no, name, platform, moments: each of start_seconds, end_seconds, score
+    Of these an `external_id` alone is always there; what a provider left out or garbled is None.
     """
 
     type: str
@@ -105,7 +106,11 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One page as it came: `billed_results` is what the provider counts, `last` whether asking on can bring more."""
+    """One page as it came: `billed_results` is what the provider counts, `last` whether asking on can bring more.
+
+    `unreadable`: items that were billed and have no identity that can be read; `excerpt`: the beginning of them, at most 2 kB,
+    for operators only.
+    """
 
     hits: tuple[Hit, ...]
     billed_results: int
@@ -113,6 +118,8 @@ class Answer:
     last: bool
     status: int
     request_id: str = ""
+    unreadable: int = 0
+    excerpt: str = ""
 
 
 class Failure(Exception):

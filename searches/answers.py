@@ -120,6 +120,10 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
     )
     credits = serializers.SerializerMethodField()
     calls = serializers.IntegerField(source="call_count", help_text="Calls that left, or that are under way.")
+    unreadable = serializers.IntegerField(
+        help_text="Items that the provider returned and billed, and that nobody can identify: they are no results. Operators "
+        "see what came."
+    )
     error = serializers.SerializerMethodField()
 
     class Meta:
@@ -140,6 +144,7 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
             "calls",
             "result_count",
             "duplicates",
+            "unreadable",
             "total",
             "error",
         )
@@ -263,11 +268,11 @@ def _tell(lookups: Iterable[Lookup], forecasts: Mapping[UUID, Forecast], tallies
 
 
 class Post(serializers.Serializer[Any]):
-    """A hidden count is null."""
+    """A hidden count is null, and so is whatever the provider left out or garbled; `raw` has it as it came."""
 
-    id = serializers.CharField()
-    url = serializers.CharField()
-    thumbnail = serializers.CharField()
+    id = serializers.CharField(allow_null=True)
+    url = serializers.CharField(allow_null=True)
+    thumbnail = serializers.CharField(allow_null=True)
     likes_count = serializers.IntegerField(allow_null=True)
     comments_count = serializers.IntegerField(allow_null=True)
     shares_count = serializers.IntegerField(allow_null=True)
@@ -276,8 +281,11 @@ class Post(serializers.Serializer[Any]):
 
 
 class Creator(serializers.Serializer[Any]):
-    username = serializers.CharField()
+    """What the provider left out or garbled is null."""
+
+    username = serializers.CharField(allow_null=True)
     followers_count = serializers.IntegerField(allow_null=True)
+    views_count_median = serializers.IntegerField(allow_null=True, help_text="Where the provider tells it.")
     engagement_rate = serializers.FloatField(
         allow_null=True, help_text="The provider's own number: a fraction, but seen as a percentage too."
     )
@@ -375,6 +383,9 @@ class CallAnswer(serializers.ModelSerializer[Call]):
     duration_ms = serializers.SerializerMethodField()
     status = serializers.IntegerField(allow_null=True, help_text="The provider's HTTP status.")
     returned = serializers.IntegerField(allow_null=True, help_text="Results that came.")
+    unreadable = serializers.IntegerField(
+        help_text="Items that came beside them and cannot be identified; they are billed."
+    )
     credits = Credits(help_text="What it was charged.")
     provider_request_id = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
@@ -393,6 +404,7 @@ class CallAnswer(serializers.ModelSerializer[Call]):
             "duration_ms",
             "status",
             "returned",
+            "unreadable",
             "credits",
             "provider_request_id",
             "error",

@@ -20,6 +20,7 @@ NOTHING_OF_A_LOOKUP: dict[str, Any] = {
     "effective_parameters": {},
     "result_count": 0,
     "duplicates": 0,
+    "unreadable": 0,
     "total": None,
     "error_detail": "",
     # So that it answers and carries nobody (`repeats`).

@@ -269,7 +269,7 @@ class Lookup(models.Model):
     # What its calls have come to so far. Who says where it goes next saves that with it: one statement for both.
     PROGRESS: ClassVar[tuple[str, ...]] = (
         *("pages_done", "attempts", "unknown_calls"),
-        *("result_count", "duplicates", "total"),
+        *("result_count", "duplicates", "unreadable", "total"),
     )
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -310,6 +310,7 @@ class Lookup(models.Model):
 
     result_count = models.PositiveIntegerField(default=0)
     duplicates = models.PositiveIntegerField(default=0)
+    unreadable = models.PositiveIntegerField(default=0, help_text="Items that were billed and cannot be identified.")
     total = models.PositiveIntegerField(null=True)
     error_code = models.CharField(max_length=60, blank=True)
     error_detail = models.CharField(max_length=500, blank=True)
@@ -410,11 +411,14 @@ class Call(models.Model):
     finished_at = models.DateTimeField(null=True)
     status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status.")
     returned = models.PositiveIntegerField(null=True)
+    unreadable = models.PositiveIntegerField(default=0, help_text="Items that came and cannot be identified.")
     credits = CreditsField(default=Decimal(0))
     provider_request_id = models.CharField(max_length=100, blank=True)
     error_code = models.CharField(max_length=60, blank=True)
     error_detail = models.CharField(max_length=500, blank=True)
-    excerpt = models.TextField(blank=True, help_text="What came instead of a readable answer; for operators.")
+    excerpt = models.TextField(
+        blank=True, help_text="What came instead of a readable answer, or of items; for operators."
+    )
 
     class Meta:
         ordering = ("id",)

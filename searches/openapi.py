@@ -71,6 +71,7 @@ SEARCH_SHOWN: dict[str, Any] = {
             "calls": 0,
             "result_count": 0,
             "duplicates": 0,
+            "unreadable": 0,
             "total": None,
             "error": None,
         }
@@ -94,6 +95,7 @@ RESULT_SHOWN: dict[str, Any] = {
     "creator": {
         "username": "instagram",
         "followers_count": 313560626,
+        "views_count_median": None,
         "engagement_rate": 0.01,
         "account_category": "Sportsperson / Digital creator",
         "matched_posts": [],

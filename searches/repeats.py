@@ -119,7 +119,7 @@ def take(hit: Hit) -> None:
     lookup, original = hit.lookup, hit.original
     search = ending.lock(lookup.search_id)
     results.copy(hit.found, lookup, search)
-    lookup.duplicates, lookup.total = original.duplicates, original.total
+    lookup.duplicates, lookup.unreadable, lookup.total = original.duplicates, original.unreadable, original.total
     ending.finish(lookup, search, Status.SUCCEEDED)
 
 

@@ -13,6 +13,7 @@ from django.db import connection
 from uuid_utils.compat import uuid7
 
 from providers.contract import Answer, Hit
+from providers.web_addresses import web_address
 from searches.models import Lookup, Result, Search
 
 # What a column of whole numbers holds.
@@ -30,6 +31,7 @@ def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime) -
     """Writes the hits that the lookup does not have yet and counts them on it and on its search, which the caller holds and
     saves.
     """
+    lookup.unreadable += answer.unreadable
     if answer.total is not None and answer.total <= LARGEST_TOTAL:
         lookup.total = answer.total
     if not answer.hits:
@@ -49,8 +51,8 @@ def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime) -
             type=hit.type,
             external_id=external_id,
             title=hit.title[:500],
-            url=_fitting(hit.url),
-            image_url=_fitting(hit.image_url),
+            url=web_address(hit.url),
+            image_url=web_address(hit.image_url),
             score=hit.score,
             detail=hit.detail,
             raw=hit.raw,
@@ -87,8 +89,3 @@ def _row(result: Result) -> dict[str, Any]:
 def _copied(result: Result, lookup: Lookup, *, sequence: int) -> Result:
     own = {"id": uuid7(), "search_id": lookup.search_id, "lookup_id": lookup.pk, "sequence": sequence}
     return Result(**{field.attname: getattr(result, field.attname) for field in Result._meta.concrete_fields} | own)
-
-
-def _fitting(url: str | None) -> str | None:
-    """A cut address leads nowhere, so one that is too long to keep is none."""
-    return url if url and len(url) <= 2000 else None

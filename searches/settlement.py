@@ -117,6 +117,9 @@ def _locked(lookup_id: UUID) -> Lookup:
 
 def answered(errand: Errand, answer: Answer) -> None:
     """Keeps what came, charges it, and either ends the lookup or puts it back in line for its next page."""
+    if answer.unreadable:
+        # What we cannot read, operators should: an excerpt is on the call's page.
+        log.error("lookup %s: %d items cannot be identified", errand.lookup.pk, answer.unreadable)
     lane = _answered(errand, answer)
     pauses.answered(lane, backoff=errand.lookup.lane.backoff)
 
@@ -134,6 +137,8 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
         cost=cost,
         status=answer.status,
         returned=len(answer.hits),
+        unreadable=answer.unreadable,
+        excerpt=answer.excerpt,
         provider_request_id=answer.request_id[:100],
     )
     if ours is None:

@@ -114,18 +114,27 @@ class TikTokProducts(Adapter):
     def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
         wanted = self.effective(question.parameters)
         reply = door.send(_request(question, wanted, secret, base_url), token=token)
-        body = reading.parse(reply.content)
+        body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
         envelope = body if isinstance(body, dict) else {}
         request_id = reading.request_id(envelope.get("requestId"), secret.value)
         try:
             number = _outcome(reply, body)
             if number != SUCCESS:
                 raise _failure(number, reply, envelope, secret, request_id)
-            hits = tuple(_hit(product) for product in _products(Fields(body)))
+            products = _products(envelope)
         except Unreadable as problem:
             kind, billed = KINDS.unreadable(str(problem)), _billed(envelope)
             raise failure(kind, reply, secret, billed_results=billed, request_id=request_id) from None
-        return Answer(hits=hits, billed_results=len(hits), last=True, status=reply.status, request_id=request_id)
+        found = reading.items(products, _identity)
+        return Answer(
+            hits=tuple(_hit(product_id, product) for product_id, product in found.known),
+            billed_results=len(products),
+            last=True,
+            status=reply.status,
+            request_id=request_id,
+            unreadable=len(found.others),
+            excerpt=found.excerpt(secret.value),
+        )
 
 
 def _request(question: Question, wanted: Mapping[str, Any], secret: Secret, base_url: str) -> httpx.Request:
@@ -140,26 +149,39 @@ def _request(question: Question, wanted: Mapping[str, Any], secret: Secret, base
 
 
 def _outcome(reply: Reply, body: Any) -> float:
-    """The number that says how it went: the HTTP status, or, where that is a success, the body's `code`."""
+    """The number that says how it went: the HTTP status, or, where that is a success, the body's `code`. Where that is none,
+    products that came say that it was a success.
+    """
     if not _is_success(reply):
         return reply.status
-    return _code(Fields(body))
+    if not isinstance(body, dict):
+        raise Unreadable("it is not a JSON object")
+    code = _code(body)
+    if code is not None:
+        return code
+    if reading.brought_something(body.get("data")):
+        return SUCCESS
+    raise Unreadable("code is not a number" if "code" in body else "code is missing")
 
 
-def _code(envelope: Fields) -> float:
-    code = envelope.value.get("code")
+def _code(envelope: Mapping[str, Any]) -> float | None:
+    code = envelope.get("code")
     if isinstance(code, str) and CODE.fullmatch(code):
         return int(code)
-    number: float = envelope.number("code")
+    number: float | None = Fields(envelope).number("code")
     return number
 
 
-def _products(envelope: Fields) -> list[Fields]:
+def _products(envelope: Mapping[str, Any]) -> list[Any]:
     """Its document shows `data: null` with errors alone. With a success, in word as well as number, it is taken for nothing
     found, and so is no `data` at all; without that word it is not known what was meant.
     """
-    nothing = envelope.value.get("data") is None and envelope.value.get("message") == "success"
-    return [] if nothing else envelope.objects("data")
+    products = envelope.get("data")
+    if products is None and envelope.get("message") == "success":
+        return []
+    if not isinstance(products, list):
+        raise Unreadable("data is not a list" if "data" in envelope else "data is missing")
+    return products
 
 
 def _failure(number: float, reply: Reply, envelope: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
@@ -181,21 +203,17 @@ def _is_success(reply: Reply) -> bool:
 
 def _billed(envelope: Mapping[str, Any]) -> int | None:
     """What they took for a success they bill; where they didn't say whether it was one, nobody knows."""
-    try:
-        if _code(Fields(envelope)) != SUCCESS:
-            return None
-    except Unreadable:
-        return None
-    products = envelope.get("data")
-    return len(products) if isinstance(products, list) else 0
+    return 0 if _code(envelope) == SUCCESS else None
 
 
-def _hit(product: Fields) -> Hit:
+def _identity(product: Fields) -> str | None:
+    """The document shows the same number in two places."""
+    return product.object("_source").identity("product_id") or product.identity("_id")
+
+
+def _hit(product_id: str, product: Fields) -> Hit:
     source = product.object("_source")
-    product_id = source.text("product_id")
-    if not product_id:
-        raise Unreadable(f"{source.path}.product_id is empty")
-    name = source.text("product_name", instead="")
+    name = source.text("product_name")
     return Hit(
         type="product",
         external_id=product_id,
@@ -204,10 +222,10 @@ def _hit(product: Fields) -> Hit:
         score=product.score("_score"),
         detail={
             "product_id": product_id,
-            "name": name or None,
-            "region": source.text("priority_region", instead="") or None,
+            "name": name,
+            "region": source.text("priority_region"),
             # A tos:// address: data, never a link.
-            "source_image": source.text("vector_source_image", instead="") or None,
+            "source_image": source.text("vector_source_image"),
         },
         raw=product.value,
     )

@@ -119,23 +119,26 @@ class Videos(Adapter):
         url = f"{base_url.rstrip('/')}{self.path}"
         reply = door.send(_request(question.picture, wanted, platform, secret, url), token=token)
         request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
-        body = reading.parse(reply.content)
+        body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
         envelope = body if isinstance(body, dict) else {}
         if not 200 <= reply.status < 300 or _says_it_failed(envelope):
             raise _failure(reply, envelope, secret, request_id)
         try:
-            frames, total = _found(Fields(body))
-            return Answer(
-                hits=_hits(frames, platform),
-                billed_results=len(frames),
-                total=total,
-                last=True,
-                status=reply.status,
-                request_id=request_id,
-            )
+            frames = _frames(body)
         except Unreadable as problem:
             kind, billed = KINDS.unreadable(str(problem)), _billed(envelope)
             raise failure(kind, reply, secret, billed_results=billed, request_id=request_id) from None
+        found = reading.items(frames, lambda frame: frame.identity("videoNo"))
+        return Answer(
+            hits=_hits(found.known, platform),
+            billed_results=len(frames),
+            total=Fields(envelope).object("data").count("total"),
+            last=True,
+            status=reply.status,
+            request_id=request_id,
+            unreadable=len(found.others),
+            excerpt=found.excerpt(secret.value),
+        )
 
 
 class PublicVideos(Videos):
@@ -201,42 +204,47 @@ def _failure(reply: Reply, envelope: Mapping[str, Any], secret: Secret, request_
     return failure(kind, reply, secret, said=said, request_id=request_id)
 
 
-def _found(envelope: Fields) -> tuple[list[Fields], int | None]:
-    """The frames, and how many there are where it is told. One client saw an object around the document's list."""
-    if _code(envelope.value) != SUCCESS:
-        raise Unreadable("code is missing" if "code" not in envelope.value else "code is neither a text nor a number")
-    holder, name, total = envelope, "data", None
-    if isinstance(envelope.value.get("data"), dict):
-        holder, name = envelope.object("data"), "results"
-        total = Fields(holder.value, strict=False).count("total")
-    # What found nothing may be null.
-    nothing = name in holder.value and holder.value[name] is None
-    return [] if nothing else holder.objects(name), total
+def _frames(body: Any) -> list[Any]:
+    """One client saw an object around the document's list. What found nothing may be null."""
+    if not isinstance(body, dict):
+        raise Unreadable("it is not a JSON object")
+    if _code(body) != SUCCESS and not _brought_frames(body):
+        raise Unreadable("code is neither a text nor a number" if "code" in body else "code is missing")
+    path, holder, name = _place_of_frames(body)
+    frames = holder.get(name, ...)
+    if frames is None:
+        return []
+    if not isinstance(frames, list):
+        raise Unreadable(f"{path} is {'missing' if frames is ... else 'not a list'}")
+    return frames
+
+
+def _place_of_frames(envelope: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], str]:
+    data = envelope.get("data")
+    return ("data.results", data, "results") if isinstance(data, dict) else ("data", envelope, "data")
+
+
+def _brought_frames(envelope: Mapping[str, Any]) -> bool:
+    _, holder, name = _place_of_frames(envelope)
+    return reading.brought_something(holder.get(name))
 
 
 def _billed(envelope: Mapping[str, Any]) -> int | None:
     """What they took for a success they bill; where they didn't say whether it was one, nobody knows."""
-    if _code(envelope) != SUCCESS:
-        return None
-    data = envelope.get("data")
-    frames = data.get("results") if isinstance(data, dict) else data
-    return len(frames) if isinstance(frames, list) else 0
+    return 0 if _code(envelope) == SUCCESS else None
 
 
-def _hits(frames: list[Fields], platform: str | None) -> tuple[Hit, ...]:
+def _hits(frames: list[tuple[str, Fields]], platform: str | None) -> tuple[Hit, ...]:
     """A video each, the most alike first: the document's own example is not in that order."""
     videos: dict[str, list[Fields]] = {}
-    for frame in frames:
-        number = frame.text("videoNo")
-        if not number:
-            raise Unreadable(f"{frame.path}.videoNo is empty")
+    for number, frame in frames:
         videos.setdefault(number, []).append(frame)
     hits = [_hit(number, of_it, platform) for number, of_it in videos.items()]
     return tuple(sorted(hits, key=lambda hit: _likeness(hit.score), reverse=True))
 
 
 def _hit(video_no: str, frames: list[Fields], platform: str | None) -> Hit:
-    names = [frame.text("videoName", instead="") for frame in frames]
+    names = [frame.text("videoName") for frame in frames]
     moments = sorted((_moment(frame) for frame in frames), key=lambda each: _likeness(each["score"]), reverse=True)
     name = next(filter(None, names), None)
     return Hit(
@@ -263,9 +271,7 @@ def _likeness(score: float | None) -> float:
 
 
 def _seconds(frame: Fields, name: str) -> float | None:
-    """A text of seconds; missing, null, negative or the text "null" where they know none."""
-    value = frame.value.get(name)
-    if value is None or value in ("", "null"):
-        return None
-    seconds = float(value if isinstance(value, str) and SECONDS.fullmatch(value) else frame.number(name))
-    return None if seconds < 0 else seconds
+    """A text of seconds, or a number; negative, or the text "null", where they know none."""
+    text = frame.text(name) or ""
+    seconds = float(text) if SECONDS.fullmatch(text) else frame.score(name)
+    return None if seconds is None or seconds < 0 else seconds

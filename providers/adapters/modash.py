@@ -19,7 +19,7 @@ import httpx
 from providers.adapters import reading
 from providers.adapters.failures import Kind, Kinds, failure
 from providers.adapters.modash_parameters import CreatorParameters, filters, rounded
-from providers.adapters.reading import Fields, Unreadable
+from providers.adapters.reading import Fields
 from providers.contract import (
     Adapter,
     Answer,
@@ -94,17 +94,28 @@ class TikTokCreators(Adapter):
     def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
         reply = door.send(_request(question, secret, base_url), token=token)
         request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
-        body = reading.parse(reply.content)
-        error = body if isinstance(body, dict) else {}
-        if says_nothing_more(reply, error):
-            return _nothing(question, reply, error, request_id)
-        if error.get("error") or not 200 <= reply.status < 300:
-            raise failure_of(reply, error, secret, request_id)
-        try:
-            return _answer(Fields(body), question, reply, request_id)
-        except Unreadable as problem:
-            kind, billed = KINDS.unreadable(str(problem)), _billed(error)
-            raise failure(kind, reply, secret, billed_results=billed, request_id=request_id) from None
+        body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
+        envelope = body if isinstance(body, dict) else {}
+        profiles = envelope.get("profiles")
+        if says_nothing_more(reply, envelope) and not reading.brought_something(profiles):
+            return _nothing(question, reply, envelope, request_id)
+        if says_it_failed(reply, envelope, brought=isinstance(profiles, list)):
+            raise failure_of(reply, envelope, secret, request_id)
+        if not isinstance(profiles, list):
+            problem = _problem(body)
+            raise failure(KINDS.unreadable(problem), reply, secret, billed_results=None, request_id=request_id)
+        found = reading.items(profiles, _identity)
+        total = Fields(envelope).count("total")
+        return Answer(
+            hits=tuple(_hit(user_id, profile) for user_id, profile in found.known),
+            billed_results=len(profiles),
+            total=total,
+            last=_is_last(question, len(profiles), total),
+            status=reply.status,
+            request_id=request_id,
+            unreadable=len(found.others),
+            excerpt=found.excerpt(secret.value),
+        )
 
 
 def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request:
@@ -134,6 +145,13 @@ def failure_of(reply: Reply, error: Mapping[str, Any], secret: Secret, request_i
     return failure(kind, reply, secret, said=said, request_id=request_id)
 
 
+def says_it_failed(reply: Reply, envelope: Mapping[str, Any], *, brought: bool) -> bool:
+    """`brought`: whether what was asked for is in it. Then an `error` that is neither true nor false says nothing."""
+    if not 200 <= reply.status < 300 or envelope.get("error") is True:
+        return True
+    return not brought and (bool(envelope.get("error")) or envelope.get("code") in BY_CODE)
+
+
 def says_nothing_more(reply: Reply, error: Mapping[str, Any]) -> bool:
     """An error by its form, and an empty answer by its meaning."""
     return error.get("code") in NOTHING_MORE and reply.status != TOO_MANY
@@ -145,39 +163,41 @@ def _nothing(question: Question, reply: Reply, error: Mapping[str, Any], request
     return Answer(hits=(), billed_results=0, total=total, last=True, status=reply.status, request_id=request_id)
 
 
-def _answer(body: Fields, question: Question, reply: Reply, request_id: str) -> Answer:
-    hits = tuple(_hit(profile) for profile in body.objects("profiles"))
-    total = body.count("total")
+def _problem(body: Any) -> str:
+    if not isinstance(body, dict):
+        return "it is not a JSON object"
+    return "profiles is not a list" if "profiles" in body else "profiles is missing"
+
+
+def _is_last(question: Question, profiles: int, total: int | None) -> bool:
     reached = (question.page + 1) * question.page_size
-    last = not hits or reached + question.page_size > DEEPEST or (total is not None and reached >= total)
-    return Answer(
-        hits=hits, billed_results=len(hits), total=total, last=last, status=reply.status, request_id=request_id
-    )
+    return not profiles or reached + question.page_size > DEEPEST or (total is not None and reached >= total)
 
 
-def _billed(body: Mapping[str, Any]) -> int | None:
-    profiles = body.get("profiles")
-    return len(profiles) if isinstance(profiles, list) else None
+def _identity(profile: Fields) -> str | None:
+    """The id is optional by the document, the name is not."""
+    return profile.identity("userId") or profile.identity("username")
 
 
-def _hit(profile: Fields) -> Hit:
-    username = profile.text("username")
-    picture = profile.text("profilePicture")
+def _hit(user_id: str, profile: Fields) -> Hit:
+    username = profile.identity("username")
     creator = {
         "username": username,
         "followers_count": profile.count("followersCount"),
         "engagement_rate": profile.number("engagementRate"),
+        # Of newer answers.
+        "views_count_median": profile.count("viewsCountMedian"),
         "account_category": profile.text("accountCategory"),
         "matched_posts": [_post(post) for post in profile.objects("matchedPosts")],
-        # Their form is not documented: read as matched posts, what is missing is null.
-        "recent_posts": [_post(post) for post in profile.objects("recentPosts", strict=False)],
+        # Their form is not documented: read as matched posts.
+        "recent_posts": [_post(post) for post in profile.objects("recentPosts")],
     }
     return Hit(
         type="creator",
-        external_id=profile.text("userId", instead=username),
-        title=profile.text("fullName", instead=username),
-        url=f"https://www.tiktok.com/@{quote(username)}",
-        image_url=picture or None,
+        external_id=user_id,
+        title=profile.text("fullName") or username or user_id,
+        url=f"https://www.tiktok.com/@{quote(username, safe='')}" if username else None,
+        image_url=profile.web_address("profilePicture"),
         detail=creator,
         raw=profile.value,
     )
@@ -186,9 +206,9 @@ def _hit(profile: Fields) -> Hit:
 def _post(post: Fields) -> dict[str, Any]:
     stats = post.object("stats")
     return {
-        "id": post.text("id"),
-        "url": post.text("url"),
-        "thumbnail": post.text("thumbnail"),
+        "id": post.identity("id"),
+        "url": post.web_address("url"),
+        "thumbnail": post.web_address("thumbnail"),
         "likes_count": stats.count("likesCount"),
         "comments_count": stats.count("commentsCount"),
         "shares_count": stats.count("sharesCount"),

@@ -29,7 +29,7 @@ MOST_TERMS = 100
 # What a plan says of its limits is kept and shown: a few lines, not a book.
 MOST_CHARACTERS = 4000
 # Which field is what a search's parameter takes.
-VALUES = {"locations": "id", "languages": "code", "brands": "name"}
+VALUES = {"locations": "id", "languages": "code", "brands": "name", "users": "username"}
 
 
 class ModashAccount(FreeCalls):
@@ -39,7 +39,7 @@ class ModashAccount(FreeCalls):
         request = _request("/user/info", {}, secret, base_url)
         reply = door.send(request, token=token)
         try:
-            return _account(Fields(_body(reply, secret)), secret)
+            return _account(_body(reply, secret), secret)
         except Unreadable as problem:
             raise failure(modash.KINDS.unreadable(str(problem)), reply, secret) from None
 
@@ -55,14 +55,19 @@ class ModashAccount(FreeCalls):
         if modash.says_nothing_more(reply, body):
             return ()
         try:
-            terms = [_term(name, each) for each in _listed(name, body)]
+            terms = _terms(name, _listed(name, body))
         except Unreadable as problem:
             raise failure(modash.KINDS.unreadable(str(problem)), reply, secret) from None
         return tuple(term for term in terms if name != "languages" or _matches(term, query))[:MOST_TERMS]
 
 
 def _paths() -> dict[str, str]:
-    paths = {"locations": "/tiktok/locations", "languages": "/tiktok/languages", "brands": settings.MODASH_BRANDS_PATH}
+    paths = {
+        "locations": "/tiktok/locations",
+        "languages": "/tiktok/languages",
+        "users": "/tiktok/users",
+        "brands": settings.MODASH_BRANDS_PATH,
+    }
     return {name: path for name, path in paths.items() if path}
 
 
@@ -83,24 +88,24 @@ def _request(path: str, query: Mapping[str, str], secret: Secret, base_url: str)
 
 def _body(reply: Reply, secret: Secret) -> dict[str, Any]:
     """Raises the failure that the answer tells of."""
-    body = reading.parse(reply.content)
+    body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
     answer: dict[str, Any] = body if isinstance(body, dict) else {}
     if modash.says_nothing_more(reply, answer):
         return answer
-    if answer.get("error") or not 200 <= reply.status < 300:
+    if modash.says_it_failed(reply, answer, brought=False):
         request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
         raise modash.failure_of(reply, answer, secret, request_id)
     return answer
 
 
-def _account(body: Fields, secret: Secret) -> ProviderAccount:
-    if not any(isinstance(body.value.get(name), dict) for name in ("user", "billing")):
+def _account(body: Mapping[str, Any], secret: Secret) -> ProviderAccount:
+    if not any(isinstance(body.get(name), dict) for name in ("user", "billing")):
         raise Unreadable("neither user nor billing is in it")
-    lenient = Fields(body.value, strict=False)
-    billing = lenient.object("billing")
+    told = Fields(body)
+    billing = told.object("billing")
     credits = billing.number("credits")
     limits = {
-        "rateLimits": lenient.object("rateLimits").value or None,
+        "rateLimits": told.object("rateLimits").value or None,
         "rawRequests": billing.number("rawRequests"),
     }
     return ProviderAccount(
@@ -122,15 +127,32 @@ def _listed(name: str, body: Mapping[str, Any]) -> list[Any]:
     return listed
 
 
-def _term(name: str, given: Any) -> Term:
+def _terms(name: str, listed: list[Any]) -> list[Term]:
+    """A line that does not say what a parameter takes is passed over; where none does, they are of another form."""
+    terms = [term for term in (_term(name, each) for each in listed) if term is not None]
+    if listed and not terms:
+        raise Unreadable(f"{name} has no line with its {VALUES[name]}")
+    return terms
+
+
+def _term(name: str, given: Any) -> Term | None:
     """Of a brand nothing is documented: it may be its bare name."""
     if isinstance(given, str):
-        return Term(value=given, name=given)
-    fields = Fields(given, name, strict=False)
-    value = fields.value.get(VALUES[name])
-    if not isinstance(value, int | str) or isinstance(value, bool):
-        raise Unreadable(f"{name} has a line without its {VALUES[name]}")
-    return Term(value=value, name=fields.text("name") or str(value), title=fields.text("title") or "")
+        given = {VALUES[name]: given}
+    fields = Fields(given if isinstance(given, dict) else {})
+    shown = fields.identity(VALUES[name])
+    if shown is None:
+        return None
+    if name == "users":
+        return Term(value=shown, name=fields.text("fullname") or shown, title=_of_user(fields))
+    value = fields.value[VALUES[name]]
+    return Term(value=value, name=fields.text("name") or shown, title=fields.text("title") or "")
+
+
+def _of_user(user: Fields) -> str:
+    followers = user.count("followers")
+    told = "" if followers is None else f"{followers:,} followers"
+    return ", ".join(filter(None, (told, "verified" if user.value.get("isVerified") is True else "")))
 
 
 def _matches(term: Term, query: str) -> bool:

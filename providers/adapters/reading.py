@@ -1,6 +1,8 @@
-"""Reads what providers answer, field by field, and says which field is not as their document promises.
+"""Reads what providers answer, field by field.
 
-An answer is read whole or not at all: half of a result would be charged and look like all of it.
+What was paid for is handed over: of an item only its identity must be readable, any other field may be odd, and is None then.
+What cannot be identified is counted and shown to operators. Only an envelope that says neither what was found nor that nothing
+was is refused whole.
 """
 
 from __future__ import annotations
@@ -15,10 +17,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NoReturn
+from typing import Any
+
+from providers.web_addresses import web_address
 
 # No page of any provider has as many; what has more would take longer to keep than a transaction may.
 MOST_OBJECTS = 5000
+# The longest that are read as what they are; the raw object has all of it.
+LONGEST_TEXT, LONGEST_IDENTITY = 10_000, 200
+# Digits: a double has 309 at most, and Python reads no more than 4,300.
+LONGEST_NUMBER = 320
+LARGEST_COUNT = 2**63 - 1
+# No document of a provider goes deeper than six; a database's parser and Python's have an end.
+MOST_NESTED = 64
+# So many of what cannot be identified are looked at for an excerpt.
+MOST_SHOWN = 20
+# Of a `Content-Type`. No codec of Python's that is none of letters, as base64, begins like these.
+CHARSET = re.compile(
+    r"""charset\s*=\s*["']?((?:utf-?(?:8|16|32)|iso|latin|windows|cp|shift|euc|gb|big5|koi8)[\w-]*)""", re.IGNORECASE
+)
+STRUCTURE = re.compile(r"""[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z)""", re.DOTALL)
 # A key or a piece of a picture, if a provider should quote our request: long runs of base64's letters.
 UNBROKEN = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
 # So many characters of a key in a row are hidden; fewer open nothing, and would hide ordinary words too.
@@ -31,93 +49,158 @@ URL_ESCAPE = re.compile(r"%([2-7][0-9a-f])", re.IGNORECASE)
 
 
 class Unreadable(Exception):
-    """Says in a few words what is wrong with an answer, without quoting it."""
+    """Says in a few words what is wrong with the envelope of an answer, without quoting it."""
 
 
-def parse(content: bytes) -> Any:
-    """A JSON answer as PostgreSQL can keep it: finite numbers, no NUL, no lone surrogates. None, if it is not JSON."""
+def parse(content: bytes, content_type: str = "") -> Any:
+    """Returns a JSON answer as PostgreSQL can keep it; None, if it is not JSON.
+
+    One odd value must not cost the rest: numbers that JSON or a double does not have become their text, NUL and lone
+    surrogates are left out, and what is nested too deeply is null.
+    """
+    text = _decoded(content, content_type)
     try:
-        return _storable(json.loads(content, parse_float=_finite, parse_constant=_refuse))
+        try:
+            return _storable(_loaded(text))
+        except RecursionError:
+            return _storable(_loaded(_shallow(text)))
     except (ValueError, RecursionError):
         return None
 
 
-def _finite(text: str) -> float:
+def _loaded(text: str) -> Any:
+    return json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=str, strict=False)
+
+
+def _decoded(content: bytes, content_type: str) -> str:
+    """JSON is UTF-8, or says by its first bytes what else it is. What is neither is of the `charset` that is named, and what
+    nobody can decode loses single letters alone.
+    """
+    encoding = json.detect_encoding(content)
+    named = CHARSET.search(content_type)
+    for candidate in (encoding, named[1] if named else encoding):
+        try:
+            return content.decode(candidate)
+        except (UnicodeError, LookupError):
+            continue
+    return content.decode(encoding, "replace")
+
+
+def _whole(text: str) -> int | str:
+    return int(text) if len(text) <= LONGEST_NUMBER else text[:LONGEST_NUMBER]
+
+
+def _real(text: str) -> float | str:
     number = float(text)
-    return number if math.isfinite(number) else _refuse(text)
+    return number if math.isfinite(number) else text[:LONGEST_NUMBER]
 
 
-def _refuse(text: str) -> NoReturn:
-    raise ValueError("not a number of JSON")
+def _shallow(text: str) -> str:
+    """JSON with null in the place of what is nested too deeply for Python's reader."""
+    kept, copied, depth = [], 0, 0
+    for found in STRUCTURE.finditer(text):
+        if found[0] in "[{":
+            depth += 1
+            if depth == MOST_NESTED + 1:
+                kept += [text[copied : found.start()], "null"]
+        elif found[0] in "]}":
+            if depth == MOST_NESTED + 1:
+                copied = found.end()
+            depth -= 1
+    return "".join([*kept, text[copied:] if depth <= MOST_NESTED else ""])
 
 
-def _storable(value: Any) -> Any:
+def _storable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
-        return value.replace("\0", "").encode("utf-8", "replace").decode()
+        return _text(value)
+    if isinstance(value, list | dict) and depth == MOST_NESTED:
+        return None
     if isinstance(value, list):
-        return [_storable(item) for item in value]
+        return [_storable(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {_storable(name): _storable(item) for name, item in value.items()}
+        return {_text(name): _storable(item, depth + 1) for name, item in value.items()}
     return value
+
+
+def _text(text: str) -> str:
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True)
 class Fields:
-    """One object of an answer. With `strict` off, a field that is missing or of another type is None."""
+    """One object of an answer. A field that is missing, or of another kind than is asked for, is None."""
 
     value: Any
-    path: str = ""
-    strict: bool = True
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.value, dict):
-            raise Unreadable(f"{self.path or 'it'} is not a JSON object")
+    def text(self, name: str) -> str | None:
+        """Not an empty one, nor one as long as a book."""
+        value = self.value.get(name)
+        return value if isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT else None
 
-    def text(self, name: str, *, instead: str | None = None) -> Any:
-        """With `instead` the field is optional."""
-        if instead is not None and self.value.get(name) in (None, ""):
-            return instead
-        return self._take(name, "a text", lambda value: isinstance(value, str))
+    def identity(self, name: str) -> str | None:
+        """What tells one thing from others: a text as a column holds it, or a whole number, which is as good."""
+        value = self.value.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        return value if isinstance(value, str) and value.strip() and len(value) <= LONGEST_IDENTITY else None
 
     def number(self, name: str) -> Any:
-        return self._take(name, "a number", _is_number)
+        """One that a double can hold: a whole number of JSON may be larger than that."""
+        value = self.value.get(name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return value if is_number and abs(value) <= sys.float_info.max else None
 
     def score(self, name: str) -> float | None:
-        """Optional; whatever a provider compares by, as a column of doubles holds it."""
-        return None if self.value.get(name) is None else float(self._take(name, "a number", _is_number))
+        """Whatever a provider compares by, as a column of doubles holds it."""
+        number = self.number(name)
+        return None if number is None else float(number)
 
-    def count(self, name: str) -> Any:
-        """A whole number; a negative one stands for a hidden count and is None."""
-        count = self._take(name, "a whole number", lambda value: _is_number(value) and value == int(value))
-        return None if count is None or count < 0 else int(count)
+    def count(self, name: str) -> int | None:
+        """A whole number that 64 bits hold; a negative one stands for a hidden count."""
+        number = self.number(name)
+        return int(number) if number is not None and 0 <= number <= LARGEST_COUNT and number == int(number) else None
+
+    def web_address(self, name: str) -> str | None:
+        return web_address(self.value.get(name))
 
     def object(self, name: str) -> Fields:
         value = self.value.get(name)
-        if not self.strict and not isinstance(value, dict):
-            value = {}
-        return Fields(value, self._path(name), self.strict)
+        return Fields(value if isinstance(value, dict) else {})
 
-    def objects(self, name: str, *, strict: bool = True) -> list[Fields]:
-        values = self._take(name, "a list", lambda value: isinstance(value, list))
-        if len(values or ()) > MOST_OBJECTS:
-            raise Unreadable(f"{self._path(name)} has more than {MOST_OBJECTS} entries")
-        return [Fields(value, f"{self._path(name)}[{index}]", strict) for index, value in enumerate(values or ())]
-
-    def _take(self, name: str, promised: str, accepts: Any) -> Any:
-        value = self.value.get(name)
-        if name in self.value and accepts(value):
-            return value
-        if not self.strict:
-            return None
-        raise Unreadable(f"{self._path(name)} is {f'not {promised}' if name in self.value else 'missing'}")
-
-    def _path(self, name: str) -> str:
-        return f"{self.path}.{name}".lstrip(".")
+    def objects(self, name: str) -> list[Fields]:
+        values = self.value.get(name)
+        found = [Fields(value) for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+        return found[:MOST_OBJECTS]
 
 
-def _is_number(value: Any) -> bool:
-    """One that a double can hold: a whole number of JSON may be larger than that."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+@dataclass(frozen=True)
+class Items:
+    """What an answer lists: `known` by their identity, in its order, and the others, which nobody can tell apart."""
+
+    known: list[tuple[str, Fields]]
+    others: list[Any]
+
+    def excerpt(self, secret: str) -> str:
+        """The beginning of the others, for operators."""
+        return excerpt(json.dumps(self.others[:MOST_SHOWN], ensure_ascii=False), secret) if self.others else ""
+
+
+def items(listed: list[Any], identify: Callable[[Fields], str | None]) -> Items:
+    """Sorts what was listed by whether it can be identified. More than a transaction may keep counts as cannot."""
+    known, others = [], listed[MOST_OBJECTS:]
+    for value in listed[:MOST_OBJECTS]:
+        fields = Fields(value) if isinstance(value, dict) else None
+        identity = identify(fields) if fields else None
+        if fields is None or identity is None:
+            others.append(value)
+        else:
+            known.append((identity, fields))
+    return Items(known, others)
+
+
+def brought_something(listed: Any) -> bool:
+    """Whether it is a list with an object in it: whatever the rest of the answer says, that is what was searched for."""
+    return isinstance(listed, list) and any(isinstance(value, dict) for value in listed)
 
 
 def excerpt(content: bytes | str, secret: str) -> str:

@@ -54,6 +54,7 @@ class Modash(Provider):
             ("GET", "/health"): self.health,
             ("GET", "/tiktok/locations"): self._for_customers(modash_dictionaries.locations),
             ("GET", "/tiktok/languages"): self._for_customers(modash_dictionaries.languages),
+            ("GET", "/tiktok/users"): self._for_customers(self.users),
             ("GET", "/tiktok/brands"): self._for_customers(modash_dictionaries.brands),
         }
 
@@ -98,6 +99,9 @@ class Modash(Provider):
                 "rateLimits": {"imageSearch": {"calls": self.meter.calls, "seconds": self.meter.window}},
             }
         )
+
+    def users(self, request: Request) -> Response:
+        return modash_dictionaries.users(request, self.catalogue.creators)
 
     def health(self, request: Request) -> Response:
         return Response.of({"status": "ok"})

@@ -28,8 +28,9 @@ from billing import ledger
 from billing.models import Entry
 from billing.serializers import credits_text
 from providers.admin import BySource
+from providers.web_addresses import web_address
 from searches import forecasts
-from searches.admin.showing import STANDING_COLOURS, STATUS_COLOURS, ByLookupSource, Sent, tally, wait, web_address
+from searches.admin.showing import STANDING_COLOURS, STATUS_COLOURS, ByLookupSource, Sent, tally, wait
 from searches.models import Call, Lookup, Result
 
 
@@ -87,7 +88,7 @@ class LookupAdmin(Record):
                     ("limit", "first_page"),
                     ("attempts", "unknown_calls"),
                     ("started_at", "finished_at"),
-                    ("found", "duplicates"),
+                    ("found", "duplicates", "unreadable"),
                     ("price", "total"),
                 )
             },
@@ -162,7 +163,7 @@ class CallAdmin(Sent, Record):
         ("state_badge", "status"),
         ("armed_at", "leased_until"),
         ("sent_at", "finished_at"),
-        ("duration", "returned"),
+        ("duration", "returned", "unreadable"),
         ("cost", "provider_request_id"),
         ("error_code", "error_detail"),
         "excerpt",

@@ -30,9 +30,10 @@ from accounts.operators import (
 from billing import ledger
 from billing.serializers import credits_text
 from providers import registry
+from providers.web_addresses import web_address
 from searches import forecasts, stopping
 from searches.admin.pictures import thumbnail
-from searches.admin.showing import CALL_COLOURS, MODE_COLOURS, STATUS_COLOURS, about, tally, took, wait, web_address
+from searches.admin.showing import CALL_COLOURS, MODE_COLOURS, STATUS_COLOURS, about, tally, took, wait
 from searches.models import Call, Image, Lookup, Result, Search
 
 # The page shows this many of its newest calls and first results, and links to the rest.

@@ -78,11 +78,6 @@ def about(result: Result) -> Iterator[str]:
         yield f"at {start:g} s"
 
 
-def web_address(address: str | None) -> str | None:
-    """The address if a browser may be sent there: never `javascript:` or `data:`, whatever a provider returned."""
-    return address if address and address.lower().startswith(("http://", "https://")) else None
-
-
 class Sent:
     """How a call is shown, wherever it is."""
 

@@ -212,6 +212,12 @@ class Migration(migrations.Migration):
                 ),
                 ("result_count", models.PositiveIntegerField(default=0)),
                 ("duplicates", models.PositiveIntegerField(default=0)),
+                (
+                    "unreadable",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Items that were billed and cannot be identified."
+                    ),
+                ),
                 ("total", models.PositiveIntegerField(null=True)),
                 ("error_code", models.CharField(blank=True, max_length=60)),
                 ("error_detail", models.CharField(blank=True, max_length=500)),
@@ -289,13 +295,19 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(null=True)),
                 ("status", models.PositiveSmallIntegerField(help_text="HTTP status.", null=True)),
                 ("returned", models.PositiveIntegerField(null=True)),
+                (
+                    "unreadable",
+                    models.PositiveIntegerField(default=0, help_text="Items that came and cannot be identified."),
+                ),
                 ("credits", billing.models.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18)),
                 ("provider_request_id", models.CharField(blank=True, max_length=100)),
                 ("error_code", models.CharField(blank=True, max_length=60)),
                 ("error_detail", models.CharField(blank=True, max_length=500)),
                 (
                     "excerpt",
-                    models.TextField(blank=True, help_text="What came instead of a readable answer; for operators."),
+                    models.TextField(
+                        blank=True, help_text="What came instead of a readable answer, or of items; for operators."
+                    ),
                 ),
                 (
                     "lookup",

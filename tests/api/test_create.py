@@ -62,6 +62,7 @@ def test_a_lookup_looks_as_the_contract_says(api: APIClient) -> None:
         "calls": 0,
         "result_count": 0,
         "duplicates": 0,
+        "unreadable": 0,
         "total": None,
         "error": None,
     }

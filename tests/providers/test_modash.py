@@ -124,6 +124,7 @@ def test_a_profile_is_read_field_by_field(provider: Provider) -> None:
         "username": "instagram",
         "followers_count": 313560626,
         "engagement_rate": 0.01,
+        "views_count_median": None,
         "account_category": "Sportsperson / Digital creator etc.",
         "matched_posts": [
             {

@@ -124,21 +124,48 @@ def test_languages_are_filtered_here(provider: Provider) -> None:
 
 
 def test_there_are_brands_where_a_setting_says_they_are(provider: Provider, settings: Settings) -> None:
-    assert MODASH.dictionaries() == ("locations", "languages")
+    assert MODASH.dictionaries() == ("locations", "languages", "users")
     settings.MODASH_BRANDS_PATH = BRANDS_PATH
-    assert MODASH.dictionaries() == ("locations", "languages", "brands")
+    assert MODASH.dictionaries() == ("locations", "languages", "users", "brands")
     found = terms(provider, "brands", {"brands": [{"id": 7, "name": "Tidewater"}, "Fjell"]})
     assert [(term.value, term.name) for term in found] == [("Tidewater", "Tidewater"), ("Fjell", "Fjell")]
     assert provider.headers["PATH_INFO"] == BRANDS_PATH
 
 
-@pytest.mark.parametrize("name", ["locations", "languages", "brands"])
+@pytest.mark.parametrize("name", ["locations", "languages", "users", "brands"])
 def test_the_sandbox_has_all_dictionaries(site: Site, settings: Settings, name: str) -> None:
     settings.MODASH_BRANDS_PATH = BRANDS_PATH
     found = MODASH.dictionary(name, "", **asking(f"{site.url}/modash/v1"))
     assert len(found) >= 5
     named = MODASH.dictionary(name, found[0].name, **asking(f"{site.url}/modash/v1"))
-    assert named == found[:1]
+    assert found[0] in named
+    assert len(named) < len(found)
+
+
+def test_users_are_found_by_either_name_and_named_as_the_filter_takes_them(provider: Provider) -> None:
+    user = {
+        "userId": "1",
+        "username": "ada.l",
+        "fullname": "Ada",
+        "followers": 35000,
+        "picture": "…",
+        "isVerified": True,
+    }
+    found = terms(
+        provider, "users", {"users": [user, {"username": "bob", "followers": -1}, {"fullname": "Nobody"}]}, "a"
+    )
+    assert [(term.value, term.name, term.title) for term in found] == [
+        ("ada.l", "Ada", "35,000 followers, verified"),
+        ("bob", "bob", ""),
+    ]
+    assert provider.headers["PATH_INFO"] == "/tiktok/users"
+    assert provider.headers["QUERY_STRING"] == "query=a&limit=100"
+
+
+def test_a_line_that_says_no_value_is_passed_over(provider: Provider) -> None:
+    lines = [7, {"name": "no id"}, {"id": 62149, "name": "United Kingdom"}, {"id": None}, {"id": 10**400, "name": "x"}]
+    [term] = terms(provider, "locations", {"locations": lines})
+    assert (term.value, term.name) == (62149, "United Kingdom")
 
 
 def test_the_sandbox_tells_nothing_to_a_key_that_it_rejects(site: Site) -> None:

@@ -126,7 +126,7 @@ BY_MEMORIES: list[tuple[int, Any, Left]] = [
     (302, b"", UNREADABLE),
     (200, test_memories.ANSWER | {"data": []}, replace(NOTHING, charged=1)),
     (200, test_memories.ANSWER | {"data": {"results": [], "total": 0}}, replace(NOTHING, charged=1)),
-    (200, test_memories.ANSWER | {"data": [test_memories.FIRST, 7]}, replace(UNREADABLE, charged=1)),
+    (200, test_memories.ANSWER | {"data": [test_memories.FIRST, 7]}, replace(NOTHING, charged=1)),
     (200, test_memories.ANSWER | {"data": "none"}, replace(UNREADABLE, charged=1)),
     (200, test_memories.ANSWER | {"code": 0, "data": []}, replace(NOTHING, charged=1)),
     (200, b'{"code": "0000", "da', replace(UNKNOWN, unknown=1)),
@@ -144,7 +144,7 @@ ERRORS: list[tuple[str, int, Any, Left]] = [
     (MODASH, 503, b"<html>", LATER),
     (MODASH, 302, b"", UNREADABLE),
     (MODASH, 200, b"<html>", replace(UNKNOWN, unknown=0.5)),
-    (MODASH, 200, {"error": False, "profiles": [7, 7]}, replace(UNREADABLE, charged=0.05)),
+    (MODASH, 200, {"error": False, "profiles": [7, 7]}, replace(NOTHING, charged=0.05)),
     *((KEYAPI, status, keyapi(code), left) for code, left in BY_KEYAPI_CODE.items() for status in (200, code)),
     (KEYAPI, 200, keyapi(40001), REFUSED),
     (KEYAPI, 404, b"<html>", REFUSED),
@@ -154,7 +154,7 @@ ERRORS: list[tuple[str, int, Any, Left]] = [
     # An empty answer is one, and paid.
     (KEYAPI, 200, test_keyapi.ANSWER | {"data": []}, replace(NOTHING, charged=1)),
     # They take it for a success, and bill it; where nobody can tell, it may have been.
-    (KEYAPI, 200, test_keyapi.ANSWER | {"data": [test_keyapi.PRODUCT, 7]}, replace(UNREADABLE, charged=1)),
+    (KEYAPI, 200, test_keyapi.ANSWER | {"data": [test_keyapi.PRODUCT, 7]}, replace(NOTHING, charged=1)),
     (KEYAPI, 200, {"code": 0, "message": "success", "data": None}, replace(NOTHING, charged=1)),
     (KEYAPI, 200, {"code": 0, "message": "success", "data": "none"}, replace(UNREADABLE, charged=1)),
     (KEYAPI, 200, {"code": 0}, replace(UNREADABLE, charged=1)),
