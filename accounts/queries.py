@@ -5,11 +5,14 @@ spelling mistake must not answer with everything.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any, cast
 
 from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from accounts.strict import MOST_ERRORS
 
 
 class Instant(serializers.DateTimeField):
@@ -30,7 +33,8 @@ class Query(serializers.Serializer[Any]):
     def read(cls, given: QueryDict) -> dict[str, Any]:
         """The checked values. Raises `ValidationError` with every wrong parameter."""
         query = cls(data=given.dict())
-        errors = {name: [wrong] for name, values in given.lists() if (wrong := query._wrong(name, values))}
+        wrong = ((name, query._wrong(name, values)) for name, values in given.lists())
+        errors = {name: [error] for name, error in islice((each for each in wrong if each[1]), MOST_ERRORS)}
         if not query.is_valid():
             errors |= cast(dict[str, Any], query.errors)
         if errors:

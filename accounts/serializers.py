@@ -15,7 +15,7 @@ from accounts.delivery import ATTEMPTS_KEPT
 from accounts.models import Attempt, Delivery, Endpoint, EventType
 from accounts.paging import PageQuery
 from accounts.queries import Instant
-from accounts.strict import StrictBoolean, StrictChoice, StrictSerializer, StrictText
+from accounts.strict import StrictBoolean, StrictChoice, StrictList, StrictSerializer, StrictText, Wrong
 
 # A ping is for the endpoint that it tries, whatever that wants to hear of.
 WANTED = tuple(type.value for type in EventType if type != EventType.PING)
@@ -40,7 +40,7 @@ class EndpointURL(StrictText):
         return url
 
 
-class Types(serializers.ListField):
+class Types(StrictList):
     """Of events, each once."""
 
     child = StrictChoice(WANTED)
@@ -86,7 +86,9 @@ class EndpointAnswer(serializers.ModelSerializer[Endpoint]):
     """Where to send what happens, without the secret."""
 
     events = serializers.ListField(
-        child=serializers.ChoiceField(choices=WANTED), help_text="The types that it is sent; empty: all."
+        child=serializers.ChoiceField(choices=WANTED),
+        read_only=True,
+        help_text="The types that it is sent; empty: all.",
     )
     disabled_reason = serializers.SerializerMethodField()
     failing_since = serializers.DateTimeField(
@@ -217,14 +219,14 @@ class RedeliverRequest(StrictSerializer):
         help_text=f"Events before this instant; without it: up to now. At most {webhooks.MOST_RESENT:,} deliveries are sent by "
         "one request.",
     )
-    states = serializers.ListField(
+    states = StrictList(
         child=StrictChoice(Delivery.State.values),
         default=lambda: [Delivery.State.FAILED.value],
         min_length=1,
         max_length=len(Delivery.State.values),
         help_text="Deliveries in one of these states; without it: `failed`.",
     )
-    types = serializers.ListField(
+    types = StrictList(
         child=StrictChoice(EventType.values),
         default=list,
         max_length=len(EventType.values),
@@ -235,10 +237,10 @@ class RedeliverRequest(StrictSerializer):
         """`from` is no name that Python takes."""
         return {"from": Instant(help_text="Events from this instant on."), **super().get_fields()}
 
-    def validate(self, values: Any) -> Any:
-        if values["from"] >= values.setdefault("to", timezone.now()):
-            raise ValidationError({"to": [ErrorDetail("Must be later than `from`.", code="not_later")]})
-        return values
+    def disagreements(self, values: dict[str, Any]) -> Wrong:
+        if "from" in values and values["from"] >= values.setdefault("to", timezone.now()):
+            return {"to": [ErrorDetail("Must be later than `from`.", code="not_later")]}
+        return {}
 
 
 class RedeliveredAnswer(serializers.Serializer[Any]):

@@ -1,15 +1,38 @@
 """Serializers for what callers send: no field is taken that is not known, and no value of a wrong JSON type (DRF alone would
 read "yes" as true and "12" as a number).
+
+Lists and objects are counted before anything in them is looked at, and are looked at no further once as much is wrong as an
+answer shows. Of an object, all fields are looked at, and what is right of them among each other, so that one error hides no
+other.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+from uuid import UUID
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.fields import SkipField, get_error_detail
 from rest_framework.settings import api_settings
+
+# What is wrong, by names of fields or numbers of items, at any depth.
+Wrong = dict[Any, Any]
+
+# As many as an answer shows: a body can be wrong in thousands of places.
+MOST_ERRORS = 100
+
+
+def merged(one: Any, other: Any) -> Any:
+    """What is wrong by either. Of the same field both are shown where both lie below it; else the first is."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return one
+    return {**other, **{name: merged(wrong, other.get(name)) for name, wrong in one.items()}}
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -18,29 +41,56 @@ class StrictSerializer(serializers.Serializer[Any]):
     default_error_messages = {"invalid": "Must be an object with named fields."}
 
     def to_internal_value(self, data: Any) -> Any:
-        unknown = self._unknown(data) if isinstance(data, dict) else {}
-        try:
-            values = super().to_internal_value(data)
-        except serializers.ValidationError as error:
-            raise serializers.ValidationError({**unknown, **cast(dict[str, Any], error.detail)}) from None
-        if unknown:
-            raise serializers.ValidationError(unknown)
+        if not isinstance(data, dict):
+            detail = ErrorDetail(str(self.error_messages["invalid"]), code="invalid")
+            raise ValidationError({api_settings.NON_FIELD_ERRORS_KEY: [detail]})
+        values, wrong = self.sound(data)
+        if wrong:
+            raise ValidationError(wrong)
         return values
+
+    def sound(self, data: dict[str, Any]) -> tuple[dict[str, Any], Wrong]:
+        """The values that are right, whatever is wrong with others, and what is."""
+        values: dict[str, Any] = {}
+        wrong = self._unknown(data)
+        for field in self._writable_fields:
+            name = str(field.field_name)
+            try:
+                values[name] = self._value(field, data)
+            except SkipField:
+                pass
+            except (ValidationError, DjangoValidationError) as error:
+                wrong[name] = detail_of(error)
+        return values, merged(wrong, self.disagreements(values))
+
+    def disagreements(self, values: dict[str, Any]) -> Wrong:
+        """What is wrong between fields, of those that are right by themselves. May add to `values`."""
+        return {}
 
     def read(self, data: Any) -> Any:
         """The checked values, for one instance that serves every request: to build its fields takes longer than to use them, and
         what `is_valid` finds is kept in it. Raises `ValidationError`.
         """
         if data is None:
-            detail = serializers.ErrorDetail("No data provided", code="null")
-            raise serializers.ValidationError({api_settings.NON_FIELD_ERRORS_KEY: [detail]})
+            detail = ErrorDetail("No data provided", code="null")
+            raise ValidationError({api_settings.NON_FIELD_ERRORS_KEY: [detail]})
         return self.run_validation(data)
 
-    def _unknown(self, data: dict[Any, Any]) -> dict[str, Any]:
+    def _value(self, field: Any, data: dict[str, Any]) -> Any:
+        value = field.run_validation(field.get_value(data))
+        check = getattr(self, f"validate_{field.field_name}", None)
+        return value if check is None else check(value)
+
+    def _unknown(self, data: dict[Any, Any]) -> Wrong:
         known = ", ".join(sorted(self.fields))
         there_are = f"known here: {known}" if known else "leave it out, for none is taken here"
-        error = serializers.ErrorDetail(f"Unknown field; {there_are}.", code="unknown_field")
-        return {str(name): [error] for name in data if name not in self.fields}
+        error = ErrorDetail(f"Unknown field; {there_are}.", code="unknown_field")
+        names = (name for name in data if name not in self.fields)
+        return {str(name): [error] for name in islice(names, MOST_ERRORS)}
+
+
+def detail_of(error: ValidationError | DjangoValidationError) -> Any:
+    return error.detail if isinstance(error, ValidationError) else get_error_detail(error)
 
 
 class Nothing(StrictSerializer):
@@ -97,3 +147,73 @@ class StrictChoice(serializers.ChoiceField):
             if type(choice) is type(data) and choice == data:
                 return choice
         return self.fail("invalid_choice", known=", ".join(json.dumps(choice) for choice in self.choices))
+
+
+class StrictUUID(serializers.UUIDField):
+    default_error_messages = {"invalid": "Must be a UUID in quotes."}
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            self.fail("invalid", value="")
+        return super().to_internal_value(data)
+
+
+class StrictList(serializers.ListField):
+    """A list of so many items at most, of one kind. Counts them first."""
+
+    max_length: int
+    min_length: int | None
+
+    def __init__(self, *, max_length: int, **options: Any) -> None:
+        super().__init__(max_length=max_length, **options)
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if not isinstance(data, list):
+            self.fail("not_a_list", input_type=type(data).__name__)
+        if len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        if self.min_length is not None and len(data) < self.min_length:
+            self.fail("min_length", min_length=self.min_length)
+        if not self.allow_empty and not data:
+            self.fail("empty")
+        return [value for _, value in checked(self.child, enumerate(data))]
+
+
+class StrictDict(serializers.DictField):
+    """An object of so many members at most, whose names the caller chooses. Counts them first."""
+
+    default_error_messages = {
+        "not_a_dict": "Must be an object with named fields.",
+        "max_length": "Holds at most {max_length} fields.",
+    }
+
+    def __init__(self, *, max_length: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.max_length = max_length
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("not_a_dict", input_type=type(data).__name__)
+        if len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        return dict(checked(self.child, data.items(), self.check_name))
+
+    def check_name(self, name: Any) -> None:
+        """Raises `ValidationError`."""
+
+
+def checked(child: Any, items: Iterable[tuple[Any, Any]], check_name: Any = None) -> Iterator[tuple[Any, Any]]:
+    """The items with their values checked. Raises `ValidationError` with all that is wrong, as far as it is shown."""
+    values, wrong = [], {}
+    for name, item in items:
+        try:
+            if check_name is not None:
+                check_name(name)
+            values.append((name, child.run_validation(item)))
+        except (ValidationError, DjangoValidationError) as error:
+            wrong[name] = detail_of(error)
+            if len(wrong) == MOST_ERRORS:
+                break
+    if wrong:
+        raise ValidationError(wrong)
+    return iter(values)

@@ -6,7 +6,7 @@ their own endpoints.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404
@@ -33,7 +33,7 @@ from accounts.serializers import (
     repeated_url,
     too_often,
 )
-from accounts.strict import Nothing
+from accounts.strict import Nothing, Wrong
 from accounts.tenancy import TenantView
 
 HELD = "An operator disabled the endpoint; ask the operators to enable it, and leave `enabled` out until then."
@@ -74,10 +74,9 @@ class Endpoints(EndpointView):
         return self.get_paginated_response(EndpointAnswer(page, many=True).data)
 
     def post(self, request: Request) -> Response:
-        wanted = EndpointRequest(data=request.data)
-        wanted.is_valid(raise_exception=True)
+        given = self.read(EndpointRequest(), taken=lambda values: taken(self.get_queryset(), values))
         try:
-            endpoint, secret = endpoints.create(self.tenant, self.api_key.mode, **wanted.validated_data)
+            endpoint, secret = endpoints.create(self.tenant, self.api_key.mode, **given)
         except endpoints.TooMany as error:
             raise Conflict(str(error), code="too_many_endpoints") from None
         except endpoints.Repeated:
@@ -95,10 +94,10 @@ class OneEndpoint(EndpointView):
 
     def patch(self, request: Request, id: Any) -> Response:
         endpoint = self.get_object()
-        wanted = EndpointChange(data=request.data)
-        wanted.is_valid(raise_exception=True)
+        others = self.get_queryset().exclude(pk=endpoint.pk)
+        given = self.read(EndpointChange(), taken=lambda values: taken(others, values))
         try:
-            endpoints.change(endpoint, **wanted.validated_data)
+            endpoints.change(endpoint, **given)
         except endpoints.TooMany as error:
             raise Conflict(str(error), code="too_many_endpoints") from None
         except endpoints.Repeated:
@@ -118,7 +117,7 @@ class OneEndpoint(EndpointView):
 class RotateSecret(EndpointView):
     def post(self, request: Request, id: Any) -> Response:
         endpoint = self.get_object()
-        Nothing(data=request.data).is_valid(raise_exception=True)
+        self.read(Nothing())
         try:
             secret = endpoints.rotate(endpoint)
         except Endpoint.DoesNotExist:
@@ -132,7 +131,7 @@ class SendTest(EndpointView):
 
     def post(self, request: Request, id: Any) -> Response:
         endpoint = self.enabled()
-        Nothing(data=request.data).is_valid(raise_exception=True)
+        self.read(Nothing())
         rate_limits.test_event(self.tenant, endpoint.target)
         try:
             delivery = webhooks.ping(endpoint)
@@ -147,9 +146,7 @@ class RedeliverRange(EndpointView):
 
     def post(self, request: Request, id: Any) -> Response:
         endpoint = self.enabled()
-        wanted = RedeliverRequest(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        values = wanted.validated_data
+        values = self.read(RedeliverRequest())
         rate_limits.redelivery(self.tenant, endpoint.target)
         try:
             count = webhooks.redeliver_range(
@@ -196,7 +193,7 @@ class Redeliver(DeliveryView):
 
     def post(self, request: Request, id: Any) -> Response:
         delivery = self.get_object()
-        Nothing(data=request.data).is_valid(raise_exception=True)
+        self.read(Nothing())
         refuse_disabled(delivery.endpoint)
         rate_limits.redelivery(self.tenant, delivery.endpoint.target)
         try:
@@ -206,6 +203,11 @@ class Redeliver(DeliveryView):
         except Delivery.DoesNotExist:
             raise Http404 from None
         return Response(shown(self.tenant, delivery))
+
+
+def taken(endpoints: QuerySet[Endpoint], values: dict[str, Any]) -> Wrong:
+    is_taken = "url" in values and endpoints.filter(url=values["url"]).exists()
+    return cast(Wrong, repeated_url().detail) if is_taken else {}
 
 
 def refuse_disabled(endpoint: Endpoint) -> None:

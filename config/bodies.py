@@ -168,7 +168,7 @@ class Sending:
 
 
 def most_bytes(path: str) -> int:
-    return settings.DATA_UPLOAD_MAX_MEMORY_SIZE if path.startswith("/v1/") else SMALL_BYTES
+    return settings.PICTURE_BODY_MAX_BYTES if path.startswith("/v1/") else SMALL_BYTES
 
 
 def length_of(environ: Mapping[str, Any]) -> int:

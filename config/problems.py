@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views import defaults
@@ -22,10 +22,10 @@ from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
 from accounts.refusals import TooLarge, TooManyRequests, Unavailable
+from accounts.strict import MOST_ERRORS
 
 MEDIA_TYPE = "application/problem+json"
-# A body can be wrong in a million places, and its names as long as it is.
-MOST_ERRORS = 100
+# A name can be as long as a body.
 MOST_CHARACTERS = 300
 
 # Every `code` that an answer can carry: its status and its title.
@@ -72,7 +72,13 @@ class Handler(ExceptionHandler):
         if isinstance(exc, OperationalError | InterfaceError):
             return Unavailable(UNAVAILABLE)
         if isinstance(exc, RequestDataTooBig):
-            return TooLarge(f"Send a body of at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
+            return TooLarge(f"Send a form with at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes of text.")
+        if isinstance(exc, TooManyFieldsSent):
+            # Of the query: a form's are told by who reads it.
+            detail = (
+                f"Has more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} parameters; give those alone that are known."
+            )
+            return exceptions.ValidationError({"query": [exceptions.ErrorDetail(detail, code="too_many")]})
         if isinstance(exc, SuspiciousOperation | UnreadablePostError):
             return exceptions.ParseError("The body cannot be read; send it whole, and as its type says.")
         return exc
@@ -147,9 +153,9 @@ def wrong_fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
     """DRF's nested errors, flat, each with the path of its field: `lookups[0].parameters.age.min`."""
     if isinstance(detail, exceptions.ErrorDetail):
         yield {
-            "field": path[:MOST_CHARACTERS] or "body",
+            "field": printable(path) or "body",
             "code": detail.code or "invalid",
-            "detail": str(detail)[:MOST_CHARACTERS],
+            "detail": printable(str(detail)),
         }
     elif isinstance(detail, Mapping):
         for name, inner in detail.items():
@@ -158,6 +164,11 @@ def wrong_fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
         for index, inner in enumerate(detail):
             is_item = not isinstance(inner, exceptions.ErrorDetail)
             yield from wrong_fields(inner, joined(path, index) if is_item else path)
+
+
+def printable(text: str) -> str:
+    """Cut, and with half a pair of surrogates spelt out: JSON may hold one, and few readers take it back."""
+    return text[:MOST_CHARACTERS].encode(errors="backslashreplace").decode()
 
 
 def joined(path: str, name: Any) -> str:

@@ -189,9 +189,13 @@ FORMAT_MODULE_PATH = "config.formats"
 # Pictures: bounded before they are decoded.
 PICTURE_MAX_BYTES = 20 * 1024 * 1024
 PICTURE_MAX_PIXELS = 50_000_000
-DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
+# A whole body under /v1: where a picture may come with it, and anywhere else. The JSON beside a picture has the same bound.
+PICTURE_BODY_MAX_BYTES = 30 * 1024 * 1024
+JSON_MAX_BYTES = 64 * 1024
+# All texts of a form together, in the admin and under /v1.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 # A body that is taken is held in memory: no copy of a picture lies in a temporary folder.
-FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
+FILE_UPLOAD_MAX_MEMORY_SIZE = PICTURE_BODY_MAX_BYTES
 ORPHANED_PICTURE_SECONDS = number("ORPHANED_PICTURE_SECONDS", 3600, least=60, most=10**9)
 # What was cut out of a picture, and no open lookup needs any more.
 CROP_SECONDS = 600

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from accounts.strict import StrictBoolean, StrictChoice, StrictInteger, StrictNumber, StrictSerializer, StrictText
+from accounts.strict import (
+    StrictBoolean,
+    StrictChoice,
+    StrictInteger,
+    StrictList,
+    StrictNumber,
+    StrictSerializer,
+    StrictText,
+)
 
 __all__ = [
     "Parameters",
     "StrictBoolean",
     "StrictChoice",
     "StrictInteger",
+    "StrictList",
     "StrictNumber",
     "StrictSerializer",
     "StrictText",

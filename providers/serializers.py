@@ -85,7 +85,7 @@ class ProviderAccountAnswer(serializers.Serializer[Any]):
     """What the provider told of the account."""
 
     credits = serializers.CharField(allow_null=True, help_text="Left, in the provider's own credits.")
-    limits = serializers.DictField(help_text="What else it tells, in its own words.")
+    limits = serializers.DictField(read_only=True, help_text="What else it tells, in its own words.")
     read_at = serializers.DateTimeField()
 
 
@@ -167,6 +167,6 @@ class TermAnswer(serializers.Serializer[Any]):
     title = serializers.CharField(help_text="The name in full, where the provider has one; else empty.")
 
 
-def taken(provider: str) -> ValidationError:
+def label_taken(provider: str) -> ValidationError:
     detail = f"You have a {provider} credential of this label; change that one, or choose another label."
     return ValidationError({"label": [ErrorDetail(detail, code="label_taken")]})

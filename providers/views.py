@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
+from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
@@ -20,7 +21,7 @@ from accounts import rate_limits
 from accounts.models import Mode
 from accounts.paging import CursorPages
 from accounts.refusals import Conflict, Unavailable
-from accounts.strict import Nothing
+from accounts.strict import Nothing, Wrong
 from accounts.tenancy import TenantView
 from providers import credentials, dictionaries, openapi, verification
 from providers.contract import Failure, Term
@@ -32,7 +33,7 @@ from providers.serializers import (
     CredentialRequest,
     TermAnswer,
     TermQuery,
-    taken,
+    label_taken,
 )
 
 LIVE_ONLY = "A test key sees credentials and changes none; use a live key."
@@ -57,6 +58,12 @@ class CredentialView(TenantView):
         return self.answer(present)
 
 
+def taken(credentials: QuerySet[Credential], values: dict[str, Any]) -> Wrong:
+    names = {name: values[name] for name in ("provider", "label") if name in values}
+    is_taken = len(names) == 2 and credentials.filter(**names).exists()
+    return cast(Wrong, label_taken(names["provider"]).detail) if is_taken else {}
+
+
 @openapi.CREDENTIALS
 class Credentials(CredentialView):
     refusals = {"POST": (409,)}
@@ -72,14 +79,12 @@ class Credentials(CredentialView):
         return self.get_paginated_response([self.answer(each) for each in self.paginate_queryset(own) or []])
 
     def post(self, request: Request) -> Response:
-        wanted = CredentialRequest(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        given = wanted.validated_data
+        given = self.read(CredentialRequest(), taken=lambda values: taken(self.get_queryset(), values))
         rate_limits.key_check(self.tenant)
         try:
             credential = credentials.create(self.tenant, **given)
         except credentials.LabelTaken:
-            raise taken(given["provider"]) from None
+            raise label_taken(given["provider"]) from None
         except credentials.TooMany as error:
             raise Conflict(str(error), code="too_many_credentials") from None
         verification.check(credential)
@@ -94,17 +99,18 @@ class OneCredential(CredentialView):
 
     def patch(self, request: Request, id: Any) -> Response:
         credential = self.get_object()
-        wanted = CredentialChange(credential, data=request.data)
-        wanted.is_valid(raise_exception=True)
-        if "secret" in wanted.validated_data:
+        others = self.get_queryset().filter(provider=credential.provider).exclude(pk=credential.pk)
+        change = CredentialChange(credential)
+        given = self.read(change, taken=lambda values: taken(others, {"provider": credential.provider, **values}))
+        if "secret" in given:
             rate_limits.key_check(self.tenant)
         try:
-            credentials.change(credential, **wanted.validated_data)
+            credentials.change(credential, **given)
         except credentials.LabelTaken:
-            raise taken(credential.provider) from None
+            raise label_taken(credential.provider) from None
         except Credential.DoesNotExist:
             raise Http404 from None
-        if "secret" in wanted.validated_data:
+        if "secret" in given:
             verification.check(credential)
         return Response(self.now(credential))
 
@@ -117,7 +123,7 @@ class OneCredential(CredentialView):
 class Verify(CredentialView):
     def post(self, request: Request, id: Any) -> Response:
         credential = self.get_object()
-        Nothing(data=request.data).is_valid(raise_exception=True)
+        self.read(Nothing())
         rate_limits.key_check(self.tenant)
         verification.verify(credential)
         return Response(self.now(credential))

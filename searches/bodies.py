@@ -1,114 +1,126 @@
-"""How a body is read: JSON without its loose ends, or a form with a picture as a file and the rest as JSON.
+"""How a body is read: as JSON, or as a form with a picture as a file and the rest as JSON. Both come out as one mapping, for
+one serializer.
 
-Python's reader takes what RFC 8259 leaves open or forbids (a name twice, NaN, 1e999); each would mean something that the
-caller did not say, so each is refused. Both forms come out as one mapping, for one serializer.
+A body is refused by its length before it is read (`accounts.tenancy`). JSON is held to its own bound while it arrives: where
+its beginning shows no picture, no more of it is read.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
-from rest_framework.exceptions import ErrorDetail, ParseError, ValidationError
+from rest_framework.exceptions import ErrorDetail, ParseError
 from rest_framework.parsers import BaseParser, MultiPartParser
 
-MOST_DIGITS = 1000
+from accounts.refusals import TooLarge
+from accounts.strict import Wrong, merged
+from searches import json_text
+
+PIECE_BYTES = 1024 * 1024
 
 
 class StrictJSON(BaseParser):
+    """JSON of at most 64 KB. Where the view takes pictures, one may come with it in base64."""
+
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, context: Mapping[str, Any] | None = None) -> Any:
-        return loads(stream.read(), what="The body")
+        takes_pictures = bool(context and context["view"].takes_pictures)
+        try:
+            body = read(stream, takes_pictures=takes_pictures)
+            return json_text.loads_with_picture(body) if takes_pictures else json_text.loads(body)
+        except json_text.TooLong as error:
+            raise TooLarge(f"The body {error}.") from None
+        except json_text.Unreadable as error:
+            raise ParseError(f"The body {error}.") from None
+
+
+def read(stream: Any, *, takes_pictures: bool) -> bytearray:
+    """Raises `TooLong` as soon as it is."""
+    body = bytearray(stream.read(settings.JSON_MAX_BYTES + 1))
+    if len(body) <= settings.JSON_MAX_BYTES:
+        return body
+    if not takes_pictures or not json_text.ENCODED.search(body):
+        raise json_text.TooLong
+    while piece := stream.read(PIECE_BYTES):
+        body += piece
+    return body
+
+
+class Form(dict[str, Any]):
+    """What a form says. `wrong`: what is wrong with its parts; a part that is, is not among the values."""
+
+    wrong: Wrong
+
+    def with_parts(self, wrong: Wrong) -> Wrong:
+        """`wrong` is what the values were found to have. Nothing is said of fields of a part that could not be read."""
+        told = {"image": wrong["image"]} if "image" in wrong else {}
+        all_wrong: Wrong = merged(self.wrong, told if "request" in self.wrong else wrong)
+        return all_wrong
 
 
 class PictureForm(MultiPartParser):
     """`image`: the file. `request`: everything else, as JSON."""
 
     def parse(self, stream: Any, media_type: str | None = None, context: Mapping[str, Any] | None = None) -> Any:
-        form: Any = super().parse(stream, media_type, context)
-        refuse_wrong_parts(form.data, form.files)
-        body = request_part(form.data, form.files)
-        if "image" in form.files:
-            body["image"] = form.files["image"]
-        return body
+        try:
+            # In Latin-1 every byte is a sign: Django would replace what is not UTF-8, without a word.
+            form: Any = super().parse(stream, media_type, {**(context or {}), "encoding": "latin-1"})
+        except (TooManyFieldsSent, TooManyFilesSent):
+            raise ParseError("The form has too many parts; send a file `image` and JSON in `request`.") from None
+        except RequestDataTooBig:
+            raise TooLarge(too_long()) from None
+        return form_of(form.data, form.files)
 
 
-def refuse_wrong_parts(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]) -> None:
-    errors: dict[str, list[ErrorDetail]] = {}
+def form_of(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]) -> Form:
+    wrong = wrong_parts(texts, files)
+    form = Form()
+    try:
+        form.update(request_part(texts, files))
+    except json_text.TooLong:
+        raise TooLarge(too_long()) from None
+    except json_text.Unreadable as error:
+        wrong.setdefault("request", [ErrorDetail(f"{str(error)[0].upper()}{str(error)[1:]}.", code="malformed")])
+    if "image" in form and "image" in files:
+        detail = "Sent twice, as a file and in `request`; send one of them."
+        wrong["image"] = [ErrorDetail(detail, code="repeated_field")]
+    if "image" in files:
+        form["image"] = files["image"]
+    form.wrong = wrong
+    return form
+
+
+def wrong_parts(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]) -> Wrong:
+    wrong: Wrong = {}
     for name in sorted({*texts, *files} - {"image", "request"}):
-        errors[name] = [ErrorDetail("Unknown part; send a file `image` and JSON in `request`.", code="unknown_field")]
+        detail = "Unknown part; send a file `image` and JSON in `request`."
+        wrong[name] = [ErrorDetail(detail, code="unknown_field")]
     for name in ("image", "request"):
         if len(texts.getlist(name)) + len(files.getlist(name)) > 1:
-            errors[name] = [ErrorDetail("Sent more than once; send it once.", code="repeated_field")]
+            wrong[name] = [ErrorDetail("Sent more than once; send it once.", code="repeated_field")]
     if "image" in texts:
-        errors["image"] = [ErrorDetail("Send it as a file: a part with a filename.", code="not_a_file")]
-    if errors:
-        raise ValidationError(errors)
+        wrong["image"] = [ErrorDetail("Send it as a file: a part with a filename.", code="not_a_file")]
+    return wrong
 
 
 def request_part(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]) -> dict[str, Any]:
     # A browser that gives the part a type sends it as a file.
     file = files.get("request")
-    text = file.read() if file else texts.get("request", "{}").encode()
-    body = loads(text, what="The part `request`")
+    text = file.read(settings.JSON_MAX_BYTES + 1) if file else texts.get("request", "{}").encode("latin-1")
+    body = json_text.loads(text)
     if not isinstance(body, dict):
-        raise ValidationError({"request": [ErrorDetail("Must be a JSON object.", code="invalid")]})
-    if "image" in body and "image" in files:
-        detail = "Sent twice, as a file and in `request`; send one of them."
-        raise ValidationError({"image": [ErrorDetail(detail, code="repeated_field")]})
+        raise json_text.Unreadable("must be a JSON object")
     return body
 
 
-def loads(text: bytes, *, what: str) -> Any:
-    """Raises `ParseError`, in a sentence that begins with `what`."""
-    try:
-        return json.loads(
-            text.decode(),
-            object_pairs_hook=without_repeats,
-            parse_int=short,
-            parse_float=finite,
-            parse_constant=finite,
-        )
-    except Unacceptable as error:
-        raise ParseError(f"{what} is not taken: {error}.") from None
-    except UnicodeDecodeError as error:
-        raise ParseError(f"{what} must be UTF-8; byte {error.start} is not.") from None
-    except RecursionError:
-        raise ParseError(f"{what} is nested too deeply; nothing that is taken here is.") from None
-    except ValueError as error:
-        raise ParseError(f"{what} is not JSON: {error}.") from None
-
-
-class Unacceptable(ValueError):
-    pass
-
-
-def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise Unacceptable(f"the name {repeated[:100]!r} stands in one object twice; give it once")
-    return members
-
-
-def short(text: str) -> int:
-    """Python refuses to read thousands of digits, in words for its programmers."""
-    if len(text) > MOST_DIGITS:
-        raise Unacceptable(
-            f"{text[:20]}… has {len(text)} digits; nothing that is taken here has more than {MOST_DIGITS}"
-        )
-    return int(text)
-
-
-def finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise Unacceptable(f"{text[:20]} is no number that JSON can hold; give a finite one")
-    return number
+def too_long() -> str:
+    return (
+        f"The part `request` holds more than the {settings.JSON_MAX_BYTES:,} bytes of JSON that are taken; send less."
+    )

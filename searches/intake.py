@@ -4,7 +4,7 @@ or none of it. What was asked is checked before a credit is held, and frozen: pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -78,6 +78,14 @@ class Rejected(Exception):
         self.detail = detail
 
 
+class WrongOrder(Exception):
+    """All that the order's lookups have wrong: names of credentials that are not there, offsets between two pages."""
+
+    def __init__(self, rejections: Sequence[Rejected]) -> None:
+        super().__init__(" ".join(rejection.detail for rejection in rejections))
+        self.rejections = rejections
+
+
 class CredentialMissing(Rejected):
     """The tenant has stored no key for the provider."""
 
@@ -120,8 +128,12 @@ class Submission:
 
 
 def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
-    """Raises a `Rejected`, `prices.PriceMissing` or `ledger.InsufficientCredits`, and then leaves nothing behind."""
-    found = terms.of(api_key.tenant_id, [(wanted.source, wanted.credential) for wanted in order.lookups])
+    """Raises `WrongOrder`, `CredentialMissing`, `prices.PriceMissing` or `ledger.InsufficientCredits`, and then leaves
+    nothing behind.
+    """
+    found = _terms(api_key, order.lookups)
+    if rejections := list(_rejections(api_key, order.lookups, found)):
+        raise WrongOrder(rejections)
     created_at = found[0].moment
     plans = [_plan(api_key, order, index, now, created_at) for index, now in enumerate(found)]
     lookups = [plan.lookup for plan in plans]
@@ -189,13 +201,32 @@ def cut(*, limit: int | None, offset: int, largest: int) -> Pages:
     return Pages(count=count, size=size, first=offset // size)
 
 
+def rejections(api_key: ApiKey, lookups: Sequence[LookupOrder]) -> list[Rejected]:
+    """What `WrongOrder` would say of these lookups, of which nothing else needs to be right."""
+    return list(_rejections(api_key, lookups, _terms(api_key, lookups)))
+
+
+def _terms(api_key: ApiKey, lookups: Sequence[LookupOrder]) -> list[Terms]:
+    return terms.of(api_key.tenant_id, [(wanted.source, wanted.credential) for wanted in lookups])
+
+
+def _rejections(api_key: ApiKey, lookups: Sequence[LookupOrder], found: Sequence[Terms]) -> Iterator[Rejected]:
+    for index, (wanted, now) in enumerate(zip(lookups, found, strict=True)):
+        try:
+            _pages(wanted, index, _policy(api_key, wanted, now))
+        except BadOffset as error:
+            yield error
+        if wanted.credential is not None and now.credential is None:
+            provider = registry.adapter(wanted.source).provider
+            detail = f"There is no {provider} credential of this id or label; leave it out for the default."
+            yield UnknownCredential(index, detail)
+
+
 def _plan(api_key: ApiKey, order: Order, index: int, now: Terms, created_at: datetime) -> Plan:
     wanted = order.lookups[index]
     adapter = registry.adapter(wanted.source)
-    policy = policies.in_force(now.policy or policies.of(adapter.provider), api_key.mode)
-    # A source without pages is asked once, for all that is wanted.
-    largest = policy.page_size if adapter.paged else wanted.limit or policy.page_size
-    pages = _pages(wanted, index, largest=largest, most=adapter.max_results)
+    policy = _policy(api_key, wanted, now)
+    pages = _pages(wanted, index, policy)
     credential = _credential(api_key, wanted, index, now.credential)
     price = _price(api_key, wanted, now.price)
     lane = scheduler.lane_for(
@@ -238,11 +269,19 @@ def _plan(api_key: ApiKey, order: Order, index: int, now: Terms, created_at: dat
     return Plan(lookup=lookup, lane=lane, policy=policy, demands=demands)
 
 
-def _pages(wanted: LookupOrder, index: int, *, largest: int, most: int | None) -> Pages:
+def _policy(api_key: ApiKey, wanted: LookupOrder, now: Terms) -> Policy:
+    return policies.in_force(now.policy or policies.of(registry.adapter(wanted.source).provider), api_key.mode)
+
+
+def _pages(wanted: LookupOrder, index: int, policy: Policy) -> Pages:
+    adapter = registry.adapter(wanted.source)
+    # A source without pages is asked once, for all that is wanted.
+    largest = policy.page_size if adapter.paged else wanted.limit or policy.page_size
     try:
         pages = cut(limit=wanted.limit, offset=wanted.offset, largest=largest)
     except ValueError as error:
         raise BadOffset(index, str(error)) from None
+    most = adapter.max_results
     if most is not None and (pages.first + pages.count) * pages.size > most:
         raise BadOffset(index, f"The source gives its first {most} results; ask for fewer, or from further ahead.")
     return pages
@@ -252,13 +291,10 @@ def _credential(api_key: ApiKey, wanted: LookupOrder, index: int, found: Credent
     """The one that was named, or the default; a test key needs none."""
     if wanted.credential is None and api_key.mode == Mode.TEST:
         return None
-    if found is not None:
-        return found
-    provider = registry.adapter(wanted.source).provider
-    if wanted.credential is not None:
-        detail = f"There is no {provider} credential of this id or label; leave it out for the default."
-        raise UnknownCredential(index, detail)
-    raise CredentialMissing(index, f"No {provider} credential is stored; store your {provider} key first.")
+    if found is None:
+        provider = registry.adapter(wanted.source).provider
+        raise CredentialMissing(index, f"No {provider} credential is stored; store your {provider} key first.")
+    return found
 
 
 def _price(api_key: ApiKey, wanted: LookupOrder, found: Price | None) -> Price:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import binascii
 import re
-from base64 import b64decode
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -20,10 +21,24 @@ from accounts import outbound
 from accounts.models import MOST_MAX_AGE
 from accounts.paging import PageQuery
 from accounts.queries import Instant
-from accounts.strict import StrictChoice, StrictInteger, StrictNumber, StrictSerializer, StrictText
+from accounts.refusals import TooLarge
+from accounts.strict import (
+    MOST_ERRORS,
+    StrictChoice,
+    StrictDict,
+    StrictInteger,
+    StrictList,
+    StrictNumber,
+    StrictSerializer,
+    StrictText,
+    StrictUUID,
+    Wrong,
+    merged,
+)
 from providers import registry
 from providers.contract import Adapter
 from searches.intake import LookupOrder, Order
+from searches.json_text import Encoded
 from searches.models import Status
 from searches.pictures import Crop
 
@@ -48,29 +63,29 @@ class GivenPicture:
 
 
 class Base64(serializers.CharField):
+    """Reads a text, or one that was left in its body: then nothing is copied but the picture."""
+
     def to_internal_value(self, data: Any) -> Any:
-        if not isinstance(data, str):
+        if not isinstance(data, str | Encoded):
             raise ValidationError("Must be a text in quotes.", code="invalid")
-        if data.startswith("data:"):
+        if not data:
+            self.fail("blank")
+        text = data.encode("ascii", "replace") if isinstance(data, str) else data.text()
+        if bytes(text[:5]) == b"data:":
             detail = "Send the base64 text alone, without the `data:…;base64,` before it."
             raise ValidationError(detail, code="data_uri")
+        if len(text) // 4 * 3 > settings.PICTURE_MAX_BYTES + 2:
+            raise TooLarge(f"The picture has more than {settings.PICTURE_MAX_BYTES:,} bytes; send at most so many.")
         try:
-            return b64decode(data, validate=True)
-        except (binascii.Error, ValueError):
+            return binascii.a2b_base64(text, strict_mode=True)
+        except binascii.Error:
             detail = "Not base64; send the standard alphabet (+ and /) with padding and without line breaks."
             raise ValidationError(detail, code="broken_base64") from None
 
-    def run_validators(self, value: Any) -> None:
-        """Those of a text don't fit bytes."""
-
-
-class StrictUUID(serializers.UUIDField):
-    default_error_messages = {"invalid": "Must be a UUID in quotes."}
-
-    def to_internal_value(self, data: Any) -> UUID:
-        if not isinstance(data, str):
-            self.fail("invalid", value="")
-        return super().to_internal_value(data)
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        """A text's own checks (blank, its validators) do not fit bytes."""
+        is_empty, value = self.validate_empty_values(data)
+        return value if is_empty else self.to_internal_value(value)
 
 
 @extend_schema_field({"type": "string", "format": "uri", "maxLength": outbound.LONGEST_URL})
@@ -125,26 +140,19 @@ class CropGiven(StrictSerializer):
         min_value=0.000001, max_value=1, error_messages=NO_LENGTH, help_text="Up to the lower edge: at most 1 - y."
     )
 
-    def validate(self, attrs: dict[str, float]) -> dict[str, float]:
-        errors = {
+    def disagreements(self, values: dict[str, float]) -> Wrong:
+        return {
             length: wrong(f"Reaches out of the picture: {start} + {length} must be at most 1.", "outside")
             for start, length in (("x", "width"), ("y", "height"))
-            if attrs[start] + attrs[length] > 1.000001
+            if values.get(start, 0) + values.get(length, 0) > 1.000001
         }
-        if errors:
-            raise ValidationError(errors)
-        return attrs
 
 
 class LookupRequest(StrictSerializer):
     """One source's part of a search."""
 
     source = StrictChoice(SOURCES, help_text="What to search.")  # type: ignore[assignment]  # a field, not DRF's
-    parameters = serializers.DictField(
-        default=dict,
-        help_text="The source's own filters.",
-        error_messages={"not_a_dict": "Must be an object with named fields."},
-    )
+    parameters = StrictDict(default=dict, max_length=MOST_ERRORS, help_text="The source's own filters.")
     limit = StrictInteger(
         required=False, min_value=1, help_text="The most results wanted; without it, the source's default."
     )
@@ -159,18 +167,14 @@ class LookupRequest(StrictSerializer):
         required=False, max_length=100, help_text="Id or label of the credential to use; the default one otherwise."
     )
 
-    def to_internal_value(self, data: Any) -> Any:
-        errors: dict[str, Any] = {}
-        values: dict[str, Any] = {}
-        try:
-            values = super().to_internal_value(data)
-        except ValidationError as error:
-            errors = cast(dict[str, Any], error.detail)
-        if isinstance(data, dict) and data.get("source") in SOURCES:
-            errors = errors_of_source(registry.adapter(data["source"]), data) | errors
-        if errors:
-            raise ValidationError(errors)
-        return order_of(values)
+    def sound(self, data: dict[str, Any]) -> tuple[dict[str, Any], Wrong]:
+        values, wrong = super().sound(data)
+        if data.get("source") in SOURCES:
+            wrong = merged(wrong, errors_of_source(registry.adapter(data["source"]), data))
+        return values, wrong
+
+    def to_internal_value(self, data: Any) -> LookupOrder:
+        return order_of(super().to_internal_value(data))
 
 
 PARAMETERS = {source: adapter.parameters() for source, adapter in registry.ADAPTERS.items()}
@@ -179,7 +183,7 @@ PARAMETERS = {source: adapter.parameters() for source, adapter in registry.ADAPT
 def errors_of_source(adapter: Adapter, data: dict[str, Any]) -> dict[str, Any]:
     """What this source would not be asked."""
     errors: dict[str, Any] = {}
-    if isinstance(given := data.get("parameters", {}), dict):
+    if isinstance(given := data.get("parameters", {}), dict) and len(given) <= MOST_ERRORS:
         try:
             PARAMETERS[adapter.source].read(given)
         except ValidationError as error:
@@ -205,10 +209,21 @@ def order_of(values: dict[str, Any]) -> LookupOrder:
     )
 
 
+class Metadata(StrictDict):
+    """Short texts under names of the caller's choice."""
+
+    child = StrictText(max_length=500, allow_blank=True, trim_whitespace=False)
+    default_error_messages = {"not_a_dict": "Must be an object of texts."}
+
+    def check_name(self, name: Any) -> None:
+        if not METADATA_KEY.fullmatch(name):
+            raise ValidationError(f"A name must be {METADATA_KEY_FORM}.", code="invalid_name")
+
+
 class OrderRequest(StrictSerializer):
     """Everything about a search but its picture."""
 
-    lookups: serializers.ListSerializer[Any] = serializers.ListSerializer(
+    lookups = StrictList(
         child=LookupRequest(),
         min_length=1,
         max_length=20,
@@ -239,24 +254,12 @@ class OrderRequest(StrictSerializer):
         help_text="Seconds: an equal lookup of yours that succeeded within them answers at once, and one that is in progress "
         "is joined, at no cost; 0: the provider is asked. Without it, as is set for you: an hour, if nothing else.",
     )
-    metadata = serializers.DictField(
-        child=StrictText(max_length=500, allow_blank=True, trim_whitespace=False),
+    metadata = Metadata(
         default=dict,
+        max_length=MOST_METADATA,
+        error_messages={"max_length": f"Holds at most {MOST_METADATA} texts."},
         help_text=f"At most {MOST_METADATA} texts of at most 500 characters; names of {METADATA_KEY_FORM}.",
-        error_messages={"not_a_dict": "Must be an object of texts."},
     )
-
-    def validate_metadata(self, metadata: dict[str, str]) -> dict[str, str]:
-        if len(metadata) > MOST_METADATA:
-            raise ValidationError(f"Holds at most {MOST_METADATA} texts.", code="too_many")
-        errors = {
-            key: wrong(f"A name must be {METADATA_KEY_FORM}.", "invalid_name")
-            for key in metadata
-            if not METADATA_KEY.fullmatch(key)
-        }
-        if errors:
-            raise ValidationError(errors)
-        return metadata
 
 
 class SearchRequest(OrderRequest):
@@ -265,21 +268,53 @@ class SearchRequest(OrderRequest):
     image = PictureGiven()
 
 
-SEARCH = SearchRequest()
+SEARCH, LOOKUP = SearchRequest(), LookupRequest()
 
 
-def asked(data: Any) -> tuple[Order, GivenPicture]:
-    """The order and the picture for it. Raises `ValidationError`."""
-    values = SEARCH.read(data)
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a create asks for as far as it can be read, and what is wrong with the rest.
+
+    `numbers` tells where in the request each lookup of the order is: those without a source are not in the order, and of the
+    others what is wrong is left out.
+    """
+
+    order: Order
+    numbers: list[int]
+    picture: GivenPicture | None
+    wrong: Wrong
+
+
+def asked(data: Any) -> Asked:
+    """Raises `ValidationError` for what is no object."""
+    if not isinstance(data, dict):
+        SEARCH.read(data)
+    values, wrong = SEARCH.sound(data)
+    lookups = values.get("lookups")
+    found = dict(enumerate(lookups)) if lookups else remains(data.get("lookups"), wrong["lookups"])
     order = Order(
-        lookups=values["lookups"],
+        lookups=list(found.values()),
         crop=str(Crop.of(values["crop"])) if "crop" in values else "",
-        priority=values["priority"],
-        expires_in=values["expires_in"],
+        priority=values.get("priority", 0),
+        expires_in=values.get("expires_in", 0),
         max_age=values.get("max_age"),
-        metadata=values["metadata"],
+        metadata=values.get("metadata", {}),
     )
-    return order, values["image"]
+    return Asked(order=order, numbers=list(found), picture=values.get("image"), wrong=wrong)
+
+
+def remains(lookups: Any, wrong: Any) -> dict[int, LookupOrder]:
+    """What is right of each lookup, by its number."""
+    if not isinstance(wrong, Mapping):
+        return {}
+    found = {}
+    for number, given in enumerate(lookups):
+        if isinstance(given, dict) and given.get("source") in SOURCES:
+            names = set(wrong.get(number, ()))
+            # Without the limit that was meant, an offset says nothing.
+            without = names | {"offset"} if "limit" in names else names
+            found[number] = LOOKUP.read({name: value for name, value in given.items() if name not in without})
+    return found
 
 
 @extend_schema_field({"type": "string", "format": "binary"})
@@ -312,6 +347,17 @@ class ImageForm(serializers.Serializer[Any]):
     image = PictureFile(help_text=f"{FORMATS}.")
 
 
+IMAGE = ImageRequest()
+
+
+def sent(data: Any) -> tuple[GivenPicture | None, Wrong]:
+    """The picture to store, if it can be read, and what is wrong. Raises `ValidationError` for what is no object."""
+    if not isinstance(data, dict):
+        IMAGE.read(data)
+    values, wrong = IMAGE.sound(data)
+    return values.get("image"), wrong
+
+
 class SearchQuery(PageQuery):
     status = StrictChoice(Status.values, required=False)
     source = StrictChoice(  # type: ignore[assignment]
@@ -330,10 +376,22 @@ class SearchQuery(PageQuery):
             for name, text in wanted.items()
             if "\0" in name + text
         }
-        if errors:
-            raise ValidationError(errors)
+        if len(wanted) > MOST_METADATA:
+            errors = {"metadata": wrong(f"At most {MOST_METADATA} of them are looked for at once.", "too_many")}
+        values = sound_values(super().to_internal_value, data, errors)
         metadata = {name.removeprefix("metadata."): text for name, text in wanted.items()}
-        return super().to_internal_value(data) | {"metadata": metadata}
+        return values | {"metadata": metadata}
+
+
+def sound_values(read: Callable[[Any], Any], data: Any, errors: Wrong) -> dict[str, Any]:
+    """What `read` makes of the data. Raises `ValidationError` with its errors and these."""
+    try:
+        values = cast(dict[str, Any], read(data))
+    except ValidationError as error:
+        raise ValidationError(merged(errors, error.detail)) from None
+    if errors:
+        raise ValidationError(errors)
+    return values
 
 
 class ImageQuery(PageQuery):

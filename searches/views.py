@@ -6,8 +6,9 @@ they are the tenant's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils.http import parse_etags
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,7 +27,7 @@ from accounts import outbound
 from accounts.models import Tenant
 from accounts.paging import CursorPages, PageQuery
 from accounts.refusals import Conflict, PaymentRequired, TooLarge, Unavailable
-from accounts.strict import Nothing
+from accounts.strict import Nothing, Wrong, merged
 from accounts.tables import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.tenancy import TenantView
 from billing import ledger, prices
@@ -34,12 +35,11 @@ from billing.serializers import credits_text
 from providers import registry
 from providers.contract import PictureLimits
 from searches import answers, intake, openapi, pictures, requests, sources, stopping, waiting
-from searches.bodies import PictureForm, StrictJSON
+from searches.bodies import Form, PictureForm, StrictJSON
 from searches.models import Call, Image, Lookup, Result, Search, Status
 from searches.requests import (
     GivenPicture,
     ImageQuery,
-    ImageRequest,
     ResultQuery,
     SearchQuery,
     wrong,
@@ -77,9 +77,81 @@ class SearchView(TenantView):
         return found
 
 
-@openapi.SEARCHES
-class Searches(SearchView):
+class PictureView(TenantView):
+    """Takes a picture, as a file or in JSON. Whatever else is wrong, the picture is looked at too."""
+
     parser_classes = (StrictJSON, PictureForm)
+    takes_pictures = True
+
+    def opened(
+        self, given: GivenPicture | None, fit: dict[str, PictureLimits], crop: str
+    ) -> AbstractContextManager[Any]:
+        if given is None:
+            return nullcontext(NoPicture())
+        if given.id is None:
+            return pictures.received(self.tenant, content_of(given, self.tenant), fit=fit, crop=crop)
+        image = Image.objects.for_tenant(self.tenant).filter(pk=given.id).first()
+        if image is None:
+            detail = "No picture of yours has this id; send the picture itself."
+            raise ValidationError({"image": {"id": wrong(detail, "does_not_exist")}})
+        return pictures.known(image, fit=fit, crop=crop)
+
+    @contextmanager
+    def picture(
+        self, given: GivenPicture | None, *, fit: dict[str, PictureLimits] | None = None, crop: str = ""
+    ) -> Iterator[Any]:
+        """The picture, to be saved by who takes it. What is wrong with it is raised by its `wait`."""
+        with ExitStack() as stack:
+            try:
+                picture = stack.enter_context(self.opened(given, fit or {}, crop))
+            except UNUSABLE as error:
+                picture = NoPicture(error)
+            yield picture
+
+    def refusal_with(self, picture: Any, wrong: Wrong) -> ValidationError:
+        """Names what is wrong with the picture too. Raises what is no fault of the request, where nothing else is wrong."""
+        try:
+            with picture_refused():
+                picture.wait()
+        except ValidationError as error:
+            wrong = merged(wrong, error.detail)
+        except (TooLarge, Unavailable, pictures.Deleted) as error:
+            if not self.is_wrong(wrong):
+                raise
+            if isinstance(error, TooLarge):
+                wrong = merged(wrong, {"image": [ErrorDetail(str(error.detail), code="too_large")]})
+        return self.refusal(wrong)
+
+    def is_wrong(self, wrong: Wrong) -> bool:
+        """Whether anything is: in the body, or in the form's parts, the query or the headers."""
+        return bool(wrong or self.wrong or getattr(self.request.data, "wrong", None))
+
+    def refusal(self, wrong: Wrong) -> ValidationError:
+        data = self.request.data
+        return super().refusal(data.with_parts(wrong) if isinstance(data, Form) else wrong)
+
+
+def unfetched(given: GivenPicture | None) -> GivenPicture | None:
+    """None for one that lies elsewhere: nothing is fetched for a request that is wrong anyway."""
+    return None if given is None or given.url is not None else given
+
+
+UNUSABLE = (pictures.BadPicture, pictures.Busy, outbound.Failure, ValidationError)
+
+
+@dataclass(frozen=True)
+class NoPicture:
+    """Stands where a picture could not be opened, or none was given that can be read."""
+
+    why: Exception | None = None
+
+    def wait(self) -> None:
+        if self.why is not None:
+            raise self.why
+
+
+@openapi.SEARCHES
+class Searches(PictureView, SearchView):
     pagination_class = CursorPages
     query_class = SearchQuery
     keys = ("-created_at", "-id")
@@ -87,10 +159,19 @@ class Searches(SearchView):
     refusals = {"POST": (402, 409)}
 
     def post(self, request: Request) -> Response:
-        order, given = requests.asked(request.data)
+        asked = requests.asked(request.data)
+        order = asked.order
         fit = limits_of(lookup.source for lookup in order.lookups)
-        with refused(), self.picture(given, fit, order.crop) as picture:
-            new = intake.submit(self.api_key, order, picture)
+        is_wrong = self.is_wrong(asked.wrong)
+        given = unfetched(asked.picture) if is_wrong else asked.picture
+        with refused(), self.picture(given, fit=fit, crop=order.crop) as picture:
+            if is_wrong or isinstance(picture, NoPicture):
+                rejections = intake.rejections(self.api_key, order.lookups)
+                raise self.refusal_with(picture, merged(asked.wrong, wrong_lookups(rejections, asked.numbers)))
+            try:
+                new = intake.submit(self.api_key, order, picture)
+            except intake.WrongOrder as error:
+                raise self.refusal_with(picture, wrong_lookups(error.rejections, asked.numbers)) from None
         id = new.search.pk
         waited = self.wait(id, lambda status, _: status not in OPEN)
         headers = {"Location": reverse("search", kwargs={"id": id}), **waited}
@@ -116,17 +197,6 @@ class Searches(SearchView):
             found = found.filter(Exists(Lookup.objects.filter(search=OuterRef("pk"), source=query["source"])))
         return found.filter(metadata__contains=query["metadata"]) if query["metadata"] else found
 
-    def picture(
-        self, given: GivenPicture, fit: dict[str, PictureLimits], crop: str
-    ) -> AbstractContextManager[pictures.Draft]:
-        if given.id is None:
-            return pictures.received(self.tenant, content_of(given, self.tenant), fit=fit, crop=crop)
-        image = Image.objects.for_tenant(self.tenant).filter(pk=given.id).first()
-        if image is None:
-            detail = "No picture of yours has this id; send the picture itself."
-            raise ValidationError({"image": {"id": wrong(detail, "does_not_exist")}})
-        return pictures.known(image, fit=fit, crop=crop)
-
 
 @openapi.SEARCH
 class OneSearch(SearchView):
@@ -148,7 +218,7 @@ class OneSearch(SearchView):
 class Cancel(SearchView):
     def post(self, request: Request, id: UUID) -> Response:
         search = get_object_or_404(self.get_queryset(), pk=id)
-        Nothing(data=request.data).is_valid(raise_exception=True)
+        self.read(Nothing())
         stopping.cancel(search)
         return self.shown(id)
 
@@ -220,8 +290,7 @@ class ImageView(TenantView):
 
 
 @openapi.IMAGES
-class Images(ImageView):
-    parser_classes = (StrictJSON, PictureForm)
+class Images(PictureView, ImageView):
     pagination_class = CursorPages
     query_class = ImageQuery
     keys = ("-id",)
@@ -243,10 +312,12 @@ class Images(ImageView):
         return found
 
     def post(self, request: Request) -> Response:
-        wanted = ImageRequest(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        given = wanted.validated_data["image"]
-        with refused(), pictures.received(self.tenant, content_of(given, self.tenant), fit={}) as picture:
+        given, wrong = requests.sent(request.data)
+        is_wrong = self.is_wrong(wrong)
+        with refused(), self.picture(unfetched(given) if is_wrong else given) as picture:
+            if is_wrong:
+                raise self.refusal_with(picture, wrong)
+            picture.wait()
             image = picture.save()
             pictures.refresh(image)
         headers = {"Location": reverse("image", kwargs={"id": image.pk})}
@@ -339,10 +410,6 @@ def refused() -> Iterator[None]:
             yield
     except intake.CredentialMissing as error:
         raise Conflict(f"lookups[{error.index}]: {error.detail}", code="credential_missing") from None
-    except intake.UnknownCredential as error:
-        raise wrong_in_lookup(error, "credential", "does_not_exist") from None
-    except intake.BadOffset as error:
-        raise wrong_in_lookup(error, "offset", "bad_offset") from None
     except prices.PriceMissing as error:
         raise PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing") from None
     except ledger.InsufficientCredits as error:
@@ -361,9 +428,19 @@ CREDENTIAL_DELETED = "The credential was deleted while this request was handled;
 IMAGE_DELETED = "The picture was deleted while this request was handled; send the request again."
 
 
-def wrong_in_lookup(error: intake.Rejected, field: str, code: str) -> ValidationError:
-    # All before it are as they should be.
-    return ValidationError({"lookups": [{}] * error.index + [{field: wrong(error.detail, code)}]})
+def wrong_lookups(rejections: Sequence[intake.Rejected], numbers: Sequence[int]) -> Wrong:
+    """`numbers`: where in the request each lookup is."""
+    found: Wrong = {}
+    for error in rejections:
+        field, code = REJECTIONS[type(error)]
+        found.setdefault(numbers[error.index], {})[field] = wrong(error.detail, code)
+    return {"lookups": found} if found else {}
+
+
+REJECTIONS: Mapping[type[intake.Rejected], tuple[str, str]] = {
+    intake.UnknownCredential: ("credential", "does_not_exist"),
+    intake.BadOffset: ("offset", "bad_offset"),
+}
 
 
 def too_little(error: ledger.InsufficientCredits) -> str:

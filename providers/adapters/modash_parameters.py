@@ -19,6 +19,7 @@ from providers.parameters import (
     StrictBoolean,
     StrictChoice,
     StrictInteger,
+    StrictList,
     StrictNumber,
     StrictSerializer,
     StrictText,
@@ -71,10 +72,12 @@ class Bounds(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs:
             raise serializers.ValidationError("Give min, max or both, or leave this field out.", code="empty")
-        if "min" in attrs and "max" in attrs and attrs["min"] > attrs["max"]:
-            problem = serializers.ErrorDetail("Must not be greater than max.", code="min_above_max")
-            raise serializers.ValidationError({"min": [problem]})
         return attrs
+
+    def disagreements(self, values: dict[str, Any]) -> dict[str, Any]:
+        if "min" in values and "max" in values and values["min"] > values["max"]:
+            return {"min": [serializers.ErrorDetail("Must not be greater than max.", code="min_above_max")]}
+        return {}
 
 
 class FollowersCount(Bounds):
@@ -103,7 +106,7 @@ class EngagementRate(StrictSerializer):
 
 class CreatorParameters(Parameters):
     followers_count = FollowersCount(required=False)
-    locations = serializers.ListField(
+    locations = StrictList(
         child=StrictInteger(min_value=1, max_value=2**53),
         required=False,
         allow_empty=False,
@@ -131,7 +134,7 @@ class CreatorParameters(Parameters):
     age = Age(required=False)
     engagement_rate = EngagementRate(required=False)
     has_email = StrictBoolean(required=False)
-    brands = serializers.ListField(
+    brands = StrictList(
         child=StrictText(max_length=200),
         required=False,
         allow_empty=False,

@@ -78,13 +78,13 @@ def test_an_offset_continues_where_an_earlier_lookup_stopped(submit: Submit) -> 
 
 
 def test_an_offset_between_two_pages_names_the_nearest_ones(submit: Submit) -> None:
-    with pytest.raises(intake.BadOffset, match="30 or 60"):
+    with pytest.raises(intake.WrongOrder, match="30 or 60"):
         submit(limit=30, offset=40)
     assert nothing_is_left()
 
 
 def test_what_lies_beyond_the_sources_end_is_refused(submit: Submit) -> None:
-    with pytest.raises(intake.BadOffset, match="1500"):
+    with pytest.raises(intake.WrongOrder, match="1500"):
         submit(limit=50, offset=1500)
 
 
@@ -119,7 +119,7 @@ def test_a_credential_is_named_by_label_or_id_and_only_ones_own(submit: Submit, 
     submit(credential=str(second.pk))
     assert set(Lookup.objects.values_list("credential", flat=True)) == {second.pk}
     for unknown in ("third", str(foreign.pk)):
-        with pytest.raises(intake.UnknownCredential):
+        with pytest.raises(intake.WrongOrder, match="of this id or label"):
             submit(credential=unknown)
 
 
