@@ -136,7 +136,7 @@ def resending(tenant: Tenant, target: str, count: int) -> None:
     if not count:
         return
     rule = f"You may have {MOST_RESENT:,} deliveries an hour sent to one host once more."
-    _closed([Bucket(key=f"resent:{tenant.pk}:{target}", most=MOST_RESENT, seconds=HOUR_SECONDS, rule=rule)], cost=count)
+    closed([Bucket(key=f"resent:{tenant.pk}:{target}", most=MOST_RESENT, seconds=HOUR_SECONDS, rule=rule)], cost=count)
 
 
 def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
@@ -147,11 +147,16 @@ def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
         Bucket(key=f"{name}:{tenant.pk}", most=most, seconds=MINUTE_SECONDS, rule=rule.format(most)),
         Bucket(key=f"target:{target}", most=of_target, seconds=MINUTE_SECONDS, rule=shared),
     ]
-    _closed(buckets)
+    closed(buckets)
 
 
-def _closed(buckets: Sequence[Bucket], *, cost: int = 1) -> None:
-    """Raises `TooManyRequests`, or `Unavailable` where Redis is down."""
+def forget(client: redis.Redis, *buckets: Bucket) -> None:
+    """Makes them full again."""
+    client.delete(*(f"rate:{bucket.key}" for bucket in buckets))
+
+
+def closed(buckets: Sequence[Bucket], *, cost: int = 1) -> None:
+    """Charges the buckets. Raises `TooManyRequests`, or `Unavailable` where Redis is down."""
     try:
         _spend(buckets, redis_client.of(settings.REDIS_URL), cost=cost)
     except redis.RedisError:

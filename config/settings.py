@@ -211,6 +211,9 @@ SANDBOX_URL = env.read("SANDBOX_URL", kinds.URL, f"http://127.0.0.1:{SANDBOX_POR
 # Its own process reads its settings. They are read here too, so that a wrong one stops the launcher.
 sandbox_settings.read(env)
 
+# Proxies of ours, whose `X-Forwarded-For` says who connected.
+PROXIES = env.read("PROXIES", kinds.NETWORKS, [])
+
 # Addresses that tenants give: public ones on these ports, and those of these networks on any port.
 OUTBOUND_PORTS = env.read("OUTBOUND_PORTS", kinds.PORTS, [80, 443])
 OUTBOUND_ALLOW = env.read("OUTBOUND_ALLOW", kinds.NETWORKS, [])
@@ -350,6 +353,7 @@ LOGGING = {
 }
 
 # Passwords of operators: whoever has one sees every tenant.
+PASSWORD_HASHERS = ["accounts.passwords.Hasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}", "OPTIONS": options}
     for name, options in (

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
+from accounts import log_ins
 from config import problems, views
 
 urlpatterns = [
@@ -15,6 +16,8 @@ urlpatterns = [
     path("docs", views.Docs.as_view()),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
+    path("admin/login/", log_ins.throttled(admin.site.login)),
+    path("admin/password_change/", log_ins.throttled(admin.site.admin_view(admin.site.password_change))),
     path("admin/", admin.site.urls),
 ]
 handler400 = "config.problems.bad_request"

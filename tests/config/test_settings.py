@@ -40,6 +40,7 @@ SAMPLES = {
     "MODASH_BRANDS_PATH": "/brands",
     "OUTBOUND_PORTS": "80,8080",
     "OUTBOUND_ALLOW": "127.0.0.0/8,::1/128",
+    "PROXIES": "10.0.0.0/8,fd00::/8",
     "WEBHOOK_PAUSES": "1,2.5",
     "LOG_LEVEL": "WARNING",
     "SANDBOX_ONE_ACCOUNT": "true",
