@@ -169,7 +169,7 @@ class CredentialAdmin(Page):
 
     def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
         on_record = (
-            *("is_default", "state_badge", "state_changed_at", "on_trial", "checked_at", "check_problem"),
+            *("is_default", "state_badge", "state_changed_at", "on_trial", "checked_at", "check_problem", "oddity"),
             *("told", "begins", "id", "created_at", "updated_at"),
         )
         return (*self.fields, *on_record) if obj else self.fields
@@ -202,6 +202,10 @@ class CredentialAdmin(Page):
         if credentials.needs_reentry(obj):
             return badge("needs re-entry", NEEDS_REENTRY)
         return badge(obj.state, STATE_COLOURS, obj.get_state_display())
+
+    @admin.display(description="warning")
+    def oddity(self, obj: Credential) -> str:
+        return credentials.warning(obj) or "-"
 
     @admin.display(description="account")
     def told(self, obj: Credential) -> SafeString:

@@ -86,6 +86,19 @@ class Secret:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeyForm:
+    """How a provider's keys look by its documents. Another form is a reason to warn, and never to refuse."""
+
+    begins: str
+
+    def warning(self, secret: Secret, *, provider: str) -> str:
+        """Returns a sentence for the key's owner; empty where the key looks as it should."""
+        if secret.value.startswith(self.begins):
+            return ""
+        return f"Keys to {provider} begin with {self.begins} by its documents, and this one does not; it is tried all the same."
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hit:
     """One thing that an adapter found. `raw` is the provider's own object, `detail` what its `type` has beside the common fields:
     creator   username, followers_count, engagement_rate, views_count_median, account_category, matched_posts, recent_posts
@@ -243,6 +256,10 @@ class Adapter(ABC):
     own_library: ClassVar[bool] = False
     score_range: ClassVar[tuple[float, float] | None] = None
     caveats: ClassVar[tuple[str, ...]] = ()
+    # How far its data are behind, in a sentence.
+    lag: ClassVar[str] = ""
+    # How keys to its provider look, where that is documented.
+    key_form: ClassVar[KeyForm | None] = None
 
     @property
     def base_url_setting(self) -> str:
@@ -251,6 +268,10 @@ class Adapter(ABC):
     def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters as the provider will understand them, rounding included."""
         return dict(parameters)
+
+    def deciding(self, effective: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Those of the effective parameters that can change the answer: lookups that are equal in them ask for the same."""
+        return effective
 
     @abstractmethod
     def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:

@@ -23,6 +23,7 @@ from psycopg.errors import DeadlockDetected
 
 from accounts import vault, webhooks
 from accounts.models import EventType, Mode, Tenant
+from providers import registry
 from providers.contract import ProviderAccount, Secret
 from providers.models import Credential
 
@@ -164,6 +165,18 @@ def secret_of(credential: Credential) -> Secret:
 def is_magic(secret: Secret) -> bool:
     """Whether it is a key for the sandbox to play by: no provider issues one, and none is shown one to check it."""
     return secret.value.startswith(MAGIC)
+
+
+def warning(credential: Credential) -> str:
+    """Returns what looks odd about the stored key, in a sentence for its owner; empty where nothing does. A magic key is the
+    sandbox's, and of one that cannot be opened nothing is known.
+    """
+    form = registry.PROVIDERS[credential.provider].key_form if credential.provider in registry.PROVIDERS else None
+    try:
+        secret = secret_of(credential)
+    except vault.Unopenable:
+        return ""
+    return "" if form is None or is_magic(secret) else form.warning(secret, provider=credential.provider)
 
 
 def needs_reentry(credential: Credential) -> bool:

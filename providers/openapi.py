@@ -29,6 +29,7 @@ SHOWN: dict[str, Any] = {
     "fingerprint": "8c1f0a52",
     "checked_at": "2026-11-20T09:12:04.531000Z",
     "check_problem": None,
+    "warning": None,
     "account": {
         "credits": "812.35",
         "limits": {"rawRequests": 120},
@@ -117,7 +118,7 @@ DICTIONARY = extend_schema_view(
                 "name",
                 OpenApiTypes.STR,
                 OpenApiParameter.PATH,
-                description="`locations`, `languages`; `brands` if set up.",
+                description="`locations`, `languages`, `users` (for `username`); `brands` if set up.",
             ),
             TermQuery,
             LINK,

@@ -104,13 +104,14 @@ class CredentialAnswer(serializers.ModelSerializer[Credential]):
     fingerprint = serializers.SerializerMethodField()
     checked_at = serializers.DateTimeField(allow_null=True, help_text="When a check was last tried.")
     check_problem = serializers.SerializerMethodField()
+    warning = serializers.SerializerMethodField()
     account = serializers.SerializerMethodField()
 
     class Meta:
         model = Credential
         fields = (
             *("id", "provider", "label", "is_default", "state", "state_changed_at", "needs_reentry", "fingerprint"),
-            *("checked_at", "check_problem", "account", "created_at", "updated_at"),
+            *("checked_at", "check_problem", "warning", "account", "created_at", "updated_at"),
         )
         read_only_fields = fields
 
@@ -134,6 +135,16 @@ class CredentialAnswer(serializers.ModelSerializer[Credential]):
     )
     def get_check_problem(self, credential: Credential) -> str | None:
         return credential.check_problem or None
+
+    @extend_schema_field(
+        {
+            "type": ["string", "null"],
+            "description": "What looks odd about the key, such as another form than the provider's keys have. It is tried all "
+            "the same.",
+        }
+    )
+    def get_warning(self, credential: Credential) -> str | None:
+        return credentials.warning(credential) or None
 
     @extend_schema_field(
         ProviderAccountAnswer(allow_null=True, help_text="Null where the provider does not tell, and for test keys.")
@@ -164,7 +175,9 @@ class TermAnswer(serializers.Serializer[Any]):
 
     value = Value(read_only=True, help_text="What the search's parameter takes.")
     name = serializers.CharField()
-    title = serializers.CharField(help_text="The name in full, where the provider has one; else empty.")
+    title = serializers.CharField(
+        help_text="The name in full, or what else tells it from others, if there is such; else empty."
+    )
 
 
 def label_taken(provider: str) -> ValidationError:

@@ -285,7 +285,9 @@ class Creator(serializers.Serializer[Any]):
 
     username = serializers.CharField(allow_null=True)
     followers_count = serializers.IntegerField(allow_null=True)
-    views_count_median = serializers.IntegerField(allow_null=True, help_text="Where the provider tells it.")
+    views_count_median = serializers.IntegerField(
+        allow_null=True, required=False, help_text="Of newer results, where the provider tells it."
+    )
     engagement_rate = serializers.FloatField(
         allow_null=True, help_text="The provider's own number: a fraction, but seen as a percentage too."
     )
@@ -470,4 +472,5 @@ class SourceAnswer(serializers.Serializer[Any]):
     rate = Rate()
     line = Line()
     score_range = ScoreRange(allow_null=True, help_text="Null: its results have no score, or one without an end.")
+    lag = serializers.CharField(help_text="How far its data are behind what is true now.")
     caveats = serializers.ListField(child=serializers.CharField(), help_text="What its data leaves out.")

@@ -63,7 +63,7 @@ def key(lookup: Lookup, *, pixels: str, crop: str) -> str:
         "source": lookup.source,
         "pixels": pixels,
         "crop": crop,
-        "parameters": lookup.effective_parameters,
+        "parameters": registry.adapter(lookup.source).deciding(lookup.effective_parameters),
         "limit": lookup.limit,
         "offset": lookup.first_page * lookup.page_size,
     }

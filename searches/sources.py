@@ -34,6 +34,7 @@ def described(source: str, api_key: ApiKey) -> dict[str, Any]:
         "rate": rate_of(policy, api_key),
         "line": forecasts.lane_state(lane_name(policy, api_key), policy),
         "score_range": score_range_of(adapter),
+        "lag": adapter.lag,
         "caveats": adapter.caveats,
     }
 

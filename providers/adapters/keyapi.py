@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from providers.adapters import reading
 from providers.adapters.failures import Kind, Kinds, failure
 from providers.adapters.reading import Fields, Unreadable
+from providers.adapters.regions import NOT_ISO, REGIONS
 from providers.contract import (
     Adapter,
     Answer,
     Failure,
     Hit,
+    KeyForm,
     PictureLimits,
     PolicyDefaults,
     PriceDefaults,
@@ -51,22 +54,43 @@ SUCCESS = 0
 # The number, should it ever come in quotes.
 CODE = re.compile(r"-?[0-9]{1,9}")
 KINDS = Kinds("KeyAPI")
-# Its pages say never to retry a 403, and no more. It could be about the plan or the address of the caller, and a key that is
-# dead has its 401: so it fails one lookup, and does not stop all others that the key would still serve.
+# Its pages say never to retry a 403. Its published skills say that one may mean "plan quota exceeded or feature restricted", and
+# a key that is dead has its 401. Where the message names what is used up, no lookup with the key helps until there is more of it;
+# else it fails one lookup, and does not stop all others that the key would still serve.
 NOT_PERMITTED: Kind = (
     Refused,
     "not_permitted",
     "KeyAPI does not let this key search products by picture: see what its plan allows, or use another key.",
 )
+FORBIDDEN = 403
+USED_UP = re.compile(r"(?<![a-z])(quota|credit|plan)s?(?![a-z])", re.IGNORECASE)
 # By the HTTP status; where that is a success, by the body's `code`, which counts in the same numbers.
 BY_NUMBER: dict[int, Kind] = {
     400: KINDS.refused,
     401: KINDS.dead_key,
     402: KINDS.no_credits,
-    403: NOT_PERMITTED,
+    FORBIDDEN: NOT_PERMITTED,
     429: KINDS.too_soon,
     500: KINDS.their_fault,
 }
+
+
+class RegionCode(RegexValidator):
+    """Says of a code that would silently find nothing which one is meant."""
+
+    regex = r"\A([A-Z]{2})?\Z"
+    message = "Must be an ISO 3166 region code of two capital letters, such as US."
+
+    def __call__(self, value: Any) -> None:
+        code = str(value).upper()
+        meant = NOT_ISO.get(code, code)
+        if not value or (value == meant and code in REGIONS):
+            return
+        if meant not in REGIONS:
+            raise ValidationError(self.message, code="invalid")
+        raise ValidationError(
+            f"Must be {meant}: an ISO 3166 region code of two capital letters, such as US.", code="invalid"
+        )
 
 
 class ProductParameters(Parameters):
@@ -80,8 +104,9 @@ class ProductParameters(Parameters):
         required=False,
         allow_blank=True,
         trim_whitespace=False,
-        validators=[RegexValidator(r"\A([A-Z]{2})?\Z", "Must be a region code of two capital letters, such as US.")],
-        help_text="Only products of this region: its code of two capital letters, such as US. Empty is the same as left out.",
+        validators=[RegionCode()],
+        help_text="Only products of this region: its ISO 3166 code of two capital letters, such as US or GB (never UK). Empty is "
+        "the same as left out.",
     )
 
 
@@ -99,8 +124,10 @@ class TikTokProducts(Adapter):
     price = PriceDefaults(per_call=Decimal(1))
     default_limit = MOST_PRODUCTS
     max_results = MOST_PRODUCTS
+    lag = "Data are of the day before at best (T+1)."
+    key_form = KeyForm(begins="sk_live_")
     caveats = (
-        "KeyAPI searches data that it gathered before: an empty answer does not prove that there is no such product.",
+        "KeyAPI searches yesterday's data at best (T+1): an empty answer does not prove that there is no such product.",
         "A search finds 30 products at most, and there is no asking for more.",
         "score is KeyAPI's own relevance: it has no upper end, and compares within one answer only.",
         "url is made from product_id after TikTok Shop's public pages; KeyAPI does not say where a product is sold.",
@@ -187,6 +214,8 @@ def _products(envelope: Mapping[str, Any]) -> list[Any]:
 def _failure(number: float, reply: Reply, envelope: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
     said = f"{envelope.get('code', '')} {envelope.get('message', '')}".strip()
     kind = _kind(int(number), is_status=not _is_success(reply))
+    if kind is NOT_PERMITTED and USED_UP.search(said):
+        kind = KINDS.no_credits
     return failure(kind, reply, secret, said=said, request_id=request_id)
 
 

@@ -1,7 +1,7 @@
 """Memories: videos in which a frame looks like the picture, public ones and those of the account's own library.
 
-Its document describes the public search and only names the private one, whose form and answer are inferred to be the
-same, without `type`. An answer lists frames; a video is one hit here, its frames the moments of it.
+Both searches are documented: the private one takes no `type`, and its answer often has no `endTime`. An answer lists frames; a
+video is one hit here, its frames the moments of it. Repeated breaches of their limit may suspend the key, say their pages.
 
 Failures have a code and often come at HTTP 200: the code decides, the status where the code says nothing. Newer pages of
 theirs write the same codes as numbers without the leading zero, so both are read. A search is paid by the call.
@@ -35,6 +35,7 @@ from providers.contract import (
     Duplicate,
     Failure,
     Hit,
+    KeyForm,
     Picture,
     PictureLimits,
     PolicyDefaults,
@@ -100,9 +101,11 @@ class Videos(Adapter):
     default_limit = None
     max_results = None
     score_range = (0.0, 1.0)
+    key_form = KeyForm(begins="sk-mavi-")
     caveats: ClassVar[tuple[str, ...]] = (
         "The price of 1 credit a call is an assumption: Memories' document names none. Operators set it.",
         "Memories gives no address of a video, and often no end of a moment.",
+        "A video is found once Memories has processed it (state PARSE).",
     )
     path: ClassVar[str]
 
@@ -118,9 +121,11 @@ class Videos(Adapter):
         platform = self.platform(wanted)
         url = f"{base_url.rstrip('/')}{self.path}"
         reply = door.send(_request(question.picture, wanted, platform, secret, url), token=token)
-        request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
         body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
         envelope = body if isinstance(body, dict) else {}
+        # What stands before their service answers in a form of its own: timestamp, path, status, error and requestId.
+        given = reply.headers.get("x-request-id") or envelope.get("requestId")
+        request_id = reading.request_id(given, secret.value)
         if not 200 <= reply.status < 300 or _says_it_failed(envelope):
             raise _failure(reply, envelope, secret, request_id)
         try:
@@ -143,6 +148,7 @@ class Videos(Adapter):
 
 class PublicVideos(Videos):
     source = "public-videos"
+    lag = "How far its public videos are behind is not documented."
     title = "Public videos on TikTok, YouTube or Instagram that show what the picture shows"
     parameters = PublicVideoParameters
     path = "/v1/search_public_similar_images"
@@ -153,6 +159,10 @@ class PublicVideos(Videos):
     def platform(self, parameters: Mapping[str, Any]) -> str | None:
         return str(parameters["platform"])
 
+    def deciding(self, effective: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Without `unique_id`, which names a folder of the account's own library: it is sent, and changes nothing here."""
+        return {name: value for name, value in effective.items() if name != "unique_id"}
+
 
 class PrivateVideos(Videos):
     source = "private-videos"
@@ -160,9 +170,10 @@ class PrivateVideos(Videos):
     parameters = VideoParameters
     path = "/v1/search_similar_images"
     own_library = True
+    lag = "A video is found as soon as Memories has processed it (state PARSE); nothing else is documented."
     caveats = (
         *Videos.caveats,
-        "Memories' document names this search without describing it: what is sent and read is inferred from the public one.",
+        "A unique_id that does not exist finds nothing, and Memories does not say that it does not exist.",
     )
 
     def platform(self, parameters: Mapping[str, Any]) -> str | None:
@@ -200,7 +211,7 @@ def _code(envelope: Mapping[str, Any]) -> str:
 def _failure(reply: Reply, envelope: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
     """By code first, by status second. One at HTTP 200 that nobody has heard of is no success either, and brought nothing."""
     kind = BY_CODE.get(_code(envelope)) or KINDS.by_status(reply.status)
-    said = f"{envelope.get('code') or ''} {envelope.get('msg') or ''}".strip()
+    said = f"{envelope.get('code') or ''} {envelope.get('msg') or envelope.get('error') or ''}".strip()
     return failure(kind, reply, secret, said=said, request_id=request_id)
 
 

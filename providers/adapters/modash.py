@@ -53,6 +53,12 @@ NOT_INCLUDED: Kind = (
     "feature_not_available",
     "The Modash plan of this key does not include image search: ask Modash for it, or use another key.",
 )
+# It means hours by their pages, and no lookup is kept waiting for as long: its attempts are used up before.
+LATER: Kind = (
+    Faulty,
+    "provider_error",
+    "Modash cannot answer this at the moment and asks to try again in a couple of hours.",
+)
 BY_CODE: dict[str, Kind] = {
     "api_token_invalid": KINDS.dead_key,
     "not_enough_credits": KINDS.no_credits,
@@ -60,7 +66,7 @@ BY_CODE: dict[str, Kind] = {
     "bad_request": KINDS.refused,
     "invalid_body_params": KINDS.refused,
     "entity_not_found": KINDS.refused,
-    "retry_later": KINDS.their_fault,
+    "retry_later": LATER,
     "internal_server_error": KINDS.their_fault,
 }
 
@@ -79,8 +85,10 @@ class TikTokCreators(Adapter):
     default_limit = 20
     max_results = DEEPEST
     paged = True
+    lag = "Profiles are refreshed every four weeks: asking again within a week buys little."
     caveats = (
-        "Modash updates profiles every 4 weeks: recent posts and last_posted_in_days lag by as much.",
+        "Modash updates profiles every 4 weeks: recent posts and last_posted_in_days lag by as much, and asking again within a "
+        "week buys little.",
         "Bounds of followers_count are rounded outwards to Modash's ranges; effective_parameters shows to which.",
         "engagement_rate in results is Modash's own number, unscaled: a fraction, but seen as a percentage too.",
     )

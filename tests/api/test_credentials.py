@@ -26,6 +26,7 @@ from tests.providers.conftest import Provider, provider
 __all__ = ["provider"]
 
 PATH = "/v1/credentials"
+KEYS = ("another-form", "sk-mavi-0123456789")
 SECRET = "modash-key-0123456789"
 GOOD = {"error": False, "user": {}, "billing": {"credits": 12.5, "rawRequests": 3}}
 REJECTED = {"error": True, "code": "api_token_invalid", "message": "Bad token"}
@@ -254,6 +255,17 @@ def test_who_must_wait_to_verify_is_told_how_long(api: APIClient, modash: Provid
     told = api.post(path).json()
     assert (told["state"], told["account"]) == ("unknown", None)
     assert re.search(r"ask again in (39|40) s\.", told["check_problem"])
+
+
+def test_a_key_of_another_form_is_taken_with_a_warning(api: APIClient) -> None:
+    shown = [
+        api.post(PATH, {"provider": "memories", "label": key, "secret": key}, format="json").json() for key in KEYS
+    ]
+    assert [bool(each["warning"]) for each in shown] == [True, False]
+    assert "sk-mavi-" in shown[0]["warning"]
+    assert [each["warning"] for each in api.get(f"{PATH}?provider=memories").json()["data"]] == [
+        each["warning"] for each in shown
+    ]
 
 
 def test_one_that_cannot_be_opened_says_so_until_it_is_entered_anew(

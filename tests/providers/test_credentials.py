@@ -308,3 +308,25 @@ def test_a_key_that_takes_the_place_of_a_magic_one_is_none(alice: Tenant) -> Non
     assert credentials.store(alice, "modash", "sandbox_down").is_magic
     real = credentials.store(alice, "modash", SECRET)
     assert (real.is_magic, real.is_default) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("provider", "secret", "warned"),
+    [
+        ("memories", "sk-mavi-0123", False),
+        ("memories", "sk_mavi_0123", True),
+        ("keyapi", "sk_live_0123", False),
+        ("keyapi", "a-key", True),
+        ("modash", "whatever", False),
+        ("memories", "sandbox_error", False),
+    ],
+)
+def test_a_key_of_another_form_is_stored_with_a_warning(
+    alice: Tenant, provider: str, secret: str, warned: bool
+) -> None:
+    credential = credentials.store(alice, provider, secret)
+    warning = credentials.warning(credential)
+    assert bool(warning) == warned
+    assert secret not in warning
+    Credential.objects.update(sealed=b"no longer what it was")
+    assert credentials.warning(Credential.objects.get()) == ""

@@ -10,6 +10,7 @@ import pytest
 
 from providers.contract import (
     BadCredential,
+    Exhausted,
     Failure,
     Faulty,
     Garbled,
@@ -178,3 +179,29 @@ def test_a_huge_answer_is_not_read_to_its_end(provider: Provider) -> None:
 def test_a_provider_that_is_not_there_is_unreachable() -> None:
     with pytest.raises(Unreachable):
         ask("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "plan quota exceeded",
+        "Your PLAN does not include this",
+        "Not enough credits",
+        "insufficient_credits",
+        "Quotas: used",
+    ],
+)
+@pytest.mark.parametrize("status", [403, 200])
+def test_a_403_that_names_what_is_used_up_is_about_the_account(provider: Provider, message: str, status: int) -> None:
+    provider.answers({"code": 403, "data": None, "message": message}, status)
+    failed = failure(provider)
+    assert (type(failed), failed.code) == (Exhausted, "credential_exhausted")
+    assert message in failed.detail
+
+
+@pytest.mark.parametrize(
+    "message", ["feature restricted", "Forbidden", "explanation on planet accredited", "", None, 7]
+)
+def test_another_403_is_about_the_question_alone(provider: Provider, message: Any) -> None:
+    provider.answers({"code": 403, "data": None, "message": message}, 403)
+    assert failure(provider).code == "not_permitted"

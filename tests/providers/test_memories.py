@@ -351,3 +351,9 @@ def test_every_parameter_is_taken_by_the_sandbox(site: Site, parameters: dict[st
     answer = sandbox(site, PUBLIC, **parameters)
     assert {hit.detail["platform"] for hit in answer.hits} <= {parameters.get("platform", "TIKTOK")}
     assert min(hit.score or 0 for hit in answer.hits) >= parameters.get("similarity", 0.85)
+
+
+def test_a_folder_of_ones_own_library_decides_nothing_about_public_videos() -> None:
+    one, other = ({"similarity": 0.5, "unique_id": name, "platform": "TIKTOK"} for name in ("a", "b"))
+    assert PUBLIC.deciding(one) == PUBLIC.deciding(other) == {"similarity": 0.5, "platform": "TIKTOK"}
+    assert PRIVATE.deciding(one) != PRIVATE.deciding(other)

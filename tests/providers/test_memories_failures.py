@@ -174,3 +174,19 @@ def test_a_failure_quotes_neither_key_nor_picture(provider: Provider) -> None:
         assert SECRET.value not in text
         assert drawn().hex()[:60] not in text
     assert '"msg": "… sent …"' in garbled.excerpt
+
+
+@pytest.mark.parametrize(("status", "kind"), [(503, Faulty), (404, Refused), (429, Throttled)])
+def test_the_request_id_of_their_infrastructure_is_kept(provider: Provider, status: int, kind: type[Failure]) -> None:
+    said = {"timestamp": "…", "path": "/serve/api", "status": status, "error": "So sorry", "requestId": "8f2c-11"}
+    provider.answers(said, status)
+    failed = failure(provider)
+    assert (type(failed), failed.request_id) == (kind, "8f2c-11")
+    assert "So sorry" in failed.detail
+
+
+@pytest.mark.parametrize("status", [200, 429])
+@pytest.mark.parametrize("code", [429, "429", "0429"])
+def test_a_rate_error_is_one_as_a_number_too(provider: Provider, code: int | str, status: int) -> None:
+    provider.answers({"code": code, "msg": "Too many", "data": None}, status)
+    assert isinstance(failure(provider), Throttled)

@@ -182,3 +182,10 @@ def test_a_failure_tells_what_they_said_but_not_what_they_quoted(provider: Provi
 def test_a_provider_that_is_not_there_is_unreachable() -> None:
     with pytest.raises(Unreachable):
         ask("http://127.0.0.1:9")
+
+
+def test_to_retry_later_means_hours(provider: Provider) -> None:
+    provider.answers({"error": True, "code": "retry_later", "message": "…"}, 500)
+    failed = failure(provider)
+    assert (type(failed), failed.retryable) == (Faulty, True)
+    assert "a couple of hours" in failed.detail

@@ -146,6 +146,7 @@ ERRORS: list[tuple[str, int, Any, Left]] = [
     (MODASH, 200, b"<html>", replace(UNKNOWN, unknown=0.5)),
     (MODASH, 200, {"error": False, "profiles": [7, 7]}, replace(NOTHING, charged=0.05)),
     *((KEYAPI, status, keyapi(code), left) for code, left in BY_KEYAPI_CODE.items() for status in (200, code)),
+    *((KEYAPI, status, keyapi(403, "plan quota exceeded"), NO_CREDITS) for status in (200, 403)),
     (KEYAPI, 200, keyapi(40001), REFUSED),
     (KEYAPI, 404, b"<html>", REFUSED),
     (KEYAPI, 429, b"", TOO_SOON),

@@ -277,6 +277,18 @@ def test_a_library_of_ones_own_is_another_with_another_key(alice: Tenant) -> Non
     assert (equal("private-videos"), equal("public-videos")) == (False, True)
 
 
+@pytest.mark.parametrize(("source", "are_equal"), [("private-videos", False), ("public-videos", True)])
+def test_a_folder_of_ones_own_library_is_part_of_the_question_there_alone(
+    alice: Tenant, source: str, are_equal: bool
+) -> None:
+    live = asker(alice)
+    credentials.store(alice, "memories", "sk-mavi-1")
+    wanted: dict[str, Any] = {"source": source, "limit": None}
+    searches = [live.ask(**wanted, parameters=given) for given in ({}, {"unique_id": "a"}, {"unique_id": "b"})]
+    assert len({only(search).repeat_key for search in searches}) == (1 if are_equal else 3)
+    assert told(searches[2]) == ["queued/coalesced" if are_equal else "queued/miss"]
+
+
 def test_who_asks_with_another_key_takes_an_answer_but_does_not_ride(alice_asks: Asker, alice: Tenant) -> None:
     """It might have to take the place of the one it rides on."""
     credentials.store(alice, "modash", "a-second-key", label="second")

@@ -39,6 +39,8 @@ class Command(BaseCommand):
         verification.check(credential)
         credential.refresh_from_db()
         self.stdout.write(_told(credential))
+        if warning := credentials.warning(credential):
+            self.stdout.write(f"Note: {warning}")
 
 
 def _told(credential: Credential) -> str:
