@@ -8,10 +8,14 @@ with environment.in_one_line():
     environment.prepare()
     django_application = get_wsgi_application()
 
-# It reads the settings.
+# They read the settings.
 from config.bodies import Bounded
+from searches.pictures import isolation
 
 application = Bounded(django_application)
+
+# Before the first picture comes, and before there are threads.
+isolation.decoders.start()
 # What is here from the start stays: the collector need not look at it again and again.
 gc.collect()
 gc.freeze()

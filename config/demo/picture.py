@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance
 
 from config.launcher.trouble import Trouble
 from providers.sandbox.catalogue import Catalogue
-from searches.pictures import BadPicture, reading
+from searches import pictures
 
 SHOWN = "mug"
 
@@ -28,12 +28,12 @@ def own(path: Path) -> Sample:
     """Looked at as the API will look at it, so that nothing is started for a file that is none."""
     try:
         sample = Sample(content=path.expanduser().read_bytes(), title=str(path))
-        with reading.decoded(sample.content):
-            return sample
+        pictures.check(sample.content)
     except OSError as error:
         raise Trouble(f"IMAGE: {path} cannot be read ({error.strerror}).", code=2) from None
-    except BadPicture as bad:
+    except pictures.BadPicture as bad:
         raise Trouble(f"IMAGE: {path}: {bad.detail}", code=2) from None
+    return sample
 
 
 def drawn(folder: Path, *, followers: int) -> Sample:

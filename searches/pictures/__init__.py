@@ -1,11 +1,14 @@
-"""Pictures: judged and decoded (`containers`, `reading`, `apart`), cut (`cropping`), fitted to a provider's limits
-(`fitting`), kept (`keeping`); by their URL, fetched first (`fetching`). Who reads one at once is bounded (`lines`).
+"""Pictures: judged by their skeleton (`containers`), then read in a process of their own (`isolation`), and kept (`keeping`); by
+their URL, fetched first (`fetching`). Who reads one at once is bounded (`bulkhead`).
+
+In that process (`decoder`, `confinement`, `work`) a file is stripped (`stripping`), decoded (`reading`, `colours`, `scans`), cut
+(`cropping`) and fitted to each provider's limits (`fitting`). Those import no Django.
 """
 
 from accounts.places import Busy
-from searches.pictures.containers import BadPicture, TooLarge
 from searches.pictures.cropping import BadCrop, Crop
 from searches.pictures.fetching import fetched
+from searches.pictures.isolation import check
 from searches.pictures.keeping import (
     Deleted,
     Draft,
@@ -20,6 +23,7 @@ from searches.pictures.keeping import (
     sweep_orphans,
     thumbnail,
 )
+from searches.pictures.refusals import BadPicture, TooLarge
 
 __all__ = [
     "BadCrop",
@@ -29,6 +33,7 @@ __all__ = [
     "Deleted",
     "Draft",
     "TooLarge",
+    "check",
     "erase",
     "erase_unnamed",
     "erase_unused",

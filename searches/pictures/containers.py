@@ -14,13 +14,27 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from math import inf
 
-from django.conf import settings
+from searches.pictures.refusals import (
+    LONGEST_SIDE,
+    TAKEN,
+    BadPicture,
+    too_long,
+    too_many_pixels,
+    truncated,
+    unreadable,
+)
 
 JPEG_START = b"\xff\xd8\xff"
 # A marker is neither an escaped 0xFF of the scan's data nor a restart within it, nor a filling 0xFF.
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 JPEG_SCAN, JPEG_END = b"\xda", b"\xd9"
+# Of each coding; what lies between them are tables.
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # What a decoder needs: tables, frame, restarts, scans. Encoders need 700 bytes of it before a scan; much more is a hiding place.
 JPEG_NEEDED = {b"\xc0", b"\xc1", b"\xc2", b"\xc4", b"\xdb", b"\xdd", JPEG_SCAN}
 JPEG_HEAD_BYTES = 1024
@@ -33,6 +47,7 @@ HIDDEN = re.compile(
 # Which application wrote it, without room for a preview; and Adobe's word on the colours.
 JPEG_LABELS = (b"\xff\xe0\x00\x10JFIF\x00", b"\xff\xee\x00\x0eAdobe")
 PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 GIF_STARTS = (b"GIF87a", b"GIF89a")
 GIF_EXTENSION, GIF_IMAGE, GIF_END = 0x21, 0x2C, 0x3B
 # By its header's size; compression 0, 3 and 6 are none.
@@ -43,6 +58,12 @@ MAX_PACKED_PIXELS = 4_000_000
 # The brands by which a file of boxes says whose codec it needs; `mif1` and `msf1` alone say neither.
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+
+# Each scan of a JPEG is a pass over all pixels: twelve of 50 megapixels, where encoders write ten.
+MAX_SCANNED_PIXELS = 600_000_000
+# A box that tells a size (length 20, no flags); a picture that is made of tiles has one for each kind, and one for the whole.
+SIZE_BOX = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
+MAX_SIZE_BOXES = 1000
 
 # Files of 20 MB from real encoders have a few thousand pieces and a dozen scans.
 MAX_PIECES = 20_000
@@ -58,7 +79,6 @@ OTHER_PICTURES = {
     "JPEG XL": re.compile(rb"\xff\x0a|\x00\x00\x00\x0cJXL "),
     "SVG": re.compile(rb"\s*(<\?xml[^>]*>\s*)?<svg", re.IGNORECASE),
 }
-TAKEN = "Send a JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF."
 
 # Where readers of other formats look for theirs: PDF at the start, ZIP at the end, HTML and PHP behind the picture.
 PDF_START, PDF_WITHIN = b"%PDF-", 1024
@@ -66,61 +86,69 @@ ZIP_END, ZIP_FILE, ZIP_WITHIN = b"PK\x05\x06", b"PK\x01\x02", 65_557
 PAGE = re.compile(rb"<(\?php|script|html|!doctype html|svg|iframe)[\s>]", re.IGNORECASE)
 
 
-class BadPicture(Exception):
-    """A file that is not searched with. `detail` is one sentence or two for the tenant, without any of the content;
-    `field` is what of their request it is about.
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What the skeleton of a file tells. `pixels` has no end where the file does not plainly say how many."""
+
+    format: str
+    pixels: float
+
+
+def judge(content: bytes, *, most_pixels: int) -> Judged:
+    """Tells the format and the size, by the bytes alone. Raises `BadPicture` unless the file is whole, as far as its
+    skeleton says, and within the bounds.
     """
-
-    field = "image"
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
-class TooLarge(BadPicture):
-    """More bytes than any picture may have."""
-
-
-def judge(content: bytes) -> str:
-    """The format, by the bytes alone. Raises `BadPicture` unless the file is whole, as far as its skeleton tells."""
-    if content.startswith(JPEG_START):
-        format, end = "JPEG", _walk_jpeg(content)
-    elif content.startswith(PNG_START):
-        format, end = "PNG", _walk_png(content)
-    elif content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        format, end = "WEBP", _measure_webp(content)
-    elif content.startswith(GIF_STARTS):
-        format, end = "GIF", _walk_gif(content)
-    elif content[4:8] == b"ftyp":
-        format, end = _codec(content), _walk_boxes(content)
-    elif content.startswith(b"BM") and int.from_bytes(content[14:18], "little") in BMP_HEADERS:
-        format, end = "BMP", _measure_bmp(content)
+    format = _format(content)
+    if format in {"HEIC", "AVIF"}:
+        # Several sizes may be told, and the decoder alone knows which counts.
+        pixels, end = _pixels_of_boxes(content), _walk_boxes(content)
     else:
-        raise _foreign(content)
+        size = SIZES[format](content)
+        pixels = _bounded(*size, most_pixels)
+        end = _walk_jpeg(content, pixels) if format == "JPEG" else WALKS[format](content)
     _refuse_disguise(content, end)
-    return format
+    return Judged(format=format, pixels=pixels)
 
 
-def truncated() -> BadPicture:
-    return BadPicture("truncated", "The picture is cut short. Send the whole file.")
+def _format(content: bytes) -> str:
+    if content.startswith(JPEG_START):
+        return "JPEG"
+    if content.startswith(PNG_START):
+        return "PNG"
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "WEBP"
+    if content.startswith(GIF_STARTS):
+        return "GIF"
+    if content[4:8] == b"ftyp":
+        return _codec(content)
+    if content.startswith(b"BM") and int.from_bytes(content[14:18], "little") in BMP_HEADERS:
+        return "BMP"
+    raise _foreign(content)
 
 
-def unreadable() -> BadPicture:
-    return BadPicture("unreadable", "The picture is damaged and cannot be read. Save it anew and send that.")
+def _bounded(width: int, height: int, most_pixels: int) -> int:
+    if width * height > most_pixels:
+        raise too_many_pixels(most_pixels)
+    if max(width, height) > LONGEST_SIDE:
+        raise too_long()
+    return width * height
 
 
-def too_many_pixels() -> BadPicture:
-    most = settings.PICTURE_MAX_PIXELS // 1_000_000
-    return BadPicture("too_many_pixels", f"The picture has more than {most} megapixels. Send it smaller.")
+def _size_of_jpeg(content: bytes) -> tuple[int, int]:
+    """By its frame, which is looked for as decoders do. None, where the walk will say what is wrong."""
+    at = 2
+    for _ in range(MAX_PIECES):
+        marker = JPEG_MARKER.search(content, at)
+        if marker is None or marker[1] in {JPEG_SCAN, JPEG_END}:
+            break
+        if marker[1][0] in JPEG_FRAMES:
+            sides = content[marker.end() + 3 : marker.end() + 7].ljust(4, b"\0")
+            return int.from_bytes(sides[2:]), int.from_bytes(sides[:2])
+        at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
+    return 0, 0
 
 
-def too_long(most: int) -> BadPicture:
-    return BadPicture("too_many_pixels", f"A side has more than {most} pixels. Send it smaller.")
-
-
-def _walk_jpeg(content: bytes) -> int:
+def _walk_jpeg(content: bytes, pixels: float) -> int:
     at, scans = 2, 0
     for _ in range(MAX_PIECES):
         marker = JPEG_MARKER.search(content, at)
@@ -133,6 +161,8 @@ def _walk_jpeg(content: bytes) -> int:
         scans += marker[1] == JPEG_SCAN
         if scans > MAX_SCANS:
             break
+        if scans * pixels > MAX_SCANNED_PIXELS:
+            raise BadPicture("too_costly", "The picture has too many scans for its size. Save it anew and send that.")
         at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
     raise _too_many_pieces()
 
@@ -158,6 +188,14 @@ def is_bare_jpeg(content: bytes) -> bool:
     return False
 
 
+def _size_of_png(content: bytes) -> tuple[int, int]:
+    if len(content) < 33:
+        raise truncated()
+    if content[12:16] != b"IHDR":
+        raise unreadable()
+    return struct.unpack_from(">II", content, 16)
+
+
 def _walk_png(content: bytes) -> int:
     view = memoryview(content)
     at = len(PNG_START)
@@ -166,12 +204,28 @@ def _walk_png(content: bytes) -> int:
         end = at + 12 + int.from_bytes(view[at : at + 4])
         if end > len(content):
             raise truncated()
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
+        kind = bytes(view[at + 4 : at + 8])
+        # What is in small letters can be done without, and its damage is no reason to refuse the pixels.
+        if kind in PNG_NEEDED and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
             raise unreadable()
-        if bytes(view[at + 4 : at + 8]) == b"IEND":
+        if kind == b"IEND":
             return end
         at = end
     raise _too_many_pieces()
+
+
+def _size_of_webp(content: bytes) -> tuple[int, int]:
+    """Of the canvas. None, where the decoder will say what is wrong."""
+    kind, data = content[12:16], content[20:30]
+    if len(data) == 10 and kind == b"VP8X":
+        return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")
+    if len(data) == 10 and kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    if len(data) >= 5 and kind == b"VP8L":
+        sides = int.from_bytes(data[1:5], "little")
+        return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    return 0, 0
 
 
 def _measure_webp(content: bytes) -> int:
@@ -181,10 +235,15 @@ def _measure_webp(content: bytes) -> int:
     return end
 
 
-def _walk_gif(content: bytes) -> int:
-    """To the end of the last frame, although the first is all that is used: a file cut in its film was not sent whole."""
+def _size_of_gif(content: bytes) -> tuple[int, int]:
+    """Of the screen; a first frame that is larger makes it so, and the decoder looks at that."""
     if len(content) < 13:
         raise truncated()
+    return struct.unpack_from("<HH", content, 6)
+
+
+def _walk_gif(content: bytes) -> int:
+    """To the end of the last frame, although the first is all that is used: a file cut in its film was not sent whole."""
     left = MAX_PIECES + len(content) // GIF_PIECE_BYTES
     at = 13 + _gif_palette(content[10])
     try:
@@ -212,24 +271,29 @@ def _gif_palette(flags: int) -> int:
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _measure_bmp(content: bytes) -> int:
-    """Where its rows end, by its header. Of packed rows the decoder alone knows it."""
+def _size_of_bmp(content: bytes) -> tuple[int, int]:
     if len(content) < 54:
         raise truncated()
-    if content[14] == 12:
-        start, width, height, depth = struct.unpack_from("<10xIxxxxHHxxH", content)
-        packing = 0
-    else:
-        start, width, height, depth, packing = struct.unpack_from("<10xIxxxxiixxHI", content)
+    width, height = struct.unpack_from("<HH" if content[14] == 12 else "<ii", content, 18)
     if width <= 0 or height == 0:
         raise unreadable()
+    return width, abs(height)
+
+
+def _measure_bmp(content: bytes) -> int:
+    """Where its rows end, by its header. Of packed rows the decoder alone knows it."""
+    width, height = _size_of_bmp(content)
+    (start,) = struct.unpack_from("<I", content, 10)
+    depth, packing = (
+        (struct.unpack_from("<H", content, 24)[0], 0) if content[14] == 12 else struct.unpack_from("<HI", content, 28)
+    )
     if packing not in BMP_UNPACKED:
-        if width * abs(height) > MAX_PACKED_PIXELS:
+        if width * height > MAX_PACKED_PIXELS:
             raise _packed()
         return len(content)
-    end: int = start + (width * depth + 31) // 32 * 4 * abs(height)
+    end: int = start + (width * depth + 31) // 32 * 4 * height
     if len(content) < end:
-        raise too_many_pixels() if width * abs(height) > settings.PICTURE_MAX_PIXELS else truncated()
+        raise truncated()
     return end
 
 
@@ -248,6 +312,13 @@ def _codec(content: bytes) -> str:
     if named & HEIC_BRANDS:
         return "HEIC"
     raise _foreign(content)
+
+
+def _pixels_of_boxes(content: bytes) -> float:
+    sizes = [match.groups() for match in islice(SIZE_BOX.finditer(content), MAX_SIZE_BOXES + 1)]
+    if not sizes or len(sizes) > MAX_SIZE_BOXES:
+        return inf
+    return max(int.from_bytes(width) * int.from_bytes(height) for width, height in sizes)
 
 
 def _walk_boxes(content: bytes) -> int:
@@ -302,3 +373,18 @@ def _foreign(content: bytes) -> BadPicture:
         if start.match(content[:1024]):
             return BadPicture("format_not_taken", f"{name} pictures are not taken. {TAKEN}")
     return BadPicture("not_a_picture", f"The file is no picture. {TAKEN}")
+
+
+SIZES: Mapping[str, Callable[[bytes], tuple[int, int]]] = {
+    "JPEG": _size_of_jpeg,
+    "PNG": _size_of_png,
+    "WEBP": _size_of_webp,
+    "GIF": _size_of_gif,
+    "BMP": _size_of_bmp,
+}
+WALKS: Mapping[str, Callable[[bytes], int]] = {
+    "PNG": _walk_png,
+    "WEBP": _measure_webp,
+    "GIF": _walk_gif,
+    "BMP": _measure_bmp,
+}

@@ -1,83 +1,142 @@
-"""A program: reads one picture from its input and writes its plain pixels, within a limit of memory, and then is gone.
+"""A program that makes processes ready, each of which reads one picture and then is gone.
 
-`apart` runs it by its path, without the rest of Sightline. Its output is a line of JSON, the colour profile, and the pixels
-by strips; or, of a file that is no good, a line with the reason alone.
+`isolation` runs it by its path: without the rest of Sightline, its keys, its environment or its open files. It never looks
+at a picture itself. A process made ready waits for an order; then, before it reads the first byte of the picture, it
+gives up whatever it does not need: see `confinement`. It answers, and ends, and its memory is given back.
 """
 
 from __future__ import annotations
 
+import gc
 import json
-import resource
+import os
+import signal
+import socket
+import struct
 import sys
-from contextlib import suppress
+import types
+from contextlib import closing, suppress
 from io import BytesIO
-from typing import BinaryIO
+from pathlib import Path
+from typing import Any
 
-import pillow_heif
-from PIL import AvifImagePlugin, Image
-from PIL.ExifTags import Base as ExifTag
-
-PILLOW_NAMES = {"HEIC": "HEIF", "AVIF": "AVIF", "BMP": "BMP"}
-STRIP_PIXELS = 4_000_000
-# It outlives whoever started it by no more.
-CPU_SECONDS = 10
-
-
-class Refused(Exception):
-    pass
+# Ahead of an order: the limit of memory, of processor time, and how many bytes of JSON and of the picture follow.
+HEAD = struct.Struct(">QIIQ")
+# Ahead of an answer's JSON: how many bytes it has.
+ANSWER = struct.Struct(">I")
+# A process is known by a number, which comes with its socket, and goes back when it is to end.
+NUMBER = struct.Struct(">Q")
+READY = 4
+AT_ONCE = 1 << 20
 
 
-def bound(memory_bytes: int) -> None:
-    """Of memory, time, files (none), and what a crash leaves. Where the system counts no memory, the time is left."""
-    for kind, most in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, CPU_SECONDS),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        with suppress(ValueError, OSError):
-            resource.setrlimit(kind, (most, most))
-    Image.MAX_IMAGE_PIXELS = None  # the limit that is given is the one that counts
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+def provide(control: socket.socket) -> None:
+    """Keeps as many processes as may be at work, and one more; ends with whoever started it."""
+    from searches.pictures import confinement
+
+    prepare()
+    confinement.close_to_others()
+    confined = confinement.Confined()
+    children: dict[int, int] = {}
+    latest = 0
+    # Broken: they are gone for whom it was done.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        while True:
+            while len(children) < READY:
+                latest += 1
+                children[latest] = fork(control, latest, confined)
+            number = received(control, NUMBER.size)
+            if len(number) < NUMBER.size:
+                break
+            end(children.pop(*NUMBER.unpack(number)))
+    for process in children.values():
+        end(process)
 
 
-def decode(format: str, content: bytes, *, most_pixels: int, longest_side: int, out: BinaryIO) -> None:
-    image = Image.open(BytesIO(content), formats=[PILLOW_NAMES[format]])
-    if image.width * image.height > most_pixels:
-        raise Refused("too_many_pixels")
-    if max(image.size) > longest_side:
-        raise Refused("too_long")
-    image.load()
-    # HEIC's decoder turns the picture itself, and says so here too.
-    orientation = int(image.getexif().get(ExifTag.Orientation, 1))
-    profile = image.info.get("icc_profile") or b""
-    mode = "RGBA" if image.has_transparency_data else "RGB"
-    pixels = image if image.mode == mode else image.convert(mode)
-    tell(out, mode=mode, width=pixels.width, height=pixels.height, orientation=orientation, profile=len(profile))
-    out.write(profile)
-    rows = max(1, STRIP_PIXELS // pixels.width)
-    for top in range(0, pixels.height, rows):
-        strip = pixels.crop((0, top, pixels.width, min(top + rows, pixels.height)))
-        out.write(strip.tobytes())
-
-
-def tell(out: BinaryIO, **said: str | int) -> None:
-    out.write(json.dumps(said).encode() + b"\n")
-
-
-def main() -> None:
-    format, memory_bytes, most_pixels, longest_side = sys.argv[1], *map(int, sys.argv[2:])
-    content = sys.stdin.buffer.read()
-    bound(memory_bytes)
-    out = sys.stdout.buffer
+def fork(control: socket.socket, number: int, confined: Any) -> int:
+    ours, theirs = socket.socketpair()
+    process = os.fork()
+    if process:
+        ours.close()
+        with closing(theirs):
+            socket.send_fds(control, [NUMBER.pack(number)], [theirs.fileno()])
+        return process
     try:
-        decode(format, content, most_pixels=most_pixels, longest_side=longest_side, out=out)
-    except Refused as refused:
-        tell(out, refused=str(refused))
-    except Exception as error:  # Pillow names no base for what it raises on bad bytes
-        tell(out, refused="truncated" if "truncated" in str(error).lower() else "unreadable")
+        theirs.close()
+        control.close()
+        work(ours, confined)
+    finally:
+        os._exit(0)
+
+
+def end(process: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+
+
+def work(connection: socket.socket, confined: Any) -> None:
+    from searches.pictures.work import done
+
+    head = received(connection, HEAD.size)
+    if len(head) < HEAD.size:
+        return
+    memory_bytes, seconds, order_bytes, content_bytes = HEAD.unpack(head)
+    confined.begin(memory_bytes=memory_bytes, seconds=seconds)
+    order = json.loads(received(connection, order_bytes))
+    try:
+        said, files = done(order, received(connection, content_bytes))
+    except MemoryError:
+        said, files = {"refused": "unreadable"}, []
+    text = json.dumps({**said, "files": [len(file) for file in files]}).encode()
+    connection.sendall(ANSWER.pack(len(text)) + text)
+    for file in files:
+        connection.sendall(file)
+
+
+def received(connection: socket.socket, size: int) -> bytes:
+    """Fewer where the other side is gone."""
+    whole = bytearray()
+    while len(whole) < size and (piece := connection.recv(min(AT_ONCE, size - len(whole)))):
+        whole += piece
+    return bytes(whole)
+
+
+def prepare() -> None:
+    """Loads whatever a picture needs: a process that is confined can open no file."""
+    import warnings
+
+    from PIL import AvifImagePlugin, Image
+
+    from searches.pictures.exchange import MEDIA_TYPES
+    from searches.pictures.work import done
+
+    warnings.simplefilter("ignore")
+    # The bounds that an order gives are the ones that count.
+    Image.MAX_IMAGE_PIXELS = None
+    Image.init()
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    limits = {"each": (("JPEG",), 1 << 20), "other": (("WEBP",), 1 << 20)}
+    order = {"kind": "read", "crop": "0,0,500000,500000", "limits": limits, "most_pixels": 1 << 20}
+    for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
+        file = BytesIO()
+        Image.new("RGB", (8, 8)).save(file, format)
+        done({**order, "format": format}, file.getvalue())
+        if format in MEDIA_TYPES:
+            done({"kind": "thumbnail", "format": format, "size": (4, 4)}, file.getvalue())
+    gc.collect()
+    gc.freeze()
+
+
+def alone() -> None:
+    """Lets the modules beside this one be imported by their names, without the packages that they are in, which are Django's."""
+    here = Path(__file__).parent
+    for name, folder in (("searches", here.parent), ("searches.pictures", here)):
+        package = types.ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
 
 
 if __name__ == "__main__":
-    main()
+    alone()
+    provide(socket.socket(fileno=0))

@@ -15,9 +15,9 @@ from typing import Any
 
 from PIL import Image
 
-from providers.contract import PictureLimits
+from searches.pictures.cropping import Crop
+from searches.pictures.exchange import Limits, fits
 
-MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 # Pillow's options for a format: the best first, and the least that a picture is written with.
 QUALITIES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "JPEG": ({"quality": 92}, {"quality": 82}),
@@ -32,8 +32,25 @@ ENOUGH = 0.8
 TRIES = 8
 
 
-def fits(format: str, content: bytes, limits: PictureLimits) -> bool:
-    return format in limits.formats and len(content) <= limits.max_bytes
+def fitted(
+    pixels: Image.Image, kept_as: str, original: bytes, limits: Mapping[str, Limits], crop: Crop
+) -> dict[str, tuple[str, bytes]]:
+    """Format and content by provider: the original itself where that will do."""
+    left, top, right, bottom = crop.box(pixels.size)
+    part = pixels if (right - left, bottom - top) == pixels.size else pixels.crop((left, top, right, bottom))
+    share = part.width * part.height / (pixels.width * pixels.height)
+    lossless_bytes = int(len(original) * share) if is_lossless(original) else None
+    found: dict[str, tuple[str, bytes]] = {}
+    made: dict[Plan, tuple[str, bytes]] = {}
+    for provider, most in limits.items():
+        if part is pixels and fits(kept_as, original, most):
+            found[provider] = kept_as, original
+            continue
+        wanted = plan(most, lossless_bytes=lossless_bytes)
+        if wanted not in made:
+            made[wanted] = fit(part, wanted)
+        found[provider] = made[wanted]
+    return found
 
 
 def is_lossless(content: bytes) -> bool:
@@ -50,7 +67,7 @@ class Plan:
     max_bytes: int
 
 
-def plan(limits: PictureLimits, *, lossless_bytes: int | None = None) -> Plan:
+def plan(limits: Limits, *, lossless_bytes: int | None = None) -> Plan:
     """`lossless_bytes`: of pixels that no compression has touched yet, about what they take without any; they stay so
     where the limits allow it.
     """
@@ -110,5 +127,6 @@ def _opaque(pixels: Image.Image) -> Image.Image:
     """On white: JPEG has no transparency, and what lies under it is often black."""
     if pixels.mode != "RGBA":
         return pixels
-    white = Image.new("RGBA", pixels.size, "white")
-    return Image.alpha_composite(white, pixels).convert("RGB")
+    white = Image.new("RGB", pixels.size, "white")
+    white.paste(pixels, mask=pixels)
+    return white

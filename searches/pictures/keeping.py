@@ -25,15 +25,15 @@ from django.db import Error as DatabaseError
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
-from PIL.Image import Image as Pixels
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
 from accounts.places import Busy
 from providers.contract import Picture, PictureLimits
 from searches.models import Image, Lookup, Rendering, Status
-from searches.pictures import fitting, reading
+from searches.pictures import isolation
 from searches.pictures.cropping import Crop
+from searches.pictures.exchange import MEDIA_TYPES
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]
     Wrap the transaction that calls `save` in it: on leaving, files that no committed row names are gone. One that the
     tenant has already is not decoded again; a new one is while the block goes on. Raises `BadPicture`, `Busy` or `Deleted`.
     """
-    reading.check_size(content)
+    isolation.check_size(content)
     sha256 = hashlib.sha256(content).hexdigest()
     image = Image.objects.for_tenant(tenant).filter(sha256=sha256).first()
     draft = Draft(image=image or Image(tenant=tenant, sha256=sha256, bytes=len(content)), stored=image is not None)
@@ -158,8 +158,8 @@ def read(rendering: Rendering) -> Picture:
 
 
 def thumbnail(image: Image, size: tuple[int, int]) -> bytes:
-    """A WebP. Raises `OSError` or `Busy`."""
-    return reading.thumbnail(_read(image.file), size)
+    """A WebP. Raises `OSError`, `BadPicture` or `Busy`."""
+    return isolation.thumbnail(_kept_as(image), _read(image.file), size, pixels=image.width * image.height)
 
 
 @transaction.atomic
@@ -242,16 +242,12 @@ def _erase_crops(keys: list[int]) -> int:
 def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits], crop: Crop) -> None:
     """Without a word to the database: this thread has no connection."""
     image = draft.image
-    with reading.decoded(content, by=image.tenant_id) as decoded:
-        image.pixels_sha256 = reading.pixels_sha256(decoded.pixels)
-        image.width, image.height = decoded.pixels.size
-        crop = crop.in_pixels(decoded.pixels.size)
-        original = decoded.rewritten()
-        fitted = _fitted(decoded.pixels, decoded.kept_as, original, fit, crop)
-    draft.crop = str(crop)
-    image.format = decoded.format.lower()
-    image.file = _write(draft, decoded.kept_as, original)
-    _add_renderings(draft, original, fitted, crop)
+    format, made = isolation.read(content, limits=fit, crop=crop, by=image.tenant_id)
+    draft.crop = made.crop
+    image.format, image.pixels_sha256 = format.lower(), made.pixels_sha256
+    image.width, image.height = made.width, made.height
+    image.file = _write(draft, made.kept_as, made.original)
+    _add_renderings(draft, made.original, made.renderings, draft.crop)
 
 
 def _write_lacking(draft: Draft, fit: Mapping[str, PictureLimits], crop: Crop) -> None:
@@ -265,9 +261,16 @@ def _write_lacking(draft: Draft, fit: Mapping[str, PictureLimits], crop: Crop) -
     if not lacking:
         return
     original = _original(draft.image)
-    with reading.decoded_again(original, by=draft.image.tenant_id) as (pixels, kept_as):
-        fitted = _fitted(pixels, kept_as, original, lacking, crop)
-    _add_renderings(draft, original, fitted, crop)
+    image = draft.image
+    fitted = isolation.fitted(
+        _kept_as(image), original, pixels=image.width * image.height, limits=lacking, crop=crop, by=image.tenant_id
+    )
+    _add_renderings(draft, original, fitted, draft.crop)
+
+
+def _kept_as(image: Image) -> str:
+    """The format of its file, by the name that was given to it."""
+    return next(format for format, extension in EXTENSIONS.items() if image.file.endswith(f".{extension}"))
 
 
 def _original(image: Image) -> bytes:
@@ -279,28 +282,7 @@ def _original(image: Image) -> bytes:
         raise Deleted from None
 
 
-def _fitted(
-    pixels: Pixels, kept_as: str, original: bytes, fit: Mapping[str, PictureLimits], crop: Crop
-) -> dict[str, tuple[str, bytes]]:
-    """Format and content by provider: the original itself where that will do."""
-    left, top, right, bottom = crop.box(pixels.size)
-    part = pixels if (right - left, bottom - top) == pixels.size else pixels.crop((left, top, right, bottom))
-    share = part.width * part.height / (pixels.width * pixels.height)
-    lossless_bytes = int(len(original) * share) if fitting.is_lossless(original) else None
-    fitted: dict[str, tuple[str, bytes]] = {}
-    made: dict[fitting.Plan, tuple[str, bytes]] = {}
-    for provider, limits in fit.items():
-        if part is pixels and fitting.fits(kept_as, original, limits):
-            fitted[provider] = kept_as, original
-            continue
-        plan = fitting.plan(limits, lossless_bytes=lossless_bytes)
-        if plan not in made:
-            made[plan] = fitting.fit(part, plan)
-        fitted[provider] = made[plan]
-    return fitted
-
-
-def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[str, bytes]], crop: Crop) -> None:
+def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[str, bytes]], crop: str) -> None:
     """One file for all providers that get the same."""
     written = {id(original): draft.image.file}
     for provider, (format, content) in fitted.items():
@@ -309,8 +291,8 @@ def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[st
         draft.renderings.append(
             Rendering(
                 provider=provider,
-                crop=str(crop),
-                media_type=fitting.MEDIA_TYPES[format],
+                crop=crop,
+                media_type=MEDIA_TYPES[format],
                 bytes=len(content),
                 file=file,
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from io import BytesIO
 from uuid import uuid4
 
@@ -14,7 +13,7 @@ from PIL import Image as Picture
 
 from accounts.models import Tenant
 from searches import pictures
-from searches.pictures import reading
+from searches.pictures import isolation
 from tests.searches import samples
 
 SENT = {
@@ -38,9 +37,8 @@ def test_a_large_one_is_made_small_in_its_turn(desk: Client, alice: Tenant, monk
     with pictures.received(alice, samples.jpeg(), fit={}) as draft, transaction.atomic():
         image = draft.save()
     address = reverse("admin:searches_image_picture", args=[image.pk])
-    monkeypatch.setattr(reading, "LARGE_PIXELS", 1_000)
-    with ExitStack() as taken:
-        for _ in range(8):
-            taken.enter_context(reading.large_ones.places.taken_by(uuid4()))
+    monkeypatch.setattr(isolation, "LARGE_PIXELS", 1_000)
+    monkeypatch.setattr(isolation.large_ones, "places", 0)
+    with isolation.large_ones.turn_of(uuid4()):
         assert desk.get(address).status_code == 503
     assert desk.get(address).status_code == 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from contextlib import ExitStack
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -14,7 +13,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import Tenant
 from searches import ending, retention
-from searches.pictures import reading
+from searches.pictures import isolation
 from tests.api.examples import PICTURE, made, nothing_left
 from tests.api.test_lists import read_all
 from tests.api.test_openapi import described
@@ -53,11 +52,10 @@ def test_a_bad_picture_leaves_nothing(api: APIClient) -> None:
 def test_the_answer_says_when_to_come_again_and_nothing_is_left(
     api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "LARGE_PIXELS", 5_000)
+    monkeypatch.setattr(isolation, "LARGE_PIXELS", 5_000)
+    monkeypatch.setattr(isolation.large_ones, "places", 0)
     file = SimpleUploadedFile("a.jpg", samples.jpeg(100, 100))
-    with ExitStack() as taken:
-        for _ in range(8):
-            taken.enter_context(reading.large_ones.places.taken_by(uuid4()))
+    with isolation.large_ones.turn_of(uuid4()):
         response = api.post("/v1/images", {"image": file}, format="multipart")
     assert (response.status_code, response.json()["code"]) == (503, "not_ready")
     assert int(response["Retry-After"]) > 0

@@ -30,6 +30,11 @@ def picture(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image
     return Image.merge("RGB", (across, down, around)).convert(mode)
 
 
+def plain_picture(width: int, height: int) -> Image.Image:
+    """Of one colour: large, and quick to write."""
+    return Image.new("RGB", (width, height), "teal")
+
+
 def written(image: Image.Image, format: str, **options: Any) -> bytes:
     file = BytesIO()
     image.save(file, format, **options)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from searches import pictures
-from searches.pictures import reading
 from tests.searches import samples
+from tests.searches.test_pictures import read_here
 
 
 def segment(marker: int, content: bytes) -> bytes:
@@ -19,8 +19,7 @@ def segment(marker: int, content: bytes) -> bytes:
 
 
 def kept(content: bytes) -> bytes:
-    with reading.decoded(content) as decoded:
-        return decoded.rewritten()
+    return read_here(content)[1].rewritten()
 
 
 def saved(**options: object) -> bytes:

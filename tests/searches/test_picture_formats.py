@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from searches.pictures import BadPicture, apart, reading
+from searches.pictures import BadPicture, isolation, reading
 from tests.searches import samples
 from tests.searches.test_pictures import PRIVATE, difference, kept, refusal
 
@@ -157,15 +157,19 @@ def test_bombs_and_broken_ones_are_refused(content: bytes, code: str) -> None:
 def test_a_size_hidden_in_the_stream_is_read_within_the_limit_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """36 megapixels behind a header that tells of less than 1, with the memory for a small picture."""
     hidden = samples.with_ispe(samples.written(Image.new("RGB", (6_000, 6_000)), "AVIF", speed=10), 900, 900)
-    monkeypatch.setattr(apart, "SMALL", apart.Bound(seconds=5, memory_bytes=100_000_000))
-    assert refusal(hidden).code == "unreadable"
-    assert kept(avif())[1].size == (64, 48)
+    monkeypatch.setattr(isolation, "SMALL", isolation.Bound(seconds=5, memory_bytes=50_000_000))
+    with pytest.raises(BadPicture) as refused:
+        isolation.check(hidden)
+    assert refused.value.code == "unreadable"
+    isolation.check(avif())
 
 
 def test_a_picture_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "SMALL", apart.Bound(seconds=0.3, memory_bytes=apart.SMALL.memory_bytes))
-    refused = refusal(samples.bmp_run_bomb(rows=60))
-    assert (refused.code, "too long" in refused.detail) == ("too_costly", True)
+    monkeypatch.setattr(isolation, "LARGE", isolation.Bound(seconds=1, memory_bytes=isolation.LARGE.memory_bytes))
+    slow = samples.written(Image.new("RGB", (8_000, 6_000), "teal"), "JPEG", progressive=True)
+    with pytest.raises(BadPicture, match="too long") as refused:
+        isolation.check(slow)
+    assert refused.value.code == "too_costly"
 
 
 def test_a_packed_bmp_is_bounded_by_what_reading_it_costs() -> None:
@@ -253,5 +257,6 @@ def taken_or_refused(whole: bytes, changes: list[tuple[float, bytes]]) -> None:
     for place, change in changes:
         at = int(place * len(content))
         content[at : at + len(change)] = change
-    with suppress(BadPicture), reading.decoded(bytes(content)) as decoded:
-        assert samples.read(decoded.rewritten()).size == decoded.pixels.size
+    with suppress(BadPicture):
+        _, pixels, file = kept(bytes(content))
+        assert samples.read(file).size == pixels.size

@@ -18,7 +18,7 @@ from accounts.models import Tenant
 from providers.contract import PictureLimits
 from searches import pictures
 from searches.models import Image, Rendering
-from searches.pictures import BadPicture
+from searches.pictures import BadPicture, isolation
 from tests.searches import samples
 
 WEB = PictureLimits(formats=("JPEG", "PNG", "WEBP"), max_bytes=3_750_000)
@@ -68,7 +68,7 @@ def test_the_same_bytes_are_stored_once_and_not_decoded_again(
     alice: Tenant, storage: Path, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     first = keep(alice, samples.jpeg(), modash=WEB)
-    with patch("PIL.Image.open", side_effect=AssertionError("decoded")):
+    with patch.object(isolation.decoders, "ask", side_effect=AssertionError("decoded")):
         again = keep(alice, samples.jpeg(), modash=WEB)
     assert again == first
     assert files(storage) == {first.file}

@@ -1,0 +1,115 @@
+"""Brings pixels of every mode and depth to eight bits of RGB or RGBA in sRGB, as browsers show them.
+
+A colour profile is taken for what its curves do, never for its name: whether it is sRGB is tried on a few hundred colours.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import cache
+from io import BytesIO
+from itertools import product
+
+from PIL import Image, ImageChops, ImageCms
+
+# The largest profiles in use, for printing, have 3 MB.
+MAX_PROFILE_BYTES = 4_000_000
+# Which pixels a profile of each colour space is for.
+SPACES = {"RGB": ("RGB", "RGBA", "L", "LA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
+# A value of 255 more or less is what converting back and forth by curves costs.
+SAME = 1
+
+
+def plain(image: Image.Image, profile: bytes) -> Image.Image:
+    """The pixels in sRGB. A profile that cannot be used is dropped."""
+    pixels = _simple(image)
+    if profile and len(profile) <= MAX_PROFILE_BYTES:
+        try:
+            return _converted(pixels, profile)
+        except Exception:  # LittleCMS and Pillow name no base for what they raise on bad bytes
+            pass
+    return _rgb(pixels)
+
+
+def unpacked_profile(chunk: bytes) -> bytes:
+    """The profile in a PNG's chunk (a name, a zero, a method, and it packed); empty where it is too large or broken."""
+    _, _, packed = chunk.partition(b"\0")
+    unpacking = zlib.decompressobj()
+    try:
+        profile = unpacking.decompress(packed[1:], MAX_PROFILE_BYTES)
+    except zlib.error:
+        return b""
+    return profile if unpacking.eof else b""
+
+
+def without(image: Image.Image, clear: tuple[int, ...], low: Image.Image | None, depth: int) -> Image.Image:
+    """Grey or RGB pixels in which one colour is clear. `low` has the lower bytes of a 16-bit picture, `image` the upper ones."""
+    same: Image.Image | None = None
+    if depth < 8:
+        clear = tuple(value * 255 // ((1 << depth) - 1) for value in clear)
+    for half, shift in ((image, 8 if low else 0), (low, 0)):
+        for band, value in zip(half.split() if half else (), clear, strict=False):
+            hit = band.point([255 * (each == value >> shift & 255) for each in range(256)])
+            same = hit if same is None else ImageChops.darker(same, hit)
+    assert same is not None
+    shown = image.convert("RGB")
+    shown.putalpha(ImageChops.invert(same))
+    return shown
+
+
+def _simple(image: Image.Image) -> Image.Image:
+    """In L, LA, RGB, RGBA or CMYK."""
+    if image.mode.startswith("I"):
+        # Pillow's own conversion of 16-bit grey cuts everything above 255 to white.
+        return image.point(lambda value: value * (1 / 256)).convert("L")
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in {"L", "LA", "RGB", "RGBA", "CMYK"} and "transparency" not in image.info:
+        return image
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    mode = "RGBA" if image.mode in {"LA", "RGBA"} else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _converted(pixels: Image.Image, profile: bytes) -> Image.Image:
+    meant = ImageCms.ImageCmsProfile(BytesIO(profile))
+    space = meant.profile.xcolor_space.strip()
+    if pixels.mode not in SPACES.get(space, ()):
+        return _rgb(pixels)
+    source = _rgb(pixels) if space == "RGB" else pixels
+    if space == "RGB" and _is_srgb(meant):
+        return source
+    if source.mode == "LA":
+        grey, alpha = source.split()
+        shown = _through(meant, grey, "RGB")
+        shown.putalpha(alpha)
+        return shown
+    return _through(meant, source, source.mode if space == "RGB" else "RGB")
+
+
+def _through(meant: ImageCms.ImageCmsProfile, source: Image.Image, target: str) -> Image.Image:
+    converted = ImageCms.profileToProfile(source, meant, _srgb(), outputMode=target)
+    if converted is None:
+        raise ValueError("The profile converts nothing.")
+    return converted
+
+
+def _is_srgb(meant: ImageCms.ImageCmsProfile) -> bool:
+    """Whether it leaves a few hundred colours, greys among them, as they are: most photographs say they are in sRGB."""
+    differences = ImageChops.difference(_through(meant, _tried(), "RGB"), _tried()).getextrema()
+    return all(most <= SAME for _, most in differences)  # type: ignore[misc]
+
+
+@cache
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+@cache
+def _tried() -> Image.Image:
+    greys = [value for value in range(256) for _ in range(3)]
+    mixed = [value for colour in product(range(0, 256, 51), repeat=3) for value in colour]
+    return Image.frombytes("RGB", (len(greys + mixed) // 3, 1), bytes(greys + mixed))

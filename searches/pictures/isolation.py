@@ -1,0 +1,280 @@
+"""Reads pictures in processes of their own, so that a mistake in a decoder reaches no key, no other picture and no other request.
+
+One `decoder` a web process makes them ready beforehand: that costs a picture no start of a program. It is started without our
+environment, files or memory, and started anew if it is gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from searches.pictures import confinement, exchange
+from searches.pictures.bulkhead import Bulkhead
+from searches.pictures.containers import judge
+from searches.pictures.cropping import Crop
+from searches.pictures.decoder import ANSWER, HEAD, NUMBER
+from searches.pictures.exchange import Limits, Made
+from searches.pictures.refusals import (
+    TAKEN,
+    BadPicture,
+    TooLarge,
+    too_costly,
+    too_long,
+    too_many_pixels,
+    truncated,
+    unreadable,
+)
+
+PROGRAM = Path(__file__).with_name("decoder.py")
+BUSY = "Too many pictures are being read right now; send the request again in a moment."
+# Above this size one at a time in a process.
+LARGE_PIXELS = 8_000_000
+large_ones = Bulkhead(at_once=1, places=16, share=4, detail=BUSY)
+# Small ones do not wait behind large ones. They take milliseconds: whoever has so many at work has half of the threads.
+small_ones = Bulkhead(at_once=2, places=32, share=16, detail=BUSY)
+# A process that cannot be had within this time will not come.
+START_SECONDS = 30.0
+MAX_SAID_BYTES = 65_536
+MAX_ANSWER_BYTES = 400_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """`seconds` are the processor's; on a busy machine a picture may take longer by the clock."""
+
+    seconds: int
+    memory_bytes: int
+
+    @property
+    def deadline_seconds(self) -> float:
+        return 2.0 * self.seconds + 5
+
+
+# 50 megapixels with all their renderings take up to 8 s (noise), a WebP of them that is clear in parts 1.5 GB.
+LARGE = Bound(seconds=12, memory_bytes=1_600_000_000)
+# For one whose header says that it is small, whatever its stream hides.
+SMALL = Bound(seconds=5, memory_bytes=500_000_000)
+
+
+def check_size(content: bytes) -> None:
+    if not content:
+        raise BadPicture("empty", f"The file is empty. {TAKEN}")
+    if len(content) > settings.PICTURE_MAX_BYTES:
+        raise TooLarge(
+            "too_large",
+            f"The picture has {len(content):,} bytes; send at most {settings.PICTURE_MAX_BYTES:,}.",
+        )
+
+
+def check(content: bytes) -> None:
+    """Reads a picture for nothing but the refusal. Raises `BadPicture` or `Busy`."""
+    read(content, limits={}, crop=Crop(), by=None)
+
+
+def read(content: bytes, *, limits: Mapping[str, Limits], crop: Crop, by: UUID | None) -> tuple[str, Made]:
+    """The format that was sent, and the picture as it is kept and sent on. `by`: the tenant's id; None for the operator.
+    Raises `BadPicture` or `Busy`.
+    """
+    check_size(content)
+    judged = judge(content, most_pixels=settings.PICTURE_MAX_PIXELS)
+    order = {**_fitting("read", judged.format, limits, crop), "most_pixels": settings.PICTURE_MAX_PIXELS}
+    said, files = _carried_out(order, content, pixels=judged.pixels, by=by)
+    with _believed():
+        return judged.format, exchange.made(said, files, content, limits, crop)
+
+
+def fitted(
+    format: str, content: bytes, *, pixels: int, limits: Mapping[str, Limits], crop: Crop, by: UUID | None
+) -> dict[str, tuple[str, bytes]]:
+    """Renderings of a file that is kept. Raises `BadCrop` or `Busy`."""
+    said, files = _carried_out(_fitting("fit", format, limits, crop), content, pixels=pixels, by=by)
+    with _believed():
+        return exchange.renderings(said, files, content, limits)
+
+
+def thumbnail(format: str, content: bytes, size: tuple[int, int], *, pixels: int) -> bytes:
+    """A kept file, made small, as a WebP. Raises `BadPicture` or `Busy`."""
+    order = {"kind": "thumbnail", "format": format, "size": size}
+    _, files = _carried_out(order, content, pixels=pixels, by=None)
+    with _believed():
+        (small,) = files
+        return small
+
+
+def _fitting(kind: str, format: str, limits: Mapping[str, Limits], crop: Crop) -> dict[str, Any]:
+    most = {provider: (list(each.formats), each.max_bytes) for provider, each in limits.items()}
+    return {"kind": kind, "format": format, "limits": most, "crop": str(crop)}
+
+
+def _carried_out(
+    order: Mapping[str, Any], content: bytes, *, pixels: float, by: UUID | None
+) -> tuple[dict[str, Any], list[bytes]]:
+    large = pixels > LARGE_PIXELS
+    bound = LARGE if large else SMALL
+    with (large_ones if large else small_ones).turn_of(by):
+        began = time.monotonic()
+        try:
+            with _believed():
+                said, files = decoders.ask(order, content, bound)
+        except TimeoutError:
+            raise too_costly() from None
+        except EOFError:
+            # Ended by a limit or by a mistake of its own; the picture made it so.
+            raise (too_costly() if time.monotonic() - began >= bound.seconds else unreadable()) from None
+    if "refused" in said:
+        raise _reason(said["refused"])
+    return said, files
+
+
+def _reason(code: object) -> BadPicture:
+    if code == "too_many_pixels":
+        return too_many_pixels(settings.PICTURE_MAX_PIXELS)
+    return {"truncated": truncated, "too_long": too_long}.get(str(code), unreadable)()
+
+
+@contextmanager
+def _believed() -> Iterator[None]:
+    """What no decoder of ours would answer is the answer of one that a picture took over."""
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise unreadable() from None
+
+
+class Decoders:
+    """The processes that are ready for this one. After a fork the child has none of its own yet."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.owner = 0
+        self.control: socket.socket | None = None
+        self.program: subprocess.Popen[bytes] | None = None
+
+    def ask(self, order: Mapping[str, Any], content: bytes, bound: Bound) -> tuple[dict[str, Any], list[bytes]]:
+        """What one of them answers, and the files with it. Raises `TimeoutError`, and `EOFError` where it died."""
+        text = json.dumps(order).encode()
+        head = HEAD.pack(bound.memory_bytes, bound.seconds, len(text), len(content))
+        ends_at = time.monotonic() + bound.deadline_seconds
+        with self._one() as connection:
+            try:
+                _send(connection, head + text, ends_at)
+                _send(connection, content, ends_at)
+                (size,) = ANSWER.unpack(_exactly(connection, ANSWER.size, ends_at))
+                said = json.loads(_exactly(connection, min(size, MAX_SAID_BYTES), ends_at))
+                sizes = said["files"]
+                if not all(type(size) is int and size >= 0 for size in sizes) or sum(sizes) > MAX_ANSWER_BYTES:
+                    raise ValueError("The answer is too large.")
+                return said, [_exactly(connection, size, ends_at) for size in sizes]
+            except ConnectionError:
+                raise EOFError from None
+
+    def start(self) -> None:
+        """Beforehand, so that the first picture does not wait for it."""
+        with self.lock:
+            self._started()
+
+    def stop(self) -> None:
+        """The processes end when nobody holds the other end."""
+        with self.lock:
+            if self.owner == os.getpid():
+                self._end()
+
+    @contextmanager
+    def _one(self) -> Iterator[socket.socket]:
+        with self.lock:
+            control, number, connection = self._ready()
+        try:
+            with closing(connection):
+                yield connection
+        finally:
+            with self.lock:
+                if self.control is control:
+                    try:
+                        control.sendall(NUMBER.pack(number))
+                    except OSError:
+                        self._end()
+
+    def _ready(self) -> tuple[socket.socket, int, socket.socket]:
+        for _ in range(2):
+            control = self._started()
+            try:
+                message, descriptors, _, _ = socket.recv_fds(control, NUMBER.size, 1)
+            except TimeoutError:
+                break
+            except ConnectionError:
+                message, descriptors = b"", []
+            if len(message) == NUMBER.size and descriptors:
+                return control, *NUMBER.unpack(message), socket.socket(fileno=descriptors[0])
+            self._end()
+        raise RuntimeError("The program that reads pictures does not start.")
+
+    def _started(self) -> socket.socket:
+        if self.control is not None and self.owner == os.getpid():
+            return self.control
+        if self.control is not None:
+            # A parent's.
+            self.control.close()
+        ours, theirs = socket.socketpair()
+        ours.settimeout(START_SECONDS)
+        # -I and no environment: nothing from outside changes what it loads, or lifts its decoders' own limits.
+        with closing(theirs):
+            self.program = subprocess.Popen(
+                [sys.executable, "-I", str(PROGRAM)], stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={}, cwd="/"
+            )
+        self.owner, self.control = os.getpid(), ours
+        confinement.close_to_others()
+        return ours
+
+    def _end(self) -> None:
+        if self.control is None or self.program is None:
+            return
+        self.control.close()
+        self.control = None
+        try:
+            self.program.wait(5)
+        except subprocess.TimeoutExpired:
+            self.program.kill()
+            self.program.wait()
+
+
+def _send(connection: socket.socket, content: bytes, ends_at: float) -> None:
+    connection.settimeout(_left(ends_at))
+    connection.sendall(content)
+
+
+def _exactly(connection: socket.socket, size: int, ends_at: float) -> bytes:
+    """Raises `EOFError` before the end of it."""
+    whole = bytearray()
+    while len(whole) < size:
+        connection.settimeout(_left(ends_at))
+        piece = connection.recv(min(1 << 20, size - len(whole)))
+        if not piece:
+            raise EOFError
+        whole += piece
+    return bytes(whole)
+
+
+def _left(ends_at: float) -> float:
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+decoders = Decoders()
+atexit.register(decoders.stop)

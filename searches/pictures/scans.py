@@ -1,0 +1,100 @@
+"""Tells by its scans whether a JPEG is whole: one that was cut has an end too, once a program has put it there.
+
+A decoder shows what is lacking as grey, or coarser, and says nothing. But only while it lacks data does it look at what
+stands before the end: a file is whole if a few bytes put there change none of its pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from PIL import Image, ImageChops
+
+from searches.pictures.containers import JPEG_END, JPEG_FRAMES, JPEG_MARKER, JPEG_SCAN
+
+END = b"\xff\xd9"
+# No 0xFF, so that they are no marker, and mixed, so that they mean something to every table.
+FILLER = bytes(1 + value * 151 % 254 for value in range(1024))
+PROGRESSIVE = (0xC2, 0xCA)
+# Tells after how many units each part ends, and what ends it.
+RESTARTS, RESTART = 0xDD, re.compile(rb"\xff[\xd0-\xd7]")
+# Below this size a second look costs no more than a millisecond or two.
+SMALL_PIXELS = 250_000
+# What a decoder fills in, as RGB or CMYK.
+GREY = {127, 128}
+
+
+def is_cut(content: bytes, image: Image.Image, decode: Callable[[bytes], Image.Image]) -> bool:
+    """Whether the scans of a stripped JPEG, whose decoded pixels are `image`, end before the picture does."""
+    told = _Told()
+    for kind, segment, data in _segments(content):
+        told.look(kind, segment, data)
+    if told.lacking or told.fewer_restarts:
+        return True
+    last = image.getpixel((image.width - 1, image.height - 1))
+    grey = set(last if isinstance(last, tuple) else (last,)) <= GREY
+    if told.in_one_scan and not grey and image.width * image.height > SMALL_PIXELS:
+        return False
+    again = decode(content.removesuffix(END) + FILLER + END)
+    return ImageChops.difference(again, image).getbbox(alpha_only=False) is not None
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """The marker of each, what it says, and what follows it until the next: a scan's data."""
+    at, before = 2, None
+    while marker := JPEG_MARKER.search(content, at):
+        if before is not None:
+            yield (*before, content[at : marker.start()])
+        if marker[1] == JPEG_END:
+            return
+        at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
+        before = marker[1][0], content[marker.end() + 2 : at]
+
+
+class _Told:
+    """What the heads of frame and scans tell. `lacking`: of which component (by its name) which coefficients have not their
+    last bits; `fewer_restarts`: a scan ends before its parts do.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0, 0
+        self.sampling: dict[int, tuple[int, int]] = {}
+        self.progressive = False
+        self.lacking: set[tuple[int, int]] = set()
+        self.restart_every = self.scans = 0
+        self.fewer_restarts = False
+
+    @property
+    def in_one_scan(self) -> bool:
+        return self.scans == 1 and not self.progressive
+
+    def look(self, kind: int, segment: bytes, data: bytes) -> None:
+        if kind == RESTARTS and len(segment) >= 2:
+            self.restart_every = int.from_bytes(segment[:2])
+        elif kind in JPEG_FRAMES and len(segment) >= 9:
+            self.progressive = kind in PROGRESSIVE
+            self.size = int.from_bytes(segment[3:5]), int.from_bytes(segment[1:3])
+            components = [segment[at : at + 3] for at in range(6, len(segment) - 2, 3)]
+            self.sampling = {name: (max(1, both >> 4), max(1, both & 15)) for name, both, _ in components}
+            places = range(64) if self.progressive else range(1)
+            self.lacking = {(name, place) for name in self.sampling for place in places}
+        elif kind == JPEG_SCAN[0] and len(segment) >= 6:
+            self.scans += 1
+            names = list(segment[1:-3:2])
+            start, end, bits = segment[-3:] if self.progressive else (0, 0, 0)
+            if not bits & 15:
+                self.lacking -= {(name, place) for name in names for place in range(start, end + 1)}
+            if self.restart_every and set(names) <= set(self.sampling):
+                meant = (self._units(names) - 1) // self.restart_every
+                self.fewer_restarts |= len(RESTART.findall(data)) < meant
+
+    def _units(self, names: list[int]) -> int:
+        """How many units a scan of these components has: blocks of one alone, or squares of all."""
+        across, down = (max(both[side] for both in self.sampling.values()) for side in (0, 1))
+        width, height = self.size
+        if len(names) == 1:
+            own_across, own_down = self.sampling[names[0]]
+            width, height = -(-width * own_across // across), -(-height * own_down // down)
+            across = down = 1
+        return -(-width // (8 * across)) * -(-height // (8 * down))

@@ -1,0 +1,256 @@
+"""A picture is decoded in a process of its own, which has nothing of ours, can do nothing else, and is gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import psutil
+import pytest
+from django.conf import settings
+from django.db import transaction
+
+from accounts.models import Tenant
+from providers.contract import PictureLimits
+from searches import pictures
+from searches.pictures import BadPicture, confinement, exchange, isolation
+from searches.pictures.cropping import Crop
+from tests.searches import samples
+from tests.searches.test_picture_formats import ALL
+
+ONLY_JPEG = PictureLimits(formats=("JPEG",), max_bytes=1_000_000)
+MIDDLE = "250000,250000,500000,500000"
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows processes and filters their calls")
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its account, and look into the program")
+# Run in a process that is confined as one that reads a picture: what it tries, and what comes of that.
+ATTEMPT = """
+import json, os, socket, sys, ctypes
+sys.path.insert(0, {folder!r})
+import decoder
+decoder.alone()
+from searches.pictures import confinement
+confined = confinement.Confined()
+{before}
+parent, (ours, theirs) = os.getpid(), os.pipe()
+if os.fork() == 0:
+    confined.begin(memory_bytes=100_000_000, seconds=5)
+    def attempt():
+        {attempt}
+    try:
+        said = repr(attempt())
+    except BaseException as error:
+        said = type(error).__name__
+    os.write(theirs, said.encode())
+    os._exit(0)
+os.wait()
+print(os.read(ours, 1000).decode())
+"""
+
+
+def program() -> psutil.Process:
+    isolation.decoders.start()
+    assert isolation.decoders.program is not None
+    return psutil.Process(isolation.decoders.program.pid)
+
+
+def confined(attempt: str, before: str = "") -> str:
+    source = ATTEMPT.format(folder=str(isolation.PROGRAM.parent), attempt=attempt, before=before)
+    done = subprocess.run([sys.executable, "-I", "-c", source], capture_output=True, check=True, timeout=60)
+    return done.stdout.decode().strip()
+
+
+@only_linux
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "return open('/etc/passwd').read()",
+        "return open(f'/proc/{parent}/environ', 'rb').read()",
+        "return open(f'/proc/{parent}/mem', 'rb').read(1)",
+        "return open('/tmp/left-by-a-picture', 'w')",
+        "return socket.socket()",
+        "return socket.socketpair()",
+        "return os.pipe()",
+        "return os.fork()",
+        "return os.execv('/bin/true', ['true'])",
+        "return os.kill(parent, 0)",
+        "return os.kill(parent, 9)",
+        "return os.listdir('/')",
+        "return os.setuid(0)",
+        "return len(bytearray(400_000_000))",
+    ],
+)
+def test_a_process_that_reads_a_picture_can_do_nothing_else(attempt: str) -> None:
+    assert confined(attempt) in {"PermissionError", "OSError", "MemoryError", "FileNotFoundError"}
+
+
+@only_linux
+def test_but_it_can_compute() -> None:
+    assert confined("return sum(bytearray(1_000_000)) + 7") == "7"
+
+
+@only_linux
+@only_root
+def test_where_it_was_root_it_has_an_account_that_nobody_else_has() -> None:
+    """Without the filter, which lets it ask nothing."""
+    asked = "return os.getresuid() + os.getresgid() + tuple(os.getgroups())"
+    assert confined(asked, before="confined.filter = None") == repr((confinement.ACCOUNT,) * 6)
+
+
+@only_linux
+@pytest.mark.parametrize("attempt", ["return open('/etc/passwd')", "return socket.socket()", "return os.pipe()"])
+def test_where_the_system_has_no_filters_it_still_opens_nothing(attempt: str) -> None:
+    assert confined(attempt, before="confined.filter = None") == "OSError"
+
+
+@only_linux
+@only_root
+def test_the_program_has_nothing_of_ours() -> None:
+    process = program()
+    assert process.environ() == {}
+    files = {Path(file.path).suffix for file in process.open_files()}
+    assert files == set()
+    kinds = {os.readlink(path).split(":")[0] for path in Path(f"/proc/{process.pid}/fd").iterdir()}
+    assert kinds <= {"socket", "pipe", "/dev/null"} | {os.readlink("/proc/self/fd/2").split(":")[0]}
+    assert not holds(process.pid, settings.SECRET_KEY.encode())
+
+
+def holds(pid: int, secret: bytes) -> bool:
+    """Whether it is anywhere in the process's writable memory."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            place, rights = line.split()[:2]
+            start, end = (int(edge, 16) for edge in place.split("-"))
+            if rights.startswith("rw") and "[v" not in line:
+                memory.seek(start)
+                if secret in memory.read(end - start):
+                    return True
+    return False
+
+
+@only_linux
+def test_our_own_process_is_closed_to_others_of_its_account() -> None:
+    program()
+    assert confinement.is_closed_to_others()
+
+
+@pytest.mark.parametrize("format", ALL)
+def test_no_picture_is_decoded_here(alice: Tenant, format: str) -> None:
+    content = ALL[format]()
+    with patch("PIL.Image.open", side_effect=AssertionError("decoded")):
+        with pictures.received(alice, content, fit={"keyapi": ONLY_JPEG}) as draft, transaction.atomic():
+            image = draft.save()
+        with pictures.known(image, fit={"keyapi": ONLY_JPEG}, crop=MIDDLE) as draft, transaction.atomic():
+            draft.save()
+        small = pictures.thumbnail(image, (16, 16))
+    assert samples.read(small).size == (16, 12)
+    assert samples.read(samples.rendering(image.pk, "keyapi", MIDDLE).content).size == (32, 24)
+
+
+def test_each_picture_has_a_process_of_its_own_and_its_memory_is_given_back() -> None:
+    process = program()
+    isolation.check(samples.jpeg())
+    before = settled(process)
+    for _ in range(3):
+        isolation.check(samples.png())
+    after = settled(process)
+    assert len(before) == len(after) == 4
+    assert len({child.pid for child in before} & {child.pid for child in after}) <= 1
+    assert sum(child.memory_info().rss for child in [process, *after]) < 200_000_000
+
+
+def settled(process: psutil.Process) -> list[psutil.Process]:
+    """Its children, once as many are ready as shall be."""
+    for _ in range(1000):
+        children = process.children()
+        if len(children) == 4:
+            break
+        time.sleep(0.01)
+    return children
+
+
+def test_where_one_is_ended_that_picture_alone_is_refused() -> None:
+    def ended(*_: object) -> bytes:
+        for child in program().children():
+            child.kill()
+        return b""
+
+    isolation.check(samples.jpeg())
+    with patch.object(isolation, "_send", side_effect=ended), pytest.raises(BadPicture):
+        isolation.check(samples.jpeg())
+    for _ in range(6):
+        try:
+            isolation.check(samples.jpeg())
+            break
+        except BadPicture:  # another one of those that were ready is dead too
+            continue
+    isolation.check(samples.jpeg())
+
+
+def test_where_the_program_is_ended_another_is_started() -> None:
+    first = program()
+    first.send_signal(signal.SIGKILL)
+    first.wait(10)
+    isolation.check(samples.jpeg())
+    assert program().pid != first.pid
+
+
+def test_it_ends_with_whoever_started_it() -> None:
+    source = (
+        "import os, django; django.setup()\n"
+        "from searches.pictures import isolation\n"
+        "isolation.decoders.start(); print(isolation.decoders.program.pid, flush=True); os._exit(1)"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, timeout=60, check=False, env=environment)
+    pid = int(done.stdout)
+    for _ in range(1000):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.01)
+    pytest.fail("It is still there.")
+
+
+@pytest.fixture
+def answer() -> dict[str, object]:
+    return {
+        "kept_as": "JPEG",
+        "size": [64, 48],
+        "pixels_sha256": "0" * 64,
+        "original": 0,
+        "renderings": {"keyapi": ["JPEG", 0]},
+    }
+
+
+def test_an_answer_as_it_should_be_is_taken(answer: dict[str, object]) -> None:
+    made = exchange.made(answer, [], samples.jpeg(), {"keyapi": ONLY_JPEG}, Crop())
+    assert (made.width, made.height, made.renderings["keyapi"][0]) == (64, 48, "JPEG")
+    assert made.renderings["keyapi"][1] is made.original
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kept_as": "HTML"},
+        {"kept_as": "PNG"},
+        {"size": [0, 48]},
+        {"size": [64, 10**9]},
+        {"size": ["64", 48]},
+        {"pixels_sha256": "<script>"},
+        {"original": 7},
+        {"renderings": {}},
+        {"renderings": {"keyapi": ["PNG", 0]}},
+        {"renderings": {"keyapi": ["JPEG", 0], "other": ["JPEG", 0]}},
+    ],
+    ids=json.dumps,
+)
+def test_an_answer_that_no_decoder_of_ours_gives_is_not_believed(
+    answer: dict[str, object], wrong: dict[str, object]
+) -> None:
+    with patch.object(isolation.decoders, "ask", return_value=({**answer, **wrong}, [])), pytest.raises(BadPicture):
+        isolation.read(samples.jpeg(), limits={"keyapi": ONLY_JPEG}, crop=Crop(), by=None)
