@@ -44,7 +44,7 @@ class Unknown(LookupError):
 
 
 class CredentialMissing(Exception):
-    """The tenant has no key to the provider."""
+    """The tenant has no key to the provider, or none that is its default. The message says which."""
 
 
 class CredentialUnusable(Exception):
@@ -65,7 +65,7 @@ def look_up(tenant: Tenant, mode: str, provider: str, name: str, query: str) -> 
         return _remembered(free_calls.sandboxed(provider, tenant), name, query, free_calls.make)
     credential = Credential.objects.for_tenant(tenant).filter(provider=provider, is_default=True).first()
     if credential is None:
-        raise CredentialMissing(f"No {provider} credential is stored; store your {provider} key first.")
+        raise CredentialMissing(credentials.why_no_default(tenant.pk, provider))
     caller = _with_key(credential)
     return _remembered(caller, name, query, partial(_ask, credential))
 

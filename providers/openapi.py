@@ -56,7 +56,8 @@ CREDENTIALS = extend_schema_view(
     post=extend_schema(
         operation_id="create_credential",
         summary="Store a key",
-        description=f"The first key to a provider is the default there. {CHECK} A test key is refused (403).",
+        description=f"The first key to a provider is the default there (`is_default`), whatever its label, unless it is a magic "
+        f"key. {CHECK} A test key is refused (403).",
         request=CredentialRequest,
         parameters=[LOCATION],
         responses={201: CredentialAnswer},

@@ -21,7 +21,12 @@ FINGERPRINT_CHARACTERS = 8
 
 class Label(StrictText):
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=100, help_text="Tells several keys to one provider apart.", **options)
+        super().__init__(
+            max_length=100,
+            help_text="Tells several keys to one provider apart. `default` is a label like others: which is the default, "
+            "`is_default` says.",
+            **options,
+        )
 
     def to_internal_value(self, data: Any) -> str:
         try:
@@ -50,7 +55,7 @@ class CredentialRequest(StrictSerializer):
 
     provider = StrictChoice(PROVIDERS, help_text="Whose key it is.")
     secret = SecretText()
-    label = Label(default="default")  # type: ignore[assignment]  # a field, not DRF's
+    label = Label(default=credentials.DEFAULT_LABEL)  # type: ignore[assignment]  # a field, not DRF's
     is_default = StrictBoolean(
         default=False,
         help_text="Whether searches that name no credential use it. The first one is in any case, unless it is a magic "
@@ -181,5 +186,5 @@ class TermAnswer(serializers.Serializer[Any]):
 
 
 def label_taken(provider: str) -> ValidationError:
-    detail = f"You have a {provider} credential of this label; change that one, or choose another label."
+    detail = f"You have a {provider} credential of this label; change that one (PATCH), or choose another label."
     return ValidationError({"label": [ErrorDetail(detail, code="label_taken")]})

@@ -164,7 +164,10 @@ class LookupRequest(StrictSerializer):
         "continues where an earlier lookup stopped.",
     )
     credential = StrictText(
-        required=False, max_length=100, help_text="Id or label of the credential to use; the default one otherwise."
+        required=False,
+        max_length=100,
+        help_text="Id or label of the credential to use; the default one otherwise. `default` is a label like others: it names "
+        "the key that is labelled so, which need not be the default.",
     )
 
     def sound(self, data: dict[str, Any]) -> tuple[dict[str, Any], Wrong]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from rest_framework.test import APIClient
 from accounts.models import Tenant
 from billing import ledger
 from billing.models import Account, Price
+from providers import credentials
 from providers.models import Credential
 from searches.models import Image, Lookup, Search
 from tests.api.examples import PICTURE, create, create_form, lookup, made, nothing_left, order
@@ -108,6 +110,35 @@ def test_a_credential_that_is_not_there_is_named(api: APIClient) -> None:
     assert response.status_code == 400
     assert [error["field"] for error in response.json()["errors"]] == ["lookups[1].credential"]
     assert nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("named", "status", "says"),
+    [
+        (None, 409, "None of your modash credentials is the default (stored: `default`)"),
+        ("main", 400, "(stored: `default`); name another: none of them is the default."),
+    ],
+)
+def test_a_key_that_is_labelled_default_need_not_be_it(
+    stranger: APIClient, charlie: Tenant, named: str | None, status: int, says: str
+) -> None:
+    credentials.store(charlie, "modash", "sandbox_error")
+    response = create(stranger, lookups=[lookup(**({} if named is None else {"credential": named}))])
+    assert response.status_code == status
+    assert says in json.dumps(response.json())
+    assert nothing_left()
+
+
+def test_the_default_need_not_be_labelled_default(api: APIClient, alice: Tenant) -> None:
+    main = Credential.objects.get(tenant=alice)
+    credentials.change(main, label="main")
+    assert made(api).lookups.get().credential == main
+    [error] = create(api, lookups=[lookup(credential="default")]).json()["errors"]
+    assert error["field"] == "lookups[0].credential"
+    assert (
+        "(stored: `main` is the default); leave it out for the default, which is a choice and no label."
+        in error["detail"]
+    )
 
 
 def test_an_offset_between_two_pages_names_the_nearest(api: APIClient) -> None:

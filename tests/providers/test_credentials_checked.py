@@ -234,3 +234,18 @@ def test_the_command_says_what_became_of_the_key(
         printed = "".join(capsys.readouterr())
         assert f"It is {told}" in printed
         assert SECRET not in printed
+
+
+def test_the_command_says_whether_it_is_the_default_whatever_its_label(
+    alice: Tenant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def store(secret: str, label: str) -> str:
+        monkeypatch.setenv("KEY", secret)
+        call_command("store_credential", "Alice", "keyapi", "--from-env", "KEY", "--label", label)
+        return capsys.readouterr().out
+
+    magic = store("sandbox_down", "default")
+    assert "labelled `default` and is not the default" in magic
+    assert "none is the default, for a magic key is it only if you say so" in magic
+    assert "It is your default" in store("sk_live_1", "main")
+    assert "those use `main`" in store("sk_live_2", "spare")

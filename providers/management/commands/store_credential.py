@@ -22,7 +22,11 @@ class Command(BaseCommand):
         parser.add_argument("tenant", metavar="TENANT", help="Its id or name.")
         parser.add_argument("provider", metavar="PROVIDER")
         parser.add_argument("--from-env", metavar="VAR", help="The environment variable that holds the key.")
-        parser.add_argument("--label", default="default", help="Tells several keys to one provider apart.")
+        parser.add_argument(
+            "--label",
+            default=credentials.DEFAULT_LABEL,
+            help="Tells several keys apart; none makes a key the default.",
+        )
 
     def handle(self, *args: Any, tenant: str, provider: str, from_env: str | None, label: str, **options: Any) -> None:
         owner = _tenant(tenant)
@@ -39,6 +43,7 @@ class Command(BaseCommand):
         verification.check(credential)
         credential.refresh_from_db()
         self.stdout.write(_told(credential))
+        self.stdout.write(credentials.standing(credential))
         if warning := credentials.warning(credential):
             self.stdout.write(f"Note: {warning}")
 
