@@ -12,6 +12,7 @@ import string
 import zlib
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -27,15 +28,28 @@ FORM = re.compile(rf"sl_(?:live|test)_[0-9A-Za-z]{{{RANDOM_CHARACTERS + CHECKSUM
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
+class TooMany(Exception):
+    """The tenant has as many valid keys as it may. The message says how many, and the mend."""
+
+
 def issue(tenant: Tenant, mode: str, label: str = "") -> tuple[ApiKey, str]:
-    """A new key and its secret, which nobody can show again. `mode`: one of `Mode`."""
+    """A new key and its secret, which nobody can show again. `mode`: one of `Mode`. Raises `TooMany`."""
     random = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
     body = f"sl_{mode}_{random}"
     secret = body + _checksum(body)
-    key = ApiKey.objects.create(
-        tenant=tenant, mode=mode, label=label, prefix=secret[:SHOWN_CHARACTERS], digest=_digest(secret)
-    )
+    with transaction.atomic():
+        check_room(Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk))
+        key = ApiKey.objects.create(
+            tenant=tenant, mode=mode, label=label, prefix=secret[:SHOWN_CHARACTERS], digest=_digest(secret)
+        )
     return key, secret
+
+
+def check_room(tenant: Tenant) -> None:
+    """Raises `TooMany` where as many keys are valid as may be."""
+    most = tenant.limit("most_api_keys")
+    if ApiKey.objects.for_tenant(tenant).filter(revoked_at=None).count() >= most:
+        raise TooMany(f"{most:,} API keys are valid, as many as there may be; revoke one first.")
 
 
 def well_formed(secret: str) -> bool:

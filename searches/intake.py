@@ -20,7 +20,7 @@ from billing import ledger, prices
 from billing.models import Price
 from providers import credentials, policies, registry
 from providers.models import Credential, Policy
-from searches import nudges, parking, repeats, scheduler, terms
+from searches import backlog, nudges, parking, repeats, scheduler, terms
 from searches.models import Image, Lane, Lookup, Repeat, Search, Standing
 from searches.terms import Terms
 
@@ -128,8 +128,8 @@ class Submission:
 
 
 def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
-    """Raises `WrongOrder`, `CredentialMissing`, `prices.PriceMissing` or `ledger.InsufficientCredits`, and then leaves
-    nothing behind.
+    """Raises `WrongOrder`, `CredentialMissing`, `prices.PriceMissing`, `ledger.InsufficientCredits`, `backlog.TooMany` or what
+    the picture raises, and then leaves nothing behind.
     """
     found = _terms(api_key, order.lookups)
     if rejections := list(_rejections(api_key, order.lookups, found)):
@@ -172,6 +172,8 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
         repeats.board(riders)
         demands = [demand for plan in asking for demand in plan.demands]
         ledger.hold(demands)
+        if any(lookup.standing != Standing.OUT for lookup in lookups):
+            backlog.check(api_key.tenant)
         picture.hold()
         transaction.on_commit(lambda: _nudge(asking))
     held = {demand.reference: demand.amount for demand in demands}

@@ -85,6 +85,17 @@ class Image(models.Model):
         return f"{self.format} {self.width}×{self.height}"
 
 
+class PictureUsage(models.Model):
+    """How many pictures a tenant has stored, and their bytes as they were sent (`pictures.usage`)."""
+
+    tenant = models.OneToOneField(Tenant, models.CASCADE, primary_key=True, related_name="picture_usage")
+    images = models.PositiveIntegerField(default=0)
+    bytes = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.images} pictures, {self.bytes} bytes"
+
+
 class Rendering(models.Model):
     """A picture fitted to one provider's limits. It may be the stored original itself."""
 
@@ -349,6 +360,11 @@ class Lookup(models.Model):
                 name="lookups_to_repeat",
             ),
             models.Index(fields=["repeat_of"], condition=Q(standing="riding"), name="lookups_that_ride"),
+            models.Index(
+                fields=["tenant"],
+                condition=Q(standing__in=["asleep", "parked", "riding"]),
+                name="lookups_that_are_held_up",
+            ),
             models.Index(
                 fields=["id"],
                 condition=Q(carries=True, status__in=["succeeded", "failed", "canceled", "expired"]),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
@@ -26,7 +26,7 @@ from rest_framework.reverse import reverse
 from accounts import outbound
 from accounts.models import Tenant
 from accounts.paging import CursorPages, PageQuery
-from accounts.refusals import Conflict, PaymentRequired, TooLarge, Unavailable
+from accounts.refusals import Conflict, PaymentRequired, TooLarge, TooManyRequests, Unavailable
 from accounts.strict import Nothing, Wrong, merged
 from accounts.tables import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.tenancy import TenantView
@@ -34,7 +34,7 @@ from billing import ledger, prices
 from billing.serializers import credits_text
 from providers import registry
 from providers.contract import PictureLimits
-from searches import answers, intake, openapi, pictures, requests, sources, stopping, waiting
+from searches import answers, backlog, intake, openapi, pictures, requests, sources, stopping, waiting
 from searches.bodies import Form, PictureForm, StrictJSON
 from searches.models import Call, Image, Lookup, Result, Search, Status
 from searches.requests import (
@@ -318,7 +318,9 @@ class Images(PictureView, ImageView):
             if is_wrong:
                 raise self.refusal_with(picture, wrong)
             picture.wait()
-            image = picture.save()
+            with transaction.atomic():
+                image = picture.save()
+                picture.hold()
             pictures.refresh(image)
         headers = {"Location": reverse("image", kwargs={"id": image.pk})}
         shown = get_object_or_404(self.get_queryset(), pk=image.pk)
@@ -403,10 +405,21 @@ def picture_refused() -> Iterator[None]:
 
 
 @contextmanager
+def bounded() -> Iterator[None]:
+    """Turns the bounds of a tenant into the contract's statuses."""
+    try:
+        yield
+    except pictures.TooMany as error:
+        raise Conflict(str(error), code="too_many_images") from None
+    except backlog.TooMany as error:
+        raise TooManyRequests(str(error), code="too_many_waiting_lookups", wait=backlog.WAIT_SECONDS) from None
+
+
+@contextmanager
 def refused() -> Iterator[None]:
     """Turns what the domain refuses into the contract's statuses."""
     try:
-        with picture_refused():
+        with bounded(), picture_refused():
             yield
     except intake.CredentialMissing as error:
         raise Conflict(f"lookups[{error.index}]: {error.detail}", code="credential_missing") from None

@@ -131,9 +131,25 @@ class TenantAdmin(Page):
         return redirect(f"{reverse('admin:accounts_apikey_add')}?{urlencode({'tenant': object_id})}")
 
 
+class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
+    class Meta:
+        model = ApiKey
+        fields = ("tenant", "label", "mode")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance._state.adding and "tenant" in cleaned:
+            try:
+                keys.check_room(cleaned["tenant"])
+            except keys.TooMany as error:
+                raise forms.ValidationError(str(error)) from None
+        return cleaned
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(Page):
     icon = "key"
+    form = ApiKeyForm
     list_display = ("__str__", "tenant", "label", "mode_badge", "standing", "last_used_at", "created_at")
     list_select_related = ("tenant",)
     list_filter = (ByTenant, by_choice("mode"), ByRevocation)

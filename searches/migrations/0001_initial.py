@@ -11,9 +11,9 @@ from django.db import migrations, models
 
 import billing.models
 
-CLAIM, COUNT, FORECASTS, LOCK, RETURNING, TERMS, TRANSITIONS = (
+BACKLOG, CLAIM, COUNT, FORECASTS, LOCK, RETURNING, TERMS, TRANSITIONS = (
     (Path(__file__).parent.parent / f"{name}.sql").read_text()
-    for name in ("claim", "count", "forecasts", "lock", "returning", "terms", "transitions")
+    for name in ("backlog", "claim", "count", "forecasts", "lock", "returning", "terms", "transitions")
 )
 
 
@@ -584,6 +584,31 @@ class Migration(migrations.Migration):
                 name="open_searches_have_a_picture",
             ),
         ),
+        migrations.CreateModel(
+            name="PictureUsage",
+            fields=[
+                (
+                    "tenant",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="picture_usage",
+                        serialize=False,
+                        to="accounts.tenant",
+                    ),
+                ),
+                ("images", models.PositiveIntegerField(default=0)),
+                ("bytes", models.PositiveBigIntegerField(default=0)),
+            ],
+        ),
+        migrations.AddIndex(
+            model_name="lookup",
+            index=models.Index(
+                condition=models.Q(("standing__in", ["asleep", "parked", "riding"])),
+                fields=["tenant"],
+                name="lookups_that_are_held_up",
+            ),
+        ),
         migrations.AddIndex(
             model_name="image",
             index=models.Index(fields=["tenant", "stored_at"], name="images_by_age"),
@@ -701,6 +726,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(TRANSITIONS, "DROP FUNCTION searches_refuse_transition CASCADE"),
+        migrations.RunSQL(BACKLOG, "DROP FUNCTION searches_backlog"),
         migrations.RunSQL(CLAIM, "DROP FUNCTION searches_claim"),
         migrations.RunSQL(COUNT, "DROP FUNCTION searches_count; DROP FUNCTION searches_status_of"),
         migrations.RunSQL(FORECASTS, "DROP FUNCTION searches_foretell"),

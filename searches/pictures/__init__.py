@@ -1,5 +1,5 @@
-"""Pictures: judged by their skeleton (`containers`), then read in a process of their own (`isolation`), and kept (`keeping`); by
-their URL, fetched first (`fetching`). Who reads one at once is bounded (`bulkhead`).
+"""Pictures: judged by their skeleton (`containers`), then read in a process of their own (`isolation`), kept
+(`keeping`) and counted (`usage`); by their URL, fetched first (`fetching`). Who reads one at once is bounded (`bulkhead`).
 
 In that process (`decoder`, `confinement`, `work`) a file is stripped (`stripping`), decoded (`reading`, `colours`, `scans`), cut
 (`cropping`) and fitted to each provider's limits (`fitting`). Those import no Django.
@@ -24,6 +24,7 @@ from searches.pictures.keeping import (
     thumbnail,
 )
 from searches.pictures.refusals import BadPicture, TooLarge
+from searches.pictures.usage import TooMany
 
 __all__ = [
     "BadCrop",
@@ -33,6 +34,7 @@ __all__ = [
     "Deleted",
     "Draft",
     "TooLarge",
+    "TooMany",
     "check",
     "erase",
     "erase_unnamed",

@@ -31,7 +31,7 @@ from accounts.models import Tenant
 from accounts.places import Busy
 from providers.contract import Picture, PictureLimits
 from searches.models import Image, Lookup, Rendering, Status
-from searches.pictures import isolation
+from searches.pictures import isolation, usage
 from searches.pictures.cropping import Crop
 from searches.pictures.exchange import MEDIA_TYPES
 
@@ -98,10 +98,11 @@ class Draft:
 
     def hold(self) -> None:
         """Keeps erasers and the sweep from what was there already, until the rows that need it are. Last in the caller's
-        transaction, as settlements check what they name. Raises `Deleted` or `Busy`.
+        transaction, as settlements check what they name. Raises `Deleted` or `Busy`, or `usage.TooMany` for a new one.
         """
         assert self.saved is not None
         if self.is_new:
+            usage.add(self.saved.tenant, self.saved)
             return
         with connection.cursor() as cursor:
             cursor.execute(HOLD, [self.saved.pk])
@@ -168,7 +169,9 @@ def erase(image: Image) -> None:
     # Before its renderings, as those who hold them.
     Image.objects.select_for_update().filter(pk=image.pk).first()
     files = {image.file, *image.renderings.values_list("file", flat=True)}
+    tenant_id = image.tenant_id
     image.delete()
+    usage.remove(tenant_id, image.bytes)
     transaction.on_commit(lambda: _remove(files))
 
 

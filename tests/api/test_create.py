@@ -183,3 +183,21 @@ def test_an_idempotency_key_is_refused_and_not_ignored(api: APIClient) -> None:
 @pytest.mark.parametrize("changes", [{"expires_in": 1}, {"expires_in": 604_800}, {"priority": -10}, {"metadata": {}}])
 def test_the_bounds_themselves_are_taken(api: APIClient, changes: dict[str, Any]) -> None:
     assert create(api, **changes).status_code == 202
+
+
+def test_past_what_a_tenant_may_have_waiting_a_create_says_when_to_come_again(alice: Tenant, api: APIClient) -> None:
+    Tenant.objects.update(most_waiting_lookups=1)
+    assert create(api).status_code == 202
+    response = create(api)
+    assert (response.status_code, response["Retry-After"]) == (429, "60")
+    assert response.json()["code"] == "too_many_waiting_lookups"
+    assert "At most 1 lookups of yours may wait" in response.json()["detail"]
+    assert Search.objects.count() == 1
+
+
+def test_past_what_a_tenant_may_store_a_new_picture_is_a_409(alice: Tenant, api: APIClient) -> None:
+    Tenant.objects.update(most_images=0)
+    for response in (create(api), api.post("/v1/images", {"image": order()["image"]}, format="json")):
+        assert (response.status_code, response.json()["code"]) == (409, "too_many_images")
+        assert "You may store 0 pictures" in response.json()["detail"]
+    assert nothing_left()
