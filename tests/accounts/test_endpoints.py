@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from accounts import delivery, endpoints, outbound, vault, webhooks
 from accounts.models import Delivery, Endpoint, Event, EventType, Mode, Tenant
-from tests.racing import at_once
+from tests.racing import at_once, crowd
 
 URL = "https://alice.example/hooks"
 OTHER = "https://alice.example/other"
@@ -72,7 +72,7 @@ def test_no_more_than_the_most_are_made_however_many_come_at_once(alice: Tenant)
         return True
 
     alice.most_endpoints = 7
-    assert sum(at_once([partial(create, number) for number in range(50)])) == 7
+    assert sum(crowd([partial(create, number) for number in range(50)])) == 7
     assert Endpoint.objects.for_tenant(alice).count() == 7
     endpoints.create(alice, Mode.TEST, url=URL)
 
@@ -94,7 +94,7 @@ def test_at_one_host_there_are_few_however_it_is_spelled(alice: Tenant, bob: Ten
             return "3 endpoints of this mode are at alice.example:443" not in str(refused)
         return True
 
-    assert sum(at_once([partial(create, number) for number in range(50)])) == 3
+    assert sum(crowd([partial(create, number) for number in range(50)])) == 3
     elsewhere, _ = endpoints.create(alice, Mode.LIVE, url="https://other.example/")
     with pytest.raises(endpoints.TooMany):
         endpoints.change(elsewhere, url="https://alice.example/last")

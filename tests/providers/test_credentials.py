@@ -15,7 +15,7 @@ from accounts import vault
 from accounts.models import Tenant
 from providers import credentials
 from providers.models import Credential
-from tests.racing import at_once
+from tests.racing import at_once, crowd
 
 SECRET = "modash-key-0123456789"
 # Nobody listens there.
@@ -280,7 +280,7 @@ def test_of_fifty_keys_stored_at_once_no_more_than_the_most_are(alice: Tenant) -
             return "7 provider keys" not in str(refused)
         return True
 
-    assert sum(at_once([partial(store, number) for number in range(50)])) == 7
+    assert sum(crowd([partial(store, number) for number in range(50)])) == 7
     assert Credential.objects.for_tenant(alice).count() == 7
 
 

@@ -17,7 +17,7 @@ from providers import credentials
 from providers.models import Credential
 from searches import backlog, ending, erasure, pictures
 from searches.models import Image, Lookup, PictureUsage, Search, Standing
-from tests.racing import at_once
+from tests.racing import crowd
 from tests.searches import samples
 from tests.searches.repeating import Asker, answered, asker
 from tests.searches.test_picture_keeping import files
@@ -45,7 +45,7 @@ def test_of_fifty_pictures_at_once_as_many_as_may_be_are_stored(alice: Tenant, s
     alice.most_images = 7
     different = [partial(store, alice, samples.jpeg(16 + number, 16)) for number in range(20)]
     asks = [partial(accepts, ask) for ask in (different * 3)[:50]]
-    at_once(asks)
+    crowd(asks)
     assert Image.objects.for_tenant(alice).count() == 7
     assert len(files(storage)) == 7
     assert (alice.picture_usage.images, alice.picture_usage.bytes) == (
@@ -101,7 +101,7 @@ def test_of_fifty_searches_at_once_no_more_lookups_wait_than_may(alice: Tenant, 
     """Those that ask by themselves, and those that ride on an equal one."""
     alices = asker(alice)
     alices.key.tenant.most_waiting_lookups = 7
-    came = at_once([partial(accepts, partial(alices.ask, max_age=max_age))] * 50)
+    came = crowd([partial(accepts, partial(alices.ask, max_age=max_age))] * 50)
     assert (came.count(True), waiting(alice), Search.objects.count()) == (7, 7, 7)
     assert audit.differences() == []
 
@@ -141,7 +141,7 @@ def test_a_search_of_more_lookups_than_may_wait_is_refused_whole(alice: Tenant) 
 @pytest.mark.django_db(transaction=True)
 def test_of_fifty_api_keys_at_once_as_many_as_may_be_are_made(alice: Tenant) -> None:
     Tenant.objects.update(most_api_keys=7)
-    came = at_once([partial(accepts, partial(keys.issue, alice, Mode.TEST))] * 50)
+    came = crowd([partial(accepts, partial(keys.issue, alice, Mode.TEST))] * 50)
     assert (came.count(True), ApiKey.objects.count()) == (7, 7)
     one = ApiKey.objects.all()[0]
     keys.revoke(one)
