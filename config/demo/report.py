@@ -163,7 +163,9 @@ def _labelled(label: str, providers: Iterable[str]) -> Iterable[tuple[str, str]]
 def _shown(result: Json) -> str:
     match result["type"]:
         case "creator":
-            name, about = f"@{result['creator']['username']}", _followers(result["creator"]["followers_count"])
+            username = result["creator"]["username"]
+            name = _cut(result["title"]) if username is None else f"@{username}"
+            about = _followers(result["creator"]["followers_count"])
         case "product":
             name, about = _cut(result["title"]), result["product"]["region"] or ""
         case "video":

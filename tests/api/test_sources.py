@@ -34,6 +34,15 @@ def test_a_source_says_all_that_a_caller_needs(api: APIClient) -> None:
     assert shown["score_range"] is None
 
 
+def test_each_source_tells_how_far_its_data_are_behind(api: APIClient) -> None:
+    told = {shown["source"]: shown["lag"] for shown in read_all(api, "/v1/sources")}
+    assert "four weeks" in told["tiktok-creators"]
+    assert "within a week" in told["tiktok-creators"]
+    assert "T+1" in told["tiktok-products"]
+    assert "PARSE" in told["private-videos"]
+    assert all(told.values())
+
+
 def test_the_price_is_the_present_one(api: APIClient) -> None:
     Price.objects.create(source="tiktok-creators", per_call="2", per_result="0", valid_from="2026-01-02T00:00:00Z")
     Price.objects.exclude(per_call="2").delete()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from providers import registry
 from providers.adapters import reading
@@ -246,3 +248,24 @@ def test_a_failure_is_no_answer_however_much_came_with_it(provider: Provider) ->
     for case, said in zip(CASES, failures, strict=True):
         provider.answers(case.answer | said)
         assert not isinstance(failure_of(answer_of, registry.adapter(case.source), provider.url, SECRET), Garbled)
+
+
+@given(
+    st.binary(), st.sampled_from(["", "application/json; charset=utf-16", "text/html; charset=gb18030", "charset=x"])
+)
+def test_whatever_bytes_come_are_read_as_json_or_as_none(content: bytes, content_type: str) -> None:
+    json.dumps(reading.parse(content, content_type), allow_nan=False)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_any_json_is_kept_as_a_database_can_keep_it(value: Any) -> None:
+    kept = json.dumps(reading.parse(json.dumps(value).encode()), allow_nan=False, ensure_ascii=False)
+    assert "\\u0000" not in kept
+    assert kept.encode("utf-8")
