@@ -111,6 +111,8 @@ MIDDLEWARE = [
     "config.middleware.RequestId",
     "config.middleware.BodyLength",
     "django.middleware.security.SecurityMiddleware",
+    # Before anything that looks at the Host.
+    "config.health.Health",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -24,6 +24,18 @@ def test_healthz_asks_nobody(client: Client, django_assert_num_queries: DjangoAs
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("host", ["", "10.1.2.3:8000", "[fe80::1]", "elsewhere.example.com", "a_b/c d", "x" * 300])
+def test_health_is_told_whatever_the_host(db: None, settings: Settings, path: str, host: str) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    settings.SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+    settings.ALLOWED_HOSTS = ["sightline.example.com"]
+    client = Client(headers={"host": host})
+    assert client.get(path).status_code == 200
+    assert client.head(path).status_code == 200
+    assert client.get("/docs").status_code == 400
+
+
 def test_readyz_is_ready(client: Client, db: None) -> None:
     response = client.get("/readyz")
     assert (response.status_code, response.json()) == (200, {"status": "ready"})

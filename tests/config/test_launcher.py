@@ -79,11 +79,20 @@ def search(served: Served) -> httpx.Response:
     )
 
 
+def exchanged(served: Served, request: bytes) -> bytes:
+    """The first line of what is answered."""
+    with socket.create_connection(("127.0.0.1", int(served.environment["PORT"])), timeout=20) as connection:
+        connection.sendall(request + b"\r\n\r\n")
+        return connection.makefile("rb").readline()
+
+
 def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> None:
     found = search(served).json()
     assert (found["status"], found["lookups"][0]["result_count"]) == ("succeeded", 5)
     assert httpx.get(f"{served.web}/docs").is_success
     assert served.printed("API") == f"{served.web}/v1"
+    for request in (b"GET /readyz HTTP/1.0", b"GET /readyz HTTP/1.1\r\nHost: elsewhere\r\nConnection: close"):
+        assert b" 200 OK" in exchanged(served, request)
 
     killed = served.worker("sandbox-searches")
     killed.kill()
