@@ -24,8 +24,8 @@ REDIS_WORDS = (
     "an address such as redis://:password@redis.example.com:6379/0, rediss:// for TLS or unix:///path?db=0; "
     "percent-encode what is special in a password"
 )
-# Ours, and no address's, to say.
-NOT_IN_AN_ADDRESS = {"service", "passfile", "client_encoding"}
+# A service would be another reader of another file; the encoding is Django's to say.
+NOT_IN_AN_ADDRESS = {"service", "client_encoding"}
 REDIS_PORT = 6379
 MOST_DATABASES = 1_000_000
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -54,7 +54,7 @@ def _database(given: str) -> dict[str, Any]:
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     config = {name: str(meant.pop(theirs, None) or "") for name, theirs in names.items()}
     _check_ports(config["PORT"])
-    return {**Env.db_url_config("postgresql:///", engine="config.postgresql"), **config, "OPTIONS": meant}
+    return {**Env.db_url_config(given, engine="config.postgresql"), **config, "OPTIONS": meant}
 
 
 def _check_ports(ports: str) -> None:
@@ -97,7 +97,7 @@ def _by_socket(parts: SplitResult, query: dict[str, str]) -> Redis:
 
 def _login(parts: SplitResult) -> str:
     """Percent-encoded in one way, with its @; empty where there is none."""
-    if parts.username is None and parts.password is None:
+    if not parts.username and not parts.password:
         return ""
     user, password = (quote(unquote(part or ""), safe="") for part in (parts.username, parts.password))
     return f"{user}:{password}@" if password else f"{user}@"

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
@@ -52,7 +53,8 @@ class Reporter(ExceptionReporter):
 
 def without_secrets(text: str) -> SafeString:
     for secret in sorted(_secrets(), key=len, reverse=True):
-        text = text.replace(secret, SafeExceptionReporterFilter.cleansed_substitute)
+        for form in (secret, escape(secret)):
+            text = text.replace(form, SafeExceptionReporterFilter.cleansed_substitute)
     return mark_safe(text)
 
 

@@ -1,8 +1,12 @@
-"""A Redis account with some rights, which Redis knows this process as."""
+"""What the tests of this folder share: settings read from what a test gives, and a Redis account with some rights."""
 
 from __future__ import annotations
 
+import base64
+import runpy
+import secrets
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,6 +14,8 @@ import redis
 from pytest_django import Settings
 
 from accounts import redis_client
+from config import settings as configured
+from config.environment import BASE_DIR
 
 As = Callable[..., None]
 
@@ -31,3 +37,45 @@ def as_account(settings: Settings) -> Iterator[As]:
     redis_client.of.cache_clear()
     admin.acl_deluser("limited")
     admin.close()
+
+
+Read = Callable[..., dict[str, Any]]
+
+SAMPLES = {
+    "PRODUCTION": "false",
+    "DEBUG": "false",
+    "PORT": "8001",
+    "SANDBOX_PORT": "8011",
+    "SECRET_KEY": secrets.token_urlsafe(50),
+    "CREDENTIAL_KEYS": "a:" + base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+    "PUBLIC_URL": "https://sightline.example.com",
+    "ALLOWED_HOSTS": "sightline.example.com",
+    "DATABASE_URL": "postgresql://app@db.example.com/app",
+    "REDIS_URL": "redis://redis.example.com:6379/0",
+    "STATE_DIR": "/tmp",
+    "STORAGE_DIR": "/tmp",
+    "MODASH_BRANDS_PATH": "/brands",
+    "OUTBOUND_PORTS": "80,8080",
+    "OUTBOUND_ALLOW": "127.0.0.0/8,::1/128",
+    "PROXIES": "10.0.0.0/8,fd00::/8",
+    "WEBHOOK_PAUSES": "1,2.5",
+    "LOG_LEVEL": "WARNING",
+    "SANDBOX_ONE_ACCOUNT": "true",
+}
+# Given, so that none is made in a folder that only a test names.
+KEYS = {name: SAMPLES[name] for name in ("SECRET_KEY", "CREDENTIAL_KEYS")}
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Read:
+    """Settings, read where only this is given, beside where the state is and, if not said otherwise, keys."""
+
+    def read(*, keys: bool = True, **given: str) -> dict[str, Any]:
+        for name in configured.env.settings.keys() - {"STATE_DIR"}:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in ((KEYS if keys else {}) | given).items():
+            monkeypatch.setenv(name, value)
+        values = runpy.run_path(str(BASE_DIR / "config/settings.py"))
+        return {name: value for name, value in values.items() if name.isupper() and name not in ("LOGGING", "T")}
+
+    return read
