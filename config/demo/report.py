@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from rich.console import Console
-from rich.table import Table
 
 from config.demo.caller import Caller, Json
 from config.demo.cast import GUARD_MS
@@ -16,7 +15,14 @@ from config.demo.receiver import Arrival
 from config.launcher.trouble import Trouble
 
 SHOWN_RESULTS = 6
-NAME_WIDTH = 20
+NAME_WIDTH = 22
+GAP = "  "
+REAL = "For a provider's own answers, store a key of yours."
+INVENTED = f"The sandbox has invented all of it, pictures too. {REAL}"
+INVENTED_FOR_YOURS = (
+    "\nThe sandbox has invented all of this: it knows nothing of the world, and so nothing of what your picture shows. "
+    f"What it found is what of its own drawings looks most alike. {REAL}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,26 +72,35 @@ class Findings:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How often calls left a lane, from the first to the last."""
+    """How much of its limit a lane used, by the clock of the provider that judges its calls.
+
+    Of N calls allowed in a window, the calls after the first fill whole windows, N in each. A limit that was kept lets no whole
+    window pass in less than its time, so that the use is never more than 100 %.
+    """
 
     calls: int
     seconds: float
-    limit: float
+    most: int
+    window_seconds: float
 
     @classmethod
-    def of(cls, calls: Sequence[Json], rate: Json) -> Pace:
-        times = sorted(datetime.fromisoformat(call["sent_at"] or call["armed_at"]) for call in calls)
-        span = (times[-1] - times[0]).total_seconds()
-        return cls(calls=len(times), seconds=span, limit=rate["calls"] * 1000 / rate["window_ms"])
+    def of(cls, tally: Json, rate: Json) -> Pace:
+        admitted = tally["calls"] - tally["breaches"]
+        return cls(
+            calls=admitted, seconds=tally["seconds"], most=rate["calls"], window_seconds=rate["window_ms"] / 1000
+        )
+
+    @property
+    def use(self) -> float | None:
+        """None where the calls fill no whole window."""
+        windows = (self.calls - 1) // self.most
+        return windows * self.window_seconds / self.seconds if windows > 0 else None
 
     def __str__(self) -> str:
-        if self.calls < 2:
-            return f"1 call, of {self.limit:g} a second allowed"
-        reached = (self.calls - 1) / self.seconds
-        return (
-            f"{self.calls} calls, {self.seconds:.2f} s from first to last: {reached:.3f} a second of {self.limit:g} allowed "
-            f"({reached / self.limit:.1%} of the limit)"
-        )
+        limit = f"{self.most / self.window_seconds:g} a second allowed"
+        if self.use is None:
+            return f"{self.calls} call{'' if self.calls == 1 else 's'}, of {limit}"
+        return f"{self.calls} calls, {self.seconds:.2f} s from first to last, of {limit} ({self.use:.1%} of the limit)"
 
 
 class Report:
@@ -96,20 +111,18 @@ class Report:
         self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def results(self, found: Findings, maker: str) -> None:
-        """A column for each source, the best of each first."""
-        table = Table(box=None, pad_edge=False)
-        columns = []
-        for lookup in found.lookups:
-            results = found.results_of(lookup["source"])
-            table.add_column(f"{lookup['source']}: {len(results)}", no_wrap=True)
-            columns.append([_shown(result) for result in results[:SHOWN_RESULTS]])
-        for number in range(SHOWN_RESULTS):
-            table.add_row(*(column[number] if number < len(column) else "" for column in columns))
-        self.line()
-        self.console.print(table, markup=False, highlight=False)
+        """A column for each source, the best of each first; as many beside each other as the terminal is wide."""
+        columns = [_column(lookup["source"], found) for lookup in found.lookups]
+        for beside in side_by_side(columns, width=self.console.width):
+            self.line()
+            for row in zip(*beside, strict=True):
+                self.line(
+                    GAP.join(f"{cell:<{_width(column)}}" for cell, column in zip(row, beside, strict=True)).rstrip()
+                )
         creators = (each for each in found.results if each["type"] == "creator")
         for rank in (each["rank"] for each in creators if each["creator"]["username"] == maker):
             self.line(f"\n@{maker}, from whose post the picture was made, has rank {rank}.")
+        self.line(INVENTED if maker else INVENTED_FOR_YOURS)
 
     def credits(self, found: Findings) -> None:
         self.line()
@@ -120,11 +133,16 @@ class Report:
                 f"balance {found.balance_at(provider)} of {_plain(found.moved('grant', provider))}"
             )
 
-    def lanes(self, found: Findings, neighbour: Findings) -> None:
+    def lanes(self, stats: Json, found: Findings, neighbour: Findings) -> None:
+        """As the sandbox noted them, which all have one key."""
         for label, provider in _labelled("Lanes", found.providers):
+            (tally,) = stats[provider]["keys"].values()
             others = neighbour.calls_to(provider)
-            pace = Pace.of([*found.calls_to(provider), *others], found.rate_of(provider))
+            pace = Pace.of(tally, found.rate_of(provider))
             self.line(f"{label}{pace}{f', {len(others)} of them by the neighbour' if others else ''}")
+        self.line(
+            f"{'':12}By the sandbox's clock: of the time from the first call to the last, what the limit alone takes."
+        )
         self.line(f"{'':12}{GUARD_MS} ms a call are kept as a guard: the sandbox refuses what comes a moment early.")
 
     def webhook(self, arrival: Arrival, search: Json) -> None:
@@ -153,6 +171,28 @@ class Report:
             if counted["breaches"] or counted["calls"] != calls or billed != charged:
                 raise Trouble(f"That is not what we have: {calls} calls, no breach, {_plain(charged)} credits charged.")
         self.line(f"{'':12}which is what our ledger says, to the last credit; the neighbour's part is in it.")
+
+
+def side_by_side(columns: Sequence[list[str]], *, width: int) -> Iterator[list[list[str]]]:
+    """Yields the columns in rows that fit the width; a column that does not fit alone is a row of its own."""
+    row: list[list[str]] = []
+    for column in columns:
+        if row and sum(map(_width, row)) + len(GAP) * len(row) + _width(column) > width:
+            yield row
+            row = []
+        row.append(column)
+    yield row
+
+
+def _width(column: Sequence[str]) -> int:
+    return max(map(len, column))
+
+
+def _column(source: str, found: Findings) -> list[str]:
+    """Returns a title and the best results, filled up to one length."""
+    results = found.results_of(source)
+    shown = [_shown(result) for result in results[:SHOWN_RESULTS]]
+    return [f"{source}: {len(results)}", *shown, *[""] * (SHOWN_RESULTS - len(shown))]
 
 
 def _labelled(label: str, providers: Iterable[str]) -> Iterable[tuple[str, str]]:

@@ -17,7 +17,7 @@ from typing import Any
 @dataclass
 class Tally:
     """One key's: `refusals` are the answers that were no success, breaches included; `played`, what its magic did.
-    `most_early`: by how many seconds the worst breach came too soon.
+    `most_early`: by how many seconds the worst breach came too soon. `first` and `last`: when calls were admitted.
     """
 
     calls: int = 0
@@ -27,6 +27,8 @@ class Tally:
     played: Counter[str] = field(default_factory=Counter)
     credits: Decimal = Decimal(0)
     shortest_gap: float | None = None
+    first: float | None = None
+    last: float | None = None
 
     def shown(self) -> dict[str, Any]:
         gap = None if self.shortest_gap is None else round(self.shortest_gap * 1000, 3)
@@ -38,6 +40,7 @@ class Tally:
             "played": dict(self.played),
             "credits": str(self.credits),
             "shortest_gap_ms": gap,
+            "seconds": 0.0 if self.first is None or self.last is None else round(self.last - self.first, 6),
         }
 
 
@@ -67,6 +70,8 @@ class Meter:
                 gap = arrived - recent[-1]
                 tally.shortest_gap = gap if tally.shortest_gap is None else min(gap, tally.shortest_gap)
             recent.append(arrived)
+            tally.first = arrived if tally.first is None else tally.first
+            tally.last = arrived
             return tally.calls - tally.breaches
 
     def refuse(self, key: str) -> None:
