@@ -51,9 +51,11 @@ lock:  ## Pin what pyproject.toml asks for, for every platform
 
 # A stamp older than its lock is made again. The path file lets `.venv/bin/pytest` and the like find the project.
 define INSTALL
-@echo "Setting up .venv ($(basename $(notdir $<)), about half a minute) ..."
+@echo "Setting up .venv: $$(grep -c == $<) packages are fetched and installed, in half a minute or more."
 @if $(IN) -c 'import pip' 2>/dev/null; then pip="$(IN) -m pip"; else pip="$(BASE) -m pip --python $(IN)"; fi; \
-	PIP_USER=0 $$pip install -q --no-input --disable-pip-version-check --require-hashes -r $<
+	PIP_USER=0 $$pip install -q --no-input --disable-pip-version-check --require-hashes -r $< & pid=$$!; \
+	trap "kill $$pid; echo; echo 'Stopped; the next make does it again.'; exit 130" INT TERM; \
+	while kill -0 $$pid 2>/dev/null; do printf .; sleep 1; done; echo; wait $$pid
 @pwd > "$$($(IN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sightline.pth"
 endef
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from django.conf import settings
@@ -53,4 +55,13 @@ def in_plain_words() -> Iterator[None]:
 def _stop(number: int, frame: FrameType | None) -> None:
     for each in STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
+    _say("\nStopping: calls under way are finished first, for ten seconds at most. Another Ctrl-C changes nothing.\n")
+    # The servers stop after the command has returned, and are the last to go.
+    atexit.register(_say, "Stopped.\n")
     raise Stopped(number)
+
+
+def _say(text: str) -> None:
+    """The terminal may be gone, and a signal may have come in the middle of another write."""
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), text.encode())

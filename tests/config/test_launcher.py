@@ -32,9 +32,9 @@ def free_port() -> str:
 class Served:
     """A `serve` that is ready, and what it printed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        self.environment = {"PORT": free_port(), "SANDBOX_PORT": free_port()}
+        self.environment = {"PORT": free_port(), "SANDBOX_PORT": free_port(), **environment}
         self.program = programs.start(folder, "serve", **self.environment)
         self.welcome = programs.read_until(self.program, "costs nothing")
         self.web = f"http://127.0.0.1:{self.environment['PORT']}"
@@ -106,10 +106,13 @@ def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> Non
 
 def test_nothing_is_left_when_it_is_told_to_end(served: Served) -> None:
     served.program.send_signal(signal.SIGINT)
+    served.program.send_signal(signal.SIGINT)
     assert served.program.wait(timeout=20) == 0
     assert programs.processes_of(served.folder) == []
     assert served.program.stdout is not None
-    assert served.program.stdout.read() == "Ending ...\n"
+    stopping, stopped = served.program.stdout.read().strip().splitlines()
+    assert stopping.startswith("Stopping: calls under way are finished first")
+    assert stopped == "Stopped."
 
 
 def test_nothing_is_left_when_it_is_killed(served: Served) -> None:

@@ -26,12 +26,10 @@ class Command(BaseCommand):
             refuse_production("serve", "an operator and keys, and prints them")
             port = ports.chosen("PORT", settings.PORT or WEB_PORT)
             sandbox_port = ports.chosen("SANDBOX_PORT", settings.SANDBOX_PORT or SANDBOX_PORT)
-            self.say("Starting ...")
-            with launched(port=port, sandbox_port=sandbox_port) as system:
-                with suppress(Stopped):
-                    self.say(_welcome(system, logins.prepare(settings.STATE_DIR)))
-                    system.supervise(self.say)
-                self.say("Ending ...")
+            self.say("Starting; this takes about ten seconds ...")
+            with launched(port=port, sandbox_port=sandbox_port) as system, suppress(Stopped):
+                self.say(_welcome(system, logins.prepare(settings.STATE_DIR)))
+                system.supervise(self.say)
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
@@ -50,7 +48,7 @@ def _welcome(system: System, access: Logins) -> str:
         "Logs": str(system.logs),
     }
     shown = "\n".join(f"  {name:<10} {value}" for name, value in lines.items())
-    return f"Sightline is running; Ctrl-C ends it.\n{shown}\n{_advice()}"
+    return f"Sightline is running; Ctrl-C stops it.\n{shown}\n{_advice()}"
 
 
 def _advice() -> str:
