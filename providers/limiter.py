@@ -8,6 +8,10 @@ law: a call that is late shifts nobody into a refusal. No Redis, no token: it fa
 Rejected: slots booked ahead for named jobs (a dead worker strands them), and a check before the connection is made (a
 cold one then leaves late, and the next too early). `lane.free` is kept on its grid when a slot is late, so that up to a
 quarter of the window can be made up, at most at 1.25 times the rate; with one call a window nothing is.
+
+The lane learns the jitter of the way to its provider: a refusal of a call that kept its distance by no more than a guard
+doubles that guard at once, and calls that are not refused narrow it slowly. A provider may suspend a key whose calls come
+too early again and again.
 """
 
 from __future__ import annotations
@@ -141,10 +145,10 @@ class Seat:
     def _room(self) -> tuple[int, int, int, str]:
         return self.rate.most_waiting, self.most_under_way, SEAT_LEASE_US, self.messages
 
-    def redeem(self, call: str) -> tuple[bool, float]:
+    def redeem(self, call: str, key: str = "") -> tuple[bool, float]:
         """Whether the call may leave, and the instant to leave or to ask again at, by the local clock. Raises `Withheld`."""
         asked_at = time.monotonic()
-        verdict, instant, present = self._run("redeem", self.name, call)
+        verdict, instant, present = self._run("redeem", self.name, call, key)
         if verdict < 0:
             raise Withheld
         return bool(verdict), instant / 1_000_000 + _redis_clock.compare(present, asked_at=asked_at)
@@ -166,10 +170,12 @@ class Token:
     """Leave to make one call at one instant. `providers.http` redeems it just before the first byte.
 
     By the local monotonic clock, `slot_at`: when its seat's slot is expected; `left_at`: when it was redeemed, None before.
+    `key`: names the key that it is made with, as in `rest_key`; empty where none can rest.
     """
 
     seat: Seat
     call: str
+    key: str = ""
     slot_at: float = 0.0
     left_at: float | None = None
 
@@ -179,7 +185,7 @@ class Token:
         # Asked any earlier, the log would say no more than how long to wait.
         _sleep_until(self.slot_at - EARLY_SECONDS)
         while True:
-            granted, instant = self.seat.redeem(self.call)
+            granted, instant = self.seat.redeem(self.call, self.key)
             if granted:
                 break
             if instant > deadline:
@@ -262,6 +268,30 @@ def reopen(lane: str, rate: Rate) -> None:
     _evaluate(lane, rate, "reopen")
 
 
+def rest_key(lane: str, rate: Rate, key: str, *, seconds: float) -> None:
+    """No call with this key leaves the lane for so long, those neither that were claimed already; others do."""
+    _evaluate(lane, rate, "rest", key, int(seconds * 1_000_000))
+
+
+def end_rests(lane: str, rate: Rate) -> None:
+    """Every key may be called with again."""
+    _evaluate(lane, rate, "rouse")
+
+
+def refuse(lane: str, rate: Rate, call: str) -> float | None:
+    """Tells the lane that the provider refused a call as too early. Returns the milliseconds by which its guard is widened
+    now, or None where the refusal says nothing of the guard.
+    """
+    margin = _evaluate(lane, rate, "refuse", call)
+    return None if margin < 0 else margin / 1000
+
+
+def margin_ms(lane: str) -> float:
+    """Returns the milliseconds by which a lane has learned to widen its policy's guard."""
+    with _failing_closed():
+        return int(_client(settings.REDIS_URL).hget(_key(lane), "margin") or 0) / 1000
+
+
 def rest(name: str, *, seconds: float) -> None:
     """Whoever goes by this name makes no call for so long, while its lane goes on for the others."""
     with _failing_closed():
@@ -288,10 +318,14 @@ def reach() -> None:
 
 def _evaluate(lane: str, rate: Rate, operation: str, *arguments: Any) -> Any:
     """The script's answer: an integer, or for a redemption two."""
-    keys = [f"lane:{{{lane}}}{part}" for part in ("", ":log", ":void")]
+    keys = [f"{_key(lane)}{part}" for part in ("", ":log", ":void")]
     with _failing_closed():
         script = _script(settings.REDIS_URL)
-        return script(keys=keys, args=[operation, rate.calls, rate.full_window_us, HORIZON_US, *arguments])
+        return script(keys=keys, args=[operation, rate.calls, rate.window_us, rate.guard_us, HORIZON_US, *arguments])
+
+
+def _key(lane: str) -> str:
+    return f"lane:{{{lane}}}"
 
 
 @contextmanager

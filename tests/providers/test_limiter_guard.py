@@ -1,0 +1,183 @@
+"""A lane learns the jitter of the way to its provider: its guard widens at a refusal, and narrows as calls come through."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from uuid import uuid4
+
+import hypothesis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from providers import limiter
+from providers.limiter import Rate
+from tests.providers.lanes import Lane, a_rate
+
+RATE = a_rate(1, 100, 3)
+
+
+def left(lane: Lane, *, late: float = 0.0) -> str:
+    """A call that left, so many seconds after its instant."""
+    token = lane.token()
+    token.redeem()
+    if late:
+        time.sleep(late)
+        token.postpone(late)
+    return token.call
+
+
+def refuse(lane: Lane, call: str) -> float | None:
+    return limiter.refuse(lane.name, lane.rate, call)
+
+
+def gaps(lane: Lane) -> list[int]:
+    return [later - earlier for earlier, later in pairwise(lane.instants())]
+
+
+def packed(lane: Lane, count: int = 2, *, apart_ms: float | None = None) -> list[str]:
+    """Calls that the log has from now on, as close as the rate allows."""
+    apart = lane.rate.full_window_us // lane.rate.calls if apart_ms is None else int(apart_ms * 1000)
+    begin = lane.now()
+    calls = {str(uuid4()): begin + number * apart for number in range(count)}
+    lane.redis.zadd(lane.key("log"), calls)
+    return list(calls)
+
+
+def test_a_refusal_at_the_windows_edge_doubles_the_guard_at_once() -> None:
+    lane = Lane(RATE)
+    *_, refused = packed(lane)
+    assert refuse(lane, refused) == 3.0
+    left(lane)
+    assert gaps(lane)[-1] >= 106_000 - 3
+    assert limiter.margin_ms(lane.name) == pytest.approx(3, rel=0.01)
+
+
+def test_each_that_follows_doubles_it_again_up_to_a_twentieth_of_the_window() -> None:
+    lane = Lane(RATE)
+    _, *calls = packed(lane, 4)
+    widened = []
+    for call in calls:
+        widened.append(refuse(lane, call))
+        lane.set(widened=0)
+    assert widened == [3.0, 5.0, 5.0]
+
+
+def test_no_guard_at_all_becomes_a_millisecond() -> None:
+    lane = Lane(a_rate(1, 100))
+    assert refuse(lane, packed(lane)[-1]) == 1.0
+
+
+def test_refusals_that_come_in_a_bunch_are_one() -> None:
+    """They left under the guard that was too narrow, all of them."""
+    lane = Lane(a_rate(3, 300, 3))
+    calls = packed(lane, 6)
+    time.sleep(0.6)
+    assert [refuse(lane, call) for call in calls[3:]] == [3.0, None, None]
+
+
+@pytest.mark.parametrize("why", ["it kept its distance", "it was the first", "nobody knows it"])
+def test_a_refusal_for_another_reason_teaches_nothing(why: str) -> None:
+    lane = Lane(a_rate(1, 50, 3))
+    first, second = packed(lane, apart_ms=60)
+    call = {"it kept its distance": second, "it was the first": first, "nobody knows it": str(uuid4())}[why]
+    assert refuse(lane, call) is None
+    assert limiter.margin_ms(lane.name) == 0
+
+
+def test_of_many_calls_a_window_the_one_a_window_before_counts() -> None:
+    lane = Lane(a_rate(4, 100, 1))
+    calls = packed(lane, 6)
+    assert [refuse(lane, call) for call in calls[:4]] == [None] * 4
+    assert refuse(lane, calls[4]) == 1.0
+
+
+def test_each_call_narrows_it_by_a_little_and_in_the_end_to_nothing() -> None:
+    lane = Lane(a_rate(1, 200, 0))
+    lane.set(margin=4096)
+    left(lane)
+    assert lane.get("margin") == 4094
+    lane.set(margin=1)
+    left(lane)
+    assert lane.get("margin") == 0
+
+
+@pytest.mark.parametrize(("late_ms", "margin_us"), [(3, 1500), (40, 3000)])
+def test_what_is_late_here_may_be_late_on_the_way_and_widens_it_by_half_up_to_twice(
+    late_ms: float, margin_us: int
+) -> None:
+    lane = Lane(RATE)
+    left(lane, late=late_ms / 1000)
+    assert lane.get("margin") == margin_us
+
+
+def test_it_is_kept_over_a_pause_and_over_a_policy_that_changes() -> None:
+    lane = Lane(RATE)
+    lane.set(margin=4000)
+    lane.pause(0.01)
+    wider = lane.under(a_rate(1, 100, 10))
+    wider.pause(0)
+    assert limiter.margin_ms(lane.name) == 4.0
+    left(wider), left(wider)
+    assert gaps(wider)[-1] >= 113_900
+
+
+def test_a_shorter_window_bounds_it_anew() -> None:
+    lane = Lane(a_rate(1, 1000))
+    lane.set(margin=40_000)
+    shorter = lane.under(a_rate(1, 100))
+    left(shorter)
+    assert lane.get("margin") < 5000
+
+
+def test_without_redis_nobody_knows_it(settings: Settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    with pytest.raises(limiter.Unavailable):
+        limiter.margin_ms("any")
+
+
+@hypothesis.settings(max_examples=10, deadline=None)
+@given(
+    rate=st.builds(a_rate, calls=st.integers(1, 3), window_ms=st.integers(20, 60), guard_ms=st.sampled_from((0, 1, 3))),
+    steps=st.lists(st.tuples(st.sampled_from((0.0, 0.0, 0.004)), st.booleans()), min_size=4, max_size=10),
+)
+def test_whatever_it_has_learned_no_two_windows_of_calls_are_closer_than_window_and_guard(
+    rate: Rate, steps: list[tuple[float, bool]]
+) -> None:
+    lane = Lane(rate)
+    most = min(rate.window_us // 20, 50_000)
+    for late, refused in steps:
+        call = left(lane, late=late)
+        if refused:
+            refuse(lane, call)
+        assert 0 <= lane.get("margin") <= most
+    instants = lane.instants()
+    for first, after in zip(instants, instants[rate.calls :], strict=False):
+        assert after - first >= rate.full_window_us
+
+
+def test_a_key_that_rests_makes_no_call_and_others_do() -> None:
+    lane = Lane(a_rate(1, 20))
+    limiter.rest_key(lane.name, lane.rate, "hers", seconds=30)
+    hers, his = lane.token(), lane.token()
+    hers.key, his.key = "hers", "his"
+    with pytest.raises(limiter.Withheld):
+        hers.redeem()
+    his.redeem()
+    limiter.end_rests(lane.name, lane.rate)
+    hers.redeem()
+    assert list(lane.log()) == [his.call, hers.call]
+
+
+def test_of_two_rests_of_a_key_the_longer_holds_and_one_that_is_over_is_forgotten() -> None:
+    lane = Lane(a_rate(1, 20))
+    for key, seconds in (("hers", 0.2), ("hers", 0.01), ("his", 0.01)):
+        limiter.rest_key(lane.name, lane.rate, key, seconds=seconds)
+    token = lane.token()
+    token.key = "hers"
+    with pytest.raises(limiter.Withheld):
+        token.redeem()
+    time.sleep(0.25)
+    token.redeem()
