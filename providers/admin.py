@@ -86,7 +86,7 @@ class PolicyAdmin(Page):
             "Its time limits",
             {"fields": ("connect_timeout_ms", "write_timeout_ms", "read_timeout_ms", "total_timeout_ms")},
         ),
-        ("When it goes wrong", {"fields": ("attempts", "on_unknown")}),
+        ("When it goes wrong", {"fields": ("attempts", "throttled_seconds", "on_unknown")}),
     )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -169,7 +169,8 @@ class CredentialAdmin(Page):
 
     def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
         on_record = (
-            *("is_default", "state_badge", "state_changed_at", "on_trial", "checked_at", "check_problem", "oddity"),
+            *("is_default", "state_badge", "state_changed_at", "on_trial", "rests_until"),
+            *("checked_at", "check_problem", "oddity"),
             *("told", "begins", "id", "created_at", "updated_at"),
         )
         return (*self.fields, *on_record) if obj else self.fields

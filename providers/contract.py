@@ -5,7 +5,7 @@ tenants, no tables, no clock. Adapters classify what went wrong; execution decid
 
     Failure
     ├── Unreachable     nothing was sent                            back in line, counted
-    ├── Throttled       they said wait                              lane pauses, back in line, not counted
+    ├── Throttled       they said wait                              the key rests, back in line, not counted
     ├── Faulty          5xx, or their "try later"                   back in line with backoff, counted
     ├── Lost            sent, no whole answer                       outcome unknown: it may have been billed
     ├── Refused         never this question, or not from this account   fail, release
@@ -45,6 +45,8 @@ class PolicyDefaults:
     guard_ms: Decimal
     page_size: int
     attempts: int
+    # How long a key rests after a 429 that does not say; 0: 1, 2, 4, 8 s.
+    throttled_seconds: int = 0
     max_in_flight: int = 12
     connect_timeout_ms: int = 5_000
     write_timeout_ms: int = 10_000

@@ -49,6 +49,7 @@ DEAD = tuple(DEATHS)
 REPLACED = (
     *("sealed", "fingerprint", "is_magic", "state", "state_changed_at", "updated_at"),
     *("checked_at", "check_problem", "account", "account_read_at"),
+    *("rests_until", "told_to_wait_at", "times_told_to_wait"),
 )
 
 
@@ -393,6 +394,8 @@ def _replace(credential: Credential, secret: str) -> None:
     credential.updated_at = Now()
     credential.checked_at = credential.account = credential.account_read_at = None
     credential.check_problem = ""
+    credential.rests_until = credential.told_to_wait_at = None
+    credential.times_told_to_wait = 0
     credential.save(update_fields=None if credential._state.adding else REPLACED)
 
 

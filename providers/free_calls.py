@@ -106,7 +106,7 @@ def make(call: Call[T], caller: Caller) -> T:
         # What is free is surely not billed.
         raise Lost("no_answer", failure.detail) from None
     except Throttled as failure:
-        _rest(caller, failure)
+        _rest(caller, failure, policy.throttled_seconds)
         raise
     except Busy as busy:
         raise Unreachable("busy", busy.detail) from None
@@ -162,8 +162,9 @@ def _leave(seat: Seat) -> None:
     _unless_redis_is_down(seat.leave)
 
 
-def _rest(caller: Caller, failure: Throttled) -> None:
-    seconds = REST_SECONDS if failure.retry_after is None else min(failure.retry_after, LONGEST_REST_SECONDS)
+def _rest(caller: Caller, failure: Throttled, usual: int) -> None:
+    told = usual or REST_SECONDS if failure.retry_after is None else failure.retry_after
+    seconds = min(told, LONGEST_REST_SECONDS)
     _unless_redis_is_down(lambda: limiter.rest(caller.account, seconds=seconds))
 
 

@@ -289,7 +289,8 @@ def refuse(lane: str, rate: Rate, call: str) -> float | None:
 def margin_ms(lane: str) -> float:
     """Returns the milliseconds by which a lane has learned to widen its policy's guard."""
     with _failing_closed():
-        return int(_client(settings.REDIS_URL).hget(_key(lane), "margin") or 0) / 1000
+        margin: Any = redis_client.of(settings.REDIS_URL).hget(_key(lane), "margin")
+        return int(margin or 0) / 1000
 
 
 def rest(name: str, *, seconds: float) -> None:

@@ -46,6 +46,11 @@ class Policy(models.Model):
         help_text="Results a call asks for at most. A source without pages is asked once, for all that a lookup wants.",
     )
     attempts = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(20)])
+    throttled_seconds = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(3600)],
+        help_text="How long a key rests after a 429 that does not say how long; 0: 1, 2, 4, then 8 s.",
+    )
     connect_timeout_ms = models.PositiveIntegerField(
         validators=[MinValueValidator(100), MaxValueValidator(60_000)],
         help_text="For DNS, TCP and TLS together.",
@@ -106,6 +111,13 @@ class Credential(models.Model):
         editable=False,
         help_text="It was found dead, and no search has worked since: one waiting lookup goes at a time.",
     )
+    rests_until = models.DateTimeField(
+        null=True, editable=False, help_text="The provider asked this key to wait: no search calls with it before."
+    )
+    told_to_wait_at = models.DateTimeField(null=True, editable=False, help_text="When the provider last asked it to.")
+    times_told_to_wait = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="Rests in a row, with no answer between them."
+    )
     checked_at = models.DateTimeField(null=True, editable=False, help_text="When a check was last tried.")
     check_problem = models.CharField(
         max_length=500, blank=True, editable=False, help_text="Why the key is not known to be good."
@@ -126,6 +138,13 @@ class Credential(models.Model):
                 condition=models.Q(is_default=True),
                 name="one_default_credential_per_provider",
             ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["provider", "told_to_wait_at"],
+                condition=models.Q(told_to_wait_at__isnull=False),
+                name="credentials_told_to_wait",
+            )
         ]
 
     def __str__(self) -> str:

@@ -17,6 +17,8 @@ DECLARE
     place record;
     moment timestamptz;
     woken record;
+    other record;
+    rest_ends timestamptz;
     parked record;
 BEGIN
     SELECT * INTO lane FROM searches_lane WHERE name = lane_name FOR NO KEY UPDATE;
@@ -30,9 +32,10 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Wakes what is due. From idle, a place comes back in at the lane's present time.
+    -- Wakes what is due: lookups whose time has come, and places whose keys may be called with again (`returning.sql` says where
+    -- they stand then).
     FOR place IN
-        SELECT id, tenant_id, ready FROM searches_place
+        SELECT id, tenant_id FROM searches_place
         WHERE lane_id = lane_name AND wake_at <= moment FOR NO KEY UPDATE SKIP LOCKED
     LOOP
         WITH due AS (
@@ -40,9 +43,9 @@ BEGIN
             WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'asleep' AND not_before <= moment
             RETURNING pages - pages_done AS turns
         ) SELECT count(*) AS lookups, coalesce(sum(due.turns), 0) AS turns INTO woken FROM due;
-        UPDATE searches_place SET
+        UPDATE searches_place AS own SET
             ready = ready + woken.lookups, turns = turns + woken.turns,
-            virtual_time = CASE WHEN place.ready = 0 THEN greatest(virtual_time, lane.virtual_time) ELSE virtual_time END,
+            virtual_time = searches_stands_at(own, lane.virtual_time), rests_until = NULL,
             wake_at = (
                 SELECT min(not_before) FROM searches_lookup
                 WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'asleep'
@@ -54,12 +57,12 @@ BEGIN
         -- A place that a submit holds locked is passed over, unless it is the last.
         SELECT p.id, p.tenant_id, p.virtual_time, t.weight INTO place
         FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
-        WHERE p.lane_id = lane_name AND p.ready > 0 AND t.suspended_at IS NULL
+        WHERE p.lane_id = lane_name AND p.ready > 0 AND p.rests_until IS NULL AND t.suspended_at IS NULL
         ORDER BY p.virtual_time, p.tenant_id LIMIT 1 FOR NO KEY UPDATE OF p SKIP LOCKED;
         IF NOT FOUND THEN
             SELECT p.id, p.tenant_id, p.virtual_time, t.weight INTO place
             FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
-            WHERE p.lane_id = lane_name AND p.ready > 0 AND t.suspended_at IS NULL
+            WHERE p.lane_id = lane_name AND p.ready > 0 AND p.rests_until IS NULL AND t.suspended_at IS NULL
             ORDER BY p.virtual_time, p.tenant_id LIMIT 1 FOR NO KEY UPDATE OF p;
         END IF;
         IF NOT FOUND THEN
@@ -77,6 +80,27 @@ BEGIN
         END IF;
 
         SELECT * INTO credential FROM providers_credential WHERE id = lookup.credential_id;
+        -- The provider told this key to wait: the first of those on the tenant's other keys goes in its stead. Where there is none,
+        -- the tenant is away until the first of its keys has rested. Either spends no slot.
+        IF lane.mode = 'live' AND credential.rests_until > moment THEN
+            SELECT first.id INTO other
+            FROM providers_credential own CROSS JOIN LATERAL (
+                SELECT id, turn FROM searches_lookup
+                WHERE standing = 'ready' AND credential_id = own.id AND lane_id = lane_name ORDER BY turn LIMIT 1
+            ) AS first
+            WHERE own.tenant_id = place.tenant_id AND own.provider = lane.policy_id
+                AND (own.rests_until IS NULL OR own.rests_until <= moment)
+            ORDER BY first.turn LIMIT 1;
+            IF NOT FOUND THEN
+                SELECT min(own.rests_until) INTO rest_ends FROM providers_credential own
+                WHERE own.tenant_id = place.tenant_id AND own.provider = lane.policy_id AND own.rests_until > moment;
+                UPDATE searches_place SET rests_until = rest_ends, wake_at = least(wake_at, rest_ends)
+                WHERE id = place.id;
+                CONTINUE;
+            END IF;
+            SELECT * INTO lookup FROM searches_lookup WHERE id = other.id FOR NO KEY UPDATE;
+            SELECT * INTO credential FROM providers_credential WHERE id = lookup.credential_id;
+        END IF;
         EXIT WHEN lane.mode = 'test' OR credential.id IS NULL OR credential.state NOT IN ('invalid', 'exhausted');
         -- The key was found dead by others than a call: no slot is spent on it. The sandbox takes any. Of more than can be
         -- parked while the lane is locked, the sweep takes care.
@@ -119,6 +143,6 @@ BEGIN
     WHERE image_id = search.image_id AND provider = lookup.provider AND crop = search.crop;
     more := lane.trips = 0 AND EXISTS (
         SELECT 1 FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
-        WHERE p.lane_id = lane_name AND p.ready > 0 AND t.suspended_at IS NULL
+        WHERE p.lane_id = lane_name AND p.ready > 0 AND p.rests_until IS NULL AND t.suspended_at IS NULL
     );
 END $$;

@@ -22,7 +22,7 @@ from providers import credentials, http, limiter, policies, registry
 from providers.contract import Answer, BadCredential, Failure, Garbled, Question, Refused, Secret
 from providers.limiter import Rate, Seat, Token, Unavailable, Withheld
 from providers.models import Credential, Policy
-from searches import changes, ending, nudges, pictures, scheduler, settlement
+from searches import changes, ending, nudges, pauses, pictures, scheduler, settlement
 from searches.models import Lane, Lookup
 from searches.scheduler import Errand
 
@@ -112,7 +112,8 @@ def visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> Policy | None:
         nudges.bind(lane, seat, seconds=settlement.longest_seconds(policy), more=errand.more)
         if errand.begun:
             changes.announce(errand.lookup.search_id)
-        answer = ask(errand, policy, Token(seat=seat, call=str(errand.call.pk), slot_at=slot_at))
+        token = Token(seat=seat, call=str(errand.call.pk), key=_resting_name(errand), slot_at=slot_at)
+        answer = ask(errand, policy, token)
     except Failure as failure:
         came = failure
         _surely(lambda: settlement.failed(errand, policy, came))
@@ -122,6 +123,11 @@ def visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> Policy | None:
     else:
         _surely(lambda: settlement.answered(errand, answer))
     return policy if errand.more or scheduler.is_ready(lane.name) else None
+
+
+def _resting_name(errand: Errand) -> str:
+    credential = errand.lookup.credential
+    return pauses.resting_name(credential) if credential is not None else ""
 
 
 def _surely(settle: Callable[[], None]) -> None:

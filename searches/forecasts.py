@@ -1,7 +1,8 @@
 """What a waiting lookup can be told: how many go before it, when it should start, and what it waits for.
 
 Its position counts lookups; its start follows from calls, for a lookup of ten pages takes ten turns. Counted are those that
-stand ready, the next pages of those that are under way, and those that will have woken by then (`forecasts.sql`). Two
+stand ready, the next pages of those that are under way, and those that will have woken by then, or whose tenant's keys will
+have rested (`forecasts.sql`). Two
 things nobody can know: what is submitted later, and what fails. And one is left out: where answers take longer than the
 lane's interval, a tenant's next lookup starts while the one before it is under way, so that it may start earlier than it is
 told, never later for that.
@@ -69,14 +70,15 @@ class Prospect:
 
 
 class Stand(NamedTuple):
-    """How many go before a lookup, in lookups and in calls, and whether its tenant is suspended."""
+    """How many go before a lookup, in lookups and in calls, whether its tenant is suspended, and until when its key rests."""
 
     lookups_before: int
     calls_before: int
     suspended: bool
+    rests_until: datetime | None
 
 
-FIRST = Stand(0, 0, suspended=False)
+FIRST = Stand(0, 0, suspended=False, rests_until=None)
 
 
 def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
@@ -118,7 +120,8 @@ def lane_state(lane: str, policy: Policy) -> LaneState:
     moment, row = scheduler.now(), Lane.objects.filter(pk=lane).first()
     if row is None:
         return LaneState(waiting=0, expected_wait_seconds=None if policy.paused else 0)
-    ready = Place.objects.filter(lane=lane, ready__gt=0, tenant__suspended_at=None).values_list("ready", flat=True)
+    lined_up = Place.objects.filter(lane=lane, ready__gt=0, rests_until=None, tenant__suspended_at=None)
+    ready = lined_up.values_list("ready", flat=True)
     tenants, prospect = list(ready), _prospect(row, policy, moment)
     wait = prospect.begins_at - moment + len(tenants) * prospect.pace
     return LaneState(waiting=sum(tenants), expected_wait_seconds=None if prospect.stopped else wait.total_seconds())
@@ -149,10 +152,9 @@ def _of(lookup: Lookup, prospect: Prospect, stand: Stand) -> Forecast:
     if prospect.stopped or stand.suspended:
         return Forecast(waiting_on="paused")
     starts_at = prospect.begins_at + stand.calls_before * prospect.pace
-    if lookup.standing == Standing.ASLEEP:
-        return Forecast(
-            estimated_start_at=max(lookup.not_before or starts_at, starts_at), waiting_on="provider_backoff"
-        )
+    not_before = lookup.not_before if lookup.standing == Standing.ASLEEP else stand.rests_until
+    if not_before is not None:
+        return Forecast(estimated_start_at=max(not_before, starts_at), waiting_on="provider_backoff")
     position = stand.lookups_before + 1
     return Forecast(
         position=position,

@@ -1,5 +1,6 @@
 -- How many go before each of the lookups that stand ready or asleep, in lookups and in calls: the tenant's own before it, and of
--- every other tenant as many as reach their turn before it does. A sleeper is counted as if it were ready now.
+-- every other tenant as many as reach their turn before it does. A sleeper is counted as if it were ready now, and so is one whose
+-- key rests: `rests_until` says for how long. Those go before its tenant's others for no longer than the key rests.
 --
 -- One scan of a tenant's line, however many are asked for, and for each one of the lane's places, which is what costs. Of 10,000
 -- tenants only those of another weight than most or suspended (`special`) are joined to them: that halves it.
@@ -8,28 +9,40 @@
 -- how few rows there are as yet, so that it serves as well when there are a million. `begins`, `paces`: of each lane.
 CREATE FUNCTION searches_foretell(
     wanted uuid[], lane_names text[], begins timestamptz[], paces interval[], whole_turn bigint, most integer
-) RETURNS TABLE (lookup_id uuid, lookups_before bigint, calls_before bigint, suspended boolean)
+) RETURNS TABLE (lookup_id uuid, lookups_before bigint, calls_before bigint, suspended boolean, rests_until timestamptz)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN RETURN QUERY
 WITH lane AS (
-    SELECT name, virtual_time, begins_at, pace FROM searches_lane
+    SELECT name, virtual_time, begins_at, pace, policy_id, mode FROM searches_lane
     JOIN unnest(lane_names, begins, paces) AS told (name, begins_at, pace) USING (name)
 ), asked AS (
     SELECT lane_id, tenant_id, max(turn) AS last FROM searches_lookup WHERE id = ANY(wanted) GROUP BY lane_id, tenant_id
+), resting AS (
+    SELECT DISTINCT own.id, own.rests_until FROM asked
+    JOIN lane ON lane.name = asked.lane_id AND lane.mode = 'live'
+    JOIN providers_credential own ON own.tenant_id = asked.tenant_id AND own.provider = lane.policy_id
+    WHERE own.rests_until > statement_timestamp()
 ), special AS (
     SELECT id, weight, suspended_at FROM accounts_tenant WHERE weight <> 1 OR suspended_at IS NOT NULL
 
--- The tenant's own that stand before each.
+-- The tenant's own that stand before each: before one whose key rests all of them, before another those whose keys do not.
 ), ahead AS (
     SELECT own.* FROM asked CROSS JOIN LATERAL (
-        SELECT id, sum(ready) OVER line - ready AS before, sum(turns) OVER line - turns AS turns FROM (
-            (SELECT id, turn, 1 AS ready, pages - pages_done AS turns FROM searches_lookup
-             WHERE lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'ready' AND turn <= asked.last
-             ORDER BY turn LIMIT most)
-            UNION ALL
-            SELECT id, turn, 0, 0 FROM searches_lookup
-            WHERE id = ANY(wanted) AND lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'asleep'
+        SELECT id, first.rests_until,
+            CASE WHEN first.rests_until IS NULL THEN sum(ready) FILTER (WHERE first.rests_until IS NULL) OVER line
+                ELSE sum(ready) OVER line END - ready AS before,
+            CASE WHEN first.rests_until IS NULL THEN sum(turns) FILTER (WHERE first.rests_until IS NULL) OVER line
+                ELSE sum(turns) OVER line END - turns AS turns
+        FROM (
+            SELECT own.id, own.turn, own.ready, own.turns, resting.rests_until FROM (
+                (SELECT id, turn, credential_id, 1 AS ready, pages - pages_done AS turns FROM searches_lookup
+                 WHERE lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'ready' AND turn <= asked.last
+                 ORDER BY turn LIMIT most)
+                UNION ALL
+                SELECT id, turn, credential_id, 0, 0 FROM searches_lookup
+                WHERE id = ANY(wanted) AND lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'asleep'
+            ) AS own LEFT JOIN resting ON resting.id = own.credential_id
         ) AS first WINDOW line AS (ORDER BY turn, id ROWS UNBOUNDED PRECEDING)) AS own
 
 -- What stands in no line now and will before long: a few at most, as it is under way or has just failed.
@@ -40,10 +53,13 @@ WITH lane AS (
     UNION ALL
     SELECT lane_id, tenant_id, turn, pages - pages_done, not_before
     FROM searches_lookup WHERE lane_id = ANY(lane_names) AND standing = 'asleep'
+    UNION ALL
+    SELECT lane_id, tenant_id, NULL, turns, place.rests_until
+    FROM searches_place place WHERE lane_id = ANY(lane_names) AND wake_at IS NOT NULL AND place.rests_until IS NOT NULL
 ), own AS (
     SELECT lookup.id, lookup.lane_id, lookup.tenant_id, tenant.suspended_at IS NOT NULL AS suspended,
         lane.virtual_time AS present, lane.begins_at, lane.pace,
-        CASE WHEN place.ready > 0 THEN place.virtual_time ELSE greatest(place.virtual_time, lane.virtual_time) END AS stands_at,
+        searches_stands_at(place, lane.virtual_time) AS stands_at, resting.rests_until,
         whole_turn / tenant.weight AS step, coalesce(ahead.before, most) AS before,
         coalesce(ahead.turns, most) + coalesce((
             SELECT sum(coming.turns) FROM coming
@@ -54,6 +70,7 @@ WITH lane AS (
     JOIN searches_place place ON place.lane_id = lookup.lane_id AND place.tenant_id = lookup.tenant_id
     JOIN accounts_tenant tenant ON tenant.id = lookup.tenant_id
     LEFT JOIN ahead ON ahead.id = lookup.id
+    LEFT JOIN resting ON resting.id = lookup.credential_id
     WHERE lookup.id = ANY(wanted) AND lookup.standing IN ('ready', 'asleep')
 
 -- The virtual times at which its own turn comes, counted in lookups and in calls.
@@ -67,8 +84,8 @@ WITH lane AS (
         for_lookups - place.virtual_time + (place.tenant_id < reach.tenant_id)::int AS in_lookups,
         for_calls - place.virtual_time + (place.tenant_id < reach.tenant_id)::int AS in_calls
     FROM reach
-    JOIN searches_place place ON place.lane_id = reach.lane_id AND place.ready > 0 AND place.tenant_id <> reach.tenant_id
-        AND place.virtual_time <= reach.for_calls
+    JOIN searches_place place ON place.lane_id = reach.lane_id AND place.ready > 0 AND place.rests_until IS NULL
+        AND place.tenant_id <> reach.tenant_id AND place.virtual_time <= reach.for_calls
     LEFT JOIN special ON special.id = place.tenant_id
     WHERE special.suspended_at IS NULL
     OFFSET 0
@@ -88,8 +105,9 @@ SELECT id, lookups::bigint, (calls + coalesce((
     SELECT sum(least(later.turns, greatest(0, (for_calls - later.stands_at + (later.tenant_id < lined_up.tenant_id)::int
         + later.step - 1) / later.step - later.lined_up)))
     FROM (
-        SELECT coming.tenant_id, sum(coming.turns) AS turns, place.turns AS lined_up, whole_turn / tenant.weight AS step,
-            CASE WHEN place.ready > 0 THEN place.virtual_time ELSE greatest(place.virtual_time, present) END AS stands_at
+        SELECT coming.tenant_id, sum(coming.turns) AS turns, whole_turn / tenant.weight AS step,
+            CASE WHEN place.rests_until IS NULL THEN place.turns ELSE 0 END AS lined_up,
+            searches_stands_at(place, present) AS stands_at
         FROM coming
         JOIN searches_place place ON place.lane_id = coming.lane_id AND place.tenant_id = coming.tenant_id
         JOIN accounts_tenant tenant ON tenant.id = coming.tenant_id AND tenant.suspended_at IS NULL
@@ -97,6 +115,6 @@ SELECT id, lookups::bigint, (calls + coalesce((
             AND (due IS NULL OR due <= begins_at + pace * calls::float8)
         GROUP BY coming.tenant_id, place.id, tenant.weight
     ) AS later
-), 0))::bigint, suspended
+), 0))::bigint, suspended, lined_up.rests_until
 FROM lined_up;
 END $$;

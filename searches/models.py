@@ -156,12 +156,21 @@ class Place(models.Model):
     virtual_time = models.BigIntegerField(default=0)
     ready = models.IntegerField(default=0)
     turns = models.IntegerField(default=0, help_text="Calls that these may take still.")
-    wake_at = models.DateTimeField(null=True, blank=True, help_text="When the first of its sleeping lookups is due.")
+    wake_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the first of its sleeping lookups is due, or its rest is over."
+    )
+    rests_until = models.DateTimeField(
+        null=True, blank=True, help_text="The provider asked every key to wait that its ready lookups go with."
+    )
 
     class Meta:
         ordering = ("lane", "virtual_time")
         indexes = [
-            models.Index(fields=["lane", "virtual_time", "tenant"], condition=Q(ready__gt=0), name="places_by_turn"),
+            models.Index(
+                fields=["lane", "virtual_time", "tenant"],
+                condition=Q(ready__gt=0, rests_until=None),
+                name="places_by_turn",
+            ),
             models.Index(fields=["lane", "wake_at"], condition=Q(wake_at__isnull=False), name="places_to_wake"),
         ]
         constraints = [
@@ -340,7 +349,7 @@ class Lookup(models.Model):
                 fields=["lane", "tenant", "not_before"], condition=Q(standing="asleep"), name="lookups_asleep"
             ),
             models.Index(
-                fields=["standing", "credential", "lane"],
+                fields=["standing", "credential", "lane", "turn"],
                 condition=Q(standing__in=["ready", "asleep", "parked"]),
                 name="lookups_by_credential",
             ),

@@ -44,6 +44,21 @@ WITH RECURSIVE stands AS (
     ) AS next
 ) SELECT credential_id, lane_id, standing FROM stands WHERE lane_id <> '' ORDER BY 1, 2
 """
+# A place that rests is due where lookups of its own stand ready on a key that may be called with.
+WAKE_RESTED = """
+UPDATE searches_place SET wake_at = %(moment)s WHERE id IN (
+    SELECT place.id FROM searches_place place JOIN searches_lane lane ON lane.name = place.lane_id
+    WHERE place.wake_at > %(moment)s AND place.rests_until IS NOT NULL AND EXISTS (
+        SELECT FROM providers_credential own
+        WHERE own.tenant_id = place.tenant_id AND own.provider = lane.policy_id
+            AND (own.rests_until IS NULL OR own.rests_until <= %(moment)s)
+            AND EXISTS (
+                SELECT FROM searches_lookup
+                WHERE standing = 'ready' AND credential_id = own.id AND lane_id = place.lane_id
+            )
+    ) FOR NO KEY UPDATE OF place SKIP LOCKED
+)
+"""
 # So many transactions of `scheduler.MOST_AT_ONCE` are made of each in one sweep, which has others to see to.
 BATCHES = 10
 
@@ -107,16 +122,23 @@ def _move(credential: Credential, from_lane: Lane, to_lane: Lane) -> int:
     """The other lane stands still as this one did, because of what it takes in: but another account's pause is its own."""
     old, new = from_lane.name, to_lane.name
     with transaction.atomic():
-        seconds = pauses.carry(from_lane, to_lane) if from_lane.policy_id in (old, new) else 0.0
+        seconds = pauses.carry(from_lane, to_lane) if from_lane.policy_id == old else 0.0
         places = {lane: scheduler.lock_place(lane, credential.tenant_id) for lane in sorted((old, new))}
         own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
         moved = scheduler.some_of(own.filter(standing__in=scheduler.IN_LINE))
         Lookup.objects.filter(pk__in=[lookup.pk for lookup in moved]).update(lane=new)
         scheduler.take_away(places[old], moved)
         scheduler.add(places[new], moved)
+        pauses.carry_to_key(from_lane, to_lane, credential)
     if seconds:
         pauses.tell(to_lane, seconds=seconds)
     return len(moved)
+
+
+def wake_rested() -> None:
+    """Has places looked at again that rest for keys of which one rests no more: it was replaced, or its rest was ended."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAKE_RESTED, {"moment": scheduler.now()})
 
 
 def unpark() -> list[str]:

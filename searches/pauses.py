@@ -3,31 +3,113 @@
 Each is a column of the lane's row, which every claim has in its hand, so that it costs a lane that moves nothing. Who writes
 one locks the lane before any other row. Of a pause that ends by itself the limiter is told too: calls that were claimed already
 wait for it there.
+
+A provider's 429 is first of all about the key that it was told: that key rests, and the lane goes on with the others. The lane
+rests as a whole where keys of two tenants are told within two windows, for two calls of a full lane are a window apart; and
+for seconds only, where it has so rested and any key is told again before a call was answered. A lane of one account, and one of
+a test key's tenant, are one key's anyway.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Greatest, Least
 
 from accounts.models import Mode
-from providers import limiter, policies
-from searches import breaker, scheduler
-from searches.models import Call, Lane
+from providers import limiter, policies, resting
+from providers.models import Credential, Policy
+from searches import breaker, retries, scheduler
+from searches.models import Call, Lane, Place
+from searches.scheduler import Errand
 
+log = logging.getLogger(__name__)
+
+# Two calls next to each other in a full lane are one window apart, and their answers somewhat more or less.
+NEARBY_WINDOWS = 2
 # Refusals in a row are counted this far; the column has an end.
 MOST_BACKOFF = 1000
 NO_FAILURES = {"failures": 0, "failing_key": "", "failing_tenant": None, "several": False}
 CLOSED = NO_FAILURES | {"trips": 0, "broken_until": None, "probe": None}
 
 
+def hold(errand: Errand, policy: Policy, *, seconds: float) -> None:
+    """Tells the limiter at once of a call that was told to wait: whatever was claimed with its key must not leave.
+
+    Without Redis no call leaves anyway, and the rows keep the rest.
+    """
+    lane, rate = errand.lookup.lane, policies.rate(policy)
+    credential = errand.lookup.credential
+    with suppress(limiter.Unavailable):
+        if not times_throttled(errand):
+            _learn(lane.pk, rate, errand.call)
+        if credential is not None and _is_shared(lane):
+            limiter.rest_key(lane.pk, rate, resting_name(credential), seconds=seconds)
+        else:
+            limiter.pause(lane.pk, rate, seconds=seconds)
+
+
+def _learn(lane: str, rate: limiter.Rate, call: Call) -> None:
+    """The first refusal in a row may be for the jitter on the way; a key that is refused again and again has other reasons."""
+    if call.sent_at is not None and (margin := limiter.refuse(lane, rate, str(call.pk))) is not None:
+        guard = rate.guard_us / 1000
+        log.warning("lane %s: refused at its window's edge, so its guard is %.1f ms for now", lane, guard + margin)
+
+
+def lock(lane: str) -> None:
+    """For `told_to_wait`, before the settlement locks anything else."""
+    _locked(lane)
+
+
+def told_to_wait(errand: Errand, policy: Policy, *, seconds: float) -> None:
+    """Lets the key rest that a call was told to wait with, or the lane. In the call's settlement, after its lookup's rows."""
+    lane, credential = errand.lookup.lane, errand.lookup.credential
+    if credential is None or not _is_shared(lane):
+        return throttled(lane.pk, seconds=seconds)
+    moment = scheduler.now()
+    nearby = NEARBY_WINDOWS * timedelta(microseconds=policies.rate(policy).full_window_us)
+    others = resting.longest_told_others(credential, since=moment - nearby)
+    resting.rest(credential, moment=moment, seconds=seconds)
+    again = Lane.objects.values_list("backoff", flat=True).get(pk=lane.pk)
+    if others is not None:
+        throttled(lane.pk, seconds=min(seconds, others.total_seconds()))
+    elif again:
+        throttled(lane.pk, seconds=min(seconds, retries.backoff(again)))
+    return None
+
+
+def times_throttled(errand: Errand) -> int:
+    """How often in a row its key or its lane had been told to wait when the call was claimed."""
+    lane, credential = errand.lookup.lane, errand.lookup.credential
+    by_key = credential.times_told_to_wait if credential is not None and _is_shared(lane) else 0
+    return max(lane.backoff, by_key)
+
+
+def resting_name(credential: Credential) -> str:
+    """What the limiter knows its key by."""
+    return credential.fingerprint[:32]
+
+
+def resting_keys(lane: Lane, moment: datetime) -> QuerySet[Credential]:
+    """The keys that rest of those which the lane's lookups may go with."""
+    if lane.mode != Mode.LIVE:
+        return Credential.objects.none()
+    keys = resting.at(lane.policy_id, moment)
+    return keys if _is_shared(lane) else keys.filter(fingerprint__startswith=lane.pk.rpartition(":")[2])
+
+
+def _is_shared(lane: Lane) -> bool:
+    """Whether keys of several accounts go through it."""
+    return lane.pk == lane.policy_id
+
+
 def throttled(lane: str, *, seconds: float) -> None:
-    """The provider said wait: nothing of the lane is claimed for so long."""
+    """The provider said wait to the whole lane: nothing of it is claimed for so long."""
     _locked(lane)
     until = Value(scheduler.now() + timedelta(seconds=seconds))
     Lane.objects.filter(pk=lane).update(
@@ -70,13 +152,20 @@ def answered(lane: Lane, *, backoff: int) -> None:
 
 
 def end(lane: Lane) -> None:
-    """An operator knows that the provider is well: its pause is over and the breaker closed. Raises `limiter.Unavailable`."""
+    """An operator knows that the provider is well: its pause is over, its keys rest no more, and the breaker is closed.
+
+    Raises `limiter.Unavailable`.
+    """
     limiter.reopen(lane.pk, _rate(lane))
     with transaction.atomic():
         _locked(lane.pk)
         Lane.objects.filter(pk=lane.pk).update(paused_until=None, backoff=0, **CLOSED)
+        moment = scheduler.now()
+        Place.objects.filter(lane=lane, rests_until__isnull=False).update(wake_at=moment)
+        resting.end(resting_keys(lane, moment))
     # Again, for somebody may have told it between what the row said until now.
     _reopen(lane)
+    limiter.end_rests(lane.pk, _rate(lane))
 
 
 def stop(lane: Lane, *, paused: bool) -> None:
@@ -105,21 +194,29 @@ def tell_row(lane: Lane) -> None:
 
 
 def carry(old: Lane, new: Lane) -> float:
-    """The limit's scope changed: what stood still stands still in the lane that its lookups move to, and for how many seconds.
-
-    One that operators paused pauses none that others share: they did not mean those.
+    """The limit's scope became narrower: what stood still stands still in the lane that its lookups move to, and for how many
+    seconds.
     """
     moment = scheduler.now()
     goes_on_at = until(old, moment)
-    shared = new.name == new.policy_id
-    if goes_on_at is None and (shared or not old.paused):
+    if goes_on_at is None and not old.paused:
         return 0.0
     _locked(new.pk)
     Lane.objects.filter(pk=new.pk).update(
         paused_until=Greatest("paused_until", Value(goes_on_at)),
-        paused=Case(When(paused=True, then=True), default=old.paused and not shared),
+        paused=Case(When(paused=True, then=True), default=old.paused),
     )
     return (goes_on_at - moment).total_seconds() if goes_on_at else 0.0
+
+
+def carry_to_key(old: Lane, new: Lane, credential: Credential) -> None:
+    """The limit's scope became wider: what one account's lane was told holds for its key alone in the lane of all. What
+    operators paused does not: they did not mean the others. After the lookups' rows.
+    """
+    moment = scheduler.now()
+    goes_on_at = until(old, moment)
+    if goes_on_at is not None and _is_shared(new):
+        resting.prolong(credential, goes_on_at)
 
 
 def reasons(lane: Lane, moment: datetime) -> list[str]:

@@ -9,7 +9,7 @@ from providers import contract
 
 # 1, 2, 4, 8 s, as Modash advises for its 429; jitter keeps lanes that stumbled together apart.
 BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0)
-# A lane is asked again after this long, whatever a provider says: one answer must not close it for everybody for good.
+# A key is asked with again after this long, whatever a provider says: one answer must not close a lane for good.
 LONGEST_PAUSE_SECONDS = 3600.0
 
 
@@ -22,7 +22,7 @@ class Again:
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """The whole lane waits; the lookup keeps its turn."""
+    """The key rests, or its whole lane (`pauses.told_to_wait`); the lookup keeps its turn."""
 
     seconds: float
 
@@ -57,11 +57,16 @@ def backoff(times: int) -> float:
     return BACKOFF_SECONDS[min(times, len(BACKOFF_SECONDS) - 1)] * random.uniform(0.9, 1.1)
 
 
-def decide(failure: contract.Failure, *, attempts: int, allowed: int, throttled: int) -> Verdict:
-    """`attempts`: tries of this page that failed before; `throttled`: times in a row that the lane was told to wait."""
+def decide(
+    failure: contract.Failure, *, attempts: int, allowed: int, throttled: int, throttled_seconds: float = 0
+) -> Verdict:
+    """`attempts`: tries of this page that failed before; `throttled`: times in a row that the key or its lane was told to
+    wait; `throttled_seconds`: for how long where the provider does not say, 0 for ever longer.
+    """
     match failure:
-        case contract.Throttled(retry_after=seconds):
-            return Pause(seconds=backoff(throttled) if seconds is None else min(seconds, LONGEST_PAUSE_SECONDS))
+        case contract.Throttled(retry_after=named):
+            told = throttled_seconds or None if named is None else named
+            return Pause(seconds=backoff(throttled) if told is None else min(told, LONGEST_PAUSE_SECONDS))
         case contract.Unreachable() | contract.Faulty():
             return Again(after=backoff(attempts)) if attempts + 1 < allowed else Stop()
         case contract.Lost():

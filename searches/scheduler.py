@@ -17,7 +17,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import OperationalError, connection
-from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet
+from django.db.models import DateTimeField, Exists, F, Model, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Least
 from psycopg.errors import LockNotAvailable
 from uuid_utils.compat import uuid7
 
@@ -34,12 +35,11 @@ IN_LINE = (*LINED_UP, Standing.PARKED)
 WAITING = (*IN_LINE, Standing.RIDING)
 # Of a tenant's lookups no more are parked, brought back or moved in one transaction, for it locks their place. As in a claim.
 MOST_AT_ONCE = 1000
-# One statement, so that a busy tenant's place is locked no longer than it must be. From idle, it comes back in at the
-# lane's present time.
+# One statement, so that a busy tenant's place is locked no longer than it must be. Where it stands then, `returning.sql` says.
+# A place that rests does so no more: what comes may go with another key, and the next claim finds out.
 JOIN = """
-UPDATE searches_place SET ready = ready + %(lookups)s, turns = turns + %(turns)s,
-    virtual_time = CASE WHEN ready > 0 THEN virtual_time
-        ELSE greatest(virtual_time, (SELECT virtual_time FROM searches_lane WHERE name = %(lane)s)) END
+UPDATE searches_place AS own SET ready = ready + %(lookups)s, turns = turns + %(turns)s, rests_until = NULL,
+    virtual_time = searches_stands_at(own, (SELECT virtual_time FROM searches_lane WHERE name = %(lane)s))
 WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s
 """
 CLAIMED: Mapping[str, type[Model]] = {
@@ -126,7 +126,7 @@ def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
 
 def is_ready(lane: str) -> bool:
     """Whether anybody in the lane could go now."""
-    return Place.objects.filter(lane=lane, ready__gt=0, tenant__suspended_at=None).exists()
+    return Place.objects.filter(lane=lane, ready__gt=0, rests_until=None, tenant__suspended_at=None).exists()
 
 
 def lock_place(lane: str, tenant_id: UUID) -> Place:
@@ -223,9 +223,11 @@ def add(place: Place, lookups: Sequence[Lookup]) -> None:
     Place.objects.filter(pk=place.pk).update(wake_at=_first_due(place))
 
 
-def _first_due(place: Place) -> datetime | None:
+def _first_due(place: Place) -> Least:
+    """When the place is to be looked at again: its first sleeper is due, or its rest is over."""
     asleep = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id, standing=Standing.ASLEEP)
-    return asleep.order_by("not_before").values_list("not_before", flat=True).first()
+    first = asleep.order_by("not_before").values_list("not_before", flat=True).first()
+    return Least(Value(first, DateTimeField()), "rests_until")
 
 
 def on_dead_credentials(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
@@ -259,7 +261,7 @@ def lanes_to_look_at() -> list[Lane]:
     """Lanes in which somebody is ready, or is due to wake, and that do not stand still for long."""
     moment = now()
     soon = moment + timedelta(seconds=2)
-    ready = Place.objects.filter(lane=OuterRef("pk"), ready__gt=0, tenant__suspended_at=None)
+    ready = Place.objects.filter(lane=OuterRef("pk"), ready__gt=0, rests_until=None, tenant__suspended_at=None)
     due = Place.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
     lanes = Lane.objects.select_related("policy").filter(Exists(ready) | Exists(due), paused=False)
     return list(lanes.exclude(Q(paused_until__gt=soon) | Q(broken_until__gt=soon)))

@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 
 from accounts.models import Mode
 from billing import ledger
-from providers import credentials, limiter, policies
+from providers import credentials, limiter, policies, resting
 from providers.contract import Answer, Failure, Garbled, Lost
 from providers.limiter import Fate
 from providers.models import Credential, Policy
@@ -164,22 +164,32 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
 def _note_success(errand: Errand) -> None:
     """Of a live search: the sandbox takes any key."""
     credential = errand.lookup.credential
-    if errand.lookup.search.mode == Mode.LIVE and credential is not None and credential.is_unproven:
+    if errand.lookup.search.mode != Mode.LIVE or credential is None:
+        return
+    if credential.is_unproven:
         credentials.worked(credential, asked_at=errand.asked_at)
+    if credential.times_told_to_wait:
+        resting.answered(credential)
 
 
 def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
     """Does what follows from a failure (`retries.decide`), and to its lane (`breaker`)."""
     lane, seconds = errand.lookup.lane, 0.0
-    verdict = retries.decide(failure, attempts=errand.lookup.attempts, allowed=policy.attempts, throttled=lane.backoff)
+    verdict = retries.decide(
+        failure,
+        attempts=errand.lookup.attempts,
+        allowed=policy.attempts,
+        throttled=pauses.times_throttled(errand),
+        throttled_seconds=policy.throttled_seconds,
+    )
     # What we cannot read, operators should: the excerpt is on the call's page.
     level = logging.ERROR if isinstance(failure, Garbled) else logging.INFO
     log.log(level, "lookup %s: %s, so %s", errand.lookup.pk, failure.code, type(verdict).__name__)
     if isinstance(verdict, retries.Pause):
-        pauses.tell(lane, seconds=verdict.seconds)
+        pauses.hold(errand, policy, seconds=verdict.seconds)
     with transaction.atomic():
         if isinstance(verdict, retries.Pause):
-            pauses.throttled(lane.name, seconds=verdict.seconds)
+            pauses.lock(lane.name)
         if breaker.is_theirs(failure) and errand.lookup.credential is not None:
             key, tenant = errand.lookup.credential.fingerprint, errand.lookup.tenant_id
             seconds = pauses.failed(errand.call, lane=lane.name, key=key, tenant=tenant)
@@ -187,6 +197,8 @@ def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
             lost(errand.call, errand.lookup, policy, failure)
         else:
             _apply(errand, failure, verdict)
+        if isinstance(verdict, retries.Pause):
+            pauses.told_to_wait(errand, policy, seconds=verdict.seconds)
     if seconds:
         log.error("lane %s: its calls fail with every key, so it pauses for %s s", lane.name, seconds)
     if seconds or isinstance(verdict, retries.Pause):

@@ -40,7 +40,7 @@ def sweep_lanes() -> None:
     """
     steps = (
         *(ending.expire, ending.abandon),
-        *(parking.move, parking.park_dead, parking.unpark),
+        *(parking.move, parking.park_dead, parking.unpark, parking.wake_rested),
         *(settlement.recover_all, nudges.fill_all),
     )
     for step in steps:

@@ -88,6 +88,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "throttled_seconds",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        help_text="How long a key rests after a 429 that does not say how long; 0: 1, 2, 4, then 8 s.",
+                        validators=[django.core.validators.MaxValueValidator(3600)],
+                    ),
+                ),
+                (
                     "connect_timeout_ms",
                     models.PositiveIntegerField(
                         help_text="For DNS, TCP and TLS together.",
@@ -192,6 +200,24 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "rests_until",
+                    models.DateTimeField(
+                        editable=False,
+                        help_text="The provider asked this key to wait: no search calls with it before.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "told_to_wait_at",
+                    models.DateTimeField(editable=False, help_text="When the provider last asked it to.", null=True),
+                ),
+                (
+                    "times_told_to_wait",
+                    models.PositiveSmallIntegerField(
+                        default=0, editable=False, help_text="Rests in a row, with no answer between them."
+                    ),
+                ),
+                (
                     "checked_at",
                     models.DateTimeField(editable=False, help_text="When a check was last tried.", null=True),
                 ),
@@ -233,6 +259,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("provider", "label"),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("told_to_wait_at__isnull", False)),
+                        fields=["provider", "told_to_wait_at"],
+                        name="credentials_told_to_wait",
+                    ),
+                ],
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("tenant", "provider", "label"), name="credential_label_once_per_provider"

@@ -10,8 +10,8 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten, unquote
-from django.db.models import Count, Q, QuerySet, Sum
-from django.db.models.functions import Least, Now
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Sum, When
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
@@ -26,28 +26,27 @@ from accounts.operators import (
     done,
     page_of,
 )
-from providers import policies
+from providers import limiter, policies
 from providers.limiter import Unavailable
+from providers.models import Credential
 from searches import forecasts, pauses
 from searches.admin.showing import MODE_COLOURS, ByLaneProvider, ByPolicy
 from searches.models import Lane, Place
 
+# Keys that rest are named up to here.
+MOST_NAMED = 20
 STANDING_COLOURS = {"moves": "success", "still": "warning"}
 
 
 class PlaceInline(RecordInline):
     model = Place
-    fields = ("tenant", "ready", "turns", "wake_at", "virtual_time")
+    fields = ("tenant", "ready", "turns", "wake_at", "rests_until", "virtual_time")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Place]:
-        """In the order of their turns, those with nothing to do last."""
-        return (
-            super()
-            .get_queryset(request)
-            .select_related("tenant")
-            .order_by(Least("ready", 1).desc(), "virtual_time", "tenant")
-        )
+        """In the order of their turns, then those whose keys rest, and those with nothing to do last."""
+        waiting = Case(When(ready__gt=0, rests_until=None, then=0), When(ready__gt=0, then=1), default=2)
+        return super().get_queryset(request).select_related("tenant").order_by(waiting, "virtual_time", "tenant")
 
 
 @admin.register(Lane)
@@ -66,6 +65,7 @@ class LaneAdmin(Record):
         "why",
         ("waiting", "expected_wait"),
         ("paused_until", "backoff"),
+        ("resting", "guard"),
         ("broken_until", "trips"),
         ("claimed_at", "virtual_time"),
     )
@@ -80,7 +80,9 @@ class LaneAdmin(Record):
         """The lines are counted by their places: as many rows as tenants, however many lookups wait."""
         in_line = Count("places", filter=Q(places__ready__gt=0))
         lanes: QuerySet[Lane] = super().get_queryset(request)
-        return lanes.annotate(in_line=in_line, line=Sum("places__ready", default=0), moment=Now())
+        # In the lane of all a key may rest alone; that of one account does as a whole.
+        rests = Exists(Credential.objects.filter(provider=OuterRef("pk"), rests_until__gt=Now()))
+        return lanes.annotate(in_line=in_line, line=Sum("places__ready", default=0), moment=Now(), key_rests=rests)
 
     @admin.display(description="mode", ordering="mode")
     def mode_badge(self, obj: Lane) -> SafeString:
@@ -113,6 +115,23 @@ class LaneAdmin(Record):
     def why(self, obj: Any) -> str:
         return " ".join(pauses.reasons(obj, obj.moment)) or "It does not."
 
+    @admin.display(description="keys that rest")
+    def resting(self, obj: Any) -> str:
+        """Those that the provider asked to wait."""
+        keys = pauses.resting_keys(obj, obj.moment).select_related("tenant").order_by("rests_until")
+        told = [f"{key.tenant}: {key.label}, until {key.rests_until:%H:%M:%S} UTC" for key in keys[: MOST_NAMED + 1]]
+        return "; ".join([*told[:MOST_NAMED], *(["and others"] if told[MOST_NAMED:] else [])]) or "none"
+
+    @admin.display(description="guard")
+    def guard(self, obj: Any) -> str:
+        """By how much more than the window calls are kept apart."""
+        own = policies.rate(policies.in_force(obj.policy, obj.mode)).guard_us / 1000
+        try:
+            learned = limiter.margin_ms(obj.pk)
+        except Unavailable:
+            return f"{own:g} ms of the policy's; what the lane has learned is in Redis, which cannot be reached"
+        return f"{own + learned:.3f} ms: {own:g} of the policy's, {learned:.3f} learned from calls that came too early"
+
     def has_pause_permission(self, request: HttpRequest, object_id: str) -> bool:
         lane = self._of_operator(request, object_id)
         return lane is not None and not lane.paused
@@ -123,7 +142,9 @@ class LaneAdmin(Record):
 
     def has_end_pause_permission(self, request: HttpRequest, object_id: str) -> bool:
         lane = self._of_operator(request, object_id)
-        return lane is not None and (pauses.until(lane, lane.moment) is not None or lane.trips > 0)
+        if lane is None:
+            return False
+        return pauses.until(lane, lane.moment) is not None or lane.trips > 0 or lane.key_rests
 
     def _of_operator(self, request: HttpRequest, object_id: str) -> Any:
         """The lane, for who may change it. The id is as it stands in the address."""
@@ -170,8 +191,8 @@ class LaneAdmin(Record):
         icon="fast_forward",
         dialog={
             "title": "End the pause now?",
-            "description": "What the provider asked to wait for and what the breaker keeps from it: calls leave at once, as "
-            "the limit allows. One that the provider refuses makes a new pause.",
+            "description": "What the provider asked the lane or single keys to wait for, and what the breaker keeps from it: "
+            "calls leave at once, as the limit allows. One that the provider refuses makes a new pause.",
             "form_submit_text": "End the pause",
         },
     )
@@ -190,7 +211,7 @@ class LaneAdmin(Record):
 @admin.register(Place)
 class PlaceAdmin(Record):
     icon = "groups"
-    list_display = ("lane", "tenant", "ready", "turns", "wake_at", "virtual_time")
+    list_display = ("lane", "tenant", "ready", "turns", "wake_at", "rests_until", "virtual_time")
     list_select_related = ("lane", "tenant")
     list_filter = (ByTenant, ByLaneProvider)
     search_fields = ("tenant__name", "lane__name")
@@ -198,5 +219,5 @@ class PlaceAdmin(Record):
     ordering = ("lane", "virtual_time")
     sortable_by = None
     id_fields = ("tenant",)
-    fields = ("lane", "tenant", "ready", "turns", "wake_at", "virtual_time")
+    fields = ("lane", "tenant", "ready", "turns", "wake_at", "rests_until", "virtual_time")
     readonly_fields = fields

@@ -330,7 +330,17 @@ class Migration(migrations.Migration):
                 (
                     "wake_at",
                     models.DateTimeField(
-                        blank=True, help_text="When the first of its sleeping lookups is due.", null=True
+                        blank=True,
+                        help_text="When the first of its sleeping lookups is due, or its rest is over.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "rests_until",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="The provider asked every key to wait that its ready lookups go with.",
+                        null=True,
                     ),
                 ),
                 (
@@ -528,7 +538,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="place",
             index=models.Index(
-                condition=models.Q(("ready__gt", 0)), fields=["lane", "virtual_time", "tenant"], name="places_by_turn"
+                condition=models.Q(("ready__gt", 0), ("rests_until", None)),
+                fields=["lane", "virtual_time", "tenant"],
+                name="places_by_turn",
             ),
         ),
         migrations.AddIndex(
@@ -659,7 +671,7 @@ class Migration(migrations.Migration):
             model_name="lookup",
             index=models.Index(
                 condition=models.Q(("standing__in", ["ready", "asleep", "parked"])),
-                fields=["standing", "credential", "lane"],
+                fields=["standing", "credential", "lane", "turn"],
                 name="lookups_by_credential",
             ),
         ),
@@ -727,10 +739,12 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(TRANSITIONS, "DROP FUNCTION searches_refuse_transition CASCADE"),
         migrations.RunSQL(BACKLOG, "DROP FUNCTION searches_backlog"),
+        migrations.RunSQL(
+            RETURNING, "DROP FUNCTION searches_bring_tenant_back CASCADE; DROP FUNCTION searches_stands_at"
+        ),
         migrations.RunSQL(CLAIM, "DROP FUNCTION searches_claim"),
         migrations.RunSQL(COUNT, "DROP FUNCTION searches_count; DROP FUNCTION searches_status_of"),
         migrations.RunSQL(FORECASTS, "DROP FUNCTION searches_foretell"),
         migrations.RunSQL(LOCK, "DROP FUNCTION searches_lock"),
         migrations.RunSQL(TERMS, "DROP FUNCTION searches_terms"),
-        migrations.RunSQL(RETURNING, "DROP FUNCTION searches_bring_tenant_back CASCADE"),
     ]

@@ -6,13 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 from django.contrib.admin.utils import quote
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
 from accounts.models import Mode
-from providers import limiter, policies
+from providers import limiter, policies, resting
+from providers.models import Credential
 from searches import pauses, scheduler
 from searches.models import Lane
 from tests.admin.conftest import World
@@ -88,6 +90,26 @@ def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], 
     seat = limiter.Seat(lane=lane.pk, name="mine", rate=policies.rate(lane.policy), most_under_way=1)
     assert (seat.take() or 0) < 5
     assert claims(lane)
+
+
+def test_keys_that_rest_are_named_and_an_operator_ends_it(desk: Client, lane: Lane) -> None:
+    assert "none" in text(desk, lane)
+    key = Credential.objects.get(lookups__lane=lane)
+    resting.rest(key, moment=scheduler.now(), seconds=600)
+    assert f"{key.tenant}: {key.label}, until " in text(desk, lane)
+    assert not claims(lane)
+    assert offered(desk, lane) == {"pause", "end_pause"}
+    assert press(desk, lane, "end_pause").status_code == 200
+    assert claims(lane)
+
+
+def test_the_guard_that_a_lane_has_learned_is_shown_beside_its_policys(
+    desk: Client, lane: Lane, settings: Settings
+) -> None:
+    redis.Redis.from_url(settings.REDIS_URL).hset(f"lane:{{{lane.pk}}}", "margin", 4250)
+    assert "7.250 ms: 3 of the policy" in text(desk, lane)
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    assert "3 ms of the policy" in text(desk, lane)
 
 
 def test_a_pause_that_redis_cannot_be_told_of_goes_on(desk: Client, lane: Lane, settings: Settings) -> None:

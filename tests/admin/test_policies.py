@@ -31,6 +31,7 @@ CHANGES: dict[str, Any] = {
     "max_in_flight": 3,
     "page_size": 10,
     "attempts": 2,
+    "throttled_seconds": 60,
     "connect_timeout_ms": 2500,
     "write_timeout_ms": 5_000,
     "read_timeout_ms": 20_000,

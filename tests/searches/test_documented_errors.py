@@ -44,12 +44,14 @@ COST = {MODASH: 0.025, KEYAPI: 1.0, PUBLIC: 1.0, PRIVATE: 1.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """`lookup`: its status and error, or where it waits. `held`: whether its credits still are."""
+    """`lookup`: its status and error, or where it waits. `rests`: whether its key does. `held`: whether its
+    credits still are.
+    """
 
     lookup: str
     credential: str = "unknown"
     attempts: int = 0
-    paused: bool = False
+    rests: bool = False
     held: bool = False
     charged: float = 0
     unknown: float = 0
@@ -58,7 +60,7 @@ class Left:
 DEAD_KEY = Left(lookup="parked", credential="invalid", held=True)
 NO_CREDITS = Left(lookup="parked", credential="exhausted", held=True)
 LATER = Left(lookup="asleep", attempts=1, held=True)
-TOO_SOON = Left(lookup="ready", paused=True, held=True)
+TOO_SOON = Left(lookup="ready", rests=True, held=True)
 REFUSED = Left(lookup="failed refused")
 NOT_INCLUDED = Left(lookup="failed feature_not_available")
 NOT_PERMITTED = Left(lookup="failed not_permitted")
@@ -201,7 +203,7 @@ def visit(lookup: Lookup) -> Left:
         lookup=f"{lookup.status} {lookup.error_code}".strip() if ended else lookup.standing,
         credential=Credential.objects.get().state,
         attempts=lookup.attempts,
-        paused=Lane.objects.get().paused_until is not None,
+        rests=Credential.objects.get().rests_until is not None,
         held=bool(tally.held),
         charged=float(tally.charged),
         unknown=float(tally.unknown),
@@ -237,12 +239,13 @@ def test_the_words_of_keyapis_page_reach_the_tenant(
 
 
 @pytest.mark.parametrize("source", HELD)
-def test_a_retry_after_is_how_long_the_lane_waits(submit: Submit, provider: Provider, source: str) -> None:
+def test_a_retry_after_is_how_long_the_key_rests(submit: Submit, provider: Provider, source: str) -> None:
     provider.answers(b"", 429, {"Retry-After": "30"})
     assert visit(submit(source)) == TOO_SOON
-    until = Lane.objects.get().paused_until
+    until = Credential.objects.get().rests_until
     assert until is not None
     assert timedelta(seconds=20) < until - scheduler.now() <= timedelta(seconds=30)
+    assert Lane.objects.get().paused_until is None
 
 
 @pytest.mark.parametrize(("source", "attempts"), [(MODASH, 4), (KEYAPI, 2), (PUBLIC, 4), (PRIVATE, 4)])

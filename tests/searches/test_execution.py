@@ -165,7 +165,7 @@ def test_nothing_found_is_an_empty_success_at_no_cost(
     assert money(lookup) == (0, 0, 0)
 
 
-def test_throttling_pauses_the_lane_and_is_not_counted(
+def test_throttling_lets_the_key_rest_and_is_not_counted(
     submit: Submit, at: Callable[[str], None], provider: Provider
 ) -> None:
     at(provider.url)
@@ -173,9 +173,9 @@ def test_throttling_pauses_the_lane_and_is_not_counted(
     submit()
     lookup = visit()
     assert (lookup.status, lookup.standing, lookup.attempts) == ("running", "ready", 0)
-    lane = Lane.objects.get()
-    assert lane.paused_until is not None
-    assert timedelta(seconds=25) < lane.paused_until - scheduler.now() <= timedelta(seconds=30)
+    until = Credential.objects.get().rests_until
+    assert until is not None
+    assert timedelta(seconds=25) < until - scheduler.now() <= timedelta(seconds=30)
     assert money(lookup) == (0.5, 0, 0)
 
 
@@ -258,9 +258,9 @@ def test_a_refusal_is_settled_though_redis_has_gone_meanwhile(submit: Submit, se
     with socket.create_server(("127.0.0.1", 0)) as gone:
         settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
     settlement.failed(errand, Policy.objects.get(), Throttled("rate_limited", "…", retry_after=30))
-    lookup, lane = Lookup.objects.get(), Lane.objects.get()
+    lookup = Lookup.objects.get()
     assert (lookup.standing, Call.objects.get().state) == ("ready", "failed")
-    assert lane.paused_until is not None
+    assert Credential.objects.get().rests_until is not None
     assert money(lookup) == (0.5, 0, 0)
 
 

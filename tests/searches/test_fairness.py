@@ -8,14 +8,14 @@ from datetime import timedelta
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from accounts import keys
 from accounts.models import Mode, Tenant
 from providers.contract import Answer, Failure, Faulty, Throttled
-from providers.models import Policy
-from searches import ending, pauses, scheduler, settlement
+from providers.models import Credential, Policy
+from searches import ending, parking, pauses, scheduler, settlement
 from searches.models import Lane, Lookup, Place, Search, Standing
 from searches.scheduler import Errand
 from tests.searches.conftest import Fill
@@ -149,9 +149,109 @@ def test_retries_are_turns_like_any_other(
 def wake() -> None:
     """Whoever waits for a time waits no longer."""
     past = scheduler.now() - timedelta(seconds=1)
+    Credential.objects.exclude(rests_until=None).update(rests_until=past)
     Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=past)
     Place.objects.exclude(wake_at=None).update(wake_at=past)
     Lane.objects.update(paused_until=None, **pauses.CLOSED)
+
+
+# What keeps a tenant away, and how that ends: for each, what is done to everything of hers that stands ready.
+
+
+def delay(claim: Claim, policy: Policy, tenant: Tenant) -> None:
+    """Every call of hers fails, and is to be tried again in an hour."""
+    while Place.objects.get(tenant=tenant).ready:
+        errand = claim()
+        assert errand is not None
+        if errand.lookup.tenant_id == tenant.pk:
+            settlement.failed(errand, policy, FAULT)
+        else:
+            settlement.answered(errand, PAGE)
+    later = scheduler.now() + timedelta(hours=1)
+    Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=later)
+    Place.objects.filter(tenant=tenant).update(wake_at=later)
+
+
+def block(claim: Claim, policy: Policy, tenant: Tenant) -> None:
+    tenant.credentials.update(state=Credential.State.INVALID)
+
+
+def unblock(tenant: Tenant) -> None:
+    tenant.credentials.update(state=Credential.State.VERIFIED)
+    parking.unpark()
+
+
+def throttle(claim: Claim, policy: Policy, tenant: Tenant) -> None:
+    while True:
+        errand = claim()
+        assert errand is not None
+        if errand.lookup.tenant_id == tenant.pk:
+            return settlement.failed(errand, policy, Throttled("rate_limited", "Slow down.", retry_after=3000))
+        settlement.answered(errand, PAGE)
+
+
+def suspend(claim: Claim, policy: Policy, tenant: Tenant) -> None:
+    Tenant.objects.filter(pk=tenant.pk).update(suspended_at=scheduler.now())
+
+
+def readmit(tenant: Tenant) -> None:
+    Tenant.objects.filter(pk=tenant.pk).update(suspended_at=None)
+
+
+def stop_everybody(claim: Claim, policy: Policy, tenant: Tenant) -> None:
+    pauses.throttled(policy.provider, seconds=3000)
+
+
+def end_waiting(tenant: Tenant) -> None:
+    wake()
+
+
+AWAY: dict[str, tuple[Callable[[Claim, Policy, Tenant], None], Callable[[Tenant], None]]] = {
+    "delayed": (delay, end_waiting),
+    "blocked": (block, unblock),
+    "resting": (throttle, end_waiting),
+    "suspended": (suspend, readmit),
+    "paused": (stop_everybody, end_waiting),
+}
+
+
+@given(
+    reasons=st.lists(st.sampled_from(sorted(AWAY)), min_size=1, max_size=4),
+    missed=st.integers(2, 12),
+    mine=WEIGHTS,
+    theirs=WEIGHTS,
+)
+@settings(parent=law, max_examples=12)
+@example(reasons=["delayed"], missed=12, mine=1, theirs=1)
+@example(reasons=["resting"], missed=12, mine=1, theirs=1)
+@example(reasons=["blocked"], missed=12, mine=1, theirs=1)
+@example(reasons=["suspended"], missed=12, mine=1, theirs=1)
+@example(reasons=["paused"], missed=12, mine=1, theirs=1)
+def test_whatever_kept_a_tenant_away_gives_back_no_turns_and_takes_none(
+    reasons: list[str],
+    missed: int,
+    mine: int,
+    theirs: int,
+    fill: Fill,
+    claim: Claim,
+    policy: Policy,
+    alice: Tenant,
+    bob: Tenant,
+) -> None:
+    """From when she is back, her share is her weight's, to a turn."""
+    weigh(alice, mine)
+    weigh(bob, theirs)
+    point = transaction.savepoint()
+    fill(bob, 1, pages=1000)
+    for reason in reasons:
+        leave, come_back = AWAY[reason]
+        fill(alice, 5 * mine)
+        leave(claim, policy, alice)
+        assert turns(claim, missed) == ("" if reason == "paused" else "B" * missed)
+        come_back(alice)
+        assert abs(turns(claim, 2 * (mine + theirs)).count("A") - 2 * mine) <= 1
+        cancel_all_of(alice)
+    transaction.savepoint_rollback(point)
 
 
 def test_what_was_claimed_and_never_sent_is_no_turn_and_no_gain(

@@ -115,7 +115,7 @@ def claims(lane: Lane) -> bool:
 
 
 @pytest.mark.parametrize("column", ["paused_until", "broken_until"])
-def test_a_pause_follows_to_the_lane_of_the_new_scope_and_back(
+def test_a_pause_follows_to_the_lane_of_a_narrower_scope(
     account: Lane, lane: Lane, column: str, redis_client: redis.Redis
 ) -> None:
     until = scheduler.now() + timedelta(seconds=60)
@@ -125,10 +125,26 @@ def test_a_pause_follows_to_the_lane_of_the_new_scope_and_back(
     assert (account.paused_until, account.paused) == (until, False)
     assert not claims(account)
     assert int(redis_client.hget(f"lane:{{{account.pk}}}", "closed") or 0) > until.timestamp() * 1e6 - 2e6
-    Lane.objects.filter(pk=lane.pk).update(**{column: None})
+
+
+def test_what_one_account_was_told_holds_for_its_key_alone_in_the_lane_of_all(
+    account: Lane, lane: Lane, fill: Fill, alice: Tenant, bob: Tenant
+) -> None:
+    rescope(Policy.Scope.ACCOUNT)
+    pauses.throttled(account.pk, seconds=60)
+    account.refresh_from_db()
     rescope(Policy.Scope.PROVIDER)
+    fill(bob, 1)
     lane.refresh_from_db()
-    assert lane.paused_until == until
+    assert (lane.paused_until, alice.credentials.get().rests_until) == (None, account.paused_until)
+    assert claims(lane)
+    assert not claims(lane)
+
+
+def test_a_key_that_rests_does_so_in_the_lane_of_its_account_too(account: Lane, alice: Tenant) -> None:
+    alice.credentials.update(rests_until=scheduler.now() + timedelta(seconds=60))
+    rescope(Policy.Scope.ACCOUNT)
+    assert not claims(account)
 
 
 def test_a_lane_that_moves_lets_what_came_from_it_go(account: Lane) -> None:
