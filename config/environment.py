@@ -45,10 +45,13 @@ _is_ready = False
 
 
 def prepare() -> None:
-    """Makes the process's environment ready, the first time that it is called. Raises `ImproperlyConfigured`."""
+    """Makes the process's environment ready, the first time that it is called. Raises `ImproperlyConfigured`.
+
+    ENV_FILE names another file than the checkout's .env.
+    """
     global _is_ready
     if not _is_ready:
-        complete(os.environ, BASE_DIR / ".env")
+        complete(os.environ, BASE_DIR / (text(os.environ, "ENV_FILE") or ".env"))
         _is_ready = True
 
 

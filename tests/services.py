@@ -14,6 +14,8 @@ from config import embedded, environment
 from config.embedded import locks, state
 
 _running = ExitStack()
+# A machine's own .env is none of the tests' business, nor of what they start.
+os.environ["ENV_FILE"] = os.devnull
 environment.prepare()
 
 

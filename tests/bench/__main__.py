@@ -58,6 +58,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["ENV_FILE"] = os.devnull
     environment.prepare()
     os.environ["STATE_DIR"] = str(Path(".local/bench").resolve())
     os.environ["STORAGE_DIR"] = str(Path(os.environ["STATE_DIR"]) / "pictures")

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config import settings as configured
 from config.environment import BASE_DIR
+from providers import registry
 from tests.config.conftest import SAMPLES, Read
 
 NEVER = ["\x07", "a\u2028b"]
@@ -55,3 +56,8 @@ def test_the_example_has_every_setting_and_no_other() -> None:
     lines = (BASE_DIR / ".env.example").read_text().splitlines()
     named = {found[1] for line in lines if (found := re.match(r"#?([A-Z][A-Z0-9_]*)=", line))}
     assert named == configured.env.settings.keys() | COMPOSE
+
+
+def test_each_provider_can_be_called_elsewhere() -> None:
+    wanted = {adapter.base_url_setting for adapter in registry.PROVIDERS.values()}
+    assert wanted == {name for name in configured.env.settings if name.endswith("_BASE_URL")}

@@ -1,0 +1,84 @@
+"""However a program of ours is started: with a `.env`, and with one that is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.launcher import ports
+from tests import programs
+from tests.config.conftest import KEYS
+
+GRANIAN = ["granian", "--interface", "wsgi", "--workers", "1", "--no-log", "--port", str(ports.chosen("PORT", 0))]
+WEB = ["-m", *GRANIAN, "config.wsgi:application"]
+SANDBOX = ["-m", *GRANIAN, "config.sandbox:application"]
+CELERY = ["-m", "celery", "-A", "config", "report"]
+COMMAND = ["manage.py", "check"]
+SERVE = ["manage.py", "serve"]
+NOWHERE = "DATABASE_URL=postgresql://nobody@127.0.0.1:9/none\nREDIS_URL=redis://127.0.0.1:9/0\n"
+
+
+def said(arguments: list[str], file: Path, content: str | bytes) -> list[str]:
+    """The lines of one that ends with code 1 or 2, as granian does and all else."""
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    unset = {"PRODUCTION", "SECRET_KEY", "CREDENTIAL_KEYS", "PUBLIC_URL", "DATABASE_URL", "REDIS_URL", "STATE_DIR"}
+    environ = {name: value for name, value in os.environ.items() if name not in unset} | {"ENV_FILE": str(file)}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=environ | {"STATE_DIR": str(file.parent / "state")},
+        cwd=programs.CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == (1 if "granian" in arguments else 2), done.stdout
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "arguments", [WEB, SANDBOX, CELERY, COMMAND, SERVE], ids=["web", "sandbox", "celery", "check", "serve"]
+)
+def test_a_line_that_cannot_be_read_ends_every_start(tmp_path: Path, arguments: list[str]) -> None:
+    file = tmp_path / ".env"
+    assert said(arguments, file, "PORT=1\nPRODUCTION true\n") == [f"{file}, line 2: it is not NAME=value."]
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("arguments", [WEB, CELERY, COMMAND, SERVE], ids=["web", "celery", "check", "serve"])
+def test_a_setting_that_is_wrong_ends_every_start_with_its_line(tmp_path: Path, arguments: list[str]) -> None:
+    lines = said(arguments, tmp_path / ".env", f"{NOWHERE}LOG_LEVEL=verbose\n")
+    assert lines == ["LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL."]
+
+
+def test_the_sandbox_minds_its_own_settings_alone(tmp_path: Path) -> None:
+    lines = said(SANDBOX, tmp_path / ".env", "PRODUCTION=true\nLOG_LEVEL=verbose\nSANDBOX_CALLS=many\n")
+    assert lines == ["SANDBOX_CALLS must be a whole number from 0 to 1000000."]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PRODUCTION = true",
+        "\ufeffPRODUCTION=true",
+        "PRODUCTION=true # on",
+        "export PRODUCTION='true'\r",
+        "PRODUCTION: on",
+    ],
+)
+def test_no_form_of_production_starts_development(tmp_path: Path, line: str) -> None:
+    lines = said(COMMAND, tmp_path / ".env", f"{line}\n{NOWHERE}")
+    assert lines == ["SECRET_KEY is not set. Production needs it; .env.example says how to make one."]
+
+
+def test_production_starts_no_servers_of_its_own(tmp_path: Path) -> None:
+    keys = "".join(f"{name}='{key}'\n" for name, key in KEYS.items())
+    lines = said(COMMAND, tmp_path / ".env", f"PRODUCTION=true\nPUBLIC_URL=https://sightline.example.com\n{keys}")
+    assert lines == ["DATABASE_URL is not set. Production needs it; .env.example says how to make one."]
+    assert not (tmp_path / "state").exists()
