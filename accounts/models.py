@@ -169,7 +169,7 @@ class Endpoint(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="endpoints", db_index=False)
     mode = models.CharField(max_length=4, choices=Mode.choices)
     url = models.CharField(max_length=2048, verbose_name="URL")
-    target = models.CharField(max_length=300, editable=False, help_text="The host and port of the URL.")
+    target = models.CharField(max_length=300, editable=False, help_text="The host of the URL.")
     description = models.CharField(max_length=200, blank=True)
     events = models.JSONField(default=list, blank=True, help_text="The types that it wants; empty for all.")
     enabled = models.BooleanField(default=True)

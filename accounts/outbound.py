@@ -217,9 +217,10 @@ def promising(url: str) -> httpx.URL:
 
 
 def target(url: httpx.URL) -> str:
-    """Returns the host and port that a `parsed` address leads to, in one spelling."""
+    """Returns the host that a `parsed` address leads to, in one spelling, whatever the port."""
     host = url.raw_host.decode().lower()
-    return f"{_literal(host) or host}:{url.port or DEFAULT_PORTS[url.scheme]}"
+    address = _literal(host)
+    return str(getattr(address, "ipv4_mapped", None) or address or host)
 
 
 def fetch(url: str, *, accept: str, most_bytes: int, seconds: float, look_up: LookUp = by_the_system) -> bytes:

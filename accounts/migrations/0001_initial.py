@@ -354,7 +354,7 @@ class Migration(migrations.Migration):
                         to="accounts.tenant",
                     ),
                 ),
-                ("target", models.CharField(editable=False, help_text="The host and port of the URL.", max_length=300)),
+                ("target", models.CharField(editable=False, help_text="The host of the URL.", max_length=300)),
             ],
             options={
                 "ordering": ("-created_at",),

@@ -155,7 +155,6 @@ def _workers(folder: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
                     f"webhooks{number}@bench",
                     log=folder / "webhooks.log",
                     OUTBOUND_ALLOW="127.0.0.0/8",
-                    WEBHOOK_TARGET_AT_ONCE="100000",
                 )
             )
             for number in range(count)
