@@ -10,6 +10,7 @@ it makes calls to third parties. Key checks need no rule of their own then: with
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from django.conf import settings
 from accounts import redis_client
 from accounts.models import Tenant
 from accounts.refusals import TooManyRequests, Unavailable
+
+log = logging.getLogger(__name__)
 
 # Requests may come as unevenly as this.
 BURST_SECONDS = 10
@@ -97,8 +100,9 @@ def request(tenant: Tenant) -> list[State]:
     )
     try:
         return _spend([bucket], redis_client.of(settings.REDIS_URL, seconds=PATIENCE_SECONDS))
-    except redis.RedisError:
+    except redis.RedisError as error:
         _quiet_until = time.monotonic() + QUIET_SECONDS
+        log.warning("requests are not counted for %s s: %s", QUIET_SECONDS, type(error).__name__)
         return []
 
 

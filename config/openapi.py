@@ -25,6 +25,13 @@ Send `Authorization: Bearer sl_live_…` or `sl_test_…`. A test key's searches
 searches do not see each other. Times are RFC 3339 in UTC, credits are decimal texts, ids are UUIDs. A field or a query
 parameter that is not known is refused by its name, and so is the header `Idempotency-Key`, which is not honoured.
 
+## Limits
+
+A tenant has a rate of requests, of provider keys that it stores or verifies, of test events and of redeliveries; so many
+provider keys, API keys, endpoints and pictures; and so many lookups that wait. Past a rate, or with too many that wait, the
+answer is 429, and `Retry-After` says when to come again. Past a number it is 409. Either names its bound. Pictures, results and
+searches are erased when their retention is over.
+
 ## Errors
 
 Every error is `application/problem+json` (RFC 9457). Trouble with a provider is never a status here: it is the lookup's
