@@ -1,0 +1,87 @@
+"""The proxy's configuration, in Debian's nginx: slow clients are cut there, and the others are served meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from config.launcher import ports
+from tests import programs
+from tests.attack.conftest import Bystander
+from tests.attack.test_clients_that_stall import held, status, unfinished
+from tests.processes import answers, wait_until
+from tests.searches.samples import jpeg
+
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+MANY = 40
+# Longer than either time limit.
+HELD_SECONDS = 13.0
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which(NGINX), reason="There is no nginx; install Debian's to test the proxy's configuration."
+)
+
+
+@pytest.fixture(scope="module")
+def proxied(bystander: Bystander) -> Iterator[Bystander]:
+    """The bystander, behind nginx: the file as it is, but for where it listens, whom it asks, and where it writes."""
+    port = ports.chosen("PORT", 0)
+    text = (programs.CHECKOUT / "config/nginx.conf").read_text()
+    with programs.state_folder() as folder, ExitStack() as stack:
+        places = {"listen 8080": f"listen {ports.HOST}:{port}", "web:8000": bystander.url.removeprefix("http://")}
+        for was, is_now in (places | {" /tmp/": f" {folder}/"}).items():
+            assert was in text
+            text = text.replace(was, is_now)
+        (folder / "nginx.conf").write_text(text)
+        command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
+        log = stack.enter_context((folder / "log").open("wb"))
+        nginx = stack.enter_context(subprocess.Popen(command, stderr=log))
+        stack.callback(nginx.terminate)
+        behind = Bystander(bystander.system, bystander.key)
+        behind.url = f"http://{ports.HOST}:{port}"
+        client = stack.enter_context(httpx.Client(base_url=behind.url, trust_env=False))
+        wait_until(lambda: answers(client, "/healthz"))
+        yield behind
+
+
+def test_slow_bodies_and_slow_headers_are_cut_and_the_others_are_served(proxied: Bystander, alices_key: str) -> None:
+    body = unfinished(
+        "/v1/images", f"Authorization: Bearer {alices_key}", "Content-Type: multipart/form-data; boundary=b"
+    )
+    headers = "GET /healthz HTTP/1.1\r\nHost: a\r\n"
+    with (
+        proxied.watching(),
+        held(proxied.url, body, count=MANY) as bodies,
+        held(proxied.url, headers, count=MANY) as unasked,
+    ):
+        sent = httpx.post(
+            f"{proxied.url}/v1/images", headers=proxied.headers, files={"image": ("mug.jpg", jpeg())}, timeout=20
+        )
+        assert sent.status_code in (200, 201), sent.text
+        time.sleep(HELD_SECONDS)
+        for connection in [*bodies, *unasked]:
+            connection.settimeout(0.5)
+            with pytest.raises((ConnectionError, IndexError)):  # reset or closed, without a word
+                status(connection)
+
+
+@pytest.mark.parametrize(
+    ("path", "most"), [("/admin/login/", 1_048_576), ("/docs", 1_048_576), ("/v1/images", 31_457_280)]
+)
+def test_a_body_is_bounded_by_its_place(proxied: Bystander, path: str, most: int) -> None:
+    with held(proxied.url, unfinished(path, length=most + 1), count=1) as (connection,):
+        assert status(connection) == 413
+
+
+def test_a_slow_body_never_reaches_the_web_server(proxied: Bystander) -> None:
+    order = unfinished("/v1/searches", f"Authorization: Bearer {proxied.key}", "Content-Type: application/json")
+    with held(proxied.url, order, count=MANY):
+        time.sleep(1)
+        direct = proxied.system.api.post("/v1/searches", headers=proxied.headers, json={})
+        assert direct.status_code == 400
