@@ -1,9 +1,11 @@
 # One image for every part of production: the parts differ by their command alone (docker-compose.yml).
-FROM python:3.11-slim AS build
+# The base image is named by whoever builds, with its digest: .env.example says how to learn it.
+ARG PYTHON_IMAGE
+FROM ${PYTHON_IMAGE} AS build
 COPY requirements/production.txt /tmp/
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/production.txt
 
-FROM python:3.11-slim
+FROM ${PYTHON_IMAGE}
 # Owned by the account before a volume is mounted there, which takes it over.
 RUN useradd --system --uid 10001 --no-create-home app && install -d -o app /pictures
 COPY --from=build /venv /venv

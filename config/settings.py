@@ -65,13 +65,15 @@ def random_keyring() -> str:
     return secret_keys.kept(STATE_DIR / "CREDENTIAL_KEYS", lambda: made)
 
 
-SECRET_KEY = needed("SECRET_KEY", kinds.TEXT, random_key)
+# A process that signs and seals nothing (the clock, migrations) is given no key, and what it makes up for itself ends with it.
+KEYLESS = env.read("KEYLESS", kinds.SWITCH, False)
+SECRET_KEY = secrets.token_urlsafe(50) if KEYLESS else needed("SECRET_KEY", kinds.TEXT, random_key)
 if PRODUCTION:
     secret_keys.check_secret_key(SECRET_KEY)
 # "id:key" pairs, the first of which seals; the others still open what they sealed.
-CREDENTIAL_KEYS = needed("CREDENTIAL_KEYS", kinds.TEXT, random_keyring)
-keys = vault.keyring(CREDENTIAL_KEYS).values()
-if PRODUCTION:
+CREDENTIAL_KEYS = "" if KEYLESS else needed("CREDENTIAL_KEYS", kinds.TEXT, random_keyring)
+keys = vault.keyring(CREDENTIAL_KEYS).values() if CREDENTIAL_KEYS else ()
+if PRODUCTION and CREDENTIAL_KEYS:
     secret_keys.check_keyring(keys)
 
 # Where people and programs reach it, and by which names: any other Host is refused.

@@ -39,11 +39,11 @@ print(json.dumps(answers))
 """
 
 
-def in_production(*command: str) -> subprocess.CompletedProcess[str]:
+def in_production(*command: str, **told: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *command],
         cwd=programs.CHECKOUT,
-        env=os.environ | SECRETS | {"DJANGO_SETTINGS_MODULE": "config.settings"},
+        env=os.environ | SECRETS | {"DJANGO_SETTINGS_MODULE": "config.settings"} | told,
         capture_output=True,
         text=True,
         timeout=120,
@@ -104,3 +104,18 @@ def test_a_kept_picture_is_its_accounts_alone(storage: Path) -> None:
     name = default_storage.save("tenant/picture.jpeg", ContentFile(b"picture"))
     assert stat.S_IMODE((storage / name).stat().st_mode) == 0o600
     assert stat.S_IMODE((storage / name).parent.stat().st_mode) == 0o700
+
+
+def test_a_process_without_keys_starts_and_seals_nothing() -> None:
+    seal = "import django; django.setup(); from accounts import vault; vault.seal('secret', associated='here')"
+    told = {"KEYLESS": "true", "SECRET_KEY": "", "CREDENTIAL_KEYS": ""}
+    assert in_production("manage.py", "check", **told).returncode == 0
+    done = in_production("-c", seal, **told)
+    assert done.returncode == 1
+    assert "ImproperlyConfigured: CREDENTIAL_KEYS" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "CREDENTIAL_KEYS"])
+def test_any_other_process_needs_its_keys(name: str) -> None:
+    done = in_production("manage.py", "check", **{name: ""})
+    assert (done.returncode, done.stderr.startswith(f"{name} is not set.")) == (2, True)

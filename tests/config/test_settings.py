@@ -18,7 +18,8 @@ ABSURD = [*NEVER, *WORDS, "-1", "9" * 30, "*", "://", "//", "http://", "a b"]
 # Some settings can be some of it: any text that can be printed is a key outside production, and the name of a folder.
 POSSIBLE = {"SECRET_KEY": set(ABSURD) - set(NEVER), "ALLOWED_HOSTS": set(WORDS)}
 POSSIBLE |= dict.fromkeys(("STATE_DIR", "STORAGE_DIR"), POSSIBLE["SECRET_KEY"])
-COMPOSE = {"POSTGRES_PASSWORD", "WEB_BIND"}
+COMPOSE = {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "WEB_BIND"}
+COMPOSE |= {"PYTHON_IMAGE", "POSTGRES_IMAGE", "VALKEY_IMAGE", "NGINX_IMAGE"}
 
 
 def sample(name: str) -> str:
