@@ -61,6 +61,7 @@ SAMPLES = {
     "WEBHOOK_PAUSES": "1,2.5",
     "LOG_LEVEL": "WARNING",
     "SANDBOX_ONE_ACCOUNT": "true",
+    "KEYLESS": "false",
 }
 # Given, so that none is made in a folder that only a test names.
 KEYS = {name: SAMPLES[name] for name in ("SECRET_KEY", "CREDENTIAL_KEYS")}
