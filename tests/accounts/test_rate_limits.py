@@ -51,7 +51,8 @@ def test_the_default_is_a_setting_and_a_row_goes_before_it(settings: Settings) -
 
 def test_one_tenants_requests_are_not_another_ones() -> None:
     dora, emil = tenant(requests_per_second=1), tenant(requests_per_second=1)
-    assert [accepts(lambda: rate_limits.request(dora)) for _ in range(12)].count(True) in (10, 11)
+    # Ten seconds' worth at once, and what comes back meanwhile.
+    assert 10 <= [accepts(lambda: rate_limits.request(dora)) for _ in range(100)].count(True) < 50
     assert accepts(lambda: rate_limits.request(emil))
 
 
@@ -61,8 +62,9 @@ def test_a_refusal_says_its_bound_and_when_to_ask_again() -> None:
         rate_limits.key_check(dora)
     with pytest.raises(TooManyRequests) as refused:
         rate_limits.key_check(dora)
-    assert str(refused.value) == "You may store, replace or verify 30 provider keys a minute. Ask again in 2 s."
-    assert refused.value.wait == 2
+    wait = refused.value.wait
+    assert str(refused.value) == f"You may store, replace or verify 30 provider keys a minute. Ask again in {wait} s."
+    assert wait in (1, 2), "one comes back in two seconds"
 
 
 def test_what_was_taken_comes_back_evenly() -> None:
@@ -110,11 +112,13 @@ def test_past_the_rate_every_route_is_a_429_that_says_when(alice: Tenant, bob: T
     alice.requests_per_second = 1
     alice.save()
     api = client_of(alice)
-    answers = [api.get(path) for path in ("/v1/searches", "/v1/sources", "/v1/credits") * 5]
-    refused = [answer for answer in answers if answer.status_code == 429]
-    assert len(refused) in (4, 5)
-    assert (refused[0].json()["code"], refused[0]["Retry-After"]) == ("rate_limited", "1")
-    assert "1 requests a second" in refused[0].json()["detail"]
+    for path in ("/v1/searches", "/v1/sources", "/v1/credits"):
+        while accepts(lambda: rate_limits.request(alice)):
+            pass
+        refused = api.get(path)
+        assert (refused.status_code, refused["Retry-After"]) == (429, "1")
+        assert refused.json()["code"] == "rate_limited"
+        assert "1 requests a second" in refused.json()["detail"]
     assert client_of(bob).get("/v1/searches").status_code == 200
 
 
