@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +43,8 @@ NOT_FOREIGN |= {f"DJANGO_SUPERUSER_{field}" for field in ("USERNAME", "EMAIL", "
 T = TypeVar("T")
 D = TypeVar("D")
 _is_ready = False
+# Which names a file has, and which file.
+_in_file: dict[str, Path] = {}
 
 
 def prepare() -> None:
@@ -58,11 +61,22 @@ def prepare() -> None:
 def complete(environ: MutableMapping[str, str], file: Path) -> None:
     """Adds what the file has and the environment lacks, and takes out what is foreign."""
     for name, value in dotenv.read(file, environ).items():
+        _in_file[name] = file
         if not text(environ, name):
             environ[name] = value
     for name in [name for name in environ if is_foreign(name)]:
         del environ[name]
     environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+
+
+def refuse_misspelt(settings: Iterable[str]) -> None:
+    """Raises `ImproperlyConfigured` where a file has a name that is nearly a setting's: PRODUCTON=true would start in
+    development mode.
+    """
+    known = set(settings)
+    for name, file in _in_file.items():
+        if name not in known and (meant := get_close_matches(name.upper(), known, n=1, cutoff=0.85)):
+            raise ImproperlyConfigured(f"{file}: {name} is no setting; {meant[0]} is.")
 
 
 def is_foreign(name: str) -> bool:

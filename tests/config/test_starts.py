@@ -77,6 +77,12 @@ def test_no_form_of_production_starts_development(tmp_path: Path, line: str) -> 
     assert lines == ["SECRET_KEY is not set. Production needs it; .env.example says how to make one."]
 
 
+@pytest.mark.parametrize("name", ["PRODUCTON", "production", "PRODUCTION_"])
+def test_a_misspelt_name_starts_nothing(tmp_path: Path, name: str) -> None:
+    lines = said(COMMAND, tmp_path / ".env", f"POSTGRES_PASSWORD=x\nWEB_BIND=127.0.0.1:8000\n{name}=true\n{NOWHERE}")
+    assert lines == [f"{tmp_path}/.env: {name} is no setting; PRODUCTION is."]
+
+
 def test_production_starts_no_servers_of_its_own(tmp_path: Path) -> None:
     keys = "".join(f"{name}='{key}'\n" for name, key in KEYS.items())
     lines = said(COMMAND, tmp_path / ".env", f"PRODUCTION=true\nPUBLIC_URL=https://sightline.example.com\n{keys}")
