@@ -26,7 +26,7 @@ from accounts.operators import (
     indented,
     page_of,
 )
-from providers import credentials, policies, registry, verification
+from providers import credential_advice, credentials, policies, registry, verification
 from providers.models import Credential, Policy
 
 STATE_COLOURS = {"unknown": "info", "verified": "success", "invalid": "danger", "exhausted": "warning"}
@@ -206,7 +206,7 @@ class CredentialAdmin(Page):
 
     @admin.display(description="warning")
     def oddity(self, obj: Credential) -> str:
-        return credentials.warning(obj) or "-"
+        return credential_advice.warning(obj) or "-"
 
     @admin.display(description="account")
     def told(self, obj: Credential) -> SafeString:

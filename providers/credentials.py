@@ -9,7 +9,7 @@ first, so that two that come at once agree on which that is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,6 @@ from psycopg.errors import DeadlockDetected
 
 from accounts import vault, webhooks
 from accounts.models import EventType, Mode, Tenant
-from providers import registry
 from providers.contract import ProviderAccount, Secret
 from providers.models import Credential
 
@@ -33,8 +32,6 @@ NEEDS_REENTRY = "The stored key cannot be opened and needs re-entry."
 STILL_EMPTY = "The provider takes the key, and its account has no credits left: add some there, then verify it again."
 # The label of a key that is given none. It is a name, and makes no key the default.
 DEFAULT_LABEL = "default"
-# So many labels are named in a message.
-MOST_NAMED = 10
 # How the sandbox's magic keys begin.
 MAGIC = "sandbox_"
 # A deletion that is in the way of something else begins anew so many times.
@@ -170,68 +167,6 @@ def secret_of(credential: Credential) -> Secret:
 def is_magic(secret: Secret) -> bool:
     """Whether it is a key for the sandbox to play by: no provider issues one, and none is shown one to check it."""
     return secret.value.startswith(MAGIC)
-
-
-def why_no_default(tenant_id: UUID, provider: str) -> str:
-    """Returns why a search that names no credential has none, and the mend. A label, `default` too, makes no key the default."""
-    labels = _labels(tenant_id, provider)
-    if not labels:
-        return f"No {provider} credential is stored; store your {provider} key first."
-    return (
-        f"None of your {provider} credentials is the default ({_named(labels)}): name one by its label, or make one the default "
-        "(is_default)."
-    )
-
-
-def why_unknown(tenant_id: UUID, provider: str, name: str) -> str:
-    """Returns that no credential has this id or label, and which there are."""
-    labels = _labels(tenant_id, provider)
-    if not labels:
-        return f"There is no {provider} credential of this id or label, nor any other; store your {provider} key first."
-    told = f"There is no {provider} credential of this id or label ({_named(labels)})"
-    default = next((label for label, is_default in labels if is_default), None)
-    if default is None:
-        return f"{told}; name another: none of them is the default."
-    if name == DEFAULT_LABEL:
-        return f"{told}; leave it out for the default, which is a choice and no label."
-    return f"{told}; name another, or leave it out for the default."
-
-
-def _labels(tenant_id: UUID, provider: str) -> list[tuple[str, bool]]:
-    stored = Credential.objects.filter(tenant=tenant_id, provider=provider)
-    return list(stored.order_by("label").values_list("label", "is_default"))
-
-
-def _named(labels: Sequence[tuple[str, bool]]) -> str:
-    """As many as a sentence holds."""
-    shown = [f"`{label}`{' is the default' if is_default else ''}" for label, is_default in labels[:MOST_NAMED]]
-    more = [f"{len(labels) - MOST_NAMED} more"] if len(labels) > MOST_NAMED else []
-    return f"stored: {', '.join([*shown, *more])}"
-
-
-def standing(credential: Credential) -> str:
-    """Returns whether searches that name no credential use it, in a sentence that does not take its label for an answer."""
-    if credential.is_default:
-        return f"It is your default: searches that name no {credential.provider} credential use it."
-    default = credential.tenant.credentials.filter(provider=credential.provider, is_default=True).first()
-    whose = f"those use `{default.label}`" if default else "none is the default"
-    why = ", for a magic key is it only if you say so" if default is None and credential.is_magic else ""
-    return (
-        f"It is labelled `{credential.label}` and is not the default of searches that name no {credential.provider} credential: "
-        f"{whose}{why}."
-    )
-
-
-def warning(credential: Credential) -> str:
-    """Returns what looks odd about the stored key, in a sentence for its owner; empty where nothing does. A magic key is the
-    sandbox's, and of one that cannot be opened nothing is known.
-    """
-    form = registry.PROVIDERS[credential.provider].key_form if credential.provider in registry.PROVIDERS else None
-    try:
-        secret = secret_of(credential)
-    except vault.Unopenable:
-        return ""
-    return "" if form is None or is_magic(secret) else form.warning(secret, provider=credential.provider)
 
 
 def needs_reentry(credential: Credential) -> bool:

@@ -22,7 +22,7 @@ from django.conf import settings
 
 from accounts import redis_client, vault
 from accounts.models import Mode, Tenant
-from providers import credentials, free_calls, registry
+from providers import credential_advice, credentials, free_calls, registry
 from providers.contract import BadCredential, Exhausted, Term
 from providers.free_calls import Call, Caller
 from providers.models import Credential
@@ -65,7 +65,7 @@ def look_up(tenant: Tenant, mode: str, provider: str, name: str, query: str) -> 
         return _remembered(free_calls.sandboxed(provider, tenant), name, query, free_calls.make)
     credential = Credential.objects.for_tenant(tenant).filter(provider=provider, is_default=True).first()
     if credential is None:
-        raise CredentialMissing(credentials.why_no_default(tenant.pk, provider))
+        raise CredentialMissing(credential_advice.why_no_default(tenant.pk, provider))
     caller = _with_key(credential)
     return _remembered(caller, name, query, partial(_ask, credential))
 

@@ -11,7 +11,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from accounts.models import Mode
 from accounts.paging import PageQuery
 from accounts.strict import StrictBoolean, StrictChoice, StrictSerializer, StrictText
-from providers import credentials, registry
+from providers import credential_advice, credentials, registry
 from providers.models import Credential
 
 PROVIDERS = tuple(sorted(registry.PROVIDERS))
@@ -149,7 +149,7 @@ class CredentialAnswer(serializers.ModelSerializer[Credential]):
         }
     )
     def get_warning(self, credential: Credential) -> str | None:
-        return credentials.warning(credential) or None
+        return credential_advice.warning(credential) or None
 
     @extend_schema_field(
         ProviderAccountAnswer(allow_null=True, help_text="Null where the provider does not tell, and for test keys.")

@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import ApiKey, Mode
 from billing import ledger, prices
 from billing.models import Price
-from providers import credentials, policies, registry
+from providers import credential_advice, policies, registry
 from providers.models import Credential, Policy
 from searches import backlog, nudges, parking, repeats, scheduler, terms
 from searches.models import Image, Lane, Lookup, Repeat, Search, Standing
@@ -220,7 +220,9 @@ def _rejections(api_key: ApiKey, lookups: Sequence[LookupOrder], found: Sequence
             yield error
         if wanted.credential is not None and now.credential is None:
             provider = registry.adapter(wanted.source).provider
-            yield UnknownCredential(index, credentials.why_unknown(api_key.tenant_id, provider, wanted.credential))
+            yield UnknownCredential(
+                index, credential_advice.why_unknown(api_key.tenant_id, provider, wanted.credential)
+            )
 
 
 def _plan(api_key: ApiKey, order: Order, index: int, now: Terms, created_at: datetime) -> Plan:
@@ -294,7 +296,7 @@ def _credential(api_key: ApiKey, wanted: LookupOrder, index: int, found: Credent
         return None
     if found is None:
         provider = registry.adapter(wanted.source).provider
-        raise CredentialMissing(index, credentials.why_no_default(api_key.tenant_id, provider))
+        raise CredentialMissing(index, credential_advice.why_no_default(api_key.tenant_id, provider))
     return found
 
 

@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from accounts import vault
 from accounts.models import Tenant
-from providers import credentials
+from providers import credential_advice, credentials
 from providers.models import Credential
 from tests.racing import at_once, crowd
 
@@ -325,8 +325,8 @@ def test_a_key_of_another_form_is_stored_with_a_warning(
     alice: Tenant, provider: str, secret: str, warned: bool
 ) -> None:
     credential = credentials.store(alice, provider, secret)
-    warning = credentials.warning(credential)
+    warning = credential_advice.warning(credential)
     assert bool(warning) == warned
     assert secret not in warning
     Credential.objects.update(sealed=b"no longer what it was")
-    assert credentials.warning(Credential.objects.get()) == ""
+    assert credential_advice.warning(Credential.objects.get()) == ""

@@ -296,3 +296,15 @@ def test_a_lost_answer_may_have_been_billed_and_is_asked_for_once_more(
     provider.answers(FOUND[source])
     left = Left(lookup="succeeded", credential="verified", charged=COST[source], unknown=HELD[source])
     assert visit(lookup) == left
+
+
+def test_one_null_count_among_three_creators_costs_none_of_them(submit: Submit, provider: Provider) -> None:
+    profiles = [test_modash.PROFILE | {"userId": str(number)} for number in range(3)]
+    profiles[1]["followersCount"] = None
+    provider.answers({"error": False, "total": 3, "profiles": profiles})
+    lookup = submit(MODASH)
+    assert visit(lookup) == replace(NOTHING, charged=0.075)
+    found = list(lookup.results.order_by("rank"))
+    assert [result.external_id for result in found] == ["0", "1", "2"]
+    assert [result.detail["followers_count"] for result in found] == [313560626, None, 313560626]
+    assert found[1].raw == profiles[1]
