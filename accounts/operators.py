@@ -19,8 +19,11 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote
+from django.core.exceptions import FieldError, ValidationError
 from django.core.paginator import Paginator
+from django.db import DataError, NotSupportedError, ProgrammingError
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -107,6 +110,13 @@ class WhetherSet(DropdownFilter):
         return queryset.filter(**{f"{self.column}__isnull": self.value() == self.words[0]})
 
 
+# What Django and PostgreSQL say of values that a column cannot have, and of lookups that it does not know.
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(ArithmeticError, AttributeError, FieldError, LookupError, TypeError, ValueError, ValidationError),
+    *(DataError, NotSupportedError, ProgrammingError),
+)
+
+
 class Page(ModelAdmin):
     """A model's pages. `icon` is its sign in the sidebar; `id_fields` are searched where the term is an id."""
 
@@ -121,6 +131,17 @@ class Page(ModelAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """A filter typed into the address must not spell out, letter by letter, what no page shows."""
         return lookup.split("__")[0] not in self.secret_fields and super().lookup_allowed(lookup, value, request)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The rows are fetched here, so that the database's no to an address is Django's page for addresses that it cannot make
+        sense of. Its own guard ends before the query is sent.
+        """
+        try:
+            changes = super().get_changelist_instance(request)
+            len(changes.result_list)
+        except UNREADABLE as error:
+            raise IncorrectLookupParameters(error) from error
+        return changes
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """None for what can be no id: the database would not even look for a null character."""

@@ -69,7 +69,7 @@ class CursorPages(BasePagination):
     ) -> list[Any]:
         self.request = request
         given = view.query.get("cursor")
-        signer = Signer(salt=f"{request.path} {view.tenant.pk} {' '.join(keys)}", sep=".")
+        signer = Signer(salt=f"{place_of(request)} {view.tenant.pk} {' '.join(keys)}", sep=".")
         limit = view.query["limit"]
         rows = list(rows_from(read(signer, given))[: limit + 1])
         self.has_more = len(rows) > limit
@@ -111,6 +111,13 @@ class CursorPages(BasePagination):
                 },
             },
         }
+
+
+def place_of(request: Request) -> str:
+    """The list's path with its ids in one spelling."""
+    match = request.resolver_match
+    assert match is not None
+    return f"{match.route} {sorted(match.kwargs.items())}"
 
 
 def read(signer: Signer, cursor: str | None) -> list[str] | None:

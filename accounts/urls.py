@@ -1,13 +1,13 @@
 from django.urls import path
 
-from accounts import views
+from accounts import ids, views  # noqa: F401  # `ids` registers <id:…>
 
 urlpatterns = [
     path("webhook-endpoints", views.Endpoints.as_view()),
-    path("webhook-endpoints/<uuid:id>", views.OneEndpoint.as_view(), name="webhook-endpoint"),
-    path("webhook-endpoints/<uuid:id>/rotate-secret", views.RotateSecret.as_view()),
-    path("webhook-endpoints/<uuid:id>/test", views.SendTest.as_view()),
-    path("webhook-endpoints/<uuid:id>/redeliver", views.RedeliverRange.as_view()),
+    path("webhook-endpoints/<id:id>", views.OneEndpoint.as_view(), name="webhook-endpoint"),
+    path("webhook-endpoints/<id:id>/rotate-secret", views.RotateSecret.as_view()),
+    path("webhook-endpoints/<id:id>/test", views.SendTest.as_view()),
+    path("webhook-endpoints/<id:id>/redeliver", views.RedeliverRange.as_view()),
     path("webhook-deliveries", views.Deliveries.as_view()),
-    path("webhook-deliveries/<uuid:id>/redeliver", views.Redeliver.as_view()),
+    path("webhook-deliveries/<id:id>/redeliver", views.Redeliver.as_view()),
 ]

@@ -17,6 +17,7 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig, Suspicio
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
@@ -58,6 +59,22 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "internal_error": (500, "Our mistake"),
     "not_ready": (503, "Not ready"),
     "provider_unavailable": (503, "The provider cannot be asked now"),
+}
+# What a status means, and what to do about it; `detail` says it for the case.
+MEANINGS: Mapping[int, str] = {
+    400: "The body, a header or a parameter is wrong. Mend what `errors` names, then send the request again.",
+    401: "Send a valid API key in the header `Authorization`.",
+    402: "The search would cost more than may be spent, or has no price. Ask for less, or have credits granted or a price set.",
+    403: "The key or its tenant may not do this. Use another key, or ask the operators.",
+    404: "Nothing is there, or it belongs to another tenant. Check the path and the id.",
+    405: "The header `Allow` names the methods that the path takes.",
+    406: "Ask for one of the forms that `detail` names, in the header `Accept`.",
+    409: "The request is right, and what is stored stands in its way. Change that first, as `detail` says.",
+    413: "Send less: JSON has at most 64 KB and a picture at most 20 MB.",
+    415: "Send application/json, or a picture as a file in multipart/form-data.",
+    429: "Too much was asked for. Send the request again after the seconds that `Retry-After` names.",
+    500: "Nothing is wrong with the request. Name the `request_id` when you ask about it.",
+    503: "Nothing is wrong with the request. Send it again after the seconds that `Retry-After` names.",
 }
 NOT_FOUND = "Nothing of yours is here under this id; it may have been deleted, or never have been."
 NO_SUCH_PATH = "There is no such path; /v1/openapi.json lists those that there are."
@@ -113,13 +130,18 @@ def problem(code: str, detail: str, *, status: int | None = None, **more: Any) -
     usual, title = PROBLEMS.get(code, (500, ""))
     status = status or usual
     return {
-        "type": f"{settings.PUBLIC_URL}/docs#{code}",
+        "type": type_of(code),
         "title": title or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
         **more,
     }
+
+
+def type_of(code: str) -> str:
+    """The address at which the kind of problem is explained."""
+    return f"{settings.PUBLIC_URL}/docs/problems#{code}"
 
 
 def answer(request: Any, body: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> HttpResponse:
@@ -188,8 +210,9 @@ def in_one_sentence(errors: list[dict[str, str]]) -> str:
     return f"These are wrong: {names}. `errors` says what to mend in each."
 
 
+@csrf_exempt
 def no_such_path(request: HttpRequest, path: str = "") -> HttpResponse:
-    """For every path under /v1 that nothing else answers."""
+    """For every path under /v1 that nothing else answers, whatever the method."""
     return answer(request, problem("not_found", NO_SUCH_PATH))
 
 
@@ -213,4 +236,4 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def of_the_api(request: HttpRequest) -> bool:
-    return request.path.startswith("/v1/")
+    return f"{request.path}/".startswith("/v1/")

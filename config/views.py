@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.http import require_safe
+from django.utils.html import format_html, format_html_join
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,16 +17,31 @@ from accounts.refusals import Unavailable
 from config import openapi, problems, readiness
 
 # The pages load nothing from anywhere else.
+SAFE = ("GET", "HEAD")
 CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 
 
-@require_safe
+def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """A view that only reads: any other method is the same problem as under /v1, and no matter for the check of forms."""
+
+    @csrf_exempt
+    @wraps(view)
+    def answered(request: HttpRequest) -> HttpResponse:
+        if request.method in SAFE:
+            return view(request)
+        body = problems.problem("method_not_allowed", f'Method "{request.method}" not allowed.')
+        return problems.answer(request, body, headers={"Allow": ", ".join(SAFE)})
+
+    return answered
+
+
+@safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process is up. It asks nobody, so that a failing database does not restart every web server."""
     return JsonResponse({"status": "ok"})
 
 
-@require_safe
+@safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """Requests can be served: the database and Redis do what the system needs of them."""
     lacking = readiness.lacking()
@@ -33,7 +51,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     return problems.answer(request, body, headers={"Retry-After": str(Unavailable.wait)})
 
 
-@require_safe
+@safe
 def openapi_document(request: HttpRequest) -> HttpResponse:
     return JsonResponse(openapi.document())
 
@@ -48,3 +66,31 @@ class Docs(SpectacularSwaggerSplitView):
         response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
         response["Content-Security-Policy"] = CONTENT_POLICY
         return response
+
+
+@safe
+def problem_types(request: HttpRequest) -> HttpResponse:
+    """What the `type` of a problem leads to: each code with its status, and what to do about it."""
+    rows = [
+        (code, status, title, problems.MEANINGS.get(status, "")) for code, (status, title) in problems.PROBLEMS.items()
+    ]
+    page = format_html(
+        PROBLEM_PAGE,
+        format_html_join(
+            "\n", '<section id="{0}"><h2>{2}</h2><p><code>{0}</code>, status {1}. {3}</p></section>', rows
+        ),
+    )
+    return HttpResponse(page, headers={"Content-Security-Policy": CONTENT_POLICY})
+
+
+PROBLEM_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Sightline: kinds of problems</title>
+<style>body {{ font: 16px/1.5 sans-serif; max-width: 45em; margin: 2em auto; padding: 0 1em }}
+h2 {{ font-size: 1.1em; margin: 1.5em 0 0 }} p {{ margin: 0 }} :target {{ background: #fff3bf }}</style></head>
+<body><h1>Kinds of problems</h1>
+<p>Every error is <code>application/problem+json</code> (RFC 9457). Its <code>type</code> leads here, its <code>detail</code>
+says what to do, and <code>errors</code> names every wrong field. <a href="/docs">The API</a></p>
+{}
+</body></html>
+"""

@@ -1,10 +1,11 @@
 from django.urls import path
 
+from accounts import ids  # noqa: F401  # registers <id:…>
 from providers import views
 
 urlpatterns = [
     path("credentials", views.Credentials.as_view()),
-    path("credentials/<uuid:id>", views.OneCredential.as_view(), name="credential"),
-    path("credentials/<uuid:id>/verify", views.Verify.as_view()),
+    path("credentials/<id:id>", views.OneCredential.as_view(), name="credential"),
+    path("credentials/<id:id>/verify", views.Verify.as_view()),
     path("providers/<str:provider>/dictionaries/<str:name>", views.Dictionary.as_view()),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
-from config.problems import PROBLEMS
+from config.problems import MEANINGS, PROBLEMS
 from tests.api.examples import made
+from tests.api.test_strangers import BODIES, ROUTES, belongings, path_to
 
 
 def problem_of(response: Any) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def problem_of(response: Any) -> dict[str, Any]:
     assert response["Content-Type"] == "application/problem+json"
     assert set(body) - {"errors"} == {"type", "title", "status", "detail", "code", "request_id"}
     assert body["status"] == response.status_code == PROBLEMS[body["code"]][0]
-    assert body["type"] == f"{settings.PUBLIC_URL}/docs#{body['code']}"
+    assert body["type"] == f"{settings.PUBLIC_URL}/docs/problems#{body['code']}"
     assert body["request_id"] == response["X-Request-Id"]
     return body
 
@@ -56,13 +58,75 @@ def test_a_suspended_tenant_is_a_403(api: APIClient, alice: Tenant) -> None:
         "/v1/searches/019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001/",
         "/v1/searches/019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001/retry",
         "/v1/nobody",
+        "/v1/a%0Ab",
+        "/v1/%ff%00",
+        "/v1/searches%0A",
     ],
 )
 @pytest.mark.parametrize("debug", [False, True])
-def test_an_unknown_path_is_a_404(client: Client, path: str, debug: bool) -> None:
+def test_an_unknown_path_is_a_404_whatever_the_method(path: str, debug: bool) -> None:
+    client = Client(enforce_csrf_checks=True)
     with override_settings(DEBUG=debug):
-        assert problem_of(client.get(path))["code"] == "not_found"
-        assert problem_of(client.post(path))["code"] == "not_found"
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"):
+            assert problem_of(client.generic(method, path))["code"] == "not_found"
+        form = client.post(
+            path, {"a": "b"}, headers={"Cookie": "csrftoken=x; sessionid=y", "Origin": "https://evil.example"}
+        )
+        assert problem_of(form)["code"] == "not_found"
+
+
+OUTSIDE = ["/v1/openapi.json", "/docs", "/docs/problems", "/healthz", "/readyz"]
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_another_method_outside_the_product_is_a_405(db: None, path: str, method: str) -> None:
+    response = Client(enforce_csrf_checks=True).generic(method, path)
+    assert problem_of(response)["code"] == "method_not_allowed"
+    assert {"GET", "HEAD"} <= set(response["Allow"].split(", "))
+
+
+def test_head_is_answered_where_get_is(api: APIClient) -> None:
+    search = belongings(api)
+    paths = [path_to(route, search) for route in ROUTES if "<str" not in route] + OUTSIDE
+    paths += ["/v1/nowhere", "/docs?script", "/admin/login/"]
+    for path in paths:
+        get, head = api.get(path), api.head(path)
+        assert (head.status_code, head.get("Content-Type")) == (get.status_code, get.get("Content-Type")), path
+        assert not head.content, path
+
+
+def test_a_type_leads_to_what_it_names(client: Client) -> None:
+    page = client.get("/docs/problems")
+    assert page["Content-Type"].startswith("text/html")
+    for code, (status, title) in PROBLEMS.items():
+        assert f'id="{code}"' in page.content.decode()
+        assert title in page.content.decode()
+        assert MEANINGS[status] in html.unescape(page.content.decode())
+
+
+@pytest.mark.parametrize(
+    "spelt", [str.upper, str.title, lambda id: id.replace("-", ""), lambda id: id.upper().replace("-", "")]
+)
+@pytest.mark.parametrize("route", [route for route in ROUTES if "<id:id>" in route])
+def test_an_id_in_a_path_may_be_spelt_as_in_a_body(api: APIClient, route: str, spelt: Any) -> None:
+    search = belongings(api)
+    usual = path_to(route, search)
+    id = next(part for part in usual.split("/") if len(part) == 36)
+    path = usual.replace(id, spelt(id))
+    method = "get" if "GET" in api.options(path)["Allow"] else "post"
+    response = getattr(api, method)(path, BODIES.get(route), format="json")
+    assert response.status_code == 200, response.content
+
+
+def test_a_cursor_serves_its_list_however_the_id_is_spelt(api: APIClient) -> None:
+    search = belongings(api)
+    path = f"/v1/searches/{search.pk}/results"
+    cursor = api.get(path, {"limit": 1}).json()["next_cursor"]
+    capitals = path.replace(str(search.pk), str(search.pk).upper())
+    assert api.get(capitals, {"cursor": cursor}).json()["data"]
+    other = f"/v1/searches/{made(api).pk}/results"
+    assert api.get(other, {"cursor": cursor}).json()["errors"][0]["code"] == "invalid_cursor"
 
 
 def test_an_unknown_search_is_a_404(api: APIClient) -> None:

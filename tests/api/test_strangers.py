@@ -30,7 +30,7 @@ def routes(patterns: list[Any] | None = None, prefix: str = "") -> Iterator[str]
 
 
 ROUTES = sorted(routes())
-WITH_ID = [route for route in ROUTES if "<uuid:id>" in route]
+WITH_ID = [route for route in ROUTES if "<id:id>" in route]
 # What belongs to nobody.
 PUBLIC = "/v1/providers/<str:provider>/dictionaries/<str:name>"
 OWN_LISTS = (
@@ -38,12 +38,12 @@ OWN_LISTS = (
     *("/v1/webhook-endpoints", "/v1/webhook-deliveries"),
 )
 # What an action cannot do without.
-BODIES = {"/v1/webhook-endpoints/<uuid:id>/redeliver": {"from": "2026-11-20T00:00:00Z"}}
+BODIES = {"/v1/webhook-endpoints/<id:id>/redeliver": {"from": "2026-11-20T00:00:00Z"}}
 LISTS = [route for route in ROUTES if route in OWN_LISTS]
 
 
 def path_to(route: str, search: Search, id: UUID | None = None) -> str:
-    return route.replace("<uuid:id>", str(id or own_id(route, search)))
+    return route.replace("<id:id>", str(id or own_id(route, search)))
 
 
 def own_id(route: str, search: Search) -> UUID | None:
@@ -105,7 +105,7 @@ def test_a_stranger_changes_nothing(api: APIClient, stranger: APIClient) -> None
     stranger.post(f"/v1/searches/{search.pk}/cancel")
     stranger.delete(f"/v1/images/{search.image_id}")
     stranger.delete(f"/v1/credentials/{search.lookups.all()[0].credential_id}")
-    stranger.delete(path_to("/v1/webhook-endpoints/<uuid:id>", search))
+    stranger.delete(path_to("/v1/webhook-endpoints/<id:id>", search))
     after = api.get(f"/v1/searches/{search.pk}").json()
     before["lookups"][0].pop("estimated_start_at")
     after["lookups"][0].pop("estimated_start_at")
@@ -115,5 +115,5 @@ def test_a_stranger_changes_nothing(api: APIClient, stranger: APIClient) -> None
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if "openapi" not in route])
 def test_without_a_key_nothing_answers(db: None, route: str) -> None:
-    response = APIClient().get(route.replace("<uuid:id>", str(NOBODYS)))
+    response = APIClient().get(route.replace("<id:id>", str(NOBODYS)))
     assert response.status_code == 401

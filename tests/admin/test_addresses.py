@@ -1,0 +1,54 @@
+"""No list of the operators' gives a 500, whatever its address: what it cannot make sense of, it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from tests.admin.conftest import World
+
+MODELS = sorted(admin.site._registry, key=lambda model: str(model._meta))
+ID = "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001"
+TERMS = [ID, ID.upper(), "9" * 12, "9" * 40, "9" * 5000, "1e999", "", "nul\0", "(", "\\", "2026-13-45", "x" * 10_000]
+OWN = [
+    "q",
+    "p",
+    "o",
+    "e",
+    "all",
+    "_to_field",
+    "_popup",
+    "_facets",
+    "made",
+    "nobody",
+    "pk",
+    "tenant",
+    "tenant__id__exact",
+]
+LOOKUPS = [
+    *(("exact", "9" * 40), ("in", "x,nul\0"), ("year", "9" * 11), ("regex", "("), ("contained_by", "(")),
+]
+
+
+def addresses(model: Any) -> Iterator[str]:
+    path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    fields = [field.name for field in model._meta.get_fields() if not field.auto_created]
+    queries = [(name, value) for name in OWN for value in (TERMS if name == "q" else ["9" * 40, "nul\0"])]
+    queries += [(f"{field}__{lookup}", value) for field in fields for lookup, value in LOOKUPS]
+    return (f"{path}?{urlencode([query])}" for query in queries)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_no_address_of_a_list_is_a_500(desk: Client, world: World, model: type[Model]) -> None:
+    desk.raise_request_exception = False
+    answers = {address: desk.get(address).status_code for address in addresses(model)}
+    assert not {address for address, status in answers.items() if status >= 500}
+    assert set(answers.values()) <= {200, 302, 400}
