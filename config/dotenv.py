@@ -35,6 +35,8 @@ def read(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
+        if path.is_symlink():
+            raise ImproperlyConfigured(f"{path} leads to a file that is not there.") from None
         return {}
     except OSError as error:
         raise ImproperlyConfigured(f"{path} cannot be read: {error.strerror}.") from None
@@ -64,7 +66,10 @@ class File:
         if name is None:
             raise self._trouble("it is not NAME=value")
         if name[2]:
-            self._found[name[1]] = self._value(name[1], has_space=bool(name[3]))
+            value = self._value(name[1], has_space=bool(name[3]))
+            if "\0" in value:
+                raise self._trouble(f"{name[1]} has a character that cannot be printed")
+            self._found[name[1]] = value
         elif name[1] not in self._environ:
             raise self._trouble(f"{name[1]} has no value")
 

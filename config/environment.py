@@ -54,7 +54,11 @@ def prepare() -> None:
     """
     global _is_ready
     if not _is_ready:
-        complete(os.environ, BASE_DIR / (text(os.environ, "ENV_FILE") or ".env"))
+        named = text(os.environ, "ENV_FILE")
+        file = BASE_DIR / (named or ".env")
+        if named and not file.exists():
+            raise ImproperlyConfigured(f"ENV_FILE: there is no {file}.")
+        complete(os.environ, file)
         _is_ready = True
 
 

@@ -92,6 +92,8 @@ def test_a_line_means_what_it_means_to_compose(tmp_path: Path, line: str, value:
         ("KEY=${USER_NAME!x}", "compose does not know"),
         ("KEY=${NOBODY:?}", "KEY needs NOBODY"),
         ("KEY=a\x00b", "a character that cannot be printed"),
+        ("KEY='a\x00b'", "a character that cannot be printed"),
+        ('KEY="a\\000b"', "a character that cannot be printed"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named_by_file_and_number(tmp_path: Path, line: str, problem: str) -> None:
@@ -110,6 +112,12 @@ def test_no_file_is_an_empty_one_and_a_folder_is_none(tmp_path: Path) -> None:
     assert dotenv.read(tmp_path / ".env", {}) == {}
     with pytest.raises(ImproperlyConfigured, match="cannot be read"):
         dotenv.read(tmp_path, {})
+
+
+def test_a_link_to_nothing_is_not_taken_for_no_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").symlink_to(tmp_path / "gone")
+    with pytest.raises(ImproperlyConfigured, match=r"\.env leads to a file that is not there"):
+        dotenv.read(tmp_path / ".env", {})
 
 
 def test_the_shell_comes_first_and_an_empty_variable_is_none(tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ SERVE = ["manage.py", "serve"]
 NOWHERE = "DATABASE_URL=postgresql://nobody@127.0.0.1:9/none\nREDIS_URL=redis://127.0.0.1:9/0\n"
 
 
-def said(arguments: list[str], file: Path, content: str | bytes) -> list[str]:
-    """The lines of one that ends with code 1 or 2, as granian does and all else."""
-    file.write_bytes(content.encode() if isinstance(content, str) else content)
+def said(arguments: list[str], file: Path, content: str | None) -> list[str]:
+    """The lines of one that ends with code 1 or 2, as granian does and all else. None: there is no such file."""
+    if content is not None:
+        file.write_text(content)
     unset = {"PRODUCTION", "SECRET_KEY", "CREDENTIAL_KEYS", "PUBLIC_URL", "DATABASE_URL", "REDIS_URL", "STATE_DIR"}
     environ = {name: value for name, value in os.environ.items() if name not in unset} | {"ENV_FILE": str(file)}
     done = subprocess.run(
@@ -55,6 +56,10 @@ def test_a_line_that_cannot_be_read_ends_every_start(tmp_path: Path, arguments: 
 def test_a_setting_that_is_wrong_ends_every_start_with_its_line(tmp_path: Path, arguments: list[str]) -> None:
     lines = said(arguments, tmp_path / ".env", f"{NOWHERE}LOG_LEVEL=verbose\n")
     assert lines == ["LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL."]
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    assert said(COMMAND, tmp_path / "production.env", None) == [f"ENV_FILE: there is no {tmp_path}/production.env."]
 
 
 def test_the_sandbox_minds_its_own_settings_alone(tmp_path: Path) -> None:
