@@ -68,6 +68,8 @@ CALLS = {
     "exit_group": (231, 94),
 }
 CLONE, CLONE3 = (56, 220), (435, 435)
+# Sets the limits of a process; of no other than itself.
+PRLIMIT = (302, 261)
 
 
 def close_to_others() -> None:
@@ -90,21 +92,14 @@ class Confined:
         self.memory_bytes = _own_memory() if self.linux else 0
         self.nowhere = os.open(os.devnull, os.O_RDWR)
 
-    def begin(self, *, memory_bytes: int, seconds: int) -> None:
-        """`memory_bytes` are beside what the program itself takes."""
+    def begin(self) -> None:
+        """Beforehand: it takes milliseconds, which no picture should wait for."""
         for number in (0, 1, 2):
             os.dup2(self.nowhere, number)
         os.close(self.nowhere)
-        for kind, most in (
-            (resource.RLIMIT_AS, self.memory_bytes + memory_bytes),
-            (resource.RLIMIT_CPU, seconds),
-            (resource.RLIMIT_FSIZE, 0),
-            (resource.RLIMIT_CORE, 0),
-            # What is open stays so; nothing else is opened any more, no file, no socket.
-            (resource.RLIMIT_NOFILE, 0),
-        ):
-            with suppress(ValueError, OSError):
-                resource.setrlimit(kind, (most, most))
+        # What is open stays so; nothing else is opened any more, no file, no socket.
+        for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NOFILE):
+            _limit(kind, 0)
         if os.geteuid() == 0:
             os.setgroups([])
             os.setgid(ACCOUNT)
@@ -115,6 +110,17 @@ class Confined:
             if self.filter is not None:
                 # A system without filters says no; the limits and the account are left.
                 self.library.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(self.filter), 0, 0)
+
+    def bound(self, *, memory_bytes: int, seconds: int) -> None:
+        """Once it is known what the picture may cost. `memory_bytes` are beside what the program itself takes."""
+        _limit(resource.RLIMIT_AS, self.memory_bytes + memory_bytes)
+        _limit(resource.RLIMIT_CPU, seconds)
+
+
+def _limit(kind: int, most: int) -> None:
+    # Not every system counts everything.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(kind, (most, most))
 
 
 class Program(ctypes.Structure):
@@ -139,6 +145,11 @@ def _filter() -> Program | None:
         (EQUAL, 0, 4, CLONE[column]),
         (LOAD, 0, 0, ARGUMENT),
         (ANY_BIT, 0, 1, CLONE_THREAD),
+        (RETURN, 0, 0, ALLOW),
+        (RETURN, 0, 0, REFUSE | errno.EPERM),
+        (EQUAL, 0, 4, PRLIMIT[column]),
+        (LOAD, 0, 0, ARGUMENT),
+        (EQUAL, 0, 1, 0),
         (RETURN, 0, 0, ALLOW),
         (RETURN, 0, 0, REFUSE | errno.EPERM),
     ]

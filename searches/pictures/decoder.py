@@ -10,12 +10,14 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import struct
 import sys
 import types
 from contextlib import closing, suppress
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,12 +28,17 @@ HEAD = struct.Struct(">QIIQ")
 ANSWER = struct.Struct(">I")
 # A process is known by a number, which comes with its socket, and goes back when it is to end.
 NUMBER = struct.Struct(">Q")
-READY = 4
+TRIED = {"kind": "read", "format": "JPEG", "crop": "", "limits": {}, "most_pixels": 1 << 20}
+READY = 6
+# Fewer than these are too few to wait: as many as may be at work at once, and one.
+LEAST_READY = 4
+# A new process is made once whoever asked for the last one has gone on: it needs the same processors.
+QUIET_SECONDS = 0.03
 AT_ONCE = 1 << 20
 
 
 def provide(control: socket.socket) -> None:
-    """Keeps as many processes as may be at work, and one more; ends with whoever started it."""
+    """Keeps processes ready; ends with whoever started it."""
     from searches.pictures import confinement
 
     prepare()
@@ -42,7 +49,8 @@ def provide(control: socket.socket) -> None:
     # Broken: they are gone for whom it was done.
     with suppress(BrokenPipeError, ConnectionResetError):
         while True:
-            while len(children) < READY:
+            least = LEAST_READY if select.select([control], [], [], QUIET_SECONDS)[0] else READY
+            while len(children) < least:
                 latest += 1
                 children[latest] = fork(control, latest, confined)
             number = received(control, NUMBER.size)
@@ -78,11 +86,14 @@ def end(process: int) -> None:
 def work(connection: socket.socket, confined: Any) -> None:
     from searches.pictures.work import done
 
+    confined.begin()
+    # Touches what it will need, so that a picture does not wait for the memory that is shared until then.
+    done(TRIED, tried())
     head = received(connection, HEAD.size)
     if len(head) < HEAD.size:
         return
     memory_bytes, seconds, order_bytes, content_bytes = HEAD.unpack(head)
-    confined.begin(memory_bytes=memory_bytes, seconds=seconds)
+    confined.bound(memory_bytes=memory_bytes, seconds=seconds)
     order = json.loads(received(connection, order_bytes))
     try:
         said, files = done(order, received(connection, content_bytes))
@@ -117,15 +128,22 @@ def prepare() -> None:
     Image.init()
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     limits = {"each": (("JPEG",), 1 << 20), "other": (("WEBP",), 1 << 20)}
-    order = {"kind": "read", "crop": "0,0,500000,500000", "limits": limits, "most_pixels": 1 << 20}
     for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
-        file = BytesIO()
-        Image.new("RGB", (8, 8)).save(file, format)
-        done({**order, "format": format}, file.getvalue())
+        done({**TRIED, "format": format, "crop": "0,0,500000,500000", "limits": limits}, tried(format))
         if format in MEDIA_TYPES:
-            done({"kind": "thumbnail", "format": format, "size": (4, 4)}, file.getvalue())
+            done({"kind": "thumbnail", "format": format, "size": (4, 4)}, tried(format))
     gc.collect()
     gc.freeze()
+
+
+@cache
+def tried(format: str = "JPEG") -> bytes:
+    """A small picture of ours."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGB", (64, 64)).save(file, format)
+    return file.getvalue()
 
 
 def alone() -> None:

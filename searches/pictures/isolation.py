@@ -50,7 +50,8 @@ small_ones = Bulkhead(at_once=2, places=32, share=16, detail=BUSY)
 # A process that cannot be had within this time will not come.
 START_SECONDS = 30.0
 MAX_SAID_BYTES = 65_536
-MAX_ANSWER_BYTES = 400_000_000
+# A noise of 50 megapixels as a JPEG has 60 MB.
+MAX_ANSWER_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +153,7 @@ def _believed() -> Iterator[None]:
     """What no decoder of ours would answer is the answer of one that a picture took over."""
     try:
         yield
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise unreadable() from None
 
 
@@ -231,10 +232,16 @@ class Decoders:
             self.control.close()
         ours, theirs = socket.socketpair()
         ours.settimeout(START_SECONDS)
-        # -I and no environment: nothing from outside changes what it loads, or lifts its decoders' own limits.
+        # -I and no environment: nothing from outside changes what it loads, or lifts its decoders' own limits. A session of its
+        # own: a Ctrl-C is for us, who then end it.
         with closing(theirs):
             self.program = subprocess.Popen(
-                [sys.executable, "-I", str(PROGRAM)], stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={}, cwd="/"
+                [sys.executable, "-I", str(PROGRAM)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env={},
+                cwd="/",
+                start_new_session=True,
             )
         self.owner, self.control = os.getpid(), ours
         confinement.close_to_others()

@@ -19,7 +19,7 @@ from django.db import transaction
 from accounts.models import Tenant
 from providers.contract import PictureLimits
 from searches import pictures
-from searches.pictures import BadPicture, confinement, exchange, isolation
+from searches.pictures import BadPicture, confinement, decoder, exchange, isolation
 from searches.pictures.cropping import Crop
 from tests.searches import samples
 from tests.searches.test_picture_formats import ALL
@@ -39,7 +39,8 @@ confined = confinement.Confined()
 {before}
 parent, (ours, theirs) = os.getpid(), os.pipe()
 if os.fork() == 0:
-    confined.begin(memory_bytes=100_000_000, seconds=5)
+    confined.begin()
+    confined.bound(memory_bytes=100_000_000, seconds=5)
     def attempt():
         {attempt}
     try:
@@ -80,6 +81,7 @@ def confined(attempt: str, before: str = "") -> str:
         "return os.execv('/bin/true', ['true'])",
         "return os.kill(parent, 0)",
         "return os.kill(parent, 9)",
+        "import resource; return resource.prlimit(parent, resource.RLIMIT_NOFILE, (9, 9))",
         "return os.listdir('/')",
         "return os.setuid(0)",
         "return len(bytearray(400_000_000))",
@@ -152,6 +154,16 @@ def test_no_picture_is_decoded_here(alice: Tenant, format: str) -> None:
     assert samples.read(samples.rendering(image.pk, "keyapi", MIDDLE).content).size == (32, 24)
 
 
+def test_the_web_server_does_not_even_load_a_decoder() -> None:
+    source = "import sys, config.wsgi; print(sorted({'PIL', 'pillow_heif'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, timeout=60, check=True)
+    assert done.stdout.decode().strip() == "[]"
+
+
+def test_as_many_are_ready_as_may_be_at_work_and_one() -> None:
+    assert isolation.large_ones.at_once + isolation.small_ones.at_once < decoder.LEAST_READY
+
+
 def test_each_picture_has_a_process_of_its_own_and_its_memory_is_given_back() -> None:
     process = program()
     isolation.check(samples.jpeg())
@@ -159,8 +171,8 @@ def test_each_picture_has_a_process_of_its_own_and_its_memory_is_given_back() ->
     for _ in range(3):
         isolation.check(samples.png())
     after = settled(process)
-    assert len(before) == len(after) == 4
-    assert len({child.pid for child in before} & {child.pid for child in after}) <= 1
+    assert len(before) == len(after) == decoder.READY
+    assert len({child.pid for child in before} & {child.pid for child in after}) <= decoder.READY - 3
     assert sum(child.memory_info().rss for child in [process, *after]) < 200_000_000
 
 
@@ -168,7 +180,7 @@ def settled(process: psutil.Process) -> list[psutil.Process]:
     """Its children, once as many are ready as shall be."""
     for _ in range(1000):
         children = process.children()
-        if len(children) == 4:
+        if len(children) == decoder.READY:
             break
         time.sleep(0.01)
     return children
@@ -183,7 +195,7 @@ def test_where_one_is_ended_that_picture_alone_is_refused() -> None:
     isolation.check(samples.jpeg())
     with patch.object(isolation, "_send", side_effect=ended), pytest.raises(BadPicture):
         isolation.check(samples.jpeg())
-    for _ in range(6):
+    for _ in range(decoder.READY):
         try:
             isolation.check(samples.jpeg())
             break
