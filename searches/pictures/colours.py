@@ -16,13 +16,17 @@ from PIL import Image, ImageChops, ImageCms
 MAX_PROFILE_BYTES = 4_000_000
 # Which pixels a profile of each colour space is for.
 SPACES = {"RGB": ("RGB", "RGBA", "L", "LA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
+# What browsers take a screen's power to be, and how much it must differ before it counts, as in libpng.
+SCREEN, UNSEEN = 2.2, 0.05
 # A value of 255 more or less is what converting back and forth by curves costs.
 SAME = 1
 
 
-def plain(image: Image.Image, profile: bytes) -> Image.Image:
-    """The pixels in sRGB. A profile that cannot be used is dropped."""
+def plain(image: Image.Image, profile: bytes, gamma: float | None = None) -> Image.Image:
+    """The pixels in sRGB. A profile that cannot be used is dropped; a PNG without one may tell a power instead."""
     pixels = _simple(image)
+    if gamma is not None:
+        return _raised(_rgb(pixels), 1 / (gamma * SCREEN))
     if profile and len(profile) <= MAX_PROFILE_BYTES:
         try:
             return _converted(pixels, profile)
@@ -72,6 +76,14 @@ def _simple(image: Image.Image) -> Image.Image:
 def _rgb(image: Image.Image) -> Image.Image:
     mode = "RGBA" if image.mode in {"LA", "RGBA"} else "RGB"
     return image if image.mode == mode else image.convert(mode)
+
+
+def _raised(pixels: Image.Image, power: float) -> Image.Image:
+    if abs(power - 1) < UNSEEN:
+        return pixels
+    curve = [round(255 * (value / 255) ** power) for value in range(256)]
+    same = list(range(256)) if pixels.mode == "RGBA" else []
+    return pixels.point(curve * 3 + same)
 
 
 def _converted(pixels: Image.Image, profile: bytes) -> Image.Image:

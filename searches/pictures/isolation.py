@@ -66,7 +66,7 @@ class Bound:
         return 2.0 * self.seconds + 5
 
 
-# 50 megapixels with all their renderings take up to 8 s (noise), a WebP of them that is clear in parts 1.5 GB.
+# 50 megapixels with all their renderings take up to 4 s on a fast processor (noise), a WebP that is clear in parts 1.5 GB.
 LARGE = Bound(seconds=12, memory_bytes=1_600_000_000)
 # For one whose header says that it is small, whatever its stream hides.
 SMALL = Bound(seconds=5, memory_bytes=500_000_000)

@@ -117,7 +117,7 @@ def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> D
     may_be_bare = format == "JPEG" and image.mode == "RGB" and file.orientation == 1 and not file.profile
     if format == "JPEG" and scans.is_cut(file.content, image, lambda other: _loaded(other, most_pixels)):
         raise truncated()
-    pixels = colours.plain(_shown(format, image, file), _profile(format, image, file))
+    pixels = colours.plain(_shown(format, image, file), _profile(format, image, file), file.gamma)
     pixels = _on_canvas(pixels, file)
     turn = UPRIGHT.get(_turned(format, image, file))
     if turn is not None:

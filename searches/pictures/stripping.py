@@ -23,6 +23,7 @@ ADOBE_BYTES = 12
 # Applications' segments, and comments.
 JPEG_NOTES = frozenset((*range(0xE0, 0xF0), 0xFE))
 JPEG_PROFILE = b"ICC_PROFILE\x00"
+PNG_FACTS = (b"tRNS", b"eXIf", b"iCCP", b"gAMA", b"sRGB", b"cICP")
 WEBP_ALPHA = 0x10
 # An animation's first frame is shown from here on.
 PNG_FRAME = struct.Struct(">IIIII")
@@ -43,6 +44,7 @@ class Stripped:
     content: bytes
     orientation: int = 1
     profile: bytes = b""
+    gamma: float | None = None
     clear: tuple[int, ...] = ()
     depth: int = 8
     canvas: tuple[int, int] | None = None
@@ -108,7 +110,7 @@ def _png(content: bytes) -> Stripped:
         frames.look(kind, data, sound=sound)
         if kind in {b"IHDR", b"PLTE", b"IDAT", b"IEND"}:
             needed.append(_chunk(kind, data))
-        elif sound and kind in {b"tRNS", b"eXIf", b"iCCP"}:
+        elif sound and kind in PNG_FACTS:
             facts.setdefault(kind, data)
     header = needed[0][8:21]
     size, depth, colours = struct.unpack(">II", header[:8]), header[8], header[9]
@@ -128,11 +130,20 @@ def _png(content: bytes) -> Stripped:
         content=PNG_START + b"".join(needed),
         orientation=orientation(facts.get(b"eXIf", b"")),
         profile=facts.get(b"iCCP", b""),
+        gamma=_gamma(facts),
         clear=clear,
         depth=depth,
         canvas=canvas,
         place=place,
     )
+
+
+def _gamma(facts: Mapping[bytes, bytes]) -> float | None:
+    """To what power light was raised, where nothing better says how the numbers are meant."""
+    told = facts.get(b"gAMA", b"")
+    if len(told) != 4 or {b"iCCP", b"sRGB", b"cICP"} & set(facts):
+        return None
+    return int.from_bytes(told) / 100_000 or None
 
 
 class _PngFrames:

@@ -204,6 +204,23 @@ def test_a_clear_colour_of_8_bits_is_that_colour() -> None:
     assert alphas(content) == [0, 255]
 
 
+@pytest.mark.parametrize(
+    ("pieces", "meant"),
+    [
+        ([(b"gAMA", 100_000)], 127),
+        ([(b"gAMA", 45_455)], 55),
+        ([(b"gAMA", 45_000)], 55),
+        ([(b"gAMA", 0)], 55),
+        ([(b"gAMA", 100_000), (b"sRGB", None)], 55),
+    ],
+    ids=str,
+)
+def test_a_png_without_a_profile_may_tell_a_power_instead(pieces: list[tuple[bytes, int | None]], meant: int) -> None:
+    added = [chunk(kind, b"\0" if value is None else struct.pack(">I", value)) for kind, value in pieces]
+    assert near(shown(png(2, 8, [bytes((55,) * 30)] * 10, 10, *added)), (meant,) * 3)
+    assert near(shown(png(6, 8, [bytes((55, 55, 55, 99) * 10)] * 10, 10, *added)), (meant,) * 3 + (99,))
+
+
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 def test_a_palette_of_every_depth_has_its_clear_entries(depth: int) -> None:
     palette, row = bytes((9, 9, 9, 200, 0, 0)), {1: b"\x40", 2: b"\x10", 4: b"\x01", 8: b"\0\1"}[depth]
