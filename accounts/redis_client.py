@@ -1,13 +1,53 @@
-"""Makes the clients of Redis, in one place for all apps: one a process and address, with a short time limit."""
+"""Makes the clients of Redis, in one place for all apps: one a process and address, with a short time limit.
+
+A connection on which a replica refused is closed. After a fail-over the address leads to another server, while a kept connection
+would lead to the old one for as long as both last. The broker's connections do the same (`config.celery`).
+"""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
+from redis.exceptions import MasterDownError, ReadOnlyError
 from redis.retry import Retry
+
+if TYPE_CHECKING:
+    Base = redis.Connection
+else:
+    Base = object
+
+
+class LeavesReplicas(Base):
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().read_response(*args, **options)
+        except (ReadOnlyError, MasterDownError):
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise
+
+
+class Connection(LeavesReplicas, redis.Connection):
+    """A connection by TCP."""
+
+
+class SSLConnection(LeavesReplicas, redis.SSLConnection):
+    """A connection by TLS."""
+
+
+class UnixConnection(LeavesReplicas, redis.UnixDomainSocketConnection):
+    """A connection by a socket of this machine."""
+
+
+CLASSES: dict[str, type[redis.connection.AbstractConnection]] = {
+    "redis": Connection,
+    "rediss": SSLConnection,
+    "unix": UnixConnection,
+}
 
 
 @cache
@@ -17,4 +57,10 @@ def of(url: str, *, seconds: float | None = None) -> redis.Redis:
     The client repeats nothing by itself: a command whose answer was lost may have been done.
     """
     limit = settings.REDIS_TIMEOUT_SECONDS if seconds is None else seconds
-    return redis.Redis.from_url(url, socket_timeout=limit, socket_connect_timeout=limit, retry=Retry(NoBackoff(), 0))
+    return redis.Redis.from_url(
+        url,
+        connection_class=CLASSES[urlsplit(url).scheme],
+        socket_timeout=limit,
+        socket_connect_timeout=limit,
+        retry=Retry(NoBackoff(), 0),
+    )

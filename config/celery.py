@@ -27,6 +27,7 @@ from django.db import connections
 from kombu import Connection
 from kombu.transport.redis import Channel
 
+from accounts import redis_client
 from config import environment
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ with environment.in_one_line():
 # Nudges that were taken and not begun are not put back when a connection is lost: the attempt, over that connection, ended
 # the worker (celery 5.7 with kombu 5.7).
 Channel.do_restore = False
+# Those that send wake-ups would keep theirs to a server that a fail-over made a replica.
+Channel.connection_class, Channel.connection_class_ssl = redis_client.Connection, redis_client.SSLConnection
 
 
 class Broker(Connection):

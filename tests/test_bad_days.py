@@ -336,7 +336,8 @@ def test_postgresql_only_reads_for_a_while(day: Day) -> None:
     day.submit(lookups=20)
     day.wait_for_calls(5)
     with day.sightline.postgres.only_reading():
-        answers = [day.sightline.api.get(path) for path in ("/v1/searches", "/readyz") for _ in range(5)]
+        paths, session = ("/v1/searches", "/admin/", "/readyz"), {"Cookie": "sessionid=an-operators"}
+        answers = [day.sightline.api.get(path, headers=session) for path in paths for _ in range(5)]
     assert {(answer.status_code, answer.headers.get("Retry-After")) for answer in answers} == {(503, "5")}
     assert "it is a standby" in answers[-1].json()["detail"]
     assert [program.name for program in day.sightline.programs if program.has_ended] == []

@@ -14,7 +14,7 @@ from config.embedded.server import Server
 from config.embedded.state import EmbeddedError
 from config.embedded.valkey import Valkey
 
-__all__ = ["EmbeddedError", "Postgres", "services"]
+__all__ = ["EmbeddedError", "Postgres", "Valkey", "services"]
 
 SERVERS: tuple[type[Server], ...] = (Postgres, Valkey)
 

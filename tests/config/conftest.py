@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import runpy
 import secrets
 from collections.abc import Callable, Iterator
@@ -25,17 +26,19 @@ def as_account(settings: Settings) -> Iterator[As]:
     """Makes Redis know this process as an account with those rights."""
     url = settings.REDIS_URL
     admin = redis.Redis.from_url(url)
+    # Accounts are the server's, which the processes of one run share.
+    name = f"limited-{os.getpid()}"
 
     def as_account(*rights: str) -> None:
-        admin.acl_setuser("limited", enabled=True, reset=True, passwords=["+secret"])
-        admin.execute_command("ACL", "SETUSER", "limited", *rights)  # type: ignore[no-untyped-call]
+        admin.acl_setuser(name, enabled=True, reset=True, passwords=["+secret"])
+        admin.execute_command("ACL", "SETUSER", name, *rights)  # type: ignore[no-untyped-call]
         parts = urlsplit(url)
-        settings.REDIS_URL = parts._replace(netloc=f"limited:secret@{parts.hostname}:{parts.port}").geturl()
+        settings.REDIS_URL = parts._replace(netloc=f"{name}:secret@{parts.hostname}:{parts.port}").geturl()
         redis_client.of.cache_clear()
 
     yield as_account
     redis_client.of.cache_clear()
-    admin.acl_deluser("limited")
+    admin.acl_deluser(name)
     admin.close()
 
 
