@@ -1,5 +1,4 @@
-"""Memories' two searches for videos by a picture: the public one as its page describes it, the private one, which the page
-only names, the same without `type`.
+"""Memories' two searches for videos by a picture, as their pages describe them: the private one takes no `type`.
 
 As other pages and clients of it have seen: failures come at HTTP 200, unless there is no key, and not all of them say
 `success` and `failed`; seconds are texts, at times the text "null"; an unknown `type` is taken for the default one without a
