@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LONGEST = 2000
+# What nearly all are, told at once: a page of results has thousands.
+USUAL = re.compile(r"https?://[a-z0-9-]+(\.[a-z0-9-]+)+(/[!#-;=?-\[\]-~]*)?")
 # Browsers take these out of an address before they read it.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Browsers take a backslash for a slash: the host would end before it. The others are in no host.
@@ -21,6 +23,8 @@ def web_address(given: Any) -> str | None:
     """Returns what was given, if it is an address of http or https with a host; else None. A cut one leads nowhere."""
     if not isinstance(given, str) or len(given) > LONGEST or UNSEEN.search(given) or given != given.strip():
         return None
+    if USUAL.fullmatch(given):
+        return given
     try:
         parts = urlsplit(given)
         # A port that is none raises too.

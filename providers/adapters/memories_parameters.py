@@ -28,7 +28,7 @@ class VideoParameters(Parameters):
             RegexValidator(r"\A\S(.*\S)?\Z", "Must neither begin nor end with a space, nor hold a line break."),
         ],
         help_text=f"Names a part of your Memories library, upper and lower case apart; "
-        f'"{DEFAULT_UNIQUE_ID}" where it is not given. On public videos it changes nothing: a lookup that differs in it alone is a repeat.',
+        f'"{DEFAULT_UNIQUE_ID}" where it is not given. On public videos it changes nothing, and makes no other question of one.',
     )
 
 

@@ -113,16 +113,18 @@ def _shallow(text: str) -> str:
 def _storable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return _text(value)
-    if isinstance(value, list | dict) and depth == MOST_NESTED:
-        return None
     if isinstance(value, list):
-        return [_storable(item, depth + 1) for item in value]
+        return [_storable(item, depth + 1) for item in value] if depth < MOST_NESTED else None
     if isinstance(value, dict):
-        return {_text(name): _storable(item, depth + 1) for name, item in value.items()}
+        return (
+            {_text(name): _storable(item, depth + 1) for name, item in value.items()} if depth < MOST_NESTED else None
+        )
     return value
 
 
 def _text(text: str) -> str:
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
