@@ -1,6 +1,7 @@
 """Lists as CSV and as NDJSON: the same rows as in JSON, the next page in the `Link` header.
 
-A text that a spreadsheet would run as a formula gets an apostrophe in front: names and titles come from strangers.
+A text that a spreadsheet would run as a formula gets an apostrophe in front: names and titles come from strangers. Where a
+list is set to semicolons or tabs, a spreadsheet also begins a cell behind each of those, inside of quotes too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.serializers import Serializer
 from rest_framework.utils.encoders import JSONEncoder
 
-FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+# At the beginning of a text, or of what another separator makes a cell of it.
+FORMULA = re.compile(r"""(^[\s"]*|[;\t\r\n][\s";]*)([=+\-@＝＋－＠])""")
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -54,10 +56,16 @@ def cell(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, bool | Mapping | list):
-        return dumps(value)
-    if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
-        return f"'{value}"
+        value = dumps(value)
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
+        return harmless(value)
     return value
+
+
+def harmless(text: str) -> str:
+    """The text, with an apostrophe before what would begin a formula. A tab or a line end in front would be cut off."""
+    text = FORMULA.sub(r"\1'\2", text)
+    return f"'{text}" if text[:1] in ("\t", "\r", "\n") else text
 
 
 def dumps(value: Any) -> str:
