@@ -236,6 +236,7 @@ class CredentialAdmin(Page):
         credential = Credential.objects.get(pk=object_id)
         verification.verify(credential)
         credential.refresh_from_db()
+        self.log_change(request, credential, f"Verified: {credential.check_problem or credential.get_state_display()}.")
         said = credential.check_problem or f"{credential}: {credential.get_state_display()}."
         return done(
             request, page_of(credential), said, messages.WARNING if credential.check_problem else messages.SUCCESS

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import redis
 from django.conf import settings as django_settings
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
@@ -51,6 +52,13 @@ def test_verify_asks_the_provider_and_shows_its_account(modash: Provider, verify
     for shown in ("worked when it was last used", "812.35", "rawRequests"):
         assert shown in page
     assert SECRET not in page
+
+
+def test_verify_is_on_record(modash: Provider, verify: Callable[[], str], world: World) -> None:
+    verify()
+    entry = LogEntry.objects.get(object_id=str(world.credential.pk))
+    assert entry.user.get_username() == "olive"
+    assert entry.get_change_message().startswith("Verified: ")
 
 
 def test_verify_says_what_went_wrong(modash: Provider, verify: Callable[[], str]) -> None:

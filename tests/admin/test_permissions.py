@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.db.models import Model
 from django.test import Client
@@ -94,3 +95,15 @@ def test_who_may_only_see_changes_nothing(
     assert trainees_desk.get(page_of(world.rows[model])).status_code == 200
     assert trainees_desk.post(page_of(world.rows[model]), {}).status_code == 403
     assert trainees_desk.post(address(model, "delete", world.rows[model].pk), {"post": "yes"}).status_code == 403
+
+
+def test_what_is_done_to_a_row_is_on_record(desk: Client, world: World) -> None:
+    """Of every action that ends well, whatever its page. Verifying has a test of its own, with a provider that answers."""
+    sent = {"_form_submitted": "on", "amount": "1", "note": "why", "reason": "why"}
+    done = 0
+    for path in actions(world):
+        before = LogEntry.objects.count()
+        if "verify" not in path and "HX-Redirect" in desk.post(path, sent).headers:
+            assert LogEntry.objects.count() == before + 1, path
+            done += 1
+    assert done >= 6
