@@ -1,4 +1,4 @@
-"""What every request passes first: it gets an id, its body is refused by its length, and an operator's body by its owner."""
+"""What every request passes: it gets an id and a bound for its body, and its answer says what may be done with it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,24 @@ from accounts.authentication import CALLER
 from config import bodies
 
 USABLE = re.compile(r"[A-Za-z0-9._-]{8,100}")
+
+
+# Pages of the admin run scripts of their own and load nothing from elsewhere but results' pictures. Alpine.js, on which they are
+# built, makes functions from texts of the page.
+ADMIN_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: https: http:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+NO_PAGE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 class RequestId:
@@ -59,3 +77,22 @@ class BodyCaller:
         if may_tell and request.user.is_authenticated:
             request.META[CALLER] = f"operator {request.user.pk}"
         return self.get_response(request)
+
+
+class Safeguards:
+    """Keeps what tenants and operators see out of every cache, and lets pages do what they must and no more.
+
+    A view that says so itself has its own way, as the documents' pages do.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        is_admin = request.path.startswith("/admin")
+        if (is_admin or request.path.startswith("/v1/")) and "no-store" not in response.get("Cache-Control", ""):
+            response["Cache-Control"] = "no-store"
+        if response.get("Content-Type", "").startswith("text/html"):
+            response.setdefault("Content-Security-Policy", ADMIN_POLICY if is_admin else NO_PAGE_POLICY)
+        return response

@@ -111,6 +111,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.middleware.RequestId",
+    "config.middleware.Safeguards",
     "config.middleware.BodyLength",
     "django.middleware.security.SecurityMiddleware",
     # Before anything that looks at the Host.

@@ -132,7 +132,7 @@ def picture(tenant: Tenant) -> Image:
     shades = Picture.linear_gradient("L")
     Picture.merge("RGB", (shades, shades.rotate(90), shades.rotate(180))).resize((640, 480)).save(content, "JPEG")
     digest = f"{tenant.pk.int:064x}"
-    name = default_storage.save(f"{tenant.pk}/picture.jpeg", ContentFile(content.getvalue()))
+    name = default_storage.save(f"{tenant.pk}/picture.jpg", ContentFile(content.getvalue()))
     image = Image.objects.create(
         tenant=tenant,
         sha256=digest,
