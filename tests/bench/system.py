@@ -81,6 +81,16 @@ def cpu_seconds(processes: Sequence[subprocess.Popen[str]]) -> float:
     return total / TICKS
 
 
+@contextmanager
+def busy(count: int, folder: Path) -> Iterator[None]:
+    """So many processes beside what is measured, which want a processor each."""
+    with ExitStack() as stack:
+        for number in range(count):
+            command = (sys.executable, "-c", "while True: pass")
+            stack.enter_context(process(*command, log=folder / f"busy-{number}.log"))
+        yield
+
+
 class Provider:
     """The bench's own provider, and what it saw."""
 

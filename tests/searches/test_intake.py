@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from billing.models import Account, Entry, Hold, Price
 from billing.prices import PriceMissing
 from providers import credentials, policies, registry
 from providers.models import Credential, Policy
-from searches import intake, pictures
+from searches import ending, intake, pictures
 from searches.intake import LookupOrder, Order
 from searches.models import Image, Lookup, Place, Search
 from tests.bench.picture import jpeg
@@ -56,6 +57,28 @@ def test_a_search_stands_in_line_with_its_worst_case_held(submit: Submit, alice:
     assert Place.objects.get(tenant=alice, lane="modash").ready == 1
     assert ledger.tallies([lookup.reference])[lookup.reference].held == Decimal("1")
     assert search.status == "queued"
+
+
+@pytest.mark.parametrize("seconds", [1, 3600, 604_800])
+def test_it_waits_for_as_long_as_it_was_to_and_no_longer(live_key: ApiKey, seconds: int) -> None:
+    """The search and each of its lookups, those too that take another's answer."""
+    wanted = LookupOrder(source="tiktok-creators", parameters={}, limit=20)
+    for _ in range(2):
+        with pictures.received(live_key.tenant, jpeg(), fit=FIT) as picture:
+            intake.submit(live_key, Order(lookups=[wanted, wanted], expires_in=seconds), picture)
+    due = timedelta(seconds=seconds)
+    assert [search.expires_at - search.created_at for search in Search.objects.all()] == [due] * 2
+    assert [lookup.expires_at - lookup.created_at for lookup in Lookup.objects.all()] == [due] * 4
+
+
+def test_an_hour_is_not_over_before_it_is_and_is_over_then(live_key: ApiKey) -> None:
+    wanted = LookupOrder(source="tiktok-creators", parameters={}, limit=20)
+    with pictures.received(live_key.tenant, jpeg(), fit=FIT) as picture:
+        intake.submit(live_key, Order(lookups=[wanted], expires_in=3600), picture)
+    for passed, status in ((timedelta(minutes=59), "queued"), (timedelta(minutes=2), "expired")):
+        Lookup.objects.update(expires_at=F("expires_at") - passed)
+        ending.expire()
+        assert Lookup.objects.get().status == status
 
 
 def test_pages_are_equal_and_their_size_is_frozen(submit: Submit) -> None:
