@@ -122,12 +122,15 @@ def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:
     turn = Turn(lane=caller.lane, tenant_id=caller.tenant_id, call=seat.name)
     if not _wait_for_slot(seat, turn):
         raise _busy(caller.provider)
+    token = Token(seat=seat, call=f"free:{uuid7()}")
     try:
         seat.bind(seconds=limiter.PATIENCE_SECONDS + connect + total)
         door = replace(usual, connect_seconds=connect, total_seconds=total)
-        return call(
-            secret=caller.secret, base_url=caller.base_url, door=door, token=Token(seat=seat, call=f"free:{uuid7()}")
-        )
+        return call(secret=caller.secret, base_url=caller.base_url, door=door, token=token)
+    except Throttled:
+        # It may have been for the jitter on the way.
+        _unless_redis_is_down(lambda: limiter.refuse(seat.lane, seat.rate, token.call))
+        raise
     except (Failure, Withheld, Unavailable):
         raise
     except Exception as error:

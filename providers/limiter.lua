@@ -88,9 +88,9 @@ end
 local narrows = 2048
 
 -- A call left so much later than it was to. The log has heard of that by now; but whatever was late here may be late behind the
--- kernel too, where nobody measures it. Half of it, and no more than the policy's own guard: a hint and no refusal.
+-- kernel too, where nobody measures it. Half of it: a hint and no refusal, which costs a lane two calls in a thousand at the most.
 local function learn_from_lateness(late)
-    margin = math.max(margin, math.min(math.floor(late / 2), guard, widest))
+    margin = math.max(margin, math.min(math.floor(late / 2), guard, math.floor(limit / 500)))
 end
 
 -- seat, call, key: {1, instant, now}, and the call is in the log and leaves then; {0, instant, now}: ask again then; or

@@ -16,7 +16,7 @@ from django.conf import settings as django_settings
 from pytest_django import Settings
 
 from accounts.models import Tenant
-from providers import free_calls, policies, registry
+from providers import free_calls, limiter, policies, registry
 from providers.contract import Failure, Garbled, ProviderAccount, Secret, Throttled, Unreachable
 from providers.free_calls import Caller
 from providers.models import Policy
@@ -147,6 +147,19 @@ def test_a_provider_that_says_wait_hears_no_more_of_that_key_and_answers_the_oth
     provider.answers(GOOD)
     assert failure_of(caller).code == "busy"
     assert isinstance(free_calls.make(ACCOUNT, at(provider.url, of=BOB, fingerprint="b" * 64)), ProviderAccount)
+
+
+def test_one_that_is_refused_at_its_windows_edge_widens_the_guard_of_the_lane(
+    provider: Provider, at: Callable[..., Caller]
+) -> None:
+    Policy.objects.update(calls=1, window_ms=1000, guard_ms=0)
+    provider.answers({"error": True, "code": "slow"}, status=429)
+    # A call that leaves late on a busy machine kept its distance, and says nothing; the next one will.
+    for number in range(6):
+        assert isinstance(failure_of(at(provider.url, fingerprint=f"{number}" * 64)), Throttled)
+        if limiter.margin_ms("free:modash"):
+            break
+    assert limiter.margin_ms("free:modash") >= 1
 
 
 def test_without_a_word_on_how_long_it_is_a_moment(

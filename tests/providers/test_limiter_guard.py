@@ -104,11 +104,14 @@ def test_each_call_narrows_it_by_a_little_and_in_the_end_to_nothing() -> None:
     assert lane.get("margin") == 0
 
 
-@pytest.mark.parametrize(("late_ms", "margin_us"), [(3, 1500), (40, 3000)])
-def test_what_is_late_here_may_be_late_on_the_way_and_widens_it_by_half_up_to_twice(
-    late_ms: float, margin_us: int
+@pytest.mark.parametrize(
+    ("rate", "late_ms", "margin_us"),
+    [(a_rate(1, 1000, 3), 3, 1500), (a_rate(1, 1000, 3), 40, 2000), (a_rate(1, 1000, 1), 40, 1000), (RATE, 40, 200)],
+)
+def test_what_is_late_here_may_be_late_on_the_way_and_widens_it_by_half_within_two_thousandths(
+    rate: Rate, late_ms: float, margin_us: int
 ) -> None:
-    lane = Lane(RATE)
+    lane = Lane(rate)
     left(lane, late=late_ms / 1000)
     assert lane.get("margin") == margin_us
 
