@@ -74,7 +74,7 @@ class SearchAdmin(Record):
         ("status_badge", "mode_badge"),
         ("tenant", "api_key"),
         ("created_at", "expires_at"),
-        ("finished_at", "erased_at"),
+        ("finished_at", "results_erased_at", "erased_at"),
         ("priority", "version"),
         ("crop", "id"),
     )

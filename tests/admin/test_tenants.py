@@ -107,7 +107,9 @@ def test_the_history_names_what_a_person_sees(desk: Client, world: World) -> Non
     policy = world.rows[Policy]
     form = desk.get(page_of(policy)).context["adminform"].form
     values = {name: form[name].value() for name in form.fields} | {"scope": "account", "paused": "on"}
-    desk.post(page_of(policy), {name: value for name, value in values.items() if value not in (None, False)})
+    desk.post(
+        page_of(policy), {name: value for name, value in values.items() if value is not None and value is not False}
+    )
     said = history(desk, policy).lower()
     assert "from no to yes" in said
     assert f"to {dict(Policy.Scope.choices)['account'].lower()}" in said
