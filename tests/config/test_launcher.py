@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import secrets
 import signal
@@ -16,11 +17,13 @@ import httpx
 import psutil
 import pytest
 from PIL import Image
+from pytest_django import Settings
 
 from config.launcher import ports
 from config.launcher.keeper import Keeper
 from config.launcher.process import Process
 from tests import programs
+from tests.config.conftest import As
 
 NO_SERVERS = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
@@ -158,6 +161,17 @@ def test_launchers_refuse_production(tmp_path: Path, command: str) -> None:
     assert (code, said.count("\n")) == (2, 1)
     assert said.startswith(f"PRODUCTION is set, and `{command}` makes ")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_redis_that_answers_and_refuses_is_named_before_anything_starts(
+    tmp_path: Path, as_account: As, settings: Settings
+) -> None:
+    as_account("~*", "&*", "+@all", "-info")
+    servers = {"DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": settings.REDIS_URL}
+    code, said = programs.run(tmp_path, "serve", **servers, PORT=free_port(), SANDBOX_PORT=free_port())
+    assert code == 2
+    assert said.splitlines()[-1] == "REDIS_URL: Redis does not let this account run INFO; Sightline needs it."
+    assert not (tmp_path / "logs/web.log").read_text()
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])

@@ -8,7 +8,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from accounts import redis_client
-from config import readiness
+from config import celery, readiness
 from tests.config.conftest import As
 
 pytestmark = pytest.mark.django_db
@@ -98,3 +98,11 @@ def test_a_look_leaves_nothing_behind() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM django_session")
         assert cursor.fetchone() == (0,)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_starts_says_what_is_lacking(as_account: As, caplog: pytest.LogCaptureFixture) -> None:
+    as_account("~*", "&*", "+@all", "-info")
+    readiness.forget()
+    celery.say_what_is_lacking()
+    assert "Redis does not let this account run INFO" in caplog.text
