@@ -1,0 +1,66 @@
+"""Pictures that are made to cost much, twelve at once: another tenant's photographs are read all the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.attack.conftest import Bystander
+from tests.searches import samples
+
+AT_ONCE = 12
+SIZE = (8_160, 6_000)
+
+
+def many_scans(scans: int = 80) -> bytes:
+    """A few hundred kilobytes, in which each scan goes over 49 megapixels."""
+    whole = few_scans()
+    last = whole.rindex(b"\xff\xda")
+    return whole[:-2] + whole[last:-2] * scans + whole[-2:]
+
+
+def few_scans() -> bytes:
+    return samples.written(samples.plain_picture(*SIZE), "JPEG", progressive=True)
+
+
+def tiny_webp() -> bytes:
+    """Some forty bytes."""
+    return samples.written(Image.new("RGBA", SIZE, (1, 2, 3, 77)), "WEBP", lossless=True, quality=0, method=0)
+
+
+def send(bystander: Bystander, key: str, content: bytes) -> int:
+    headers = {"Authorization": f"Bearer {key}"}
+    files = {"image": ("picture", content, "application/octet-stream")}
+    return httpx.post(
+        f"{bystander.url}/v1/images", headers=headers, files=files, timeout=120, trust_env=False
+    ).status_code
+
+
+@pytest.mark.parametrize("make", [many_scans, few_scans, tiny_webp, samples.png_bomb, samples.text_bomb])
+def test_costly_pictures_keep_nobody_elses_waiting(
+    bystander: Bystander, alices_key: str, make: Callable[[], bytes]
+) -> None:
+    costly = make()
+    # Behind its end, so that none is known from before.
+    attack = [costly + bytes((number,)) * 9 for number in range(AT_ONCE)]
+    photographs = [
+        samples.written(Image.new("RGB", (4_000, 3_000), (number, 9, len(costly) % 256)), "JPEG") for number in range(3)
+    ]
+    said: list[int] = []
+    threads = [
+        threading.Thread(target=lambda content=content: said.append(send(bystander, alices_key, content)))
+        for content in attack
+    ]
+    with bystander.watching():
+        for thread in threads:
+            thread.start()
+        taken = [send(bystander, bystander.key, photograph) for photograph in photographs]
+        for thread in threads:
+            thread.join()
+    assert taken == [201] * len(photographs)
+    assert len(said) == AT_ONCE
+    assert set(said) <= {201, 400, 429, 503}
