@@ -100,10 +100,12 @@ class Confined:
         # What is open stays so; nothing else is opened any more, no file, no socket.
         for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NOFILE):
             _limit(kind, 0)
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setgid(ACCOUNT)
-            os.setuid(ACCOUNT)
+        # A root without the right to become another one stays what it is; the filter is left.
+        with suppress(OSError):
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(ACCOUNT)
+                os.setuid(ACCOUNT)
         if self.linux:
             self.library.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
             self.library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -39,6 +40,8 @@ from searches.pictures.refusals import (
     truncated,
     unreadable,
 )
+
+logger = logging.getLogger(__name__)
 
 PROGRAM = Path(__file__).with_name("decoder.py")
 BUSY = "Too many pictures are being read right now; send the request again in a moment."
@@ -135,7 +138,8 @@ def _carried_out(
         except TimeoutError:
             raise too_costly() from None
         except EOFError:
-            # Ended by a limit or by a mistake of its own; the picture made it so.
+            # Ended by a limit or by a mistake of its own; as a rule the picture made it so.
+            logger.warning("A process that reads pictures ended before it answered.")
             raise (too_costly() if time.monotonic() - began >= bound.seconds else unreadable()) from None
     if "refused" in said:
         raise _reason(said["refused"])

@@ -105,6 +105,13 @@ def test_where_it_was_root_it_has_an_account_that_nobody_else_has() -> None:
 
 
 @only_linux
+@only_root
+def test_a_root_that_may_not_become_another_reads_pictures_all_the_same() -> None:
+    may_not = "os.setgroups = lambda groups: os.open('/nowhere', os.O_RDONLY)"
+    assert confined("return 7", before=may_not) == "7"
+
+
+@only_linux
 @pytest.mark.parametrize("attempt", ["return open('/etc/passwd')", "return socket.socket()", "return os.pipe()"])
 def test_where_the_system_has_no_filters_it_still_opens_nothing(attempt: str) -> None:
     assert confined(attempt, before="confined.filter = None") == "OSError"
