@@ -12,6 +12,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 (the older ones get here)
 import contextlib
 
 from django.core.management import execute_from_command_line
+from django.db import OperationalError
 
 from config import embedded, environment
 
@@ -37,6 +38,10 @@ if __name__ == "__main__":
             main()
     except embedded.EmbeddedError as error:
         sys.stderr.write(str(error) + "\n")
+        sys.exit(1)
+    except OperationalError as error:
+        # It is away, or refuses: a standby only reads.
+        sys.stderr.write(f"DATABASE_URL: the database cannot be used: {str(error).splitlines()[0]}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -163,6 +163,13 @@ def test_launchers_refuse_production(tmp_path: Path, command: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("command", [["audit_ledger"], ["grant_credits", "Acme", "modash", "1"]])
+def test_a_command_says_in_one_line_that_its_database_is_away(tmp_path: Path, command: list[str]) -> None:
+    code, said = programs.run(tmp_path, *command, **NO_SERVERS)
+    assert (code, "Traceback" in said) == (1, False)
+    assert said.splitlines()[-1].startswith("DATABASE_URL: the database cannot be used: ")
+
+
 def test_a_redis_that_answers_and_refuses_is_named_before_anything_starts(
     tmp_path: Path, as_account: As, settings: Settings
 ) -> None:
