@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -14,9 +14,13 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
 from rest_framework import serializers
 
+from accounts.models import EventType
+from accounts.strict import StrictDict
 from config import events, problems
 from providers import registry, schema
 from providers.contract import Adapter
+
+FORMATS = ("avif", "bmp", "gif", "heic", "jpeg", "png", "webp")
 
 ABOUT = """
 One API for searching social platforms by picture.
@@ -59,7 +63,10 @@ WITH_AN_ID = (404,)
 
 
 def about() -> str:
-    rows = (f"| {status} | `{code}` | {title} |" for code, (status, title) in problems.PROBLEMS.items())
+    rows = (
+        f"| {status} | [`{code}`](/docs/problems#{code}) | {title} |"
+        for code, (status, title) in problems.PROBLEMS.items()
+    )
     return ABOUT.format(errors="\n".join(rows)).strip()
 
 
@@ -77,10 +84,32 @@ def of_the_api(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, st
 
 def finished(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     result["info"]["description"] = about()
+    enumerate_words(result["components"]["schemas"])
     result["webhooks"] = events.webhooks(result["components"]["schemas"])
     result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     drop_marks(result)
     return result
+
+
+# Words that answers hold as plain texts, where the code knows them all: by the schema's name and the property's, or by the
+# property's alone.
+WORDS: Mapping[str, Sequence[str]] = {
+    "source": sorted(registry.ADAPTERS),
+    "provider": sorted(registry.PROVIDERS),
+    "result_type": sorted({adapter.result_type for adapter in registry.ADAPTERS.values()}),
+    "Result.type": sorted({adapter.result_type for adapter in registry.ADAPTERS.values()}),
+    "Delivery.type": list(EventType.values),
+    "Image.format": FORMATS,
+    "StoredImage.format": FORMATS,
+}
+
+
+def enumerate_words(schemas: dict[str, Any]) -> None:
+    for owner, object_schema in schemas.items():
+        for name, described in object_schema.get("properties", {}).items():
+            words = WORDS.get(f"{owner}.{name}") or WORDS.get(name)
+            if words and described.get("type") == "string" and "enum" not in described:
+                described["enum"] = list(words)
 
 
 def drop_marks(node: Any) -> None:
@@ -189,14 +218,11 @@ class Strict(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
 
     def map_serializer(self, auto_schema: Any, direction: str) -> dict[str, Any]:
         mapped: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
-        lists = (
-            (name, getattr(field, "min_length", None), getattr(field, "max_length", None))
-            for name, field in self.target.fields.items()
-            if isinstance(field, serializers.ListSerializer)
-        )
-        for name, least, most in lists:
-            mapped["properties"][name] |= {"minItems": least, "maxItems": most}
-        return mapped | {"additionalProperties": False}
+        for name, field in self.target.fields.items():
+            if isinstance(field, StrictDict):
+                mapped["properties"][name]["maxProperties"] = field.max_length
+        example = getattr(self.target, "example", None)
+        return mapped | {"additionalProperties": False} | ({"examples": [example]} if example else {})
 
 
 class LookupBySource(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]

@@ -119,6 +119,7 @@ DICTIONARY = extend_schema_view(
                 "name",
                 OpenApiTypes.STR,
                 OpenApiParameter.PATH,
+                enum=["brands", "languages", "locations", "users"],
                 description="`locations`, `languages`, `users` (for `username`); `brands` if set up.",
             ),
             TermQuery,

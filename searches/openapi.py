@@ -17,6 +17,7 @@ from drf_spectacular.utils import (
 from accounts.paging import LINK, PageQuery
 from searches.answers import CallAnswer, ResultAnswer, SearchAnswer, SourceAnswer, StoredImageAnswer
 from searches.requests import (
+    ORDER,
     ImageForm,
     ImageQuery,
     ImageRequest,
@@ -35,16 +36,8 @@ IMAGE: dict[str, Any] = {
     "height": 853,
     "bytes": 201377,
 }
-ORDER: dict[str, Any] = {
-    "lookups": [
-        {
-            "source": "tiktok-creators",
-            "limit": 40,
-            "parameters": {"followers_count": {"min": 13000}, "language": "en", "has_email": True},
-        }
-    ],
-    "metadata": {"campaign": "spring"},
-}
+# A picture of four pixels.
+TINY = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR42mMUsfmwhcGCaQuDBQMDAwAcLgMcYxXBmwAAAABJRU5ErkJggg=="
 SEARCH_SHOWN: dict[str, Any] = {
     "id": ID,
     "status": "queued",
@@ -175,7 +168,10 @@ SEARCHES = extend_schema_view(
             "application/json": OpenApiRequest(
                 SearchRequest,
                 examples=[
-                    OpenApiExample("A stored picture", value={"image": {"id": IMAGE["id"]}, **ORDER}, request_only=True)
+                    OpenApiExample("A picture in it", value={"image": {"base64": TINY}, **ORDER}, request_only=True),
+                    OpenApiExample(
+                        "A stored picture", value={"image": {"id": IMAGE["id"]}, **ORDER}, request_only=True
+                    ),
                 ],
             ),
             "multipart/form-data": OpenApiRequest(
@@ -266,7 +262,10 @@ IMAGES = extend_schema_view(
         description="To search with it often. The same file sent again is the same picture.",
         parameters=[LOCATION],
         request={
-            "application/json": OpenApiRequest(ImageRequest),
+            "application/json": OpenApiRequest(
+                ImageRequest,
+                examples=[OpenApiExample("A picture in it", value={"image": {"base64": TINY}}, request_only=True)],
+            ),
             "multipart/form-data": OpenApiRequest(ImageForm),
         },
         responses={201: StoredImageAnswer},

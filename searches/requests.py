@@ -8,7 +8,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -130,6 +130,8 @@ NO_LENGTH: dict[str, Any] = {"min_value": "Must be from 0.000001 to 1.", "max_va
 
 class CropGiven(StrictSerializer):
     """The part of the picture to search with: fractions of the upright picture, from its left upper corner."""
+
+    example: ClassVar[dict[str, Any]] = {"x": 0.1, "y": 0.2, "width": 0.5, "height": 0.5}
 
     x = StrictNumber(min_value=0, max_value=1, error_messages=OUT_OF_PICTURE, help_text="Where the left edge is.")
     y = StrictNumber(min_value=0, max_value=1, error_messages=OUT_OF_PICTURE, help_text="Where the upper edge is.")
@@ -325,11 +327,32 @@ class PictureFile(serializers.FileField):
     """A part of a form, for the OpenAPI document: `bodies` reads it."""
 
 
+# Asks for what every source and key takes.
+ORDER: dict[str, Any] = {
+    "lookups": [
+        {
+            "source": "tiktok-creators",
+            "limit": 40,
+            "parameters": {"followers_count": {"min": 13000}, "language": "en", "has_email": True},
+        }
+    ],
+    "metadata": {"campaign": "spring"},
+}
+
+
+class OrderInForm(OrderRequest):
+    """Everything about a search but its picture; or that too, if no file is sent."""
+
+    example: ClassVar[dict[str, Any]] = ORDER
+
+    image = PictureGiven(required=False, help_text="Instead of the file.")
+
+
 class SearchForm(serializers.Serializer[Any]):
     """The picture as a file, everything else as JSON."""
 
-    image = PictureFile(help_text=f"{FORMATS}.")
-    request = OrderRequest()
+    image = PictureFile(required=False, help_text=f"{FORMATS}. Left out only where `request` names a picture.")
+    request = OrderInForm()
 
 
 class PictureSent(PictureGiven):
