@@ -292,3 +292,15 @@ def test_at_one_host_a_tenant_has_half_of_what_goes_there(alice: Tenant, bob: Te
     assert {errand.delivery.tenant_id for errand in claim()} == {bob.pk}
     settle(first[0])
     assert len(claim()) == 1
+
+
+def test_a_test_event_is_tried_three_times_and_every_other_to_the_end_of_the_schedule(alice: Tenant) -> None:
+    endpoint = endpoint_of(alice, events=1)
+    webhooks.record(alice.pk, Mode.LIVE, EventType.SEARCH_FAILED, {"id": 7})
+    Endpoint.objects.filter(pk=endpoint.pk).update(slow=False)
+    for _ in range(3):
+        for errand in claim():
+            settle(errand, Outcome(cause="bad_status", status=500))
+        Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now())
+    states = dict(Delivery.objects.values_list("event__type", "state"))
+    assert states == {EventType.PING: "failed", EventType.SEARCH_FAILED: "pending"}
