@@ -34,7 +34,7 @@ parameter that is not known is refused by its name, and so is the header `Idempo
 A tenant has a rate of requests, of provider keys that it stores or verifies, of test events and of redeliveries; so many
 provider keys, API keys, endpoints and pictures; and so many lookups that wait. Past a rate, or with too many that wait, the
 answer is 429, and `Retry-After` says when to come again. Past a number it is 409. Either names its bound. Pictures, results and
-searches are erased when their retention is over.
+searches are erased when their retention is over. JSON has at most 64 KB, the base64 text of a picture apart: more is 413.
 
 ## Errors
 
