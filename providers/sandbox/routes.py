@@ -54,9 +54,11 @@ class Sandbox:
         return self.stats()
 
     def _respond(self, request: Request) -> Response:
-        if request.method == "GET" and request.path.startswith(PICTURES):
+        # HEAD is answered as GET is; the server leaves the content out.
+        method = "GET" if request.method == "HEAD" else request.method
+        if method == "GET" and request.path.startswith(PICTURES):
             return self._picture(request)
-        route = self.routes.get((request.method, request.path))
+        route = self.routes.get((method, request.path))
         return route(request) if route else _not_found()
 
     def _picture(self, request: Request) -> Response:

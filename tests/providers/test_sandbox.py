@@ -113,6 +113,14 @@ def test_a_reset_clears_the_counts(site: Site) -> None:
     assert stats == dict.fromkeys(site.sandbox.providers, cleared)
 
 
+def test_head_is_answered_where_get_is(site: Site) -> None:
+    gets = [path for method, path in site.sandbox.routes if method == "GET"]
+    assert "/_stats" in gets
+    for path in [*gets, "/nothing"]:
+        get, head = site.client.get(path), site.client.head(path)
+        assert (head.status_code, head.headers["Content-Type"]) == (get.status_code, get.headers["Content-Type"])
+
+
 @pytest.mark.parametrize("path", ["/", "/modash/v1/nothing", "/pictures/1.jpg", SEARCH])
 def test_what_is_not_there_is_404(site: Site, path: str) -> None:
     assert site.client.get(path).status_code == 404
