@@ -28,7 +28,7 @@ class Waiter:
 
 
 class Bulkhead:
-    """Work of which `at_once` run, `places` wait, and `share` at most are one tenant's, running or waiting."""
+    """Admits work: `at_once` run, `places` wait, and `share` at most are one tenant's, running or waiting."""
 
     def __init__(self, *, at_once: int, places: int, share: int, detail: str) -> None:
         self.at_once = at_once
@@ -43,7 +43,7 @@ class Bulkhead:
 
     @contextmanager
     def turn_of(self, tenant_id: UUID | None) -> Iterator[None]:
-        """Raises `Busy`."""
+        """Holds a turn for the time of the block. Raises `Busy`."""
         waiter = self._enter(tenant_id)
         if waiter is not None:
             self._wait(tenant_id, waiter)
@@ -58,7 +58,7 @@ class Bulkhead:
         return self.running[tenant_id] + len(self.waiting.get(tenant_id, ()))
 
     def _enter(self, tenant_id: UUID | None) -> Waiter | None:
-        """None where the turn comes at once."""
+        """Begins at once and returns None, or queues a waiter."""
         with self.lock:
             if self.taken_by(tenant_id) >= self.share:
                 raise Busy(self.detail)

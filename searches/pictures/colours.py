@@ -23,7 +23,7 @@ SAME = 1
 
 
 def plain(image: Image.Image, profile: bytes, gamma: float | None = None) -> Image.Image:
-    """The pixels in sRGB. A profile that cannot be used is dropped; a PNG without one may tell a power instead."""
+    """Returns the pixels in sRGB. A profile that cannot be used is dropped; a PNG without one may tell a power instead."""
     pixels = _simple(image)
     if gamma is not None:
         return _raised(_rgb(pixels), 1 / (gamma * SCREEN))
@@ -36,7 +36,7 @@ def plain(image: Image.Image, profile: bytes, gamma: float | None = None) -> Ima
 
 
 def unpacked_profile(chunk: bytes) -> bytes:
-    """The profile in a PNG's chunk (a name, a zero, a method, and it packed); empty where it is too large or broken."""
+    """Unpacks the profile in a PNG's chunk (name, zero, method, data); empty where it is too large or broken."""
     _, _, packed = chunk.partition(b"\0")
     unpacking = zlib.decompressobj()
     try:
@@ -47,7 +47,7 @@ def unpacked_profile(chunk: bytes) -> bytes:
 
 
 def without(image: Image.Image, clear: tuple[int, ...], low: Image.Image | None, depth: int) -> Image.Image:
-    """Grey or RGB pixels in which one colour is clear. `low` has the lower bytes of a 16-bit picture, `image` the upper ones."""
+    """Makes one colour of grey or RGB pixels clear. Of a 16-bit picture `low` has the lower bytes, `image` the upper ones."""
     same: Image.Image | None = None
     if depth < 8:
         clear = tuple(value * 255 // ((1 << depth) - 1) for value in clear)
@@ -62,7 +62,7 @@ def without(image: Image.Image, clear: tuple[int, ...], low: Image.Image | None,
 
 
 def _simple(image: Image.Image) -> Image.Image:
-    """In L, LA, RGB, RGBA or CMYK."""
+    """Returns the pixels in L, LA, RGB, RGBA or CMYK."""
     if image.mode.startswith("I"):
         # Pillow's own conversion of 16-bit grey cuts everything above 255 to white.
         return image.point(lambda value: value * (1 / 256)).convert("L")
@@ -110,7 +110,7 @@ def _through(meant: ImageCms.ImageCmsProfile, source: Image.Image, target: str) 
 
 
 def _is_srgb(meant: ImageCms.ImageCmsProfile) -> bool:
-    """Whether it leaves a few hundred colours, greys among them, as they are: most photographs say they are in sRGB."""
+    """Tells whether a profile leaves a few hundred colours as they are. Most photographs say that they are in sRGB."""
     differences = ImageChops.difference(_through(meant, _tried(), "RGB"), _tried()).getextrema()
     return all(most <= SAME for _, most in differences)  # type: ignore[misc]
 

@@ -1,6 +1,7 @@
-"""What a process gives up before it reads a hostile picture: memory and time without bound, files, its account, system calls.
+"""Takes from a process what it must not have while it reads a hostile picture: memory and time without bound, files, its
+account, system calls.
 
-Each is given up where the system lets it: limits of resources everywhere, another account where it is root, a filter of
+Each is taken where the system lets it: limits of resources everywhere, another account where it is root, a filter of
 system calls on Linux. Nothing can be taken back.
 """
 
@@ -83,7 +84,7 @@ def is_closed_to_others() -> bool:
 
 
 class Confined:
-    """Made once, before processes are: it needs what they must not have."""
+    """Prepares the confinement in the program, which may still open files, for the processes that it forks."""
 
     def __init__(self) -> None:
         self.linux = sys.platform == "linux"
@@ -93,7 +94,7 @@ class Confined:
         self.nowhere = os.open(os.devnull, os.O_RDWR)
 
     def begin(self) -> None:
-        """Beforehand: it takes milliseconds, which no picture should wait for."""
+        """Takes files, account and system calls, before an order is there: that needs milliseconds."""
         for number in (0, 1, 2):
             os.dup2(self.nowhere, number)
         os.close(self.nowhere)
@@ -114,7 +115,7 @@ class Confined:
                 self.library.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(self.filter), 0, 0)
 
     def bound(self, *, memory_bytes: int, seconds: int) -> None:
-        """Once it is known what the picture may cost. `memory_bytes` are beside what the program itself takes."""
+        """Limits memory and time, when the order tells them. `memory_bytes` are beside what the program itself takes."""
         _limit(resource.RLIMIT_AS, self.memory_bytes + memory_bytes)
         _limit(resource.RLIMIT_CPU, seconds)
 
@@ -130,7 +131,7 @@ class Program(ctypes.Structure):
 
 
 def _filter() -> Program | None:
-    """Allows those calls, and a thread; whatever else is answered "not permitted"."""
+    """Builds the filter: it allows those calls and a thread, and answers anything else with "not permitted"."""
     if platform.machine() not in MACHINES:
         return None
     machine = MACHINES[platform.machine()]
@@ -162,6 +163,6 @@ def _filter() -> Program | None:
 
 
 def _own_memory() -> int:
-    """The addresses that the program itself has."""
+    """Returns the size of the addresses that the program itself has."""
     with open("/proc/self/statm") as sizes:
         return int(sizes.read().split()[0]) * resource.getpagesize()

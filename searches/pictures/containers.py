@@ -88,7 +88,7 @@ PAGE = re.compile(rb"<(\?php|script|html|!doctype html|svg|iframe)[\s>]", re.IGN
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What the skeleton of a file tells. `pixels` has no end where the file does not plainly say how many."""
+    """Holds what the skeleton of a file tells. `pixels` has no end where the file does not plainly say how many."""
 
     format: str
     pixels: float
@@ -135,7 +135,7 @@ def _bounded(width: int, height: int, most_pixels: int) -> int:
 
 
 def _size_of_jpeg(content: bytes) -> tuple[int, int]:
-    """By its frame, which is looked for as decoders do. None, where the walk will say what is wrong."""
+    """Reads the frame, which is looked for as decoders do. 0 × 0 where the walk will say what is wrong."""
     at = 2
     for _ in range(MAX_PIECES):
         marker = JPEG_MARKER.search(content, at)
@@ -215,7 +215,7 @@ def _walk_png(content: bytes) -> int:
 
 
 def _size_of_webp(content: bytes) -> tuple[int, int]:
-    """Of the canvas. None, where the decoder will say what is wrong."""
+    """Reads the size of the canvas. 0 × 0 where the decoder will say what is wrong."""
     kind, data = content[12:16], content[20:30]
     if len(data) == 10 and kind == b"VP8X":
         return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")
@@ -236,7 +236,7 @@ def _measure_webp(content: bytes) -> int:
 
 
 def _size_of_gif(content: bytes) -> tuple[int, int]:
-    """Of the screen; a first frame that is larger makes it so, and the decoder looks at that."""
+    """Reads the size of the screen. The decoder looks at a first frame that is larger."""
     if len(content) < 13:
         raise truncated()
     return struct.unpack_from("<HH", content, 6)

@@ -1,4 +1,4 @@
-"""A program that makes processes ready, each of which reads one picture and then is gone.
+"""Runs as a program that makes processes ready, each of which reads one picture and then is gone.
 
 `isolation` runs it by its path: without the rest of Sightline, its keys, its environment or its open files. It never looks
 at a picture itself. A process made ready waits for an order; then, before it reads the first byte of the picture, it
@@ -106,7 +106,7 @@ def work(connection: socket.socket, confined: Any) -> None:
 
 
 def received(connection: socket.socket, size: int) -> bytes:
-    """Fewer where the other side is gone."""
+    """Receives so many bytes, or fewer where the other side is gone."""
     whole = bytearray()
     while len(whole) < size and (piece := connection.recv(min(AT_ONCE, size - len(whole)))):
         whole += piece
@@ -138,7 +138,7 @@ def prepare() -> None:
 
 @cache
 def tried(format: str = "JPEG") -> bytes:
-    """A small picture of ours."""
+    """Returns a small picture of ours."""
     from PIL import Image
 
     file = BytesIO()

@@ -1,4 +1,4 @@
-"""What passes between a web server and its decoders: an order is JSON and a file, an answer is JSON and files.
+"""Defines what passes between a web server and its decoders: an order is JSON and a file, an answer is JSON and files.
 
 No more of an answer is believed than can be checked: whoever took over a decoder can spoil its own picture alone.
 """
@@ -20,7 +20,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Limits(Protocol):
-    """What a provider takes, as the adapter's `PictureLimits` say; no import of that, for a decoder knows no providers."""
+    """Names the parts of the adapters' `PictureLimits`, which is not imported: a decoder knows no providers."""
 
     @property
     def formats(self) -> Sequence[str]: ...
@@ -30,7 +30,7 @@ class Limits(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A picture that was read. `renderings`: format and content by provider; one that is `original` is that very object."""
+    """Holds a picture that was read. `renderings`: format and content by provider; one that is `original` is that very object."""
 
     kept_as: str
     width: int
@@ -46,7 +46,7 @@ def fits(format: str, content: bytes, limits: Limits) -> bool:
 
 
 def made(said: Mapping[str, Any], files: list[bytes], sent: bytes, limits: Mapping[str, Limits], crop: Crop) -> Made:
-    """What an answer to `read` says. Raises `BadCrop`, and `ValueError` where no decoder of ours would say it."""
+    """Returns the picture that an answer to `read` tells. Raises `BadCrop`, or `ValueError` as `renderings`."""
     width, height = said["size"]
     _check(all(type(side) is int and 0 < side <= LONGEST_SIDE for side in (width, height)))
     in_pixels = crop.in_pixels((width, height))
@@ -69,7 +69,7 @@ def made(said: Mapping[str, Any], files: list[bytes], sent: bytes, limits: Mappi
 def renderings(
     said: Mapping[str, Any], files: list[bytes], sent: bytes, limits: Mapping[str, Limits]
 ) -> dict[str, tuple[str, bytes]]:
-    """Format and content by provider. Raises `ValueError` as `made`."""
+    """Returns format and content by provider. Raises `ValueError` where no decoder of ours would say it."""
     contents = [sent, *files]
     _check(set(said["renderings"]) == set(limits))
     found = {provider: (format, contents[number]) for provider, (format, number) in said["renderings"].items()}

@@ -59,7 +59,7 @@ MAX_ANSWER_BYTES = 200_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """`seconds` are the processor's; on a busy machine a picture may take longer by the clock."""
+    """Limits one process. `seconds` are the processor's; on a busy machine a picture may take longer by the clock."""
 
     seconds: int
     memory_bytes: int
@@ -91,7 +91,7 @@ def check(content: bytes) -> None:
 
 
 def read(content: bytes, *, limits: Mapping[str, Limits], crop: Crop, by: UUID | None) -> tuple[str, Made]:
-    """The format that was sent, and the picture as it is kept and sent on. `by`: the tenant's id; None for the operator.
+    """Returns the format that was sent, and the picture as it is kept and sent on. `by`: the tenant's id; None for the operator.
     Raises `BadPicture` or `Busy`.
     """
     check_size(content)
@@ -105,14 +105,14 @@ def read(content: bytes, *, limits: Mapping[str, Limits], crop: Crop, by: UUID |
 def fitted(
     format: str, content: bytes, *, pixels: int, limits: Mapping[str, Limits], crop: Crop, by: UUID | None
 ) -> dict[str, tuple[str, bytes]]:
-    """Renderings of a file that is kept. Raises `BadCrop` or `Busy`."""
+    """Returns renderings of a kept file by provider. Raises `BadCrop` or `Busy`."""
     said, files = _carried_out(_fitting("fit", format, limits, crop), content, pixels=pixels, by=by)
     with _believed():
         return exchange.renderings(said, files, content, limits)
 
 
 def thumbnail(format: str, content: bytes, size: tuple[int, int], *, pixels: int) -> bytes:
-    """A kept file, made small, as a WebP. Raises `BadPicture` or `Busy`."""
+    """Makes a kept file small, as a WebP. Raises `BadPicture` or `Busy`."""
     order = {"kind": "thumbnail", "format": format, "size": size}
     _, files = _carried_out(order, content, pixels=pixels, by=None)
     with _believed():
@@ -154,7 +154,7 @@ def _reason(code: object) -> BadPicture:
 
 @contextmanager
 def _believed() -> Iterator[None]:
-    """What no decoder of ours would answer is the answer of one that a picture took over."""
+    """Refuses the picture whose answer no decoder of ours would give: it may have taken the process over."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -162,7 +162,7 @@ def _believed() -> Iterator[None]:
 
 
 class Decoders:
-    """The processes that are ready for this one. After a fork the child has none of its own yet."""
+    """Keeps the processes that are ready for this one. After a fork the child starts its own program."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -171,7 +171,7 @@ class Decoders:
         self.program: subprocess.Popen[bytes] | None = None
 
     def ask(self, order: Mapping[str, Any], content: bytes, bound: Bound) -> tuple[dict[str, Any], list[bytes]]:
-        """What one of them answers, and the files with it. Raises `TimeoutError`, and `EOFError` where it died."""
+        """Returns what one of them answers, and the files with it. Raises `TimeoutError`, and `EOFError` where it died."""
         text = json.dumps(order).encode()
         head = HEAD.pack(bound.memory_bytes, bound.seconds, len(text), len(content))
         ends_at = time.monotonic() + bound.deadline_seconds
@@ -189,12 +189,12 @@ class Decoders:
                 raise EOFError from None
 
     def start(self) -> None:
-        """Beforehand, so that the first picture does not wait for it."""
+        """Starts the program, so that the first picture does not wait for it."""
         with self.lock:
             self._started()
 
     def stop(self) -> None:
-        """The processes end when nobody holds the other end."""
+        """Ends the program, and its processes with it."""
         with self.lock:
             if self.owner == os.getpid():
                 self._end()
@@ -269,7 +269,7 @@ def _send(connection: socket.socket, content: bytes, ends_at: float) -> None:
 
 
 def _exactly(connection: socket.socket, size: int, ends_at: float) -> bytes:
-    """Raises `EOFError` before the end of it."""
+    """Receives so many bytes. Raises `EOFError` where fewer come."""
     whole = bytearray()
     while len(whole) < size:
         connection.settimeout(_left(ends_at))

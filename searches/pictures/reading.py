@@ -47,8 +47,8 @@ LOWER = "RGB;16L"
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """`options` is what Pillow's `save` needs to write what is kept, in quality as it came. `bare`: the file as it was sent,
-    where it may be kept so.
+    """Holds a decoded picture. `options` is what Pillow's `save` needs to write what is kept, in quality as it came.
+    `bare`: the file as it was sent, where it may be kept so.
     """
 
     pixels: Image.Image
@@ -71,7 +71,7 @@ class Decoded:
 
 
 def decoded(format: str, content: bytes, *, most_pixels: int) -> Decoded:
-    """The picture in a file that was judged to be of this format. Raises `BadPicture`."""
+    """Decodes a file that was judged to be of this format. Raises `BadPicture`."""
     try:
         return _decoded(format, content, stripped(format, content), most_pixels)
     except BadPicture:
@@ -81,14 +81,14 @@ def decoded(format: str, content: bytes, *, most_pixels: int) -> Decoded:
 
 
 def kept(format: str, content: bytes) -> Image.Image:
-    """The pixels of a file that `rewritten` wrote: they are plain already, and may be more than what was sent."""
+    """Decodes a file that `rewritten` wrote: its pixels are plain already, and may be more than what was sent."""
     image = Image.open(BytesIO(content), formats=[format])
     image.load()
     return colours.plain(image, b"")
 
 
 def thumbnail(format: str, content: bytes, size: tuple[int, int]) -> bytes:
-    """A kept file, made small, as a WebP."""
+    """Makes a kept file small, as a WebP."""
     image = Image.open(BytesIO(content), formats=[format])
     image.draft("RGB", size)
     image.thumbnail(size)
@@ -128,7 +128,7 @@ def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> D
 
 
 def _opened(format: str, content: bytes, most_pixels: int) -> ImageFile:
-    """Its header alone."""
+    """Reads the header alone."""
     try:
         image = Image.open(BytesIO(content), formats=[PILLOW_NAMES.get(format, format)])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -151,7 +151,7 @@ def _check_size(size: tuple[int, int], most_pixels: int) -> None:
 
 
 def _shown(format: str, image: ImageFile, file: Stripped) -> Image.Image:
-    """With what is clear in it: a PNG's one colour; not the alpha of a BMP that sets none anywhere."""
+    """Applies what is clear in it: a PNG's one colour; not the alpha of a BMP that sets none anywhere."""
     if format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")
     if not file.clear:
@@ -176,7 +176,7 @@ def _profile(format: str, image: ImageFile, file: Stripped) -> bytes:
 
 
 def _turned(format: str, image: ImageFile, file: Stripped) -> int:
-    """HEIC's decoder turns the picture itself; AVIF's tells the file's own boxes as EXIF would."""
+    """Returns EXIF's orientation. HEIC's decoder turns the picture itself; AVIF's tells the file's own boxes as EXIF would."""
     if format != "AVIF":
         return file.orientation
     image.info.pop("xmp", None)
@@ -184,7 +184,7 @@ def _turned(format: str, image: ImageFile, file: Stripped) -> int:
 
 
 def _on_canvas(pixels: Image.Image, file: Stripped) -> Image.Image:
-    """Beside a first frame that is smaller the canvas is clear."""
+    """Puts a first frame that is smaller on its canvas, which is clear beside it."""
     if file.canvas is None or (file.canvas == pixels.size and file.place == (0, 0)):
         return pixels
     canvas = Image.new("RGBA", file.canvas, (0, 0, 0, 0))
@@ -193,8 +193,8 @@ def _on_canvas(pixels: Image.Image, file: Stripped) -> Image.Image:
 
 
 def _options(image: ImageFile, format: str, content: bytes) -> Mapping[str, Any] | None:
-    """JPEG: the very tables it came with, so that it loses next to nothing. WebP: as it came, with or without loss, and
-    at the fast end: its slow end takes ten times as long to save a tenth. None where its pixels decide.
+    """Returns options for `save`. JPEG: the very tables it came with, so that it loses next to nothing. WebP: as it came, with
+    or without loss, and at the fast end: its slow end takes ten times as long to save a tenth. None where its pixels decide.
     """
     if format == "JPEG":
         return {"format": format, **_jpeg_tables(image)}

@@ -26,7 +26,7 @@ GREY = range(126, 131)
 
 
 def is_cut(content: bytes, image: Image.Image, decode: Callable[[bytes], Image.Image]) -> bool:
-    """Whether the scans of a stripped JPEG, whose decoded pixels are `image`, end before the picture does."""
+    """Tells whether the scans of a stripped JPEG, whose decoded pixels are `image`, end before the picture does."""
     told = _Told()
     for kind, segment, data in _segments(content):
         told.look(kind, segment, data)
@@ -39,13 +39,13 @@ def is_cut(content: bytes, image: Image.Image, decode: Callable[[bytes], Image.I
 
 
 def _ends_in_grey(image: Image.Image) -> bool:
-    """Whether its last pixel may have been filled in. Of the rare CMYK that is not told."""
+    """Tells whether its last pixel may have been filled in; always, for the rare CMYK."""
     corner = image.width - 1, image.height - 1, image.width, image.height
     return image.mode not in {"L", "RGB"} or image.crop(corner).convert("L").getpixel((0, 0)) in GREY
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """The marker of each, what it says, and what follows it until the next: a scan's data."""
+    """Yields the marker of each, what it says, and what follows it until the next: a scan's data."""
     at, before = 2, None
     while marker := JPEG_MARKER.search(content, at):
         if before is not None:
@@ -57,8 +57,8 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 class _Told:
-    """What the heads of frame and scans tell. `lacking`: of which component (by its name) which coefficients have not their
-    last bits; `fewer_restarts`: a scan ends before its parts do.
+    """Gathers what the heads of frame and scans tell. `lacking`: of which component (by its name) which coefficients have not
+    their last bits; `fewer_restarts`: a scan ends before its parts do.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class _Told:
                 self.fewer_restarts |= len(RESTART.findall(data)) < meant
 
     def _units(self, names: list[int]) -> int:
-        """How many units a scan of these components has: blocks of one alone, or squares of all."""
+        """Counts the units of a scan of these components: blocks of one alone, or squares of all."""
         across, down = (max(both[side] for both in self.sampling.values()) for side in (0, 1))
         width, height = self.size
         if len(names) == 1:

@@ -36,8 +36,8 @@ NO_ITEM = b"skip"
 
 @dataclass(frozen=True, kw_only=True)
 class Stripped:
-    """A file with nothing in it but its picture. `orientation` is EXIF's; `profile` is empty where there is none, and packed
-    where the format packs it; `clear` is the one colour that is clear, in the file's own depth. `canvas` is
+    """Holds a file with nothing in it but its picture. `orientation` is EXIF's; `profile` is empty where there is none, and
+    packed where the format packs it; `clear` is the one colour that is clear, in the file's own depth. `canvas` is
     given where the picture is a part of it, at `place`.
     """
 
@@ -52,12 +52,12 @@ class Stripped:
 
 
 def stripped(format: str, content: bytes) -> Stripped:
-    """Raises `BadPicture` where the pieces contradict each other."""
+    """Strips a file of this format. Raises `BadPicture` where its pieces contradict each other."""
     return STRIPS[format](content)
 
 
 def orientation(exif: bytes) -> int:
-    """1 where EXIF tells none that is a plain number from 1 to 8."""
+    """Returns EXIF's orientation; 1 where it is no plain number from 1 to 8."""
     tags = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tags[:4])
     if order is None or len(tags) < 8:
@@ -102,7 +102,7 @@ def _jpeg(content: bytes) -> Stripped:
 
 
 def _png(content: bytes) -> Stripped:
-    """Of an animation whose first frame is not the picture that old programs show, that frame."""
+    """Takes the first frame of an animation, where that is not the picture that old programs show."""
     needed: list[bytes] = []
     facts: dict[bytes, bytes] = {}
     frames = _PngFrames()
@@ -139,7 +139,7 @@ def _png(content: bytes) -> Stripped:
 
 
 def _gamma(facts: Mapping[bytes, bytes]) -> float | None:
-    """To what power light was raised, where nothing better says how the numbers are meant."""
+    """Returns the power that light was raised to, where nothing better says how the numbers are meant."""
     told = facts.get(b"gAMA", b"")
     if len(told) != 4 or {b"iCCP", b"sRGB", b"cICP"} & set(facts):
         return None
@@ -170,7 +170,7 @@ class _PngFrames:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
-    """Kind and data of each, and whether its checksum is right."""
+    """Yields kind and data of each, and whether its checksum is right."""
     at = len(PNG_START)
     while at < len(content):
         end = at + 12 + int.from_bytes(content[at : at + 4])
@@ -243,7 +243,7 @@ def _small(data: bytes, at: int) -> int:
 
 
 def _gif(content: bytes) -> Stripped:
-    """The first frame alone, on a screen of its size: what it leaves of the canvas is clear."""
+    """Takes the first frame alone, on a screen of its size: what it leaves of the canvas is clear."""
     start = 13 + _palette(content[10])
     at, control = start, b""
     while content[at] == 0x21:
@@ -272,7 +272,7 @@ def _blocks_end(content: bytes, at: int) -> int:
 
 
 def _bmp(content: bytes) -> Stripped:
-    """The fifth header may name a profile, which lies behind the rows."""
+    """Finds the profile that the fifth header may name, behind the rows."""
     profile = b""
     if int.from_bytes(content[14:18], "little") == 124 and content[70:74] == b"DEBM" and len(content) >= 138:
         start, size = struct.unpack_from("<II", content, 126)
@@ -281,7 +281,7 @@ def _bmp(content: bytes) -> Stripped:
 
 
 def _boxes(content: bytes) -> Stripped:
-    """Its notes get another name in place: what they are kept under stays where it is."""
+    """Gives the notes another name in place, so that all else stays where the file says it is."""
     changed = bytearray(content)
     for match in re.finditer(rb"infe([\x02\x03])", content):
         at = match.start() + (12 if match[1] == b"\x02" else 14)

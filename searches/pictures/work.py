@@ -26,7 +26,7 @@ def done(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], list
 
 
 def _read(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """A picture as it was sent: its facts, the file that is kept, and the renderings of what is cut out."""
+    """Reads a picture as it was sent: its facts, the file that is kept, and the renderings of what is cut out."""
     picture = reading.decoded(order["format"], content, most_pixels=order["most_pixels"])
     try:
         crop = Crop.parse(order["crop"]).in_pixels(picture.pixels.size)
@@ -43,7 +43,7 @@ def _read(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], lis
 
 
 def _fit(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Renderings of a picture that is kept."""
+    """Makes renderings of a picture that is kept."""
     pixels = reading.kept(order["format"], content)
     found = fitting.fitted(pixels, order["format"], content, _limits(order), Crop.parse(order["crop"]))
     return _packed({}, content, content, found)
@@ -67,7 +67,7 @@ def _limits(order: Mapping[str, Any]) -> dict[str, Limits]:
 def _packed(
     said: dict[str, Any], sent: bytes, original: bytes, found: Mapping[str, tuple[str, bytes]]
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """The files that are new, each once, and by number where they belong: 0 is what was sent."""
+    """Lists the files that are new, each once, and says by number where they belong: 0 is what was sent."""
     files: list[bytes] = [sent]
     numbers = {id(sent): 0}
 
