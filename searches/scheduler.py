@@ -1,8 +1,9 @@
 """Whose turn is it? Weighted fair queueing between tenants, one line a lane, in PostgreSQL.
 
 Each tenant's place in a lane has a virtual time, which a claim moves on by 1/weight. A claim takes the place with the
-least, then that tenant's first lookup by priority and age. A tenant that comes back starts at the lane's present virtual
-time: it gains nothing by having been idle, and nothing by splitting its work over keys, searches or sources.
+least, then that tenant's first lookup by priority and age whose key does not rest. A tenant that comes back starts at the
+lane's present virtual time (`returning.sql`): it gains nothing by having been away, and nothing by splitting its work over
+keys, searches or sources.
 
 Locks are taken in one order: lane, place, lookup, search, credential, credit accounts. The database's clock is the only one.
 """

@@ -20,7 +20,7 @@ from billing.models import Account
 from providers import credentials, limiter, policies, registry
 from providers.contract import Throttled
 from providers.models import Credential, Policy
-from searches import ending, execution, intake, parking, pictures, scheduler, settlement
+from searches import ending, execution, intake, parking, pauses, pictures, scheduler, settlement
 from searches.intake import LookupOrder, Order
 from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
 from tests.bench.picture import jpeg
@@ -177,6 +177,16 @@ def test_throttling_lets_the_key_rest_and_is_not_counted(
     assert until is not None
     assert timedelta(seconds=25) < until - scheduler.now() <= timedelta(seconds=30)
     assert money(lookup) == (0.5, 0, 0)
+
+
+def test_a_call_that_was_claimed_before_its_key_was_told_to_wait_does_not_leave(
+    submit: Submit, at: Callable[[str], None], provider: Provider
+) -> None:
+    at(provider.url)
+    submit()
+    limiter.rest_key("modash", seat().rate, pauses.resting_name(Credential.objects.get()), seconds=30)
+    lookup = visit()
+    assert (lookup.standing, Call.objects.count(), provider.body) == ("ready", 0, b"")
 
 
 def test_a_fault_is_tried_again_later_and_ends_after_the_last_attempt(
