@@ -85,6 +85,7 @@ def no_unknown_members(schema: dict[str, Any], body: Any) -> None:
 
 
 STANDARD_HEADERS = {
+    "Cache-Control",
     "Content-Type",
     "Content-Length",
     "Vary",
