@@ -1,6 +1,7 @@
 -- Takes what is due, under a lease: at most %(room)s, of which at most %(slow_room)s to endpoints that are slow; and of one
 -- tenant's no more than %(of_a_tenant)s are under way, to its slow ones %(slow_of_a_tenant)s, in whatever process. To one host go
--- no more than %(of_a_target)s at once, of one tenant %(of_a_tenants_target)s.
+-- no more than %(of_a_target)s at once, of one tenant %(of_a_tenants_target)s; to its slow endpoints half as many more, counted
+-- apart, so that those that hang keep nothing from others at the same host.
 --
 -- By endpoint, not by age: a backlog of a million to one that hangs is stepped over, not read. Each endpoint that has
 -- anything pending costs a look into the index, so that a claim's time grows with those alone. Those of whom least is under
@@ -21,8 +22,8 @@ standing AS (
             AND (endpoint.quiet_until IS NULL OR endpoint.quiet_until <= %(now)s) AS takes_any,
         sum(under_way.count) OVER (PARTITION BY endpoint.tenant_id) AS of_its_tenant,
         sum(under_way.count) OVER (PARTITION BY endpoint.tenant_id, endpoint.slow) AS of_its_kind,
-        sum(under_way.count) OVER (PARTITION BY endpoint.target) AS of_its_target,
-        sum(under_way.count) OVER (PARTITION BY endpoint.target, endpoint.tenant_id) AS of_its_tenants_target
+        sum(under_way.count) OVER (PARTITION BY endpoint.target, endpoint.slow) AS of_its_target,
+        sum(under_way.count) OVER (PARTITION BY endpoint.target, endpoint.slow, endpoint.tenant_id) AS of_its_tenants_target
     FROM with_work
     JOIN accounts_endpoint endpoint ON endpoint.id = with_work.id
     JOIN accounts_tenant tenant ON tenant.id = endpoint.tenant_id
@@ -46,18 +47,18 @@ due AS (
 ),
 -- A host is spared before anything else is chosen, so that what it may not get keeps nothing else from its tenant's part.
 by_host AS (
-    SELECT *, of_its_tenants_target + row_number() OVER (PARTITION BY target, tenant_id ORDER BY rank, next_attempt_at)
+    SELECT *, of_its_tenants_target + row_number() OVER (PARTITION BY target, slow, tenant_id ORDER BY rank, next_attempt_at)
         AS turn_at_host
     FROM due
 ),
 spared AS (
     SELECT * FROM (
-        SELECT *, of_its_target + row_number() OVER (PARTITION BY target ORDER BY turn_at_host, next_attempt_at)
+        SELECT *, of_its_target + row_number() OVER (PARTITION BY target, slow ORDER BY turn_at_host, next_attempt_at)
             AS place_at_host
         FROM by_host
-        WHERE turn_at_host <= %(of_a_tenants_target)s
+        WHERE turn_at_host <= CASE WHEN slow THEN %(slow_of_a_tenants_target)s ELSE %(of_a_tenants_target)s END
     ) at_host
-    WHERE place_at_host <= %(of_a_target)s
+    WHERE place_at_host <= CASE WHEN slow THEN %(slow_of_a_target)s ELSE %(of_a_target)s END
 ),
 -- What goes to slow ones is bounded first, so that it keeps nothing else from its tenant's part.
 by_kind AS (

@@ -91,14 +91,17 @@ def _limits() -> dict[str, int]:
     """Of one tenant's: a quarter of a process's threads, so that none holds all of them, and three quarters of that may wait
     for its slow endpoints. Of what one host may have under way a tenant has half.
     """
+    of_a_target = settings.WEBHOOK_TARGET_AT_ONCE
     of_a_tenant = max(AT_ONCE, settings.WEBHOOK_THREADS // 4)
     return {
         "at_once": AT_ONCE,
         "at_once_slow": AT_ONCE_SLOW,
         "of_a_tenant": of_a_tenant,
         "slow_of_a_tenant": max(1, of_a_tenant * 3 // 4),
-        "of_a_target": settings.WEBHOOK_TARGET_AT_ONCE,
-        "of_a_tenants_target": max(1, settings.WEBHOOK_TARGET_AT_ONCE // 2),
+        "of_a_target": of_a_target,
+        "of_a_tenants_target": max(1, of_a_target // 2),
+        "slow_of_a_target": max(1, of_a_target // 2),
+        "slow_of_a_tenants_target": max(1, of_a_target // 4),
     }
 
 

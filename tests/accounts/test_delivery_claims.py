@@ -263,10 +263,10 @@ def test_a_backlog_is_stepped_over_and_not_read(backlog: Callable[[int], Endpoin
     assert Delivery.objects.filter(endpoint=hanging, attempt_count=1).count() == 4
 
 
-def at_host(tenant: Tenant, *, events: int, paths: int) -> None:
+def at_host(tenant: Tenant, *, events: int, paths: int, slow: bool = False) -> None:
     for _ in range(paths):
         endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://victim.example/{uuid4()}")
-        Endpoint.objects.filter(pk=endpoint.pk).update(slow=False)
+        Endpoint.objects.filter(pk=endpoint.pk).update(slow=slow)
         for _ in range(events):
             webhooks.ping(endpoint)
 
@@ -292,6 +292,14 @@ def test_at_one_host_a_tenant_has_half_of_what_goes_there(alice: Tenant, bob: Te
     assert {errand.delivery.tenant_id for errand in claim()} == {bob.pk}
     settle(first[0])
     assert len(claim()) == 1
+
+
+def test_endpoints_that_hang_keep_nothing_from_others_at_their_host(alice: Tenant, settings: Settings) -> None:
+    settings.WEBHOOK_TARGET_AT_ONCE = 8
+    at_host(alice, events=4, paths=3, slow=True)
+    assert [errand.delivery.endpoint.slow for errand in claim()] == [True, True]
+    at_host(alice, events=4, paths=3)
+    assert [errand.delivery.endpoint.slow for errand in claim()] == [False] * 4
 
 
 def test_a_test_event_is_tried_three_times_and_every_other_to_the_end_of_the_schedule(alice: Tenant) -> None:
