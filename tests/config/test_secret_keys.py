@@ -110,6 +110,8 @@ def keyring(*keys: bytes) -> str:
         (keyring(bytes(range(32))), "the key of entry 1 can be guessed"),
         (keyring(b"0123456789abcdef" * 2), "the key of entry 1 can be guessed"),
     ],
+    # The values differ in each process, and the workers of a run must agree on the names of its tests.
+    ids=range(14),
 )
 def test_production_names_the_entry_of_a_wrong_sealing_key(read: Read, given: str, problem: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=f"^CREDENTIAL_KEYS: {problem}") as error:
