@@ -27,6 +27,7 @@ MOST_FOR_A_NAME, MOST_FROM_AN_ADDRESS = 5, 20
 KNOWN_SECONDS = 30 * 86_400
 # Each holds a thread while its password is hashed.
 MOST_AT_ONCE = 4
+SIGNED_IN = redis_client.keys("signed_in:")
 BUSY = "Too many are signing in at the moment; try again in a few seconds."
 
 View = Callable[..., HttpResponse]
@@ -58,7 +59,7 @@ class _Try:
 
     @property
     def _known(self) -> str:
-        return f"signed_in:{self._name}:{self._address}"
+        return f"{SIGNED_IN}{self._name}:{self._address}"
 
     def count(self) -> None:
         """Raises `TooManyRequests` or `Unavailable`."""

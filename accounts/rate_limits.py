@@ -34,6 +34,7 @@ MOST_RESENT = 20_000
 PATIENCE_SECONDS = 0.3
 # After a failure requests are not counted for this long: a silent Redis must not cost each of them its time limit.
 QUIET_SECONDS = 5.0
+KEY_PREFIX = redis_client.keys("rate:")
 NOT_COUNTED = "How often this is asked cannot be counted right now; send the request again in a moment."
 # Keys: the buckets. Arguments: the units to charge, and for each bucket the microseconds that one unit takes to come back and
 # the most units it holds. Answer: the number of the bucket that refuses, or 0; then for each its units left and the microseconds
@@ -156,7 +157,7 @@ def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
 
 def forget(client: redis.Redis, *buckets: Bucket) -> None:
     """Makes them full again."""
-    client.delete(*(f"rate:{bucket.key}" for bucket in buckets))
+    client.delete(*(f"{KEY_PREFIX}{bucket.key}" for bucket in buckets))
 
 
 def closed(buckets: Sequence[Bucket], *, cost: int = 1) -> None:
@@ -169,7 +170,7 @@ def closed(buckets: Sequence[Bucket], *, cost: int = 1) -> None:
 
 def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> list[State]:
     """Charges so many units to each. Raises `TooManyRequests`."""
-    keys = [f"rate:{bucket.key}" for bucket in buckets]
+    keys = [f"{KEY_PREFIX}{bucket.key}" for bucket in buckets]
     arguments = [cost, *(value for bucket in buckets for value in (bucket.interval_us, bucket.most))]
     refused, *numbers = client.register_script(SCRIPT)(keys=keys, args=arguments)
     states = [

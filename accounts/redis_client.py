@@ -16,6 +16,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MasterDownError, ReadOnlyError
 from redis.retry import Retry
 
+# How the names begin that Sightline uses in Redis. Readiness tries each, and tells whoever runs the server which to grant.
+KEYS: set[str] = set()
+CHANNELS: set[str] = set()
+
 if TYPE_CHECKING:
     Base = redis.Connection
 else:
@@ -48,6 +52,18 @@ CLASSES: dict[str, type[redis.connection.AbstractConnection]] = {
     "rediss": SSLConnection,
     "unix": UnixConnection,
 }
+
+
+def keys(prefix: str) -> str:
+    """Declares that some keys begin with this, and returns it. Each module that keeps something in Redis calls this."""
+    KEYS.add(prefix)
+    return prefix
+
+
+def channels(prefix: str) -> str:
+    """Declares that some channels begin with this, and returns it."""
+    CHANNELS.add(prefix)
+    return prefix
 
 
 @cache

@@ -25,10 +25,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from accounts import rate_limits
+from accounts import log_ins, rate_limits, redis_client
 from config.postgresql import session
 from config.postgresql.base import ONLY_READS
-from providers import limiter
+from providers import dictionaries, limiter, turns
 from providers.limiter import Rate, Seat, Unavailable, Withheld
 from searches import changes, nudges
 
@@ -55,6 +55,8 @@ REFUSED_BY_REDIS = {
     "LOADING": "Redis is loading its data.",
     "BUSY": "Redis is busy with a script.",
 }
+# Their modules declare what they keep in Redis when they are imported.
+KEEP_IN_REDIS = (changes, dictionaries, limiter, log_ins, nudges, rate_limits, turns)
 # Of the servers' own words this alone is quoted: the name of a command that the account may not run.
 COMMAND = re.compile(r"'([\w|-]{1,40})' command|[Uu]nknown (?:Redis )?command[:,]? [`']([\w|-]{1,40})['`]")
 RIGHTS = """
@@ -166,6 +168,7 @@ def _said_by_postgresql(error: DatabaseError) -> str:
 
 def redis_lacks() -> str | None:
     try:
+        _try_keys()
         _try_updates()
         rate_limits.probe(PROBE)
         _try_limiter()
@@ -177,14 +180,38 @@ def redis_lacks() -> str | None:
     return None
 
 
+def _try_keys() -> None:
+    """Writes and reads a key of each kind, for a right to some is none to the others."""
+    name = str(uuid4())
+    for prefix in sorted(redis_client.KEYS):
+        changes.client().set(f"{prefix}{name}", "", px=100)
+        changes.client().get(f"{prefix}{name}")
+
+
 def _try_updates() -> None:
     client = changes.client()
-    client.publish(changes.channel(PROBE), "")
+    for prefix in sorted(redis_client.CHANNELS):
+        client.publish(f"{prefix}{PROBE}", "")
     with client.pubsub() as messages:  # type: ignore[no-untyped-call]
         messages.subscribe(changes.channel(PROBE))
-        messages.psubscribe(f"{nudges.KEY_PREFIX}{PROBE}")
+        messages.psubscribe(_orders())
         messages.get_message(timeout=settings.REDIS_TIMEOUT_SECONDS)
         messages.get_message(timeout=settings.REDIS_TIMEOUT_SECONDS)
+
+
+def _orders() -> str:
+    """Returns the channel on which workers hear orders. Celery subscribes to it as a pattern, and Redis lets an account use
+    a pattern that its rights name literally, not one that falls under a wider pattern.
+    """
+    database = changes.client().get_connection_kwargs().get("db", 0)
+    control: Any = current_app.control
+    return f"{nudges.KEY_PREFIX}/{database}.{control.mailbox.exchange.name}"
+
+
+def rights() -> list[str]:
+    """Returns the keys and channels that an account of Redis needs, as its rights name them."""
+    keys = [f"~{prefix}*" for prefix in sorted(redis_client.KEYS)]
+    return [*keys, *(f"&{prefix}*" for prefix in sorted(redis_client.CHANNELS)), f"&{_orders()}"]
 
 
 def _try_limiter() -> None:
@@ -235,6 +262,5 @@ def said_by_redis(error: BaseException) -> str:
 def _forbidden(text: str) -> str:
     if found := COMMAND.search(text):
         return f"Redis does not let this account run {(found[1] or found[2]).upper()}; Sightline needs it."
-    if "channel" in text:
-        return "Redis does not let this account use the channels search:* and celery:*; Sightline needs them."
-    return "Redis does not let this account use the keys lane:*, resting:*, rate:* and celery:*; Sightline needs them."
+    kind = "channels" if "channel" in text else "keys"
+    return f"Redis does not let this account use all {kind} that Sightline needs; grant it {' '.join(rights())}."

@@ -33,6 +33,7 @@ KEPT_SECONDS = 86_400
 # At most so many answers of at most so many characters: 64 MB together, and mostly a tenth.
 PLACES, MOST_CHARACTERS = 1000, 64_000
 REFUSED = "{} does not accept your default key: store one that it accepts, or verify it once it is mended there."
+KEY_PREFIX = redis_client.keys("dictionary:")
 UNREACHED = "a dictionary is neither kept nor found kept: %s"
 
 
@@ -106,7 +107,7 @@ def _remembered(caller: Caller, name: str, query: str, ask: Callable[[Call[Terms
 
 
 def _place(asked: str) -> str:
-    return f"dictionary:{int.from_bytes(hashlib.sha256(asked.encode()).digest()) % PLACES}"
+    return f"{KEY_PREFIX}{int.from_bytes(hashlib.sha256(asked.encode()).digest()) % PLACES}"
 
 
 def _kept(asked: str) -> Terms | None:

@@ -56,6 +56,7 @@ EXCHANGES, EXCHANGE_SECONDS, COMPARISONS = 64, 30.0, 8
 # leave within 0.8 ms on a machine that is full, and word of one that doesn't costs seven commands of Redis.
 LEAST_LATE_SECONDS, MOST_LATE_SECONDS = 0.0005, 0.001
 
+LANES, RESTING = redis_client.keys("lane:"), redis_client.keys("resting:")
 _quiet_until = 0.0
 
 
@@ -326,7 +327,7 @@ def _evaluate(lane: str, rate: Rate, operation: str, *arguments: Any) -> Any:
 
 
 def _key(lane: str) -> str:
-    return f"lane:{{{lane}}}"
+    return f"{LANES}{{{lane}}}"
 
 
 @contextmanager
@@ -348,7 +349,7 @@ def _say_that_it_refuses(error: redis.ResponseError) -> None:
 
 
 def _resting(name: str) -> str:
-    return f"resting:{name}"
+    return f"{RESTING}{name}"
 
 
 @cache

@@ -19,6 +19,7 @@ from providers.limiter import Unavailable
 
 # Longer than a call waits for its slot, during which it says nothing.
 STALE_SECONDS = 5.0
+KEY_PREFIX = redis_client.keys("turns:")
 # Keys: the tenants in line by the instant at which they came, the call of each tenant, when each was last heard of.
 SCRIPT = """
 local clock = redis.call('TIME')
@@ -77,7 +78,7 @@ class Turn:
         self._run("leave")
 
     def _run(self, operation: str) -> Any:
-        keys = [f"turns:{{{self.lane}}}:{part}" for part in ("line", "calls", "heard")]
+        keys = [f"{KEY_PREFIX}{{{self.lane}}}:{part}" for part in ("line", "calls", "heard")]
         arguments: list[Any] = [operation, str(self.tenant_id), self.call, int(STALE_SECONDS * 1_000_000)]
         script = redis_client.of(settings.REDIS_URL).register_script(SCRIPT)
         try:

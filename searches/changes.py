@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 # After a failure nothing is announced for this long: a silent Redis must not cost every change its time limit.
 QUIET_SECONDS = 5.0
+CHANNELS = redis_client.channels("search:")
 _quiet_until = 0.0
 
 
@@ -40,7 +41,7 @@ def announce(search_id: UUID) -> None:
 
 
 def channel(search_id: UUID | str) -> str:
-    return f"search:{search_id}"
+    return f"{CHANNELS}{search_id}"
 
 
 class Listener:

@@ -15,6 +15,7 @@ from django.conf import settings
 from kombu.exceptions import OperationalError
 from uuid_utils.compat import uuid7
 
+from accounts import redis_client
 from accounts.models import Mode
 from providers import limiter, policies
 from providers.limiter import Seat
@@ -32,7 +33,9 @@ STALE_SECONDS = 900
 # After a failure no landing is asked for so long: a silent broker must not cost every end of a lookup its time limit.
 QUIET_SECONDS = 5.0
 # Of the lists in Redis that are Celery's queues.
-KEY_PREFIX = settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]
+KEY_PREFIX = redis_client.keys(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]))
+# The broker begins its channels as it does its keys.
+redis_client.channels(KEY_PREFIX)
 _quiet_until = 0.0
 
 

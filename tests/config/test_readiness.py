@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+from uuid import uuid4
+
 import pytest
 import redis
+from celery import current_app
+from django.conf import settings as django_settings
 from django.db import connection
 from pytest_django import Settings
 
-from accounts import redis_client
+from accounts import log_ins, rate_limits, redis_client
+from accounts.models import Tenant
 from config import celery, readiness
+from providers import dictionaries, limiter
+from providers.contract import Term
+from providers.turns import Turn
+from tests.bench.system import process
 from tests.config.conftest import As
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db
 # What the parts ask of Redis: the limiter inside its script and beside it, the live updates, the broker.
 COMMANDS = ["INFO", "TIME", "HSET", "HMGET", "ZADD", "ZREM", "ZSCORE", "ZREVRANGE", "EVALSHA", "SET", "PTTL", "GET"]
 COMMANDS += ["PUBLISH", "SUBSCRIBE", "PSUBSCRIBE", "BRPOP", "LLEN"]
-KEYS = ["lane:*", "celery:*", "resting:*", "rate:*"]
+KEYS = sorted(redis_client.KEYS)
 
 
 def test_an_account_with_all_rights_is_ready(as_account: As) -> None:
@@ -31,13 +44,66 @@ def test_an_account_that_lacks_a_command_is_not_ready(as_account: As, command: s
 
 @pytest.mark.parametrize("keys", KEYS)
 def test_an_account_that_lacks_some_keys_is_not_ready(as_account: As, keys: str) -> None:
-    as_account(*(f"~{each}" for each in KEYS if each != keys), "&*", "+@all")
-    assert "use the keys" in (readiness.redis_lacks() or "")
+    as_account(*(f"~{each}*" for each in KEYS if each != keys), "&*", "+@all")
+    assert f"use all keys that Sightline needs; grant it ~{KEYS[0]}*" in (readiness.redis_lacks() or "")
+
+
+def test_an_account_with_what_the_sentence_names_is_ready(as_account: As) -> None:
+    as_account("resetkeys", "resetchannels", "+@all")
+    granted = (readiness.redis_lacks() or "").partition("grant it ")[2].rstrip(".").split()
+    as_account(*granted, "+@all")
+    assert readiness.redis_lacks() is None
+    for missing in granted:
+        as_account(*(each for each in granted if each != missing), "+@all")
+        assert "that Sightline needs; grant it" in (readiness.redis_lacks() or ""), missing
+
+
+def test_an_account_with_what_is_named_can_do_all_and_nothing_lies_elsewhere(as_account: As) -> None:
+    with redis.Redis.from_url(django_settings.REDIS_URL) as everything:
+        everything.flushdb()
+        as_account(*readiness.rights(), "+@all")
+        tenant = Tenant(id=uuid4(), name="Dora")
+        rate_limits.key_check(tenant)
+        turn = Turn(lane=str(uuid4()), tenant_id=tenant.pk, call="1")
+        assert turn.has_come()
+        one = log_ins._Try("dora", "192.0.2.1")
+        one.count()
+        one.succeeded()
+        limiter.rest("a key", seconds=60)
+        dictionaries._keep("asked", (Term(value="1", name="One"),))
+        assert dictionaries._kept("asked")
+        current_app.send_task("searches.tasks.sweep_lanes", queue="readiness")
+        assert readiness.redis_lacks() is None
+        kept = {key.decode() for key in everything.scan_iter()}
+        everything.flushdb()
+    assert {key for key in kept if not key.startswith(tuple(KEYS))} == set()
+    assert {prefix for prefix in KEYS if not any(key.startswith(prefix) for key in kept)} == set()
+
+
+def test_every_module_that_asks_redis_has_declared_its_keys_when_readiness_looks() -> None:
+    asks = {
+        path.relative_to(django_settings.BASE_DIR).with_suffix("").as_posix().replace("/", ".")
+        for app in ("accounts", "providers", "billing", "searches", "config")
+        for path in (django_settings.BASE_DIR / app).rglob("*.py")
+        if "redis_client.of(" in (text := path.read_text()) or "redis_client.keys(" in text
+    }
+    assert asks == {module.__name__ for module in readiness.KEEP_IN_REDIS}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_with_what_is_named_hears_orders(as_account: As, settings: Settings, tmp_path: Path) -> None:
+    as_account(*readiness.rights(), "+@all")
+    command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-n", "granted@test", "-Q", "granted"]
+    quiet = ("--without-gossip", "--without-mingle", "--pool", "threads", "-c", "1")
+    database = os.environ["DATABASE_URL"].replace("/app?", f"/{connection.settings_dict['NAME']}?")
+    with process(*command, *quiet, log=tmp_path / "worker.log", DATABASE_URL=database, REDIS_URL=settings.REDIS_URL):
+        wait_until(lambda: bool(current_app.control.ping(destination=["granted@test"], timeout=0.5)))
+    assert "does not let" not in (tmp_path / "worker.log").read_text()
 
 
 def test_an_account_that_lacks_the_channels_is_not_ready(as_account: As) -> None:
     as_account("~*", "resetchannels", "+@all")
-    assert "use the channels" in (readiness.redis_lacks() or "")
+    assert "use all channels" in (readiness.redis_lacks() or "")
 
 
 def test_a_password_that_is_refused_is_named(as_account: As, settings: Settings) -> None:
