@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from uuid_utils.compat import uuid7
 
@@ -76,6 +78,26 @@ class BodyCaller:
         may_tell = settings.SESSION_COOKIE_NAME in request.COOKIES and bodies.length_of(request.META)
         if may_tell and request.user.is_authenticated:
             request.META[CALLER] = f"operator {request.user.pk}"
+        return self.get_response(request)
+
+
+class ReadableText:
+    """Refuses pages' forms and addresses that hold what is no text, because the database would not even look for it.
+
+    Other encodings than UTF-8 can hold half a pair of surrogates. Browsers send forms in the page's encoding, which is UTF-8.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path.startswith("/admin"):
+            if request.encoding and codecs.lookup(request.encoding).name != "utf-8":
+                raise BadRequest("Send the form in UTF-8.")
+            if "\0" in request.path or any(
+                "\0" in text for pair in request.GET.lists() for text in (pair[0], *pair[1])
+            ):
+                raise BadRequest("The address holds a null character.")
         return self.get_response(request)
 
 

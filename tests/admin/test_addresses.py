@@ -52,3 +52,20 @@ def test_no_address_of_a_list_is_a_500(desk: Client, world: World, model: type[M
     answers = {address: desk.get(address).status_code for address in addresses(model)}
     assert not {address for address, status in answers.items() if status >= 500}
     assert set(answers.values()) <= {200, 302, 400}
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "utf-16", "latin-1", "rot13"])
+def test_a_form_in_another_encoding_is_refused(desk: Client, db: None, encoding: str) -> None:
+    form = b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\n+2AA-\r\n--b--\r\n'
+    path = reverse("admin:accounts_tenant_add")
+    desk.raise_request_exception = False
+    answer = desk.generic("POST", path, form, f"multipart/form-data; boundary=b; charset={encoding}")
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/admin/\0/", "/admin/?a=\0", "/admin/?%00=a", "/admin/jsi18n/?a=%00", "/admin/login/?next=%00"]
+)
+def test_an_address_with_a_null_character_is_refused(desk: Client, db: None, path: str) -> None:
+    desk.raise_request_exception = False
+    assert desk.get(path.replace("\0", "%00")).status_code == 400
