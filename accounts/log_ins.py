@@ -1,24 +1,28 @@
 """Throttles guessing of operators' passwords, by name and by address, before a password is hashed.
 
-A name that is guessed at is not locked for its owner: an address from which it signed in lately has tries of its own. Without
-Redis nobody signs in, while sessions go on.
+A name that is guessed at is not locked for its owner: an address from which it signed in lately has tries of its own. A password
+counts as right where Django signed somebody in or renewed the session, whatever the answer is. Without Redis nobody signs in,
+while sessions go on.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import wraps
 from hashlib import sha256
-from ipaddress import ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 import redis
 from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY
+from django.contrib.auth.forms import UsernameField
+from django.contrib.auth.models import AbstractUser
 from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
 from accounts import rate_limits, redis_client
+from accounts.places import Busy, Places
 from accounts.rate_limits import Bucket
 from accounts.refusals import TooManyRequests, Unavailable
 
@@ -30,22 +34,56 @@ MOST_AT_ONCE = 4
 SIGNED_IN = redis_client.keys("signed_in:")
 BUSY = "Too many are signing in at the moment; try again in a few seconds."
 
+# A network of this many bits is one caller's: its machines choose the rest of their addresses themselves.
+IPV6_BITS = 64
+
 View = Callable[..., HttpResponse]
-_at_once = threading.BoundedSemaphore(MOST_AT_ONCE)
+slots = Places(lambda: MOST_AT_ONCE, BUSY)
+_field = UsernameField(max_length=AbstractUser._meta.get_field("username").max_length)
 
 
-def throttled(view: View) -> View:
-    """A view whose POST checks a password: `username`, or the one who is signed in. A redirect says that it was right."""
+def signing_in(view: View) -> View:
+    """Throttles a view that signs in who posts the password of `username`, whoever is signed in already."""
 
-    @wraps(view)
+    def signed_in(request: HttpRequest, *args: Any, **kwargs: Any) -> tuple[HttpResponse, bool]:
+        # Django's `login` puts the user here in the place of the visitor, and nothing else does.
+        visitor = request.user
+        answer = view(request, *args, **kwargs)
+        return answer, request.user is not visitor
+
+    return _throttled(signed_in, lambda request: request.POST.get("username", ""))
+
+
+def changing_password(view: View) -> View:
+    """Throttles a view to which operators post their own password. Strangers must have been turned away before."""
+
+    def changed(request: HttpRequest, *args: Any, **kwargs: Any) -> tuple[HttpResponse, bool]:
+        before = request.session.get(HASH_SESSION_KEY)
+        answer = view(request, *args, **kwargs)
+        return answer, request.session.get(HASH_SESSION_KEY) != before
+
+    return _throttled(changed, lambda request: request.user.get_username())
+
+
+def _throttled(tried: Callable[..., tuple[HttpResponse, bool]], name_in: Callable[[HttpRequest], str]) -> View:
+    """Returns a view around `tried`, which answers and says whether the password was right."""
+
+    @wraps(tried)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method != "POST":
-            return view(request, *args, **kwargs)
-        name = request.user.get_username() or request.POST.get("username", "")
+            return tried(request, *args, **kwargs)[0]
+        one = _Try(name_in(request), network_of(address_of(request)))
         try:
-            return _checked(view, request, _Try(name, address_of(request)), *args, **kwargs)
+            with slots.taken_by(one.address):
+                one.count()
+                answer, was_right = tried(request, *args, **kwargs)
         except (TooManyRequests, Unavailable) as refusal:
             return _refused(refusal)
+        except Busy as busy:
+            return _refused(Unavailable(busy.detail))
+        if was_right:
+            one.succeeded()
+        return answer
 
     return guarded
 
@@ -54,21 +92,22 @@ class _Try:
     """One password for a name, from an address. Names go into Redis as digests: people type passwords there."""
 
     def __init__(self, name: str, address: str) -> None:
-        self._name = sha256(name.strip().lower().encode()).hexdigest()[:32]
-        self._address = address
+        self._name = sha256(as_looked_up(name).encode(errors="backslashreplace")).hexdigest()[:32]
+        self.address = address
 
     @property
     def _known(self) -> str:
-        return f"{SIGNED_IN}{self._name}:{self._address}"
+        return f"{SIGNED_IN}{self._name}:{self.address}"
 
     def count(self) -> None:
         """Raises `TooManyRequests` or `Unavailable`."""
         rate_limits.closed([self._of_name(), self._of_address()])
 
     def succeeded(self) -> None:
+        """Forgets earlier tries of the name. Those from the address may have been at other names, so that they stay counted."""
         client = redis_client.of(settings.REDIS_URL)
         try:
-            rate_limits.forget(client, self._of_name(), self._of_address())
+            rate_limits.forget(client, self._of_name())
             client.set(self._known, 1, ex=KNOWN_SECONDS)
         except redis.RedisError:
             return
@@ -78,38 +117,54 @@ class _Try:
             is_known = redis_client.of(settings.REDIS_URL).exists(self._known)
         except redis.RedisError:
             raise Unavailable(rate_limits.NOT_COUNTED) from None
-        key = f"log_ins:{self._name}" + (f":{self._address}" if is_known else "")
+        key = f"log_ins:{self._name}" + (f":{self.address}" if is_known else "")
         rule = f"A name may be tried {MOST_FOR_A_NAME} times in {SECONDS // 60} minutes."
         return Bucket(key=key, most=MOST_FOR_A_NAME, seconds=SECONDS, rule=rule)
 
     def _of_address(self) -> Bucket:
         rule = f"From one address {MOST_FROM_AN_ADDRESS} passwords may be tried in {SECONDS // 60} minutes."
-        return Bucket(key=f"log_ins_from:{self._address}", most=MOST_FROM_AN_ADDRESS, seconds=SECONDS, rule=rule)
+        return Bucket(key=f"log_ins_from:{self.address}", most=MOST_FROM_AN_ADDRESS, seconds=SECONDS, rule=rule)
+
+
+def as_looked_up(name: str) -> str:
+    """Returns a name as the log-in form reads it, which is without spaces around it and in Unicode's form NFKC.
+
+    Capitals are put aside too: names that differ in nothing else belong to one person.
+    """
+    return str(_field.to_python(name)).casefold()
 
 
 def address_of(request: HttpRequest) -> str:
     """Who connected; behind one of our proxies, who connected to it: the last that `X-Forwarded-For` names."""
-    address = str(request.META.get("REMOTE_ADDR", ""))
+    address = _unmapped(str(request.META.get("REMOTE_ADDR", "")))
     told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     try:
         if any(ip_address(address) in network for network in settings.PROXIES):
-            return str(ip_address(told))
+            return str(ip_address(_unmapped(told)))
     except ValueError:  # a socket without an address, or a proxy that says nothing of use
         pass
     return address
 
 
-def _checked(view: View, request: HttpRequest, one: _Try, *args: Any, **kwargs: Any) -> HttpResponse:
-    if not _at_once.acquire(blocking=False):
-        raise Unavailable(BUSY)
+def network_of(address: str) -> str:
+    """Returns what of an address one caller has to itself: all of one of version 4, the network of one of version 6."""
     try:
-        one.count()
-        answer = view(request, *args, **kwargs)
-    finally:
-        _at_once.release()
-    if answer.status_code == 302:
-        one.succeeded()
-    return answer
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((int(parsed), IPV6_BITS), strict=False))
+    return str(parsed)
+
+
+def _unmapped(address: str) -> str:
+    """Returns an address of version 4 as such where a socket of version 6 tells it."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return str(mapped or parsed)
 
 
 def _refused(refusal: APIException) -> HttpResponse:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from uuid import UUID
 
 
 class Busy(Exception):
@@ -29,19 +28,19 @@ class Places:
         self.most = most
         self.detail = detail
         self.lock = threading.Lock()
-        self.taken: Counter[UUID | None] = Counter()
+        self.taken: Counter[Hashable] = Counter()
 
     @contextmanager
-    def taken_by(self, tenant_id: UUID | None) -> Iterator[None]:
-        """Raises `Busy`, at once."""
+    def taken_by(self, owner: Hashable) -> Iterator[None]:
+        """Takes a place for a tenant's id, or for whatever else stands for one caller. Raises `Busy`, at once."""
         most = self.most()
         with self.lock:
-            if self.taken[tenant_id] >= most - self.taken.total():
+            if self.taken[owner] >= most - self.taken.total():
                 raise Busy(self.detail)
-            self.taken[tenant_id] += 1
+            self.taken[owner] += 1
         try:
             yield
         finally:
             with self.lock:
-                self.taken[tenant_id] -= 1
+                self.taken[owner] -= 1
                 self.taken += Counter()  # drops who has none

@@ -17,8 +17,8 @@ urlpatterns = [
     path("docs/problems", views.problem_types),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
-    path("admin/login/", log_ins.throttled(admin.site.login)),
-    path("admin/password_change/", log_ins.throttled(admin.site.admin_view(admin.site.password_change))),
+    path("admin/login/", log_ins.signing_in(admin.site.login)),
+    path("admin/password_change/", admin.site.admin_view(log_ins.changing_password(admin.site.password_change))),
     path("admin/", admin.site.urls),
 ]
 handler400 = "config.problems.bad_request"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from ipaddress import ip_network
 
 import pytest
 import redis
+from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password
 from django.test import Client
+from django.test.client import encode_multipart
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts import log_ins
+from accounts import log_ins, redis_client
 from accounts.models import User
 
 PASSWORD = "correct horse battery staple"
@@ -114,13 +117,112 @@ def test_without_redis_nobody_signs_in_and_sessions_go_on(olive: User, settings:
 
 
 def test_few_sign_in_at_once(olive: User) -> None:
-    for _ in range(log_ins.MOST_AT_ONCE):
-        assert log_ins._at_once.acquire(blocking=False)
-    try:
+    with ExitStack() as holding:
+        for address in ("a", "a", "b"):
+            holding.enter_context(log_ins.slots.taken_by(address))
+        holding.enter_context(log_ins.slots.taken_by("c"))
         assert sign_in("olive", PASSWORD, ALPHA) == 503
-    finally:
-        log_ins._at_once.release(log_ins.MOST_AT_ONCE)
     assert sign_in("olive", PASSWORD, ALPHA) == 302
+
+
+def test_one_address_never_holds_every_slot(olive: User) -> None:
+    with ExitStack() as holding:
+        for _ in range(log_ins.MOST_AT_ONCE // 2):
+            holding.enter_context(log_ins.slots.taken_by("2001:db8::/64"))
+        assert sign_in("olive", PASSWORD, "2001:db8::99") == 503
+        assert sign_in("olive", PASSWORD, ALPHA) == 302
+
+
+def test_a_stranger_does_not_empty_a_bucket_at_the_change_of_a_password(olive: User) -> None:
+    wrong("olive", ALPHA, 5)
+    for values in ({"username": "olive"}, {"username": "olive", "old_password": PASSWORD}):
+        assert Client(REMOTE_ADDR=BETA).post("/admin/password_change/", values).status_code == 302
+    assert wrong("olive", BETA, 1) == [429]
+    assert not redis_client.of(settings.REDIS_URL).keys("signed_in:*")
+
+
+@pytest.mark.parametrize("path", ["/admin/login/?next=/admin/", "/admin/login/"])
+def test_no_redirect_but_that_of_a_right_password_empties_a_bucket(olive: User, path: str) -> None:
+    """Neither a session that is there already, nor a person who may not come in."""
+    plain = User.objects.create_user("plain", password=PASSWORD)
+    client = Client(REMOTE_ADDR=ALPHA)
+    client.force_login(olive)
+    tries = [client.post(path, {"username": "plain", "password": PASSWORD}).status_code for _ in range(6)]
+    assert tries == [200] * 5 + [429]
+    assert plain.last_login is None
+
+
+def test_a_changed_password_makes_earlier_tries_forgotten(olive: User) -> None:
+    client = Client(REMOTE_ADDR=ALPHA)
+    client.force_login(olive)
+    path, new = reverse("admin:password_change"), {"new_password1": PASSWORD + "r", "new_password2": PASSWORD + "r"}
+    assert [client.post(path, new | {"old_password": "wrong"}).status_code for _ in range(4)] == [200] * 4
+    assert client.post(path, new | {"old_password": PASSWORD}).status_code == 302
+    assert wrong("olive", ALPHA, 5) == [200] * 5
+
+
+@pytest.mark.parametrize(
+    "name", ["\uff4flive", "\U0001d428live", "\uff2f\uff2c\uff29\uff36\uff25", "\u3000olive\u2003", "OLIVE", " olive\t"]
+)
+def test_a_name_has_one_bucket_however_it_is_spelt(olive: User, name: str) -> None:
+    wrong("olive", ALPHA, 5)
+    assert wrong(name, BETA, 1) == [429]
+    assert wrong("oliver", BETA, 1) == [200]
+
+
+@pytest.mark.parametrize("name", ["", "\0", "ol\0ive", "\ufdfa" * 5_000, "x" * 100_000, "\udc80"])
+def test_a_name_that_nobody_has_is_only_wrong(olive: User, name: str) -> None:
+    body = encode_multipart("b", {"password": "wrong"}).replace(b"--b--", b"")
+    part = b'--b\r\nContent-Disposition: form-data; name="username"\r\n\r\n%s\r\n--b--\r\n'
+    sent = body + part % name.encode("utf-7", "surrogatepass")
+    answer = Client(REMOTE_ADDR=ALPHA).generic(
+        "POST", "/admin/login/", sent, "multipart/form-data; boundary=b; charset=utf-7"
+    )
+    assert answer.status_code in (200, 400)
+    assert sign_in(name.replace("\udc80", "?"), "wrong", ALPHA) in (200, 400)
+
+
+def test_an_operator_guesses_at_others_as_slowly_as_anybody(olive: User) -> None:
+    """Under the name that it tries, and without its own log-ins making the address new."""
+    User.objects.create_user("mallory", password=PASSWORD, is_staff=True)
+    client = Client(REMOTE_ADDR=ALPHA)
+    client.post("/admin/login/", {"username": "mallory", "password": PASSWORD})
+    tries = [client.post("/admin/login/", {"username": "olive", "password": f"w {n}"}).status_code for n in range(6)]
+    assert tries == [200] * 5 + [429]
+
+
+def test_a_log_in_of_ones_own_gives_an_address_no_more_tries(olive: User) -> None:
+    User.objects.create_user("mallory", password=PASSWORD, is_staff=True)
+    tries = []
+    for number in range(17):
+        tries += wrong(f"name {number}", ALPHA, 1)
+        if number % 5 == 4:
+            assert sign_in("mallory", PASSWORD, ALPHA) == 302
+    assert tries == [200] * 17
+    assert wrong("another", ALPHA, 1) == [429]
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ("2001:db8:1:2::{:x}", "2001:db8:1:3::1"),
+        ("2001:db8:1:2:{:x}::", "2001:db8:1:20::"),
+        ("::ffff:192.0.2.1%{}", "::ffff:192.0.2.2"),
+    ],
+)
+def test_an_address_is_counted_by_what_one_caller_has_of_it(olive: User, first: str, other: str) -> None:
+    tries = [sign_in(f"name {number}", "wrong", first.format(number + 1)) for number in range(21)]
+    assert tries == [200] * 20 + [429]
+    assert wrong("another", other, 1) == [200]
+
+
+def test_an_address_of_version_4_is_one_in_either_form(olive: User, settings: Settings) -> None:
+    for number in range(20):
+        wrong(f"name {number}", ALPHA, 1)
+    assert wrong("another", f"::ffff:{ALPHA}", 1) == [429]
+    settings.PROXIES = [ip_network("198.51.100.0/24")]
+    assert wrong("another", "::ffff:198.51.100.1", 1, **{"X-Forwarded-For": BETA}) == [200]
+    assert wrong("another", "::ffff:198.51.100.1", 1, **{"X-Forwarded-For": f"::ffff:{ALPHA}"}) == [429]
 
 
 def test_a_hash_is_as_django_makes_it(settings: Settings) -> None:
