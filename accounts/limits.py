@@ -47,7 +47,10 @@ class TenantLimits(models.Model):
     most_api_keys = _limit("API keys that are valid at once.")
     most_endpoints = _limit("Webhook endpoints of one mode.")
     most_images = _limit("Pictures stored at once.")
-    most_image_bytes = _limit("Bytes of these pictures, as they were sent.", field=models.PositiveBigIntegerField)
+    most_image_bytes = _limit(
+        "Bytes of the files of these pictures, with what is made of them for providers.",
+        field=models.PositiveBigIntegerField,
+    )
     most_waiting_lookups = _limit("Lookups that wait at once, whatever for.")
     image_retention_days = _limit(
         "Days for which a picture is kept that no open search needs. 0: no longer than its search runs."

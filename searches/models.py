@@ -69,6 +69,7 @@ class Image(models.Model):
     height = models.PositiveIntegerField()
     bytes = models.PositiveIntegerField(help_text="Of the file as it was sent.")
     file = models.CharField(max_length=200, unique=True, help_text="Its name in the storage.")
+    file_bytes = models.PositiveIntegerField(default=0, help_text="Of the file as it is kept.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     stored_at = models.DateTimeField(
         db_default=Now(), editable=False, help_text="When it was last stored by itself, not for a search that names it."
@@ -86,7 +87,7 @@ class Image(models.Model):
 
 
 class PictureUsage(models.Model):
-    """How many pictures a tenant has stored, and their bytes as they were sent (`pictures.usage`)."""
+    """How many pictures a tenant has stored, and the bytes of their files (`pictures.usage`)."""
 
     tenant = models.OneToOneField(Tenant, models.CASCADE, primary_key=True, related_name="picture_usage")
     images = models.PositiveIntegerField(default=0)

@@ -181,7 +181,7 @@ class Migration(migrations.Migration):
                     "most_image_bytes",
                     models.PositiveBigIntegerField(
                         blank=True,
-                        help_text="Bytes of these pictures, as they were sent. Empty: the default.",
+                        help_text="Bytes of the files of these pictures, with what is made of them for providers. Empty: the default.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(0)],
                     ),

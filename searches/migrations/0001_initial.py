@@ -107,6 +107,7 @@ class Migration(migrations.Migration):
                 ("height", models.PositiveIntegerField()),
                 ("bytes", models.PositiveIntegerField(help_text="Of the file as it was sent.")),
                 ("file", models.CharField(help_text="Its name in the storage.", max_length=200, unique=True)),
+                ("file_bytes", models.PositiveIntegerField(default=0, help_text="Of the file as it is kept.")),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),

@@ -12,6 +12,7 @@ import logging
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ class Draft:
     crop: str = ""
     writing: Future[None] | None = None
     renderings: list[Rendering] = field(default_factory=list)
-    written: set[str] = field(default_factory=set)
+    written: dict[str, int] = field(default_factory=dict)  # the bytes of each file
     named: set[str] = field(default_factory=set)
     reused: set[str] = field(default_factory=set)
     saved: Image | None = None
@@ -88,7 +89,8 @@ class Draft:
                 rendering.file = image.file
             rendering.image = image
         Rendering.objects.bulk_create(self.renderings, ignore_conflicts=True)
-        self.named = self.written if self.is_new else _named(self.written)
+        written = set(self.written)
+        self.named = written if self.is_new else _named(written)
         return image
 
     @property
@@ -98,14 +100,18 @@ class Draft:
 
     def hold(self) -> None:
         """Keeps erasers and the sweep from what was there already, until the rows that need it are. Last in the caller's
-        transaction, as settlements check what they name. Raises `Deleted` or `Busy`, or `usage.TooMany` for a new one.
+        transaction, as settlements check what they name. Raises `Deleted` or `Busy`, or `usage.TooMany` for what is new.
         """
         assert self.saved is not None
-        if self.is_new:
-            usage.add(self.saved.tenant, self.saved)
-            return
+        if not self.is_new:
+            self._hold_stored(self.saved)
+        if self.is_new or self.named:
+            written = sum(self.written[name] for name in self.named)
+            usage.add(self.saved.tenant, images=int(self.is_new), bytes=written)
+
+    def _hold_stored(self, image: Image) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(HOLD, [self.saved.pk])
+            cursor.execute(HOLD, [image.pk])
             if not cursor.rowcount:
                 raise Deleted
         own = Rendering.objects.filter(image=self.image, crop=self.crop, provider__in=self.reused)
@@ -168,10 +174,10 @@ def erase(image: Image) -> None:
     """Its rows, and its files once that is committed. Raises `ProtectedError` while a search names it."""
     # Before its renderings, as those who hold them.
     Image.objects.select_for_update().filter(pk=image.pk).first()
-    files = {image.file, *image.renderings.values_list("file", flat=True)}
+    files = {**dict(image.renderings.values_list("file", "bytes")), image.file: image.file_bytes}
     tenant_id = image.tenant_id
     image.delete()
-    usage.remove(tenant_id, image.bytes)
+    usage.remove(tenant_id, images=1, bytes=sum(files.values()))
     transaction.on_commit(lambda: _remove(files))
 
 
@@ -232,14 +238,31 @@ def _needing() -> QuerySet[Lookup]:
 
 def _erase_crops(keys: list[int]) -> int:
     with transaction.atomic():
-        # Those that a draft holds are passed over; of the others it is asked again, for lookups may have come meanwhile.
-        own = Rendering.objects.filter(pk__in=keys)
-        locked = list(own.select_for_update(skip_locked=True).values_list("pk", flat=True))
-        unneeded = dict(own.filter(~Exists(_needing()), pk__in=locked).values_list("pk", "file"))
-        own.filter(pk__in=unneeded).delete()
-    files = set(unneeded.values())
-    _remove(files - _named(files))
-    return len(unneeded)
+        count, files = _erase_rows(keys)
+    _remove(files)
+    return count
+
+
+def _erase_rows(keys: list[int]) -> tuple[int, set[str]]:
+    """Erases these renderings, but for those that a draft holds or a lookup needs by now. Returns how many, and the files that
+    nothing names any more.
+    """
+    own = Rendering.objects.filter(pk__in=keys)
+    # Two sweeps at one picture would each leave a file, and its bytes, to the other. Whoever erases it locks it first, too.
+    images = Image.objects.filter(pk__in=own.values("image")).order_by("pk")
+    tenants = dict(images.select_for_update(no_key=True, skip_locked=True).values_list("pk", "tenant"))
+    locked = list(own.filter(image__in=tenants).select_for_update(skip_locked=True).values_list("pk", flat=True))
+    unneeded = own.filter(~Exists(_needing()), pk__in=locked).values_list("pk", "image", "file", "bytes")
+    erased = list(unneeded)
+    own.filter(pk__in=[pk for pk, *_ in erased]).delete()
+    named = _named({file for _, _, file, _ in erased})
+    files = {file: (tenants[image], size) for _, image, file, size in erased if file not in named}
+    freed: Counter[UUID] = Counter()
+    for tenant_id, size in files.values():
+        freed[tenant_id] += size
+    for tenant_id in sorted(freed):
+        usage.remove(tenant_id, images=0, bytes=freed[tenant_id])
+    return len(erased), set(files)
 
 
 def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits], crop: Crop) -> None:
@@ -249,7 +272,7 @@ def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits], c
     draft.crop = made.crop
     image.format, image.pixels_sha256 = format.lower(), made.pixels_sha256
     image.width, image.height = made.width, made.height
-    image.file = _write(draft, made.kept_as, made.original)
+    image.file, image.file_bytes = _write(draft, made.kept_as, made.original), len(made.original)
     _add_renderings(draft, made.original, made.renderings, draft.crop)
 
 
@@ -308,9 +331,10 @@ def _tidied(draft: Draft) -> Iterator[None]:
         yield
     except BaseException:
         # It may have come after the commit, or in place of its answer: only the database knows.
-        _remove(draft.written - _named_if_known(draft.written))
+        written = set(draft.written)
+        _remove(written - _named_if_known(written))
         raise
-    _remove(draft.written - draft.named)
+    _remove(draft.written.keys() - draft.named)
 
 
 def _named_if_known(names: set[str]) -> set[str]:
@@ -332,7 +356,7 @@ def _named(names: set[str]) -> set[str]:
 
 def _write(draft: Draft, format: str, content: bytes) -> str:
     name = f"{draft.image.tenant_id}/{uuid7()}.{EXTENSIONS[format]}"
-    draft.written.add(name)
+    draft.written[name] = len(content)
     stored = default_storage.save(name, ContentFile(content))
     assert stored == name, "a name of our own is never taken"
     return name

@@ -15,6 +15,7 @@ from accounts import keys
 from accounts.models import ApiKey, Mode, Tenant
 from billing import audit
 from providers import credentials
+from providers.contract import PictureLimits
 from providers.models import Credential
 from searches import backlog, ending, erasure, pictures
 from searches.models import Image, Lookup, PictureUsage, Search, Standing
@@ -31,6 +32,13 @@ def store(tenant: Tenant, content: bytes) -> Image:
         image = picture.save()
         picture.hold()
     return image
+
+
+def cut(image: Image) -> None:
+    limits = PictureLimits(formats=("JPEG",), max_bytes=20_000)
+    with pictures.known(image, fit={"modash": limits}, crop="0,0,500000,500000") as picture, transaction.atomic():
+        picture.save()
+        picture.hold()
 
 
 def accepts(ask: Callable[[], object]) -> bool:
@@ -56,8 +64,51 @@ def test_of_fifty_pictures_at_once_as_many_as_may_be_are_stored(alice: Tenant, s
     assert len(files(storage)) == 7
     assert (alice.picture_usage.images, alice.picture_usage.bytes) == (
         7,
-        sum(Image.objects.values_list("bytes", flat=True)),
+        size_of(storage),
     )
+
+
+def size_of(storage: Path) -> int:
+    return sum((storage / file).stat().st_size for file in files(storage))
+
+
+@pytest.mark.django_db
+def test_the_bytes_of_all_files_are_counted_and_given_back(
+    alice: Tenant, storage: Path, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    small, taken = (
+        PictureLimits(formats=("JPEG",), max_bytes=20_000),
+        PictureLimits(formats=("JPEG", "PNG"), max_bytes=90_000),
+    )
+    content = samples.written(samples.picture(900, 700), "AVIF")
+    for crop, fit in (
+        ("", {}),
+        ("", {"modash": small, "keyapi": small}),
+        ("0,0,500000,500000", {"modash": small, "keyapi": taken}),
+    ):
+        with pictures.received(alice, content, fit=fit, crop=crop) as picture, transaction.atomic():
+            image = picture.save()
+            picture.hold()
+        alice.picture_usage.refresh_from_db()
+        assert (alice.picture_usage.images, alice.picture_usage.bytes) == (1, size_of(storage))
+    assert len(files(storage)) >= 3
+    with django_capture_on_commit_callbacks(execute=True):
+        assert pictures.sweep_crops(-60) == 2
+    alice.picture_usage.refresh_from_db()
+    assert alice.picture_usage.bytes == size_of(storage) > len(content)
+    with django_capture_on_commit_callbacks(execute=True):
+        pictures.erase(image)
+    alice.picture_usage.refresh_from_db()
+    assert (alice.picture_usage.images, alice.picture_usage.bytes, size_of(storage)) == (0, 0, 0)
+
+
+@pytest.mark.django_db
+def test_a_crop_for_which_there_is_no_room_is_refused_and_leaves_no_file(alice: Tenant, storage: Path) -> None:
+    image = store(alice, samples.png(60, 60))
+    before, alice.most_image_bytes = files(storage), size_of(storage)
+    with pytest.raises(pictures.TooMany, match="what is made of them for providers"):
+        cut(image)
+    assert files(storage) == before
 
 
 @pytest.mark.django_db
@@ -65,12 +116,13 @@ def test_bytes_are_bounded_and_given_back(
     alice: Tenant, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     first, second = samples.jpeg(50, 50), samples.jpeg(60, 60)
-    alice.most_image_bytes = max(len(first), len(second))
     image = store(alice, first)
+    alice.most_image_bytes = alice.picture_usage.bytes * 3 // 2
     with pytest.raises(pictures.TooMany, match=f"may have {alice.most_image_bytes:,} bytes together"):
         store(alice, second)
     assert store(alice, first) == image, "it is stored already"
     pictures.erase(image)
+    alice.picture_usage.refresh_from_db()
     assert (alice.picture_usage.images, alice.picture_usage.bytes) == (0, 0)
     assert accepts(lambda: store(alice, second))
 

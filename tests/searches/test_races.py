@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,14 @@ def customer(name: str) -> ApiKey:
 
 
 def submit(api_key: ApiKey, *, lookups: int = 1) -> Search:
+    """Submits a search, again where too many pictures are read at this moment."""
+    while True:
+        with suppress(pictures.Busy):
+            return submit_once(api_key, lookups)
+        time.sleep(0.05)
+
+
+def submit_once(api_key: ApiKey, lookups: int) -> Search:
     order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, limit=2)] * lookups)
     with pictures.received(api_key.tenant, jpeg(), fit=FIT) as picture:
         return intake.submit(api_key, order, picture).search
