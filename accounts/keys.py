@@ -46,7 +46,7 @@ def issue(tenant: Tenant, mode: str, label: str = "") -> tuple[ApiKey, str]:
 
 
 def check_room(tenant: Tenant) -> None:
-    """Raises `TooMany` where as many keys are valid as may be."""
+    """Raises `TooMany` where as many keys are valid as may be. Stays true while the tenant is locked."""
     most = tenant.limit("most_api_keys")
     if ApiKey.objects.for_tenant(tenant).filter(revoked_at=None).count() >= most:
         raise TooMany(f"{most:,} API keys are valid, as many as there may be; revoke one first.")

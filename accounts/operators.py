@@ -36,6 +36,8 @@ from unfold.enums import ActionVariant
 from unfold.paginator import InfinitePaginator
 from unfold.utils import display_for_label
 
+from accounts.models import Tenant
+
 if TYPE_CHECKING:  # unfold has no types of its own; these are Django's
     from django.contrib import admin
 
@@ -184,6 +186,11 @@ class Page(ModelAdmin):
 
     def names(self, wanted: UUID) -> Q:
         return reduce(or_, (Q(**{field: wanted}) for field in self.id_fields))
+
+
+def locked(tenant_id: UUID) -> Tenant:
+    """Locks a tenant until a form is saved, so that the room for a row of its own that the form checks is still there then."""
+    return Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
 
 
 class Record(Page):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -24,6 +25,7 @@ from accounts.operators import (
     by_choice,
     done,
     indented,
+    locked,
     page_of,
 )
 from providers import credential_advice, credentials, policies, registry, verification
@@ -132,12 +134,22 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if not self.instance.fingerprint and "tenant" in cleaned:
-            try:
-                credentials.check_room(cleaned["tenant"], cleaned.get("provider", ""), cleaned.get("label", ""))
-            except credentials.TooMany as error:
-                raise forms.ValidationError(str(error)) from None
+        if self.instance.fingerprint:
+            self._check_presence()
+        elif "tenant" in cleaned:
+            self._check_room(cleaned["tenant"].pk, cleaned.get("provider", ""), cleaned.get("label", ""))
         return cleaned
+
+    def _check_presence(self) -> None:
+        locked(self.instance.tenant_id)
+        if not Credential.objects.filter(pk=self.instance.pk).exists():
+            raise forms.ValidationError("It was deleted meanwhile; store it anew.")
+
+    def _check_room(self, tenant_id: UUID, provider: str, label: str) -> None:
+        try:
+            credentials.check_room(locked(tenant_id), provider, label)
+        except credentials.TooMany as error:
+            raise forms.ValidationError(str(error)) from None
 
     def clean_label(self) -> str:
         try:
@@ -186,8 +198,11 @@ class CredentialAdmin(Page):
     def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:
         secret = form.cleaned_data["secret"]
         if secret:
-            obj.pk = credentials.store(obj.tenant, obj.provider, secret, label=obj.label).pk
-            obj.refresh_from_db()
+            if change:
+                credentials.change(obj, secret=secret)
+            else:
+                obj.pk = credentials.store(obj.tenant, obj.provider, secret, label=obj.label).pk
+                obj.refresh_from_db()
             # Stored for good by then, whatever the provider says.
             transaction.on_commit(lambda: verification.check(obj), robust=True)
 

@@ -123,7 +123,10 @@ def change(
 
 
 def check_room(tenant: Tenant, provider: str, label: str) -> None:
-    """Raises `TooMany` where the tenant may store no key beside those that it has. One of this label is replaced."""
+    """Raises `TooMany` where the tenant may store no key beside those that it has. One of this label is replaced.
+
+    Stays true while the tenant is locked.
+    """
     most, own = tenant.limit("most_credentials"), Credential.objects.for_tenant(tenant)
     if own.count() >= most and not own.filter(provider=provider, label=label).exists():
         raise TooMany(f"{most:,} provider keys are stored, as many as there may be; delete one, or replace one.")

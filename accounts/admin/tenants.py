@@ -30,6 +30,7 @@ from accounts.operators import (
     done,
     link,
     list_of,
+    locked,
     page_of,
 )
 
@@ -140,7 +141,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if self.instance._state.adding and "tenant" in cleaned:
             try:
-                keys.check_room(cleaned["tenant"])
+                keys.check_room(locked(cleaned["tenant"].pk))
             except keys.TooMany as error:
                 raise forms.ValidationError(str(error)) from None
         return cleaned
