@@ -15,9 +15,6 @@ from uuid import UUID
 
 from accounts.places import Busy
 
-# Longer than the costliest picture takes.
-LONGEST_WAIT_SECONDS = 20.0
-
 
 class Waiter:
     """One request that waits for its turn."""
@@ -28,12 +25,15 @@ class Waiter:
 
 
 class Bulkhead:
-    """Admits work: `at_once` run, `places` wait, and `share` at most are one tenant's, running or waiting."""
+    """Admits work: `at_once` run, `places` wait, and `share` at most are one tenant's, running or waiting. A waiter is refused
+    after `wait_seconds`.
+    """
 
-    def __init__(self, *, at_once: int, places: int, share: int, detail: str) -> None:
+    def __init__(self, *, at_once: int, places: int, share: int, wait_seconds: float, detail: str) -> None:
         self.at_once = at_once
         self.places = places
         self.share = share
+        self.wait_seconds = wait_seconds
         self.detail = detail
         self.lock = threading.Lock()
         self.running: Counter[UUID | None] = Counter()
@@ -72,7 +72,7 @@ class Bulkhead:
             return waiter
 
     def _wait(self, tenant_id: UUID | None, waiter: Waiter) -> None:
-        in_time = waiter.called.wait(LONGEST_WAIT_SECONDS)
+        in_time = waiter.called.wait(self.wait_seconds)
         with self.lock:
             if not in_time and not waiter.called.is_set():
                 self._drop(tenant_id, waiter)

@@ -45,11 +45,6 @@ logger = logging.getLogger(__name__)
 
 PROGRAM = Path(__file__).with_name("decoder.py")
 BUSY = "Too many pictures are being read right now; send the request again in a moment."
-# Above this size one at a time in a process.
-LARGE_PIXELS = 8_000_000
-large_ones = Bulkhead(at_once=1, places=16, share=4, detail=BUSY)
-# Small ones do not wait behind large ones. They take milliseconds: whoever has so many at work has half of the threads.
-small_ones = Bulkhead(at_once=2, places=32, share=16, detail=BUSY)
 # A process that cannot be had within this time will not come.
 START_SECONDS = 30.0
 MAX_SAID_BYTES = 65_536
@@ -66,13 +61,28 @@ class Bound:
 
     @property
     def deadline_seconds(self) -> float:
+        """Returns the time by the clock after which the process is ended, wherever it is: twice the processor's, for a busy
+        machine, and the time that the bytes take.
+        """
         return 2.0 * self.seconds + 5
+
+    @property
+    def outlasting_seconds(self) -> float:
+        """Returns how long a waiter waits, so that one foreign picture alone never makes it give up: to the deadline, and
+        the time that ending the process takes.
+        """
+        return self.deadline_seconds + 5
 
 
 # 50 megapixels with all their renderings take up to 4 s on a fast processor (noise), a WebP that is clear in parts 1.5 GB.
 LARGE = Bound(seconds=12, memory_bytes=1_600_000_000)
 # For one whose header says that it is small, whatever its stream hides.
 SMALL = Bound(seconds=5, memory_bytes=500_000_000)
+# Above this size one at a time in a process.
+LARGE_PIXELS = 8_000_000
+large_ones = Bulkhead(at_once=1, places=16, share=4, wait_seconds=LARGE.outlasting_seconds, detail=BUSY)
+# Small ones do not wait behind large ones. They take milliseconds: whoever has so many at work has half of the threads.
+small_ones = Bulkhead(at_once=2, places=32, share=16, wait_seconds=SMALL.outlasting_seconds, detail=BUSY)
 
 
 def check_size(content: bytes) -> None:

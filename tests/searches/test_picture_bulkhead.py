@@ -1,11 +1,12 @@
-"""What a picture costs to read is bounded: how many are at it or wait, how long, and in which order tenants have their turns."""
+"""The cost of reading pictures is bounded: how many are at it or wait, how long, and in which order tenants have their turns."""
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,7 +15,7 @@ from django.db import transaction
 from accounts.models import Tenant
 from providers.contract import PictureLimits
 from searches import pictures
-from searches.pictures import Busy, bulkhead, isolation
+from searches.pictures import BadPicture, Busy, isolation
 from searches.pictures.bulkhead import Bulkhead
 from searches.pictures.containers import judge
 from searches.pictures.cropping import Crop
@@ -27,7 +28,7 @@ GREEDY, OTHER, THIRD = uuid4(), uuid4(), uuid4()
 
 @pytest.fixture(autouse=True)
 def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for pictures of less than 5,000 pixels: the smallest HEIC has 4,096, however few are shown."""
+    """Lets pictures of 5,000 pixels count as large: the smallest HEIC has 4,096, however few are shown."""
     monkeypatch.setattr(isolation, "LARGE_PIXELS", 5_000)
 
 
@@ -63,7 +64,7 @@ class Line:
 
 @contextmanager
 def line(bulkhead: Bulkhead | None = None) -> Iterator[Line]:
-    made = Line(bulkhead or Bulkhead(at_once=1, places=8, share=8, detail="Later."))
+    made = Line(bulkhead or Bulkhead(at_once=1, places=8, share=8, wait_seconds=20, detail="Later."))
     with ExitStack() as stack:
         stack.callback(made.leave.set)
         yield made
@@ -75,6 +76,11 @@ def line(bulkhead: Bulkhead | None = None) -> Iterator[Line]:
 
 def read(content: bytes, by: UUID | None = None) -> int:
     return isolation.read(content, limits={}, crop=Crop(), by=by)[1].width
+
+
+def give_up(by: UUID) -> None:
+    with suppress(BadPicture):
+        read(LARGE, by=by)
 
 
 def test_another_tenant_waits_for_one_foreign_picture_at_most() -> None:
@@ -93,7 +99,7 @@ def test_turns_go_round_by_tenant() -> None:
 
 
 def test_when_all_places_are_taken_the_tenant_with_the_most_makes_room() -> None:
-    with line(Bulkhead(at_once=1, places=3, share=8, detail="Later.")) as requests:
+    with line(Bulkhead(at_once=1, places=3, share=8, wait_seconds=20, detail="Later.")) as requests:
         for tenant in (GREEDY, GREEDY, GREEDY, GREEDY, OTHER):
             requests.send(tenant)
         assert requests.seen()[:2] == (1, 3)
@@ -102,7 +108,7 @@ def test_when_all_places_are_taken_the_tenant_with_the_most_makes_room() -> None
 
 
 def test_when_all_have_the_same_whoever_comes_last_is_refused() -> None:
-    with line(Bulkhead(at_once=1, places=2, share=8, detail="Later.")) as requests:
+    with line(Bulkhead(at_once=1, places=2, share=8, wait_seconds=20, detail="Later.")) as requests:
         for tenant in (GREEDY, GREEDY, OTHER):
             requests.send(tenant)
         with pytest.raises(Busy, match="Later"), requests.bulkhead.turn_of(THIRD):
@@ -122,8 +128,30 @@ def test_one_tenant_has_its_share_of_the_places(name: str) -> None:
         assert read(content, by=OTHER)
 
 
+@pytest.mark.parametrize(("places", "bound"), [("large_ones", "LARGE"), ("small_ones", "SMALL")])
+def test_a_waiter_outlasts_the_longest_turn_that_another_may_have(places: str, bound: str) -> None:
+    """By the clock: on a busy machine a picture takes much longer than its processor's time."""
+    assert getattr(isolation, places).wait_seconds > getattr(isolation, bound).deadline_seconds
+
+
+def test_a_waiter_gets_its_turn_once_the_picture_before_it_is_ended_by_its_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stalled, ready = socket.socketpair()
+    monkeypatch.setattr(isolation.Bound, "deadline_seconds", 0.5)
+    monkeypatch.setattr(isolation.decoders, "_one", lambda: nullcontext(ready))
+    with closing(stalled), closing(ready):
+        foreign = threading.Thread(target=give_up, args=(GREEDY,))
+        foreign.start()
+        while not isolation.large_ones.taken_by(GREEDY):
+            time.sleep(0.001)
+        with isolation.large_ones.turn_of(OTHER):
+            assert not isolation.large_ones.taken_by(GREEDY)
+        foreign.join()
+
+
 def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulkhead, "LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(isolation.large_ones, "wait_seconds", 0.05)
     with isolation.large_ones.turn_of(GREEDY), pytest.raises(Busy):
         read(LARGE)
     assert read(LARGE) == 100
@@ -166,7 +194,7 @@ def test_what_is_cut_from_a_stored_picture_waits_in_the_same_line(
 def test_of_twelve_costly_pictures_at_once_one_comes_before_another_tenants_photograph(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bulkhead, "LONGEST_WAIT_SECONDS", 120)
+    monkeypatch.setattr(isolation.large_ones, "wait_seconds", 120)
     costly = samples.written(samples.plain_picture(5_000, 4_000), "JPEG", progressive=True)
     photograph = samples.written(samples.plain_picture(2_000, 1_500), "JPEG")
     done: list[UUID] = []
