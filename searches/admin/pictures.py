@@ -61,6 +61,8 @@ class ImageAdmin(Record):
             small = pictures.thumbnail(image, THUMBNAIL)
         except FileNotFoundError:
             raise Http404("The picture is no longer stored.") from None
+        except pictures.BadPicture:
+            raise Http404("The stored file is damaged and shows no picture.") from None
         except pictures.Busy as error:
             return HttpResponse(error.detail, status=503, content_type="text/plain")
         return HttpResponse(small, content_type="image/webp", headers={"X-Content-Type-Options": "nosniff"})

@@ -295,8 +295,13 @@ def _write_lacking(draft: Draft, fit: Mapping[str, PictureLimits], crop: Crop) -
 
 
 def _kept_as(image: Image) -> str:
-    """The format of its file, by the name that was given to it."""
-    return next(format for format, extension in EXTENSIONS.items() if image.file.endswith(f".{extension}"))
+    """Returns the format of a picture's file, by the name that it was given. Raises `FileNotFoundError` for a name that was never
+    given to any: nothing is stored under it that could be read.
+    """
+    for format, extension in EXTENSIONS.items():
+        if image.file.endswith(f".{extension}"):
+            return format
+    raise FileNotFoundError(f"Picture {image.pk} has a file of no known format.")
 
 
 def _original(image: Image) -> bytes:

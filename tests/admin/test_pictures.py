@@ -6,6 +6,8 @@ from io import BytesIO
 from uuid import uuid4
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
@@ -31,6 +33,18 @@ def test_a_picture_of_any_format_is_shown(desk: Client, alice: Tenant, format: s
     assert image.format == format
     response = desk.get(reverse("admin:searches_image_picture", args=[image.pk]))
     assert Picture.open(BytesIO(response.content)).size == (image.width, image.height)
+
+
+@pytest.mark.parametrize("name", ["lost.gif", "lost.jpg.bak", "lost", "lost.jpg", "damaged.jpg"])
+def test_one_that_cannot_be_shown_is_not_found(desk: Client, alice: Tenant, name: str) -> None:
+    with pictures.received(alice, samples.jpeg(), fit={}) as draft, transaction.atomic():
+        image = draft.save()
+    image.file = f"{alice.pk}/{name}"
+    image.save(update_fields=["file"])
+    if name.startswith("damaged"):
+        default_storage.save(image.file, ContentFile(samples.TEXT))
+    response = desk.get(reverse("admin:searches_image_picture", args=[image.pk]))
+    assert response.status_code == 404
 
 
 def test_a_large_one_is_made_small_in_its_turn(desk: Client, alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
