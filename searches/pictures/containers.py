@@ -149,11 +149,16 @@ def _size_of_jpeg(content: bytes) -> tuple[int, int]:
 
 
 def _walk_jpeg(content: bytes, pixels: float) -> int:
+    """Returns where the picture ends. Without an end marker the last scan may still be whole, which `scans` tells by its data:
+    whatever is in that scan counts as behind the picture, so that no page hides there.
+    """
     at, scans = 2, 0
     for _ in range(MAX_PIECES):
         marker = JPEG_MARKER.search(content, at)
         if marker is None:
-            raise truncated()
+            if scans == 0 or at > len(content):
+                raise truncated()
+            return at
         if scans == 0 and marker.start() - at > MAX_JUNK:
             raise unreadable()
         if marker[1] == JPEG_END:
@@ -281,7 +286,7 @@ def _size_of_bmp(content: bytes) -> tuple[int, int]:
 
 
 def _measure_bmp(content: bytes) -> int:
-    """Where its rows end, by its header. Of packed rows the decoder alone knows it."""
+    """Returns where the rows end, by the header. Only the decoder knows where packed rows end."""
     width, height = _size_of_bmp(content)
     (start,) = struct.unpack_from("<I", content, 10)
     depth, packing = (

@@ -8,6 +8,7 @@ a GIF and a BMP become a PNG, which loses nothing; a HEIC and an AVIF a JPEG, or
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -18,7 +19,7 @@ from PIL import Image, JpegImagePlugin
 from PIL.ExifTags import Base as ExifTag
 from PIL.ImageFile import ImageFile
 
-from searches.pictures import colours, fitting, scans
+from searches.pictures import colours, fitting, rows, scans
 from searches.pictures.containers import is_bare_jpeg
 from searches.pictures.refusals import LONGEST_SIDE, BadPicture, too_long, too_many_pixels, truncated, unreadable
 from searches.pictures.stripping import Stripped, stripped
@@ -37,6 +38,8 @@ UPRIGHT = {
 }
 PILLOW_NAMES = {"HEIC": "HEIF"}
 STRIP_PIXELS = 4_000_000
+# How Pillow says that a file has less than all pixels; the latter of packed rows.
+LACKING = re.compile("truncated|not enough image data", re.IGNORECASE)
 # Fast rather than small.
 PNG: Mapping[str, Any] = {"format": "PNG", "compress_level": 1}
 WEBP: Mapping[str, Any] = {"format": "WEBP", "quality": 90, "method": 2}
@@ -77,7 +80,7 @@ def decoded(format: str, content: bytes, *, most_pixels: int) -> Decoded:
     except BadPicture:
         raise
     except Exception as error:  # Pillow names no base for what it raises on bad bytes
-        raise (truncated() if "truncated" in str(error).lower() else unreadable()) from None
+        raise (truncated() if LACKING.search(str(error)) else unreadable()) from None
 
 
 def kept(format: str, content: bytes) -> Image.Image:
@@ -98,12 +101,12 @@ def thumbnail(format: str, content: bytes, size: tuple[int, int]) -> bytes:
 def pixels_sha256(pixels: Image.Image) -> str:
     """Equal for two files that show the same, whatever their format. By strips, so that no second copy is held."""
     digest = hashlib.sha256(f"{pixels.mode} {pixels.width} {pixels.height} ".encode())
-    rows = max(1, STRIP_PIXELS // pixels.width)
-    if rows >= pixels.height:
+    at_once = max(1, STRIP_PIXELS // pixels.width)
+    if at_once >= pixels.height:
         digest.update(pixels.tobytes())
         return digest.hexdigest()
-    for top in range(0, pixels.height, rows):
-        strip = pixels.crop((0, top, pixels.width, min(top + rows, pixels.height)))
+    for top in range(0, pixels.height, at_once):
+        strip = pixels.crop((0, top, pixels.width, min(top + at_once, pixels.height)))
         digest.update(strip.tobytes())
     return digest.hexdigest()
 
@@ -116,6 +119,8 @@ def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> D
     options = _options(image, format, file.content)
     may_be_bare = format == "JPEG" and image.mode == "RGB" and file.orientation == 1 and not file.profile
     if format == "JPEG" and scans.is_cut(file.content, image, lambda other: _loaded(other, most_pixels)):
+        raise truncated()
+    if format == "PNG" and rows.are_cut(file.content, image):
         raise truncated()
     pixels = colours.plain(_shown(format, image, file), _profile(format, image, file), file.gamma)
     pixels = _on_canvas(pixels, file)

@@ -97,6 +97,9 @@ def _jpeg(content: bytes) -> Stripped:
         # What lies between two scans may be more of the first one's data.
         scanning = kind == JPEG_SCAN or (scanning and kind[0] in JPEG_NOTES)
         at = end
+    else:
+        # Without an end marker, all that is left is the last scan's. A marker that is begun and cut is no data.
+        kept.append(content[at:].removesuffix(b"\xff"))
     whole = b"".join(profile[number] for number in sorted(profile))
     return Stripped(content=b"".join([*kept, b"\xff\xd9"]), orientation=orientation(exif), profile=whole)
 

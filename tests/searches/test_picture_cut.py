@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+import tracemalloc
+import zlib
 from collections.abc import Callable
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
+from searches.pictures import rows
+from searches.pictures.stripping import _riff, _riff_of
 from tests.searches import samples
 from tests.searches.test_pictures import kept, refusal
 
@@ -73,6 +78,105 @@ def test_a_webp_that_was_cut_and_whose_sizes_were_mended_is_refused(lossless: bo
         data = data[: len(data) & ~1]
         body = b"WEBP" + whole[12:16] + len(data).to_bytes(4, "little") + data
         assert refusal(b"RIFF" + len(body).to_bytes(4, "little") + body).code in {"truncated", "unreadable"}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("left", [b"", b"\xff"])
+def test_a_jpeg_with_whole_scans_and_no_end_marker_is_taken(name: str, left: bytes) -> None:
+    whole = JPEGS[name]()
+    format, pixels, file = kept(whole.removesuffix(END) + left)
+    assert (format, samples.read(file).format) == ("JPEG", "JPEG")
+    assert ImageChops.difference(pixels, kept(whole)[1]).getbbox() is None
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_that_is_cut_within_its_scans_and_has_no_end_is_truncated(name: str) -> None:
+    whole = JPEGS[name]()
+    start = scan_start(whole)
+    for eighths in range(1, 8):
+        assert refusal(whole[: start + (len(whole) - start) * eighths // 8]).code == "truncated"
+
+
+def test_a_page_within_the_last_scan_of_a_jpeg_without_an_end_is_refused() -> None:
+    assert refusal(samples.jpeg().removesuffix(END) + b"<script >alert(1)</script>").code == "polyglot"
+
+
+PNGS: dict[str, tuple[int, int]] = {
+    "grey, 1 bit": (1, 0),
+    "palette": (8, 3),
+    "RGB": (8, 2),
+    "RGBA": (8, 6),
+    "RGB, 16 bits": (16, 2),
+    "grey and alpha": (8, 4),
+}
+
+
+def png_of(depth: int, colours: int, *, interlaced: bool, part: float = 1.0, ground: int = 0) -> bytes:
+    """13 × 9 pixels whose stream ends, as it should, after this part of its bytes."""
+    bits = depth * rows.CHANNELS[colours]
+    each = rows.PASSES if interlaced else rows.WHOLE
+    raw = b"".join(
+        (b"\0" + bytes([ground]) * (-(-(13 - left) // across) * bits + 7 >> 3)) * -(-(9 - top) // down)
+        for left, top, across, down in each
+    )
+    header = struct.pack(">IIBBBBB", 13, 9, depth, colours, 0, 0, interlaced)
+    packed = zlib.compress(raw[: round(len(raw) * part)])
+    halves = [packed[: len(packed) // 2], packed[len(packed) // 2 :]]
+    palette = [samples.chunk(b"PLTE", bytes(768))] if colours == 3 else []
+    pieces = [samples.chunk(b"IHDR", header), *palette, *(samples.chunk(b"IDAT", half) for half in halves)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(pieces) + samples.chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("name", PNGS)
+def test_a_png_whose_stream_ends_before_its_rows_do_is_truncated(name: str, interlaced: bool) -> None:
+    for ground in (0, 255):
+        assert kept(png_of(*PNGS[name], interlaced=interlaced, ground=ground))[1].size == (13, 9)
+        for part in (0.0, 0.1, 0.5, 0.95):
+            cut = png_of(*PNGS[name], interlaced=interlaced, ground=ground, part=part)
+            assert refusal(cut).code == "truncated"
+
+
+def test_a_first_frame_of_an_animated_png_is_counted_too() -> None:
+    whole = samples.animated_png_with_another_default()
+    assert kept(whole)[1].size == (8, 8)
+    at = whole.index(b"fdAT") - 4
+    end = at + 12 + int.from_bytes(whole[at : at + 4])
+    half = zlib.compress(zlib.decompress(whole[at + 12 : end - 4])[:50])
+    assert (
+        refusal(whole[:at] + samples.chunk(b"fdAT", whole[at + 8 : at + 12] + half) + whole[end:]).code == "truncated"
+    )
+
+
+def test_rows_are_counted_no_further_than_the_header_promises() -> None:
+    header = samples.chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
+    bomb = samples.chunk(b"IDAT", zlib.compress(bytes(80_000_000), 9)) + samples.chunk(b"IEND", b"")
+    content = b"\x89PNG\r\n\x1a\n" + header + bomb
+    tracemalloc.start()
+    assert not rows.are_cut(content, Image.new("L", (8, 8)))
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 50, 99])
+def test_a_gif_whose_codes_end_before_its_pixels_do_is_truncated(pixels: int) -> None:
+    frame = samples.gif_frame(10, 10, pixels=pixels or -1)
+    for interlaced in (frame, frame[:9] + b"\x40" + frame[10:]):
+        assert refusal(samples.gif_of(interlaced, size=(10, 10))).code == "truncated"
+
+
+@pytest.mark.parametrize("packed", [b"\0\1", b"\x40\1\0\0" * 3 + b"\0\1", b"\x40\1\0\0" * 7])
+def test_a_packed_bmp_that_ends_before_its_rows_do_is_truncated(packed: bytes) -> None:
+    assert refusal(samples.bmp_of(64, 8, rows=packed, depth=8, packing=1)).code == "truncated"
+
+
+@pytest.mark.parametrize("kind", [b"VP8 ", b"ALPH", b"VP8L"])
+def test_a_webp_one_of_whose_parts_ends_early_is_refused(kind: bytes) -> None:
+    whole = samples.written(samples.half_clear().resize((320, 200)), "WEBP", lossless=kind == b"VP8L")
+    pieces = list(_riff(whole, 12, len(whole)))
+    for eighths in (1, 4, 7):
+        cut = [(each, data[: len(data) * eighths // 8] if each == kind else data) for each, data in pieces]
+        assert refusal(_riff_of(*cut)).code in {"truncated", "unreadable"}
 
 
 def test_a_png_that_was_cut_and_given_an_end_is_refused() -> None:

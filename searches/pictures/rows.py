@@ -1,0 +1,72 @@
+"""Tells by its rows whether a PNG is whole: one that was cut has a right end too, once a program has put it there.
+
+A stream that ends early, with a right checksum, is no fault to Pillow: the rows that it lacks stay black or clear. So their bytes
+are counted against those that the header promises, and no further. GIF, BMP and WebP need none of this: their decoders refuse.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from PIL import Image
+
+from searches.pictures.containers import PNG_START
+
+# By the header's number for the kind of colour.
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Of Adam7, each: first column and row, and steps to the next.
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+WHOLE = ((0, 0, 1, 1),)
+# So much is held at once, however much the stream unpacks to.
+UNPACKED_AT_ONCE = 1 << 20
+# What of it waits to be unpacked is copied each time.
+FED_AT_ONCE = 1 << 16
+
+
+def are_cut(content: bytes, image: Image.Image) -> bool:
+    """Tells whether the stream of a stripped PNG, whose decoded pixels are `image`, ends before its rows do."""
+    width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
+    # Rows are written in their order, over black: the last one was there if there is anything in it. That spares most the count.
+    last = 0, height - 1, width, height
+    if not interlaced and image.crop(last).getbbox(alpha_only=False) is not None:
+        return False
+    promised = sum(
+        _bytes_of(width, height, depth * CHANNELS[colours], each) for each in (PASSES if interlaced else WHOLE)
+    )
+    return not _has(content, promised)
+
+
+def _bytes_of(width: int, height: int, bits: int, part: tuple[int, int, int, int]) -> int:
+    """Counts the bytes of one pass: a filter's number ahead of each row, and none for a pass without pixels."""
+    left, top, across, down = part
+    columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+    return rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
+
+
+def _has(content: bytes, promised: int) -> bool:
+    """Tells whether the stream unpacks to so many bytes. A fault ends it."""
+    stream, left = zlib.decompressobj(), promised
+    try:
+        for packed in _pieces(content):
+            tail = packed
+            while left > 0 and (more := stream.decompress(tail, min(left, UNPACKED_AT_ONCE))):
+                left -= len(more)
+                tail = stream.unconsumed_tail
+            if left <= 0 or stream.eof:
+                break
+    except zlib.error:
+        return False
+    return left <= 0
+
+
+def _pieces(content: bytes) -> Iterator[bytes]:
+    at = len(PNG_START)
+    while at < len(content):
+        end = at + 12 + int.from_bytes(content[at : at + 4])
+        if content[at + 4 : at + 8] == b"IDAT":
+            yield from (
+                content[start : min(start + FED_AT_ONCE, end - 4)] for start in range(at + 8, end - 4, FED_AT_ONCE)
+            )
+        at = end
