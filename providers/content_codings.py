@@ -1,14 +1,18 @@
 """Undoes what a server did to its answer although it was asked not to (`Content-Encoding`), within a bound.
 
-The answer is paid for, so it is read. A few kilobytes can unpack to gigabytes, so every decoder is told the most that it may
-give out. What is no valid stream of the coding that its header names is left as it is: proxies have been seen to unpack an
-answer and keep the header.
+The answer is paid for, so it is read: all of what was packed, or what comes before a fault or a cut. A few kilobytes can unpack
+to gigabytes, so every decoder is told the most that it may give out. Content that is no stream of the
+coding that its header names is left as it is: proxies have been seen to unpack an answer and keep the header.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Protocol
 
 import brotli
 import zstandard
@@ -20,6 +24,9 @@ MOST_MEMBERS = 16
 # As RFC 8878 recommends for HTTP.
 LARGEST_WINDOW = 8 * 1024 * 1024
 GZIP, ZLIB, RAW = 31, 15, -15
+# A decoder that meets a fault keeps back what it unpacked of the same piece; only that piece is fed again, by single bytes.
+PIECE_BYTES = 4096
+ZSTD_READ_BYTES = 65_536
 
 # Content and the most bytes, to no more than one byte more than those.
 Decoder = Callable[[bytes, int], bytes]
@@ -27,6 +34,39 @@ Decoder = Callable[[bytes, int], bytes]
 
 class TooLarge(Exception):
     """There is more in it than may be taken."""
+
+
+class NotCoded(Exception):
+    """Content is no stream of the coding that its header names, as far as can be told."""
+
+
+class Fault(Exception):
+    """A stream goes on with bytes that its coding does not have."""
+
+
+class Stream(Protocol):
+    """Unpacks one packed stream piece by piece."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def unused(self) -> bytes:
+        """Returns the bytes of the last piece that stand behind the stream's end."""
+        ...
+
+    def fed(self, piece: bytes, most_bytes: int) -> bytes:
+        """Returns the bytes that a piece unpacks to; after one more than `most_bytes` it may end. Raises `Fault`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """Holds the bytes that were packed up to a stream's end, its first fault or its cut. `rest` stands behind the end."""
+
+    found: bytes
+    ended: bool
+    rest: bytes
 
 
 def decoded(content: bytes, codings: str, *, most_bytes: int) -> bytes:
@@ -38,56 +78,147 @@ def decoded(content: bytes, codings: str, *, most_bytes: int) -> bytes:
             continue
         try:
             content = decode(content, most_bytes)
-        except (zlib.error, brotli.error, zstandard.ZstdError):
+        except NotCoded:
             return content
         if len(content) > most_bytes:
             raise TooLarge
     return content
 
 
-def _gunzip(content: bytes, most_bytes: int) -> bytes:
-    found, rest = _inflate(content, most_bytes, GZIP)
-    for _ in range(MOST_MEMBERS - 1):
-        if not rest or len(found) > most_bytes:
-            break
+class _Zlib:
+    def __init__(self, wrapping: int) -> None:
+        self.stream = zlib.decompressobj(wrapping)
+
+    @property
+    def ended(self) -> bool:
+        return self.stream.eof
+
+    @property
+    def unused(self) -> bytes:
+        return self.stream.unused_data
+
+    def fed(self, piece: bytes, most_bytes: int) -> bytes:
         try:
-            more, rest = _inflate(rest, most_bytes - len(found), GZIP)
+            return self.stream.decompress(piece, most_bytes + 1)
         except zlib.error:
-            # Padding.
+            raise Fault from None
+
+
+class _Brotli:
+    # Bytes behind the end are a fault to it.
+    unused = b""
+
+    def __init__(self) -> None:
+        self.stream = brotli.Decompressor()
+        self.ended = False
+
+    def fed(self, piece: bytes, most_bytes: int) -> bytes:
+        try:
+            found = bytearray(self.stream.process(piece, output_buffer_limit=most_bytes + 1))
+            while len(found) <= most_bytes and not self.stream.can_accept_more_data():
+                found += self.stream.process(b"", output_buffer_limit=most_bytes + 1 - len(found))
+            self.ended = bool(self.stream.is_finished())
+        except brotli.error:
+            raise Fault from None
+        return bytes(found[: most_bytes + 1])
+
+
+def _unpacked(opened: Callable[[], Stream], content: bytes, most_bytes: int) -> Unpacked:
+    stream = opened()
+    found, taken = _fed(stream, _pieces(content, PIECE_BYTES), most_bytes)
+    if not stream.ended and taken < len(content) and len(found) <= most_bytes:
+        stream = opened()
+        sound, faulty = content[:taken], content[taken : taken + PIECE_BYTES]
+        found, taken = _fed(stream, chain(_pieces(sound, PIECE_BYTES), _pieces(faulty, 1)), most_bytes)
+    return Unpacked(found=found, ended=stream.ended, rest=stream.unused + content[taken:])
+
+
+def _fed(stream: Stream, pieces: Iterable[bytes], most_bytes: int) -> tuple[bytes, int]:
+    """Returns the unpacked bytes, and how many packed ones it took without a fault."""
+    found, taken = bytearray(), 0
+    for piece in pieces:
+        try:
+            found += stream.fed(piece, most_bytes - len(found))
+        except Fault:
             break
-        found += more
+        taken += len(piece)
+        if stream.ended or len(found) > most_bytes:
+            break
+    return bytes(found), taken
+
+
+def _pieces(content: bytes, size: int) -> Iterator[bytes]:
+    return (content[at : at + size] for at in range(0, len(content), size))
+
+
+def _gunzip(content: bytes, most_bytes: int) -> bytes:
+    """Unpacks the members of a gzip file; what follows them is padding."""
+    first = member = _unpacked(partial(_Zlib, GZIP), content, most_bytes)
+    found = _known_by_its_mark(first)
+    for _ in range(MOST_MEMBERS - 1):
+        if not member.ended or not member.rest or len(found) > most_bytes:
+            break
+        member = _unpacked(partial(_Zlib, GZIP), member.rest, most_bytes - len(found))
+        found += member.found
     return found
 
 
 def _deflate(content: bytes, most_bytes: int) -> bytes:
-    """In the wrapping of zlib, as the RFC has it, or without one, as some servers do."""
-    try:
-        return _inflate(content, most_bytes, ZLIB)[0]
-    except zlib.error:
-        # Any bytes may look like the beginning of one.
-        return _inflate(content, most_bytes, RAW, is_whole=True)[0]
-
-
-def _inflate(content: bytes, most_bytes: int, wrapping: int, *, is_whole: bool = False) -> tuple[bytes, bytes]:
-    """What was packed, and what stands behind its end."""
-    stream = zlib.decompressobj(wrapping)
-    found = stream.decompress(content, most_bytes + 1)
-    if is_whole and not stream.eof and len(found) <= most_bytes:
-        raise zlib.error
-    return found, stream.unused_data
+    """Unpacks with the wrapping of zlib, as the RFC has it, or without one, as some servers do."""
+    wrapped = _unpacked(partial(_Zlib, ZLIB), content, most_bytes)
+    if wrapped.ended or len(wrapped.found) > most_bytes:
+        return wrapped.found
+    # Any bytes may look like the beginning of one.
+    raw = _unpacked(partial(_Zlib, RAW), content, most_bytes)
+    if wrapped.found and not raw.ended:
+        return wrapped.found
+    return _without_a_mark(raw, content)
 
 
 def _unbrotli(content: bytes, most_bytes: int) -> bytes:
-    stream = brotli.Decompressor()
-    found = bytearray(stream.process(content, output_buffer_limit=most_bytes + 1))
-    while len(found) <= most_bytes and not stream.can_accept_more_data():
-        found += stream.process(b"", output_buffer_limit=most_bytes + 1 - len(found))
-    return bytes(found[: most_bytes + 1])
+    unpacked = _unpacked(_Brotli, content, most_bytes)
+    return unpacked.found if len(unpacked.found) > most_bytes else _without_a_mark(unpacked, content)
+
+
+def _known_by_its_mark(unpacked: Unpacked) -> bytes:
+    """Returns what was found in a coding whose streams begin with bytes of their own. Raises `NotCoded`."""
+    if not unpacked.found and not unpacked.ended:
+        raise NotCoded
+    return unpacked.found
+
+
+def _without_a_mark(unpacked: Unpacked, content: bytes) -> bytes:
+    """Returns what was found in a coding that many a text seems to begin with. Raises `NotCoded` for a text that does not fit to
+    its end: a packed one has bytes that are none.
+    """
+    if not (unpacked.ended and not unpacked.rest) and _is_text(content):
+        raise NotCoded
+    return _known_by_its_mark(unpacked)
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        # A text may be cut too, within its last letter.
+        return error.reason == "unexpected end of data"
+    return True
 
 
 def _unzstd(content: bytes, most_bytes: int) -> bytes:
-    stream = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
-    return stream.stream_reader(content, read_across_frames=True).read(most_bytes + 1)
+    """Unpacks the frames of a zstd file. Blocks before a fault count; of a block that is cut, nothing can be had."""
+    decompressor = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
+    found, ended = bytearray(), False
+    with decompressor.stream_reader(content, read_across_frames=True) as reader:
+        while len(found) <= most_bytes and not ended:
+            try:
+                # Gives out each block by itself, so that a fault in the next one takes nothing with it.
+                more = reader.read1(min(ZSTD_READ_BYTES, most_bytes + 1 - len(found)))
+            except zstandard.ZstdError:
+                break
+            found += more
+            ended = not more
+    return _known_by_its_mark(Unpacked(found=bytes(found), ended=ended, rest=b""))
 
 
 DECODERS: dict[str, Decoder] = {

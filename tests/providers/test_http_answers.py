@@ -7,8 +7,10 @@ import socket
 import time
 import tracemalloc
 import zlib
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import brotli
 import certifi
@@ -102,6 +104,36 @@ def test_several_gzip_members_are_one_answer_and_padding_is_none() -> None:
 @pytest.mark.parametrize("codings", ["gzip", "deflate", "br", "zstd", "identity", "utf-8", "compress", "", "gzip, br"])
 def test_what_is_not_coded_as_its_header_says_is_left_as_it_came(codings: str) -> None:
     assert send_coded(SAID, codings).content == SAID
+
+
+def noise() -> bytes:
+    """Returns letters by chance, which pack to several blocks of each coding."""
+    return b64encode(Random(0).randbytes(600_000))
+
+
+@pytest.mark.parametrize("codings", PACKERS)
+@pytest.mark.parametrize("tail", [b"\n", b"x", bytes(8), b"\xff" * 6_000], ids=range(4))
+def test_bytes_behind_a_packed_answer_are_dropped(codings: str, tail: bytes) -> None:
+    for said in (b"{}", SAID, noise()):
+        assert send_coded(PACKERS[codings](said) + tail, codings).content == said
+
+
+@pytest.mark.parametrize("codings", [name for name in PACKERS if "," not in name])
+@pytest.mark.parametrize("tail", [b"", b"\xff" * 6_000], ids=["cut", "damaged"])
+def test_of_an_answer_that_is_cut_or_damaged_there_is_what_comes_before(codings: str, tail: bytes) -> None:
+    said = noise()
+    packed = PACKERS[codings](said)
+    read = send_coded(packed[: len(packed) * 3 // 4] + tail, codings).content
+    sound = said[: len(said) // 2]
+    assert read[: len(sound)] == sound
+
+
+@pytest.mark.parametrize("codings", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize(
+    "said", [b"[]", b"{}", b"0", b";;", b'"\xc3\xa9', "[{é".encode(), b"<html>", b"x" * 5_000], ids=range(8)
+)
+def test_a_text_that_no_coding_was_applied_to_is_never_read_as_packed(codings: str, said: bytes) -> None:
+    assert send_coded(said, codings).content == said
 
 
 def test_compressed_answers_are_not_asked_for() -> None:
