@@ -1,14 +1,17 @@
 """Gives a room's files one small fault at a time, and lists those that no test notices: `python -m tests.mutants ROOM [SAMPLE]`.
 
 A survivor is a question and not a verdict: some faults change nothing that anybody could see. SAMPLE takes so many faults by
-chance, always the same. Each fault costs a run of the room's tests, in a copy of the checkout.
+chance, always the same ones and evenly from the room's files. Each fault costs a run of the room's tests, in a copy of the
+checkout.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
 from random import Random
 from shutil import copy2
@@ -39,7 +42,15 @@ ROOMS = {
         tests=("tests/billing", "tests/api/test_credits.py", "tests/searches/test_settlement.py"),
     ),
     "lanes": Room(
-        files=("searches/scheduler.py", "searches/parking.py", "searches/breaker.py", "searches/claim.sql"),
+        files=(
+            "searches/scheduler.py",
+            "searches/parking.py",
+            "searches/pauses.py",
+            "searches/breaker.py",
+            "searches/claim.sql",
+            "searches/returning.sql",
+            "providers/resting.py",
+        ),
         tests=(
             "tests/searches/test_scheduler.py",
             "tests/searches/test_fairness.py",
@@ -47,6 +58,7 @@ ROOMS = {
             "tests/searches/test_trials.py",
             "tests/searches/test_moving_lanes.py",
             "tests/searches/test_lane_changes.py",
+            "tests/searches/test_resting_keys.py",
             "tests/searches/test_races.py",
             "tests/searches/test_sweep.py",
         ),
@@ -55,6 +67,7 @@ ROOMS = {
         files=("providers/limiter.lua", "providers/limiter.py"),
         tests=(
             "tests/providers/test_limiter.py",
+            "tests/providers/test_limiter_guard.py",
             "tests/providers/test_limiter_redis.py",
             "tests/providers/test_limiter_seats.py",
         ),
@@ -70,12 +83,19 @@ def main(name: str, sample: int | None = None) -> int:
         if not passes(copy, room):
             sys.stdout.write("The tests fail without any fault.\n")
             return 1
-        changes = [change for path in room.files for change in changes_of(Path(path), (copy / path).read_text())]
-        if sample is not None and sample < len(changes):
-            changes = Random(0).sample(changes, sample)
+        by_file = [changes_of(Path(path), (copy / path).read_text()) for path in room.files]
+        changes = sampled(by_file, sample)
         survivors = [change for change in changes if survives(copy, room, change)]
         sys.stdout.write(f"{len(changes)} faults, {len(survivors)} of which no test noticed.\n")
     return 0
+
+
+def sampled(by_file: Sequence[Sequence[Change]], most: int | None) -> list[Change]:
+    """Returns so many changes, as many of each file as of any other while they last; all of them where none are counted."""
+    chance = Random(0)
+    mixed = [chance.sample(changes, len(changes)) for changes in by_file]
+    rounds = (each for taken in zip_longest(*mixed) for each in taken if each is not None)
+    return sorted(islice(rounds, most), key=lambda change: (str(change.path), change.begin))
 
 
 def copied_to(copy: Path) -> None:

@@ -89,6 +89,15 @@ def _of_words(text: str, comment: str) -> Iterator[Fault]:
         offset += len(line)
 
 
+def _undecorated(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walks a tree without what its decorators say: a class that is frozen or not is the same to every test."""
+    yield tree
+    decorators = getattr(tree, "decorator_list", [])
+    for node in ast.iter_child_nodes(tree):
+        if node not in decorators:
+            yield from _undecorated(node)
+
+
 class _Syntax:
     """The faults that one Python file may be given, by the kinds of its nodes."""
 
@@ -99,7 +108,7 @@ class _Syntax:
             self.begins.append(self.begins[-1] + len(line))
 
     def faults(self) -> Iterator[Fault]:
-        for node in ast.walk(ast.parse(self.text)):
+        for node in _undecorated(ast.parse(self.text)):
             faults_of = getattr(self, f"of_{type(node).__name__.lower()}", None)
             if faults_of is not None:
                 yield from faults_of(node)
