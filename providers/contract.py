@@ -272,7 +272,7 @@ class Adapter(ABC):
         return dict(parameters)
 
     def deciding(self, effective: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Those of the effective parameters that can change the answer: lookups that are equal in them ask for the same."""
+        """Returns the effective parameters that can change the answer: lookups that are equal in them ask for the same."""
         return effective
 
     @abstractmethod

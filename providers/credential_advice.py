@@ -1,4 +1,4 @@
-"""What tenants are told of the keys that they store: which of them a search uses, and what looks odd about one.
+"""Advises tenants on the keys that they store: which of them a search uses, and what looks odd about one.
 
 A label is a name and the default is a choice. A key that is labelled `default` need not be the default, so every message about
 either says which of the two it means.
@@ -48,7 +48,7 @@ def _labels(tenant_id: UUID, provider: str) -> list[tuple[str, bool]]:
 
 
 def _named(labels: Sequence[tuple[str, bool]]) -> str:
-    """As many as a sentence holds."""
+    """Names as many as a sentence holds."""
     shown = [f"`{label}`{' is the default' if is_default else ''}" for label, is_default in labels[:MOST_NAMED]]
     more = [f"{len(labels) - MOST_NAMED} more"] if len(labels) > MOST_NAMED else []
     return f"stored: {', '.join([*shown, *more])}"

@@ -341,7 +341,7 @@ def _failing_closed() -> Iterator[None]:
 
 
 def _say_that_it_refuses(error: redis.ResponseError) -> None:
-    """It answers, but as a replica after a fail-over, or full, or with a disk that failed; workers ask ten times a second."""
+    """Logs that Redis answers as a replica after a fail-over, or full, or with a failed disk. Workers ask ten times a second."""
     global _quiet_until
     if time.monotonic() >= _quiet_until:
         _quiet_until = time.monotonic() + QUIET_SECONDS

@@ -11,13 +11,13 @@ from django.db import connection
 
 
 def crowd(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What each came to, 25 at once: as many as have a database connection each, also where connecting takes a while."""
+    """Returns the outcome of each, 25 at once: each has a database connection, also where connecting takes a while."""
     waves = (tasks[start : start + 25] for start in range(0, len(tasks), 25))
     return [came for wave in waves for came in at_once(wave)]
 
 
 def at_once(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What each came to; each has a thread of its own, and all are let go in one instant."""
+    """Returns the outcome of each; each has a thread of its own, and all are let go in one instant."""
     barrier = Barrier(len(tasks))
 
     def run(task: Callable[[], Any]) -> Any:

@@ -332,7 +332,7 @@ def test_postgresql_restarted(day: Day) -> None:
 
 
 def test_postgresql_only_reads_for_a_while(day: Day) -> None:
-    """As after a fail-over that left its address with the standby."""
+    """Simulates a fail-over that left its address with the standby."""
     day.submit(lookups=20)
     day.wait_for_calls(5)
     with day.sightline.postgres.only_reading():

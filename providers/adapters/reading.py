@@ -140,7 +140,7 @@ class Fields:
         return value if isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT else None
 
     def identity(self, name: str) -> str | None:
-        """What tells one thing from others: a text as a column holds it, or a whole number, which is as good."""
+        """Returns the value that tells one thing from others: a text as a column holds it, or a whole number."""
         value = self.value.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
@@ -177,7 +177,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Items:
-    """What an answer lists: `known` by their identity, in its order, and the others, which nobody can tell apart."""
+    """Holds the items that an answer lists: `known` by their identity, in its order, and others that are all alike."""
 
     known: list[tuple[str, Fields]]
     others: list[Any]

@@ -48,7 +48,7 @@ def brands(request: Request) -> Response:
 
 
 def users(request: Request, creators: Iterable[Creator]) -> Response:
-    """Of the catalogue's creators, by a part of either of their names."""
+    """Finds creators of the catalogue by a part of either of their names."""
     lines = [
         {
             "userId": creator.user_id,

@@ -24,7 +24,7 @@ ALPHA, BETA, GAMMA = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 
 @pytest.fixture(autouse=True)
 def nothing_counted(settings: Settings) -> Iterator[None]:
-    """And a quick hash: while one is made, tries come back."""
+    """Counts nothing yet, and hashes quickly: while a hash is made, tries come back."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     client = redis.Redis.from_url(settings.REDIS_URL)
 

@@ -35,7 +35,7 @@ def page(user: User, name: str = "change") -> str:
 
 
 def form(user: User, **other: Any) -> dict[str, Any]:
-    """What the page sends for a user, with every right ticked."""
+    """Returns the fields that the page sends for a user, with every right ticked."""
     return {
         "username": user.username,
         "email": user.email,

@@ -1,4 +1,4 @@
-"""What the pages about the API offer to try is taken as it stands, and what is one of a few words is told as one."""
+"""Examples on the pages about the API are taken as they are printed, and a field of a few words is documented as one."""
 
 from __future__ import annotations
 

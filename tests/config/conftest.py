@@ -1,4 +1,4 @@
-"""What the tests of this folder share: settings read from what a test gives, and a Redis account with some rights."""
+"""Fixtures that the tests of this folder share: settings read from what a test gives, and a Redis account with some rights."""
 
 from __future__ import annotations
 

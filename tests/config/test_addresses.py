@@ -40,7 +40,7 @@ def by_redis_py(url: str) -> dict[str, Any]:
 
 
 def by_kombu(url: str) -> dict[str, Any]:
-    """What Celery's connections are made with. Nothing is connected to."""
+    """Returns the arguments of Celery's connections. Nothing is connected to."""
     with Connection(url) as broker:
         channel: Any = Channel.__new__(Channel)
         channel.connection = SimpleNamespace(client=broker, default_port=6379)

@@ -1,4 +1,4 @@
-"""What the demo prints of a lane and of what was found."""
+"""The demo prints a line for each lane and for what was found."""
 
 from __future__ import annotations
 

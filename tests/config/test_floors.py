@@ -1,4 +1,4 @@
-"""What is installed is never older than a known hole's mend, whichever lock somebody makes."""
+"""Installed packages are never older than a known hole's mend, whichever lock somebody makes."""
 
 from __future__ import annotations
 

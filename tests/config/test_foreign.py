@@ -74,7 +74,7 @@ def test_a_command_sees_none_of_it() -> None:
 
 
 def test_celery_sees_none_of_it(tmp_path: Path) -> None:
-    """Its command line has options that it reads from the environment, in part before it loads the application."""
+    """Runs Celery's command line, which reads options from the environment, in part before it loads the application."""
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-c", "1", "--pool", "solo", "-Q", "nobody"]
     with subprocess.Popen(
         [*command, "-n", f"foreign-{os.getpid()}@%h"],

@@ -1,4 +1,4 @@
-"""What production settings refuse and demand, each seen in a process of its own: settings are read once."""
+"""Production settings refuse some values and demand others, each seen in a process of its own: settings are read once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is ready does what the system needs; what answers and refuses is named in one sentence, with no secret in it."""
+"""A ready service does what the system needs; one that answers and refuses is named in one sentence, with no secret in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tenants and operators see is kept by no cache, and a page does what it must and no more."""
+"""Pages of tenants and operators are kept by no cache, and a page does what it must and no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is meant by a setting, whatever form it is given in; and how it must not be."""
+"""A setting is understood in whatever form it is given, or refused in one sentence."""
 
 from __future__ import annotations
 

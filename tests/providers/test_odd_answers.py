@@ -1,4 +1,4 @@
-"""What was paid for is handed over: every field of every documented answer in turn is something else, and all that can be
+"""Paid answers are handed over: every field of every documented answer in turn is something else, and all that can be
 told apart is still found, counted and billed.
 """
 
@@ -94,7 +94,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.source
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Of all that is in it, itself included."""
+    """Yields the path of each value within, and of the whole."""
     yield path
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, part in parts:
@@ -153,7 +153,7 @@ def test_an_item_that_is_none_is_counted_billed_and_shown_to_operators(
 
 @every_case
 def test_the_rest_of_the_envelope_may_be_odd_too(provider: Provider, case: Case) -> None:
-    """But for what says that it failed: a code that is one, and a flag that is set."""
+    """Spares the fields that say that it failed: a code that is one, and a flag that is set."""
     for field in (name for name in case.answer if name != case.listed):
         for name, odd in ODD.items():
             if (field, name) in SAYS_IT_FAILED:

@@ -31,7 +31,7 @@ def picture(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image
 
 
 def plain_picture(width: int, height: int) -> Image.Image:
-    """Of one colour: large, and quick to write."""
+    """Makes a picture of one colour: large, and quick to write."""
     return Image.new("RGB", (width, height), "teal")
 
 

@@ -1,4 +1,4 @@
-"""What one tenant may have stored and waiting: exact however many come at once, and given back when it goes."""
+"""Bounds of what one tenant may have stored and waiting are exact, however many come at once, and given back when it goes."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def waiting(tenant: Tenant) -> int:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("max_age", [0, 60])
 def test_of_fifty_searches_at_once_no_more_lookups_wait_than_may(alice: Tenant, max_age: int) -> None:
-    """Those that ask by themselves, and those that ride on an equal one."""
+    """Counts leaders and followers alike."""
     alices = asker(alice)
     alices.key.tenant.most_waiting_lookups = 7
     came = crowd([partial(accepts, partial(alices.ask, max_age=max_age))] * 50)

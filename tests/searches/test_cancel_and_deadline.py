@@ -175,8 +175,8 @@ def carry_on() -> None:
 
 
 def outcome(search: Search) -> str:
-    """Its status, the results kept, the credits charged, and those of which nobody knows. Nothing else is held, and what ended
-    without success while something may have been billed says so in its code.
+    """Returns the status, the results kept, the credits charged, and those of which nobody knows. Nothing else is held, and what
+    ended without success while something may have been billed says so in its code.
     """
     lookup = search.lookups.get()
     tally = ledger.tallies([lookup.reference])[lookup.reference]

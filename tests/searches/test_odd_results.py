@@ -1,4 +1,4 @@
-"""What providers answer oddly is kept as results that the API can show, and what nobody can identify is counted and charged."""
+"""Odd answers of providers are kept as results that the API can show, and what nobody can identify is counted and charged."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def test_each_picture_has_a_process_of_its_own_and_its_memory_is_given_back() ->
 
 
 def settled(process: psutil.Process) -> list[psutil.Process]:
-    """Its children, once as many are ready as shall be."""
+    """Returns the children of a program as soon as all that shall be are ready."""
     for _ in range(1000):
         children = process.children()
         if len(children) == decoder.READY:

@@ -1,4 +1,4 @@
-"""What is stripped anyway is neither unpacked nor able to refuse a picture; only EXIF's orientation is asked for."""
+"""Metadata that is stripped anyway is neither unpacked nor able to refuse a picture; only EXIF's orientation is asked for."""
 
 from __future__ import annotations
 

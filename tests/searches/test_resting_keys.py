@@ -107,7 +107,7 @@ def test_an_answer_ends_the_count_of_rests_and_each_without_one_is_longer(
 
 
 def test_keyapi_is_left_alone_for_a_minute(fill: Fill, claim: Claim, alice: Tenant) -> None:
-    """Of the others' documents none says how long; in the sandbox nobody waits so long."""
+    """Covers KeyAPI alone: no other provider's documents say how long; in the sandbox nobody waits so long."""
     usual = {name: policies.of(name).throttled_seconds for name in registry.PROVIDERS}
     assert usual == {"keyapi": 60, "modash": 0, "memories": 0}
     assert policies.in_force(policies.of("keyapi"), Mode.TEST).throttled_seconds == 0

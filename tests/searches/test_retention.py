@@ -38,7 +38,7 @@ def limit(tenant: Tenant, **days: int) -> None:
 
 
 def grown_old(search: Search, *, days: float) -> None:
-    """It ended so long ago, and its picture was sent before that."""
+    """Ends a search so long ago, with a picture that was sent before that."""
     at = timezone.now() - timedelta(days=days)
     Search.objects.filter(pk=search.pk).update(finished_at=at)
     Lookup.objects.filter(search=search).update(finished_at=at)
