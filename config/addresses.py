@@ -6,16 +6,20 @@ library, which reads fewer forms, takes another database number and does not ver
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 import psycopg
 from environ import Env
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from config.kinds import Kind, host
+from config.kinds import Kind, WrongPart, host
 
 DATABASE_WORDS = (
     "an address such as postgresql://app:password@db.example.com/app; percent-encode what is special in a password"
@@ -24,8 +28,18 @@ REDIS_WORDS = (
     "an address such as redis://:password@redis.example.com:6379/0, rediss:// for TLS or unix:///path?db=0; "
     "percent-encode what is special in a password"
 )
-# A service would be another reader of another file; the encoding is Django's to say.
-NOT_IN_AN_ADDRESS = {"service", "client_encoding"}
+# A service would be another reader of another file; the encoding is Django's to say; a replica asks no questions of ours.
+NOT_IN_AN_ADDRESS = {"service", "client_encoding", "replication"}
+# What libpq looks at only when it is connected, or not at all.
+NUMBERS = {"connect_timeout", "tcp_user_timeout"}
+NUMBERS |= {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
+SWITCHES = {"sslcompression", "sslsni", "gssdelegation"}
+# A certificate or a password file that is not there is passed over by libpq without a word.
+FILES = {"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"}
+MOST_NUMBER = 2**31 - 1
+# No server is there, so that libpq judges the options and reaches nobody.
+NO_SERVER = "/nowhere"
+NOT_CONNECTED = b"connection to server on socket"
 REDIS_PORT = 6379
 MOST_DATABASES = 1_000_000
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -54,6 +68,7 @@ def _database(given: str) -> dict[str, Any]:
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     config = {name: str(meant.pop(theirs, None) or "") for name, theirs in names.items()}
     _check_ports(config["PORT"])
+    _check_options({name: str(value) for name, value in meant.items()})
     return {**Env.db_url_config(given, engine="config.postgresql"), **config, "OPTIONS": meant}
 
 
@@ -61,6 +76,56 @@ def _check_ports(ports: str) -> None:
     for port in filter(None, ports.split(",")):
         if not (port.isdecimal() and 1 <= int(port) <= 65535):
             raise ValueError
+
+
+def _check_options(options: Mapping[str, str]) -> None:
+    """Raises `WrongPart` for a value that would only fail at the first connection, or mean something else there."""
+    for name, value in options.items():
+        if not _is_sound(name, value):
+            raise WrongPart(_wrong(name))
+    if _libpq_takes(options):
+        return
+    cures = [name for name in options if _libpq_takes({**options, name: None})]
+    raise WrongPart(_wrong(*(cures[:1] or options)))
+
+
+def _is_sound(name: str, value: str) -> bool:
+    if name in NUMBERS:
+        return bool(re.fullmatch("[0-9]{1,10}", value)) and int(value) <= MOST_NUMBER
+    if name in SWITCHES:
+        return value in ("0", "1")
+    if name in FILES:
+        # A key may lie in a device: "engine:id".
+        return (
+            Path(value).is_file() or (name, value) == ("sslrootcert", "system") or (name == "sslkey" and ":" in value)
+        )
+    if name == "sslcrldir":
+        return Path(value).is_dir()
+    return name != "hostaddr" or all(_is_ip(part) for part in value.split(","))
+
+
+def _is_ip(given: str) -> bool:
+    try:
+        ip_address(given)
+    except ValueError:
+        return False
+    return True
+
+
+def _libpq_takes(options: Mapping[str, str | None]) -> bool:
+    """Whether libpq would go on to connect. It checks what it was given first."""
+    told = make_conninfo("", **{**options, "host": NO_SERVER, "hostaddr": None, "user": "nobody", "password": "none"})
+    connection = pq.PGconn.connect_start(told.encode())
+    try:
+        return NOT_CONNECTED in connection.error_message
+    finally:
+        connection.finish()
+
+
+def _wrong(*names: str) -> str:
+    return (
+        f"libpq, PostgreSQL's library, cannot use this value of {', '.join(names)}; see its list of parameter key words"
+    )
 
 
 def _redis(given: str) -> Redis:

@@ -16,6 +16,7 @@ from celery.app.amqp import AMQP
 from celery.concurrency.prefork import TaskPool as Prefork
 from celery.signals import (
     celeryd_after_setup,
+    celeryd_init,
     setup_logging,
     task_postrun,
     worker_before_create_process,
@@ -94,6 +95,13 @@ app.set_default()
 @setup_logging.connect
 def keep_logging(**_: Any) -> None:
     """Django's LOGGING holds for workers too; Celery's own set-up would raise every level to warnings."""
+
+
+@celeryd_init.connect
+def need_keys(**_: Any) -> None:
+    """The clock, which does without keys, is no worker."""
+    with environment.in_one_line():
+        environment.refuse_keyless("a worker")
 
 
 @worker_before_create_process.connect

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 from config import dotenv
-from config.kinds import SWITCH, Kind
+from config.kinds import SWITCH, Kind, WrongPart
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # Read by Celery and kombu, libpq and psycopg, redis, granian, Django, boto.
@@ -98,6 +98,14 @@ def is_production() -> bool:
     return Environment(os.environ).read("PRODUCTION", SWITCH, False)
 
 
+def refuse_keyless(program: str) -> None:
+    """Raises `ImproperlyConfigured` where KEYLESS is set: each process would sign with a key of its own and open no secret."""
+    if Environment(os.environ).read("KEYLESS", SWITCH, False):
+        raise ImproperlyConfigured(
+            f"KEYLESS must not be true for {program}, which needs SECRET_KEY and CREDENTIAL_KEYS."
+        )
+
+
 @contextmanager
 def in_one_line() -> Iterator[None]:
     """Ends the program with code 2 and one line, no traceback, where a setting is wrong or lacking."""
@@ -131,5 +139,7 @@ class Environment:
             raise ImproperlyConfigured(f"{name} has a character that cannot be printed.")
         try:
             return kind.read(given)
+        except WrongPart as error:
+            raise ImproperlyConfigured(f"{name}: {error}.") from None
         except ValueError:
             raise ImproperlyConfigured(f"{name} must be {kind.words}.") from None

@@ -23,6 +23,10 @@ HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})*")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+class WrongPart(ValueError):
+    """Says in words which part of a value is wrong, where the words of the kind would not."""
+
+
 @dataclass(frozen=True)
 class Kind(Generic[T]):
     """`read` raises ValueError for what is not as `words` say: "NAME must be {words}."."""

@@ -6,6 +6,7 @@ from config import environment
 
 with environment.in_one_line():
     environment.prepare()
+    environment.refuse_keyless("a web server")
     django_application = get_wsgi_application()
 
 # They read the settings.

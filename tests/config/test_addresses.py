@@ -26,6 +26,7 @@ from kombu.transport.redis import Channel
 from psycopg.conninfo import conninfo_to_dict
 from pytest_django import Settings
 
+from accounts import redis_client
 from config import addresses
 from config.environment import Environment
 from config.postgresql.base import DatabaseWrapper
@@ -34,7 +35,7 @@ WHERE = ("host", "port", "path", "db", "username", "password", "ssl_check_hostna
 
 
 def by_redis_py(url: str) -> dict[str, Any]:
-    pool = redis.Redis.from_url(url).connection_pool
+    pool = redis_client.of(url).connection_pool
     told = {name: pool.connection_kwargs.get(name) for name in WHERE}
     return told | {"class": pool.connection_class, "verified": pool.connection_kwargs.get("ssl_cert_reqs")}
 
@@ -136,11 +137,53 @@ def test_the_database_is_the_one_that_libpq_reads(given: str) -> None:
         *("postgresql://x/app?no_such_option=1", "postgresql://x/app?service=other", "postgresql://x:port/app"),
         *("postgresql://x:99999/app", "postgresql://x:0/app", "postgresql://app:p%zz@x/app", "postgresql://[::1/app"),
         *("postgresql://x/app?client_encoding=latin1", "postgresql://x/app?pool=1"),
+        *("postgresql://x/app?replication=true", "postgresql://x/app?replication=database"),
     ],
 )
 def test_an_address_of_no_database_is_refused(given: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL must be an address such as"):
         Environment({"DATABASE_URL": given}).read("DATABASE_URL", addresses.DATABASE, None)
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        *(("sslmode", value) for value in ("bad", "Require", "verify_full", "verify-full ")),
+        *(("connect_timeout", value) for value in ("x", "1.5", "-1", "9" * 11, "3s", "0x5")),
+        *(("target_session_attrs", "writable"), ("channel_binding", "yes"), ("gssencmode", "maybe")),
+        *(("load_balance_hosts", "yes"), ("require_auth", "guess"), ("sslcertmode", "x"), ("sslnegotiation", "x")),
+        *(("ssl_min_protocol_version", "1.2"), ("ssl_max_protocol_version", "x"), ("max_protocol_version", "9")),
+        *(("keepalives", "x"), ("keepalives_idle", "x"), ("keepalives_interval", "x"), ("keepalives_count", "x")),
+        *(("tcp_user_timeout", "x"), ("sslsni", "yes"), ("sslcompression", "2"), ("gssdelegation", "x")),
+        *((name, "/no/such/file") for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "passfile")),
+        *(("hostaddr", "db.example.com"), ("hostaddr", "10.0.0.1,x")),
+    ],
+)
+def test_an_option_that_libpq_cannot_use_is_named_at_the_start(option: str, given: str) -> None:
+    url = f"postgresql://app:pw@x/app?application_name=here&{option}={quote(given)}"
+    with pytest.raises(ImproperlyConfigured, match=rf"^DATABASE_URL: .* this value of {option}; .*\.$"):
+        Environment({"DATABASE_URL": url}).read("DATABASE_URL", addresses.DATABASE, None)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["sslmode=require&sslrootcert=system", "sslmode=bad&gssencmode=bad", "sslnegotiation=direct&sslmode=prefer"],
+)
+def test_options_that_libpq_does_not_take_together_are_named(query: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL: .* this value of (sslmode|sslnegotiation|sslroot)"):
+        Environment({"DATABASE_URL": f"postgresql://x/app?{query}"}).read("DATABASE_URL", addresses.DATABASE, None)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("connect_timeout=0", "keepalives=1&keepalives_idle=30", "sslmode=require&sslnegotiation=direct", "sslsni=0"),
+        *("require_auth=scram-sha-256", "hostaddr=10.0.0.1", "channel_binding=require", "options=-c%20jit%3Doff"),
+        *(f"sslmode=verify-ca&sslrootcert={quote(__file__)}", "ssl_min_protocol_version=TLSv1.3", "sslmode=disable"),
+    ],
+)
+def test_an_option_that_libpq_knows_is_taken(query: str) -> None:
+    assert addresses.DATABASE.read(f"postgresql://app@db.example.com/app?{query}")["NAME"] == "app"
 
 
 @pytest.fixture

@@ -119,3 +119,20 @@ def test_a_process_without_keys_starts_and_seals_nothing() -> None:
 def test_any_other_process_needs_its_keys(name: str) -> None:
     done = in_production("manage.py", "check", **{name: ""})
     assert (done.returncode, done.stderr.startswith(f"{name} is not set.")) == (2, True)
+
+
+@pytest.mark.parametrize("production", ["true", "false"])
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        (("-c", "import config.wsgi"), "a web server"),
+        (("-m", "celery", "-A", "config", "worker", "-Q", "searches", "--pool", "prefork", "-c", "1"), "a worker"),
+        (("-m", "celery", "-A", "config", "worker", "-Q", "webhooks", "--pool", "threads", "-c", "3"), "a worker"),
+        (("-m", "celery", "-A", "config", "worker", "-B", "-Q", "sweeps", "--pool", "solo"), "a worker"),
+    ],
+    ids=["web", "prefork", "threads", "with a clock"],
+)
+def test_no_server_and_no_worker_starts_without_keys(command: tuple[str, ...], program: str, production: str) -> None:
+    done = in_production(*command, KEYLESS="true", PRODUCTION=production)
+    wanted = f"KEYLESS must not be true for {program}, which needs SECRET_KEY and CREDENTIAL_KEYS.\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
