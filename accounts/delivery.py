@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Case, When
-from django.db.models.functions import Coalesce, Now
+from django.db.models import Case, F, When
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from accounts import endpoints, outbound, retries, signing, vault, webhooks
+from accounts.destinations import Crowded, Visit
 from accounts.models import Attempt, Delivery, Endpoint, EventType
 
 log = logging.getLogger(__name__)
@@ -125,15 +126,37 @@ def _note_interrupted(errands: list[Errand]) -> None:
 
 
 def carry(errand: Errand) -> None:
-    """Sends it, and settles what came of it."""
+    """Sends it, and settles what came of it; puts it back where as much as may be is under way at its address."""
     started_at, begun = errand.now(), time.monotonic()
-    outcome = attempt(errand.delivery, at=started_at)
+    try:
+        outcome = attempt(errand.delivery, at=started_at)
+    except Crowded as crowded:
+        _put_back(errand, crowded.seconds)
+        return
     settle(errand, outcome, started_at=started_at, seconds=time.monotonic() - begun)
 
 
+def _put_back(errand: Errand, seconds: float) -> None:
+    """Makes it due again after so long, as if it had not been taken."""
+    mine = Delivery.objects.filter(pk=errand.delivery.pk, leased_until=errand.delivery.leased_until)
+    mine.update(
+        next_attempt_at=Now() + timedelta(seconds=seconds),
+        leased_until=None,
+        tries=Greatest(F("tries") - 1, 0),
+        attempt_count=F("attempt_count") - 1,
+    )
+
+
 def attempt(delivery: Delivery, *, at: datetime) -> Outcome:
+    """Sends a delivery once. Raises `Crowded` where its address takes no more at the moment."""
+    visit = Visit(delivery=delivery)
     try:
-        return _answered(outbound.send(_request(delivery, at), most_bytes=ANSWER_BYTES, seconds=LONGEST_SECONDS), at)
+        request = _request(delivery, at)
+        return _answered(
+            outbound.send(request, most_bytes=ANSWER_BYTES, seconds=LONGEST_SECONDS, admit=visit.enter), at
+        )
+    except Crowded:
+        raise
     except outbound.TimedOut as failure:
         return Outcome(cause=failure.code, detail=f"No answer came within {LONGEST_SECONDS:g} seconds.")
     except outbound.Failure as failure:
@@ -144,6 +167,8 @@ def attempt(delivery: Delivery, *, at: datetime) -> Outcome:
         # Its text could quote the request, so only its kind is kept.
         log.error("delivery %s: sending it raised %s", delivery.pk, type(error).__name__)
         return Outcome(cause="internal_error", detail="It could not be sent; we were told.")
+    finally:
+        visit.leave()
 
 
 def _request(delivery: Delivery, at: datetime) -> httpx.Request:

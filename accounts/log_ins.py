@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from hashlib import sha256
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 import redis
@@ -22,6 +22,7 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
 from accounts import rate_limits, redis_client
+from accounts.networks import network_of
 from accounts.places import Busy, Places
 from accounts.rate_limits import Bucket
 from accounts.refusals import TooManyRequests, Unavailable
@@ -33,9 +34,6 @@ KNOWN_SECONDS = 30 * 86_400
 MOST_AT_ONCE = 4
 SIGNED_IN = redis_client.keys("signed_in:")
 BUSY = "Too many are signing in at the moment; try again in a few seconds."
-
-# A network of this many bits is one caller's: its machines choose the rest of their addresses themselves.
-IPV6_BITS = 64
 
 View = Callable[..., HttpResponse]
 slots = Places(lambda: MOST_AT_ONCE, BUSY)
@@ -144,17 +142,6 @@ def address_of(request: HttpRequest) -> str:
     except ValueError:  # a socket without an address, or a proxy that says nothing of use
         pass
     return address
-
-
-def network_of(address: str) -> str:
-    """Returns what of an address one caller has to itself: all of one of version 4, the network of one of version 6."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address):
-        return str(IPv6Network((int(parsed), IPV6_BITS), strict=False))
-    return str(parsed)
 
 
 def _unmapped(address: str) -> str:

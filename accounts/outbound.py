@@ -26,7 +26,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -42,6 +42,8 @@ from django.conf import settings
 from accounts.dns import LookUp, LookUps, by_the_system
 
 Address = IPv4Address | IPv6Address
+# Is told of each checked address before it is connected to, and may raise in order to prevent it.
+Admit = Callable[[str], None]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LONGEST_URL = 2048
@@ -237,17 +239,24 @@ def fetch(url: str, *, accept: str, most_bytes: int, seconds: float, look_up: Lo
     return reply.content
 
 
-def send(request: httpx.Request, *, most_bytes: int, seconds: float, look_up: LookUp = by_the_system) -> Reply:
+def send(
+    request: httpx.Request,
+    *,
+    most_bytes: int,
+    seconds: float,
+    look_up: LookUp = by_the_system,
+    admit: Admit = lambda address: None,
+) -> Reply:
     """One exchange, once its head has come; of the body, what came in time and of `most_bytes`. Raises a `Failure`.
 
-    The request's address must be a `parsed` one.
+    The request's address must be a `parsed` one. What `admit` raises is passed on.
     """
     deadline = Deadline(seconds=seconds)
     request.headers["Accept-Encoding"] = "identity"
     request.headers["Connection"] = "close"
     request.headers.setdefault("User-Agent", "Sightline")
     intake = Intake()
-    backend = Backend(deadline, intake, look_up)
+    backend = Backend(deadline, intake, look_up, admit)
     with httpcore.ConnectionPool(ssl_context=_tls(), network_backend=backend) as connections:
         with _named(deadline):
             response = connections.handle_request(_raw(request))
@@ -291,11 +300,12 @@ class Stream(httpcore.NetworkStream):
 class Backend(httpcore.NetworkBackend):
     """Resolves, checks, and connects to what was checked: the host's name goes on as Host and as TLS name alone."""
 
-    def __init__(self, deadline: Deadline, intake: Intake, look_up: LookUp) -> None:
+    def __init__(self, deadline: Deadline, intake: Intake, look_up: LookUp, admit: Admit) -> None:
         self.inner = httpcore.SyncBackend()
         self.deadline = deadline
         self.intake = intake
         self.look_up = look_up
+        self.admit = admit
 
     def connect_tcp(
         self,
@@ -310,6 +320,7 @@ class Backend(httpcore.NetworkBackend):
             _check(address, port)
         tried = addresses[:MOST_TRIED]
         for number, address in enumerate(tried):
+            self.admit(str(address))
             share = self.deadline.left() / (len(tried) - number)
             try:
                 return Stream(self.inner.connect_tcp(str(address), port, share), self.deadline, self.intake)

@@ -36,19 +36,27 @@ PATIENCE_SECONDS = 0.3
 QUIET_SECONDS = 5.0
 KEY_PREFIX = redis_client.keys("rate:")
 NOT_COUNTED = "How often this is asked cannot be counted right now; send the request again in a moment."
-# Keys: the buckets. Arguments: the units to charge, and for each bucket the microseconds that one unit takes to come back and
-# the most units it holds. Answer: the number of the bucket that refuses, or 0; then for each its units left and the microseconds
-# until it is full or, where it refuses, until it would accept.
+# Keys: the buckets. Arguments: the units to charge, and for each bucket the microseconds that one unit takes to come back, the
+# most units it holds, and 1 if it takes no more than the next one has left. Answer: the number of the bucket that refuses, or 0;
+# then for each its units left and the microseconds until it is full or, where it refuses, until it would accept.
 SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local refused, states, full_at = 0, {}, {}
+local function used(i)
+    return math.max((tonumber(redis.call('GET', KEYS[i])) or 0) - now, 0)
+end
 for i, key in ipairs(KEYS) do
-    local interval, most = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
-    full_at[i] = math.max(tonumber(redis.call('GET', key) or 0), now) + interval * tonumber(ARGV[1])
-    local room = most * interval - (full_at[i] - now)
+    local interval, most = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+    local spent = used(i) + interval * tonumber(ARGV[1])
+    local room = most * interval - spent
+    full_at[i] = now + spent
+    if ARGV[3 * i + 1] == '1' then
+        -- Both come closer to each other while time passes.
+        room = math.min(room, (most * interval - used(i + 1) - spent) / 2)
+    end
     states[2 * i - 1] = math.max(0, math.floor(room / interval))
-    states[2 * i] = room < 0 and -room or full_at[i] - now
+    states[2 * i] = math.ceil(room < 0 and -room or spent)
     if room < 0 and refused == 0 then
         refused = i
     end
@@ -66,12 +74,16 @@ _quiet_until = 0.0
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """At most `most` at once, and on average `most` in `seconds`. `rule`: its bound, in a sentence for the tenant."""
+    """At most `most` at once, and on average `most` in `seconds`. `rule`: its bound, in a sentence for the tenant.
+
+    `part_of_next`: it takes no more than the next bucket, which is as large, has left.
+    """
 
     key: str
     most: int
     seconds: float
     rule: str
+    part_of_next: bool = False
 
     @property
     def interval_us(self) -> int:
@@ -126,6 +138,14 @@ def test_event(tenant: Tenant, target: str) -> None:
     _to_target(tenant, target, "test_events", "You may send {:,} test events a minute.")
 
 
+def test_event_at(network: str) -> None:
+    """Counts a test event that is about to leave for a network. Raises `TooManyRequests`, or `redis.RedisError`."""
+    most = settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE
+    rule = f"One address takes {most:,} test events a minute."
+    bucket = Bucket(key=f"address:{network}", most=most, seconds=MINUTE_SECONDS, rule=rule)
+    _spend([bucket], redis_client.of(settings.REDIS_URL))
+
+
 def redelivery(tenant: Tenant, target: str) -> None:
     """Counts a request for deliveries to this host. Raises `TooManyRequests`, or `Unavailable` where Redis is down."""
     _to_target(tenant, target, "redeliveries", "You may ask for {:,} redeliveries a minute.")
@@ -145,11 +165,20 @@ def resending(tenant: Tenant, target: str, count: int) -> None:
 
 
 def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
-    """Of the tenant, and of the host over all tenants' endpoints: whoever runs the host may be none of ours."""
+    """Charges the tenant, its part of the host, and the host over all tenants' endpoints: whoever runs the host may be none of
+    ours. A tenant is let in while the host has more left than the tenant has taken, as in `accounts.places`.
+    """
     most, of_target = tenant.limit(f"{name}_per_minute"), settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE
     shared = f"One host takes {of_target:,} test events and redeliveries a minute."
     buckets = [
         Bucket(key=f"{name}:{tenant.pk}", most=most, seconds=MINUTE_SECONDS, rule=rule.format(most)),
+        Bucket(
+            key=f"part:{tenant.pk}:{target}",
+            most=of_target,
+            seconds=MINUTE_SECONDS,
+            rule=f"{shared[:-1]}, of which some is left to other tenants.",
+            part_of_next=True,
+        ),
         Bucket(key=f"target:{target}", most=of_target, seconds=MINUTE_SECONDS, rule=shared),
     ]
     closed(buckets)
@@ -171,7 +200,9 @@ def closed(buckets: Sequence[Bucket], *, cost: int = 1) -> None:
 def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> list[State]:
     """Charges so many units to each. Raises `TooManyRequests`."""
     keys = [f"{KEY_PREFIX}{bucket.key}" for bucket in buckets]
-    arguments = [cost, *(value for bucket in buckets for value in (bucket.interval_us, bucket.most))]
+    arguments = [cost]
+    for bucket in buckets:
+        arguments += [bucket.interval_us, bucket.most, int(bucket.part_of_next)]
     refused, *numbers = client.register_script(SCRIPT)(keys=keys, args=arguments)
     states = [
         State(bucket=bucket, remaining=numbers[2 * index], reset_seconds=numbers[2 * index + 1] / 1_000_000)

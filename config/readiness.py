@@ -25,7 +25,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from accounts import log_ins, rate_limits, redis_client
+from accounts import destinations, log_ins, rate_limits, redis_client
 from config.postgresql import session
 from config.postgresql.base import ONLY_READS
 from providers import dictionaries, limiter, turns
@@ -56,7 +56,7 @@ REFUSED_BY_REDIS = {
     "BUSY": "Redis is busy with a script.",
 }
 # Their modules declare what they keep in Redis when they are imported.
-KEEP_IN_REDIS = (changes, dictionaries, limiter, log_ins, nudges, rate_limits, turns)
+KEEP_IN_REDIS = (changes, destinations, dictionaries, limiter, log_ins, nudges, rate_limits, turns)
 # Of the servers' own words this alone is quoted: the name of a command that the account may not run.
 COMMAND = re.compile(r"'([\w|-]{1,40})' command|[Uu]nknown (?:Redis )?command[:,]? [`']([\w|-]{1,40})['`]")
 RIGHTS = """
@@ -171,6 +171,7 @@ def redis_lacks() -> str | None:
         _try_keys()
         _try_updates()
         rate_limits.probe(PROBE)
+        destinations.probe(PROBE)
         _try_limiter()
         _try_broker()
     except (Unavailable, BrokerError) as error:

@@ -231,6 +231,7 @@ FETCHERS_PER_PROCESS = number("FETCHERS_PER_PROCESS", 8, most=1000)
 WEBHOOK_THREADS = number("WEBHOOK_THREADS", 128, least=2, most=2000)  # endpoints that hang take half of them
 WEBHOOK_PAUSES = env.read("WEBHOOK_PAUSES", kinds.PAUSES, [5.0, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400])
 WEBHOOK_LOG_DAYS = number("WEBHOOK_LOG_DAYS", 30, most=3650)
+# Test events and deliveries under way are bounded by host, and by address whatever names lead there.
 # To one host: test events and requests for redeliveries over all tenants; deliveries under way at once over all processes, of
 # which one tenant has half; a tenant's endpoints of one mode.
 WEBHOOK_TARGET_REQUESTS_PER_MINUTE = number("WEBHOOK_TARGET_REQUESTS_PER_MINUTE", 60)

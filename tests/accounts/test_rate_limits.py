@@ -85,6 +85,18 @@ def test_a_host_is_spared_whoever_asks_and_a_refusal_costs_nothing(settings: Set
     assert [accepts(lambda: rate_limits.test_event(dora, other)) for _ in range(4)].count(True) == 2
 
 
+def test_tenants_who_take_all_that_they_get_at_a_host_leave_something_to_the_next(settings: Settings) -> None:
+    settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE = 60
+    host = f"{uuid4()}.example"
+    got = []
+    for _ in range(5):
+        busy = tenant(test_events_per_minute=1000)
+        got.append([accepts(lambda: rate_limits.test_event(busy, host)) for _ in range(70)].count(True))  # noqa: B023
+    assert all(got), got
+    assert 28 <= got[0] <= 33, "alone it gets half"
+    assert sum(got) <= 63
+
+
 def test_test_events_and_redeliveries_share_what_a_host_takes(settings: Settings) -> None:
     settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE = 1
     host, dora = f"{uuid4()}.example", tenant()
