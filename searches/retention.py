@@ -13,9 +13,10 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -37,8 +38,42 @@ LONGEST_SECONDS = 20.0
 # Longer than deliveries are tried, so that whoever was not reached by then is not reached.
 GRACE = timedelta(days=7)
 
-T = TypeVar("T")
-Step = Callable[[Tenant, datetime], int]
+Row = TypeVar("Row", Search, Image)
+
+
+@dataclass
+class Walk(Generic[Row]):
+    """How far runs have come in the rows of one tenant and kind. A row that cannot be erased is passed, and is looked at again
+    when the walk begins anew.
+    """
+
+    erase: Callable[[Row], object]
+    # The column of the instant by which rows are walked, the oldest first.
+    instant: str
+    last: Row | None = None
+
+    def go_on(self, rows: QuerySet[Row]) -> bool:
+        """Erases some of the rows behind the last one looked at. Returns whether there may be more."""
+        rows = rows.order_by(self.instant, "pk")
+        if self.last is not None:
+            at = getattr(self.last, self.instant)
+            later = Q(**{f"{self.instant}__gt": at}) | Q(pk__gt=self.last.pk)
+            rows = rows.filter(later, **{f"{self.instant}__gte": at})
+        some = list(rows[:AT_ONCE])
+        for row in some:
+            self._erase(row)
+        self.last = some[-1] if len(some) == AT_ONCE else None
+        return self.last is not None
+
+    def _erase(self, row: Row) -> None:
+        try:
+            self.erase(row)
+        except Exception:
+            log.exception("%s %s cannot be erased yet", type(row).__name__, row.pk)
+
+
+# By tenant and kind: a run goes on where this process' last one ran out of time.
+_walks: dict[tuple[UUID, str], Walk[Any]] = {}
 
 
 def enforce() -> None:
@@ -57,44 +92,56 @@ def enforce() -> None:
 
 
 def _enforce(tenant: Tenant) -> bool:
-    """Whether there may be more. A step that fails keeps neither the others nor the next tenants from theirs."""
+    """Whether there may be more. A kind that fails keeps neither the others nor the next tenants from theirs."""
     now, more = scheduler.now(), False
-    steps: tuple[tuple[str, Step], ...] = (
-        ("search_retention_days", erase_searches),
-        ("result_retention_days", erase_results),
-        ("image_retention_days", erase_images),
-    )
-    for name, step in steps:
+    for name, go_on in KINDS.items():
         try:
-            more |= step(tenant, now - tenant.retention(name)) >= AT_ONCE
+            more |= go_on(tenant, now - tenant.retention(name))
         except Exception:
-            log.exception("%s of tenant %s failed", step.__name__, tenant.pk)
+            _walks.pop((tenant.pk, name), None)
+            log.exception("%s of tenant %s is not enforced", name, tenant.pk)
     return more
 
 
-def erase_searches(tenant: Tenant, ended_by: datetime) -> int:
-    """Erases searches as DELETE does. Returns how many."""
+def _go_on(name: str, tenant: Tenant, rows: QuerySet[Row], erase: Callable[[Row], object], instant: str) -> bool:
+    walk = _walks.pop((tenant.pk, name), None) or Walk(erase=erase, instant=instant)
+    walk.erase = erase
+    more = walk.go_on(rows)
+    if more:
+        _walks[tenant.pk, name] = walk
+    return more
+
+
+def erase_searches(tenant: Tenant, ended_by: datetime) -> bool:
+    """Erases some searches as DELETE does. Returns whether there may be more."""
     ended = _ended(tenant, ended_by).filter(erased_at=None).exclude(_has_followers())
     told = ended.filter(Q(finished_at__lte=ended_by - GRACE) | ~Exists(_pending_deliveries()))
-    return _each(told, lambda search: erasure.erase(search))
+    return _go_on("search_retention_days", tenant, told, erasure.erase, "finished_at")
 
 
-def erase_results(tenant: Tenant, ended_by: datetime) -> int:
-    """Erases what searches found, and what a provider said instead. Returns how many searches that were."""
+def erase_results(tenant: Tenant, ended_by: datetime) -> bool:
+    """Erases what some searches found, and what a provider said instead. Returns whether there may be more."""
     ended = _ended(tenant, ended_by).filter(results_erased_at=None).exclude(_has_followers())
-    return _each(ended, _erase_results)
+    return _go_on("result_retention_days", tenant, ended, _erase_results, "finished_at")
 
 
-def erase_images(tenant: Tenant, unused_since: datetime) -> int:
-    """Erases pictures that no search needs or has needed since, with their files. Returns how many."""
+def erase_images(tenant: Tenant, unused_since: datetime) -> bool:
+    """Erases some pictures that no search needs or has needed since, with their files. Returns whether there may be more."""
     needing = Search.objects.filter(image=OuterRef("pk")).filter(Q(finished_at=None) | Q(finished_at__gt=unused_since))
     unused = Image.objects.for_tenant(tenant).filter(stored_at__lte=unused_since).exclude(Exists(needing))
-    ids = list(unused.order_by("stored_at", "pk").values_list("pk", flat=True)[:AT_ONCE])
-    return _count(ids, lambda image_id: _erase_image(image_id, unused_since))
+    rows = unused.only("stored_at")
+    return _go_on("image_retention_days", tenant, rows, lambda image: _erase_image(image.pk, unused_since), "stored_at")
+
+
+KINDS: dict[str, Callable[[Tenant, datetime], bool]] = {
+    "search_retention_days": erase_searches,
+    "result_retention_days": erase_results,
+    "image_retention_days": erase_images,
+}
 
 
 def _ended(tenant: Tenant, ended_by: datetime) -> QuerySet[Search]:
-    return Search.objects.for_tenant(tenant).filter(finished_at__lte=ended_by).order_by("finished_at")
+    return Search.objects.for_tenant(tenant).filter(finished_at__lte=ended_by)
 
 
 def _has_followers() -> Exists:
@@ -104,22 +151,6 @@ def _has_followers() -> Exists:
 def _pending_deliveries() -> QuerySet[Delivery]:
     reference = Concat(Value(events.PREFIX), Cast(OuterRef("pk"), TextField()), output_field=TextField())
     return Delivery.objects.filter(event__reference=reference, state=Delivery.State.PENDING)
-
-
-def _each(searches: QuerySet[Search], erase: Callable[[Search], object]) -> int:
-    return _count(list(searches[:AT_ONCE]), erase)
-
-
-def _count(rows: Iterable[T], erase: Callable[[T], object]) -> int:
-    """How many were looked at. One that cannot be erased keeps no other from it."""
-    count = 0
-    for row in rows:
-        count += 1
-        try:
-            erase(row)
-        except Exception:
-            log.exception("%s cannot be erased yet", row)
-    return count
 
 
 @transaction.atomic

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
@@ -217,14 +218,45 @@ def test_the_default_is_a_setting_and_a_tenant_has_its_own(alice: Tenant, bob: T
     assert Image.objects.get() == his
 
 
-def test_one_that_cannot_be_erased_keeps_no_other_from_it(
+def refuse_to_erase(searches: list[Search]) -> None:
+    """Has the database refuse it, as a lock or a constraint might."""
+    ids = ", ".join(f"'{search.pk}'" for search in searches)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;"
+            "CREATE TRIGGER refuse BEFORE UPDATE ON searches_search FOR EACH ROW"
+            f" WHEN (NEW.erased_at IS NOT NULL AND NEW.id IN ({ids})) EXECUTE FUNCTION refuse()"
+        )
+
+
+def test_those_that_cannot_be_erased_keep_no_other_from_it(
+    alices: Asker, alice: Tenant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    limit(alice, search_retention_days=1)
+    searches = [done(alices, days=9 - number) for number in range(6)]
+    refuse_to_erase(searches[:3])
+    retention.enforce()
+    erased = [Search.objects.get(pk=search.pk).erased_at is not None for search in searches]
+    assert erased == [False] * 3 + [True] * 3
+    assert caplog.text.count("cannot be erased yet") == 3, "each is looked at once in a run"
+    caplog.clear()
+    retention.enforce()
+    assert caplog.text.count("cannot be erased yet") == 3, "and again in the next"
+
+
+def test_a_run_goes_on_where_the_last_one_ran_out_of_time(
     alices: Asker, alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "AT_ONCE", 2)
     limit(alice, search_retention_days=1)
-    searches = [done(alices, days=9 - number) for number in range(5)]
-    retention.enforce()
-    assert all(Search.objects.get(pk=search.pk).erased_at for search in searches)
+    # Of one instant, so that their ids decide which comes next.
+    searches = [done(alices) for _ in range(4)]
+    Search.objects.update(finished_at=timezone.now() - timedelta(days=5))
+    refuse_to_erase(searches[:2])
+    for _ in range(3):
+        retention._enforce(alice)
+    assert Search.objects.exclude(erased_at=None).count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
