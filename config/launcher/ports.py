@@ -28,6 +28,18 @@ def chosen(variable: str, port: int) -> int:
         raise Trouble(told, code=2) from None
 
 
+def chosen_pair(port: int, sandbox_port: int) -> tuple[int, int]:
+    """Returns the API's port and the sandbox's, each as `chosen` has it, never one for both. Raises `Trouble`."""
+    if port and port == sandbox_port:
+        told = f"PORT and SANDBOX_PORT are both {port}: choose another port for one of them with PORT or SANDBOX_PORT."
+        raise Trouble(told, code=2)
+    first, second = chosen("PORT", port), chosen("SANDBOX_PORT", sandbox_port)
+    # A free port that the kernel chooses may be the one that was named, which nobody holds yet.
+    while first == second:
+        first, second = chosen("PORT", port), chosen("SANDBOX_PORT", sandbox_port)
+    return first, second
+
+
 def _try(port: int) -> int:
     with socket.socket() as probe:
         # Connections that a server before us left in TIME_WAIT are no hindrance, one that listens is.

@@ -185,11 +185,15 @@ def _migrate() -> None:
 
 
 def _server(application: str, port: int, *, workers: int, threads: int) -> list[str]:
-    """As the Dockerfile has it. Headers must come within ten seconds; what follows them is `config.bodies`' affair."""
+    """Returns the command that the Dockerfile has too.
+
+    Headers must come within ten seconds; what follows them is `config.bodies`' affair. A worker that dies is started again
+    while the others go on: without that option granian ends them all.
+    """
     options = {"--interface": "wsgi", "--http": "1", "--host": HOST, "--port": port, "--workers": workers}
     options |= {"--blocking-threads": threads, "--http1-header-read-timeout": 10_000}
     flat = [str(part) for option in options.items() for part in option]
-    return [sys.executable, "-m", "granian", *flat, "--no-ws", application]
+    return [sys.executable, "-m", "granian", *flat, "--no-ws", "--respawn-failed-workers", application]
 
 
 def _worker(node: str) -> list[str]:

@@ -55,6 +55,16 @@ class Served:
             if f"{name}@" in " ".join(process.cmdline()) and process.ppid() == self.program.pid
         )
 
+    def server(self, application: str) -> psutil.Process:
+        """Returns the process that watches over a web server's workers."""
+        return next(child for child in psutil.Process(self.program.pid).children() if application in child.cmdline())
+
+    @staticmethod
+    def workers_of(server: psutil.Process) -> list[psutil.Process]:
+        """Returns the processes of a web server that answer requests."""
+        children = [child for child in server.children() if child.status() != psutil.STATUS_ZOMBIE]
+        return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
@@ -97,6 +107,13 @@ def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> Non
     for request in (b"GET /readyz HTTP/1.0", b"GET /readyz HTTP/1.1\r\nHost: elsewhere\r\nConnection: close"):
         assert b" 200 OK" in exchanged(served, request)
 
+    server = served.server("config.wsgi:application")
+    served.workers_of(server)[0].kill()
+    for _ in range(100):
+        assert httpx.get(f"{served.web}/healthz", timeout=20).is_success
+    programs.wait_until(lambda: len(served.workers_of(server)) == 2, "the worker was not started again")
+    assert server.is_running()
+
     killed = served.worker("sandbox-searches")
     killed.kill()
     assert "sandbox-searches has ended (exit code -9)" in programs.read_until(served.program, "started again in 1 s")
@@ -136,6 +153,20 @@ def test_a_taken_port_costs_one_clear_line(tmp_path: Path, command: str, variabl
         said
         == f"Port {port} is taken by another program: end that one, or choose another port with {variable}=<port>.\n"
     )
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+@pytest.mark.parametrize("told", [{"PORT": "8123", "SANDBOX_PORT": "8123"}, {"PORT": "8010"}, {"SANDBOX_PORT": "8000"}])
+def test_one_port_for_both_servers_costs_one_line_before_anything_starts(
+    tmp_path: Path, command: str, told: dict[str, str]
+) -> None:
+    if command == "demo" and len(told) < 2:
+        pytest.skip("the demo takes a free port for what is not named")
+    code, said = programs.run(tmp_path, command, **NO_SERVERS, **told)
+    port = next(iter(told.values()))
+    asked = "choose another port for one of them with PORT or SANDBOX_PORT."
+    assert (code, said) == (2, f"PORT and SANDBOX_PORT are both {port}: {asked}\n")
+    assert not (tmp_path / "logs").exists()
 
 
 def test_a_database_that_does_not_answer_costs_one_clear_line(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
 def demonstrate(image: Path | None, report: Report) -> None:
     begun = time.monotonic()
-    port, sandbox_port = ports.chosen("PORT", settings.PORT), ports.chosen("SANDBOX_PORT", settings.SANDBOX_PORT)
+    port, sandbox_port = ports.chosen_pair(settings.PORT, settings.SANDBOX_PORT)
     sample = picture.own(image) if image else picture.drawn(settings.STATE_DIR, followers=FOLLOWERS)
     report.line("Starting the web server, six worker processes, beat and the sandbox ...")
     environment = played_providers(f"http://{ports.HOST}:{sandbox_port}") | reachable(ports.HOST)

@@ -24,8 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with in_plain_words():
             refuse_production("serve", "an operator and keys, and prints them")
-            port = ports.chosen("PORT", settings.PORT or WEB_PORT)
-            sandbox_port = ports.chosen("SANDBOX_PORT", settings.SANDBOX_PORT or SANDBOX_PORT)
+            port, sandbox_port = ports.chosen_pair(settings.PORT or WEB_PORT, settings.SANDBOX_PORT or SANDBOX_PORT)
             self.say("Starting; this takes about ten seconds ...")
             with launched(port=port, sandbox_port=sandbox_port) as system, suppress(Stopped):
                 self.say(_welcome(system, logins.prepare(settings.STATE_DIR)))
