@@ -23,6 +23,7 @@ from psycopg.errors import DeadlockDetected
 
 from accounts import vault, webhooks
 from accounts.models import EventType, Mode, Tenant
+from providers import resting
 from providers.contract import ProviderAccount, Secret
 from providers.models import Credential
 
@@ -322,8 +323,14 @@ def _new(tenant: Tenant, provider: str, label: str) -> Credential:
 
 
 def _replace(credential: Credential, secret: str) -> None:
-    """It is untried from now on, and nothing that was told of the key before it counts."""
+    """Puts a key into a row. The key is untried from now on, and nothing told of the earlier key counts.
+
+    A rest stays with its key: the same key again, or one that another row has, rests as it did.
+    """
     secret = clean(secret)
+    if not credential._state.adding:
+        # A rest that is being written to the row is seen when it is committed, and none is written until this is.
+        Credential.objects.select_for_update(no_key=True).get(pk=credential.pk)
     credential.sealed = vault.seal(secret, associated=_owner(credential.tenant_id, credential.provider))
     credential.fingerprint = vault.fingerprint(secret)
     credential.is_magic = is_magic(Secret(value=secret))
@@ -332,8 +339,8 @@ def _replace(credential: Credential, secret: str) -> None:
     credential.updated_at = Now()
     credential.checked_at = credential.account = credential.account_read_at = None
     credential.check_problem = ""
-    credential.rests_until = credential.told_to_wait_at = None
-    credential.times_told_to_wait = 0
+    for column, value in resting.inherited(credential.provider, credential.fingerprint).items():
+        setattr(credential, column, value)
     credential.save(update_fields=None if credential._state.adding else REPLACED)
 
 

@@ -93,12 +93,12 @@ local function learn_from_lateness(late)
     margin = math.max(margin, math.min(math.floor(late / 2), guard, math.floor(limit / 500)))
 end
 
--- seat, call, key: {1, instant, now}, and the call is in the log and leaves then; {0, instant, now}: ask again then; or
--- {-1, 0, now} where it must not leave: its key rests, or it was declared never sent. A seat whose time under way is over counts
--- as dead: what declared its calls never sent may have been forgotten since.
+-- seat, call, key: {1, instant, now}, and the call is in the log and leaves then; {0, instant, now}: ask again then;
+-- {-1, 0, now} where it must not leave, for it was declared never sent; or {-2, instant, now} where its key rests until then. A
+-- seat whose time under way is over counts as dead: what declared its calls never sent may have been forgotten since.
 function operations.redeem()
     local name, call, key = own[1], own[2], own[3]
-    if (resting[key] or 0) > now then return {-1, 0, now} end
+    if (resting[key] or 0) > now then return {-2, resting[key], now} end
     local instant = math.max(free, distance_allows())
     if instant > now + grace then return {0, instant, now} end
     remember()

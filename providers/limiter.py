@@ -57,6 +57,9 @@ EXCHANGES, EXCHANGE_SECONDS, COMPARISONS = 64, 30.0, 8
 LEAST_LATE_SECONDS, MOST_LATE_SECONDS = 0.0005, 0.001
 
 LANES, RESTING = redis_client.keys("lane:"), redis_client.keys("resting:")
+# The script's verdict on a call whose key rests; other verdicts below 0 mean that it must never leave.
+KEY_RESTS = -2
+
 _quiet_until = 0.0
 
 
@@ -67,6 +70,14 @@ class Unavailable(Exception):
 class Withheld(Exception):
     """No slot for this call, and nothing was sent: the lane paused meanwhile, the call or its seat is taken for dead, or
     what it was to leave by was gone."""
+
+
+class KeyRests(Withheld):
+    """The provider told the call's key to wait, and `seconds` of that are left. Nothing was sent."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"its key rests for {seconds:.1f} s still")
+        self.seconds = seconds
 
 
 class Fate(Enum):
@@ -147,9 +158,13 @@ class Seat:
         return self.rate.most_waiting, self.most_under_way, SEAT_LEASE_US, self.messages
 
     def redeem(self, call: str, key: str = "") -> tuple[bool, float]:
-        """Whether the call may leave, and the instant to leave or to ask again at, by the local clock. Raises `Withheld`."""
+        """Whether the call may leave, and the instant to leave or to ask again at, by the local clock. Raises `Withheld`
+        and `KeyRests`.
+        """
         asked_at = time.monotonic()
         verdict, instant, present = self._run("redeem", self.name, call, key)
+        if verdict == KEY_RESTS:
+            raise KeyRests((instant - present) / 1_000_000)
         if verdict < 0:
             raise Withheld
         return bool(verdict), instant / 1_000_000 + _redis_clock.compare(present, asked_at=asked_at)

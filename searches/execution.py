@@ -20,7 +20,7 @@ from accounts import vault
 from accounts.models import Mode
 from providers import credentials, http, limiter, policies, registry
 from providers.contract import Answer, BadCredential, Failure, Garbled, Question, Refused, Secret
-from providers.limiter import Rate, Seat, Token, Unavailable, Withheld
+from providers.limiter import KeyRests, Rate, Seat, Token, Unavailable, Withheld
 from providers.models import Credential, Policy
 from searches import changes, ending, nudges, pauses, pictures, scheduler, settlement
 from searches.models import Lane, Lookup
@@ -119,7 +119,8 @@ def visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> Policy | None:
         _surely(lambda: settlement.failed(errand, policy, came))
     except (Withheld, Unavailable) as reason:
         log.info("lane %s: a slot passed unused (%s)", lane.name, type(reason).__name__)
-        _surely(lambda: settlement.unsent(errand.call, errand.lookup))
+        rests_for = reason.seconds if isinstance(reason, KeyRests) else 0.0
+        _surely(lambda: settlement.unsent(errand.call, errand.lookup, rests_for=rests_for))
     else:
         _surely(lambda: settlement.answered(errand, answer))
     return policy if errand.more or scheduler.is_ready(lane.name) else None

@@ -67,14 +67,16 @@ def lock(lane: str) -> None:
 
 
 def told_to_wait(errand: Errand, policy: Policy, *, seconds: float) -> None:
-    """Lets the key rest that a call was told to wait with, or the lane. In the call's settlement, after its lookup's rows."""
+    """Lets the key rest that a call was told to wait with, or the lane. In the call's settlement, after its lookup's rows and
+    before a credit account is locked.
+    """
     lane, credential = errand.lookup.lane, errand.lookup.credential
     if credential is None or not _is_shared(lane):
         return throttled(lane.pk, seconds=seconds)
     moment = scheduler.now()
     nearby = NEARBY_WINDOWS * timedelta(microseconds=policies.rate(policy).full_window_us)
     others = resting.longest_told_others(credential, since=moment - nearby)
-    resting.rest(credential, moment=moment, seconds=seconds)
+    resting.rest(credential, claimed_at=errand.call.armed_at, moment=moment, seconds=seconds)
     again = Lane.objects.values_list("backoff", flat=True).get(pk=lane.pk)
     if others is not None:
         throttled(lane.pk, seconds=min(seconds, others.total_seconds()))
@@ -157,6 +159,8 @@ def end(lane: Lane) -> None:
     Raises `limiter.Unavailable`.
     """
     limiter.reopen(lane.pk, _rate(lane))
+    # Before the rows, for a call that the limiter withholds writes its key's rest into them.
+    limiter.end_rests(lane.pk, _rate(lane))
     with transaction.atomic():
         _locked(lane.pk)
         Lane.objects.filter(pk=lane.pk).update(paused_until=None, backoff=0, **CLOSED)

@@ -5,7 +5,9 @@ least, then that tenant's first lookup by priority and age whose key does not re
 lane's present virtual time (`returning.sql`): it gains nothing by having been away, and nothing by splitting its work over
 keys, searches or sources.
 
-Locks are taken in one order: lane, place, lookup, search, credential, credit accounts. The database's clock is the only one.
+Locks are taken in one order: lane, place, lookup, search, credential, credit accounts. A settlement therefore notes what its
+call told of the key before it charges or ends anything. Of rows with one key, all but the call's own are locked only where
+nobody waits for it (`providers.resting`). The database's clock is the only one.
 """
 
 from __future__ import annotations

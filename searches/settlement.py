@@ -196,16 +196,14 @@ def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
         if isinstance(verdict, retries.Unknown):
             lost(errand.call, errand.lookup, policy, failure)
         else:
-            _apply(errand, failure, verdict)
-        if isinstance(verdict, retries.Pause):
-            pauses.told_to_wait(errand, policy, seconds=verdict.seconds)
+            _apply(errand, policy, failure, verdict)
     if seconds:
         log.error("lane %s: its calls fail with every key, so it pauses for %s s", lane.name, seconds)
     if seconds or isinstance(verdict, retries.Pause):
         pauses.tell_row(lane)
 
 
-def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
+def _apply(errand: Errand, policy: Policy, failure: Failure, verdict: retries.Verdict) -> None:
     billed = verdict.billed_results if isinstance(verdict, retries.Stop) and verdict.answered else None
     ours = _lock(
         errand.call,
@@ -220,6 +218,9 @@ def _apply(errand: Errand, failure: Failure, verdict: retries.Verdict) -> None:
         provider_request_id=failure.request_id[:100],
         excerpt=failure.excerpt if isinstance(failure, Garbled) else "",
     )
+    # A credential is locked before the credit account that an end locks. The key was told to wait whoever settled the call.
+    if isinstance(verdict, retries.Pause):
+        pauses.told_to_wait(errand, policy, seconds=verdict.seconds)
     if ours is None:
         return None
     lookup = ours.lookup
@@ -292,16 +293,24 @@ def lost(call: Call, lookup: Lookup, policy: Policy, failure: Failure) -> None:
 
 
 @transaction.atomic
-def unsent(call: Call, lookup: Lookup) -> None:
-    """The call never left: it leaves no row, costs nothing, and the lookup has its turn again."""
+def unsent(call: Call, lookup: Lookup, *, rests_for: float = 0.0) -> None:
+    """Settles a call that never left: it leaves no row, costs nothing, and the lookup has its turn again.
+
+    `rests_for`: the seconds that its key rests for still, where the limiter withheld it for that. Its credential says so from
+    now on, so that the lane goes on with others; and the turn counts, so that no tenant is claimed for such a key time after
+    time, whatever becomes of the credential.
+    """
     place = scheduler.lock_place(lookup.lane_id, lookup.tenant_id)
     locked = Lookup.objects.select_for_update(no_key=True).get(pk=lookup.pk)
+    search = ending.lock(locked.search_id) if locked.cancel_requested else None
+    if rests_for and lookup.credential is not None:
+        resting.prolong(lookup.credential, scheduler.now() + timedelta(seconds=rests_for))
     if not Call.objects.filter(pk=call.pk, state=Call.State.ARMED).delete()[0]:
         return
-    if locked.cancel_requested:
-        ending.finish(locked, ending.lock(locked.search_id), Status.CANCELED)
+    if search is not None:
+        ending.finish(locked, search, Status.CANCELED)
     else:
-        scheduler.put_back(locked, place, void=True)
+        scheduler.put_back(locked, place, void=not rests_for)
 
 
 def recover_all() -> None:

@@ -95,7 +95,8 @@ def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], 
 def test_keys_that_rest_are_named_and_an_operator_ends_it(desk: Client, lane: Lane) -> None:
     assert "none" in text(desk, lane)
     key = Credential.objects.get(lookups__lane=lane)
-    resting.rest(key, moment=scheduler.now(), seconds=600)
+    moment = scheduler.now()
+    resting.rest(key, claimed_at=moment, moment=moment, seconds=600)
     assert f"{key.tenant}: {key.label}, until " in text(desk, lane)
     assert not claims(lane)
     assert offered(desk, lane) == {"pause", "end_pause"}

@@ -1,0 +1,110 @@
+"""Every settlement locks a credential before it locks a credit account, whatever its call came to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+
+import pytest
+import redis
+from django.db import connection, transaction
+
+from accounts import keys
+from accounts.models import Mode, Tenant
+from billing import audit, ledger
+from billing.models import Account, Price
+from providers import credentials, registry
+from providers.contract import Answer, BadCredential, Failure, Throttled
+from providers.models import Credential, Policy
+from searches import ending, intake, pictures, scheduler, settlement
+from searches.intake import LookupOrder, Order
+from searches.models import Lookup, Search, Standing
+from searches.scheduler import Errand
+from tests.bench.picture import jpeg
+from tests.racing import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+FOUND = Answer(hits=(), billed_results=2, last=True, status=200)
+WAIT = Throttled("rate_limited", "Slow down.", status=429, retry_after=0.0)
+DEAD = BadCredential("invalid_key", "It is not known.", status=401)
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+Settle = Callable[[Errand], None]
+
+
+def failed(failure: Failure) -> Settle:
+    return lambda errand: settlement.failed(errand, Policy.objects.get(), failure)
+
+
+SETTLEMENTS: dict[str, Settle] = {
+    "answered": lambda errand: settlement.answered(errand, FOUND),
+    "told to wait": failed(WAIT),
+    "refused its key": failed(DEAD),
+    "withheld": lambda errand: settlement.unsent(errand.call, errand.lookup, rests_for=1.0),
+}
+
+
+@pytest.fixture(autouse=True)
+def empty_redis(redis_client: redis.Redis) -> None:
+    redis_client.flushdb()
+
+
+@pytest.fixture
+def errands(policy: Policy, alice: Tenant) -> list[Errand]:
+    """Twelve claimed calls of one tenant, with one key; their searches are being canceled."""
+    Price.objects.create(source="tiktok-creators", per_call=Decimal("0.5"), per_result=Decimal("0.025"))
+    Tenant.objects.update(max_age=0)
+    credentials.store(alice, "modash", "her-key")
+    Credential.objects.update(times_told_to_wait=1)
+    ledger.grant(ledger.account_of(alice, "modash"), Decimal(100))
+    key = keys.issue(alice, Mode.LIVE)[0]
+    order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, limit=2)])
+    fit = {"modash": registry.adapter("tiktok-creators").picture_limits}
+    for _ in range(12):
+        with pictures.received(alice, jpeg(), fit=fit) as picture:
+            intake.submit(key, order, picture)
+    claimed = [scheduler.claim("modash", policy, lease=timedelta(seconds=60)) for _ in range(12)]
+    for search in Search.objects.all():
+        ending.cancel(search)
+    return [errand for errand in claimed if errand is not None]
+
+
+def beside(task: Callable[[], None]) -> None:
+    """Runs it in a thread of its own."""
+    try:
+        task()
+    finally:
+        connection.close()
+
+
+def wait_for_a_lock() -> None:
+    """Returns when another transaction waits for what this one holds."""
+    deadline = time.monotonic() + 20
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(WAITING)
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.02)
+    raise AssertionError("nobody waits")
+
+
+@pytest.mark.parametrize("how", SETTLEMENTS)
+def test_one_that_waits_for_the_credential_has_not_locked_the_credit_account(how: str, errands: list[Errand]) -> None:
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        Credential.objects.select_for_update(no_key=True).get()
+        settled = pool.submit(beside, partial(SETTLEMENTS[how], errands[0]))
+        wait_for_a_lock()
+        assert Account.objects.select_for_update(nowait=True).get()
+    settled.result()
+    assert Lookup.objects.get(pk=errands[0].lookup.pk).status == "canceled"
+
+
+def test_settlements_of_one_key_that_come_at_once_never_wait_in_a_circle(errands: list[Errand]) -> None:
+    ways = list(SETTLEMENTS.values())
+    at_once([partial(ways[number % len(ways)], errand) for number, errand in enumerate(errands)])
+    assert set(Lookup.objects.values_list("status", "standing")) == {("canceled", Standing.OUT)}
+    assert audit.differences() == []
