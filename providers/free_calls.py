@@ -122,14 +122,13 @@ def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:
     turn = Turn(lane=caller.lane, tenant_id=caller.tenant_id, call=seat.name)
     if not _wait_for_slot(seat, turn):
         raise _busy(caller.provider)
-    token = Token(seat=seat, call=f"free:{uuid7()}")
+    token = Token(seat=seat, call=f"free:{uuid7()}", key=caller.account)
     try:
         seat.bind(seconds=limiter.PATIENCE_SECONDS + connect + total)
         door = replace(usual, connect_seconds=connect, total_seconds=total)
         return call(secret=caller.secret, base_url=caller.base_url, door=door, token=token)
     except Throttled:
-        # It may have been for the jitter on the way.
-        _unless_redis_is_down(lambda: limiter.refuse(seat.lane, seat.rate, token.call))
+        _unless_redis_is_down(lambda: _learn(caller, token))
         raise
     except (Failure, Withheld, Unavailable):
         raise
@@ -139,6 +138,13 @@ def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:
         raise Garbled("internal_error", "The provider's answer could not be handled; we were told.") from None
     finally:
         _leave(seat)
+
+
+def _learn(caller: Caller, token: Token) -> None:
+    """Tells the lane of a refusal, which may be for the jitter on the way. As in searches one key alone teaches little."""
+    is_shared = caller.lane != caller.account
+    key, tenant = (caller.account, str(caller.tenant_id)) if is_shared else ("", "")
+    limiter.refuse(caller.lane, token.seat.rate, token.call, key=key, tenant=tenant)
 
 
 def _wait_for_slot(seat: Seat, turn: Turn) -> bool:

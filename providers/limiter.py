@@ -11,7 +11,8 @@ quarter of the window can be made up, at most at 1.25 times the rate; with one c
 
 The lane learns the jitter of the way to its provider: a refusal of a call that kept its distance by no more than a guard
 doubles that guard at once, and calls that are not refused narrow it slowly. A provider may suspend a key whose calls come
-too early again and again.
+too early again and again. All keys of a lane pay for its guard, so one key alone teaches little: a five-hundredth of the
+window, or a hundredth where the last hundred calls were all made with it. Refusals of two tenants' keys count fully.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ class Token:
     """Leave to make one call at one instant. `providers.http` redeems it just before the first byte.
 
     By the local monotonic clock, `slot_at`: when its seat's slot is expected; `left_at`: when it was redeemed, None before.
-    `key`: names the key that it is made with, as in `rest_key`; empty where none can rest.
+    `key`: names the key that it is made with, as in `rest_key` and `refuse`.
     """
 
     seat: Seat
@@ -294,11 +295,13 @@ def end_rests(lane: str, rate: Rate) -> None:
     _evaluate(lane, rate, "rouse")
 
 
-def refuse(lane: str, rate: Rate, call: str) -> float | None:
+def refuse(lane: str, rate: Rate, call: str, *, key: str = "", tenant: str = "") -> float | None:
     """Tells the lane that the provider refused a call as too early. Returns the milliseconds by which its guard is widened
     now, or None where the refusal says nothing of the guard.
+
+    `key`, `tenant`: whose refusal it was, in a lane of several accounts; empty in a lane of one, which teaches itself.
     """
-    margin = _evaluate(lane, rate, "refuse", call)
+    margin = _evaluate(lane, rate, "refuse", call, key, tenant)
     return None if margin < 0 else margin / 1000
 
 

@@ -47,18 +47,26 @@ def hold(errand: Errand, policy: Policy, *, seconds: float) -> None:
     credential = errand.lookup.credential
     with suppress(limiter.Unavailable):
         if not times_throttled(errand):
-            _learn(lane.pk, rate, errand.call)
+            _learn(errand, rate)
         if credential is not None and _is_shared(lane):
             limiter.rest_key(lane.pk, rate, resting_name(credential), seconds=seconds)
         else:
             limiter.pause(lane.pk, rate, seconds=seconds)
 
 
-def _learn(lane: str, rate: limiter.Rate, call: Call) -> None:
-    """The first refusal in a row may be for the jitter on the way; a key that is refused again and again has other reasons."""
-    if call.sent_at is not None and (margin := limiter.refuse(lane, rate, str(call.pk))) is not None:
+def _learn(errand: Errand, rate: limiter.Rate) -> None:
+    """Tells the limiter of the first refusal in a row, which may be for the jitter on the way. A key that is refused again and
+    again has other reasons; so may one that is refused and answered in turn, and by itself it teaches little.
+    """
+    lane, call, credential = errand.lookup.lane, errand.call, errand.lookup.credential
+    if call.sent_at is None:
+        return
+    is_one_of_several = credential is not None and _is_shared(lane)
+    key = resting_name(credential) if credential is not None and is_one_of_several else ""
+    tenant = str(errand.lookup.tenant_id) if is_one_of_several else ""
+    if (margin := limiter.refuse(lane.pk, rate, str(call.pk), key=key, tenant=tenant)) is not None:
         guard = rate.guard_us / 1000
-        log.warning("lane %s: refused at its window's edge, so its guard is %.1f ms for now", lane, guard + margin)
+        log.warning("lane %s: refused at its window's edge, so its guard is %.1f ms for now", lane.pk, guard + margin)
 
 
 def lock(lane: str) -> None:

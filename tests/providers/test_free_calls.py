@@ -162,6 +162,22 @@ def test_one_that_is_refused_at_its_windows_edge_widens_the_guard_of_the_lane(
     assert limiter.margin_ms("free:modash") >= 1
 
 
+def test_one_tenants_refusals_teach_their_lane_a_hint_and_another_tenants_more(
+    provider: Provider, at: Callable[..., Caller]
+) -> None:
+    Policy.objects.update(calls=1, window_ms=500, guard_ms=0)
+    provider.answers({"error": True, "code": "slow"}, status=429)
+    for number in range(5):
+        assert isinstance(failure_of(at(provider.url, fingerprint=f"{number}" * 64)), Throttled)
+    assert limiter.margin_ms("free:modash") <= 1
+    # A call that leaves late on a busy machine kept its distance, and says nothing; the next one will.
+    for number in range(5, 10):
+        failure_of(at(provider.url, of=BOB, fingerprint=f"{number}" * 64))
+        if limiter.margin_ms("free:modash") > 1:
+            break
+    assert limiter.margin_ms("free:modash") > 1
+
+
 def test_without_a_word_on_how_long_it_is_a_moment(
     provider: Provider, at: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch
 ) -> None:

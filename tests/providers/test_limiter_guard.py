@@ -29,8 +29,19 @@ def left(lane: Lane, *, late: float = 0.0) -> str:
     return token.call
 
 
-def refuse(lane: Lane, call: str) -> float | None:
-    return limiter.refuse(lane.name, lane.rate, call)
+def refuse(lane: Lane, call: str, who: str = "") -> float | None:
+    """`who`: a key and its tenant, as in "key of tenant"; in a lane of one account nobody."""
+    key, _, tenant = who.partition(" of ")
+    return limiter.refuse(lane.name, lane.rate, call, key=key, tenant=tenant)
+
+
+def refused(lane: Lane, *who: str) -> list[float | None]:
+    """The margin in milliseconds after refusals of calls at the window's edge, each under the guard in force then."""
+    margins = []
+    for each in who:
+        margins.append(refuse(lane, packed(lane)[-1], each))
+        lane.set(widened=0)
+    return margins
 
 
 def gaps(lane: Lane) -> list[int]:
@@ -133,6 +144,60 @@ def test_a_shorter_window_bounds_it_anew() -> None:
     shorter = lane.under(a_rate(1, 100))
     left(shorter)
     assert lane.get("margin") < 5000
+
+
+# Whose refusals count
+
+SECOND = a_rate(1, 1000, 3)
+
+
+def test_a_key_by_itself_teaches_a_hint_however_often_it_is_refused() -> None:
+    """Its account may be used elsewhere too, so that it is answered and refused in turn; the others would pay for that."""
+    lane = Lane(SECOND)
+    assert refused(lane, *["k of a"] * 5) == [2.0] * 5
+    most_us = lane.get("margin") + lane.rate.guard_us
+    assert most_us <= lane.rate.window_us * 0.005
+
+
+@pytest.mark.parametrize("other", ["another of a", "k of b"])
+def test_two_keys_of_a_tenant_and_one_of_two_tenants_are_one(other: str) -> None:
+    assert refused(Lane(SECOND), "k of a", other, "k of a", other) == [2.0] * 4
+
+
+def test_keys_of_two_tenants_double_the_guard() -> None:
+    assert refused(Lane(SECOND), "k of a", "l of b", "k of a", "l of b") == [2.0, 7.0, 17.0, 37.0]
+
+
+def test_after_two_have_agreed_one_alone_keeps_it_up_and_widens_it_no_further() -> None:
+    lane = Lane(SECOND)
+    refused(lane, "k of a", "l of b")
+    lane.set(margin=1000)
+    assert refused(lane, *["l of b"] * 3) == [5.0, 7.0, 7.0]
+
+
+@pytest.mark.parametrize(("seconds", "margin_ms"), [(2.1, 0.2), (0.2, 1.0)])
+def test_refusals_that_are_two_thousand_calls_apart_do_not_agree(seconds: float, margin_ms: float) -> None:
+    lane = Lane(a_rate(100, 100))
+    assert refuse(lane, packed(lane, 101)[-1], "k of a") == 0.2
+    time.sleep(seconds)
+    assert refuse(lane, packed(lane, 101)[-1], "l of b") == margin_ms
+
+
+def test_a_key_that_makes_all_calls_teaches_up_to_a_hundredth_and_one_call_of_another_ends_that() -> None:
+    lane = Lane(a_rate(1, 20))
+    for number in range(101):
+        token = lane.token()
+        token.key = "k" if number else "l"
+        token.redeem()
+    assert lane.get("run_length") == 100
+    slower = lane.under(SECOND)
+    assert refused(slower, *["k of a"] * 4) == [3.0, 9.0, 10.0, 10.0]
+    lane.token().redeem()
+    assert lane.get("run_length") == 1
+
+
+def test_a_lane_of_one_account_teaches_itself() -> None:
+    assert refused(Lane(SECOND), "", "", "", "", "") == [3.0, 9.0, 21.0, 45.0, 50.0]
 
 
 def test_without_redis_nobody_knows_it(settings: Settings) -> None:
