@@ -1,8 +1,9 @@
 """Limits how often a tenant may ask for something: buckets in Redis, for all web processes together.
 
 A bucket is one number, the instant at which it is full again (the generic cell rate algorithm), by Redis' own clock. Several
-buckets are charged together or not at all, so that a refusal costs nothing. What a refusal needs for `RateLimit` header fields
-is in `State`.
+buckets are charged together or not at all, so that a refusal costs nothing. The fields
+`RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10) say of each answer what is left of the tenant's
+requests, and of a 429 which bucket refused.
 
 Without Redis, requests are accepted, because the API must take searches while Redis is down. Everything else is refused, because
 it makes calls to third parties. Key checks need no rule of their own then: without Redis the limiter lets no call leave.
@@ -81,7 +82,7 @@ class Bucket:
 
     key: str
     most: int
-    seconds: float
+    seconds: int
     rule: str
     part_of_next: bool = False
 
@@ -98,12 +99,23 @@ class State:
     remaining: int
     reset_seconds: float
 
+    def fields(self) -> dict[str, str]:
+        """Returns the header fields that say it."""
+        name = self.bucket.key.partition(":")[0]
+        return {
+            "RateLimit-Policy": f'"{name}";q={self.bucket.most};w={self.bucket.seconds}',
+            "RateLimit": f'"{name}";r={self.remaining};t={ceil(self.reset_seconds)}',
+        }
 
-def request(tenant: Tenant) -> list[State]:
-    """Counts a request. Raises `TooManyRequests`; accepts without counting where Redis is down."""
+
+def request(tenant: Tenant) -> dict[str, str]:
+    """Counts a request, and returns the header fields of its answer. Raises `TooManyRequests`.
+
+    Accepts without counting, and returns no fields, where Redis is down.
+    """
     global _quiet_until
     if time.monotonic() < _quiet_until:
-        return []
+        return {}
     most = tenant.limit("requests_per_second")
     bucket = Bucket(
         key=f"requests:{tenant.pk}",
@@ -112,11 +124,11 @@ def request(tenant: Tenant) -> list[State]:
         rule=f"You may send {most:,} requests a second.",
     )
     try:
-        return _spend([bucket], redis_client.of(settings.REDIS_URL, seconds=PATIENCE_SECONDS))
+        return _spend([bucket], redis_client.of(settings.REDIS_URL, seconds=PATIENCE_SECONDS)).fields()
     except redis.RedisError as error:
         _quiet_until = time.monotonic() + QUIET_SECONDS
         log.warning("requests are not counted for %s s: %s", QUIET_SECONDS, type(error).__name__)
-        return []
+        return {}
 
 
 def key_check(tenant: Tenant) -> None:
@@ -197,19 +209,17 @@ def closed(buckets: Sequence[Bucket], *, cost: int = 1) -> None:
         raise Unavailable(NOT_COUNTED) from None
 
 
-def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> list[State]:
-    """Charges so many units to each. Raises `TooManyRequests`."""
+def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> State:
+    """Charges so many units to each, and returns the first bucket's state. Raises `TooManyRequests`."""
     keys = [f"{KEY_PREFIX}{bucket.key}" for bucket in buckets]
     arguments = [cost]
     for bucket in buckets:
         arguments += [bucket.interval_us, bucket.most, int(bucket.part_of_next)]
     refused, *numbers = client.register_script(SCRIPT)(keys=keys, args=arguments)
-    states = [
-        State(bucket=bucket, remaining=numbers[2 * index], reset_seconds=numbers[2 * index + 1] / 1_000_000)
-        for index, bucket in enumerate(buckets)
-    ]
+    index = refused - 1 if refused else 0
+    remaining, reset_us = numbers[2 * index : 2 * index + 2]
+    state = State(bucket=buckets[index], remaining=remaining, reset_seconds=reset_us / 1_000_000)
     if refused:
-        state = states[refused - 1]
         seconds = max(1, ceil(state.reset_seconds))
-        raise TooManyRequests(f"{state.bucket.rule} Ask again in {seconds} s.", wait=seconds)
-    return states
+        raise TooManyRequests(f"{state.bucket.rule} Ask again in {seconds} s.", wait=seconds, fields=state.fields())
+    return state

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rest_framework.exceptions import APIException
 
 
@@ -25,14 +27,17 @@ class Unavailable(APIException):
 
 
 class TooManyRequests(APIException):
-    """More than the caller may ask for. `wait`: seconds after which to ask again."""
+    """More than the caller may ask for. `wait`: seconds after which to ask again. `fields`: header fields that say the rate."""
 
     status_code = 429
     default_code = "rate_limited"
 
-    def __init__(self, detail: str, *, wait: int, code: str | None = None) -> None:
+    def __init__(
+        self, detail: str, *, wait: int, code: str | None = None, fields: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(detail, code)
         self.wait = wait
+        self.fields = fields or {}
 
 
 class TooLarge(APIException):

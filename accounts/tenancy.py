@@ -36,6 +36,8 @@ class TenantView(GenericAPIView[Any]):
     query: dict[str, Any]
     refusals: ClassVar[Mapping[str, Sequence[int]]] = {}
     takes_pictures: ClassVar[bool] = False
+    # Header fields that say what is left of the tenant's rate.
+    rate_fields: Mapping[str, str] = {}
     # In the query and the headers.
     wrong: Wrong
 
@@ -49,13 +51,20 @@ class TenantView(GenericAPIView[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        rate_limits.request(self.tenant)
+        self.rate_fields = rate_limits.request(self.tenant)
         if not self.takes_pictures:
             refuse_large_body(request)
         self.query, self.wrong = self.read_query(request)
         self.wrong |= wrong_headers(request)
         if self.wrong and request.method not in WITH_A_BODY:
             raise ValidationError(self.wrong)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        if "RateLimit" not in response:  # a refusal says its own
+            for name, value in self.rate_fields.items():
+                response[name] = value
+        return response
 
     def read_query(self, request: Request) -> tuple[dict[str, Any], Wrong]:
         query_class = self.query_class if request.method in SAFE_METHODS else Query

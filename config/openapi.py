@@ -33,7 +33,8 @@ parameter that is not known is refused by its name, and so is the header `Idempo
 
 A tenant has a rate of requests, of provider keys that it stores or verifies, of test events and of redeliveries; so many
 provider keys, API keys, endpoints and pictures; and so many lookups that wait. Past a rate, or with too many that wait, the
-answer is 429, and `Retry-After` says when to come again. Past a number it is 409. Either names its bound. Pictures, results and
+answer is 429, and `Retry-After` says when to come again. `RateLimit` and `RateLimit-Policy` say of every answer what is left of
+the rate of requests, and of a 429 which rate it was. Past a number it is 409. Either names its bound. Pictures, results and
 searches are erased when their retention is over. JSON has at most 64 KB, the base64 text of a picture apart: more is 413.
 
 ## Errors
@@ -58,6 +59,11 @@ TAGS = {
     "providers": "What a search's parameters take, from the providers' own dictionaries.",
 }
 HEADERS = {401: ("WWW-Authenticate", "`Bearer`"), 429: ("Retry-After", "Seconds."), 503: ("Retry-After", "Seconds.")}
+RATE_HEADERS = {
+    "RateLimit": "A rate by name, its units left (`r`) and the seconds until it is full again or, where it refused, until it "
+    'accepts (`t`): `"requests";r=999;t=1`.',
+    "RateLimit-Policy": 'That rate: as many units (`q`) in as many seconds (`w`): `"requests";q=1000;w=10`.',
+}
 WITH_A_BODY = (413, 415)
 WITH_AN_ID = (404,)
 
@@ -150,7 +156,7 @@ class Schema(AutoSchema):
         for status, body in bodies.items():
             if "$ref" not in body:
                 body["description"] = body["description"] or f"{HTTPStatus(int(status)).phrase}."
-                body.setdefault("headers", {})["X-Request-Id"] = self.request_id_header()
+                body.setdefault("headers", {}).update(self.headers_of_all())
         return bodies
 
     def get_serializer_name(self, serializer: Any, direction: Direction) -> str:
@@ -168,7 +174,7 @@ class Schema(AutoSchema):
         return sorted(statuses)
 
     def refusal(self, status: int) -> dict[str, Any]:
-        headers = {"X-Request-Id": self.request_id_header()}
+        headers = self.headers_of_all()
         if status in HEADERS:
             name, description = HEADERS[status]
             headers[name] = {"schema": {"type": "string"}, "description": description}
@@ -183,6 +189,13 @@ class Schema(AutoSchema):
             },
         }
         return self.component(f"Problem{status}", ResolvedComponent.RESPONSE, body)
+
+    def headers_of_all(self) -> dict[str, Any]:
+        return {"X-Request-Id": self.request_id_header(), **{name: self.rate_header(name) for name in RATE_HEADERS}}
+
+    def rate_header(self, name: str) -> dict[str, Any]:
+        header = {"schema": {"type": "string"}, "description": RATE_HEADERS[name]}
+        return self.component(name.replace("-", ""), ResolvedComponent.HEADER, header)
 
     def request_id_header(self) -> dict[str, Any]:
         header = {

@@ -114,6 +114,9 @@ class Handler(ExceptionHandler):
         if not isinstance(self.exc, (TooManyRequests, Unavailable)):
             super().report_exception(exc, response)
 
+    def get_headers(self, exc: exceptions.APIException) -> dict[str, str]:
+        return {**super().get_headers(exc), **getattr(exc, "fields", {})}
+
     def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Any:
         return answer(self.context["request"], data, headers=self.get_headers(exc))
 

@@ -196,8 +196,10 @@ def _try_updates() -> None:
     with client.pubsub() as messages:  # type: ignore[no-untyped-call]
         messages.subscribe(changes.channel(PROBE))
         messages.psubscribe(_orders())
-        messages.get_message(timeout=settings.REDIS_TIMEOUT_SECONDS)
-        messages.get_message(timeout=settings.REDIS_TIMEOUT_SECONDS)
+        for _ in range(2):
+            # A refusal is raised here. Nothing at all is no consent either.
+            if messages.get_message(timeout=settings.REDIS_TIMEOUT_SECONDS) is None:
+                raise redis.TimeoutError
 
 
 def _orders() -> str:
