@@ -4,7 +4,7 @@ The server hands a request over when its headers are there. Reading the body the
 likes: the server has no time limit for bodies, and a read that waits cannot be interrupted (given up by its thread, it
 stops the whole process). So few of the server's threads may read bodies at the same time, fewer for one caller, and fewest for
 callers that nobody knows; the others stay free. Time limits for bodies are the proxy's, which also reads them whole before it
-passes them on, so that none of these bounds is met behind it.
+passes them on, so that a turn lasts milliseconds behind it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
 
+from accounts import log_ins
 from accounts.authentication import CALLER
 from config import problems
 
@@ -30,13 +32,15 @@ SMALL_BYTES = MEBIBYTE
 MOST_READING, MOST_READING_OF_UNKNOWN = 12, 3
 # Most bodies have come with their headers and are read in a millisecond: a turn is waited for, for so long.
 TURN_SECONDS = 0.2
-# Bytes of all bodies whose requests are under way.
+# Bytes of all bodies that are in memory, from their first byte until their requests need them no more.
 MOST_BYTES = 160 * MEBIBYTE
 # Larger files are sent piece by piece, each by a thread that waits for its client.
 SENT_AT_ONCE_BYTES = 256 * 1024
-MOST_SENDING = 6
+# One address has half of them at most, and each next one half of what is left.
+MOST_SENDING = 12
 UNKNOWN = ""
 BUSY = ("not_ready", "Too many bodies are being sent at the moment; send the request again in a few seconds.")
+TAKEN_SLOWLY = ("not_ready", "Too many large files are being downloaded at the moment; ask again in a few seconds.")
 CHUNKS = ("malformed_body", "Send the body whole, with a Content-Length; chunks are not taken.")
 
 
@@ -69,7 +73,7 @@ class Shared:
 
 reading = Shared(MOST_READING, of_unknown=MOST_READING_OF_UNKNOWN)
 memory = Shared(MOST_BYTES, of_unknown=MOST_READING_OF_UNKNOWN * SMALL_BYTES)
-sending = Shared(2 * MOST_SENDING, of_unknown=MOST_SENDING)
+sending = Shared(MOST_SENDING, of_unknown=MOST_SENDING)
 
 
 class Body(IOBase):
@@ -95,7 +99,8 @@ class Body(IOBase):
         return piece
 
     def close(self) -> None:
-        """The request is over."""
+        """Gives back what was taken: the request is over, or has used its body and goes on to wait."""
+        self._left = 0
         self._end_turn()
         if self._bytes:
             memory.give_back(self._caller or UNKNOWN, self._bytes)
@@ -135,7 +140,7 @@ class Bounded:
         finally:
             body.close()
         if body.is_refused:
-            return _instead(environ, answer, start_response)
+            return _instead(environ, answer, start_response, BUSY)
         return self._sent(environ, answer, start_response) if getattr(answer, "streaming", False) else answer
 
     def _sent(self, environ: dict[str, Any], answer: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -144,26 +149,31 @@ class Bounded:
             content = b"".join(answer)
             answer.close()
             return [content]
-        return Sending(answer) if sending.take(UNKNOWN) else _instead(environ, answer, start_response)
+        address = log_ins.address_of(WSGIRequest(environ))
+        if not sending.take(address):
+            return _instead(environ, answer, start_response, TAKEN_SLOWLY)
+        return Sending(answer, address)
 
 
-def _instead(environ: dict[str, Any], answer: Any, start_response: Callable[..., Any]) -> list[bytes]:
+def _instead(
+    environ: dict[str, Any], answer: Any, start_response: Callable[..., Any], why: tuple[str, str]
+) -> list[bytes]:
     """Sends another answer than Django's, under the same request id."""
-    other = refused(environ["PATH_INFO"], BUSY, answer.get("X-Request-Id", ""))
+    other = refused(environ["PATH_INFO"], why, answer.get("X-Request-Id", ""))
     answer.close()
     start_response(f"{other.status_code} {other.reason_phrase}", list(other.items()))
     return [other.content]
 
 
 class Sending:
-    def __init__(self, answer: Any) -> None:
-        self._answer = answer
+    def __init__(self, answer: Any, address: str) -> None:
+        self._answer, self._address = answer, address
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._answer)
 
     def close(self) -> None:
-        sending.give_back(UNKNOWN)
+        sending.give_back(self._address)
         self._answer.close()
 
 

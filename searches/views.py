@@ -159,6 +159,17 @@ class Searches(PictureView, SearchView):
     refusals = {"POST": (402, 409)}
 
     def post(self, request: Request) -> Response:
+        new = self.submitted(request)
+        self.forget_body()
+        id = new.search.pk
+        waited = self.wait(id, lambda status, _: status not in OPEN)
+        headers = {"Location": reverse("search", kwargs={"id": id}), **waited}
+        if waited or new.ended:
+            return self.shown(id, status=202, headers=headers)
+        return answered(answers.submitted(new), status=202, headers=headers)
+
+    def submitted(self, request: Request) -> intake.Submission:
+        """Reads the body and submits what it asks for. Nothing of the body is held on to by what it returns."""
         asked = requests.asked(request.data)
         order = asked.order
         fit = limits_of(lookup.source for lookup in order.lookups)
@@ -169,15 +180,9 @@ class Searches(PictureView, SearchView):
                 rejections = intake.rejections(self.api_key, order.lookups)
                 raise self.refusal_with(picture, merged(asked.wrong, wrong_lookups(rejections, asked.numbers)))
             try:
-                new = intake.submit(self.api_key, order, picture)
+                return intake.submit(self.api_key, order, picture)
             except intake.WrongOrder as error:
                 raise self.refusal_with(picture, wrong_lookups(error.rejections, asked.numbers)) from None
-        id = new.search.pk
-        waited = self.wait(id, lambda status, _: status not in OPEN)
-        headers = {"Location": reverse("search", kwargs={"id": id}), **waited}
-        if waited or new.ended:
-            return self.shown(id, status=202, headers=headers)
-        return answered(answers.submitted(new), status=202, headers=headers)
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(answers.with_lookups(self.filtered())) or []

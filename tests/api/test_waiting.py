@@ -5,6 +5,7 @@ Real transactions and threads: what wakes a waiter is a commit by somebody else.
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -13,15 +14,20 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection, transaction
+from django.test import RequestFactory
+from django.test.client import MULTIPART_CONTENT
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
+from config import bodies
 from providers import credentials
 from searches import changes, ending, waiting
 from searches.models import Search
 from tests.api.background import meanwhile
-from tests.api.examples import made, order
+from tests.api.examples import PICTURE, lookup, made, order
 from tests.conftest import ClientOf
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,6 +73,23 @@ def test_a_create_can_wait_for_its_end(api: APIClient) -> None:
         response = answer.result(5)
     assert (response.status_code, response.json()["status"]) == (202, "canceled")
     assert response["Preference-Applied"] == "wait=30"
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_body_gives_its_share_of_memory_back_before_its_request_waits(api: APIClient, as_file: bool) -> None:
+    file = SimpleUploadedFile("picture.jpg", PICTURE, content_type="image/jpeg")
+    sent = {"image": file, "request": json.dumps({"lookups": [lookup()]})} if as_file else order()
+    content_type = MULTIPART_CONTENT if as_file else "application/json"
+    told: dict[str, Any] = api.defaults
+    made = RequestFactory().post("/v1/searches", sent, content_type, headers={"Prefer": "wait=30"})
+    statuses: list[str] = []
+    serve = bodies.Bounded(WSGIHandler())
+    with meanwhile(lambda: serve(made.environ, lambda status, _: statuses.append(status))) as [answer]:
+        until_some_wait()
+        assert not bodies.memory._taken
+        ending.cancel(Search.objects.get())
+        assert b'"canceled"' in b"".join(answer.result(5))
+    assert statuses == ["202 Accepted"]
 
 
 def test_any_change_wakes_who_knows_a_version(api: APIClient) -> None:

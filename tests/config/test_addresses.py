@@ -34,10 +34,16 @@ from config.postgresql.base import DatabaseWrapper
 WHERE = ("host", "port", "path", "db", "username", "password", "ssl_check_hostname", "ssl_ca_certs")
 
 
+def plain(made: type) -> type:
+    """redis-py's class, on which ours builds."""
+    bases = (redis.SSLConnection, redis.UnixDomainSocketConnection, redis.Connection)
+    return next(base for base in bases if issubclass(made, base))
+
+
 def by_redis_py(url: str) -> dict[str, Any]:
     pool = redis_client.of(url).connection_pool
     told = {name: pool.connection_kwargs.get(name) for name in WHERE}
-    return told | {"class": pool.connection_class, "verified": pool.connection_kwargs.get("ssl_cert_reqs")}
+    return told | {"class": plain(pool.connection_class), "verified": pool.connection_kwargs.get("ssl_cert_reqs")}
 
 
 def by_kombu(url: str) -> dict[str, Any]:
@@ -50,7 +56,7 @@ def by_kombu(url: str) -> dict[str, Any]:
     verified = made.get("ssl_cert_reqs")
     told = {name: made.get(name) for name in WHERE}
     return told | {
-        "class": made["connection_class"],
+        "class": plain(made["connection_class"]),
         "verified": None if verified is None else verified.name[5:].lower(),
     }
 

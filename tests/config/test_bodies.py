@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-from django.test import Client
+from contextlib import ExitStack, closing
+from ipaddress import ip_network
+from typing import Any
 
-from config.bodies import SMALL_BYTES, UNKNOWN, Shared
+import pytest
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import Client, RequestFactory
+
+from config import bodies
+from config.bodies import SMALL_BYTES, UNKNOWN, Bounded, Shared
 
 
 def announce(client: Client, path: str, length: int, **headers: str) -> int:
@@ -52,3 +58,36 @@ def test_strangers_have_one_small_share_together() -> None:
     assert not shared.take(UNKNOWN, seconds=0.01)
     shared.give_back(UNKNOWN)
     assert shared.take(UNKNOWN)
+
+
+LARGE = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
+
+
+def downloaded(address: str, stack: ExitStack) -> int:
+    """The status of a large file's download, of which nothing is taken until the stack is left."""
+    statuses = []
+    environ: dict[str, Any] = RequestFactory(REMOTE_ADDR=address).get(LARGE).environ
+    answer: Any = Bounded(WSGIHandler())(environ, lambda status, _: statuses.append(int(status[:3])))
+    if not isinstance(answer, list):
+        stack.enter_context(closing(answer))
+    else:
+        assert answer == [bodies.TAKEN_SLOWLY[1].encode()]
+    return statuses[-1]
+
+
+def test_downloads_of_one_address_keep_no_other_from_a_large_file(db: None) -> None:
+    with ExitStack() as stack:
+        assert [downloaded("198.51.100.1", stack) for _ in range(8)] == [200] * 6 + [503] * 2
+        assert [downloaded("198.51.100.2", stack) for _ in range(4)] == [200] * 3 + [503]
+        assert downloaded("2001:db8::1", stack) == 200
+    with ExitStack() as stack:
+        assert downloaded("198.51.100.1", stack) == 200
+
+
+def test_a_download_counts_for_the_address_that_the_proxy_names(db: None, settings: Any) -> None:
+    settings.PROXIES = [ip_network("10.0.0.0/8")]
+    environ = RequestFactory(REMOTE_ADDR="10.0.0.1").get(LARGE, headers={"X-Forwarded-For": "198.51.100.7"}).environ
+    answer: Any = Bounded(WSGIHandler())(environ, lambda *_: None)
+    assert bodies.sending._taken == {"198.51.100.7": 1}
+    answer.close()
+    assert not bodies.sending._taken
