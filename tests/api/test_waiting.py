@@ -80,8 +80,8 @@ def test_a_body_gives_its_share_of_memory_back_before_its_request_waits(api: API
     file = SimpleUploadedFile("picture.jpg", PICTURE, content_type="image/jpeg")
     sent = {"image": file, "request": json.dumps({"lookups": [lookup()]})} if as_file else order()
     content_type = MULTIPART_CONTENT if as_file else "application/json"
-    told: dict[str, Any] = api.defaults
-    made = RequestFactory().post("/v1/searches", sent, content_type, headers={"Prefer": "wait=30"})
+    told: Any = api.defaults
+    made = RequestFactory(**told).post("/v1/searches", sent, content_type, headers={"Prefer": "wait=30"})
     statuses: list[str] = []
     serve = bodies.Bounded(WSGIHandler())
     with meanwhile(lambda: serve(made.environ, lambda status, _: statuses.append(status))) as [answer]:
