@@ -89,8 +89,8 @@ def claim(*, room: int, slow_room: int) -> list[Errand]:
 
 
 def _limits() -> dict[str, int]:
-    """Of one tenant's: a quarter of a process's threads, so that none holds all of them, and three quarters of that may wait
-    for its slow endpoints. Of what one host may have under way a tenant has half.
+    """Returns the bounds. One tenant has a quarter of a process's threads, so that none holds all, and three quarters of that
+    may wait for its slow endpoints. Of what one host may have under way a tenant has half.
     """
     of_a_target = settings.WEBHOOK_TARGET_AT_ONCE
     of_a_tenant = max(AT_ONCE, settings.WEBHOOK_THREADS // 4)

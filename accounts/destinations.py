@@ -56,7 +56,7 @@ _quiet_until = 0.0
 
 
 class Crowded(Exception):
-    """As much is under way at the address as may be. `seconds`: after which to try again."""
+    """No room at an address, at which as much is under way as may be. `seconds`: after which to try again."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"try again in {seconds:.1f} s")

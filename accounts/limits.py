@@ -1,4 +1,4 @@
-"""What one tenant may take: rates, numbers of things, and how long what it leaves is kept.
+"""Bounds what one tenant may take: rates, numbers of things, and how long what it leaves is kept.
 
 Each limit is a column of the tenant. An empty one means the setting of the same name, `TENANT_…`, so that an operator changes
 the limits of one tenant in the admin and those of all others in the environment.

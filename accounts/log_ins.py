@@ -133,7 +133,7 @@ def as_looked_up(name: str) -> str:
 
 
 def address_of(request: HttpRequest) -> str:
-    """Who connected; behind one of our proxies, who connected to it: the last that `X-Forwarded-For` names."""
+    """Returns the address that connected; behind a proxy of ours, the last that `X-Forwarded-For` names."""
     address = _unmapped(str(request.META.get("REMOTE_ADDR", "")))
     told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     try:

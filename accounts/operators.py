@@ -180,7 +180,7 @@ class Page(ModelAdmin):
         return f" from {in_words(field, form.initial.get(name))} to {in_words(field, form.cleaned_data.get(name))}"
 
     def _may_be_told(self, name: str) -> bool:
-        """What stands in a column that a page shows: a secret comes in through a field of the form's own."""
+        """Whether a page may show what is in the column: a secret comes in through a field of the form's own."""
         columns = {field.name for field in (*self.opts.get_fields(), *self.opts.many_to_many) if field.concrete}
         return name in columns - {"password", *self.secret_fields}
 

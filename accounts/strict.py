@@ -29,7 +29,7 @@ MOST_ERRORS = 100
 
 
 def merged(one: Any, other: Any) -> Any:
-    """What is wrong by either. Of the same field both are shown where both lie below it; else the first is."""
+    """Returns what is wrong by either. Of the same field both are shown where both lie below it; else the first is."""
     if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
         return one
     return {**other, **{name: merged(wrong, other.get(name)) for name, wrong in one.items()}}
@@ -64,7 +64,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         return values, merged(wrong, self.disagreements(values))
 
     def disagreements(self, values: dict[str, Any]) -> Wrong:
-        """What is wrong between fields, of those that are right by themselves. May add to `values`."""
+        """Returns what is wrong between fields, of those that are right by themselves. May add to `values`."""
         return {}
 
     def read(self, data: Any) -> Any:

@@ -119,7 +119,7 @@ class File:
         return done + value
 
     def _words(self, name: str, value: str) -> tuple[str, str]:
-        """What stands before the brace that closes, and what after it."""
+        """Returns the text before the closing brace, and the text after it."""
         depth = 1
         for at, character in enumerate(value):
             depth += (character == "{" and value[at - 1 : at] == "$") - (character == "}")

@@ -1,4 +1,4 @@
-"""What a setting can be: in words for whoever has it wrong, and as a reader of what was given."""
+"""Defines what a setting can be: in words for whoever has it wrong, and as a reader of what was given."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def host(given: str) -> str:
 
 
 def _allowed_host(given: str) -> str:
-    """As Django compares them; `*`, which would allow any, is none."""
+    """Reads a host as Django compares them; `*`, which would allow any, is none."""
     return f".{host(given[1:])}" if given.startswith(".") else host(given)
 
 

@@ -1,4 +1,4 @@
-"""What every request passes: it gets an id and a bound for its body, and its answer says what may be done with it."""
+"""Wraps every request: it gets an id and a bound for its body, and its answer says what may be done with it."""
 
 from __future__ import annotations
 

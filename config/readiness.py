@@ -1,4 +1,4 @@
-"""What this process lacks to serve requests, in sentences for whoever runs it.
+"""Finds what this process lacks to serve requests, in sentences for whoever runs it.
 
 A server can answer and still refuse: a standby only reads, an account may lack one command, a role one right. So each part is
 tried the way the system uses it: a row is written and rolled back, the limiter's script and the broker's queue are run under a
@@ -105,7 +105,7 @@ def database_lacks() -> str | None:
 
 
 def migrated() -> bool:
-    """What has been applied stays applied while this code runs, so that it is looked up until then only."""
+    """Whether all migrations are applied. They stay applied while this code runs, so that no look-up follows a yes."""
     global _migrated
     if not _migrated:
         executor = MigrationExecutor(connection)

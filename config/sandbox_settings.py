@@ -1,4 +1,4 @@
-"""What the sandbox is told from outside. It stands for machines that are not ours, so none of our own settings are among it."""
+"""Reads what the sandbox is told from outside. The sandbox plays machines that are not ours: none of our settings are here."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def is_guessable(key: bytes, *, least_bytes: int) -> bool:
 
 
 def _bits(data: bytes) -> float:
-    """Of information, were each byte drawn as often as it occurs (Shannon)."""
+    """Returns the bits of information, were each byte drawn as often as it occurs (Shannon)."""
     return sum(-count * math.log2(count / len(data)) for count in Counter(data).values())
 
 

@@ -70,7 +70,7 @@ class Docs(SpectacularSwaggerSplitView):
 
 @safe
 def problem_types(request: HttpRequest) -> HttpResponse:
-    """What the `type` of a problem leads to: each code with its status, and what to do about it."""
+    """Shows what the `type` of a problem leads to: each code with its status, and what to do about it."""
     rows = [
         (code, status, title, problems.MEANINGS.get(status, "")) for code, (status, title) in problems.PROBLEMS.items()
     ]

@@ -56,7 +56,7 @@ class StoredImageAnswer(ImageAnswer):
         )
     )
     def get_expires_at(self, image: Image) -> str | None:
-        """Of an image with what `with_use` says of it."""
+        """Returns when an image goes, by what `with_use` says of it."""
         if image.needed:  # type: ignore[attr-defined]
             return None
         last = max(filter(None, (image.stored_at, image.last_needed_at)))  # type: ignore[attr-defined]
@@ -281,7 +281,7 @@ class Post(serializers.Serializer[Any]):
 
 
 class Creator(serializers.Serializer[Any]):
-    """What the provider left out or garbled is null."""
+    """A person who posts. Values that the provider left out or garbled are null."""
 
     username = serializers.CharField(allow_null=True)
     followers_count = serializers.IntegerField(allow_null=True)

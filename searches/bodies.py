@@ -54,7 +54,7 @@ def read(stream: Any, *, takes_pictures: bool) -> bytearray:
 
 
 class Form(dict[str, Any]):
-    """What a form says. `wrong`: what is wrong with its parts; a part that is, is not among the values."""
+    """Holds what a form says. `wrong`: what is wrong with its parts; a part that is, is not among the values."""
 
     wrong: Wrong
 

@@ -1,4 +1,4 @@
-"""What a waiting lookup can be told: how many go before it, when it should start, and what it waits for.
+"""Forecasts what a waiting lookup can be told: how many go before it, when it should start, and what it waits for.
 
 Its position counts lookups; its start follows from calls, for a lookup of ten pages takes ten turns. Counted are those that
 stand ready, the next pages of those that are under way, and those that will have woken by then, or whose tenant's keys will

@@ -204,7 +204,7 @@ def cut(*, limit: int | None, offset: int, largest: int) -> Pages:
 
 
 def rejections(api_key: ApiKey, lookups: Sequence[LookupOrder]) -> list[Rejected]:
-    """What `WrongOrder` would say of these lookups, of which nothing else needs to be right."""
+    """Returns what `WrongOrder` would say of these lookups, of which nothing else needs to be right."""
     return list(_rejections(api_key, lookups, _terms(api_key, lookups)))
 
 

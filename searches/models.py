@@ -194,7 +194,7 @@ class Status(models.TextChoices):
 
 
 class Search(models.Model):
-    """What a tenant asked for: one picture, one or more lookups. It is the job.
+    """A tenant's request: one picture, one or more lookups. It is the job.
 
     One that has ended loses its picture and its results when their retention is over.
 

@@ -101,7 +101,7 @@ def times_throttled(errand: Errand) -> int:
 
 
 def resting_name(credential: Credential) -> str:
-    """What the limiter knows its key by."""
+    """Returns the name by which the limiter knows its key."""
     return credential.fingerprint[:32]
 
 

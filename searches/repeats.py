@@ -237,7 +237,7 @@ def _follow(hit: Hit) -> None:
 
 
 def _failure_of(original: Lookup) -> Failure:
-    """Of one whose outcome is unknown there is no answer to take; to take none costs nothing."""
+    """Returns how a follower fails. An unknown outcome leaves no answer to take, and to take none costs nothing."""
     if original.error_code == ending.OUTCOME_UNKNOWN:
         return Faulty(ending.NO_ANSWER, NOTHING_TO_TAKE)
     kind = Faulty if original.error_retryable else Refused

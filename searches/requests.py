@@ -278,7 +278,7 @@ SEARCH, LOOKUP = SearchRequest(), LookupRequest()
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a create asks for as far as it can be read, and what is wrong with the rest.
+    """Holds what a create asks for as far as it can be read, and what is wrong with the rest.
 
     `numbers` tells where in the request each lookup of the order is: those without a source are not in the order, and of the
     others what is wrong is left out.
@@ -309,7 +309,7 @@ def asked(data: Any) -> Asked:
 
 
 def remains(lookups: Any, wrong: Any) -> dict[int, LookupOrder]:
-    """What is right of each lookup, by its number."""
+    """Returns what is right of each lookup, by its number."""
     if not isinstance(wrong, Mapping):
         return {}
     found = {}
@@ -410,7 +410,7 @@ class SearchQuery(PageQuery):
 
 
 def sound_values(read: Callable[[Any], Any], data: Any, errors: Wrong) -> dict[str, Any]:
-    """What `read` makes of the data. Raises `ValidationError` with its errors and these."""
+    """Returns what `read` makes of the data. Raises `ValidationError` with its errors and these."""
     try:
         values = cast(dict[str, Any], read(data))
     except ValidationError as error:

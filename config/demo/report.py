@@ -134,7 +134,7 @@ class Report:
             )
 
     def lanes(self, stats: Json, found: Findings, neighbour: Findings) -> None:
-        """As the sandbox noted them, which all have one key."""
+        """Writes a line for each lane, as the sandbox noted its calls, which all have one key."""
         for label, provider in _labelled("Lanes", found.providers):
             (tally,) = stats[provider]["keys"].values()
             others = neighbour.calls_to(provider)

@@ -117,7 +117,7 @@ class LaneAdmin(Record):
 
     @admin.display(description="keys that rest")
     def resting(self, obj: Any) -> str:
-        """Those that the provider asked to wait."""
+        """Returns the keys that the provider asked to wait."""
         keys = pauses.resting_keys(obj, obj.moment).select_related("tenant").order_by("rests_until")
         told = [f"{key.tenant}: {key.label}, until {key.rests_until:%H:%M:%S} UTC" for key in keys[: MOST_NAMED + 1]]
         return "; ".join([*told[:MOST_NAMED], *(["and others"] if told[MOST_NAMED:] else [])]) or "none"
