@@ -117,13 +117,14 @@ class Confined:
     def bound(self, *, memory_bytes: int, seconds: int) -> None:
         """Limits memory and time, when the order tells them. `memory_bytes` are beside what the program itself takes."""
         _limit(resource.RLIMIT_AS, self.memory_bytes + memory_bytes)
-        _limit(resource.RLIMIT_CPU, seconds)
+        # A second for its last word.
+        _limit(resource.RLIMIT_CPU, seconds, seconds + 1)
 
 
-def _limit(kind: int, most: int) -> None:
+def _limit(kind: int, most: int, hard: int | None = None) -> None:
     # Not every system counts everything.
     with suppress(ValueError, OSError):
-        resource.setrlimit(kind, (most, most))
+        resource.setrlimit(kind, (most, most if hard is None else hard))
 
 
 class Program(ctypes.Structure):

@@ -7,6 +7,7 @@ gives up whatever it does not need: see `confinement`. It answers, and ends, and
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import os
@@ -26,6 +27,9 @@ from typing import Any
 HEAD = struct.Struct(">QIIQ")
 # Ahead of an answer's JSON: how many bytes it has.
 ANSWER = struct.Struct(">I")
+# How a process's last word begins, which it writes in place of an answer where it breaks, or has no time left. Without one it
+# was ended from outside. No answer is as long as these would be as numbers.
+CRASHED, OUT_OF_TIME = b"Fata", (b"Thre", b"Curr", b"Stac")
 # A process is known by a number, which comes with its socket, and goes back when it is to end.
 NUMBER = struct.Struct(">Q")
 TRIED = {"kind": "read", "format": "JPEG", "crop": "", "limits": {}, "most_pixels": 1 << 20}
@@ -86,6 +90,10 @@ def end(process: int) -> None:
 def work(connection: socket.socket, confined: Any) -> None:
     from searches.pictures.work import done
 
+    faulthandler.enable(connection.fileno())
+    # What it would do after its last word is ended by whoever reads that, or by the harder limit.
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+    faulthandler.register(signal.SIGXCPU, connection.fileno())
     confined.begin()
     # Touches what it will need, so that a picture does not wait for the memory that is shared until then.
     done(TRIED, tried())
@@ -97,8 +105,11 @@ def work(connection: socket.socket, confined: Any) -> None:
     order = json.loads(received(connection, order_bytes))
     try:
         said, files = done(order, received(connection, content_bytes))
-    except MemoryError:
+    except Exception:  # a mistake of ours, or no memory left: either comes again with the same picture
         said, files = {"refused": "unreadable"}, []
+    # No last word in the middle of an answer.
+    faulthandler.unregister(signal.SIGXCPU)
+    faulthandler.disable()
     text = json.dumps({**said, "files": [len(file) for file in files]}).encode()
     connection.sendall(ANSWER.pack(len(text)) + text)
     for file in files:

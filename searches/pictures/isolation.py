@@ -24,11 +24,12 @@ from uuid import UUID
 
 from django.conf import settings
 
+from accounts.places import Busy
 from searches.pictures import confinement, exchange
 from searches.pictures.bulkhead import Bulkhead
 from searches.pictures.containers import judge
 from searches.pictures.cropping import Crop
-from searches.pictures.decoder import ANSWER, HEAD, NUMBER
+from searches.pictures.decoder import ANSWER, CRASHED, HEAD, NUMBER, OUT_OF_TIME, READY
 from searches.pictures.exchange import Limits, Made
 from searches.pictures.refusals import (
     TAKEN,
@@ -45,6 +46,11 @@ logger = logging.getLogger(__name__)
 
 PROGRAM = Path(__file__).with_name("decoder.py")
 BUSY = "Too many pictures are being read right now; send the request again in a moment."
+GONE = "The picture could not be read just now, through no fault of its own; send the request again in a moment."
+# A process that is ended from outside says nothing of its picture, so that another one is asked.
+TRIES = 2
+# Those that were ready and are all dead are passed over, and there may be as many of a program before.
+MOST_DEAD = 4 * READY
 # A process that cannot be had within this time will not come.
 START_SECONDS = 30.0
 MAX_SAID_BYTES = 65_536
@@ -141,19 +147,26 @@ def _carried_out(
     large = pixels > LARGE_PIXELS
     bound = LARGE if large else SMALL
     with (large_ones if large else small_ones).turn_of(by):
-        began = time.monotonic()
-        try:
-            with _believed():
-                said, files = decoders.ask(order, content, bound)
-        except TimeoutError:
-            raise too_costly() from None
-        except EOFError:
-            # Ended by a limit or by a mistake of its own; as a rule the picture made it so.
-            logger.warning("A process that reads pictures ended before it answered.")
-            raise (too_costly() if time.monotonic() - began >= bound.seconds else unreadable()) from None
+        said, files = _answered(order, content, bound)
     if "refused" in said:
         raise _reason(said["refused"])
     return said, files
+
+
+def _answered(order: Mapping[str, Any], content: bytes, bound: Bound) -> tuple[dict[str, Any], list[bytes]]:
+    """Returns an answer. Raises `Busy` where no process lives long enough to give one, which is not the picture's fault."""
+    for _ in range(TRIES):
+        try:
+            with _believed():
+                return decoders.ask(order, content, bound)
+        except TimeoutError:
+            raise too_costly() from None
+        except EOFError:
+            logger.warning("A process that reads pictures was ended before it answered.")
+        except NotStarted:
+            logger.error("The program that reads pictures does not start.")
+            break
+    raise Busy(GONE)
 
 
 def _reason(code: object) -> BadPicture:
@@ -171,6 +184,10 @@ def _believed() -> Iterator[None]:
         raise unreadable() from None
 
 
+class NotStarted(Exception):
+    """No process can be had."""
+
+
 class Decoders:
     """Keeps the processes that are ready for this one. After a fork the child starts its own program."""
 
@@ -181,7 +198,9 @@ class Decoders:
         self.program: subprocess.Popen[bytes] | None = None
 
     def ask(self, order: Mapping[str, Any], content: bytes, bound: Bound) -> tuple[dict[str, Any], list[bytes]]:
-        """Returns what one of them answers, and the files with it. Raises `TimeoutError`, and `EOFError` where it died."""
+        """Returns what one of them answers, and the files with it. Raises `TimeoutError` where it takes too long, `ValueError`
+        where the picture broke its decoder, and `EOFError` where it was ended from outside.
+        """
         text = json.dumps(order).encode()
         head = HEAD.pack(bound.memory_bytes, bound.seconds, len(text), len(content))
         ends_at = time.monotonic() + bound.deadline_seconds
@@ -189,7 +208,7 @@ class Decoders:
             try:
                 _send(connection, head + text, ends_at)
                 _send(connection, content, ends_at)
-                (size,) = ANSWER.unpack(_exactly(connection, ANSWER.size, ends_at))
+                (size,) = ANSWER.unpack(_answering(_exactly(connection, ANSWER.size, ends_at)))
                 said = json.loads(_exactly(connection, min(size, MAX_SAID_BYTES), ends_at))
                 sizes = said["files"]
                 if not all(type(size) is int and size >= 0 for size in sizes) or sum(sizes) > MAX_ANSWER_BYTES:
@@ -212,31 +231,45 @@ class Decoders:
     @contextmanager
     def _one(self) -> Iterator[socket.socket]:
         with self.lock:
-            control, number, connection = self._ready()
+            control, number, connection = self._living()
         try:
             with closing(connection):
                 yield connection
         finally:
             with self.lock:
-                if self.control is control:
-                    try:
-                        control.sendall(NUMBER.pack(number))
-                    except OSError:
-                        self._end()
+                self._give_back(control, number)
+
+    def _living(self) -> tuple[socket.socket, int, socket.socket]:
+        """Passes over those that died while they were waiting."""
+        for _ in range(MOST_DEAD):
+            control, number, connection = self._ready()
+            if not _is_dead(connection):
+                return control, number, connection
+            connection.close()
+            self._give_back(control, number)
+        raise NotStarted
+
+    def _give_back(self, control: socket.socket, number: int) -> None:
+        if self.control is control:
+            try:
+                control.sendall(NUMBER.pack(number))
+            except OSError:
+                self._end()
 
     def _ready(self) -> tuple[socket.socket, int, socket.socket]:
         for _ in range(2):
-            control = self._started()
             try:
+                control = self._started()
                 message, descriptors, _, _ = socket.recv_fds(control, NUMBER.size, 1)
-            except TimeoutError:
-                break
             except ConnectionError:
                 message, descriptors = b"", []
+            except OSError:
+                # No process can be had, or none in time.
+                break
             if len(message) == NUMBER.size and descriptors:
                 return control, *NUMBER.unpack(message), socket.socket(fileno=descriptors[0])
             self._end()
-        raise RuntimeError("The program that reads pictures does not start.")
+        raise NotStarted
 
     def _started(self) -> socket.socket:
         if self.control is not None and self.owner == os.getpid():
@@ -249,14 +282,18 @@ class Decoders:
         # -I and no environment: nothing from outside changes what it loads, or lifts its decoders' own limits. A session of its
         # own: a Ctrl-C is for us, who then end it.
         with closing(theirs):
-            self.program = subprocess.Popen(
-                [sys.executable, "-I", str(PROGRAM)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                env={},
-                cwd="/",
-                start_new_session=True,
-            )
+            try:
+                self.program = subprocess.Popen(
+                    [sys.executable, "-I", str(PROGRAM)],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env={},
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except OSError:
+                ours.close()
+                raise
         self.owner, self.control = os.getpid(), ours
         confinement.close_to_others()
         return ours
@@ -271,6 +308,26 @@ class Decoders:
         except subprocess.TimeoutExpired:
             self.program.kill()
             self.program.wait()
+
+
+def _is_dead(connection: socket.socket) -> bool:
+    """Tells whether the other side is gone: one that waits for an order says nothing, not even a last word."""
+    try:
+        connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _answering(start: bytes) -> bytes:
+    """Returns the start of an answer. Raises `TimeoutError` or `ValueError` where it is a process's last word instead."""
+    if start in OUT_OF_TIME:
+        raise TimeoutError
+    if start == CRASHED:
+        raise ValueError("The picture broke its decoder.")
+    return start
 
 
 def _send(connection: socket.socket, content: bytes, ends_at: float) -> None:

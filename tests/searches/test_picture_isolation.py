@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,7 +21,7 @@ from django.db import transaction
 from accounts.models import Tenant
 from providers.contract import PictureLimits
 from searches import pictures
-from searches.pictures import BadPicture, confinement, decoder, exchange, isolation
+from searches.pictures import BadPicture, Busy, confinement, decoder, exchange, isolation
 from searches.pictures.cropping import Crop
 from tests.searches import samples
 from tests.searches.test_picture_formats import ALL
@@ -193,29 +195,84 @@ def settled(process: psutil.Process) -> list[psutil.Process]:
     return children
 
 
-def test_where_one_is_ended_that_picture_alone_is_refused() -> None:
-    def ended(*_: object) -> bytes:
-        for child in program().children():
-            child.kill()
-        return b""
-
-    isolation.check(samples.jpeg())
-    with patch.object(isolation, "_send", side_effect=ended), pytest.raises(BadPicture):
-        isolation.check(samples.jpeg())
-    for _ in range(decoder.READY):
-        try:
-            isolation.check(samples.jpeg())
-            break
-        except BadPicture:  # another one of those that were ready is dead too
-            continue
-    isolation.check(samples.jpeg())
+def end(processes: list[psutil.Process], last: signal.Signals = signal.SIGKILL) -> None:
+    """Ends processes, and waits until they are dead or have said their last word."""
+    for process in processes:
+        process.send_signal(last)
+    for process in processes:
+        while last == signal.SIGKILL and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.001)
 
 
-def test_where_the_program_is_ended_another_is_started() -> None:
+def test_those_that_die_while_they_wait_cost_no_picture_anything() -> None:
+    for _ in range(3):
+        end(settled(program()))
+        isolation.check(samples.png(64, 64))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_picture_whose_process_is_killed_is_read_by_another_and_never_called_damaged(times: int) -> None:
+    send, kills = isolation._send, iter(range(2 * times))
+
+    def killing(connection: socket.socket, content: bytes, ends_at: float) -> None:
+        if next(kills, None) is not None:
+            end(settled(program()))
+        send(connection, content, ends_at)
+
+    with patch.object(isolation, "_send", side_effect=killing), suppress(Busy):
+        isolation.check(samples.png(64, 64))
+    isolation.check(samples.png(64, 64))
+
+
+def test_a_picture_whose_processes_are_all_killed_may_be_sent_again() -> None:
+    def killing(*_: object) -> None:
+        end(program().children())
+
+    with patch.object(isolation, "_send", side_effect=killing), pytest.raises(Busy, match="no fault of its own"):
+        isolation.check(samples.png())
+    isolation.check(samples.png())
+
+
+@only_linux
+@only_root
+@pytest.mark.parametrize(
+    ("last", "code"), [(signal.SIGSEGV, "unreadable"), (signal.SIGABRT, "unreadable"), (signal.SIGXCPU, "too_costly")]
+)
+def test_a_picture_that_breaks_its_process_or_uses_its_time_up_is_told_so(last: signal.Signals, code: str) -> None:
+    send = isolation._send
+
+    def ending(connection: socket.socket, content: bytes, ends_at: float) -> None:
+        send(connection, content[:-1], ends_at)
+        end(program().children(), last)
+
+    with patch.object(isolation, "_send", side_effect=ending), pytest.raises(BadPicture) as refused:
+        isolation.check(samples.png())
+    assert refused.value.code == code
+    isolation.check(samples.png())
+
+
+def test_the_time_that_a_picture_may_take_is_the_processors() -> None:
+    little = isolation.Bound(seconds=1, memory_bytes=1_000_000_000)
+    order = {"kind": "read", "format": "PNG", "crop": "", "limits": {}, "most_pixels": 1 << 30}
+    with pytest.raises(TimeoutError):
+        isolation.decoders.ask(order, samples.png(7000, 7000), little)
+
+
+def test_where_no_program_can_be_started_a_picture_may_be_sent_again() -> None:
+    isolation.decoders.stop()
+    with patch.object(subprocess, "Popen", side_effect=BlockingIOError), pytest.raises(Busy):
+        isolation.check(samples.png())
+    isolation.check(samples.png())
+
+
+@pytest.mark.parametrize("with_all", [False, True])
+def test_where_the_program_is_ended_another_is_started(with_all: bool) -> None:
     first = program()
+    end(settled(first) if with_all else [])
     first.send_signal(signal.SIGKILL)
     first.wait(10)
-    isolation.check(samples.jpeg())
+    for _ in range(decoder.READY + 1):
+        isolation.check(samples.jpeg())
     assert program().pid != first.pid
 
 
