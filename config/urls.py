@@ -15,6 +15,7 @@ urlpatterns = [
     re_path(r"^v1(?:/|\Z)", problems.no_such_path),
     path("docs", views.Docs.as_view()),
     path("docs/problems", views.problem_types),
+    path("key_check", views.KeyCheck.as_view()),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
     path("admin/login/", log_ins.signing_in(admin.site.login)),

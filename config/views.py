@@ -12,6 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from accounts.refusals import Unavailable
 from config import openapi, problems, readiness
@@ -49,6 +50,15 @@ def readyz(request: HttpRequest) -> HttpResponse:
         return JsonResponse({"status": "ready"})
     body = problems.problem("not_ready", " ".join(lacking))
     return problems.answer(request, body, headers={"Retry-After": str(Unavailable.wait)})
+
+
+class KeyCheck(APIView):
+    """Says whether a request shows a key. The proxy asks before it reads a large body."""
+
+    schema = None
+
+    def get(self, request: Request) -> Response:
+        return Response(status=204)
 
 
 @safe

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 import time
@@ -11,6 +13,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
+from config import problems
 from config.launcher import ports
 from tests import programs
 from tests.attack.conftest import Bystander
@@ -39,6 +42,7 @@ def proxied(bystander: Bystander) -> Iterator[Bystander]:
             assert was in text
             text = text.replace(was, is_now)
         (folder / "nginx.conf").write_text(text)
+        (folder / "trusted.conf").write_text(f"set_real_ip_from {ports.HOST};\n")
         command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
         log = stack.enter_context((folder / "log").open("wb"))
         nginx = stack.enter_context(subprocess.Popen(command, stderr=log))
@@ -75,7 +79,9 @@ def test_slow_bodies_and_slow_headers_are_cut_and_the_others_are_served(proxied:
     ("path", "most"), [("/admin/login/", 1_048_576), ("/docs", 1_048_576), ("/v1/images", 31_457_280)]
 )
 def test_a_body_is_bounded_by_its_place(proxied: Bystander, path: str, most: int) -> None:
-    with held(proxied.url, unfinished(path, length=most + 1), count=1) as (connection,):
+    with held(proxied.url, unfinished(path, f"Authorization: Bearer {proxied.key}", length=most + 1), count=1) as (
+        connection,
+    ):
         assert status(connection) == 413
 
 
@@ -85,3 +91,43 @@ def test_a_slow_body_never_reaches_the_web_server(proxied: Bystander) -> None:
         time.sleep(1)
         direct = proxied.system.api.post("/v1/searches", headers=proxied.headers, json={})
         assert direct.status_code == 400
+
+
+@pytest.mark.parametrize("key", ["", "Bearer x", "Bearer sl_live_unknown", "Basic x"])
+@pytest.mark.parametrize("length", [100_000, 29_000_000])
+def test_a_large_body_of_nobody_is_not_read(proxied: Bystander, key: str, length: int) -> None:
+    sent = unfinished("/v1/images", f"Authorization: {key}", length=length)
+    with held(proxied.url, sent, count=5) as connections:
+        assert [status(connection) for connection in connections] == [401] * 5
+
+
+def test_a_key_has_few_large_bodies_under_way_and_leaves_others_theirs(proxied: Bystander, alices_key: str) -> None:
+    alices = unfinished("/v1/images", f"Authorization: Bearer {alices_key}", length=29_000_000)
+    bobs = unfinished("/v1/images", f"Authorization: Bearer {proxied.key}", length=29_000_000)
+    with held(proxied.url, alices, count=8) as kept:
+        time.sleep(1)
+        with held(proxied.url, alices, count=3) as more, held(proxied.url, bobs, count=1) as others:
+            assert [status(connection) for connection in more] == [503] * 3
+            for connection in [*kept, *others]:
+                connection.settimeout(0.5)
+                assert status(connection) is None
+
+
+@pytest.mark.parametrize(("length", "code"), [(31_457_281, 413), (29_000_000, 401)])
+def test_what_the_proxy_refuses_below_v1_is_a_problem(proxied: Bystander, length: int, code: int) -> None:
+    with held(proxied.url, unfinished("/v1/images", length=length), count=1) as (connection,):
+        head, _, body = connection.recv(65536).decode().partition("\r\n\r\n")
+    told = json.loads(body)
+    assert f" {code} " in head
+    assert "Content-Type: application/problem+json\r\n" in head
+    assert f"X-Request-Id: {told['request_id']}" in head
+    assert problems.PROBLEMS[told["code"]] == (code, told["title"])
+    assert told["status"] == code
+
+
+def test_every_problem_of_the_proxy_is_one_of_the_contract() -> None:
+    text = (programs.CHECKOUT / "config/nginx.conf").read_text()
+    bodies = [json.loads(body) for body in re.findall(r"return \d+ '(\{.*\})';", text)]
+    assert len(bodies) == text.count("error_page") > 3
+    for told in bodies:
+        assert problems.PROBLEMS[told["code"]] == (told["status"], told["title"])

@@ -29,7 +29,7 @@ NEEDED = {
 }
 # Set by the file itself, or of a machine without it.
 NOT_TOLD = {"STATE_DIR", "STORAGE_DIR", "PORT", "SANDBOX_PORT", "DATABASE_URL", "REDIS_URL", "PRODUCTION", "DEBUG"}
-NOT_TOLD |= {"KEYLESS", "POSTGRES_PASSWORD", "VALKEY_PASSWORD", "WEB_BIND"}
+NOT_TOLD |= {"KEYLESS", "POSTGRES_PASSWORD", "VALKEY_PASSWORD", "WEB_BIND", "TLS_PROXIES"}
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 
