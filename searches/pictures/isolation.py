@@ -35,6 +35,7 @@ from searches.pictures.refusals import (
     TAKEN,
     BadPicture,
     TooLarge,
+    other_bmp,
     too_costly,
     too_long,
     too_many_pixels,
@@ -172,7 +173,8 @@ def _answered(order: Mapping[str, Any], content: bytes, bound: Bound) -> tuple[d
 def _reason(code: object) -> BadPicture:
     if code == "too_many_pixels":
         return too_many_pixels(settings.PICTURE_MAX_PIXELS)
-    return {"truncated": truncated, "too_long": too_long}.get(str(code), unreadable)()
+    known = {"truncated": truncated, "too_long": too_long, "format_not_taken": other_bmp}
+    return known.get(str(code), unreadable)()
 
 
 @contextmanager

@@ -17,9 +17,8 @@ from typing import Any
 import pillow_heif
 from PIL import Image, JpegImagePlugin
 from PIL.ExifTags import Base as ExifTag
-from PIL.ImageFile import ImageFile
 
-from searches.pictures import colours, fitting, rows, scans
+from searches.pictures import bitmaps, colours, fitting, rows, scans
 from searches.pictures.containers import is_bare_jpeg
 from searches.pictures.refusals import LONGEST_SIDE, BadPicture, too_long, too_many_pixels, truncated, unreadable
 from searches.pictures.stripping import Stripped, stripped
@@ -132,12 +131,16 @@ def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> D
     return Decoded(pixels=pixels, options=options or _lossy(pixels), bare=bare)
 
 
-def _opened(format: str, content: bytes, most_pixels: int) -> ImageFile:
-    """Reads the header alone."""
+def _opened(format: str, content: bytes, most_pixels: int) -> Image.Image:
+    """Reads the header alone, save of a BMP that Pillow does not read."""
     try:
         image = Image.open(BytesIO(content), formats=[PILLOW_NAMES.get(format, format)])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise too_many_pixels(most_pixels) from None
+    except OSError as error:
+        if not str(error).startswith(bitmaps.NOT_READ):
+            raise
+        return bitmaps.decoded(content)
     _check_size(image.size, most_pixels)
     return image
 
@@ -155,7 +158,7 @@ def _check_size(size: tuple[int, int], most_pixels: int) -> None:
         raise too_long()
 
 
-def _shown(format: str, image: ImageFile, file: Stripped) -> Image.Image:
+def _shown(format: str, image: Image.Image, file: Stripped) -> Image.Image:
     """Applies what is clear in it: a PNG's one colour; not the alpha of a BMP that sets none anywhere."""
     if format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")
@@ -174,13 +177,13 @@ def _shown(format: str, image: ImageFile, file: Stripped) -> Image.Image:
     return colours.without(image if image.mode == "RGB" else image.convert("L"), file.clear, low, file.depth)
 
 
-def _profile(format: str, image: ImageFile, file: Stripped) -> bytes:
+def _profile(format: str, image: Image.Image, file: Stripped) -> bytes:
     if format in {"HEIC", "AVIF"}:
         return image.info.get("icc_profile") or b""
     return colours.unpacked_profile(file.profile) if format == "PNG" and file.profile else file.profile
 
 
-def _turned(format: str, image: ImageFile, file: Stripped) -> int:
+def _turned(format: str, image: Image.Image, file: Stripped) -> int:
     """Returns EXIF's orientation. HEIC's decoder turns the picture itself; AVIF's tells the file's own boxes as EXIF would."""
     if format != "AVIF":
         return file.orientation
@@ -197,7 +200,7 @@ def _on_canvas(pixels: Image.Image, file: Stripped) -> Image.Image:
     return canvas
 
 
-def _options(image: ImageFile, format: str, content: bytes) -> Mapping[str, Any] | None:
+def _options(image: Image.Image, format: str, content: bytes) -> Mapping[str, Any] | None:
     """Returns options for `save`. JPEG: the very tables it came with, so that it loses next to nothing. WebP: as it came, with
     or without loss, and at the fast end: its slow end takes ten times as long to save a tenth. None where its pixels decide.
     """
@@ -214,7 +217,7 @@ def _lossy(pixels: Image.Image) -> Mapping[str, Any]:
     return WEBP if max(pixels.size) <= fitting.LONGEST_SIDE["WEBP"] else PNG
 
 
-def _jpeg_tables(image: ImageFile) -> dict[str, Any]:
+def _jpeg_tables(image: Image.Image) -> dict[str, Any]:
     assert isinstance(image, JpegImagePlugin.JpegImageFile)
     if image.mode not in {"L", "RGB"}:
         return {"quality": 90}

@@ -42,3 +42,7 @@ def too_many_pixels(most: int) -> BadPicture:
 
 def too_long() -> BadPicture:
     return BadPicture("too_many_pixels", f"A side has more than {LONGEST_SIDE} pixels. Send it smaller.")
+
+
+def other_bmp() -> BadPicture:
+    return BadPicture("format_not_taken", "This kind of BMP is not taken. Save the picture as a PNG and send that.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -124,6 +125,45 @@ def test_frames_that_are_not_used_cost_nothing() -> None:
     assert time.perf_counter() - began < 1
 
 
+def bmp_by_masks(depth: int, masks: tuple[int, ...], word: int, *, length: int = 40, packing: int = 3) -> bytes:
+    """Makes a BMP of 3 × 2, all 0 but the last pixel of its upper row."""
+    row = bytes(2 * depth // 8) + word.to_bytes(depth // 8, "little")
+    rows = b"".join(each + bytes(-len(each) % 4) for each in (bytes(len(row)), row))
+    header = struct.pack("<IiiHHIIiiII", length, 3, 2, 1, depth, packing, len(rows), 0, 0, 0, 0)
+    header = (header + struct.pack(f"<{len(masks)}I", *masks)).ljust(length, b"\0")
+    start = 14 + len(header)
+    return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + header + rows
+
+
+@pytest.mark.parametrize(
+    ("content", "pixel"),
+    [
+        (bmp_by_masks(32, (0x3FF00000, 0xFFC00, 0x3FF), 1023 << 20 | 512 << 10 | 256), (255, 128, 64)),
+        (bmp_by_masks(32, (0x3FF, 0xFFC00, 0x3FF00000, 0xC0000000), 1 << 31 | 1023, length=56), (255, 0, 0, 170)),
+        (bmp_by_masks(32, (0xFFE00000, 0x1FFC00, 0x3FF), 0xFFE00000), (255, 0, 0)),
+        (bmp_by_masks(32, (0xFF, 0xFF00, 0xFF0000), 0x332211, length=52), (0x11, 0x22, 0x33)),
+        (bmp_by_masks(16, (0xF00, 0xF0, 0xF), 0xF81), (255, 136, 17)),
+        (bmp_by_masks(16, (0xF00, 0xF0, 0xF, 0xF000), 0x5F81, packing=6), (255, 136, 17, 85)),
+        (bmp_by_masks(16, (0xFF, 0xFF00, 0), 0x80FF, length=124), (255, 128, 0)),
+        (bmp_by_masks(16, (0xE000, 0x1C00, 0x1), 0x2001, length=108), (36, 0, 255)),
+    ],
+)
+def test_a_bmp_may_tell_any_masks(content: bytes, pixel: tuple[int, ...]) -> None:
+    _, pixels, _ = kept(content)
+    assert (pixels.size, pixels.getpixel((2, 0))) == ((3, 2), pixel)
+    assert pixels.convert("RGB").getpixel((1, 0)) == pixels.convert("RGB").getpixel((2, 1)) == (0, 0, 0)
+    isolation.check(content)
+
+
+@pytest.mark.parametrize(("height", "top"), [(2, 1), (-2, 0)])
+def test_a_bmp_may_have_two_bits_a_pixel(height: int, top: int) -> None:
+    content = bytearray(samples.bmp_of(5, height, rows=b"\x1b\x40\0\0" + bytes(4), depth=2))
+    content[54:70] = b"\1\2\3\0\4\5\6\0\7\x08\x09\0\x0a\x0b\x0c\0"
+    _, pixels, _ = kept(bytes(content))
+    found = [pixels.getpixel((x, top)) for x in range(5)]
+    assert found == [(3, 2, 1), (6, 5, 4), (9, 8, 7), (12, 11, 10), (6, 5, 4)]
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [
@@ -140,7 +180,11 @@ def test_frames_that_are_not_used_cost_nothing() -> None:
         (samples.bmp_of(8, 0, rows=bytes(100)), "unreadable"),
         (samples.bmp_of(8, 8, rows=bytes(40)), "truncated"),
         (samples.bmp_of(60_000, 60_000, rows=b"\0\1", depth=8, packing=1), "too_many_pixels"),
-        (samples.bmp_of(8, 8, rows=samples.jpeg(8, 8), depth=24, packing=4), "unreadable"),
+        (samples.bmp_of(8, 8, rows=samples.jpeg(8, 8), depth=24, packing=4), "format_not_taken"),
+        (samples.bmp_of(8, 8, rows=bytes(512), depth=64), "format_not_taken"),
+        (bmp_by_masks(16, (0, 0, 0), 0), "format_not_taken"),
+        (bmp_by_masks(32, (0b101, 0xFF00, 0xFF0000), 0), "format_not_taken"),
+        (bmp_by_masks(32, (0x3FF00000, 0xFFC00, 0x3FF), 0)[:-1], "truncated"),
         (samples.with_ispe(samples.heic(), 60_000, 60_000), "unreadable"),
         (samples.with_ispe(samples.heic(), 7_000, 7_000), "unreadable"),
         (samples.with_ispe(avif(), 60_000, 60_000), "unreadable"),
