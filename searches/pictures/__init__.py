@@ -1,8 +1,8 @@
 """Pictures: judged by their skeleton (`containers`), then read in a process of their own (`isolation`), kept
 (`keeping`) and counted (`usage`); by their URL, fetched first (`fetching`). Who reads one at once is bounded (`bulkhead`).
 
-In that process (`decoder`, `confinement`, `work`) a file is stripped (`stripping`), decoded (`reading`, `colours`, `scans`), cut
-(`cropping`) and fitted to each provider's limits (`fitting`). Those import no Django.
+In that process (`decoder`, `confinement`, `work`) a file is stripped (`stripping`), decoded (`reading`, `bitmaps`, `colours`,
+`codes`, `rows`, `scans`), cut (`cropping`) and fitted to each provider's limits (`fitting`). Those import no Django.
 """
 
 from accounts.places import Busy

@@ -6,6 +6,7 @@ A colour profile is taken for what its curves do, never for its name: whether it
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from functools import cache
 from io import BytesIO
 from itertools import product
@@ -22,17 +23,16 @@ SCREEN, UNSEEN = 2.2, 0.05
 SAME = 1
 
 
-def plain(image: Image.Image, profile: bytes, gamma: float | None = None) -> Image.Image:
-    """Returns the pixels in sRGB. A profile that cannot be used is dropped; a PNG without one may tell a power instead."""
+def plain(image: Image.Image, profiles: Iterable[bytes], gamma: float | None = None) -> Image.Image:
+    """Returns the pixels in sRGB, by the first profile that can be used. Where none can, a PNG may tell a power instead."""
     pixels = _simple(image)
-    if gamma is not None:
-        return _raised(_rgb(pixels), 1 / (gamma * SCREEN))
-    if profile and len(profile) <= MAX_PROFILE_BYTES:
-        try:
-            return _converted(pixels, profile)
-        except Exception:  # LittleCMS and Pillow name no base for what they raise on bad bytes
-            pass
-    return _rgb(pixels)
+    for profile in profiles:
+        if profile and len(profile) <= MAX_PROFILE_BYTES:
+            try:
+                return _converted(pixels, profile)
+            except Exception:  # LittleCMS and Pillow name no base for what they raise on bad bytes
+                continue
+    return _rgb(pixels) if gamma is None else _raised(_rgb(pixels), 1 / (gamma * SCREEN))
 
 
 def unpacked_profile(chunk: bytes) -> bytes:
@@ -90,7 +90,7 @@ def _converted(pixels: Image.Image, profile: bytes) -> Image.Image:
     meant = ImageCms.ImageCmsProfile(BytesIO(profile))
     space = meant.profile.xcolor_space.strip()
     if pixels.mode not in SPACES.get(space, ()):
-        return _rgb(pixels)
+        raise ValueError("The profile is for other pixels.")
     source = _rgb(pixels) if space == "RGB" else pixels
     if space == "RGB" and _is_srgb(meant):
         return source

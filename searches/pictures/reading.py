@@ -18,7 +18,7 @@ import pillow_heif
 from PIL import Image, JpegImagePlugin
 from PIL.ExifTags import Base as ExifTag
 
-from searches.pictures import bitmaps, colours, fitting, rows, scans
+from searches.pictures import bitmaps, codes, colours, fitting, rows, scans
 from searches.pictures.containers import is_bare_jpeg
 from searches.pictures.refusals import LONGEST_SIDE, BadPicture, too_long, too_many_pixels, truncated, unreadable
 from searches.pictures.stripping import Stripped, stripped
@@ -86,7 +86,7 @@ def kept(format: str, content: bytes) -> Image.Image:
     """Decodes a file that `rewritten` wrote: its pixels are plain already, and may be more than what was sent."""
     image = Image.open(BytesIO(content), formats=[format])
     image.load()
-    return colours.plain(image, b"")
+    return colours.plain(image, ())
 
 
 def thumbnail(format: str, content: bytes, size: tuple[int, int]) -> bytes:
@@ -121,7 +121,7 @@ def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> D
         raise truncated()
     if format == "PNG" and rows.are_cut(file.content, image):
         raise truncated()
-    pixels = colours.plain(_shown(format, image, file), _profile(format, image, file), file.gamma)
+    pixels = colours.plain(_shown(format, image, file), _profiles(format, image, file), file.gamma)
     pixels = _on_canvas(pixels, file)
     turn = UPRIGHT.get(_turned(format, image, file))
     if turn is not None:
@@ -177,10 +177,13 @@ def _shown(format: str, image: Image.Image, file: Stripped) -> Image.Image:
     return colours.without(image if image.mode == "RGB" else image.convert("L"), file.clear, low, file.depth)
 
 
-def _profile(format: str, image: Image.Image, file: Stripped) -> bytes:
+def _profiles(format: str, image: Image.Image, file: Stripped) -> tuple[bytes, ...]:
+    """Returns what says how the colours are meant, the best first."""
     if format in {"HEIC", "AVIF"}:
-        return image.info.get("icc_profile") or b""
-    return colours.unpacked_profile(file.profile) if format == "PNG" and file.profile else file.profile
+        return (image.info.get("icc_profile") or b"",)
+    if format == "PNG":
+        return codes.profile(file.codes), colours.unpacked_profile(file.profile)
+    return (file.profile,)
 
 
 def _turned(format: str, image: Image.Image, file: Stripped) -> int:

@@ -24,6 +24,8 @@ ADOBE_BYTES = 12
 JPEG_NOTES = frozenset((*range(0xE0, 0xF0), 0xFE))
 JPEG_PROFILE = b"ICC_PROFILE\x00"
 PNG_FACTS = (b"tRNS", b"eXIf", b"iCCP", b"gAMA", b"sRGB", b"cICP")
+# What the chunk may say; with anything else it says nothing.
+SRGB_INTENTS = (b"\0", b"\1", b"\2", b"\3")
 WEBP_ALPHA = 0x10
 # An animation's first frame is shown from here on.
 PNG_FRAME = struct.Struct(">IIIII")
@@ -37,13 +39,14 @@ NO_ITEM = b"skip"
 @dataclass(frozen=True, kw_only=True)
 class Stripped:
     """Holds a file with nothing in it but its picture. `orientation` is EXIF's; `profile` is empty where there is none, and
-    packed where the format packs it; `clear` is the one colour that is clear, in the file's own depth. `canvas` is
-    given where the picture is a part of it, at `place`.
+    packed where the format packs it. `codes` tell the colours too, and go before it; `clear` is the one colour that is clear,
+    in the file's own depth. `canvas` is given where the picture is a part of it, at `place`.
     """
 
     content: bytes
     orientation: int = 1
     profile: bytes = b""
+    codes: bytes = b""
     gamma: float | None = None
     clear: tuple[int, ...] = ()
     depth: int = 8
@@ -133,6 +136,7 @@ def _png(content: bytes) -> Stripped:
         content=PNG_START + b"".join(needed),
         orientation=orientation(facts.get(b"eXIf", b"")),
         profile=facts.get(b"iCCP", b""),
+        codes=facts.get(b"cICP", b""),
         gamma=_gamma(facts),
         clear=clear,
         depth=depth,
@@ -142,9 +146,9 @@ def _png(content: bytes) -> Stripped:
 
 
 def _gamma(facts: Mapping[bytes, bytes]) -> float | None:
-    """Returns the power that light was raised to, where nothing better says how the numbers are meant."""
+    """Returns the power that light was raised to, unless it is said to be sRGB's. Better facts go before it."""
     told = facts.get(b"gAMA", b"")
-    if len(told) != 4 or {b"iCCP", b"sRGB", b"cICP"} & set(facts):
+    if len(told) != 4 or facts.get(b"sRGB") in SRGB_INTENTS:
         return None
     return int.from_bytes(told) / 100_000 or None
 

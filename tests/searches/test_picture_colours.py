@@ -221,6 +221,61 @@ def test_a_png_without_a_profile_may_tell_a_power_instead(pieces: list[tuple[byt
     assert near(shown(png(6, 8, [bytes((55, 55, 55, 99) * 10)] * 10, 10, *added)), (meant,) * 3 + (99,))
 
 
+LINEAR = (b"gAMA", struct.pack(">I", 100_000))
+UNPACKABLE = (b"iCCP", b"name\0\0 no deflate")
+
+
+def packed(profile: bytes) -> tuple[bytes, bytes]:
+    return b"iCCP", b"name\0\0" + zlib.compress(profile)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "meant"),
+    [
+        ([UNPACKABLE, LINEAR], 127),
+        ([(b"iCCP", b""), LINEAR], 127),
+        ([packed(rgb_profile(1)[:300]), LINEAR], 127),
+        ([packed(grey_profile(1)), LINEAR], 127),
+        ([packed(rgb_profile(2.2)), LINEAR], 52),
+        ([(b"sRGB", b"\x63"), LINEAR], 127),
+        ([(b"sRGB", b""), LINEAR], 127),
+        ([(b"sRGB", b"\0\0"), LINEAR], 127),
+        ([(b"sRGB", b"\3"), LINEAR], 55),
+        ([UNPACKABLE, (b"sRGB", b"\0"), LINEAR], 55),
+        ([(b"cICP", b"\x02\x02\0\1"), LINEAR], 127),
+        ([(b"cICP", b"\x01\x0d\x05\1"), LINEAR], 127),
+        ([(b"cICP", b"\x09\x10\0\1"), LINEAR], 127),
+        ([(b"cICP", b"\x01\x0d"), packed(rgb_profile(1))], 128),
+    ],
+)
+def test_a_fact_that_cannot_be_used_does_not_hide_a_lesser_one(pieces: list[tuple[bytes, bytes]], meant: int) -> None:
+    assert near(shown(png(2, 8, [bytes((55,) * 30)] * 10, 10, *(chunk(*piece) for piece in pieces))), (meant,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("codes", "colour", "meant"),
+    [
+        ((1, 8, 0, 1), (55, 55, 55), (128, 128, 128)),
+        ((1, 13, 0, 1), (55, 99, 200), (55, 99, 200)),
+        ((12, 13, 0, 1), (234, 51, 35), (255, 0, 0)),
+        ((12, 13, 0, 1), (128, 128, 128), (128, 128, 128)),
+        ((9, 13, 0, 1), (128, 128, 128), (128, 128, 128)),
+        ((9, 8, 0, 1), (160, 18, 4), (255, 5, 0)),
+        ((1, 4, 0, 1), (128, 128, 128), (129, 129, 129)),
+        ((1, 5, 0, 1), (128, 128, 128), (104, 104, 104)),
+        ((1, 1, 0, 1), (128, 128, 128), (141, 141, 141)),
+    ],
+    ids=str,
+)
+def test_a_png_may_name_its_colours_by_codes_which_go_before_all_else(
+    codes: tuple[int, ...], colour: tuple[int, int, int], meant: tuple[int, int, int]
+) -> None:
+    others = chunk(*packed(rgb_profile(3))), chunk(b"sRGB", b"\0"), chunk(*LINEAR)
+    for pieces in ((), others):
+        content = png(2, 8, [bytes(colour * 10)] * 10, 10, chunk(b"cICP", bytes(codes)), *pieces)
+        assert all(abs(one - other) <= 5 for one, other in zip(shown(content), meant, strict=True))
+
+
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 def test_a_palette_of_every_depth_has_its_clear_entries(depth: int) -> None:
     palette, row = bytes((9, 9, 9, 200, 0, 0)), {1: b"\x40", 2: b"\x10", 4: b"\x01", 8: b"\0\1"}[depth]
