@@ -18,14 +18,17 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.utils import quote
+from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import FieldError, ValidationError
 from django.core.paginator import Paginator
+from django.core.validators import ProhibitNullCharactersValidator
 from django.db import DataError, NotSupportedError, ProgrammingError
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -46,6 +49,11 @@ if TYPE_CHECKING:  # unfold has no types of its own; these are Django's
     TabularInline = admin.TabularInline[Any, Any]
     DropdownFilter = admin.SimpleListFilter
 
+    class PaginationInlineFormSet(forms.BaseInlineFormSet[Any, Any, Any]):
+        request: HttpRequest
+
+        def get_pagination_key(self) -> str: ...
+
     class DialogForm(forms.Form):
         request: HttpRequest
         object_id: str
@@ -64,6 +72,7 @@ else:
     from unfold.contrib.filters.admin import DropdownFilter
     from unfold.decorators import action
     from unfold.forms import BaseDialogForm as DialogForm
+    from unfold.forms import PaginationInlineFormSet
 
 __all__ = ["ActionVariant", "DialogForm", "action"]
 
@@ -119,6 +128,14 @@ UNREADABLE: tuple[type[Exception], ...] = (
 )
 
 
+class Sought(AutocompleteSelect):
+    """A choice that is searched for. A refused form is drawn again with what was posted, which may be no id."""
+
+    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
+        model = self.field.remote_field.model
+        return super().optgroups(name, [each for each in value if _may_be_id(model, each)], attr)
+
+
 class Page(ModelAdmin):
     """A model's pages. `icon` is its sign in the sidebar; `id_fields` are searched where the term is an id."""
 
@@ -144,6 +161,31 @@ class Page(ModelAdmin):
         except UNREADABLE as error:
             raise IncorrectLookupParameters(error) from error
         return changes
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs.setdefault("widget", Sought(db_field, self.admin_site, using=kwargs.get("using")))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What of an address an empty form can begin with; its fields would fail while they are drawn with anything else."""
+        fields = self.get_form(request, change=False).base_fields
+        given = super().get_changeform_initial_data(request)
+        return {name: value for name, value in given.items() if name in fields and _is_taken(fields[name], value)}
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any) -> HttpResponse | None:
+        """Chosen rows come by their ids, of which the database would refuse to look for some."""
+        if not all(_may_be_id(self.model, chosen) for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            self.message_user(request, "Such rows cannot be here; choose them anew.", messages.WARNING)
+            return HttpResponseRedirect(request.get_full_path())
+        return super().response_action(request, queryset, *args)
+
+    def row(self, request: HttpRequest, object_id: str) -> Any:
+        """Returns the row that an action is about, by the id in its address. Raises `Http404`."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        return row
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """None for what can be no id: the database would not even look for a null character."""
@@ -211,9 +253,19 @@ class Record(Page):
         return False
 
 
+class Rows(PaginationInlineFormSet):
+    def get_page_num(self) -> int:
+        """Returns the page that the address names, and the first where it names none: a number can be too long to be read."""
+        try:
+            return max(1, int(self.request.GET.get(self.get_pagination_key(), 1)))
+        except ValueError:
+            return 1
+
+
 class RecordInline(TabularInline):
     """The same, on the page of the row that they belong to."""
 
+    formset = Rows
     extra = 0
     per_page = 50
     hide_title = True
@@ -224,6 +276,23 @@ class RecordInline(TabularInline):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def _is_taken(field: forms.Field, value: Any) -> bool:
+    try:
+        field.clean(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _may_be_id(model: type[Model], text: Any) -> bool:
+    try:
+        ProhibitNullCharactersValidator()(text)
+        model._meta.pk.clean(text, None)
+    except ValidationError:
+        return False
+    return True
 
 
 def in_words(field: Any, value: Any) -> str:

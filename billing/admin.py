@@ -204,7 +204,9 @@ class AccountAdmin(Page):
         return "unbounded" if obj.available is None else credits_text(obj.available)
 
     def has_book_permission(self, request: HttpRequest, object_id: str) -> bool:
-        return request.user.has_perm("billing.change_account")
+        return self.get_object(request, unquote(object_id)) is not None and request.user.has_perm(
+            "billing.change_account"
+        )
 
     @action(
         description="Grant credits",
@@ -238,7 +240,7 @@ class AccountAdmin(Page):
     def _move(
         self, request: HttpRequest, form: CreditsForm, object_id: str, move: Callable[..., None], verb: str
     ) -> HttpResponse:
-        account = Account.objects.select_related("tenant").get(pk=object_id)
+        account = self.row(request, object_id)
         amount, note = form.cleaned_data["amount"], form.cleaned_data["note"]
         try:
             move(account, amount, note=note, key=f"operator:{form.cleaned_data['key']}")
@@ -329,7 +331,7 @@ class HoldAdmin(Record):
         },
     )
     def settle(self, request: HttpRequest, form: SettleForm, object_id: str) -> HttpResponse:
-        hold = Hold.objects.get(pk=unquote(object_id))
+        hold = self.row(request, object_id)
         try:
             key = f"operator:{form.cleaned_data['key']}"
             ledger.settle(hold.reference, charged=form.cleaned_data["charged"], key=key)

@@ -20,6 +20,8 @@ urlpatterns = [
     path("readyz", views.readyz),
     path("admin/login/", log_ins.signing_in(admin.site.login)),
     path("admin/password_change/", admin.site.admin_view(log_ins.changing_password(admin.site.password_change))),
+    # No row has an address outside the operators' pages, to which Django would lead from here.
+    path("admin/r/<path:rest>", views.no_such_page),
     path("admin/", admin.site.urls),
 ]
 handler400 = "config.problems.bad_request"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.html import format_html, format_html_join
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularSwaggerSplitView
@@ -64,6 +64,10 @@ class KeyCheck(APIView):
 @safe
 def openapi_document(request: HttpRequest) -> HttpResponse:
     return JsonResponse(openapi.document())
+
+
+def no_such_page(request: HttpRequest, rest: str) -> HttpResponse:
+    raise Http404
 
 
 class Docs(SpectacularSwaggerSplitView):

@@ -248,7 +248,7 @@ class CredentialAdmin(Page):
         },
     )
     def verify(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        credential = Credential.objects.get(pk=object_id)
+        credential = self.row(request, object_id)
         verification.verify(credential)
         credential.refresh_from_db()
         self.log_change(request, credential, f"Verified: {credential.check_problem or credential.get_state_display()}.")
@@ -273,7 +273,7 @@ class CredentialAdmin(Page):
         },
     )
     def make_default(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        credential = Credential.objects.get(pk=object_id)
+        credential = self.row(request, object_id)
         credentials.make_default(credential)
         self.log_change(request, credential, "Made the default.")
         return done(request, page_of(credential), f"{credential} is the default now.")

@@ -218,7 +218,7 @@ class ApiKeyAdmin(Page):
         },
     )
     def revoke(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        key = ApiKey.objects.get(pk=object_id)
+        key = self.row(request, object_id)
         keys.revoke(key)
         self.log_change(request, key, "Revoked.")
         return done(request, page_of(key), f"{key} is revoked.")

@@ -121,7 +121,7 @@ class EndpointAdmin(Record):
         },
     )
     def enable(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        endpoint = Endpoint.objects.get(pk=object_id)
+        endpoint = self.row(request, object_id)
         endpoints.enable(endpoint)
         self.log_change(request, endpoint, "Enabled.")
         return done(request, page_of(endpoint), "The endpoint is enabled.")
@@ -138,7 +138,7 @@ class EndpointAdmin(Record):
         },
     )
     def disable(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        endpoint = Endpoint.objects.get(pk=object_id)
+        endpoint = self.row(request, object_id)
         endpoints.disable(endpoint, endpoints.BY_OPERATOR)
         self.log_change(request, endpoint, "Disabled.")
         return done(request, page_of(endpoint), "The endpoint is disabled.")
@@ -248,7 +248,7 @@ class DeliveryAdmin(State, Record):
         },
     )
     def redeliver(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        delivery = Delivery.objects.get(pk=object_id)
+        delivery = self.row(request, object_id)
         try:
             webhooks.redeliver(delivery)
         except webhooks.TooOften:

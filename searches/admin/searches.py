@@ -207,7 +207,7 @@ class SearchAdmin(Record):
         },
     )
     def cancel(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        search = Search.objects.get(pk=object_id)
+        search = self.row(request, object_id)
         stopping.cancel(search)
         self.log_change(request, search, "Canceled.")
         return done(request, page_of(search), "The search is canceled.")
@@ -230,7 +230,7 @@ class SearchAdmin(Record):
         },
     )
     def erase(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        search = Search.objects.get(pk=object_id)
+        search = self.row(request, object_id)
         stopping.erase(search)
         self.log_change(request, search, "Erased.")
         return done(request, page_of(search), "The search is erased.")
