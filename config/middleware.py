@@ -82,7 +82,7 @@ class BodyCaller:
 
 
 class ReadableText:
-    """Refuses pages' forms and addresses that hold what is no text, because the database would not even look for it.
+    """Refuses pages' forms and queries that hold what is no text, because the database would not even look for it.
 
     Other encodings than UTF-8 can hold half a pair of surrogates. Browsers send forms in the page's encoding, which is UTF-8.
     """
@@ -94,10 +94,8 @@ class ReadableText:
         if request.path.startswith("/admin"):
             if request.encoding and codecs.lookup(request.encoding).name != "utf-8":
                 raise BadRequest("Send the form in UTF-8.")
-            if "\0" in request.path or any(
-                "\0" in text for pair in request.GET.lists() for text in (pair[0], *pair[1])
-            ):
-                raise BadRequest("The address holds a null character.")
+            if any("\0" in text for pair in request.GET.lists() for text in (pair[0], *pair[1])):
+                raise BadRequest("The query holds a null character.")
         return self.get_response(request)
 
 

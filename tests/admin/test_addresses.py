@@ -63,9 +63,7 @@ def test_a_form_in_another_encoding_is_refused(desk: Client, db: None, encoding:
     assert answer.status_code == 400
 
 
-@pytest.mark.parametrize(
-    "path", ["/admin/\0/", "/admin/?a=\0", "/admin/?%00=a", "/admin/jsi18n/?a=%00", "/admin/login/?next=%00"]
-)
-def test_an_address_with_a_null_character_is_refused(desk: Client, db: None, path: str) -> None:
+@pytest.mark.parametrize("path", ["/admin/?a=\0", "/admin/?%00=a", "/admin/jsi18n/?a=%00", "/admin/login/?next=%00"])
+def test_a_query_with_a_null_character_is_refused(desk: Client, db: None, path: str) -> None:
     desk.raise_request_exception = False
     assert desk.get(path.replace("\0", "%00")).status_code == 400
