@@ -7,6 +7,7 @@ the settings is taken out, so that another program's variables (its broker, its 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -36,6 +37,12 @@ FOREIGN_NAMES = {
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OPENSSL_CONF"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "WS_PROXY", "WSS_PROXY", "NO_PROXY"),
 }
+# Names in a .env that are compose's own, or those of its images.
+COMPOSE_BEGINNINGS = ("COMPOSE_", "DOCKER_", "POSTGRES_", "VALKEY_", "NGINX_", "PYTHON_", "WEB_BIND")
+# A name with one of the first, or one of the second at its end, says in which mode to start; PRODUCTION alone does.
+PRODUCTION_WORDS = {"PROD", "PRODUCTION"}
+MODE_WORDS = {"ENV", "ENVIRONMENT"}
+SHORTEST_BEGINNING = 4
 # Ours, or an answer that somebody gives to a command that asks for it: `createsuperuser --noinput`, Django's colours.
 NOT_FOREIGN = {"REDIS_URL", "REDIS_TIMEOUT_SECONDS", "DJANGO_COLORS"}
 NOT_FOREIGN |= {f"DJANGO_SUPERUSER_{field}" for field in ("USERNAME", "EMAIL", "PASSWORD")}
@@ -56,10 +63,17 @@ def prepare() -> None:
     if not _is_ready:
         named = text(os.environ, "ENV_FILE")
         file = BASE_DIR / (named or ".env")
-        if named and not file.exists():
+        if named and not _exists(file):
             raise ImproperlyConfigured(f"ENV_FILE: there is no {file}.")
         complete(os.environ, file)
         _is_ready = True
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError as error:  # a name that is too long, a folder that is closed to us
+        raise ImproperlyConfigured(f"ENV_FILE: {file} cannot be read: {error.strerror}.") from None
 
 
 def complete(environ: MutableMapping[str, str], file: Path) -> None:
@@ -74,13 +88,32 @@ def complete(environ: MutableMapping[str, str], file: Path) -> None:
 
 
 def refuse_misspelt(settings: Iterable[str]) -> None:
-    """Raises `ImproperlyConfigured` where a file has a name that is nearly a setting's: PRODUCTON=true would start in
-    development mode.
+    """Raises `ImproperlyConfigured` where a file has a name that is meant as a setting's: PRODUCTON=true, PROD=true or
+    PRODUCTION_MODE=true would start in development mode.
     """
-    known = set(settings)
+    known = list(settings)
     for name, file in _in_file.items():
-        if name not in known and (meant := get_close_matches(name.upper(), known, n=1, cutoff=0.85)):
-            raise ImproperlyConfigured(f"{file}: {name} is no setting; {meant[0]} is.")
+        if name not in known and (meant := _meant(name.upper(), known)):
+            raise ImproperlyConfigured(f"{file}: {name} is no setting; {meant} is.")
+
+
+def _meant(name: str, settings: list[str]) -> str | None:
+    """Returns the setting that an unknown name is nearly, or is a part of, or has as a part; None for a name of others."""
+    if near := get_close_matches(name, settings, n=1, cutoff=0.85):
+        return near[0]
+    if name.startswith(COMPOSE_BEGINNINGS):
+        return None
+    words = re.split(r"[_.-]+", name.strip("_.-"))
+    if PRODUCTION_WORDS.intersection(words) or words[-1] in MODE_WORDS:
+        return "PRODUCTION"
+    parts = (each for each in settings if _is_part(words, each.split("_")) or _is_part(each.split("_"), words))
+    begun = (each for each in settings if len(name) >= SHORTEST_BEGINNING and each.startswith(name))
+    return next(parts, None) or next(begun, None)
+
+
+def _is_part(part: list[str], whole: list[str]) -> bool:
+    """Whether a name begins or ends with the words of another."""
+    return whole[: len(part)] == part or whole[-len(part) :] == part
 
 
 def is_foreign(name: str) -> bool:

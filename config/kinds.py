@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,20 @@ WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{0,15})?")
 LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})*")
+# Bytes of a file's name: of every usual file system.
+LONGEST_NAME = 255
+# A wider one is no network of anybody's own: 10.0.0.0/8 and fd00::/8 are the widest of those.
+WIDEST_PREFIX = 8
+# This machine, its link (where clouds tell each machine's secrets) and the other addresses of that; and IPv6's forms of IPv4.
+NEVER_REACHED = [
+    ipaddress.ip_network(each)
+    for each in (
+        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32"),
+        *("::/96", "::ffff:0:0/96", "64:ff9b::/96", "2002::/16", "fe80::/10", "fd00:ec2::/32"),
+    )
+]
+# Below it everybody can have a name.
+PUBLIC_SUFFIX = re.compile(r"[^.]+|(?:ac|co|com|edu|go|gob|gov|gv|mil|ne|net|nom|or|org)\.[a-z]{2}")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -124,6 +139,31 @@ def _allowed_host(given: str) -> str:
     return f".{host(given[1:])}" if given.startswith(".") else host(given)
 
 
+def _own_host(given: str) -> str:
+    """Returns an allowed host, unless it lets in names that strangers can have. Raises ValueError."""
+    allowed = _allowed_host(given)
+    if allowed.startswith(".") and PUBLIC_SUFFIX.fullmatch(allowed[1:]):
+        raise WrongPart(f"{given} lets in everybody's names below {allowed[1:]}; name your own, such as .example.com")
+    return allowed
+
+
+def _bounded_network(given: str) -> Network:
+    network = ipaddress.ip_network(given)
+    if network.prefixlen < WIDEST_PREFIX:
+        raise WrongPart(f"{given} is wider than production may have it; name networks of your own, of /8 or narrower")
+    return network
+
+
+def _outward_network(given: str) -> Network:
+    """Returns a network that requests of tenants may reach in production. Raises ValueError."""
+    network = _bounded_network(given)
+    for closed in NEVER_REACHED:
+        if network.version == closed.version and network.overlaps(closed):
+            told = "which requests of tenants must not reach in production; name networks without it"
+            raise WrongPart(f"{given} has addresses of {closed}, {told}")
+    return network
+
+
 def _address(given: str) -> SplitResult:
     """Without the slash at its end and the port that its scheme has anyway."""
     parts = urlsplit(given)
@@ -159,12 +199,16 @@ def _path(given: str) -> str:
 
 def folder(base: Path) -> Kind[Path]:
     def read(given: str) -> Path:
-        path = base / Path(given).expanduser()
-        if path.exists() and not path.is_dir():
+        try:
+            path = base / Path(given).expanduser()
+            nearest = next(each for each in (path, *path.parents) if each.exists())
+        except (OSError, RuntimeError):  # a name too long, a folder that is closed to us; the home of nobody
+            raise ValueError from None
+        if not nearest.is_dir() or any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
             raise ValueError
         return path
 
-    return Kind("a folder", read)
+    return Kind("a folder, or the path of one that can be made", read)
 
 
 def _bounded(value: T, least: T, most: T) -> T:
@@ -176,13 +220,19 @@ def _bounded(value: T, least: T, most: T) -> T:
 SWITCH = Kind("true or false", _switch)
 PORT = whole(1, 65535)
 PORTS = listed(PORT, "port numbers such as 80,443")
+NETWORK_WORDS = "networks such as {}, each by its first address"
 NETWORKS: Kind[list[Network]] = listed(
-    Kind("a network", ipaddress.ip_network), "networks such as 127.0.0.0/8,::1/128, each by its first address"
+    Kind("a network", ipaddress.ip_network), NETWORK_WORDS.format("127.0.0.0/8,::1/128")
 )
-HOSTS = listed(
-    Kind("a host", _allowed_host),
-    "names such as sightline.example.com, or addresses, without scheme and port; * would let any name in",
+BOUNDED_NETWORKS: Kind[list[Network]] = listed(
+    Kind("a network", _bounded_network), NETWORK_WORDS.format("10.0.0.0/8,fd00::/8")
 )
+OUTWARD_NETWORKS: Kind[list[Network]] = listed(
+    Kind("a network", _outward_network), NETWORK_WORDS.format("10.1.0.0/16,fd00:1::/32")
+)
+HOST_WORDS = "names such as sightline.example.com, or addresses, without scheme and port; * would let any name in"
+HOSTS = listed(Kind("a host", _allowed_host), HOST_WORDS)
+OWN_HOSTS = listed(Kind("a host", _own_host), HOST_WORDS)
 ORIGIN = Kind("an address such as https://sightline.example.com, with its scheme and without a path", _origin)
 SECURE_ORIGIN = Kind(
     "an address such as https://sightline.example.com, with https and without a path, where PRODUCTION is set",

@@ -84,7 +84,8 @@ PUBLIC_URL = needed(
 )
 PUBLIC_HOST = kinds.host(urlsplit(PUBLIC_URL).hostname or "")
 LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = env.read("ALLOWED_HOSTS", kinds.HOSTS, [PUBLIC_HOST]) + ([] if PRODUCTION else [*LOOPBACK, PUBLIC_HOST])
+ALLOWED_HOSTS = env.read("ALLOWED_HOSTS", kinds.OWN_HOSTS if PRODUCTION else kinds.HOSTS, [PUBLIC_HOST])
+ALLOWED_HOSTS += [] if PRODUCTION else [*LOOPBACK, PUBLIC_HOST]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 DEFAULT_EXCEPTION_REPORTER = "config.debugging.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.debugging.Filter"
@@ -218,11 +219,11 @@ SANDBOX_URL = env.read("SANDBOX_URL", kinds.URL, f"http://127.0.0.1:{SANDBOX_POR
 sandbox_settings.read(env)
 
 # Proxies of ours, whose `X-Forwarded-For` says who connected.
-PROXIES = env.read("PROXIES", kinds.NETWORKS, [])
+PROXIES = env.read("PROXIES", kinds.BOUNDED_NETWORKS if PRODUCTION else kinds.NETWORKS, [])
 
 # Addresses that tenants give: public ones on these ports, and those of these networks on any port.
 OUTBOUND_PORTS = env.read("OUTBOUND_PORTS", kinds.PORTS, [80, 443])
-OUTBOUND_ALLOW = env.read("OUTBOUND_ALLOW", kinds.NETWORKS, [])
+OUTBOUND_ALLOW = env.read("OUTBOUND_ALLOW", kinds.OUTWARD_NETWORKS if PRODUCTION else kinds.NETWORKS, [])
 # Picture URLs: how long one may take, and how many are fetched at once in one web process; past it they are answered 503.
 PICTURE_FETCH_SECONDS = env.read("PICTURE_FETCH_SECONDS", kinds.decimal(0.1, 600), 15.0)
 FETCHERS_PER_PROCESS = number("FETCHERS_PER_PROCESS", 8, most=1000)

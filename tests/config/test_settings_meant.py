@@ -68,7 +68,12 @@ def test_a_setting_is_taken_as_it_is_meant(read: Read, name: str, given: str, me
             ("MODASH_BRANDS_PATH", wrong)
             for wrong in ("brands", "https://x/brands", "//x/brands", "/bra nds", "/b?x=1")
         ),
-        *(("STORAGE_DIR", wrong) for wrong in (__file__,)),
+        *(
+            (name, wrong)
+            for name in ("STORAGE_DIR", "STATE_DIR")
+            for wrong in (__file__, f"{__file__}/x", "~nosuchuser/x", "x" * 300, "none/" + "é" * 150, "/dev/null/x")
+        ),
+        *(("STORAGE_DIR", wrong) for wrong in ("/proc/1/mem/x/y", "/tmp/" + "x/" * 3000)),
         *(("WEBHOOK_THREADS", wrong) for wrong in ("1", "1e9", "1000000000", "2.5")),
         *(("REDIS_TIMEOUT_SECONDS", wrong) for wrong in ("0", "-1", "inf", "1e3", "1,5")),
         *(("LOG_LEVEL", wrong) for wrong in ("VERBOSE", "10")),
@@ -95,7 +100,7 @@ def test_no_host_is_let_in_that_nobody_named(read: Read, given: dict[str, str], 
     assert set(read(**given)["ALLOWED_HOSTS"]) == allowed
 
 
-@pytest.mark.parametrize("name", [*PRODUCTION.keys() - {"PRODUCTION"}, "SECRET_KEY", "CREDENTIAL_KEYS"])
+@pytest.mark.parametrize("name", [*sorted(PRODUCTION.keys() - {"PRODUCTION"}), "SECRET_KEY", "CREDENTIAL_KEYS"])
 def test_production_lacks_nothing(read: Read, name: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=rf"^{name} is not set\. Production needs it"):
         read(**PRODUCTION | {name: " "})
@@ -106,6 +111,35 @@ def test_production_neither_debugs_nor_is_it_reached_in_the_clear(read: Read) ->
         read(**PRODUCTION, DEBUG="true")
     with pytest.raises(ImproperlyConfigured, match=r"^PUBLIC_URL must be .* with https"):
         read(**PRODUCTION | {"PUBLIC_URL": "http://sightline.example.com"})
+
+
+@pytest.mark.parametrize(
+    ("name", "opens"),
+    [
+        *(
+            ("OUTBOUND_ALLOW", wide)
+            for wide in ("0.0.0.0/0", "128.0.0.0/1", "::/0", "10.1.0.0/16,0.0.0.0/4", "fc00::/7")
+        ),
+        *(("OUTBOUND_ALLOW", here) for here in ("127.0.0.0/8", "127.0.0.1", "::1", "169.254.169.254", "169.0.0.0/8")),
+        *(
+            ("OUTBOUND_ALLOW", odd)
+            for odd in ("::ffff:127.0.0.1", "fe80::/64", "fd00::/8", "100.64.0.0/10", "0.0.0.0/8")
+        ),
+        *(("PROXIES", wide) for wide in ("0.0.0.0/0", "::/0", "10.0.0.0/8,0.0.0.0/1,128.0.0.0/1", "2000::/3")),
+        *(("ALLOWED_HOSTS", wide) for wide in (".com", "x.example.com,.COM.", ".localhost", ".co.uk", ".com.br")),
+    ],
+)
+def test_production_takes_no_setting_that_opens_it(read: Read, name: str, opens: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=rf"^{name}: [^\n]*; name [^\n]*\.$"):
+        read(**PRODUCTION, **{name: opens})
+    assert read(**{name: opens})[name]
+
+
+def test_production_takes_networks_and_names_of_its_own(read: Read) -> None:
+    own = {"OUTBOUND_ALLOW": "10.0.0.0/8,fd00:1::/32", "PROXIES": "10.0.0.0/8,127.0.0.1,fd00::/8"}
+    taken = read(**PRODUCTION, **own, ALLOWED_HOSTS=".example.com")
+    assert (len(taken["OUTBOUND_ALLOW"]), len(taken["PROXIES"])) == (2, 3)
+    assert taken["ALLOWED_HOSTS"] == [".example.com"]
 
 
 def test_what_an_address_says_of_its_sessions_is_handed_on(read: Read) -> None:

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+from config import environment
+from config import settings as configured
 from config.launcher import ports
 from tests import programs
 from tests.config.conftest import KEYS
@@ -86,6 +89,40 @@ def test_no_form_of_production_starts_development(tmp_path: Path, line: str) -> 
 def test_a_misspelt_name_starts_nothing(tmp_path: Path, name: str) -> None:
     lines = said(COMMAND, tmp_path / ".env", f"POSTGRES_PASSWORD=x\nWEB_BIND=127.0.0.1:8000\n{name}=true\n{NOWHERE}")
     assert lines == [f"{tmp_path}/.env: {name} is no setting; PRODUCTION is."]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        *((name, "PRODUCTION") for name in ("PROD", "PRODUCTION_MODE", "IS_PROD", "APP_ENV", "ENVIRONMENT", "prod")),
+        *((name, "SECRET_KEY") for name in ("SECRET", "DJANGO_SECRET_KEY", "APP_SECRET_KEY")),
+        *(("DATABASE", "DATABASE_URL"), ("POSTGRES_DATABASE_URL_", ""), ("STORAGE", "STORAGE_DIR")),
+        *(("HOSTS", "ALLOWED_HOSTS"), ("DEBUG_MODE", "DEBUG"), ("CREDENTIAL", "CREDENTIAL_KEYS")),
+        *((name, "") for name in ("COMPOSE_PROJECT_NAME", "DOCKER_HOST", "POSTGRES_PORT", "TZ", "LANG", "MY_TEAM")),
+    ],
+)
+def test_a_name_in_a_file_that_is_meant_as_a_setting_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setattr(environment, "_in_file", {name: Path("/x/.env"), "POSTGRES_PASSWORD": Path("/x/.env")})
+    if not meant:
+        environment.refuse_misspelt(configured.env.settings)
+        return
+    with pytest.raises(ImproperlyConfigured, match=rf"^/x/\.env: {name} is no setting; {meant} is\.$"):
+        environment.refuse_misspelt(configured.env.settings)
+
+
+def test_a_file_with_a_name_that_no_system_takes_costs_one_line(tmp_path: Path) -> None:
+    (line,) = said(COMMAND, tmp_path / ("x" * 300), None)
+    assert line.startswith("ENV_FILE: ")
+    assert line.endswith(" cannot be read: File name too long.")
+
+
+@pytest.mark.parametrize("name", ["STATE_DIR", "STORAGE_DIR"])
+@pytest.mark.parametrize("wrong", ["~nosuchuser/x", "x" * 300, "/dev/null/x"])
+def test_a_folder_that_cannot_be_made_costs_one_line(tmp_path: Path, name: str, wrong: str) -> None:
+    code, told = programs.run(tmp_path, "check", **{name: wrong})
+    assert (code, told) == (2, f"{name} must be a folder, or the path of one that can be made.\n")
 
 
 def test_production_starts_no_servers_of_its_own(tmp_path: Path) -> None:
