@@ -81,7 +81,7 @@ class Body(IOBase):
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         self._environ, self._stream = environ, environ["wsgi.input"]
-        self._left = length_of(environ)
+        self._left = self._unread = length_of(environ)
         self._caller: str | None = None
         self._bytes = 0
         self._has_turn = self.is_refused = False
@@ -93,10 +93,15 @@ class Body(IOBase):
         size = self._left if size < 0 else min(size, self._left)
         piece: bytes = self._stream.read(size)
         # Less came than was asked for: the client is gone.
-        self._left = self._left - size if len(piece) == size else 0
+        self._left = self._unread = self._left - size if len(piece) == size else 0
         if not self._left:
             self._end_turn()
         return piece
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether bytes of it are still to come; nobody reads a body in chunks."""
+        return bool(self._unread or self._environ.get("HTTP_TRANSFER_ENCODING"))
 
     def close(self) -> None:
         """Gives back what was taken: the request is over, or has used its body and goes on to wait."""
@@ -135,6 +140,7 @@ class Bounded:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         body = Body(environ)
         environ["wsgi.input"] = body
+        start_response = _closing(body, start_response)
         try:
             answer = self._application(environ, start_response)
         finally:
@@ -153,6 +159,18 @@ class Bounded:
         if not sending.take(address):
             return _instead(environ, answer, start_response, TAKEN_SLOWLY)
         return Sending(answer, address)
+
+
+def _closing(body: Body, start_response: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a `start_response` that says `Connection: close` where a part of the body was not read.
+
+    The server ends such a connection, because the rest of the body would be taken for the next request.
+    """
+
+    def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        return start_response(status, [*headers, ("Connection", "close")] if body.is_unread else headers, *more)
+
+    return start
 
 
 def _instead(
