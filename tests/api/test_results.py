@@ -129,9 +129,9 @@ def test_csv_has_its_columns_without_rows(api: APIClient, search: Search) -> Non
     assert response.content.decode().strip().split(",")[-1] == "raw"
 
 
-@pytest.mark.parametrize("title", ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "＝1"])
+@pytest.mark.parametrize("title", ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t'=1", "\r'=1", "＝1"])
 def test_csv_runs_nothing_in_a_spreadsheet(api: APIClient, search: Search, title: str) -> None:
-    add_results(search, 1, title=title, url='https://www.tiktok.com/@a,"b"')
+    add_results(search, 1, title=title.replace("'", ""), url='https://www.tiktok.com/@a,"b"')
     [row] = table(api.get(results_of(search), headers={"Accept": "text/csv"}))
     assert row["title"] == f"'{title}"
     assert row["url"] == 'https://www.tiktok.com/@a,"b"'
