@@ -4,6 +4,9 @@ A name can be had for nothing, so that twenty of them may lead to one server, wh
 when a name has been resolved and its address checked. A delivery for which there is no room is put back for a moment, and no
 try of it is counted. Quick and slow endpoints are counted apart, and one tenant has half, as in `claim_deliveries.sql`.
 
+An endpoint that fails is perhaps a stranger's server, which wants none of this: the deliveries to such endpoints at one address
+have a rate, too, until one of them is answered with 2xx.
+
 Without Redis deliveries go on unbounded here; the bounds by name are the database's, and hold.
 """
 
@@ -101,12 +104,11 @@ class Visit:
         if not _take(key, self._name, f"{self.delivery.endpoint.tenant_id}:", *parts):
             raise Crowded(random.uniform(LEAST_AGAIN_SECONDS, MOST_AGAIN_SECONDS))
         self.taken.append(key)
-        if self.delivery.event.type == EventType.PING:
-            self._count_test(network)
-
-    def _count_test(self, network: str) -> None:
         try:
-            rate_limits.test_event_at(network)
+            if self.delivery.event.type == EventType.PING:
+                rate_limits.test_event_at(network)
+            if self.delivery.endpoint.failing_since is not None:
+                rate_limits.failing_at(network, self.delivery.endpoint.tenant_id)
         except TooManyRequests as refused:
             raise Crowded(refused.wait) from None
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from uuid import UUID
 
 import redis
 from django.conf import settings
@@ -156,6 +157,17 @@ def test_event_at(network: str) -> None:
     rule = f"One address takes {most:,} test events a minute."
     bucket = Bucket(key=f"address:{network}", most=most, seconds=MINUTE_SECONDS, rule=rule)
     _spend([bucket], redis_client.of(settings.REDIS_URL))
+
+
+def failing_at(network: str, tenant_id: UUID) -> None:
+    """Counts a delivery to an endpoint that fails, before it leaves for a network. Raises `TooManyRequests`, or
+    `redis.RedisError`.
+    """
+    most = settings.WEBHOOK_TARGET_FAILURES_PER_MINUTE
+    rule = f"One address takes {most:,} deliveries a minute to endpoints that fail."
+    part = Bucket(key=f"failing:{tenant_id}:{network}", most=most, seconds=MINUTE_SECONDS, rule=rule, part_of_next=True)
+    shared = Bucket(key=f"failing:{network}", most=most, seconds=MINUTE_SECONDS, rule=rule)
+    _spend([part, shared], redis_client.of(settings.REDIS_URL))
 
 
 def redelivery(tenant: Tenant, target: str) -> None:

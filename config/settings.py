@@ -236,8 +236,9 @@ WEBHOOK_LOG_DAYS = number("WEBHOOK_LOG_DAYS", 30, most=3650)
 # To one host: test events and requests for redeliveries over all tenants; deliveries under way at once over all processes, of
 # which one tenant has half; a tenant's endpoints of one mode.
 WEBHOOK_TARGET_REQUESTS_PER_MINUTE = number("WEBHOOK_TARGET_REQUESTS_PER_MINUTE", 60)
+WEBHOOK_TARGET_FAILURES_PER_MINUTE = number("WEBHOOK_TARGET_FAILURES_PER_MINUTE", 60)
 WEBHOOK_TARGET_AT_ONCE = number("WEBHOOK_TARGET_AT_ONCE", 64)
-WEBHOOK_TARGET_ENDPOINTS = number("WEBHOOK_TARGET_ENDPOINTS", 20)
+WEBHOOK_TARGET_ENDPOINTS = number("WEBHOOK_TARGET_ENDPOINTS", 10)
 
 # Requests that may wait at once in one web process (`Prefer: wait`); past it they are answered at once.
 WAITERS_PER_PROCESS = number("WAITERS_PER_PROCESS", 12, least=0, most=10_000)

@@ -56,6 +56,12 @@ def client_of() -> ClientOf:
 
 
 @pytest.fixture(autouse=True)
+def failing_receivers(settings: Settings) -> None:
+    """All tests' receivers are at one address, and many of them fail."""
+    settings.WEBHOOK_TARGET_FAILURES_PER_MINUTE = 100_000
+
+
+@pytest.fixture(autouse=True)
 def storage(settings: Settings, tmp_path: Path) -> Path:
     """Where this test's pictures lie."""
     folder = tmp_path / "pictures"

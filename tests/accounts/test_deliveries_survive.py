@@ -31,7 +31,11 @@ def pending(sightline: Sightline) -> int:
 
 @pytest.mark.chaos
 def test_every_event_arrives_though_workers_and_redis_are_killed() -> None:
-    told = {"OUTBOUND_ALLOW": "127.0.0.0/8", "WEBHOOK_PAUSES": "1,1,1,1,1,1,1,1,1,1,1,1"}
+    told = {
+        "OUTBOUND_ALLOW": "127.0.0.0/8",
+        "WEBHOOK_PAUSES": "1,1,1,1,1,1,1,1,1,1,1,1",
+        "WEBHOOK_TARGET_FAILURES_PER_MINUTE": "100000",
+    }
     with (
         programs.state_folder() as folder,
         processes.started(folder, **told) as sightline,

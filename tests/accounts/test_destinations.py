@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts import delivery, destinations, endpoints, outbound, webhooks
@@ -107,6 +108,36 @@ def test_test_events_to_many_names_of_one_address_are_one_rate(alice: Tenant, it
         webhooks.ping(made)
     told = [enters(Visit(delivery=errand.delivery), address) for errand in claimed()]
     assert sorted(told) == [False, True, True]
+
+
+def test_endpoints_that_fail_are_told_at_a_rate_until_one_answers(
+    alice: Tenant, bob: Tenant, it: Receiver, settings: Settings
+) -> None:
+    settings.WEBHOOK_TARGET_FAILURES_PER_MINUTE = 4
+    address = f"198.51.100.{uuid4().int % 250}"
+    failing = visits(alice, it, 6)
+    for visit in failing:
+        visit.delivery.endpoint.failing_since = timezone.now()
+    assert [enters(visit, address) for visit in failing] == [True, True, False, False, False, False]
+    [bobs] = visits(bob, it, 1)
+    bobs.delivery.endpoint.failing_since = timezone.now()
+    assert enters(bobs, address), "some is left to other tenants"
+    failing[-1].delivery.endpoint.failing_since = None
+    assert enters(failing[-1], address)
+
+
+def test_one_event_to_many_endpoints_that_fail_is_few_requests(alice: Tenant, settings: Settings) -> None:
+    settings.WEBHOOK_TARGET_FAILURES_PER_MINUTE = 4
+    with receiver(lambda _: 500) as victim:
+        for number in range(settings.WEBHOOK_TARGET_ENDPOINTS):
+            endpoints.create(alice, Mode.LIVE, url=f"{victim.url}{number}")
+        for _ in range(20):
+            record(alice)
+        for _ in range(10):
+            carry_all()
+            let_time_pass()
+        # One at each before anybody knows, and what the rate allows while this lasts.
+        assert len(victim.heard) <= settings.WEBHOOK_TARGET_ENDPOINTS + 6
 
 
 def test_without_redis_deliveries_go_on(alice: Tenant, it: Receiver, settings: Settings) -> None:

@@ -24,7 +24,11 @@ from config.launcher.process import MEMORY
 
 TICKS = os.sysconf("SC_CLK_TCK")
 # One tenant asks for all that is measured, and one receiver hears of it.
-UNBOUNDED = {"TENANT_REQUESTS_PER_SECOND": "100000", "WEBHOOK_TARGET_AT_ONCE": "100000"}
+UNBOUNDED = {
+    "TENANT_REQUESTS_PER_SECOND": "100000",
+    "WEBHOOK_TARGET_AT_ONCE": "100000",
+    "WEBHOOK_TARGET_FAILURES_PER_MINUTE": "100000",
+}
 
 
 @cache
