@@ -19,5 +19,5 @@ USER app
 EXPOSE 8000
 # Static files are served from where the packages have them: there is nothing to collect.
 CMD ["granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--host", "0.0.0.0", "--port", "8000", \
-     "--workers", "2", "--blocking-threads", "48", "--http1-header-read-timeout", "10000", \
+     "--workers", "2", "--blocking-threads", "64", "--http1-header-read-timeout", "10000", \
      "--respawn-failed-workers", "config.wsgi:application"]

@@ -27,8 +27,8 @@ from config import problems
 MEBIBYTE = 1024 * 1024
 # Bodies below /v1 hold pictures. Anything else is a form of the admin's, or nothing that is taken at all.
 SMALL_BYTES = MEBIBYTE
-# Threads that read bodies. The server has 48: with those that wait for searches (12) and that fetch pictures (8), a third
-# stays free.
+# Threads that read bodies. The server has 64. One tenant may hold half of those here, of those that wait for searches (12) and
+# that fetch pictures (8), and 32 that wait for pictures to be read, so that some stay free.
 MOST_READING, MOST_READING_OF_UNKNOWN = 12, 3
 # Most bodies have come with their headers and are read in a millisecond: a turn is waited for, for so long.
 TURN_SECONDS = 0.2

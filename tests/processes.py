@@ -206,7 +206,7 @@ class Sightline:
         judge = self._start(Program, "sandbox", granian("config.sandbox:application", sandbox_port, threads=64))
         put_first(judge.process)
         self.manage("migrate")
-        self._start(Program, "web", granian("config.wsgi:application", port, threads=48))
+        self._start(Program, "web", granian("config.wsgi:application", port, threads=64))
         self._start(Program, "sweeps", worker("sweeps", 1))
         self._start(Program, "landing", [*worker("landing", 1), "--pool", "threads"])
         self._start(Program, "beat", celery("beat", "-s", str(self.folder / "beat"), "--pidfile="))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection
+
+from searches import pictures
+
+T = TypeVar("T")
 
 
 def crowd(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -29,3 +34,12 @@ def at_once(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(tasks)) as pool:
         return [running.result() for running in [pool.submit(run, task) for task in tasks]]
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Returns what comes of it, and asks again while too many pictures are being read."""
+    while True:
+        try:
+            return ask()
+        except pictures.Busy:
+            time.sleep(0.05)

@@ -292,15 +292,19 @@ def test_redis_silent_for_a_while(day: Day) -> None:
 
 
 # How a Redis answers and refuses, and how it is mended: as after a fail-over, and where somebody took a right away.
+REPLICA = "a replica"
 REFUSALS = {
-    "a replica": ("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE"),
+    REPLICA: ("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE"),
     "without a right of the worker": ("ACL SETUSER default -brpop", "ACL SETUSER default +@all"),
     "without a right of the limiter": ("ACL SETUSER default -info", "ACL SETUSER default +@all"),
     "too few replicas": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
 }
 
 
-@pytest.mark.parametrize("kind", REFUSALS)
+@pytest.mark.parametrize(
+    "kind",
+    [REPLICA, *(pytest.param(kind, marks=pytest.mark.chaos) for kind in REFUSALS if kind != REPLICA)],
+)
 def test_redis_answers_and_refuses_for_a_while(day: Day, kind: str) -> None:
     refuse, mend = REFUSALS[kind]
     day.submit(lookups=20)

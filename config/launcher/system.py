@@ -59,7 +59,7 @@ class System:
         self._keeper = keeper
         self._servers = [
             self._process("sandbox", _server("config.sandbox:application", sandbox_port, workers=1, threads=32)),
-            self._process("web", _server("config.wsgi:application", port, workers=2, threads=48)),
+            self._process("web", _server("config.wsgi:application", port, workers=2, threads=64)),
         ]
         self._workers = [self._process(node.partition("@")[0], _worker(node)) for node in self._nodes]
         self._beat = self._process("beat", _celery("beat", "-s", str(folder / "beat-schedule"), "--pidfile="))

@@ -88,8 +88,9 @@ SMALL = Bound(seconds=5, memory_bytes=500_000_000)
 # Above this size one at a time in a process.
 LARGE_PIXELS = 8_000_000
 large_ones = Bulkhead(at_once=1, places=16, share=4, wait_seconds=LARGE.outlasting_seconds, detail=BUSY)
-# Small ones do not wait behind large ones. They take milliseconds: whoever has so many at work has half of the threads.
-small_ones = Bulkhead(at_once=2, places=32, share=16, wait_seconds=SMALL.outlasting_seconds, detail=BUSY)
+# Small ones do not wait behind large ones. They take milliseconds, so that a tenant may send many at once: half of the threads
+# that the server has.
+small_ones = Bulkhead(at_once=2, places=48, share=32, wait_seconds=SMALL.outlasting_seconds, detail=BUSY)
 
 
 def check_size(content: bytes) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.attack.conftest import Bystander
 from tests.searches.samples import jpeg
 
+pytestmark = pytest.mark.chaos
 MANY = 70
 # Longer than the server waits for headers.
 HELD_SECONDS = 11.0

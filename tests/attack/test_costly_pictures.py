@@ -12,6 +12,7 @@ from PIL import Image
 from tests.attack.conftest import Bystander
 from tests.searches import samples
 
+pytestmark = pytest.mark.chaos
 AT_ONCE = 12
 SIZE = (8_160, 6_000)
 

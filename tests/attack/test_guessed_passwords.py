@@ -5,9 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from tests.attack.conftest import Bystander
 
+pytestmark = pytest.mark.chaos
 CSRF = "c" * 32
 
 

@@ -19,6 +19,7 @@ from searches.intake import LookupOrder, Order
 from searches.models import Lookup, Place, Search, Standing
 from searches.scheduler import Errand
 from tests.bench.picture import jpeg
+from tests.racing import patiently
 from tests.searches.conftest import LEASE
 
 SOURCE = "tiktok-creators"
@@ -53,8 +54,12 @@ class Asker:
         fit = {adapter.provider: adapter.picture_limits}
         order = Order(lookups=lookups, max_age=max_age, **of_order)
         crop = of_order.get("crop", "")
-        with pictures.received(self.key.tenant, picture or jpeg(), fit=fit, crop=crop) as draft:
-            return intake.submit(self.key, order, draft).search
+
+        def submitted() -> Search:
+            with pictures.received(self.key.tenant, picture or jpeg(), fit=fit, crop=crop) as draft:
+                return intake.submit(self.key, order, draft).search
+
+        return patiently(submitted)
 
 
 def asker(tenant: Tenant, mode: Mode = Mode.LIVE, *, credits: int = 100) -> Asker:

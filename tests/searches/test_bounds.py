@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from providers.contract import PictureLimits
 from providers.models import Credential
 from searches import backlog, ending, erasure, pictures
 from searches.models import Image, Lookup, PictureUsage, Search, Standing
-from tests.racing import crowd
+from tests.racing import crowd, patiently
 from tests.searches import samples
 from tests.searches.repeating import Asker, answered, asker
 from tests.searches.test_picture_keeping import files
@@ -42,16 +41,11 @@ def cut(image: Image) -> None:
 
 
 def accepts(ask: Callable[[], object]) -> bool:
-    """Asks again where too many pictures are read at this moment."""
-    while True:
-        try:
-            ask()
-        except pictures.Busy:
-            time.sleep(0.05)
-        except BOUNDS:
-            return False
-        else:
-            return True
+    try:
+        patiently(ask)
+    except BOUNDS:
+        return False
+    return True
 
 
 @pytest.mark.django_db(transaction=True)

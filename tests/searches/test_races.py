@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from searches import ending, execution, intake, nudges, pictures, scheduler, set
 from searches.intake import LookupOrder, Order
 from searches.models import Call, Image, Lane, Lookup, Place, Rendering, Search, Standing
 from searches.scheduler import Errand
+from tests.racing import patiently
 from tests.searches.samples import jpeg
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,11 +65,7 @@ def customer(name: str) -> ApiKey:
 
 
 def submit(api_key: ApiKey, *, lookups: int = 1) -> Search:
-    """Submits a search, again where too many pictures are read at this moment."""
-    while True:
-        with suppress(pictures.Busy):
-            return submit_once(api_key, lookups)
-        time.sleep(0.05)
+    return patiently(lambda: submit_once(api_key, lookups))
 
 
 def submit_once(api_key: ApiKey, lookups: int) -> Search:
