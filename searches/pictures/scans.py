@@ -19,10 +19,6 @@ FILLER = bytes(1 + value * 151 % 254 for value in range(1024))
 PROGRESSIVE = (0xC2, 0xCA)
 # Tells after how many units each part ends, and what ends it.
 RESTARTS, RESTART = 0xDD, re.compile(rb"\xff[\xd0-\xd7]")
-# Below this size a second look costs no more than a millisecond or two.
-SMALL_PIXELS = 250_000
-# A decoder fills in a brightness of 128; the colours may be mixed with those of the row above.
-GREY = range(126, 131)
 
 
 def is_cut(content: bytes, image: Image.Image, decode: Callable[[bytes], Image.Image]) -> bool:
@@ -32,16 +28,8 @@ def is_cut(content: bytes, image: Image.Image, decode: Callable[[bytes], Image.I
         told.look(kind, segment, data)
     if told.lacking or told.fewer_restarts:
         return True
-    if told.in_one_scan and not _ends_in_grey(image) and image.width * image.height > SMALL_PIXELS:
-        return False
     again = decode(content.removesuffix(END) + FILLER + END)
     return ImageChops.difference(again, image).getbbox(alpha_only=False) is not None
-
-
-def _ends_in_grey(image: Image.Image) -> bool:
-    """Tells whether its last pixel may have been filled in; always, for the rare CMYK."""
-    corner = image.width - 1, image.height - 1, image.width, image.height
-    return image.mode not in {"L", "RGB"} or image.crop(corner).convert("L").getpixel((0, 0)) in GREY
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
@@ -66,12 +54,8 @@ class _Told:
         self.sampling: dict[int, tuple[int, int]] = {}
         self.progressive = False
         self.lacking: set[tuple[int, int]] = set()
-        self.restart_every = self.scans = 0
+        self.restart_every = 0
         self.fewer_restarts = False
-
-    @property
-    def in_one_scan(self) -> bool:
-        return self.scans == 1 and not self.progressive
 
     def look(self, kind: int, segment: bytes, data: bytes) -> None:
         if kind == RESTARTS and len(segment) >= 2:
@@ -84,7 +68,6 @@ class _Told:
             places = range(64) if self.progressive else range(1)
             self.lacking = {(name, place) for name in self.sampling for place in places}
         elif kind == JPEG_SCAN[0] and len(segment) >= 6:
-            self.scans += 1
             names = list(segment[1:-3:2])
             start, end, bits = segment[-3:] if self.progressive else (0, 0, 0)
             if not bits & 15:

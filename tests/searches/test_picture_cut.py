@@ -46,6 +46,15 @@ def test_a_jpeg_that_was_cut_and_given_an_end_is_refused(name: str) -> None:
     assert refusal(whole[: start + (len(whole) - start) // 2].rstrip(b"\xff") + END).code == "truncated"
 
 
+@pytest.mark.parametrize("quality", [50, 85])
+def test_a_large_jpeg_that_lacks_a_part_of_its_last_square_alone_is_refused(quality: int) -> None:
+    noise = Image.effect_noise((1_600, 1_200), 60).convert("RGB")
+    whole = samples.written(noise, "JPEG", quality=quality)
+    for lacking in (5, 6, 8, 16):
+        assert refusal(whole[:-lacking].rstrip(b"\xff") + END).code == "truncated"
+    assert kept(whole)[1].size == (1_600, 1_200)
+
+
 @pytest.mark.parametrize("name", JPEGS)
 @pytest.mark.parametrize("tail", [b"", END, bytes(500), b"a second picture", samples.jpeg()], ids=range(5))
 def test_whatever_follows_a_whole_jpeg_is_dropped(name: str, tail: bytes) -> None:
