@@ -18,6 +18,8 @@ urlpatterns = [
     path("key_check", views.KeyCheck.as_view()),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
+    path("", views.leading_to("/docs")),
+    path("admin", views.leading_to("/admin/")),
     path("admin/login/", log_ins.signing_in(admin.site.login)),
     path("admin/password_change/", admin.site.admin_view(log_ins.changing_password(admin.site.password_change))),
     # No row has an address outside the operators' pages, to which Django would lead from here.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.utils.html import format_html, format_html_join
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularSwaggerSplitView
@@ -34,6 +34,16 @@ def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest],
         return problems.answer(request, body, headers={"Allow": ", ".join(SAFE)})
 
     return answered
+
+
+def leading_to(address: str) -> Callable[[HttpRequest], HttpResponse]:
+    """Returns a view that leads to another address of ours; moves may come, so nobody keeps it."""
+
+    @safe
+    def led(request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(address)
+
+    return led
 
 
 @safe

@@ -13,15 +13,18 @@ from providers.sandbox.catalogue import Catalogue
 from searches import pictures
 
 SHOWN = "mug"
+# The picture's maker has more than so many.
+FOLLOWERS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """`title` says what it is; `maker` is who should be found, where that is known."""
+    """`title` says what it is; `maker` is who should be found, where that is known; `file` is where a drawn one is kept."""
 
     content: bytes = field(repr=False)
     title: str
     maker: str = ""
+    file: Path | None = None
 
 
 def own(path: Path) -> Sample:
@@ -47,7 +50,7 @@ def drawn(folder: Path, *, followers: int) -> Sample:
     file = folder / "picture.jpg"
     file.write_bytes(_altered(picture))
     title = f"a post of @{creator.username}, cut, darkened and compressed ({file})"
-    return Sample(content=file.read_bytes(), title=title, maker=creator.username)
+    return Sample(content=file.read_bytes(), title=title, maker=creator.username, file=file)
 
 
 def _altered(picture: Image.Image) -> bytes:

@@ -12,7 +12,6 @@ import pytest
 
 from tests import programs
 from tests.config.test_launcher import Served, folder, free_port
-from tests.searches.samples import jpeg
 
 __all__ = ["folder"]
 
@@ -29,8 +28,6 @@ def blocks(heading: str) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_commands_of_the_readme_run_as_they_are_printed(folder: Path) -> None:
-    (folder / "demo").mkdir()
-    (folder / "demo/picture.jpg").write_bytes(jpeg())
     receivers_port = free_port()
     serve = Served(folder, OUTBOUND_ALLOW="127.0.0.0/8,::1/128")
     script = "\n".join(["set -e", *(block for name in NAMES for block in blocks(name)), "sleep 6; kill $!"])

@@ -26,9 +26,10 @@ from config.launcher import System, launched, ports
 from config.launcher.trouble import Trouble, in_plain_words, refuse_production
 from providers import registry
 
-FOLLOWERS = 10_000
 # Creators take four calls, of which the last comes back half full: so there is something to wait for, and to release.
-ASKED: dict[str, Any] = {"tiktok-creators": {"limit": 200, "parameters": {"followers_count": {"min": FOLLOWERS}}}}
+ASKED: dict[str, Any] = {
+    "tiktok-creators": {"limit": 200, "parameters": {"followers_count": {"min": picture.FOLLOWERS}}}
+}
 LOOKUPS = [{"source": source, **ASKED.get(source, {})} for source in registry.ADAPTERS]
 NEIGHBOUR_LOOKUP = {"source": "tiktok-creators", "limit": 10}
 NEIGHBOUR_SEARCHES = 3
@@ -52,7 +53,7 @@ class Command(BaseCommand):
 def demonstrate(image: Path | None, report: Report) -> None:
     begun = time.monotonic()
     port, sandbox_port = ports.chosen_pair(settings.PORT, settings.SANDBOX_PORT)
-    sample = picture.own(image) if image else picture.drawn(settings.STATE_DIR, followers=FOLLOWERS)
+    sample = picture.own(image) if image else picture.drawn(settings.STATE_DIR, followers=picture.FOLLOWERS)
     report.line("Starting the web server, six worker processes, beat and the sandbox ...")
     environment = played_providers(f"http://{ports.HOST}:{sandbox_port}") | reachable(ports.HOST)
     with launched(port=port, sandbox_port=sandbox_port, environment=environment, prepare=cast.set_the_stage) as system:

@@ -8,6 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from config.demo import picture
+from config.demo.picture import Sample
 from config.launcher import System, launched, logins, ports
 from config.launcher.logins import Logins
 from config.launcher.trouble import Stopped, in_plain_words, refuse_production
@@ -27,7 +29,9 @@ class Command(BaseCommand):
             port, sandbox_port = ports.chosen_pair(settings.PORT or WEB_PORT, settings.SANDBOX_PORT or SANDBOX_PORT)
             self.say("Starting; this takes about ten seconds ...")
             with launched(port=port, sandbox_port=sandbox_port) as system, suppress(Stopped):
-                self.say(_welcome(system, logins.prepare(settings.STATE_DIR)))
+                access = logins.prepare(settings.STATE_DIR)
+                sample = picture.drawn(settings.STATE_DIR / "demo", followers=picture.FOLLOWERS)
+                self.say(_welcome(system, access, sample))
                 system.supervise(self.say)
 
     def say(self, text: str) -> None:
@@ -35,7 +39,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _welcome(system: System, access: Logins) -> str:
+def _welcome(system: System, access: Logins, sample: Sample) -> str:
     password = access.password or "with your own password (`manage.py changepassword operator` sets another)"
     lines = {
         "API": f"{system.web}/v1",
@@ -44,6 +48,7 @@ def _welcome(system: System, access: Logins) -> str:
         "Sandbox": system.sandbox,
         "Live key": access.live,
         "Test key": access.test,
+        "Picture": str(sample.file),
         "Logs": str(system.logs),
     }
     shown = "\n".join(f"  {name:<10} {value}" for name, value in lines.items())
