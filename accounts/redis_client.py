@@ -6,6 +6,7 @@ would lead to the old one for as long as both last. The broker's connections do 
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -52,6 +53,24 @@ CLASSES: dict[str, type[redis.connection.AbstractConnection]] = {
     "rediss": SSLConnection,
     "unix": UnixConnection,
 }
+
+
+class Quiet:
+    """Remembers for some seconds that Redis did not answer: a silent Redis must not cost everything its time limit.
+
+    The memory is of one address, so that another Redis is asked at once.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._until: dict[str, float] = {}
+
+    @property
+    def is_on(self) -> bool:
+        return time.monotonic() < self._until.get(settings.REDIS_URL, 0.0)
+
+    def begin(self) -> None:
+        self._until = {settings.REDIS_URL: time.monotonic() + self.seconds}
 
 
 def keys(prefix: str) -> str:

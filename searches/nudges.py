@@ -13,6 +13,7 @@ from uuid import UUID
 from celery import current_app
 from django.conf import settings
 from kombu.exceptions import OperationalError
+from redis.exceptions import ResponseError
 from uuid_utils.compat import uuid7
 
 from accounts import redis_client
@@ -37,6 +38,7 @@ KEY_PREFIX = redis_client.keys(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["glo
 # The broker begins its channels as it does its keys.
 redis_client.channels(KEY_PREFIX)
 _quiet_until = 0.0
+_unanswered = redis_client.Quiet(QUIET_SECONDS)
 
 
 def seat(lane: Lane, policy: Policy, name: str) -> Seat:
@@ -50,13 +52,18 @@ def seat(lane: Lane, policy: Policy, name: str) -> Seat:
 
 
 def nudge(lane: Lane, policy: Policy) -> bool:
-    """Asks one worker to look at the lane; False where enough look already, or Redis is down.
+    """Asks one worker to look at the lane; False where enough look already, or Redis is down or was a moment ago.
 
     Never raises and never takes long: the sweep finds what this could not announce.
     """
+    if _unanswered.is_on:
+        return False
     try:
         return _hire(lane, policy)
-    except limiter.Unavailable:
+    except limiter.Unavailable as error:
+        # An answer, even a refusal, takes no time.
+        if not isinstance(error.__cause__, ResponseError):
+            _unanswered.begin()
         log.warning("lane %s was not nudged: Redis is unreachable; the sweep will see to it", lane.name)
         return False
 

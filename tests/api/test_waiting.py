@@ -23,9 +23,9 @@ from rest_framework.test import APIClient
 
 from accounts.models import Tenant
 from config import bodies
-from providers import credentials
-from searches import changes, ending, waiting
-from searches.models import Search
+from providers import credentials, policies
+from searches import changes, ending, nudges, waiting
+from searches.models import Lane, Search
 from tests.api.background import meanwhile
 from tests.api.examples import PICTURE, lookup, made, order
 from tests.conftest import ClientOf
@@ -206,6 +206,18 @@ def test_a_dead_redis_costs_seconds_and_no_answer(api: APIClient, redis_at: Call
     search = made(api)
     redis_at(1)
     assert ends_without_redis(api, search) < waiting.LOOK_SECONDS + 1
+
+
+def test_a_silent_redis_is_asked_for_one_wake_up_and_then_left_alone(
+    api: APIClient, redis_at: Callable[[int], None]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0.5)
+        redis_at(silent.getsockname()[1])
+        lane, policy = Lane(name="modash:live"), policies.of("modash")
+        assert [nudges.nudge(lane, policy) for _ in range(5)] == [False] * 5
+        with silent.accept()[0], pytest.raises(TimeoutError):
+            silent.accept()
 
 
 def test_a_silent_redis_costs_no_more(api: APIClient, redis_at: Callable[[int], None]) -> None:
