@@ -19,7 +19,7 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.queries import Query
+from accounts.queries import Query, WholeNumber
 
 Keys = Sequence[str]
 
@@ -36,7 +36,7 @@ class PageQuery(Query):
     cursor = serializers.CharField(
         required=False, help_text="`next_cursor` of the page before; without it, the first page."
     )
-    limit = serializers.IntegerField(
+    limit = WholeNumber(
         default=20,
         min_value=1,
         max_value=100,

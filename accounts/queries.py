@@ -21,9 +21,18 @@ class Instant(serializers.DateTimeField):
     default_error_messages = {"invalid": "Must be a time such as 2026-11-01T00:00:00Z; a + is sent as %2B."}
 
     def to_internal_value(self, value: Any) -> Any:
-        if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", str(value)):
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", str(value), re.ASCII):
             self.fail("invalid")
         return super().to_internal_value(str(value).upper())
+
+
+class WholeNumber(serializers.IntegerField):
+    """A number in ASCII digits, as every client sends it: Python would take those of other scripts, blanks and underscores."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", str(data)):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class Query(serializers.Serializer[Any]):

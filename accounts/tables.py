@@ -19,7 +19,7 @@ from rest_framework.utils.encoders import JSONEncoder
 
 # At the beginning of a text, or of what another separator makes a cell of it.
 FORMULA = re.compile(r"""(^[\s"]*|[;\t\r\n][\s";]*)([=+\-@＝＋－＠])""")
-NUMBER = re.compile(r"-?\d+(\.\d+)?")
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class CSVRenderer(BaseRenderer):

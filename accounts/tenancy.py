@@ -111,7 +111,7 @@ def refuse_large_body(request: Request) -> None:
     """Before it is read, where no picture can be in it; what is too large for a picture was refused before this view."""
     announced = str(request.META.get("CONTENT_LENGTH") or "")
     # Where it is no number, Django reads nothing.
-    length = int(announced) if announced.isdecimal() else 0
+    length = int(announced) if announced.isascii() and announced.isdecimal() else 0
     if length > settings.JSON_MAX_BYTES:
         raise TooLarge(f"The body has {length:,} bytes; send at most {settings.JSON_MAX_BYTES:,}.")
 

@@ -22,6 +22,10 @@ from accounts.refusals import TooLarge
 from accounts.strict import Wrong, merged
 from searches import json_text
 
+BROKEN_FORM = (
+    "The form cannot be read; send multipart/form-data with a boundary of up to 200 ASCII characters in its Content-Type, "
+    "short headers before each part, and each part as it is, without Content-Transfer-Encoding."
+)
 PIECE_BYTES = 1024 * 1024
 
 
@@ -76,6 +80,9 @@ class PictureForm(MultiPartParser):
             raise ParseError("The form has too many parts; send a file `image` and JSON in `request`.") from None
         except RequestDataTooBig:
             raise TooLarge(too_long()) from None
+        except ParseError:
+            # The parser's own words name its inner parts.
+            raise ParseError(BROKEN_FORM) from None
         return form_of(form.data, form.files)
 
 

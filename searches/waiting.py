@@ -22,7 +22,7 @@ from searches.changes import Listener
 LONGEST_SECONDS = 60
 # A message can be lost; the row is looked at this often whatever happens.
 LOOK_SECONDS = 2.0
-PREFERENCE = re.compile(r"""\s*wait\s*=\s*"?(\d{1,9})"?\s*(;.*)?""", re.IGNORECASE)
+PREFERENCE = re.compile(r"""\s*wait\s*=\s*"?(\d{1,9})"?\s*(;.*)?""", re.IGNORECASE | re.ASCII)
 
 places = Places(lambda: settings.WAITERS_PER_PROCESS, "Too many wait already; the answer comes at once.")
 

@@ -254,6 +254,35 @@ def test_a_part_that_is_not_utf_8_is_not_mended_in_silence(api: Any) -> None:
         assert "UTF-8" in response.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("content_type", "form"),
+    [
+        ("multipart/form-data", b"--b--\r\n"),
+        ("multipart/form-data; boundary=", b"--b--\r\n"),
+        ("multipart/form-data; boundary=" + "b" * 210, b"--b--\r\n"),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n'
+            b"Content-Transfer-Encoding: base64\r\n\r\nabcde\r\n--b--\r\n",
+        ),
+        ("multipart/form-data; boundary=b", b"--b\r\nX-Long: " + b"x" * 3000 + b"\r\n\r\nabc\r\n--b--\r\n"),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_told_in_our_words(api: APIClient, content_type: str, form: bytes) -> None:
+    response = api.generic("POST", "/v1/searches", form, content_type=content_type)
+    assert response.status_code == 400
+    assert "parse error" not in response.content.decode()
+    assert "decode" not in response.content.decode()
+    assert "; send " in response.json()["detail"] or response.json()["errors"]
+    assert nothing_left()
+
+
+@pytest.mark.parametrize("limit", ["\N{ARABIC-INDIC DIGIT THREE}", "\N{FULLWIDTH DIGIT THREE}", "1_0", "3.0", "1" * 30])
+def test_a_number_in_a_query_has_ascii_digits(api: APIClient, limit: str) -> None:
+    response = api.get("/v1/searches", {"limit": limit})
+    assert (response.status_code, fields_of(response)) == (400, ["limit"])
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml"])
 def test_another_content_type_is_a_415(api: APIClient, content_type: str) -> None:
     response = api.post("/v1/searches", json.dumps(order()), content_type=content_type)
