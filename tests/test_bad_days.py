@@ -50,7 +50,7 @@ class Day:
     def ends_well(self, *, most_unknown: int = 0) -> None:
         """`most_unknown`: calls that may have been cut off under way, of which nobody can say whether they were billed."""
         wait_until(lambda: not self.lookups().keys() & {"queued", "running"})
-        self.the_limit_was_kept()
+        self.the_limit_was_kept(most_unknown)
         calls = self.calls(*self.searches)
         answered, unknown = calls["answered"], calls.get("unknown", 0)
         assert self.lookups() == {"succeeded": answered}
@@ -60,15 +60,17 @@ class Day:
         assert "deadlock" not in (self.sightline.folder / "postgresql" / "log").read_text()
         self.ended_well = True
 
-    def the_limit_was_kept(self) -> None:
+    def the_limit_was_kept(self, most_unknown: int) -> None:
+        """A call that was cut off in the middle of its body is refused as unreadable, which breaks no limit."""
         stats = self.sightline.stats()
-        assert (stats["breaches"], stats["refusals"]) == (0, 0), stats
+        assert stats["breaches"] == 0, stats
+        assert stats["refusals"] <= most_unknown, stats
 
     def the_credits_agree(self, answered: int, unknown: int) -> None:
         """Each answer was charged once; what the sandbox billed beyond that is among the unknown."""
         stats = self.sightline.stats()
         assert answered <= stats["calls"] <= answered + unknown
-        assert Decimal(stats["credits"]) == stats["calls"] * COST
+        assert Decimal(stats["credits"]) == (stats["calls"] - stats["refusals"]) * COST
         assert self.money() == [answered * COST, unknown * COST, Decimal(0)]
         assert self.sightline.manage("audit_ledger").startswith("Every balance follows")
 
@@ -264,6 +266,7 @@ def test_redis_flushed(day: Day) -> None:
     day.ends_well()
 
 
+@pytest.mark.chaos
 def test_redis_full(day: Day) -> None:
     day.submit(lookups=20)
     day.wait_for_calls(5)
@@ -275,6 +278,7 @@ def test_redis_full(day: Day) -> None:
     day.ends_well()
 
 
+@pytest.mark.chaos
 def test_redis_away_for_a_while(day: Day) -> None:
     day.submit(lookups=20)
     day.wait_for_calls(5)
@@ -283,6 +287,7 @@ def test_redis_away_for_a_while(day: Day) -> None:
     day.ends_well()
 
 
+@pytest.mark.chaos
 def test_redis_silent_for_a_while(day: Day) -> None:
     day.submit(lookups=20)
     day.wait_for_calls(5)

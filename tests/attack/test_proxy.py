@@ -26,9 +26,12 @@ MANY = 40
 # Longer than either time limit.
 HELD_SECONDS = 13.0
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which(NGINX), reason="There is no nginx; install Debian's to test the proxy's configuration."
-)
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.skipif(
+        not shutil.which(NGINX), reason="There is no nginx; install Debian's to test the proxy's configuration."
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -73,16 +73,7 @@ class Plan:
     patience: float
 
 
-SHORT = Plan(
-    searches=40,
-    tenants=("anna", "dora", "emil", "hugo"),
-    workers=2,
-    submitting=6,
-    kinds=("a worker's child is killed", "Redis is killed and comes back empty", "PostgreSQL is restarted"),
-    striking=5,
-    patience=90,
-)
-LONG = Plan(
+PLAN = Plan(
     searches=300,
     tenants=tuple(CAST),
     workers=3,
@@ -99,13 +90,9 @@ LONG = Plan(
 )
 
 
-def test_nothing_is_lost_when_a_worker_redis_and_postgresql_are_killed() -> None:
-    go_through(SHORT)
-
-
 @pytest.mark.chaos
 def test_nothing_is_lost_whatever_is_killed() -> None:
-    go_through(LONG)
+    go_through(PLAN)
 
 
 def go_through(plan: Plan) -> None:
