@@ -108,7 +108,10 @@ def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> Non
         assert b" 200 OK" in exchanged(served, request)
 
     server = served.server("config.wsgi:application")
-    served.workers_of(server)[0].kill()
+    dying = served.workers_of(server)[0]
+    dying.kill()
+    # What it had accepted goes with it.
+    dying.wait(timeout=10)
     for _ in range(100):
         assert httpx.get(f"{served.web}/healthz", timeout=20).is_success
     programs.wait_until(lambda: len(served.workers_of(server)) == 2, "the worker was not started again")
