@@ -26,7 +26,7 @@ test: lint  ## Lint, and run the tests
 	$(IN) -m pytest -n $(WORKERS) --dist loadfile
 
 chaos: .venv/.development  ## Attack a running system, and kill whatever can end in it (SEED=number: the same again)
-	$(IN) -m pytest -m chaos -s
+	$(IN) -m pytest -m chaos -s $(if $(SEED),--randomly-seed=$(SEED))
 
 mutants: .venv/.development  ## List the small faults in a room that no test notices (ROOM=billing, lanes or limiter; SAMPLE=number)
 	$(IN) -m tests.mutants $(or $(ROOM),billing) $(SAMPLE)

@@ -127,6 +127,8 @@ def installation() -> Iterator[Installation]:
 @pytest.fixture
 def day(installation: Installation) -> Iterator[Day]:
     """A failed test's searches, calls and locks would be counted by the next test, so that one gets a new Sightline."""
+    # A test before may have killed processes that are still on their way up.
+    wait_until(lambda: all_are_up(installation.workers))
     day = Day(installation.sightline)
     yield day
     if not day.ended_well:

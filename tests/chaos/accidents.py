@@ -14,8 +14,9 @@ from shutil import rmtree
 from typing import TypeVar
 
 import psutil
+import redis
 
-from tests.processes import Program, Sightline, Worker, suspended
+from tests.processes import Program, Sightline, Worker, suspended, wait_until
 
 AWAY_SECONDS = 4.0
 HUNG_SECONDS = 6.0
@@ -41,7 +42,15 @@ class Fate:
         self.workers = workers
 
     def strike(self, accident: Accident) -> None:
+        """One that follows at once upon another meets servers that have come back."""
+        wait_until(self._servers_answer)
         KINDS[accident.kind](self, accident.chance)
+
+    def _servers_answer(self) -> bool:
+        try:
+            return bool(self.sightline.redis.ping() and self.sightline.rows("SELECT 1"))
+        except redis.RedisError:
+            return False
 
     def program(self, name: str) -> Program:
         return next(program for program in self.sightline.programs if program.name == name)
