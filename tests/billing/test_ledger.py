@@ -271,6 +271,14 @@ def test_an_adjustment_takes_what_is_available_and_no_more(alice: Tenant, prepai
     assert balance(alice) == (4, 4)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_an_adjustment_whose_entry_is_refused_moves_nothing(alice: Tenant, prepaid: Account) -> None:
+    ledger.adjust(prepaid, Decimal(1), note="once", key="slip-7")
+    with pytest.raises(IntegrityError):
+        ledger.adjust(prepaid, Decimal(1), note="twice", key="slip-7")
+    assert balance(alice) == (11, 0)
+
+
 def test_a_metered_account_may_be_adjusted_below_zero(alice: Tenant) -> None:
     ledger.adjust(ledger.account_of(alice, "modash"), Decimal(-5), note="used elsewhere")
     assert balance(alice) == (-5, 0)
