@@ -22,10 +22,10 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
 from accounts import rate_limits, redis_client
-from accounts.networks import network_of
-from accounts.places import Busy, Places
+from accounts.net.networks import network_of
 from accounts.rate_limits import Bucket
-from accounts.refusals import TooManyRequests, Unavailable
+from accounts.web.bulkhead import Busy, Places
+from accounts.web.exceptions import TooManyRequests, Unavailable
 
 SECONDS = 300
 MOST_FOR_A_NAME, MOST_FROM_AN_ADDRESS = 5, 20

@@ -23,7 +23,7 @@ from django.conf import settings
 
 from accounts import redis_client
 from accounts.models import Tenant
-from accounts.refusals import TooManyRequests, Unavailable
+from accounts.web.exceptions import TooManyRequests, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def request(tenant: Tenant) -> dict[str, str]:
 def key_check(tenant: Tenant) -> None:
     """Counts a provider key that is stored, replaced or verified. Raises `TooManyRequests`.
 
-    Accepts where Redis is down: the key is stored then, and no check of it leaves (`providers.free_calls`).
+    Accepts where Redis is down: the key is stored then, and no check of it leaves (`providers.keyring.free_calls`).
     """
     most = tenant.limit("key_checks_per_minute")
     rule = f"You may store, replace or verify {most:,} provider keys a minute."
@@ -190,7 +190,7 @@ def resending(tenant: Tenant, target: str, count: int) -> None:
 
 def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
     """Charges the tenant, its part of the host, and the host over all tenants' endpoints: whoever runs the host may be none of
-    ours. A tenant is let in while the host has more left than the tenant has taken, as in `accounts.places`.
+    ours. A tenant is let in while the host has more left than the tenant has taken, as in `accounts.web.bulkhead`.
     """
     most, of_target = tenant.limit(f"{name}_per_minute"), settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE
     shared = f"One host takes {of_target:,} test events and redeliveries a minute."

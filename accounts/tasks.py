@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from accounts import couriers, upkeep
+from accounts.webhooks import dispatcher, retention
 
 
 @shared_task
 def deliver() -> None:
     """Leave to look at what is due."""
-    couriers.of_this_process().look()
+    dispatcher.of_this_process().look()
 
 
 @shared_task
 def sweep_deliveries() -> None:
     """Ends what waits for disabled endpoints, and forgets what is old or deleted. Harmless when doubled or late."""
-    upkeep.end_disabled()
-    upkeep.forget_deleted()
-    upkeep.forget_old()
+    retention.end_disabled()
+    retention.forget_deleted()
+    retention.forget_old()

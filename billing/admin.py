@@ -23,7 +23,7 @@ from unfold.widgets import (
 )
 from uuid_utils.compat import uuid7
 
-from accounts.operators import (
+from accounts.web.admin_base import (
     ActionVariant,
     ByTenant,
     DialogForm,

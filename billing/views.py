@@ -11,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Mode
-from accounts.paging import CursorPages, PageQuery
-from accounts.tables import CSVRenderer, NDJSONRenderer, columns_of
-from accounts.tenancy import TenantView
-from billing import openapi
+from accounts.web.pagination import CursorPages, PageQuery
+from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
+from accounts.web.tenant_view import TenantView
+from billing import schema
 from billing.models import Account, Entry
 from billing.serializers import AccountAnswer, EntryAnswer
 
@@ -42,7 +42,7 @@ class LedgerView(TenantView):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
-@openapi.CREDITS
+@schema.CREDITS
 class Credits(LedgerView):
     serializer_class = AccountAnswer
     keys = ("provider",)
@@ -52,7 +52,7 @@ class Credits(LedgerView):
         return self.listed(self.accounts().annotate(unknown=Coalesce(Sum("holds__unknown"), nothing)))
 
 
-@openapi.ENTRIES
+@schema.ENTRIES
 class Entries(LedgerView):
     serializer_class = EntryAnswer
     keys = ("-created_at", "-id")

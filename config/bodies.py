@@ -45,7 +45,7 @@ CHUNKS = ("malformed_body", "Send the body whole, with a Content-Length; chunks 
 
 
 class Shared:
-    """A bounded amount. A caller may take of it while more is free than it has (as in `accounts.places`)."""
+    """A bounded amount. A caller may take of it while more is free than it has (as in `accounts.web.bulkhead`)."""
 
     def __init__(self, most: int, *, of_unknown: int) -> None:
         self._most, self._of_unknown = most, of_unknown

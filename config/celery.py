@@ -114,9 +114,9 @@ def share_memory(**_: Any) -> None:
 @worker_process_init.connect
 def warm_up(**_: Any) -> None:
     """A worker's first call should be no later than its others: what is made once is made now."""
-    from searches import execution
+    from searches.calls import worker
 
-    execution.warm_up()
+    worker.warm_up()
 
 
 @worker_ready.connect
@@ -136,17 +136,17 @@ def say_what_is_lacking(**_: Any) -> None:
 def begin_to_deliver(instance: Any, **_: Any) -> None:
     """Without a word from Redis, which may be away. A prefork worker's children would not have these threads."""
     if "webhooks" in instance.app.amqp.queues.consume_from and not issubclass(instance.pool_cls, Prefork):
-        from accounts import couriers
+        from accounts.webhooks import dispatcher
 
-        couriers.of_this_process()
+        dispatcher.of_this_process()
 
 
 @worker_shutting_down.connect
 def take_no_more_deliveries(**_: Any) -> None:
     """Those under way are finished."""
-    from accounts import couriers
+    from accounts.webhooks import dispatcher
 
-    couriers.end()
+    dispatcher.end()
 
 
 @task_postrun.connect

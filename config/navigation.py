@@ -45,6 +45,6 @@ def item(model: type[Model]) -> dict[str, str]:
     name = str(meta.verbose_name_plural)
     return {
         "title": name[:1].upper() + name[1:],
-        "icon": admin.site._registry[model].icon,  # type: ignore[attr-defined]  # each is an accounts.operators.Page
+        "icon": admin.site._registry[model].icon,  # type: ignore[attr-defined]  # each is an accounts.web.admin_base.Page
         "link": reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist"),
     }

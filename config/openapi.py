@@ -15,9 +15,9 @@ from drf_spectacular.utils import Direction
 from rest_framework import serializers
 
 from accounts.models import EventType
-from accounts.strict import StrictDict
+from accounts.web.strict_fields import StrictDict
 from config import events, problems
-from providers import registry, schema
+from providers import json_schema, registry
 from providers.contract import Adapter
 
 FORMATS = ("avif", "bmp", "gif", "heic", "jpeg", "png", "webp")
@@ -226,7 +226,7 @@ def example(code: str) -> dict[str, Any]:
 class Strict(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     """Serializers that refuse what they don't know say so."""
 
-    target_class = "accounts.strict.StrictSerializer"
+    target_class = "accounts.web.strict_fields.StrictSerializer"
     match_subclasses = True
 
     def map_serializer(self, auto_schema: Any, direction: str) -> dict[str, Any]:
@@ -241,7 +241,7 @@ class Strict(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
 class LookupBySource(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     """A lookup is one of as many kinds as there are sources, each with parameters of its own."""
 
-    target_class = "searches.requests.LookupRequest"
+    target_class = "searches.api.request_serializers.LookupRequest"
     priority = 1
 
     def map_serializer(self, auto_schema: Any, direction: str) -> dict[str, Any]:
@@ -261,7 +261,7 @@ def lookup_schema(shared: Mapping[str, Any], adapter: Adapter) -> dict[str, Any]
     fields = {
         **shared["properties"],
         "source": {"const": adapter.source, "description": adapter.title},
-        "parameters": without_dialect(schema.of(adapter.parameters)),
+        "parameters": without_dialect(json_schema.of(adapter.parameters)),
         "limit": shared["properties"]["limit"] | {"maximum": adapter.max_results, "default": adapter.default_limit},
         "offset": shared["properties"]["offset"] | ({} if adapter.paged else {"maximum": 0}),
     }

@@ -22,8 +22,8 @@ from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
-from accounts.refusals import TooLarge, TooManyRequests, Unavailable
-from accounts.strict import MOST_ERRORS
+from accounts.web.exceptions import TooLarge, TooManyRequests, Unavailable
+from accounts.web.strict_fields import MOST_ERRORS
 
 MEDIA_TYPE = "application/problem+json"
 # A name can be as long as a body.

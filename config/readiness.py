@@ -25,12 +25,15 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from accounts import destinations, log_ins, rate_limits, redis_client
+from accounts import log_ins, rate_limits, redis_client
+from accounts.webhooks import destinations
 from config.postgresql import session
 from config.postgresql.base import ONLY_READS
-from providers import dictionaries, limiter, turns
+from providers import limiter
+from providers.keyring import dictionaries, turns
 from providers.limiter import Rate, Seat, Unavailable, Withheld
-from searches import changes, nudges
+from searches.lanes import wakeups
+from searches.lifecycle import live_updates
 
 # Many ask at once, among them strangers: an answer this young serves them all.
 FRESH_SECONDS = 1.0
@@ -56,7 +59,7 @@ REFUSED_BY_REDIS = {
     "BUSY": "Redis is busy with a script.",
 }
 # Their modules declare what they keep in Redis when they are imported.
-KEEP_IN_REDIS = (changes, destinations, dictionaries, limiter, log_ins, nudges, rate_limits, turns)
+KEEP_IN_REDIS = (live_updates, destinations, dictionaries, limiter, log_ins, wakeups, rate_limits, turns)
 # Of the servers' own words this alone is quoted: the name of a command that the account may not run.
 COMMAND = re.compile(r"'([\w|-]{1,40})' command|[Uu]nknown (?:Redis )?command[:,]? [`']([\w|-]{1,40})['`]")
 RIGHTS = """
@@ -185,16 +188,16 @@ def _try_keys() -> None:
     """Writes and reads a key of each kind, for a right to some is none to the others."""
     name = str(uuid4())
     for prefix in sorted(redis_client.KEYS):
-        changes.client().set(f"{prefix}{name}", "", px=100)
-        changes.client().get(f"{prefix}{name}")
+        live_updates.client().set(f"{prefix}{name}", "", px=100)
+        live_updates.client().get(f"{prefix}{name}")
 
 
 def _try_updates() -> None:
-    client = changes.client()
+    client = live_updates.client()
     for prefix in sorted(redis_client.CHANNELS):
         client.publish(f"{prefix}{PROBE}", "")
     with client.pubsub() as messages:  # type: ignore[no-untyped-call]
-        messages.subscribe(changes.channel(PROBE))
+        messages.subscribe(live_updates.channel(PROBE))
         messages.psubscribe(_orders())
         for _ in range(2):
             # A refusal is raised here. Nothing at all is no consent either.
@@ -206,9 +209,9 @@ def _orders() -> str:
     """Returns the channel on which workers hear orders. Celery subscribes to it as a pattern, and Redis lets an account use
     a pattern that its rights name literally, not one that falls under a wider pattern.
     """
-    database = changes.client().get_connection_kwargs().get("db", 0)
+    database = live_updates.client().get_connection_kwargs().get("db", 0)
     control: Any = current_app.control
-    return f"{nudges.KEY_PREFIX}/{database}.{control.mailbox.exchange.name}"
+    return f"{wakeups.KEY_PREFIX}/{database}.{control.mailbox.exchange.name}"
 
 
 def rights() -> list[str]:
@@ -220,7 +223,7 @@ def rights() -> list[str]:
 def _try_limiter() -> None:
     """Each operation of the script, as the lane of one call would run it."""
     name = str(uuid4())
-    seat = Seat(lane=PROBE, name=name, rate=RATE, most_under_way=1000, messages=f"{nudges.KEY_PREFIX}{PROBE}")
+    seat = Seat(lane=PROBE, name=name, rate=RATE, most_under_way=1000, messages=f"{wakeups.KEY_PREFIX}{PROBE}")
     seat.hire()
     seat.take()
     seat.stay()
@@ -242,9 +245,9 @@ def _try_broker() -> None:
     with current_app.producer_pool.acquire(block=True, timeout=settings.REDIS_TIMEOUT_SECONDS) as producer:
         queue = current_app.amqp.queues.new_missing(PROBE)
         producer.publish("", routing_key=PROBE, exchange=queue.exchange, declare=[queue], retry=False)
-    key = f"{nudges.KEY_PREFIX}{PROBE}"
-    changes.client().llen(key)
-    changes.client().brpop([key], timeout=0.01)
+    key = f"{wakeups.KEY_PREFIX}{PROBE}"
+    live_updates.client().llen(key)
+    live_updates.client().brpop([key], timeout=0.01)
 
 
 def said_by_redis(error: BaseException) -> str:

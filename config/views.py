@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.refusals import Unavailable
+from accounts.web.exceptions import Unavailable
 from config import openapi, problems, readiness
 
 # The pages load nothing from anywhere else.

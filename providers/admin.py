@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
-from accounts.operators import (
+from accounts.web.admin_base import (
     ByTenant,
     DropdownFilter,
     Page,
@@ -28,7 +28,8 @@ from accounts.operators import (
     locked,
     page_of,
 )
-from providers import credential_advice, credentials, policies, registry, verification
+from providers import policies, registry
+from providers.keyring import advice, credentials, verification
 from providers.models import Credential, Policy
 
 STATE_COLOURS = {"unknown": "info", "verified": "success", "invalid": "danger", "exhausted": "warning"}
@@ -221,7 +222,7 @@ class CredentialAdmin(Page):
 
     @admin.display(description="warning")
     def oddity(self, obj: Credential) -> str:
-        return credential_advice.warning(obj) or "-"
+        return advice.warning(obj) or "-"
 
     @admin.display(description="account")
     def told(self, obj: Credential) -> SafeString:

@@ -22,7 +22,7 @@ import certifi
 import httpcore
 import httpx
 
-from accounts.dns import LookUps
+from accounts.net.dns import LookUps
 from providers import content_codings
 from providers.contract import Garbled, Lost, Unreachable
 from providers.limiter import Token, Withheld

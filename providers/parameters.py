@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accounts.strict import (
+from accounts.web.strict_fields import (
     StrictBoolean,
     StrictChoice,
     StrictInteger,

@@ -9,7 +9,11 @@ from celery import shared_task
 from django.conf import settings
 
 from providers.limiter import Unavailable
-from searches import ending, execution, nudges, parking, pictures, repeats, retention, settlement
+from searches import pictures
+from searches.calls import settlement, worker
+from searches.coalescing import matching
+from searches.lanes import credential_gate, wakeups
+from searches.lifecycle import completion, retention
 
 log = logging.getLogger(__name__)
 
@@ -17,19 +21,19 @@ log = logging.getLogger(__name__)
 @shared_task
 def run(lane: str, seat: str) -> None:
     """Leave to look at a lane."""
-    execution.run(lane, seat, stay_seconds=execution.STAY_SECONDS)
+    worker.run(lane, seat, stay_seconds=worker.STAY_SECONDS)
 
 
 @shared_task
 def land(lookup: str) -> None:
     """Sees to those who ride on a lookup that has ended."""
-    repeats.land(UUID(lookup))
+    matching.land(UUID(lookup))
 
 
 @shared_task
 def sweep_riders() -> None:
     """Sees to those whom no nudge reached; apart from the lanes' sweep, which they never keep waiting."""
-    repeats.land_all()
+    matching.land_all()
 
 
 @shared_task
@@ -39,9 +43,9 @@ def sweep_lanes() -> None:
     A step that fails keeps none of the others from its work: all lanes live by this.
     """
     steps = (
-        *(ending.expire, ending.abandon),
-        *(parking.move, parking.park_dead, parking.unpark, parking.wake_rested),
-        *(settlement.recover_all, nudges.fill_all),
+        *(completion.expire, completion.abandon),
+        *(credential_gate.move, credential_gate.park_dead, credential_gate.unpark, credential_gate.wake_rested),
+        *(settlement.recover_all, wakeups.fill_all),
     )
     for step in steps:
         try:

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts.models import User
-from accounts.operators import Page
+from accounts.web.admin_base import Page
 
 # Fields of an operator that give rights.
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")

@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from accounts import keys, limits
 from accounts.models import ApiKey, Tenant
-from accounts.operators import (
+from accounts.web.admin_base import (
     ActionVariant,
     ByTenant,
     Page,

@@ -16,10 +16,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from accounts import endpoints, webhooks
+from accounts import webhooks
 from accounts.admin.tenants import MODE_COLOURS
 from accounts.models import Attempt, Delivery, Endpoint, Event
-from accounts.operators import (
+from accounts.web.admin_base import (
     ActionVariant,
     ByTenant,
     DropdownFilter,
@@ -35,6 +35,7 @@ from accounts.operators import (
     list_of,
     page_of,
 )
+from accounts.webhooks import endpoints
 
 STANDING_COLOURS = {"enabled": "success", "failing": "warning", "disabled": "danger"}
 STATE_COLOURS = {"pending": "info", "delivered": "success", "failed": "danger"}

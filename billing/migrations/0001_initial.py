@@ -19,7 +19,9 @@ CREATE TRIGGER ledger_is_append_only BEFORE UPDATE OR DELETE ON billing_entry
     FOR EACH ROW EXECUTE FUNCTION ledger_is_append_only();
 """
 BACK = "DROP TRIGGER ledger_is_append_only ON billing_entry; DROP FUNCTION ledger_is_append_only();"
-SET_ASIDE, SPEND = ((Path(__file__).parent.parent / name).read_text() for name in ("set_aside.sql", "spend.sql"))
+SET_ASIDE, SPEND = (
+    (Path(__file__).parent.parent / name).read_text() for name in ("hold.sql", "charge_and_release.sql")
+)
 
 
 class Migration(migrations.Migration):

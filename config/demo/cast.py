@@ -17,7 +17,8 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import Mode, Tenant
 from billing import ledger
-from providers import credentials, policies, registry
+from providers import policies, registry
+from providers.keyring import credentials
 from providers.models import Policy
 
 GRANT = Decimal(10)

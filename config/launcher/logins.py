@@ -16,8 +16,9 @@ from django.conf import settings
 from accounts import keys
 from accounts.models import Mode, Tenant, User
 from config.embedded import state
-from providers import credentials, registry
+from providers import registry
 from providers.contract import Adapter
+from providers.keyring import credentials
 from providers.models import Credential
 
 OPERATOR = "operator"

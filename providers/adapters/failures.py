@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from accounts import peer_clock
+from accounts.net import peer_clock
 from providers.adapters import reading
 from providers.contract import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Secret, Throttled
 

@@ -1,5 +1,5 @@
 """The product as operators see it."""
 
-from searches.admin import line, lookups, pictures, searches
+from searches.admin import lanes, lookups, pictures, searches
 
-__all__ = ["line", "lookups", "pictures", "searches"]
+__all__ = ["lanes", "lookups", "pictures", "searches"]

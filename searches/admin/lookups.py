@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from accounts.operators import (
+from accounts.web.admin_base import (
     ByTenant,
     MadeWithin,
     Record,
@@ -29,8 +29,8 @@ from billing.models import Entry
 from billing.serializers import credits_text
 from providers.admin import BySource
 from providers.web_addresses import web_address
-from searches import forecasts
-from searches.admin.showing import STANDING_COLOURS, STATUS_COLOURS, ByLookupSource, Sent, tally, wait
+from searches.admin.columns import STANDING_COLOURS, STATUS_COLOURS, ByLookupSource, Sent, tally, wait
+from searches.lanes import estimates
 from searches.models import Call, Lookup, Result
 
 
@@ -104,7 +104,7 @@ class LookupAdmin(Record):
         """With what must be asked for: a page reads each of its fields several times."""
         lookup: Any = super().get_object(request, object_id, from_field)
         if lookup is not None:
-            lookup.forecast = forecasts.forecast([lookup]).get(lookup.pk)
+            lookup.forecast = estimates.forecast([lookup]).get(lookup.pk)
             lookup.tally = ledger.tallies([lookup.reference])[lookup.reference]
         return lookup
 

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from accounts.operators import (
+from accounts.web.admin_base import (
     ActionVariant,
     ByTenant,
     MadeWithin,
@@ -31,10 +31,11 @@ from billing import ledger
 from billing.serializers import credits_text
 from providers import registry
 from providers.web_addresses import web_address
-from searches import forecasts, stopping
+from searches.admin.columns import CALL_COLOURS, MODE_COLOURS, STATUS_COLOURS, about, tally, took, wait
 from searches.admin.pictures import thumbnail
-from searches.admin.showing import CALL_COLOURS, MODE_COLOURS, STATUS_COLOURS, about, tally, took, wait
+from searches.lanes import estimates
 from searches.models import Call, Image, Lookup, Result, Search
+from searches.orders import cancellation
 
 # The page shows this many of its newest calls and first results, and links to the rest.
 SHOWN = 48
@@ -110,7 +111,7 @@ class SearchAdmin(Record):
     def _lookups(self, search: Search) -> dict[str, Any]:
         lookups = list(search.lookups.all())
         tallies = ledger.tallies(lookup.reference for lookup in lookups)
-        waits = forecasts.forecast(lookups)
+        waits = estimates.forecast(lookups)
         return {
             "title": "Lookups",
             "table": {
@@ -208,7 +209,7 @@ class SearchAdmin(Record):
     )
     def cancel(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         search = self.row(request, object_id)
-        stopping.cancel(search)
+        cancellation.cancel(search)
         self.log_change(request, search, "Canceled.")
         return done(request, page_of(search), "The search is canceled.")
 
@@ -231,6 +232,6 @@ class SearchAdmin(Record):
     )
     def erase(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         search = self.row(request, object_id)
-        stopping.erase(search)
+        cancellation.erase(search)
         self.log_change(request, search, "Erased.")
         return done(request, page_of(search), "The search is erased.")

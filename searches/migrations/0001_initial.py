@@ -13,7 +13,16 @@ import billing.models
 
 BACKLOG, CLAIM, COUNT, FORECASTS, LOCK, RETURNING, TERMS, TRANSITIONS = (
     (Path(__file__).parent.parent / f"{name}.sql").read_text()
-    for name in ("backlog", "claim", "count", "forecasts", "lock", "returning", "terms", "transitions")
+    for name in (
+        "lanes/backlog",
+        "lanes/claim",
+        "lifecycle/search_status",
+        "lanes/estimates",
+        "calls/lock_rows",
+        "lanes/return_from_idle",
+        "orders/quotes",
+        "transitions",
+    )
 )
 
 

@@ -5,11 +5,12 @@ In that process (`decoder`, `confinement`, `work`) a file is stripped (`strippin
 `codes`, `rows`, `scans`), cut (`cropping`) and fitted to each provider's limits (`fitting`). Those import no Django.
 """
 
-from accounts.places import Busy
+from accounts.web.bulkhead import Busy
 from searches.pictures.cropping import BadCrop, Crop
+from searches.pictures.exceptions import BadPicture, TooLarge
 from searches.pictures.fetching import fetched
 from searches.pictures.isolation import check
-from searches.pictures.keeping import (
+from searches.pictures.storage import (
     Deleted,
     Draft,
     erase,
@@ -23,7 +24,6 @@ from searches.pictures.keeping import (
     sweep_orphans,
     thumbnail,
 )
-from searches.pictures.refusals import BadPicture, TooLarge
 from searches.pictures.usage import TooMany
 
 __all__ = [

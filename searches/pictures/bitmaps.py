@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageMath
 
-from searches.pictures.refusals import other_bmp
+from searches.pictures.exceptions import other_bmp
 
 # How Pillow says that it does not read a kind.
 NOT_READ = "Unsupported BMP"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from accounts.places import Busy
+from accounts.web.bulkhead import Busy
 
 
 class Waiter:

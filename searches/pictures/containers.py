@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import inf
 
-from searches.pictures.refusals import (
+from searches.pictures.exceptions import (
     LONGEST_SIDE,
     TAKEN,
     BadPicture,

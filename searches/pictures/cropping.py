@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
-from searches.pictures.refusals import BadPicture
+from searches.pictures.exceptions import BadPicture
 
 WHOLE = 1_000_000
 SIDES = ("x", "y", "width", "height")

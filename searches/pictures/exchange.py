@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from searches.pictures.cropping import Crop
-from searches.pictures.refusals import LONGEST_SIDE
+from searches.pictures.exceptions import LONGEST_SIDE
 
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 # How each file begins that is written here.

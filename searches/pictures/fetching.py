@@ -9,9 +9,9 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import connection
 
-from accounts import outbound
 from accounts.models import Tenant
-from accounts.places import Places
+from accounts.net import outbound
+from accounts.web.bulkhead import Places
 
 # Asked for AVIF by name, some servers would send nothing else.
 ACCEPT = "image/*"

@@ -24,14 +24,13 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts.places import Busy
+from accounts.web.bulkhead import Busy
 from searches.pictures import confinement, exchange
 from searches.pictures.bulkhead import Bulkhead
 from searches.pictures.containers import judge
 from searches.pictures.cropping import Crop
 from searches.pictures.decoder import ANSWER, CRASHED, HEAD, NUMBER, OUT_OF_TIME, READY
-from searches.pictures.exchange import Limits, Made
-from searches.pictures.refusals import (
+from searches.pictures.exceptions import (
     TAKEN,
     BadPicture,
     TooLarge,
@@ -42,6 +41,7 @@ from searches.pictures.refusals import (
     truncated,
     unreadable,
 )
+from searches.pictures.exchange import Limits, Made
 
 logger = logging.getLogger(__name__)
 

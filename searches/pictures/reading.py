@@ -18,9 +18,9 @@ import pillow_heif
 from PIL import Image, JpegImagePlugin
 from PIL.ExifTags import Base as ExifTag
 
-from searches.pictures import bitmaps, codes, colours, fitting, rows, scans
+from searches.pictures import bitmaps, codes, colours, fitting, pixel_rows, scans
 from searches.pictures.containers import is_bare_jpeg
-from searches.pictures.refusals import LONGEST_SIDE, BadPicture, too_long, too_many_pixels, truncated, unreadable
+from searches.pictures.exceptions import LONGEST_SIDE, BadPicture, too_long, too_many_pixels, truncated, unreadable
 from searches.pictures.stripping import Stripped, stripped
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
@@ -119,7 +119,7 @@ def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> D
     may_be_bare = format == "JPEG" and image.mode == "RGB" and file.orientation == 1 and not file.profile
     if format == "JPEG" and scans.is_cut(file.content, image, lambda other: _loaded(other, most_pixels)):
         raise truncated()
-    if format == "PNG" and rows.are_cut(file.content, image):
+    if format == "PNG" and pixel_rows.are_cut(file.content, image):
         raise truncated()
     pixels = colours.plain(_shown(format, image, file), _profiles(format, image, file), file.gamma)
     pixels = _on_canvas(pixels, file)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from searches.pictures.containers import JPEG_END, JPEG_MARKER, JPEG_SCAN, PNG_START
-from searches.pictures.refusals import unreadable
+from searches.pictures.exceptions import unreadable
 
 # A label of JFIF, without the preview that may follow it.
 JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"

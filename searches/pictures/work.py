@@ -8,7 +8,7 @@ from typing import Any
 
 from searches.pictures import fitting, reading
 from searches.pictures.cropping import BadCrop, Crop
-from searches.pictures.refusals import BadPicture
+from searches.pictures.exceptions import BadPicture
 
 
 @dataclass(frozen=True, kw_only=True)

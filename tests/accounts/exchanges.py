@@ -7,8 +7,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from accounts import outbound
-from accounts.dns import LookUp, by_the_system
+from accounts.net import outbound
+from accounts.net.dns import LookUp, by_the_system
 
 Ask = Callable[..., bytes]
 

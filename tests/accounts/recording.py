@@ -12,8 +12,9 @@ def main(url: str, count: int) -> None:
     import django
 
     django.setup()
-    from accounts import endpoints, webhooks
+    from accounts import webhooks
     from accounts.models import Event, EventType, Mode, Tenant
+    from accounts.webhooks import endpoints
 
     tenant = Tenant.objects.create(name="Alice")
     endpoints.create(tenant, Mode.LIVE, url=url)

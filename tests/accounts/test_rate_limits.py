@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from accounts import rate_limits
 from accounts.models import Tenant
-from accounts.refusals import TooManyRequests, Unavailable
+from accounts.web.exceptions import TooManyRequests, Unavailable
 from tests.conftest import ClientOf
 from tests.racing import at_once
 

@@ -18,14 +18,16 @@ from django.utils import timezone
 from PIL import Image as Picture
 from uuid_utils.compat import uuid7
 
-from accounts import endpoints, keys, webhooks
+from accounts import keys, webhooks
 from accounts.models import ApiKey, Attempt, Delivery, Endpoint, Mode, Tenant, User
+from accounts.webhooks import endpoints
 from billing import ledger
 from billing.models import Account, Entry, Hold, Price
-from providers import credentials, policies
+from providers import policies
+from providers.keyring import credentials
 from providers.models import Credential
-from searches import intake
 from searches.models import Call, Image, Lookup, Place, Rendering, Result, Search
+from searches.orders import submission
 
 PROVIDER = "modash"
 SOURCE = "tiktok-creators"
@@ -76,8 +78,8 @@ def build(name: str) -> World:
     account = ledger.account_of(tenant, PROVIDER)
     ledger.grant(account, Decimal(100), note="welcome")
     image = picture(tenant)
-    order = intake.Order(lookups=[intake.LookupOrder(source=SOURCE, parameters={}, limit=40)])
-    search = intake.submit(key, order, Stored(image)).search
+    order = submission.Order(lookups=[submission.LookupOrder(source=SOURCE, parameters={}, limit=40)])
+    search = submission.submit(key, order, Stored(image)).search
     lookup = search.lookups.get()
     call = called(lookup)
     result = found(lookup)

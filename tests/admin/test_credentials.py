@@ -12,7 +12,8 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from providers import credentials, policies
+from providers import policies
+from providers.keyring import credentials
 from providers.models import Credential, Policy
 from tests.admin.conftest import PROVIDER, SECRET, World
 from tests.admin.test_pages import address, page_of

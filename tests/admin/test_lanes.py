@@ -13,9 +13,10 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from accounts.models import Mode
-from providers import limiter, policies, resting
+from providers import limiter, policies
+from providers.keyring import resting
 from providers.models import Credential
-from searches import pauses, scheduler
+from searches.lanes import pauses, queue
 from searches.models import Lane
 from tests.admin.conftest import World
 from tests.admin.test_pages import address, page_of
@@ -45,18 +46,18 @@ def text(desk: Client, lane: Lane) -> str:
 
 
 def claims(lane: Lane) -> bool:
-    return scheduler.claim(lane.pk, policies.of("modash"), lease=timedelta(seconds=10)) is not None
+    return queue.claim(lane.pk, policies.of("modash"), lease=timedelta(seconds=10)) is not None
 
 
 def test_an_operator_pauses_a_lane_and_lets_it_go_on(desk: Client, lane: Lane) -> None:
     assert offered(desk, lane) == {"pause"}
     assert press(desk, lane, "pause").headers["HX-Redirect"] == page_of(lane)
     assert not claims(lane)
-    assert scheduler.lanes_to_look_at() == []
+    assert queue.lanes_to_look_at() == []
     assert "Operators have paused this lane." in text(desk, lane)
     assert offered(desk, lane) == {"resume"}
     assert press(desk, lane, "resume").status_code == 200
-    assert scheduler.lanes_to_look_at() == [lane]
+    assert queue.lanes_to_look_at() == [lane]
     assert claims(lane)
 
 
@@ -80,7 +81,7 @@ def test_the_page_of_a_lane_that_moves_says_so(desk: Client, lane: Lane) -> None
     ],
 )
 def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], sentence: str) -> None:
-    moment = scheduler.now()
+    moment = queue.now()
     Lane.objects.update(**{name: moment + value if name.endswith("until") else value for name, value in values.items()})
     limiter.pause(lane.pk, policies.rate(lane.policy), seconds=60)
     assert sentence in text(desk, lane)
@@ -95,7 +96,7 @@ def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], 
 def test_keys_that_rest_are_named_and_an_operator_ends_it(desk: Client, lane: Lane) -> None:
     assert "none" in text(desk, lane)
     key = Credential.objects.get(lookups__lane=lane)
-    moment = scheduler.now()
+    moment = queue.now()
     resting.rest(key, claimed_at=moment, moment=moment, seconds=600)
     assert f"{key.tenant}: {key.label}, until " in text(desk, lane)
     assert not claims(lane)
@@ -130,7 +131,7 @@ def test_a_provider_that_is_paused_is_named(desk: Client, lane: Lane) -> None:
 
 
 def test_a_test_lane_with_its_colons_can_be_paused_too(desk: Client, world: World) -> None:
-    lane = scheduler.lane_of(policies.of("modash"), mode=Mode.TEST, tenant_id=world.tenant.pk)
+    lane = queue.lane_of(policies.of("modash"), mode=Mode.TEST, tenant_id=world.tenant.pk)
     press(desk, lane, "pause")
     assert offered(desk, lane) == {"resume"}
 

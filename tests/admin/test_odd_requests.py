@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from accounts.operators import Page
+from accounts.web.admin_base import Page
 from tests.admin.conftest import World
 
 pytestmark = pytest.mark.django_db

@@ -11,8 +11,8 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import ApiKey, Tenant, User
-from providers import credentials
 from providers.admin import CredentialForm
+from providers.keyring import credentials
 from providers.models import Credential
 from tests.admin.conftest import PROVIDER
 from tests.racing import at_once

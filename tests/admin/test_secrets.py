@@ -10,9 +10,10 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from accounts import endpoints, keys
+from accounts import keys
 from accounts.models import ApiKey, Delivery, Endpoint, Tenant
-from providers import credentials
+from accounts.webhooks import endpoints
+from providers.keyring import credentials
 from providers.models import Credential
 from tests.admin.conftest import PROVIDER, SECRET, World
 from tests.admin.test_pages import address, page_of

@@ -7,7 +7,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import Mode, Tenant
-from providers import credentials
+from providers.keyring import credentials
 from tests.conftest import ClientOf
 
 

@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from accounts.models import Mode, Tenant
-from providers import credentials
+from providers.keyring import credentials
 from searches.models import Search
 from tests.api.examples import PICTURE, create, create_form, lookup, made, nothing_left
 from tests.api.test_strangers import ROUTES, belongings, path_to

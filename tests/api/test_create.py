@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from accounts.models import Tenant
 from billing import ledger
 from billing.models import Account, Price
-from providers import credentials
+from providers.keyring import credentials
 from providers.models import Credential
 from searches.models import Image, Lookup, Search
 from tests.api.examples import PICTURE, create, create_form, lookup, made, nothing_left, order

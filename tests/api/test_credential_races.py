@@ -12,13 +12,13 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts.models import ApiKey
-from accounts.refusals import Conflict
-from providers import credentials
+from accounts.web.exceptions import Conflict
+from providers.keyring import credentials
 from providers.models import Credential
-from searches import intake
-from searches.intake import LookupOrder, Order
+from searches.api.views import refused
 from searches.models import Image, Lookup, Search
-from searches.views import refused
+from searches.orders import submission
+from searches.orders.submission import LookupOrder, Order
 from tests.api.examples import made
 from tests.searches import samples
 
@@ -50,7 +50,7 @@ class SlowPicture:
 def submit(image: Image, meanwhile: Callable[[], None]) -> None:
     order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, limit=20)])
     with refused():
-        intake.submit(ApiKey.objects.get(), order, SlowPicture(image, meanwhile))
+        submission.submit(ApiKey.objects.get(), order, SlowPicture(image, meanwhile))
 
 
 def submit_and_leave(image: Image) -> None:

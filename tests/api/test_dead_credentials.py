@@ -16,9 +16,12 @@ from rest_framework.test import APIClient
 
 from accounts.models import Mode, Tenant, User
 from billing import audit
-from providers import credentials, policies
+from providers import policies
+from providers.keyring import credentials
 from providers.models import Credential, Policy
-from searches import execution, parking, tasks
+from searches import tasks
+from searches.calls import worker
+from searches.lanes import credential_gate
 from searches.models import Call, Lookup, Search, Standing
 from tests.api.examples import create, lookup, made
 from tests.conftest import ClientOf
@@ -52,14 +55,14 @@ def search(api: APIClient, modash: Provider) -> Search:
 
 def visit(times: int = 1, lane: str = "modash") -> None:
     for _ in range(times):
-        execution.run(lane, str(uuid4()))
+        worker.run(lane, str(uuid4()))
 
 
 def go_on(modash: Provider) -> None:
     """What the sweep and the workers do, as long as there is anything to do."""
     modash.answers(FOUND)
     for _ in range(3):
-        parking.unpark()
+        credential_gate.unpark()
         visit(3)
 
 
@@ -107,7 +110,7 @@ WAYS: list[Callable[[APIClient, Credential], None]] = [
 
 def test_all_wait_for_it_and_no_more_calls_are_made(api: APIClient, search: Search, modash: Provider) -> None:
     assert told(api, search) == [("running", "credential"), ("queued", "credential"), ("queued", "credential")]
-    parking.unpark()
+    credential_gate.unpark()
     visit(3)
     assert Call.objects.count() == 1
     later = made(api)
@@ -132,7 +135,7 @@ def test_a_key_that_is_still_empty_costs_one_call(api: APIClient, search: Search
     by_verify(api, Credential.objects.get())
     modash.answers(EMPTY, status=402)
     for _ in range(3):
-        parking.unpark()
+        credential_gate.unpark()
         visit(3)
     assert Call.objects.count() == 2
     assert Credential.objects.get().state == "exhausted"

@@ -12,7 +12,8 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
-from providers import credentials, dictionaries, policies
+from providers import policies
+from providers.keyring import credentials, dictionaries
 from providers.models import Credential, Policy
 from tests.api.test_lists import read_all
 from tests.api.test_openapi import described

@@ -9,7 +9,9 @@ import pytest
 from rest_framework.test import APIClient
 
 from providers.models import Policy
-from searches import changes, scheduler, waiting
+from searches.api import long_poll
+from searches.lanes import queue
+from searches.lifecycle import live_updates
 from searches.models import Call, Search
 from tests.api.background import meanwhile
 from tests.api.examples import add_results, create, made
@@ -111,11 +113,11 @@ def test_erasing_takes_no_query(api: APIClient) -> None:
 def test_who_waits_for_it_is_told_that_it_is_gone(
     api: APIClient, monkeypatch: pytest.MonkeyPatch, under_way: bool
 ) -> None:
-    monkeypatch.setattr(changes, "_quiet_until", 0.0)
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(live_updates, "_quiet_until", 0.0)
+    monkeypatch.setattr(long_poll, "LOOK_SECONDS", 60.0)
     search = made(api)
     if under_way:
-        assert scheduler.claim("modash", Policy.objects.get(), lease=timedelta(minutes=1))
+        assert queue.claim("modash", Policy.objects.get(), lease=timedelta(minutes=1))
     search.refresh_from_db()
     known = waiting_read(api, search, 30, **{"If-None-Match": f'W/"{search.version}"'})
     with meanwhile(waiting_read(api, search, 30), known) as answers:

@@ -20,9 +20,11 @@ from billing.models import Hold
 from providers import policies
 from providers.contract import Answer, Faulty, Hit, Lost, Refused
 from providers.models import Policy
-from searches import erasure, scheduler, settlement
+from searches.calls import settlement
+from searches.lanes import queue
+from searches.lanes.queue import Errand
+from searches.lifecycle import erasure
 from searches.models import Image, Lookup, Place, Rendering, Result, Search
-from searches.scheduler import Errand
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.api.examples import create, made, pictures_folder
 from tests.api.test_read import path_of
@@ -46,7 +48,7 @@ def prepaid(alice: Tenant) -> None:
 
 
 def claimed() -> Errand:
-    errand = scheduler.claim("modash", policies.of("modash"), lease=timedelta(minutes=1))
+    errand = queue.claim("modash", policies.of("modash"), lease=timedelta(minutes=1))
     assert errand is not None
     return errand
 
@@ -128,7 +130,7 @@ def test_a_claim_that_comes_at_that_moment_finds_it_whole_or_not_at_all(api: API
     with background() as start:
         with transaction.atomic():
             erasure.erase(search)
-            claim = start(lambda: scheduler.claim("modash", policies.of("modash"), lease=timedelta(minutes=1)))
+            claim = start(lambda: queue.claim("modash", policies.of("modash"), lease=timedelta(minutes=1)))
             until_somebody_waits_for_a_lock()
         assert claim.result(5) is None
     assert spent(alice) == (0, 0)
@@ -216,8 +218,8 @@ def test_nobody_waits_in_a_circle(api: APIClient, alice: Tenant) -> None:
                 case 2:
                     assert create(api).status_code in (202, 409)
                 case _:
-                    with suppress(scheduler.Held):
-                        if errand := scheduler.claim("modash", policy, lease=timedelta(minutes=1)):
+                    with suppress(queue.Held):
+                        if errand := queue.claim("modash", policy, lease=timedelta(minutes=1)):
                             settle(errand, policy)
 
     at_once([work] * 20)

@@ -11,11 +11,12 @@ from django.db import transaction
 from django.test import Client
 from rest_framework.test import APIClient
 
-from accounts import endpoints, webhooks
+from accounts import webhooks
 from accounts.models import Endpoint, Event, EventType, Mode, Tenant
+from accounts.webhooks import endpoints
 from billing import ledger
 from billing.ledger import Demand
-from providers import credentials
+from providers.keyring import credentials
 from providers.models import Credential
 from tests.api.examples import made
 from tests.api.test_openapi import document, no_unknown_members, validator

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
-from providers import credentials
+from providers.keyring import credentials
 from searches.models import Image
 from searches.pictures import fetching
 from tests.api.background import meanwhile

@@ -8,8 +8,9 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
-from providers import credentials, policies
-from searches import scheduler
+from providers import policies
+from providers.keyring import credentials
+from searches.lanes import queue
 from tests.api.examples import lookup, made
 from tests.conftest import ClientOf
 
@@ -30,7 +31,7 @@ def told(clients: list[APIClient]) -> list[str]:
 
 
 def claim() -> str:
-    errand = scheduler.claim("modash", policies.of("modash"), lease=HOUR)
+    errand = queue.claim("modash", policies.of("modash"), lease=HOUR)
     assert errand is not None
     return str(errand.lookup.pk)
 

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
-from providers import credentials, policies, registry
+from providers import policies, registry
+from providers.keyring import credentials
 from providers.models import Policy
 from searches.models import Search
 from tests.api.examples import add_results, create, lookup, made, nothing_left

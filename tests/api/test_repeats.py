@@ -8,8 +8,9 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
-from providers import credentials
-from searches import repeats, settlement
+from providers.keyring import credentials
+from searches.calls import settlement
+from searches.coalescing import matching
 from searches.models import Lookup
 from tests.api.examples import create, lookup
 from tests.conftest import ClientOf
@@ -68,7 +69,7 @@ def test_one_that_rides_is_told_what_the_other_waits_for_and_pays_nothing(asking
     assert (rider["position"], rider["waiting_on"]) == (None, "turn")
     assert rider["estimated_start_at"] is not None
     settlement.answered(errand, answer(2))
-    repeats.land_all()
+    matching.land_all()
     rider = told(asking, second)
     assert (rider["search"], rider["calls"], rider["credits"]) == ("succeeded", 0, FREE | {"final": True})
 
@@ -89,7 +90,7 @@ def test_what_rode_on_a_canceled_search_is_told_that_it_asks_itself(asking: APIC
     first, second = sent(asking), sent(asking)
     etag = asking.get(f"/v1/searches/{second['id']}")["ETag"]
     asking.post(f"/v1/searches/{first['id']}/cancel")
-    repeats.land_all()
+    matching.land_all()
     now = told(asking, second)
     assert (now["repeat"], now["repeat_of"], now["position"]) == ("miss", None, 1)
     assert now["credits"]["held"] != "0"

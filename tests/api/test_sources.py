@@ -11,7 +11,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import Tenant
 from billing.models import Price
-from providers import credentials, policies, registry, schema
+from providers import json_schema, policies, registry
+from providers.keyring import credentials
 from providers.models import Policy
 from tests.api.examples import create, lookup, made
 from tests.api.test_lists import read_all
@@ -105,7 +106,7 @@ def test_a_kind_of_field_that_the_schema_cannot_say_is_an_error() -> None:
         when = serializers.DurationField()
 
     with pytest.raises(TypeError, match="DurationField"):
-        schema.of(Strange)
+        json_schema.of(Strange)
 
 
 def test_sources_are_paged(api: APIClient) -> None:

@@ -10,8 +10,9 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
-from accounts import endpoints, webhooks
+from accounts import webhooks
 from accounts.models import Delivery, Endpoint, Mode
+from accounts.webhooks import endpoints
 from searches.models import Search
 from tests.api.examples import add_results, made
 

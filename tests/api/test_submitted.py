@@ -11,9 +11,9 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
-from providers import credentials
+from providers.keyring import credentials
 from providers.models import Credential
-from searches import settlement
+from searches.calls import settlement
 from searches.models import Lane
 from tests.api.examples import create, lookup
 from tests.conftest import ClientOf

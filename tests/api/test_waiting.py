@@ -23,8 +23,11 @@ from rest_framework.test import APIClient
 
 from accounts.models import Tenant
 from config import bodies
-from providers import credentials, policies
-from searches import changes, ending, nudges, waiting
+from providers import policies
+from providers.keyring import credentials
+from searches.api import long_poll
+from searches.lanes import wakeups
+from searches.lifecycle import completion, live_updates
 from searches.models import Lane, Search
 from tests.api.background import meanwhile
 from tests.api.examples import PICTURE, lookup, made, order
@@ -40,7 +43,7 @@ def waiting_read(api: APIClient, search: Search, seconds: int, **headers: str) -
 def until_some_wait(number: int = 1) -> None:
     """Until so many have taken their seats."""
     deadline = time.monotonic() + 5
-    while waiting.places.taken.total() < number:
+    while long_poll.places.taken.total() < number:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     time.sleep(0.1)  # and have looked, and listen
@@ -48,7 +51,7 @@ def until_some_wait(number: int = 1) -> None:
 
 @transaction.atomic
 def touch(search: Search) -> None:
-    ending.touch(ending.lock(search.pk))
+    completion.touch(completion.lock(search.pk))
 
 
 def test_an_end_wakes_the_waiter_at_once(api: APIClient) -> None:
@@ -56,7 +59,7 @@ def test_an_end_wakes_the_waiter_at_once(api: APIClient) -> None:
     with meanwhile(waiting_read(api, search, 30)) as [answer]:
         until_some_wait()
         began = time.monotonic()
-        ending.cancel(search)
+        completion.cancel(search)
         response = answer.result(5)
     assert time.monotonic() - began < 1
     assert (response.status_code, response.json()["status"]) == (200, "canceled")
@@ -69,7 +72,7 @@ def test_a_create_can_wait_for_its_end(api: APIClient) -> None:
 
     with meanwhile(create) as [answer]:
         until_some_wait()
-        ending.cancel(Search.objects.get())
+        completion.cancel(Search.objects.get())
         response = answer.result(5)
     assert (response.status_code, response.json()["status"]) == (202, "canceled")
     assert response["Preference-Applied"] == "wait=30"
@@ -87,7 +90,7 @@ def test_a_body_gives_its_share_of_memory_back_before_its_request_waits(api: API
     with meanwhile(lambda: serve(made.environ, lambda status, _: statuses.append(status))) as [answer]:
         until_some_wait()
         assert not bodies.memory._taken
-        ending.cancel(Search.objects.get())
+        completion.cancel(Search.objects.get())
         assert b'"canceled"' in b"".join(answer.result(5))
     assert statuses == ["202 Accepted"]
 
@@ -109,7 +112,7 @@ def test_who_knows_no_version_waits_for_the_end(api: APIClient) -> None:
         touch(search)
         time.sleep(0.3)
         assert not answer.done()
-        ending.cancel(search)
+        completion.cancel(search)
         assert answer.result(5).json()["version"] == 3
 
 
@@ -129,7 +132,7 @@ def test_patience_ends_in_a_304_where_nothing_changed(api: APIClient) -> None:
 
 def test_nobody_waits_for_what_has_ended(api: APIClient) -> None:
     search = made(api)
-    ending.cancel(search)
+    completion.cancel(search)
     began = time.monotonic()
     assert waiting_read(api, search, 30)().status_code == 200
     assert waiting_read(api, search, 30, **{"If-None-Match": "*"})().status_code == 304
@@ -143,7 +146,7 @@ def test_past_the_bound_the_answer_comes_at_once(api: APIClient, monkeypatch: py
         until_some_wait()
         second = waiting_read(api, search, 30)()
         assert not first.done()
-        ending.cancel(search)
+        completion.cancel(search)
         assert first.result(5)["Preference-Applied"] == "wait=30"
     assert (second.status_code, second.json()["status"]) == (200, "queued")
     assert "Preference-Applied" not in second
@@ -160,7 +163,7 @@ def test_one_tenant_that_waits_as_often_as_it_can_keeps_nobody_else_from_it(
     with meanwhile(*[waiting_read(api, search, 30)] * 14) as hers:
         until_some_wait(6)
         answers = [waiting_read(other, other.search, 1)() for other in others]  # type: ignore[attr-defined]
-        ending.cancel(search)
+        completion.cancel(search)
         applied = [answer.result(10).get("Preference-Applied") for answer in hers]
     assert [answer["Preference-Applied"] for answer in answers] == ["wait=1"] * 2
     assert applied.count("wait=30") == settings.WAITERS_PER_PROCESS // 2
@@ -176,7 +179,7 @@ def test_who_waits_holds_no_database_connection(api: APIClient) -> None:
         pool = connection.pool  # type: ignore[attr-defined]
         # One is this thread's; all others have been given back.
         assert pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"] - 1
-        ending.cancel(search)
+        completion.cancel(search)
         assert [answer.result(5).status_code for answer in answers] == [200] * 6
     assert before >= 1
 
@@ -189,7 +192,7 @@ def redis_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]
         monkeypatch.setattr(settings, "REDIS_URL", f"redis://127.0.0.1:{port}/0")
 
     yield move
-    changes._quiet_until = 0.0
+    live_updates._quiet_until = 0.0
 
 
 def ends_without_redis(api: APIClient, search: Search) -> float:
@@ -197,7 +200,7 @@ def ends_without_redis(api: APIClient, search: Search) -> float:
     with meanwhile(waiting_read(api, search, 30)) as [answer]:
         until_some_wait()
         began = time.monotonic()
-        ending.cancel(search)
+        completion.cancel(search)
         assert answer.result(10).json()["status"] == "canceled"
         return time.monotonic() - began
 
@@ -205,7 +208,7 @@ def ends_without_redis(api: APIClient, search: Search) -> float:
 def test_a_dead_redis_costs_seconds_and_no_answer(api: APIClient, redis_at: Callable[[int], None]) -> None:
     search = made(api)
     redis_at(1)
-    assert ends_without_redis(api, search) < waiting.LOOK_SECONDS + 1
+    assert ends_without_redis(api, search) < long_poll.LOOK_SECONDS + 1
 
 
 def test_a_silent_redis_is_asked_for_one_wake_up_and_then_left_alone(
@@ -215,7 +218,7 @@ def test_a_silent_redis_is_asked_for_one_wake_up_and_then_left_alone(
         silent.settimeout(0.5)
         redis_at(silent.getsockname()[1])
         lane, policy = Lane(name="modash:live"), policies.of("modash")
-        assert [nudges.nudge(lane, policy) for _ in range(5)] == [False] * 5
+        assert [wakeups.nudge(lane, policy) for _ in range(5)] == [False] * 5
         with silent.accept()[0], pytest.raises(TimeoutError):
             silent.accept()
 
@@ -224,7 +227,7 @@ def test_a_silent_redis_costs_no_more(api: APIClient, redis_at: Callable[[int], 
     search = made(api)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         redis_at(silent.getsockname()[1])
-        assert ends_without_redis(api, search) < waiting.LOOK_SECONDS + 2
+        assert ends_without_redis(api, search) < long_poll.LOOK_SECONDS + 2
 
 
 def test_a_silent_redis_costs_one_announcement_its_time(redis_at: Callable[[int], None]) -> None:
@@ -232,7 +235,7 @@ def test_a_silent_redis_costs_one_announcement_its_time(redis_at: Callable[[int]
         redis_at(silent.getsockname()[1])
         began = time.monotonic()
         for _ in range(20):
-            changes.announce(uuid4())
+            live_updates.announce(uuid4())
     assert time.monotonic() - began < 2
 
 
@@ -241,7 +244,7 @@ def test_a_deleted_search_ends_the_wait_in_a_404(api: APIClient) -> None:
     with meanwhile(waiting_read(api, search, 30)) as [answer]:
         until_some_wait()
         Search.objects.filter(pk=search.pk).delete()
-        changes.announce(search.pk)
+        live_updates.announce(search.pk)
         assert answer.result(5).status_code == 404
 
 
@@ -254,6 +257,6 @@ def test_a_preference_that_makes_no_sense_is_none(api: APIClient, preference: st
 
 def test_more_than_a_minute_is_a_minute(api: APIClient) -> None:
     search = made(api)
-    ending.cancel(search)
+    completion.cancel(search)
     response = api.get(f"/v1/searches/{search.pk}", headers={"Prefer": "respond-async, wait=600"})
     assert response["Preference-Applied"] == "wait=60"

@@ -14,8 +14,9 @@ from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from accounts import endpoints, rate_limits
+from accounts import rate_limits
 from accounts.models import Delivery, Endpoint, Mode, Tenant
+from accounts.webhooks import endpoints
 from tests.api.test_lists import read_all
 from tests.api.test_openapi import described
 from tests.api.test_problems import problem_of

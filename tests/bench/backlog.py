@@ -11,7 +11,7 @@ from django.db.models import Model
 from accounts.models import Tenant
 from billing.models import Account, Entry, Hold
 from providers.models import Credential
-from searches import scheduler
+from searches.lanes import queue
 from searches.models import Image, Lookup, Place, Rendering, Search
 from tests.bench.tenants import Submitter
 
@@ -56,7 +56,7 @@ OF_A_LOOKUP: dict[type[Model], dict[str, str]] = {
 def write(*, lookups: int, tenants: int) -> None:
     """Ready in one lane, beside the one that was submitted. The bench's tables must be empty before."""
     Submitter("template").submit()
-    numbers = {"lookups": lookups, "tenants": tenants, "step": scheduler.STEP}
+    numbers = {"lookups": lookups, "tenants": tenants, "step": queue.STEP}
     with transaction.atomic(), connection.cursor() as cursor:
         for statement in (TENANTS, LOOKUPS):
             cursor.execute(statement.format(**numbers))

@@ -20,7 +20,7 @@ from django.db import connection, transaction
 
 from providers import policies
 from providers.models import Policy
-from searches import forecasts, scheduler
+from searches.lanes import estimates, queue
 from searches.models import Lookup, Standing
 from tests.bench import backlog, limits
 from tests.bench.limits import prepare
@@ -77,7 +77,7 @@ def _times(act: Callable[[], object], count: int) -> list[float]:
 
 
 def _claim() -> None:
-    if scheduler.claim(LANE, _policy(), lease=LEASE) is None:
+    if queue.claim(LANE, _policy(), lease=LEASE) is None:
         raise SystemExit("Nothing was there to claim.")
 
 
@@ -91,7 +91,7 @@ def _forecaster() -> Callable[[], object]:
     rows = iter(Lookup.objects.filter(pk__in=chosen).order_by("?"))
     lookups = [next(rows) for _ in chosen]
     asked = iter(lookups * 2)
-    return lambda: forecasts.forecast([next(asked)])
+    return lambda: estimates.forecast([next(asked)])
 
 
 @dataclass(kw_only=True)
@@ -142,15 +142,15 @@ def _keep_claiming(race: Race) -> None:
     policy = policies.of(LANE)
     while len(race.claimed) < RACED:
         began = time.monotonic()
-        with suppress(scheduler.Held), transaction.atomic(), connection.cursor() as cursor:
-            errand = scheduler.claim(LANE, policy, lease=LEASE)
+        with suppress(queue.Held), transaction.atomic(), connection.cursor() as cursor:
+            errand = queue.claim(LANE, policy, lease=LEASE)
             assert errand is not None
             lookup = errand.lookup
             place: dict[str, str | int | UUID] = {
                 "lane": LANE,
                 "tenant": lookup.tenant_id,
                 "turn": lookup.turn,
-                "step": scheduler.STEP,
+                "step": queue.STEP,
             }
             cursor.execute(BEFORE, place)
             passed = cursor.fetchall()

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from searches import forecasts, scheduler
+from searches.lanes import estimates, queue
 from searches.models import Call, Lookup, Standing
 from tests.bench import limits, system
 from tests.bench.limits import prepare, wait_until
@@ -36,24 +36,24 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
     with system.workers(folder, count=2, processes=4):
         for calls in MOMENTS:
             wait_until(lambda calls=calls: provider.accepted() >= calls, seconds=180)  # type: ignore[misc]
-            told.append((scheduler.now(), _estimates()))
+            told.append((queue.now(), _estimates()))
         wait_until(lambda: not Lookup.objects.exclude(status__in=Lookup.ENDED).exists(), seconds=180)
     print(
         f"\nestimated_start_at, {limits.TEN}, {len(WEIGHTS)} tenants of weights {WEIGHTS}, 1 to 3 pages, priorities\n"
     )
-    for calls, (moment, estimates) in zip(MOMENTS, told, strict=True):
-        print(f"after {calls:3d} calls: {_compared(moment, estimates)}", flush=True)
+    for calls, (moment, promised) in zip(MOMENTS, told, strict=True):
+        print(f"after {calls:3d} calls: {_compared(moment, promised)}", flush=True)
 
 
 def _estimates() -> dict[UUID, datetime]:
     waiting = list(Lookup.objects.filter(standing=Standing.READY))
-    found = forecasts.forecast(waiting)
+    found = estimates.forecast(waiting)
     return {pk: at.estimated_start_at for pk, at in found.items() if at.estimated_start_at is not None}
 
 
-def _compared(moment: datetime, estimates: dict[UUID, datetime]) -> str:
+def _compared(moment: datetime, promised: dict[UUID, datetime]) -> str:
     errors, within = [], 0
-    for lookup, estimate in estimates.items():
+    for lookup, estimate in promised.items():
         call = Call.objects.filter(lookup=lookup, armed_at__gt=moment, sent_at__isnull=False).order_by("pk").first()
         if call is None or call.sent_at is None:
             raise SystemExit(f"No call of lookup {lookup} followed.")

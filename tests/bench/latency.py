@@ -12,7 +12,7 @@ import httpx
 
 from accounts import keys
 from accounts.models import Mode, Tenant
-from providers import credentials
+from providers.keyring import credentials
 from tests.bench import limits, system
 from tests.bench.picture import jpeg
 from tests.bench.system import Provider

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 from accounts import keys
 from accounts.models import ApiKey, Mode, Tenant
-from providers import credentials, registry
-from searches import intake, pictures
+from providers import registry
+from providers.keyring import credentials
+from searches import pictures
 from searches.models import Image, Search
+from searches.orders import submission
 from tests.bench.picture import jpeg
 
 SOURCE = "tiktok-creators"
@@ -27,10 +29,10 @@ class Submitter:
 
     def submit(self, *, limits: Sequence[int] = (20,), priority: int = 0, key: ApiKey | None = None) -> Search:
         """`limits`: of each lookup."""
-        lookups = [intake.LookupOrder(source=SOURCE, parameters={}, limit=limit) for limit in limits]
-        order = intake.Order(lookups=lookups, priority=priority, max_age=0)
+        lookups = [submission.LookupOrder(source=SOURCE, parameters={}, limit=limit) for limit in limits]
+        order = submission.Order(lookups=lookups, priority=priority, max_age=0)
         with self._picture() as picture:
-            search = intake.submit(key or self.key, order, picture).search
+            search = submission.submit(key or self.key, order, picture).search
         self.image = search.image
         return search
 
@@ -41,7 +43,7 @@ class Submitter:
             self.submit(limits=[20] * size, key=keys[number % len(keys)] if keys else None)
 
     @contextmanager
-    def _picture(self) -> Iterator[intake.Picture]:
+    def _picture(self) -> Iterator[submission.Picture]:
         if self.image is None:
             with pictures.received(self.key.tenant, jpeg(), fit=self.fit) as picture:
                 yield picture

@@ -20,7 +20,8 @@ from django.db import connection
 
 from accounts import keys
 from accounts.models import Mode
-from providers import credentials, registry
+from providers import registry
+from providers.keyring import credentials
 from searches.models import Lookup
 from tests.bench import limits, system
 from tests.bench.limits import prepare, wait_until

@@ -15,8 +15,9 @@ from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
-from accounts import delivery, endpoints, webhooks
+from accounts import webhooks
 from accounts.models import Delivery, Endpoint, Event, EventType, Mode, Tenant
+from accounts.webhooks import delivery, endpoints
 from tests.bench import system
 from tests.bench.limits import wait_until
 from tests.bench.system import Provider

@@ -38,7 +38,8 @@ def main(names: list[str]) -> None:
     from accounts import keys
     from accounts.models import Mode, Tenant
     from billing import ledger
-    from providers import credentials, policies, registry
+    from providers import policies, registry
+    from providers.keyring import credentials
     from providers.models import Policy
 
     limits = json.loads(os.environ["LIMITS"])

@@ -17,9 +17,10 @@ from pytest_django import Settings
 from accounts import log_ins, rate_limits, redis_client
 from accounts.models import Tenant
 from config import celery, readiness
-from providers import dictionaries, limiter
+from providers import limiter
 from providers.contract import Term
-from providers.turns import Turn
+from providers.keyring import dictionaries
+from providers.keyring.turns import Turn
 from tests.bench.system import process
 from tests.config.conftest import As
 from tests.processes import wait_until

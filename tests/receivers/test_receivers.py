@@ -17,8 +17,9 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts import delivery, endpoints, webhooks
+from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, EventType, Mode, Tenant
+from accounts.webhooks import delivery, endpoints
 from config.launcher import ports
 
 FOLDER = Path(__file__).parent

@@ -12,11 +12,12 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Mode, Tenant
-from providers import credentials, policies
+from providers import policies
+from providers.keyring import credentials
 from providers.models import Credential, Policy
-from searches import scheduler
+from searches.lanes import queue
+from searches.lanes.queue import Errand
 from searches.models import Image, Lane, Lookup, Search
-from searches.scheduler import Errand
 from tests.providers.conftest import provider, site, standing_sandbox
 from tests.searches.lives import submit
 
@@ -39,7 +40,7 @@ def policy(db: None) -> Policy:
 
 @pytest.fixture
 def lane(policy: Policy, alice: Tenant) -> Lane:
-    return scheduler.lane_of(policy, mode=Mode.LIVE, tenant_id=alice.pk)
+    return queue.lane_of(policy, mode=Mode.LIVE, tenant_id=alice.pk)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def fill(lane: Lane) -> Fill:
         lookups = [_lookup(tenant, lane, image, priority, pages) for _ in range(count)]
         if lookups:
             with transaction.atomic():
-                scheduler.join(lane, tenant.pk, lookups=count, turns=count * pages)
+                queue.join(lane, tenant.pk, lookups=count, turns=count * pages)
         return lookups
 
     return fill
@@ -63,7 +64,7 @@ def fill(lane: Lane) -> Fill:
 
 def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int, pages: int) -> Lookup:
     credential = Credential.objects.filter(tenant=tenant, is_default=True).first()
-    moment = scheduler.now()
+    moment = queue.now()
     expires_at = moment + timedelta(days=1)
     search = Search.objects.create(
         tenant=tenant, mode=Mode.LIVE, image=image, priority=priority, created_at=moment, expires_at=expires_at
@@ -76,7 +77,7 @@ def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int, pages: int)
         provider="modash",
         credential=credential or credentials.store(tenant, "modash", f"the-key-of-{tenant.pk}"),
         lane=lane,
-        turn=scheduler.turn(priority=priority, created_at=moment),
+        turn=queue.turn(priority=priority, created_at=moment),
         limit=20,
         page_size=20,
         pages=pages,
@@ -89,7 +90,7 @@ def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int, pages: int)
 @pytest.fixture
 def claim(lane: Lane, policy: Policy) -> Callable[[], Errand | None]:
     def claim() -> Errand | None:
-        return scheduler.claim(lane.name, policy, lease=LEASE)
+        return queue.claim(lane.name, policy, lease=LEASE)
 
     return claim
 

@@ -14,13 +14,16 @@ from accounts import keys
 from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account
-from providers import credentials, registry
+from providers import registry
 from providers.contract import Answer, Hit
+from providers.keyring import credentials
 from providers.models import Policy
-from searches import intake, pictures, scheduler
-from searches.intake import LookupOrder, Order
+from searches import pictures
+from searches.lanes import queue
+from searches.lanes.queue import Errand
 from searches.models import Lookup, Place, Search, Standing
-from searches.scheduler import Errand
+from searches.orders import submission
+from searches.orders.submission import LookupOrder, Order
 from tests.bench.picture import jpeg
 
 Submit = Callable[..., Search]
@@ -41,13 +44,13 @@ def submit(policy: Policy, alice: Tenant) -> Submit:
         order = Order(lookups=[LookupOrder(source=SOURCE, parameters={}, limit=20 * pages)] * lookups)
         fit = {"modash": registry.adapter(SOURCE).picture_limits}
         with pictures.received(alice, jpeg(), fit=fit) as picture:
-            return intake.submit(key, order, picture).search
+            return submission.submit(key, order, picture).search
 
     return submit
 
 
 def claimed() -> Errand:
-    errand = scheduler.claim("modash", Policy.objects.get(), lease=timedelta(seconds=30))
+    errand = queue.claim("modash", Policy.objects.get(), lease=timedelta(seconds=30))
     assert errand is not None
     return errand
 
@@ -59,7 +62,7 @@ def answer(results: int = 20, *, last: bool = False) -> Answer:
 
 def end(search: Search, **which: object) -> None:
     """Its time is up."""
-    search.lookups.filter(**which).update(expires_at=scheduler.now())
+    search.lookups.filter(**which).update(expires_at=queue.now())
 
 
 def states(search: Search) -> str:

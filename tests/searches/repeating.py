@@ -11,13 +11,18 @@ from accounts import keys
 from accounts.models import ApiKey, Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account
-from providers import credentials, policies, registry
+from providers import policies, registry
 from providers.contract import Answer, Failure, Hit, Refused
+from providers.keyring import credentials
 from providers.models import Policy
-from searches import intake, pictures, repeats, scheduler, settlement
-from searches.intake import LookupOrder, Order
+from searches import pictures
+from searches.calls import settlement
+from searches.coalescing import matching
+from searches.lanes import queue
+from searches.lanes.queue import Errand
 from searches.models import Lookup, Place, Search, Standing
-from searches.scheduler import Errand
+from searches.orders import submission
+from searches.orders.submission import LookupOrder, Order
 from tests.bench.picture import jpeg
 from tests.racing import patiently
 from tests.searches.conftest import LEASE
@@ -57,7 +62,7 @@ class Asker:
 
         def submitted() -> Search:
             with pictures.received(self.key.tenant, picture or jpeg(), fit=fit, crop=crop) as draft:
-                return intake.submit(self.key, order, draft).search
+                return submission.submit(self.key, order, draft).search
 
         return patiently(submitted)
 
@@ -75,7 +80,7 @@ def asker(tenant: Tenant, mode: Mode = Mode.LIVE, *, credits: int = 100) -> Aske
 
 
 def claimed(lane: str = "modash") -> Errand:
-    errand = scheduler.claim(lane, policies.in_force(Policy.objects.get(), Mode.LIVE), lease=LEASE)
+    errand = queue.claim(lane, policies.in_force(Policy.objects.get(), Mode.LIVE), lease=LEASE)
     assert errand is not None
     return errand
 
@@ -106,12 +111,12 @@ def failed(failure: Failure = REFUSED) -> None:
 
 def landed() -> None:
     """As the sweep does it."""
-    repeats.land_all()
+    matching.land_all()
 
 
 def overdue(search: Search) -> None:
     """Its time is up."""
-    search.lookups.update(expires_at=scheduler.now() - timedelta(seconds=1))
+    search.lookups.update(expires_at=queue.now() - timedelta(seconds=1))
 
 
 def only(search: Search) -> Lookup:

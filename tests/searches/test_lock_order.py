@@ -17,13 +17,18 @@ from accounts import keys
 from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account, Price
-from providers import credentials, registry
+from providers import registry
 from providers.contract import Answer, BadCredential, Failure, Throttled
+from providers.keyring import credentials
 from providers.models import Credential, Policy
-from searches import ending, intake, pictures, scheduler, settlement
-from searches.intake import LookupOrder, Order
+from searches import pictures
+from searches.calls import settlement
+from searches.lanes import queue
+from searches.lanes.queue import Errand
+from searches.lifecycle import completion
 from searches.models import Lookup, Search, Standing
-from searches.scheduler import Errand
+from searches.orders import submission
+from searches.orders.submission import LookupOrder, Order
 from tests.bench.picture import jpeg
 from tests.racing import at_once
 
@@ -65,10 +70,10 @@ def errands(policy: Policy, alice: Tenant) -> list[Errand]:
     fit = {"modash": registry.adapter("tiktok-creators").picture_limits}
     for _ in range(12):
         with pictures.received(alice, jpeg(), fit=fit) as picture:
-            intake.submit(key, order, picture)
-    claimed = [scheduler.claim("modash", policy, lease=timedelta(seconds=60)) for _ in range(12)]
+            submission.submit(key, order, picture)
+    claimed = [queue.claim("modash", policy, lease=timedelta(seconds=60)) for _ in range(12)]
     for search in Search.objects.all():
-        ending.cancel(search)
+        completion.cancel(search)
     return [errand for errand in claimed if errand is not None]
 
 

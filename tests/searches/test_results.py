@@ -9,7 +9,8 @@ import pytest
 from django.db import transaction
 
 from providers.contract import Answer, Hit
-from searches import ending, results
+from searches import results
+from searches.lifecycle import completion
 from searches.models import Lookup, Result, Search
 from tests.searches.lives import Submit
 
@@ -32,11 +33,11 @@ def hit(number: int, **values: Any) -> Hit:
 def keep(*hits: Hit) -> Lookup:
     lookup = Lookup.objects.get()
     with transaction.atomic():
-        search = ending.lock(lookup.search_id)
+        search = completion.lock(lookup.search_id)
         results.keep(
             lookup, search, Answer(hits=hits, billed_results=len(hits), last=True, status=200), came_at=CAME_AT
         )
-        ending.touch(search)
+        completion.touch(search)
         lookup.save()
     return lookup
 
@@ -74,7 +75,7 @@ def test_a_copy_says_the_same_in_another_search(submit: Submit) -> None:
     Result.objects.update(media_expires_at=CAME_AT)
     other = submit().lookups.get()
     with transaction.atomic():
-        search = ending.lock(other.search_id)
+        search = completion.lock(other.search_id)
         results.copy(list(Result.objects.order_by("rank")), other, search)
     own = ("id", "search_id", "lookup_id")
     first, copied = (

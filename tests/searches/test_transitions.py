@@ -13,9 +13,10 @@ from django.db import IntegrityError, connection, transaction
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
-from searches import models, scheduler
+from searches import models
+from searches.lanes import queue
+from searches.lanes.queue import Errand
 from searches.models import Call, Lookup, Standing, Status
-from searches.scheduler import Errand
 from tests.searches.conftest import Fill
 
 Claim = Callable[[], Errand | None]
@@ -93,7 +94,7 @@ def test_the_diagram_names_every_state_there_is() -> None:
 @pytest.mark.parametrize("before", STATES)
 def test_a_lookup_goes_along_the_arrows_and_nowhere_else(before: str, errand: Errand) -> None:
     for after in STATES:
-        due = {"ordinal": 1, "not_before": scheduler.now()}
+        due = {"ordinal": 1, "not_before": queue.now()}
         refusal = becomes(errand.lookup, of_lookup(before) | due, of_lookup(after))
         allowed = before == after or after in LOOKUPS.get(before, ())
         words = f"A lookup that is {' and stands '.join(before.split())} never becomes {' and '.join(after.split())}."

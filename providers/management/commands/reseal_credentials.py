@@ -11,8 +11,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts import endpoints
-from providers import credentials
+from accounts.webhooks import endpoints
+from providers.keyring import credentials
 
 
 class Command(BaseCommand):

@@ -11,7 +11,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Tenant
-from providers import credential_advice, credentials, registry, verification
+from providers import registry
+from providers.keyring import advice, credentials, verification
 from providers.models import Credential
 
 
@@ -43,8 +44,8 @@ class Command(BaseCommand):
         verification.check(credential)
         credential.refresh_from_db()
         self.stdout.write(_told(credential))
-        self.stdout.write(credential_advice.standing(credential))
-        if warning := credential_advice.warning(credential):
+        self.stdout.write(advice.standing(credential))
+        if warning := advice.warning(credential):
             self.stdout.write(f"Note: {warning}")
 
 

@@ -1,0 +1,283 @@
+"""Carries events to endpoints: takes what is due under a lease, sends it, and settles what came of it.
+
+At least once: whoever dies with a delivery in its hands leaves it due when the lease passes, under the same id and body. No
+transaction is open while the network is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Case, F, When
+from django.db.models.functions import Coalesce, Greatest, Now
+
+from accounts import vault
+from accounts.models import Attempt, Delivery, Endpoint, EventType
+from accounts.net import outbound
+from accounts.webhooks import endpoints, events, retry_schedule, signing
+from accounts.webhooks.destinations import Crowded, Visit
+
+log = logging.getLogger(__name__)
+
+CLAIM = (Path(__file__).parent / "claim.sql").read_text()
+# One claim at a time, on whatever machine: what an endpoint has under way is counted, and then added to.
+CLAIMING = 7_301_201
+# To one endpoint, and to one that is slow.
+AT_ONCE, AT_ONCE_SLOW = 4, 1
+# What takes longer makes its endpoint a slow one, until it takes less.
+SLOW_SECONDS = 2.0
+LONGEST_SECONDS = 15.0
+LEASE = timedelta(seconds=LONGEST_SECONDS + 10)
+ANSWER_BYTES = 1024
+GIVEN_UP_AFTER = timedelta(days=5)
+# Longer than the longest pause: who has not failed for so long is not known to have failed all the time.
+FORGOTTEN_AFTER = timedelta(days=2)
+# What says nothing about the endpoint.
+OURS = frozenset({"internal_error", "secret_unreadable", "dns_unavailable"})
+# Somebody looks at what comes of a test event, and may send another.
+TRIES_OF_A_TEST = 3
+# Of a delivery: resent again and again it would keep a log without end.
+ATTEMPTS_KEPT = 30
+# Of an attempt.
+IDENTITY = ("delivery", "number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """A delivery that was taken, with its event and its endpoint as they were then."""
+
+    delivery: Delivery
+    claimed_at: datetime
+    clock: float = field(default_factory=time.monotonic)
+
+    def now(self) -> datetime:
+        """By the database's clock: this machine's may be minutes off, which receivers refuse."""
+        return self.claimed_at + timedelta(seconds=time.monotonic() - self.clock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of an attempt. `cause`: empty where it arrived. `asked`: seconds that the endpoint wants to be left alone."""
+
+    cause: str = ""
+    detail: str = ""
+    status: int | None = None
+    answer: str = ""
+    asked: float = 0.0
+
+
+@transaction.atomic
+def claim(*, room: int, slow_room: int) -> list[Errand]:
+    """Takes what is due, at most `room`, of which at most `slow_room` to slow endpoints."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp() FROM pg_advisory_xact_lock(%s)", [CLAIMING])
+        [now] = cursor.fetchone()
+        limits = _limits() | {"room": room, "slow_room": slow_room}
+        cursor.execute(CLAIM, {**limits, "now": now, "until": now + LEASE})
+        lapsed = dict(cursor.fetchall())
+    taken = Delivery.objects.select_related("event", "endpoint").filter(pk__in=lapsed)
+    errands = [Errand(delivery=delivery, claimed_at=now) for delivery in taken]
+    _note_interrupted([errand for errand in errands if lapsed[errand.delivery.pk]])
+    return errands
+
+
+def _limits() -> dict[str, int]:
+    """Returns the bounds. One tenant has a quarter of a process's threads, so that none holds all, and three quarters of that
+    may wait for its slow endpoints. Of what one host may have under way a tenant has half.
+    """
+    of_a_target = settings.WEBHOOK_TARGET_AT_ONCE
+    of_a_tenant = max(AT_ONCE, settings.WEBHOOK_THREADS // 4)
+    return {
+        "at_once": AT_ONCE,
+        "at_once_slow": AT_ONCE_SLOW,
+        "of_a_tenant": of_a_tenant,
+        "slow_of_a_tenant": max(1, of_a_tenant * 3 // 4),
+        "of_a_target": of_a_target,
+        "of_a_tenants_target": max(1, of_a_target // 2),
+        "slow_of_a_target": max(1, of_a_target // 2),
+        "slow_of_a_tenants_target": max(1, of_a_target // 4),
+    }
+
+
+def _note_interrupted(errands: list[Errand]) -> None:
+    """Whoever held them before is gone, with what came of it."""
+    detail = "Our process ended before the answer came; it may have arrived."
+    Attempt.objects.bulk_create(
+        (
+            Attempt(
+                delivery=errand.delivery,
+                number=errand.delivery.attempt_count - 1,
+                started_at=errand.claimed_at - LEASE,
+                duration_ms=0,
+                cause="interrupted",
+                detail=detail,
+            )
+            for errand in errands
+        ),
+        ignore_conflicts=True,
+    )
+
+
+def carry(errand: Errand) -> None:
+    """Sends it, and settles what came of it; puts it back where as much as may be is under way at its address."""
+    started_at, begun = errand.now(), time.monotonic()
+    try:
+        outcome = attempt(errand.delivery, at=started_at)
+    except Crowded as crowded:
+        _put_back(errand, crowded.seconds)
+        return
+    settle(errand, outcome, started_at=started_at, seconds=time.monotonic() - begun)
+
+
+def _put_back(errand: Errand, seconds: float) -> None:
+    """Makes it due again after so long, as if it had not been taken."""
+    mine = Delivery.objects.filter(pk=errand.delivery.pk, leased_until=errand.delivery.leased_until)
+    mine.update(
+        next_attempt_at=Now() + timedelta(seconds=seconds),
+        leased_until=None,
+        tries=Greatest(F("tries") - 1, 0),
+        attempt_count=F("attempt_count") - 1,
+    )
+
+
+def attempt(delivery: Delivery, *, at: datetime) -> Outcome:
+    """Sends a delivery once. Raises `Crowded` where its address takes no more at the moment."""
+    visit = Visit(delivery=delivery)
+    try:
+        request = _request(delivery, at)
+        return _answered(
+            outbound.send(request, most_bytes=ANSWER_BYTES, seconds=LONGEST_SECONDS, admit=visit.enter), at
+        )
+    except Crowded:
+        raise
+    except outbound.TimedOut as failure:
+        return Outcome(cause=failure.code, detail=f"No answer came within {LONGEST_SECONDS:g} seconds.")
+    except outbound.Failure as failure:
+        return Outcome(cause=failure.code, detail=failure.detail)
+    except vault.Unopenable:
+        return Outcome(cause="secret_unreadable", detail="The signing secret cannot be opened any more; rotate it.")
+    except Exception as error:
+        # Its text could quote the request, so only its kind is kept.
+        log.error("delivery %s: sending it raised %s", delivery.pk, type(error).__name__)
+        return Outcome(cause="internal_error", detail="It could not be sent; we were told.")
+    finally:
+        visit.leave()
+
+
+def _request(delivery: Delivery, at: datetime) -> httpx.Request:
+    body = delivery.event.body
+    secrets = endpoints.secrets_of(delivery.endpoint, at=at)
+    headers = signing.headers(str(delivery.event_id), body, at=at, secrets=secrets)
+    headers["Content-Type"] = "application/json"
+    return httpx.Request("POST", outbound.parsed(delivery.endpoint.url), headers=headers, content=body.encode())
+
+
+def _answered(reply: outbound.Reply, now: datetime) -> Outcome:
+    """2xx is received, whatever the body; no other status is."""
+    # PostgreSQL keeps no NUL.
+    answer = reply.content.decode(errors="replace").replace("\0", "\ufffd")
+    if 200 <= reply.status < 300:
+        return Outcome(status=reply.status, answer=answer)
+    asked = retry_schedule.asked(reply.headers, now=now)
+    cause = "redirected" if 300 <= reply.status < 400 else "bad_status"
+    return Outcome(cause=cause, detail=_in_words(reply.status), status=reply.status, answer=answer, asked=asked)
+
+
+def _in_words(status: int) -> str:
+    try:
+        said = f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        said = str(status)
+    if 300 <= status < 400:
+        return f"The endpoint redirects ({said}), which is not followed; change its URL to the final one."
+    return f"The endpoint answered {said}; what it has received it must answer with 2xx."
+
+
+@transaction.atomic
+def settle(errand: Errand, outcome: Outcome, *, started_at: datetime, seconds: float) -> None:
+    """Notes the attempt, and what follows from it for the delivery and its endpoint; nothing if they were deleted."""
+    # As whoever deletes it does: the endpoint before the delivery.
+    if not events.key_shared(Endpoint.objects.filter(pk=errand.delivery.endpoint_id)):
+        return
+    delivery = Delivery.objects.select_for_update(no_key=True).filter(pk=errand.delivery.pk).first()
+    if delivery is None:
+        return
+    _note(errand, outcome, started_at, seconds)
+    gone = _judge(errand.delivery.endpoint, outcome, seconds)
+    if not outcome.cause:
+        _end(delivery, Delivery.State.DELIVERED)
+    elif delivery.leased_until == errand.delivery.leased_until:
+        is_test = errand.delivery.event.type == EventType.PING
+        _try_again(delivery, outcome, gone, most=TRIES_OF_A_TEST if is_test else None)
+
+
+def _note(errand: Errand, outcome: Outcome, started_at: datetime, seconds: float) -> None:
+    """In the place of what was noted of one that was taken for dead; what is beyond the last of them goes."""
+    noted = Attempt(
+        delivery=errand.delivery,
+        number=errand.delivery.attempt_count,
+        started_at=started_at,
+        duration_ms=round(1000 * seconds),
+        status=outcome.status,
+        cause=outcome.cause,
+        detail=outcome.detail[:500],
+        answer=outcome.answer,
+    )
+    written = [field.name for field in Attempt._meta.concrete_fields if field.name not in ("id", *IDENTITY)]
+    Attempt.objects.bulk_create([noted], update_conflicts=True, unique_fields=IDENTITY, update_fields=written)
+    Attempt.objects.filter(delivery=noted.delivery, number__lte=noted.number - ATTEMPTS_KEPT).delete()
+
+
+def _try_again(delivery: Delivery, outcome: Outcome, gone: bool, *, most: int | None) -> None:
+    pause = retry_schedule.pause(delivery.tries, asked=outcome.asked, most=most)
+    if pause is None or gone:
+        _end(delivery, Delivery.State.FAILED)
+    else:
+        Delivery.objects.filter(pk=delivery.pk).update(
+            next_attempt_at=Now() + timedelta(seconds=pause), leased_until=None
+        )
+
+
+def _end(delivery: Delivery, state: Delivery.State) -> None:
+    Delivery.objects.filter(pk=delivery.pk).update(
+        state=state, next_attempt_at=None, leased_until=None, finished_at=Now()
+    )
+
+
+def _judge(endpoint: Endpoint, outcome: Outcome, seconds: float) -> bool:
+    """Notes what the endpoint showed of itself, and disables one that has failed for days, or says that it is gone: then
+    True. Whatever its former address did, or we did ourselves, is not held against it.
+    """
+    mine = Endpoint.objects.filter(pk=endpoint.pk, url=endpoint.url)
+    slow = seconds > SLOW_SECONDS
+    if not outcome.cause:
+        settled = mine.exclude(slow=slow, failing_since=None, quiet_until=None)
+        settled.update(slow=slow, failing_since=None, quiet_until=None)
+        return False
+    # Its row is locked from here on, with the URL that it has.
+    ours = outcome.cause in OURS
+    if not mine.update(slow=slow, **({} if ours else _failed(outcome))) or ours:
+        return False
+    gone = outcome.status == HTTPStatus.GONE
+    if gone:
+        endpoints.disable(endpoint, "410 Gone")
+    elif mine.filter(failing_since__lte=Now() - GIVEN_UP_AFTER).exists():
+        endpoints.disable(endpoint, f"failed for {GIVEN_UP_AFTER.days} days")
+    return gone
+
+
+def _failed(outcome: Outcome) -> dict[str, Any]:
+    still = When(last_failed_at__gt=Now() - FORGOTTEN_AFTER, then=Coalesce("failing_since", Now()))
+    values: dict[str, Any] = {"failing_since": Case(still, default=Now()), "last_failed_at": Now()}
+    if outcome.asked:
+        values["quiet_until"] = Now() + timedelta(seconds=outcome.asked)
+    return values

@@ -1,0 +1,126 @@
+"""Bounds the deliveries under way at one network address, over all processes and tenants, whatever names lead there.
+
+A name can be had for nothing, so that twenty of them may lead to one server, which may be nobody's of ours. The bound is asked
+when a name has been resolved and its address checked. A delivery for which there is no room is put back for a moment, and no
+try of it is counted. Quick and slow endpoints are counted apart, and one tenant has half, as in `claim_deliveries.sql`.
+
+An endpoint that fails is perhaps a stranger's server, which wants none of this: the deliveries to such endpoints at one address
+have a rate, too, until one of them is answered with 2xx.
+
+Without Redis deliveries go on unbounded here; the bounds by name are the database's, and hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+from django.conf import settings
+
+from accounts import rate_limits, redis_client
+from accounts.models import Delivery, EventType
+from accounts.net.networks import network_of
+from accounts.web.exceptions import TooManyRequests
+
+log = logging.getLogger(__name__)
+
+KEY_PREFIX = redis_client.keys("destination:")
+# Seconds for which a process that died keeps a place; longer than a delivery lasts.
+KEPT_SECONDS = 20
+# Seconds after which a delivery that found no room is due again: about as long as a quick delivery lasts.
+LEAST_AGAIN_SECONDS, MOST_AGAIN_SECONDS = 1.0, 3.0
+# After a failure Redis is not asked for this long: a silent Redis must not cost each delivery its time limit.
+QUIET_SECONDS = 5.0
+# Key: the deliveries under way at an address, by the instant at which they are taken for dead. Arguments: the delivery, how its
+# tenant's begin, the most of all tenants, the most of this one, the milliseconds that a place is kept.
+SCRIPT = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local under_way, of_tenant = redis.call('ZRANGE', KEYS[1], 0, -1), 0
+for _, each in ipairs(under_way) do
+    if string.sub(each, 1, #ARGV[2]) == ARGV[2] then
+        of_tenant = of_tenant + 1
+    end
+end
+if #under_way >= tonumber(ARGV[3]) or of_tenant >= tonumber(ARGV[4]) then
+    return 0
+end
+redis.call('ZADD', KEYS[1], now + ARGV[5], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+return 1
+"""
+
+_quiet_until = 0.0
+
+
+class Crowded(Exception):
+    """No room at an address, at which as much is under way as may be. `seconds`: after which to try again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"try again in {seconds:.1f} s")
+        self.seconds = seconds
+
+
+@dataclass(kw_only=True)
+class Visit:
+    """One attempt's places at the addresses that it connects to."""
+
+    delivery: Delivery
+    taken: list[str] = field(default_factory=list)
+
+    def enter(self, address: str) -> None:
+        """Takes a place at an address, before it is connected to. Raises `Crowded`."""
+        global _quiet_until
+        if time.monotonic() < _quiet_until:
+            return
+        try:
+            self._enter(network_of(address))
+        except redis.RedisError as error:
+            _quiet_until = time.monotonic() + QUIET_SECONDS
+            log.warning("deliveries at one address are not counted for %s s: %s", QUIET_SECONDS, type(error).__name__)
+
+    def leave(self) -> None:
+        """Gives the places back. Those that Redis does not take back are free when `KEPT_SECONDS` are over."""
+        try:
+            while self.taken:
+                _client().zrem(self.taken.pop(), self._name)
+        except redis.RedisError:
+            return
+
+    @property
+    def _name(self) -> str:
+        return f"{self.delivery.endpoint.tenant_id}:{self.delivery.pk}:{self.delivery.attempt_count}"
+
+    def _enter(self, network: str) -> None:
+        slow = self.delivery.endpoint.slow
+        key = f"{KEY_PREFIX}{'slow' if slow else 'quick'}:{network}"
+        most = settings.WEBHOOK_TARGET_AT_ONCE // (2 if slow else 1)
+        parts = [max(1, most), max(1, most // 2), KEPT_SECONDS * 1000]
+        if not _take(key, self._name, f"{self.delivery.endpoint.tenant_id}:", *parts):
+            raise Crowded(random.uniform(LEAST_AGAIN_SECONDS, MOST_AGAIN_SECONDS))
+        self.taken.append(key)
+        try:
+            if self.delivery.event.type == EventType.PING:
+                rate_limits.test_event_at(network)
+            if self.delivery.endpoint.failing_since is not None:
+                rate_limits.failing_at(network, self.delivery.endpoint.tenant_id)
+        except TooManyRequests as refused:
+            raise Crowded(refused.wait) from None
+
+
+def probe(name: str) -> None:
+    """Takes a place under that name. Raises `redis.RedisError` where Redis refuses what taking one needs."""
+    _take(f"{KEY_PREFIX}{name}", name, name, 1_000, 1_000, 1)
+
+
+def _take(key: str, *arguments: Any) -> bool:
+    return bool(_client().register_script(SCRIPT)(keys=[key], args=list(arguments)))
+
+
+def _client() -> redis.Redis:
+    return redis_client.of(settings.REDIS_URL)

@@ -1,0 +1,259 @@
+"""Where tenants want to be told, and the secrets that deliveries to them are signed with: sealed, shown once, one each.
+
+A rotated secret signs beside the new one for a day, so that a receiver can change over whenever it likes. What changes a
+tenant's endpoints locks the tenant, or the endpoint, and nothing here asks the network.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from accounts import vault
+from accounts.models import Endpoint, EventType, Tenant
+from accounts.net import outbound
+from accounts.webhooks.events import nudge, record
+
+PREFIX = "whsec_"
+SECRET_BYTES = 32
+OVERLAP = timedelta(hours=24)
+BY_TENANT = "by you"
+BY_OPERATOR = "by an operator"
+# The columns that hold a sealed secret.
+SEALED = ("sealed", "previous_sealed")
+
+
+class TooMany(Exception):
+    """The tenant has as many endpoints of the mode as it may, of all or of one host. The message says how many."""
+
+
+class Repeated(Exception):
+    """The tenant has an endpoint of the mode at this URL: each event would arrive there twice."""
+
+
+class HeldByOperator(Exception):
+    """An operator disabled the endpoint, and an operator alone enables it."""
+
+
+class UnknownTypes(ValueError):
+    """Types of events that there are none of. `types`: which."""
+
+    def __init__(self, types: Sequence[str]) -> None:
+        super().__init__(", ".join(types))
+        self.types = types
+
+
+def create(
+    tenant: Tenant, mode: str, *, url: str, description: str = "", events: Sequence[str] = ()
+) -> tuple[Endpoint, str]:
+    """A new endpoint and its secret, which nobody can show again. `events`: empty for all.
+
+    Raises `outbound.BadAddress`, `UnknownTypes`, `TooMany` and `Repeated`.
+    """
+    target = outbound.target(outbound.parsed(url))
+    _check_types(events)
+    secret = _new_secret()
+    endpoint = Endpoint(tenant=tenant, mode=mode, url=url, target=target, description=description, events=list(events))
+    endpoint.sealed = _sealed(endpoint, secret)
+    with transaction.atomic():
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+        _check_room(tenant, mode)
+        _check_target(endpoint, target)
+        _check_unused(endpoint, url)
+        endpoint.save(force_insert=True)
+    endpoint.refresh_from_db()
+    return endpoint, secret
+
+
+def change(
+    endpoint: Endpoint,
+    *,
+    url: str | None = None,
+    description: str | None = None,
+    events: Sequence[str] | None = None,
+    enabled: bool | None = None,
+) -> None:
+    """All of what is given, or nothing; what is under way still goes where it went. Raises `outbound.BadAddress`,
+    `UnknownTypes`, `TooMany`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
+    """
+    values: dict[str, Any] = {}
+    target = None if url is None else outbound.target(outbound.parsed(url))
+    if description is not None:
+        values["description"] = description
+    if events is not None:
+        _check_types(events)
+        values["events"] = list(events)
+    with transaction.atomic():
+        if url is not None and target is not None:
+            _move(endpoint, url, target)
+        Endpoint.objects.filter(pk=endpoint.pk).update(**values, updated_at=Now())
+        _read(endpoint)
+        if enabled and endpoint.disabled_reason == BY_OPERATOR:
+            raise HeldByOperator
+        if enabled is not None:
+            (enable if enabled else disable)(endpoint)
+    _read(endpoint)
+
+
+def _move(endpoint: Endpoint, url: str, target: str) -> None:
+    """What the former address did is not held against this one, which is slow until it shows that it is not."""
+    Tenant.objects.select_for_update(no_key=True).get(pk=endpoint.tenant_id)
+    _check_target(endpoint, target)
+    _check_unused(endpoint, url)
+    elsewhere = Endpoint.objects.filter(pk=endpoint.pk).exclude(url=url)
+    elsewhere.update(url=url, target=target, failing_since=None, quiet_until=None, slow=True)
+
+
+def enable(endpoint: Endpoint) -> None:
+    """It is told of what happens from now on, and is thought well of until it fails again; quick it is once it shows so."""
+    disabled = Endpoint.objects.filter(pk=endpoint.pk, enabled=False)
+    disabled.update(enabled=True, disabled_reason="", failing_since=None, quiet_until=None, updated_at=Now())
+    endpoint.refresh_from_db()
+    transaction.on_commit(nudge)
+
+
+def disable(endpoint: Endpoint, reason: str = BY_TENANT) -> bool:
+    """It is told of nothing more, and what comes due for it fails. False where it was disabled before.
+
+    Unless the tenant did it, its other endpoints are told.
+    """
+    with transaction.atomic():
+        enabled = Endpoint.objects.filter(pk=endpoint.pk, enabled=True)
+        changed = enabled.update(enabled=False, disabled_reason=reason, updated_at=Now()) == 1
+        if changed and reason != BY_TENANT:
+            data = {"id": endpoint.pk, "url": endpoint.url, "description": endpoint.description, "reason": reason}
+            record(endpoint.tenant_id, endpoint.mode, EventType.ENDPOINT_DISABLED, data)
+    endpoint.refresh_from_db()
+    return changed
+
+
+def rotate(endpoint: Endpoint) -> str:
+    """The new secret, which nobody can show again; the one before it signs too, for a day.
+
+    Raises `Endpoint.DoesNotExist`.
+    """
+    secret = _new_secret()
+    Endpoint.objects.filter(pk=endpoint.pk).update(
+        sealed=_sealed(endpoint, secret),
+        previous_sealed=F("sealed"),
+        previous_until=Now() + OVERLAP,
+        updated_at=Now(),
+    )
+    _read(endpoint)
+    return secret
+
+
+def remove(endpoint: Endpoint) -> None:
+    """At once for everybody, and waits for nobody: the log of its deliveries may be long, and `upkeep` deletes it."""
+    Endpoint.objects.filter(pk=endpoint.pk).update(enabled=False, disabled_reason="deleted", deleted_at=Now())
+
+
+def _read(endpoint: Endpoint) -> None:
+    """As its row is now. Raises `Endpoint.DoesNotExist` where it was deleted."""
+    endpoint.refresh_from_db(from_queryset=Endpoint.objects.all())
+
+
+def secrets_of(endpoint: Endpoint, *, at: datetime) -> list[str]:
+    """Those that sign at this instant, the newest first. Raises `vault.Unopenable`."""
+    sealed = [endpoint.sealed]
+    if endpoint.previous_sealed is not None and endpoint.previous_until and endpoint.previous_until > at:
+        sealed.append(endpoint.previous_sealed)
+    return [_opened(endpoint, each) for each in sealed]
+
+
+@dataclass(kw_only=True)
+class Resealed:
+    """What `reseal` came to. `left`: those of which a secret cannot be opened."""
+
+    moved: int = 0
+    current: int = 0
+    left: list[Endpoint] = field(default_factory=list)
+
+
+def reseal() -> Resealed:
+    """Moves every secret to the first of our keys, beside whatever else happens; again is harmless."""
+    done = Resealed()
+    for endpoint in Endpoint.objects.select_related("tenant").order_by("pk").iterator(chunk_size=200):
+        for column in SEALED:
+            try:
+                moved = _reseal(endpoint, column)
+            except vault.Unopenable:
+                done.left.append(endpoint)
+                break
+            except Endpoint.DoesNotExist:
+                break
+            if moved is not None:
+                done.moved += moved
+                done.current += not moved
+    return done
+
+
+def _reseal(endpoint: Endpoint, column: str) -> bool | None:
+    """Whether there was anything to do; None where there is no secret. One that is stored meanwhile is looked at in turn."""
+    resealed = False
+    while (sealed := getattr(endpoint, column)) is not None:
+        secret = _opened(endpoint, sealed)
+        if vault.is_current(bytes(sealed)):
+            return resealed
+        moved = _sealed(endpoint, secret)
+        unchanged = Endpoint.objects.filter(pk=endpoint.pk, **{column: bytes(sealed)})
+        resealed = unchanged.update(**{column: moved}) == 1
+        endpoint.refresh_from_db(fields=SEALED)
+    return None
+
+
+def _new_secret() -> str:
+    return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def _sealed(endpoint: Endpoint, secret: str) -> bytes:
+    return vault.seal(secret, associated=_owner(endpoint))
+
+
+def _opened(endpoint: Endpoint, sealed: bytes | memoryview) -> str:
+    """Raises `vault.Unopenable`."""
+    return vault.open(bytes(sealed), associated=_owner(endpoint))
+
+
+def _owner(endpoint: Endpoint) -> str:
+    """What it is sealed for: it opens neither as another endpoint's nor as a provider's key."""
+    return f"{endpoint.tenant_id}:webhook:{endpoint.pk}"
+
+
+def _check_room(tenant: Tenant, mode: str) -> None:
+    """With the tenant locked. Each search writes a delivery for each endpoint that wants it."""
+    most = tenant.limit("most_endpoints")
+    if Endpoint.objects.for_tenant(tenant).filter(mode=mode).count() >= most:
+        raise TooMany(f"There are {most:,} endpoints of this mode, as many as there may be; delete one, or change one.")
+
+
+def _check_target(endpoint: Endpoint, target: str) -> None:
+    """With the tenant locked. One event must not become any number of requests to a host, which may be no one's of ours."""
+    most = settings.WEBHOOK_TARGET_ENDPOINTS
+    there = Endpoint.objects.filter(tenant=endpoint.tenant_id, mode=endpoint.mode, target=target)
+    if there.exclude(pk=endpoint.pk).count() >= most:
+        raise TooMany(
+            f"{most:,} endpoints of this mode are at {target}, as many as there may be at one host; change one of them."
+        )
+
+
+def _check_unused(endpoint: Endpoint, url: str) -> None:
+    """With the tenant locked."""
+    mine = Endpoint.objects.filter(tenant=endpoint.tenant_id, mode=endpoint.mode, url=url)
+    if mine.exclude(pk=endpoint.pk).exists():
+        raise Repeated
+
+
+def _check_types(types: Sequence[str]) -> None:
+    unknown = sorted(set(types) - set(EventType.values))
+    if unknown:
+        raise UnknownTypes(unknown)

@@ -1,0 +1,232 @@
+"""Where a tenant wants to be told, over HTTP, and the log of what was sent there.
+
+A key sees the endpoints of its own mode only, as it sees the searches of its own mode only: what test keys did is told to
+their own endpoints.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.db.models import Prefetch, QuerySet
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from accounts import rate_limits
+from accounts.models import Attempt, Delivery, Endpoint, Tenant
+from accounts.web.exceptions import Conflict
+from accounts.web.pagination import CursorPages, PageQuery
+from accounts.web.strict_fields import Nothing, Wrong
+from accounts.web.tenant_view import TenantView
+from accounts.webhooks import endpoints, events, schema
+from accounts.webhooks.delivery import ATTEMPTS_KEPT
+from accounts.webhooks.serializers import (
+    DeliveryAnswer,
+    DeliveryQuery,
+    EndpointAnswer,
+    EndpointChange,
+    EndpointRequest,
+    EndpointWithSecretAnswer,
+    RedeliveredAnswer,
+    RedeliverRequest,
+    long_range,
+    repeated_url,
+    too_often,
+)
+
+HELD = "An operator disabled the endpoint; ask the operators to enable it, and leave `enabled` out until then."
+
+
+class EndpointView(TenantView):
+    queryset = Endpoint.objects.all()
+
+    def get_queryset(self) -> QuerySet[Endpoint]:
+        return super().get_queryset().filter(mode=self.api_key.mode)
+
+    def enabled(self) -> Endpoint:
+        """Raises `Conflict` for one that would take nothing."""
+        endpoint: Endpoint = self.get_object()
+        refuse_disabled(endpoint)
+        return endpoint
+
+
+class DeliveryView(TenantView):
+    queryset = Delivery.objects.all()
+
+    def get_queryset(self) -> QuerySet[Delivery]:
+        """The endpoints by their ids: so PostgreSQL knows how many deliveries each has, and goes to those of few."""
+        mine = Endpoint.objects.for_tenant(self.tenant).filter(mode=self.api_key.mode)
+        return super().get_queryset().filter(endpoint__in=list(mine.values_list("pk", flat=True)))
+
+
+@schema.ENDPOINTS
+class Endpoints(EndpointView):
+    pagination_class = CursorPages
+    query_class = PageQuery
+    keys = ("-id",)
+    follows = False
+    refusals = {"POST": (409,)}
+
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.get_queryset()) or []
+        return self.get_paginated_response(EndpointAnswer(page, many=True).data)
+
+    def post(self, request: Request) -> Response:
+        given = self.read(EndpointRequest(), taken=lambda values: taken(self.get_queryset(), values))
+        try:
+            endpoint, secret = endpoints.create(self.tenant, self.api_key.mode, **given)
+        except endpoints.TooMany as error:
+            raise Conflict(str(error), code="too_many_endpoints") from None
+        except endpoints.Repeated:
+            raise repeated_url() from None
+        headers = {"Location": reverse("webhook-endpoint", kwargs={"id": endpoint.pk})}
+        return Response(with_secret(endpoint, secret), status=201, headers=headers)
+
+
+@schema.ENDPOINT
+class OneEndpoint(EndpointView):
+    refusals = {"PATCH": (409,)}
+
+    def get(self, request: Request, id: Any) -> Response:
+        return Response(EndpointAnswer(self.get_object()).data)
+
+    def patch(self, request: Request, id: Any) -> Response:
+        endpoint = self.get_object()
+        others = self.get_queryset().exclude(pk=endpoint.pk)
+        given = self.read(EndpointChange(), taken=lambda values: taken(others, values))
+        try:
+            endpoints.change(endpoint, **given)
+        except endpoints.TooMany as error:
+            raise Conflict(str(error), code="too_many_endpoints") from None
+        except endpoints.Repeated:
+            raise repeated_url() from None
+        except endpoints.HeldByOperator:
+            raise Conflict(HELD, code="endpoint_disabled") from None
+        except Endpoint.DoesNotExist:
+            raise Http404 from None
+        return Response(EndpointAnswer(endpoint).data)
+
+    def delete(self, request: Request, id: Any) -> Response:
+        endpoints.remove(self.get_object())
+        return Response(status=204)
+
+
+@schema.ROTATE
+class RotateSecret(EndpointView):
+    def post(self, request: Request, id: Any) -> Response:
+        endpoint = self.get_object()
+        self.read(Nothing())
+        try:
+            secret = endpoints.rotate(endpoint)
+        except Endpoint.DoesNotExist:
+            raise Http404 from None
+        return Response(with_secret(endpoint, secret))
+
+
+@schema.TEST
+class SendTest(EndpointView):
+    refusals = {"POST": (409,)}
+
+    def post(self, request: Request, id: Any) -> Response:
+        endpoint = self.enabled()
+        self.read(Nothing())
+        rate_limits.test_event(self.tenant, endpoint.target)
+        try:
+            delivery = events.ping(endpoint)
+        except Endpoint.DoesNotExist:
+            raise Http404 from None
+        return Response(shown(self.tenant, delivery))
+
+
+@schema.REDELIVER_RANGE
+class RedeliverRange(EndpointView):
+    refusals = {"POST": (409,)}
+
+    def post(self, request: Request, id: Any) -> Response:
+        endpoint = self.enabled()
+        values = self.read(RedeliverRequest())
+        rate_limits.redelivery(self.tenant, endpoint.target)
+        try:
+            count = events.redeliver_range(
+                endpoint,
+                since=values["from"],
+                until=values["to"],
+                states=values["states"],
+                types=values["types"],
+                admit=lambda count: rate_limits.resending(self.tenant, endpoint.target, count),
+            )
+        except events.TooMany:
+            raise long_range() from None
+        return Response(RedeliveredAnswer({"redelivered": count}).data)
+
+
+@schema.DELIVERIES
+class Deliveries(DeliveryView):
+    pagination_class = CursorPages
+    query_class = DeliveryQuery
+    keys = ("-id",)
+    follows = False
+
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(with_attempts(self.filtered())) or []
+        return self.get_paginated_response(DeliveryAnswer(page, many=True).data)
+
+    def filtered(self) -> QuerySet[Delivery]:
+        found = self.get_queryset()
+        for name, lookup in (
+            ("endpoint", "endpoint"),
+            ("state", "state"),
+            ("type", "event__type"),
+            ("created_after", "created_at__gt"),
+            ("created_before", "created_at__lt"),
+        ):
+            if name in self.query:
+                found = found.filter(**{lookup: self.query[name]})
+        return found
+
+
+@schema.REDELIVER
+class Redeliver(DeliveryView):
+    refusals = {"POST": (409,)}
+
+    def post(self, request: Request, id: Any) -> Response:
+        delivery = self.get_object()
+        self.read(Nothing())
+        refuse_disabled(delivery.endpoint)
+        rate_limits.redelivery(self.tenant, delivery.endpoint.target)
+        try:
+            events.redeliver(delivery)
+        except events.TooOften:
+            raise Conflict(too_often(), code="too_many_attempts") from None
+        except Delivery.DoesNotExist:
+            raise Http404 from None
+        return Response(shown(self.tenant, delivery))
+
+
+def taken(endpoints: QuerySet[Endpoint], values: dict[str, Any]) -> Wrong:
+    is_taken = "url" in values and endpoints.filter(url=values["url"]).exists()
+    return cast(Wrong, repeated_url().detail) if is_taken else {}
+
+
+def refuse_disabled(endpoint: Endpoint) -> None:
+    if not endpoint.enabled:
+        detail = f"The endpoint is disabled ({endpoint.disabled_reason}); enable it first, by PATCH."
+        raise Conflict(detail, code="endpoint_disabled")
+
+
+def with_secret(endpoint: Endpoint, secret: str) -> Any:
+    return EndpointWithSecretAnswer(endpoint, context={"secret": secret}).data
+
+
+def shown(tenant: Tenant, delivery: Delivery) -> Any:
+    """As its row is now."""
+    present = with_attempts(Delivery.objects.for_tenant(tenant))
+    return DeliveryAnswer(get_object_or_404(present, pk=delivery.pk)).data
+
+
+def with_attempts(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    last = Attempt.objects.order_by("-number")[:ATTEMPTS_KEPT]
+    return deliveries.select_related("event").prefetch_related(Prefetch("attempts", last, to_attr="last_attempts"))

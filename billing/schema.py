@@ -1,0 +1,29 @@
+"""What the OpenAPI document says of these views beside their serializers."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema, extend_schema_view
+
+from accounts.web.pagination import LINK, PageQuery
+from billing.serializers import AccountAnswer, EntryAnswer
+
+CREDITS = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_credits",
+        summary="Balances",
+        description="The tenant's account with each provider. Credits are each provider's own unit and never summed "
+        "across providers. A test key's searches cost nothing, so a test key sees no accounts.",
+        parameters=[PageQuery, LINK],
+        responses={200: AccountAnswer(many=True)},
+    )
+)
+ENTRIES = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_credit_entries",
+        summary="The ledger, newest first",
+        description="Every balance can be rebuilt from these lines: `posted` is grants and adjustments less charges, "
+        "`held` is holds less charges and releases.",
+        parameters=[PageQuery, LINK],
+        responses={200: EntryAnswer(many=True)},
+    )
+)

@@ -1,0 +1,191 @@
+"""What a caller sends about credentials and dictionaries, and what is answered. A secret stands in the first alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from accounts.models import Mode
+from accounts.web.pagination import PageQuery
+from accounts.web.strict_fields import StrictBoolean, StrictChoice, StrictSerializer, StrictText
+from providers import registry
+from providers.keyring import advice, credentials
+from providers.models import Credential
+
+PROVIDERS = tuple(sorted(registry.PROVIDERS))
+# As many as the admin shows: enough to see that two keys are equal, or that one was replaced.
+FINGERPRINT_CHARACTERS = 8
+
+
+class Label(StrictText):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            max_length=100,
+            help_text="Tells several keys to one provider apart. `default` is a label like others: which is the default, "
+            "`is_default` says.",
+            **options,
+        )
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return credentials.clean_label(super().to_internal_value(data))
+        except credentials.BadLabel as error:
+            raise ValidationError(str(error), code=error.code) from None
+
+
+class SecretText(StrictText):
+    """A provider key. What is wrong with one is said without it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            help_text="The key as the provider gave it to you. It is sealed at once and never shown.", **options
+        )
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return credentials.clean(super().to_internal_value(data))
+        except credentials.BadSecret as error:
+            raise ValidationError(str(error), code="bad_secret") from None
+
+
+class CredentialRequest(StrictSerializer):
+    """A key to store."""
+
+    provider = StrictChoice(PROVIDERS, help_text="Whose key it is.")
+    secret = SecretText()
+    label = Label(default=credentials.DEFAULT_LABEL)  # type: ignore[assignment]  # a field, not DRF's
+    is_default = StrictBoolean(
+        default=False,
+        help_text="Whether searches that name no credential use it. The first one is in any case, unless it is a magic "
+        "key of the sandbox's (`sandbox_…`).",
+    )
+
+
+class CredentialChange(StrictSerializer):
+    """What is given changes, all of it or nothing."""
+
+    secret = SecretText(required=False)
+    label = Label(required=False)  # type: ignore[assignment]
+    is_default = StrictBoolean(required=False, help_text="True makes it the default, and the one before no longer.")
+
+    def validate(self, values: Any) -> Any:
+        if not values:
+            raise ValidationError(f"Give at least one of {', '.join(self.fields)}.", code="nothing_given")
+        return values
+
+    def validate_is_default(self, is_default: bool) -> bool:
+        if not is_default and self.instance is not None and self.instance.is_default:
+            detail = "One credential is always the default; make another one that instead."
+            raise ValidationError(detail, code="always_one")
+        return is_default
+
+
+class CredentialQuery(PageQuery):
+    provider = StrictChoice(PROVIDERS, required=False, help_text="Only keys to this provider.")
+
+
+class ProviderAccountAnswer(serializers.Serializer[Any]):
+    """What the provider told of the account."""
+
+    credits = serializers.CharField(allow_null=True, help_text="Left, in the provider's own credits.")
+    limits = serializers.DictField(read_only=True, help_text="What else it tells, in its own words.")
+    read_at = serializers.DateTimeField()
+
+
+class CredentialAnswer(serializers.ModelSerializer[Credential]):
+    """A key to a provider, without the key."""
+
+    state = serializers.ChoiceField(
+        choices=Credential.State.values,
+        help_text="`unknown`: not tried yet. `verified`: the provider took it. `invalid`: it does not. `exhausted`: the "
+        "account was out of the provider's credits. Searches wait for an `invalid` or `exhausted` one "
+        "(`waiting_on: credential`) and go on by themselves when it is replaced or verified: the first of them alone, and "
+        "the others when that one has worked, so that for a while they wait for a `verified` one too. Magic keys of the "
+        "sandbox's (`sandbox_…`) are not checked.",
+    )
+    needs_reentry = serializers.SerializerMethodField()
+    fingerprint = serializers.SerializerMethodField()
+    checked_at = serializers.DateTimeField(allow_null=True, help_text="When a check was last tried.")
+    check_problem = serializers.SerializerMethodField()
+    warning = serializers.SerializerMethodField()
+    account = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Credential
+        fields = (
+            *("id", "provider", "label", "is_default", "state", "state_changed_at", "needs_reentry", "fingerprint"),
+            *("checked_at", "check_problem", "warning", "account", "created_at", "updated_at"),
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(
+        {"type": "boolean", "description": "The stored key cannot be opened any more: PATCH its `secret`."}
+    )
+    def get_needs_reentry(self, credential: Credential) -> bool:
+        return credentials.needs_reentry(credential)
+
+    @extend_schema_field(
+        {"type": "string", "description": "Equal for equal keys; the key cannot be found out from it."}
+    )
+    def get_fingerprint(self, credential: Credential) -> str:
+        return credential.fingerprint[:FINGERPRINT_CHARACTERS]
+
+    @extend_schema_field(
+        {
+            "type": ["string", "null"],
+            "description": "Why the key is not known to be good; null where nothing speaks against it.",
+        }
+    )
+    def get_check_problem(self, credential: Credential) -> str | None:
+        return credential.check_problem or None
+
+    @extend_schema_field(
+        {
+            "type": ["string", "null"],
+            "description": "What looks odd about the key, such as another form than the provider's keys have. It is tried all "
+            "the same.",
+        }
+    )
+    def get_warning(self, credential: Credential) -> str | None:
+        return advice.warning(credential) or None
+
+    @extend_schema_field(
+        ProviderAccountAnswer(allow_null=True, help_text="Null where the provider does not tell, and for test keys.")
+    )
+    def get_account(self, credential: Credential) -> dict[str, Any] | None:
+        if credential.account is None or self.context["mode"] == Mode.TEST:
+            return None
+        return dict(ProviderAccountAnswer(credential.account | {"read_at": credential.account_read_at}).data)
+
+
+class TermQuery(PageQuery):
+    query = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=100,
+        help_text="Part of a name; without it, the beginning of the dictionary.",
+    )
+
+
+@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
+class Value(serializers.Field[Any, Any, Any, Any]):
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class TermAnswer(serializers.Serializer[Any]):
+    """A line of a provider's dictionary."""
+
+    value = Value(read_only=True, help_text="What the search's parameter takes.")
+    name = serializers.CharField()
+    title = serializers.CharField(
+        help_text="The name in full, or what else tells it from others, if there is such; else empty."
+    )
+
+
+def label_taken(provider: str) -> ValidationError:
+    detail = f"You have a {provider} credential of this label; change that one (PATCH), or choose another label."
+    return ValidationError({"label": [ErrorDetail(detail, code="label_taken")]})

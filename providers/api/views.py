@@ -1,0 +1,171 @@
+"""The key ring over HTTP, and the providers' dictionaries.
+
+Credentials are a tenant's real keys to the real providers, whatever key of ours asks: a test key may see what there is,
+since its searches may name one, but changes and checks nothing, for test keys go through many hands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.db.models import QuerySet
+from django.http import Http404
+from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from accounts import rate_limits
+from accounts.models import Mode
+from accounts.web.exceptions import Conflict, Unavailable
+from accounts.web.pagination import CursorPages
+from accounts.web.strict_fields import Nothing, Wrong
+from accounts.web.tenant_view import TenantView
+from providers.api import schema
+from providers.api.serializers import (
+    CredentialAnswer,
+    CredentialChange,
+    CredentialQuery,
+    CredentialRequest,
+    TermAnswer,
+    TermQuery,
+    label_taken,
+)
+from providers.contract import Failure, Term
+from providers.keyring import credentials, dictionaries, verification
+from providers.models import Credential
+
+LIVE_ONLY = "A test key sees credentials and changes none; use a live key."
+
+
+class CredentialView(TenantView):
+    queryset = Credential.objects.all()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.method not in SAFE_METHODS and self.api_key.mode == Mode.TEST:
+            raise PermissionDenied(LIVE_ONLY)
+
+    def answer(self, credential: Credential) -> dict[str, Any]:
+        return dict(CredentialAnswer(credential, context={"mode": self.api_key.mode}).data)
+
+    def now(self, credential: Credential) -> dict[str, Any]:
+        """As its row is after a check. It may have been deleted meanwhile."""
+        present = self.get_queryset().filter(pk=credential.pk).first()
+        if present is None:
+            raise Http404
+        return self.answer(present)
+
+
+def taken(credentials: QuerySet[Credential], values: dict[str, Any]) -> Wrong:
+    names = {name: values[name] for name in ("provider", "label") if name in values}
+    is_taken = len(names) == 2 and credentials.filter(**names).exists()
+    return cast(Wrong, label_taken(names["provider"]).detail) if is_taken else {}
+
+
+@schema.CREDENTIALS
+class Credentials(CredentialView):
+    refusals = {"POST": (409,)}
+    pagination_class = CursorPages
+    query_class = CredentialQuery
+    keys = ("provider", "label")
+    follows = False
+
+    def get(self, request: Request) -> Response:
+        own = self.get_queryset()
+        if "provider" in self.query:
+            own = own.filter(provider=self.query["provider"])
+        return self.get_paginated_response([self.answer(each) for each in self.paginate_queryset(own) or []])
+
+    def post(self, request: Request) -> Response:
+        given = self.read(CredentialRequest(), taken=lambda values: taken(self.get_queryset(), values))
+        rate_limits.key_check(self.tenant)
+        try:
+            credential = credentials.create(self.tenant, **given)
+        except credentials.LabelTaken:
+            raise label_taken(given["provider"]) from None
+        except credentials.TooMany as error:
+            raise Conflict(str(error), code="too_many_credentials") from None
+        verification.check(credential)
+        headers = {"Location": reverse("credential", kwargs={"id": credential.pk})}
+        return Response(self.now(credential), status=201, headers=headers)
+
+
+@schema.CREDENTIAL
+class OneCredential(CredentialView):
+    def get(self, request: Request, id: Any) -> Response:
+        return Response(self.answer(self.get_object()))
+
+    def patch(self, request: Request, id: Any) -> Response:
+        credential = self.get_object()
+        others = self.get_queryset().filter(provider=credential.provider).exclude(pk=credential.pk)
+        change = CredentialChange(credential)
+        given = self.read(change, taken=lambda values: taken(others, {"provider": credential.provider, **values}))
+        if "secret" in given:
+            rate_limits.key_check(self.tenant)
+        try:
+            credentials.change(credential, **given)
+        except credentials.LabelTaken:
+            raise label_taken(credential.provider) from None
+        except Credential.DoesNotExist:
+            raise Http404 from None
+        if "secret" in given:
+            verification.check(credential)
+        return Response(self.now(credential))
+
+    def delete(self, request: Request, id: Any) -> Response:
+        credentials.remove(self.get_object())
+        return Response(status=204)
+
+
+@schema.VERIFY
+class Verify(CredentialView):
+    def post(self, request: Request, id: Any) -> Response:
+        credential = self.get_object()
+        self.read(Nothing())
+        rate_limits.key_check(self.tenant)
+        verification.verify(credential)
+        return Response(self.now(credential))
+
+
+@schema.DICTIONARY
+class Dictionary(TenantView):
+    pagination_class = CursorPages
+    query_class = TermQuery
+    keys = ("place",)
+    follows = False
+    refusals = {"GET": (404, 409)}
+
+    def get(self, request: Request, provider: str, name: str) -> Response:
+        terms = self.terms(provider, name)
+        pages = cast(CursorPages, self.paginator)
+        page = pages.cut(lambda after: rows_after(terms, after), self.keys, request, self)
+        return self.get_paginated_response(TermAnswer([row.term for row in page], many=True).data)
+
+    def terms(self, provider: str, name: str) -> tuple[Term, ...]:
+        """Nothing waits in line for these, so a provider's trouble is an answer here: 503, and to be asked again."""
+        try:
+            return dictionaries.look_up(self.tenant, self.api_key.mode, provider, name, self.query["query"])
+        except dictionaries.Unknown as error:
+            raise NotFound(str(error)) from None
+        except dictionaries.CredentialMissing as error:
+            raise Conflict(str(error), code="credential_missing") from None
+        except dictionaries.CredentialUnusable as error:
+            raise Conflict(str(error), code="credential_unusable") from None
+        except Failure as failure:
+            raise Unavailable(failure.detail, code="provider_unavailable") from None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A term by its place in the dictionary's answer, which a cursor names."""
+
+    place: int
+    term: Term
+
+
+def rows_after(terms: tuple[Term, ...], last: list[str] | None) -> list[Row]:
+    rows = [Row(place, term) for place, term in enumerate(terms)]
+    return rows[int(last[0]) + 1 :] if last else rows

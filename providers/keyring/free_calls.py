@@ -1,0 +1,188 @@
+"""Makes the calls that a provider answers for nothing: a key's account, its dictionaries.
+
+They take the tokens of a lane of their own beside the searches', at the same rate, so that no search waits for them, and
+leave no row. Somebody waits for the answer, so each wait is a few seconds at most; what could not be asked by then is
+`Unreachable`, as if the provider were. The lane is everybody's: tenants have their turns in it (`turns`), a provider that
+says 429 stops the key alone that it said it to, and no tenant takes more than half of a process' places.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from uuid_utils.compat import uuid7
+
+from accounts.models import Mode, Tenant
+from accounts.web.bulkhead import Busy, Places
+from providers import limiter, policies, registry
+from providers.contract import Failure, Garbled, Lost, Secret, Throttled, Unreachable
+from providers.http import Door
+from providers.keyring.turns import Turn
+from providers.limiter import Seat, Token, Unavailable, Withheld
+from providers.models import Policy
+
+log = logging.getLogger(__name__)
+
+# How long a call may wait for its slot, for a connection, and for the answer.
+SLOT_SECONDS, CONNECT_SECONDS, TOTAL_SECONDS = 3.0, 3.0, 5.0
+# Where enough others wait for slots, how soon to look again.
+LOOK_SECONDS = 0.1
+# This long before its slot a call opens its connection.
+LEAD_SECONDS = 0.1
+# What a 429 means that does not say how long, and the longest that is obeyed: a person asks again.
+REST_SECONDS, LONGEST_REST_SECONDS = 2.0, 60.0
+
+# So many are made at once in one process; each holds one of the web server's threads for seconds.
+MOST_AT_ONCE = 6
+places = Places(lambda: MOST_AT_ONCE, "Too many such calls are made right now; ask again in a few seconds.")
+
+T = TypeVar("T", covariant=True)
+
+
+class Call(Protocol[T]):
+    def __call__(self, *, secret: Secret, base_url: str, door: Door, token: Token) -> T: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Whose key goes where, and through which lane. `account`: names the key, and does not tell it."""
+
+    tenant_id: UUID
+    account: str
+    provider: str
+    secret: Secret
+    base_url: str
+    lane: str
+    mode: Mode = Mode.LIVE
+
+
+def live(provider: str, secret: Secret, *, fingerprint: str, tenant_id: UUID) -> Caller:
+    """With a tenant's own key, to the provider itself."""
+    account = f"free:{provider}:{fingerprint[:32]}"
+    return Caller(
+        tenant_id=tenant_id,
+        account=account,
+        provider=provider,
+        secret=secret,
+        base_url=registry.base_url(registry.PROVIDERS[provider]),
+        lane=account if policies.of(provider).scope == Policy.Scope.ACCOUNT else f"free:{provider}",
+    )
+
+
+def sandboxed(provider: str, tenant: Tenant) -> Caller:
+    """As a test key's searches go: to the sandbox, which takes any key, on a lane of the tenant's own."""
+    account = f"free:{Mode.TEST}:{provider}:{tenant.pk}"
+    return Caller(
+        tenant_id=tenant.pk,
+        account=account,
+        provider=provider,
+        secret=Secret(value=f"sandbox-{tenant.pk}"),
+        base_url=f"{settings.SANDBOX_URL}{registry.PROVIDERS[provider].sandbox_path}",
+        lane=account,
+        mode=Mode.TEST,
+    )
+
+
+def make(call: Call[T], caller: Caller) -> T:
+    """What the call answers. Raises a `Failure` and nothing else."""
+    policy = policies.in_force(policies.of(caller.provider), caller.mode)
+    if policy.paused:
+        raise Unreachable("paused", f"The operators have paused calls to {caller.provider}; ask again later.")
+    seat = Seat(lane=caller.lane, name=str(uuid7()), rate=policies.rate(policy), most_under_way=policy.max_in_flight)
+    try:
+        with places.taken_by(caller.tenant_id):
+            if seconds := limiter.rests_for(caller.account):
+                detail = f"{caller.provider} asked this key to wait; ask again in {ceil(seconds)} s."
+                raise Unreachable("busy", detail)
+            return _in_turn(call, caller, policy, seat)
+    except Lost as failure:
+        # What is free is surely not billed.
+        raise Lost("no_answer", failure.detail) from None
+    except Throttled as failure:
+        _rest(caller, failure, policy.throttled_seconds)
+        raise
+    except Busy as busy:
+        raise Unreachable("busy", busy.detail) from None
+    except Withheld:
+        raise _busy(caller.provider) from None
+    except Unavailable:
+        raise Unreachable("not_ready", "Redis cannot be reached, and without it no call leaves.") from None
+
+
+def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:
+    usual = policies.door(policy)
+    connect, total = min(CONNECT_SECONDS, usual.connect_seconds), min(TOTAL_SECONDS, usual.total_seconds)
+    turn = Turn(lane=caller.lane, tenant_id=caller.tenant_id, call=seat.name)
+    if not _wait_for_slot(seat, turn):
+        raise _busy(caller.provider)
+    token = Token(seat=seat, call=f"free:{uuid7()}", key=caller.account)
+    try:
+        seat.bind(seconds=limiter.PATIENCE_SECONDS + connect + total)
+        door = replace(usual, connect_seconds=connect, total_seconds=total)
+        return call(secret=caller.secret, base_url=caller.base_url, door=door, token=token)
+    except Throttled:
+        _unless_redis_is_down(lambda: _learn(caller, token))
+        raise
+    except (Failure, Withheld, Unavailable):
+        raise
+    except Exception as error:
+        # Its text could quote the answer or the key, so only its kind is kept.
+        log.error("a free call to %s raised %s", caller.provider, type(error).__name__)
+        raise Garbled("internal_error", "The provider's answer could not be handled; we were told.") from None
+    finally:
+        _leave(seat)
+
+
+def _learn(caller: Caller, token: Token) -> None:
+    """Tells the lane of a refusal, which may be for the jitter on the way. As in searches one key alone teaches little."""
+    is_shared = caller.lane != caller.account
+    key, tenant = (caller.account, str(caller.tenant_id)) if is_shared else ("", "")
+    limiter.refuse(caller.lane, token.seat.rate, token.call, key=key, tenant=tenant)
+
+
+def _wait_for_slot(seat: Seat, turn: Turn) -> bool:
+    """Waits until shortly before it; False where there is none within the time."""
+    deadline = time.monotonic() + SLOT_SECONDS
+    try:
+        while (left := deadline - time.monotonic()) > 0:
+            wait = seat.take() if turn.has_come() else None
+            if wait is None:
+                time.sleep(min(LOOK_SECONDS, left))
+            elif wait <= left:
+                turn.go()
+                time.sleep(max(0.0, wait - LEAD_SECONDS))
+                return True
+            else:
+                break
+    finally:
+        _unless_redis_is_down(turn.leave)
+    _leave(seat)
+    return False
+
+
+def _leave(seat: Seat) -> None:
+    _unless_redis_is_down(seat.leave)
+
+
+def _rest(caller: Caller, failure: Throttled, usual: int) -> None:
+    told = usual or REST_SECONDS if failure.retry_after is None else failure.retry_after
+    seconds = min(told, LONGEST_REST_SECONDS)
+    _unless_redis_is_down(lambda: limiter.rest(caller.account, seconds=seconds))
+
+
+def _unless_redis_is_down(operation: Callable[[], object]) -> None:
+    try:
+        operation()
+    except Unavailable:
+        log.info("a lane of free calls could not be told: Redis is unreachable; its seats lapse by themselves")
+
+
+def _busy(provider: str) -> Unreachable:
+    return Unreachable("busy", f"Too many ask {provider} at once; ask again in a few seconds.")

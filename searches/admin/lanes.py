@@ -1,0 +1,223 @@
+"""The lanes and the places in their lines. A lane says why it stands still; operators pause it, let it go on, and end a pause
+that the provider asked for or that its breaker made.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten, unquote
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Sum, When
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+
+from accounts.web.admin_base import (
+    ActionVariant,
+    ByTenant,
+    Record,
+    RecordInline,
+    action,
+    badge,
+    by_choice,
+    done,
+    page_of,
+)
+from providers import limiter, policies
+from providers.limiter import Unavailable
+from providers.models import Credential
+from searches.admin.columns import MODE_COLOURS, ByLaneProvider, ByPolicy
+from searches.lanes import estimates, pauses
+from searches.models import Lane, Place
+
+# Keys that rest are named up to here.
+MOST_NAMED = 20
+STANDING_COLOURS = {"moves": "success", "still": "warning"}
+
+
+class PlaceInline(RecordInline):
+    model = Place
+    fields = ("tenant", "ready", "turns", "wake_at", "rests_until", "virtual_time")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Place]:
+        """In the order of their turns, then those whose keys rest, and those with nothing to do last."""
+        waiting = Case(When(ready__gt=0, rests_until=None, then=0), When(ready__gt=0, then=1), default=2)
+        return super().get_queryset(request).select_related("tenant").order_by(waiting, "virtual_time", "tenant")
+
+
+@admin.register(Lane)
+class LaneAdmin(Record):
+    icon = "linear_scale"
+    list_display = ("name", "policy", "mode_badge", "standing", "waiting", "tenants", "paused_until", "broken_until")
+    list_select_related = ("policy",)
+    list_filter = (ByPolicy, by_choice("mode"), "paused")
+    search_fields = ("name",)
+    search_help_text = "A lane, a provider, or the id of a test key's tenant"
+    ordering = ("name",)
+    sortable_by = None
+    fields = (
+        ("name", "mode_badge"),
+        "policy",
+        "why",
+        ("waiting", "expected_wait"),
+        ("paused_until", "backoff"),
+        ("resting", "guard"),
+        ("broken_until", "trips"),
+        ("claimed_at", "virtual_time"),
+    )
+    readonly_fields = tuple(flatten(fields))
+    inlines = (PlaceInline,)
+    actions_detail = ("pause", "resume", "end_pause")
+
+    def names(self, wanted: UUID) -> Q:
+        return Q(pk__endswith=f":{wanted}")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Lane]:
+        """The lines are counted by their places: as many rows as tenants, however many lookups wait."""
+        in_line = Count("places", filter=Q(places__ready__gt=0))
+        lanes: QuerySet[Lane] = super().get_queryset(request)
+        # In the lane of all a key may rest alone; that of one account does as a whole.
+        rests = Exists(Credential.objects.filter(provider=OuterRef("pk"), rests_until__gt=Now()))
+        return lanes.annotate(in_line=in_line, line=Sum("places__ready", default=0), moment=Now(), key_rests=rests)
+
+    @admin.display(description="mode", ordering="mode")
+    def mode_badge(self, obj: Lane) -> SafeString:
+        return badge(obj.mode, MODE_COLOURS)
+
+    @admin.display(description="ready to go", ordering="line")
+    def waiting(self, obj: Any) -> int:
+        return int(obj.line)
+
+    @admin.display(description="tenants in line", ordering="in_line")
+    def tenants(self, obj: Any) -> int:
+        return int(obj.in_line)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        lane: Any = super().get_object(request, object_id, from_field)
+        if lane is not None:
+            lane.state = estimates.lane_state(lane.pk, policies.in_force(lane.policy, lane.mode))
+        return lane
+
+    @admin.display(description="a newcomer waits")
+    def expected_wait(self, obj: Any) -> str:
+        seconds = obj.state.expected_wait_seconds
+        return "until it goes on" if seconds is None else f"about {seconds:,.1f} s"
+
+    @admin.display(description="standing", ordering="paused")
+    def standing(self, obj: Any) -> SafeString:
+        return badge("still" if pauses.reasons(obj, obj.moment) else "moves", STANDING_COLOURS)
+
+    @admin.display(description="why it stands still")
+    def why(self, obj: Any) -> str:
+        return " ".join(pauses.reasons(obj, obj.moment)) or "It does not."
+
+    @admin.display(description="keys that rest")
+    def resting(self, obj: Any) -> str:
+        """Returns the keys that the provider asked to wait."""
+        keys = pauses.resting_keys(obj, obj.moment).select_related("tenant").order_by("rests_until")
+        told = [f"{key.tenant}: {key.label}, until {key.rests_until:%H:%M:%S} UTC" for key in keys[: MOST_NAMED + 1]]
+        return "; ".join([*told[:MOST_NAMED], *(["and others"] if told[MOST_NAMED:] else [])]) or "none"
+
+    @admin.display(description="guard")
+    def guard(self, obj: Any) -> str:
+        """By how much more than the window calls are kept apart."""
+        own = policies.rate(policies.in_force(obj.policy, obj.mode)).guard_us / 1000
+        try:
+            learned = limiter.margin_ms(obj.pk)
+        except Unavailable:
+            return f"{own:g} ms of the policy's; what the lane has learned is in Redis, which cannot be reached"
+        return f"{own + learned:.3f} ms: {own:g} of the policy's, {learned:.3f} learned from calls that came too early"
+
+    def has_pause_permission(self, request: HttpRequest, object_id: str) -> bool:
+        lane = self._of_operator(request, object_id)
+        return lane is not None and not lane.paused
+
+    def has_resume_permission(self, request: HttpRequest, object_id: str) -> bool:
+        lane = self._of_operator(request, object_id)
+        return lane is not None and lane.paused
+
+    def has_end_pause_permission(self, request: HttpRequest, object_id: str) -> bool:
+        lane = self._of_operator(request, object_id)
+        if lane is None:
+            return False
+        return pauses.until(lane, lane.moment) is not None or lane.trips > 0 or lane.key_rests
+
+    def _of_operator(self, request: HttpRequest, object_id: str) -> Any:
+        """The lane, for who may change it. The id is as it stands in the address."""
+        if not request.user.has_perm("searches.change_lane"):
+            return None
+        return super().get_object(request, unquote(object_id))
+
+    @action(
+        description="Pause",
+        permissions=["pause"],
+        icon="pause",
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Pause this lane?",
+            "description": "No more calls leave it, and its lookups wait. A call that is under way is finished.",
+            "form_submit_text": "Pause the lane",
+        },
+    )
+    def pause(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        return self._stop(request, unquote(object_id), paused=True)
+
+    @action(
+        description="Resume",
+        permissions=["resume"],
+        icon="play_arrow",
+        dialog={
+            "title": "Let this lane go on?",
+            "description": "Its lookups go on where they stood.",
+            "form_submit_text": "Let it go on",
+        },
+    )
+    def resume(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        return self._stop(request, unquote(object_id), paused=False)
+
+    def _stop(self, request: HttpRequest, name: str, *, paused: bool) -> HttpResponse:
+        lane = Lane.objects.get(pk=name)
+        pauses.stop(lane, paused=paused)
+        self.log_change(request, lane, "Paused." if paused else "Resumed.")
+        return done(request, page_of(lane), "The lane is paused." if paused else "The lane goes on.")
+
+    @action(
+        description="End the pause",
+        permissions=["end_pause"],
+        icon="fast_forward",
+        dialog={
+            "title": "End the pause now?",
+            "description": "What the provider asked the lane or single keys to wait for, and what the breaker keeps from it: "
+            "calls leave at once, as the limit allows. One that the provider refuses makes a new pause.",
+            "form_submit_text": "End the pause",
+        },
+    )
+    def end_pause(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
+        lane = Lane.objects.select_related("policy").get(pk=unquote(object_id))
+        try:
+            pauses.end(lane)
+        except Unavailable:
+            return done(
+                request, page_of(lane), "Redis cannot be reached, so the pause goes on; try again.", messages.ERROR
+            )
+        self.log_change(request, lane, "Ended its pause.")
+        return done(request, page_of(lane), "The pause is over.")
+
+
+@admin.register(Place)
+class PlaceAdmin(Record):
+    icon = "groups"
+    list_display = ("lane", "tenant", "ready", "turns", "wake_at", "rests_until", "virtual_time")
+    list_select_related = ("lane", "tenant")
+    list_filter = (ByTenant, ByLaneProvider)
+    search_fields = ("tenant__name", "lane__name")
+    search_help_text = "A tenant, a lane, or a tenant's id"
+    ordering = ("lane", "virtual_time")
+    sortable_by = None
+    id_fields = ("tenant",)
+    fields = ("lane", "tenant", "ready", "turns", "wake_at", "rests_until", "virtual_time")
+    readonly_fields = fields

@@ -1,0 +1,294 @@
+"""What the OpenAPI document says of these views beside their serializers: headers, statuses, examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiRequest,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
+
+from accounts.web.pagination import LINK, PageQuery
+from searches.api.request_serializers import (
+    ORDER,
+    ImageForm,
+    ImageQuery,
+    ImageRequest,
+    ResultQuery,
+    SearchForm,
+    SearchQuery,
+    SearchRequest,
+)
+from searches.representations import CallAnswer, ResultAnswer, SearchAnswer, SourceAnswer, StoredImageAnswer
+
+ID = "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001"
+IMAGE: dict[str, Any] = {
+    "id": "019a9f3e-6f2a-7d10-8f10-9b1c5a33e002",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "format": "jpeg",
+    "width": 1280,
+    "height": 853,
+    "bytes": 201377,
+}
+# A picture of four pixels.
+TINY = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR42mMUsfmwhcGCaQuDBQMDAwAcLgMcYxXBmwAAAABJRU5ErkJggg=="
+SEARCH_SHOWN: dict[str, Any] = {
+    "id": ID,
+    "status": "queued",
+    "mode": "live",
+    "version": 1,
+    "created_at": "2026-11-20T09:30:00.000000Z",
+    "finished_at": None,
+    "image": IMAGE,
+    "crop": None,
+    "lookups": [
+        {
+            "id": "019a9f3e-6f2d-7a52-9d6e-3f0f4f7e1003",
+            "source": "tiktok-creators",
+            "provider": "modash",
+            "status": "queued",
+            "parameters": {"followers_count": {"min": 13000}, "language": "en", "has_email": True},
+            "effective_parameters": {"followers_count": {"min": 10000}, "language": "en", "has_email": True},
+            "position": 12,
+            "estimated_start_at": "2026-11-20T09:30:12.024000Z",
+            "waiting_on": "turn",
+            "repeat": "miss",
+            "repeat_of": None,
+            "credits": {"held": "1", "charged": "0", "unknown": "0", "final": False},
+            "calls": 0,
+            "result_count": 0,
+            "duplicates": 0,
+            "unreadable": 0,
+            "total": None,
+            "error": None,
+        }
+    ],
+    "metadata": {"campaign": "spring"},
+}
+RESULT_SHOWN: dict[str, Any] = {
+    "id": "019a9f3e-81aa-7b0e-8d11-0a5de13f1004",
+    "lookup_id": "019a9f3e-6f2d-7a52-9d6e-3f0f4f7e1003",
+    "source": "tiktok-creators",
+    "type": "creator",
+    "rank": 1,
+    "sequence": 1,
+    "observed_at": "2026-11-20T09:30:13.120000Z",
+    "external_id": "173560420",
+    "title": "Instagram",
+    "url": "https://www.tiktok.com/@instagram",
+    "image_url": "https://example.com/instagram.jpg",
+    "media_expires_at": None,
+    "score": None,
+    "creator": {
+        "username": "instagram",
+        "followers_count": 313560626,
+        "views_count_median": None,
+        "engagement_rate": 0.01,
+        "account_category": "Sportsperson / Digital creator",
+        "matched_posts": [],
+        "recent_posts": [],
+    },
+}
+VIDEO_SHOWN: dict[str, Any] = {
+    **{name: value for name, value in RESULT_SHOWN.items() if name != "creator"},
+    "source": "public-videos",
+    "type": "video",
+    "external_id": "PI-600947902470296459",
+    "title": "Sample public video title",
+    "url": None,
+    "image_url": None,
+    "score": 0.8631,
+    "video": {
+        "video_no": "PI-600947902470296459",
+        "name": "Sample public video title",
+        "platform": "TIKTOK",
+        "moments": [{"start_seconds": 79.0, "end_seconds": 82.0, "score": 0.8631}],
+    },
+}
+
+PREFER = OpenApiParameter(
+    "Prefer",
+    str,
+    OpenApiParameter.HEADER,
+    description="`wait=N`: answer when the search has ended, or after N seconds (at most 60). Where many wait already, "
+    "the answer comes at once, without `Preference-Applied`.",
+    examples=[OpenApiExample("Wait for half a minute", value="wait=30")],
+)
+APPLIED = OpenApiParameter(
+    "Preference-Applied",
+    str,
+    OpenApiParameter.HEADER,
+    response=[200, 202, 304],
+    description="`wait=N`, where the wait was granted.",
+)
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="An `ETag` that is known already: answers 304 while it is the present one; with `Prefer: wait=N`, "
+    "answers as soon as it is not, and 304 at the end of the wait or where the search has ended.",
+)
+ETAG = OpenApiParameter(
+    "ETag",
+    str,
+    OpenApiParameter.HEADER,
+    response=[200, 202, 304],
+    description="The search's version; weak, since a position in line changes without it.",
+)
+LOCATION = OpenApiParameter(
+    "Location", str, OpenApiParameter.HEADER, response=[201, 202], description="The path of what was made."
+)
+METADATA = OpenApiParameter(
+    "metadata.{key}",
+    str,
+    description="Searches whose metadata have this text under this key, as in `metadata.campaign=spring`.",
+)
+SEARCH_EXAMPLE = OpenApiExample("A search in line", value=SEARCH_SHOWN, response_only=True, status_codes=["200", "202"])
+STORED: dict[str, Any] = IMAGE | {
+    "created_at": "2026-11-20T09:29:58.000000Z",
+    "expires_at": "2026-12-20T09:29:58.000000Z",
+}
+STORED_EXAMPLE = OpenApiExample("A picture", value=STORED, response_only=True, status_codes=["200", "201"])
+
+SEARCHES = extend_schema_view(
+    post=extend_schema(
+        operation_id="create_search",
+        summary="Make a search",
+        description="Takes a picture and 1 to 20 lookups, holds the most credits that they can cost, and puts them in "
+        "line. The picture comes as a file of a form, as base64, as its address on the web, or as the id of one that is "
+        "stored.",
+        parameters=[PREFER, APPLIED, ETAG, LOCATION],
+        request={
+            "application/json": OpenApiRequest(
+                SearchRequest,
+                examples=[
+                    OpenApiExample("A picture in it", value={"image": {"base64": TINY}, **ORDER}, request_only=True),
+                    OpenApiExample(
+                        "A stored picture", value={"image": {"id": IMAGE["id"]}, **ORDER}, request_only=True
+                    ),
+                ],
+            ),
+            "multipart/form-data": OpenApiRequest(
+                SearchForm, encoding={"request": {"contentType": "application/json"}}
+            ),
+        },
+        responses={202: SearchAnswer},
+        examples=[SEARCH_EXAMPLE],
+    ),
+    get=extend_schema(
+        operation_id="list_searches",
+        summary="Searches, newest first",
+        description="A live key lists live searches, a test key the test ones.",
+        parameters=[SearchQuery, METADATA, LINK],
+        responses={200: SearchAnswer(many=True)},
+        examples=[SEARCH_EXAMPLE],
+    ),
+)
+SEARCH = extend_schema_view(
+    get=extend_schema(
+        operation_id="get_search",
+        summary="One search",
+        description="As it is now; or, with `Prefer: wait=N`, as soon as it has ended or changed.",
+        parameters=[PREFER, APPLIED, IF_NONE_MATCH, ETAG],
+        responses={200: SearchAnswer, 304: OpenApiResponse(description="It is still the version that is known.")},
+        examples=[SEARCH_EXAMPLE],
+    ),
+    delete=extend_schema(
+        operation_id="delete_search",
+        summary="Erase a search",
+        description="Cancels it, and erases at once what was asked and found, and its picture unless another search uses "
+        "it. A call already sent is finished and charged, and what it finds is not kept. What it cost stays in the ledger.",
+        responses={204: OpenApiResponse(description="It is gone.")},
+    ),
+)
+CANCEL = extend_schema_view(
+    post=extend_schema(
+        operation_id="cancel_search",
+        summary="Cancel a search",
+        description="Waiting lookups end at 0 credits; a call already sent is finished, charged and kept. May be repeated.",
+        parameters=[ETAG],
+        request=None,
+        responses={200: SearchAnswer},
+        examples=[SEARCH_EXAMPLE],
+    )
+)
+RESULTS = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_results",
+        summary="What a search found",
+        description="By lookup and rank, or in the order of arrival. CSV and NDJSON hold the same rows; their next page "
+        "is in the `Link` header.",
+        parameters=[ResultQuery, LINK],
+        responses={
+            200: ResultAnswer(many=True),
+            (200, "text/csv"): OpenApiTypes.STR,
+            (200, "application/x-ndjson"): OpenApiTypes.STR,
+        },
+        examples=[
+            OpenApiExample("A creator", value=RESULT_SHOWN, response_only=True),
+            OpenApiExample("A video", value=VIDEO_SHOWN, response_only=True),
+        ],
+    )
+)
+CALLS = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_calls",
+        summary="The calls made to providers",
+        description="Every HTTP request that a search led to, in the order of their turns; also those that failed before "
+        "anything left: their `sent_at` is null, they cost nothing, and a lookup's `calls` leaves them out.",
+        parameters=[PageQuery, LINK],
+        responses={200: CallAnswer(many=True)},
+    )
+)
+IMAGES = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_images",
+        summary="Stored pictures, newest first",
+        description="All pictures of yours, those that no search names included. Each is erased when no search has needed it "
+        "for as long as your retention says.",
+        parameters=[ImageQuery, LINK],
+        responses={200: StoredImageAnswer(many=True)},
+        examples=[STORED_EXAMPLE],
+    ),
+    post=extend_schema(
+        operation_id="create_image",
+        summary="Store a picture",
+        description="To search with it often. The same file sent again is the same picture.",
+        parameters=[LOCATION],
+        request={
+            "application/json": OpenApiRequest(
+                ImageRequest,
+                examples=[OpenApiExample("A picture in it", value={"image": {"base64": TINY}}, request_only=True)],
+            ),
+            "multipart/form-data": OpenApiRequest(ImageForm),
+        },
+        responses={201: StoredImageAnswer},
+        examples=[STORED_EXAMPLE],
+    ),
+)
+IMAGE_VIEW = extend_schema_view(
+    get=extend_schema(
+        operation_id="get_image", summary="One picture", responses={200: StoredImageAnswer}, examples=[STORED_EXAMPLE]
+    ),
+    delete=extend_schema(
+        operation_id="delete_image",
+        summary="Delete a picture",
+        description="Its row and its files, as long as no search names it.",
+        responses={204: OpenApiResponse(description="It is gone.")},
+    ),
+)
+SOURCES = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_sources",
+        summary="What can be searched",
+        description="Each source with its parameters, its price, whose limit it is under and how long its line is now.",
+        parameters=[PageQuery, LINK],
+        responses={200: SourceAnswer(many=True)},
+    )
+)

@@ -1,0 +1,206 @@
+"""What a credential's state means for those who wait in line: the sweep parks them where it is dead, brings them back where it
+works again, and moves them where another lane is in force for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from accounts.models import Mode
+from providers.keyring import credentials
+from providers.models import Credential
+from searches.lanes import pauses, queue
+from searches.models import Call, Lane, Lookup, Place, Standing
+
+# A credential in one of these may be called with.
+USABLE = (Credential.State.UNKNOWN, Credential.State.VERIFIED)
+# The credentials that lookups wait for, each by one step in their index: few are, however many wait.
+WAITED_FOR = """
+WITH RECURSIVE waited_for AS (
+    (SELECT credential_id AS id FROM searches_lookup
+     WHERE standing = 'parked' AND credential_id IS NOT NULL ORDER BY credential_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT credential_id FROM searches_lookup
+            WHERE standing = 'parked' AND credential_id > waited_for.id ORDER BY credential_id LIMIT 1)
+    FROM waited_for WHERE waited_for.id IS NOT NULL
+) SELECT id FROM waited_for WHERE id IS NOT NULL
+"""
+# Of which credentials lookups stand in which lanes: as above, for each standing in turn.
+STANDS = """
+WITH RECURSIVE stands AS (
+    SELECT unnest(ARRAY['ready', 'asleep', 'parked']) AS standing,
+        '00000000-0000-0000-0000-000000000000'::uuid AS credential_id, ''::varchar AS lane_id
+    UNION ALL
+    SELECT stands.standing, next.credential_id, next.lane_id FROM stands CROSS JOIN LATERAL (
+        SELECT credential_id, lane_id FROM searches_lookup
+        WHERE standing = stands.standing AND standing IN ('ready', 'asleep', 'parked')
+            AND (credential_id, lane_id) > (stands.credential_id, stands.lane_id)
+        ORDER BY credential_id, lane_id LIMIT 1
+    ) AS next
+) SELECT credential_id, lane_id, standing FROM stands WHERE lane_id <> '' ORDER BY 1, 2
+"""
+# A place that rests is due where lookups of its own stand ready on a key that may be called with.
+WAKE_RESTED = """
+UPDATE searches_place SET wake_at = %(moment)s WHERE id IN (
+    SELECT place.id FROM searches_place place JOIN searches_lane lane ON lane.name = place.lane_id
+    WHERE place.wake_at > %(moment)s AND place.rests_until IS NOT NULL AND EXISTS (
+        SELECT FROM providers_credential own
+        WHERE own.tenant_id = place.tenant_id AND own.provider = lane.policy_id
+            AND (own.rests_until IS NULL OR own.rests_until <= %(moment)s)
+            AND EXISTS (
+                SELECT FROM searches_lookup
+                WHERE standing = 'ready' AND credential_id = own.id AND lane_id = place.lane_id
+            )
+    ) FOR NO KEY UPDATE OF place SKIP LOCKED
+)
+"""
+# So many transactions of `scheduler.MOST_AT_ONCE` are made of each in one sweep, which has others to see to.
+BATCHES = 10
+
+
+def must_wait(credential: Credential | None, mode: str) -> bool:
+    """For a credential to be mended. The sandbox does not care what the provider thinks of it."""
+    if mode == Mode.TEST or credential is None:
+        return False
+    return credential.is_waited_for or credentials.needs_reentry(credential)
+
+
+def park_dead() -> None:
+    """Parks what stands in line on a dead credential: it was found so by a check or a dictionary, or in another lane."""
+    owners = dict(Credential.objects.filter(state__in=credentials.DEAD).values_list("pk", "tenant"))
+    if not owners:
+        return
+    lined_up = {(credential, lane) for credential, lane, at in _stands() if at in queue.LINED_UP}
+    lined_up = {(credential, lane) for credential, lane in lined_up if credential in owners}
+    live = Lane.objects.filter(mode=Mode.LIVE).in_bulk([lane for _, lane in lined_up])
+    for credential, lane in sorted(lined_up, key=str):
+        if lane in live:
+            _in_batches(partial(_park, lane, owners[credential], credential))
+
+
+@transaction.atomic
+def _park(lane: str, tenant_id: UUID, credential: UUID) -> int:
+    return queue.park_waiting(queue.lock_place(lane, tenant_id), credential)
+
+
+def _in_batches(batch: Callable[[], int]) -> None:
+    """Each says how many it found: fewer than it could take are the last."""
+    for _ in range(BATCHES):
+        if batch() < queue.MOST_AT_ONCE:
+            return
+
+
+def move() -> None:
+    """Moves what stands in another lane than the one in force: its key was replaced since, or the limit's scope changed."""
+    stands = sorted({(credential, lane) for credential, lane, _ in _stands()})
+    if not stands:
+        return
+    of_stands = Credential.objects.in_bulk([credential for credential, _ in stands])
+    lanes = Lane.objects.select_related("policy").in_bulk([lane for _, lane in stands])
+    for credential_id, lane in stands:
+        credential, present = of_stands.get(credential_id), lanes[lane]
+        if credential is None or present.mode == Mode.TEST:
+            continue
+        policy, tenant_id, fingerprint = present.policy, credential.tenant_id, credential.fingerprint
+        if queue.lane_name(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint) != lane:
+            new = queue.lane_of(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint)
+            _in_batches(partial(_move, credential, present, new))
+
+
+def _stands() -> list[tuple[UUID, str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(STANDS)
+        return [(credential, lane, standing) for credential, lane, standing in cursor.fetchall()]
+
+
+def _move(credential: Credential, from_lane: Lane, to_lane: Lane) -> int:
+    """The other lane stands still as this one did, because of what it takes in: but another account's pause is its own."""
+    old, new = from_lane.name, to_lane.name
+    with transaction.atomic():
+        seconds = pauses.carry(from_lane, to_lane) if from_lane.policy_id == old else 0.0
+        places = {lane: queue.lock_place(lane, credential.tenant_id) for lane in sorted((old, new))}
+        own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
+        moved = queue.some_of(own.filter(standing__in=queue.IN_LINE))
+        Lookup.objects.filter(pk__in=[lookup.pk for lookup in moved]).update(lane=new)
+        queue.take_away(places[old], moved)
+        queue.add(places[new], moved)
+        pauses.carry_to_key(from_lane, to_lane, credential)
+    if seconds:
+        pauses.tell(to_lane, seconds=seconds)
+    return len(moved)
+
+
+def wake_rested() -> None:
+    """Has places looked at again that rest for keys of which one rests no more: it was replaced, or its rest was ended."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAKE_RESTED, {"moment": queue.now()})
+
+
+def unpark() -> list[str]:
+    """Brings back the lookups whose credential works again, and names their lanes.
+
+    One that cannot be opened needs re-entry; or the right CREDENTIAL_KEYS, and then its lookups go on as if nothing were.
+    A credential that was found dead and has been replaced or verified since is on trial: one lookup goes, and what comes of
+    it is waited for. The others follow when a call has worked, so that a key that is still empty costs one slot at a time.
+    """
+    lanes: list[str] = []
+    for credential in Credential.objects.filter(pk__in=_waited_for(), state__in=USABLE):
+        if credentials.needs_reentry(credential):
+            continue
+        own = Lookup.objects.filter(credential=credential, credential__state__in=USABLE)
+        lanes += _send_probe(credential, own) if credential.on_trial else _bring_back(own)
+    return lanes
+
+
+def _waited_for() -> list[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITED_FOR)
+        return [credential for (credential,) in cursor.fetchall()]
+
+
+def _bring_back(lookups: QuerySet[Lookup]) -> list[str]:
+    parked, lanes = lookups.filter(standing=Standing.PARKED), dict[str, None]()
+    for _ in range(BATCHES):
+        # Any of them: to look at all would be to look at a million.
+        first = parked.order_by().values_list("lane", "tenant")[:1]
+        for lane, tenant_id in first:
+            with transaction.atomic():
+                _make_ready(parked.filter(lane=lane, tenant=tenant_id), queue.lock_place(lane, tenant_id))
+            lanes[lane] = None
+        if not first:
+            break
+    return list(lanes)
+
+
+def _send_probe(credential: Credential, lookups: QuerySet[Lookup]) -> list[str]:
+    """Brings back the first of them, where none is in line or under way."""
+    parked = lookups.filter(standing=Standing.PARKED, lane__mode=Mode.LIVE)
+    probe = None if _is_tried(credential) else parked.order_by("turn").first()
+    if probe is None:
+        return []
+    with transaction.atomic():
+        place = queue.lock_place(probe.lane_id, probe.tenant_id)
+        # Another sweep may have sent one meanwhile.
+        if _is_tried(credential):
+            return []
+        _make_ready(parked.filter(pk=probe.pk, lane=probe.lane_id), place)
+    return [probe.lane_id]
+
+
+def _is_tried(credential: Credential) -> bool:
+    """Whether one of its lookups is in line or under way. Of the line, one index is looked into at a time: a million may wait."""
+    lanes = Lane.objects.filter(policy=credential.provider, mode=Mode.LIVE, places__tenant=credential.tenant_id)
+    own = Lookup.objects.filter(lane__in=lanes, tenant=credential.tenant_id, credential=credential)
+    armed = Call.objects.filter(state=Call.State.ARMED, lookup__credential=credential, lookup__lane__mode=Mode.LIVE)
+    return armed.exists() or any(own.filter(standing=at).exists() for at in (Standing.READY, Standing.ASLEEP))
+
+
+def _make_ready(parked: QuerySet[Lookup], place: Place) -> None:
+    back = queue.some_of(parked)
+    Lookup.objects.filter(pk__in=[lookup.pk for lookup in back]).update(standing=Standing.READY)
+    queue.add_ready(place, len(back), turns=sum(lookup.turns for lookup in back))

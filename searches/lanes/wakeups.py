@@ -1,0 +1,130 @@
+"""Sends word that a lane should be looked at. A nudge names no lookup and says nothing that the rows don't: one that is
+lost, late or doubled costs a moment. A lane gets no more of them than it has room for waiters, so that a backlog of a
+million is a million rows and a handful of messages.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from celery import current_app
+from django.conf import settings
+from kombu.exceptions import OperationalError
+from redis.exceptions import ResponseError
+from uuid_utils.compat import uuid7
+
+from accounts import redis_client
+from accounts.models import Mode
+from providers import limiter, policies
+from providers.limiter import Seat
+from searches.lanes import queue
+
+if TYPE_CHECKING:
+    from providers.models import Policy
+    from searches.models import Lane
+
+log = logging.getLogger(__name__)
+
+# With no worker to take them, nudges are not kept for longer. Celery compares two machines' clocks here, so it is more than
+# any clock should be wrong by.
+STALE_SECONDS = 900
+# After a failure no landing is asked for so long: a silent broker must not cost every end of a lookup its time limit.
+QUIET_SECONDS = 5.0
+# Of the lists in Redis that are Celery's queues.
+KEY_PREFIX = redis_client.keys(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]))
+# The broker begins its channels as it does its keys.
+redis_client.channels(KEY_PREFIX)
+_quiet_until = 0.0
+_unanswered = redis_client.Quiet(QUIET_SECONDS)
+
+
+def seat(lane: Lane, policy: Policy, name: str) -> Seat:
+    return Seat(
+        lane=lane.name,
+        name=name,
+        rate=policies.rate(policy),
+        most_under_way=policy.max_in_flight,
+        messages=f"{KEY_PREFIX}{_queue(lane)}",
+    )
+
+
+def nudge(lane: Lane, policy: Policy) -> bool:
+    """Asks one worker to look at the lane; False where enough look already, or Redis is down or was a moment ago.
+
+    Never raises and never takes long: the sweep finds what this could not announce.
+    """
+    if _unanswered.is_on:
+        return False
+    try:
+        return _hire(lane, policy)
+    except limiter.Unavailable as error:
+        # An answer, even a refusal, takes no time.
+        if not isinstance(error.__cause__, ResponseError):
+            _unanswered.begin()
+        log.warning("lane %s was not nudged: Redis is unreachable; the sweep will see to it", lane.name)
+        return False
+
+
+def fill_all() -> None:
+    """Nudges every lane with work that has room for waiters; who takes its message up calls the others.
+
+    Raises `Unavailable` at the first: a Redis that is silent would take its time for each.
+    """
+    for lane in queue.lanes_to_look_at():
+        policy = policies.in_force(lane.policy, lane.mode)
+        room = 0 if policy.paused else policies.rate(policy).most_waiting
+        all(_hire(lane, policy) for _ in range(room))
+
+
+def bind(lane: Lane, mine: Seat, *, seconds: float, more: bool) -> None:
+    """Turns from waiting to being under way, and calls others to wait instead where there is `more` to do."""
+    for successor in mine.bind(seconds=seconds, successor=new_name() if more else ""):
+        _send(lane, successor)
+
+
+def leave(lane: Lane, mine: Seat, *, more: bool) -> None:
+    """Gives the seat up, and calls others where there is `more` to do and room for them."""
+    for successor in mine.leave(successor=new_name() if more else ""):
+        _send(lane, successor)
+
+
+def _hire(lane: Lane, policy: Policy) -> bool:
+    taken = seat(lane, policy, new_name())
+    return taken.hire() and _send(lane, taken.name)
+
+
+def land(lookup: UUID) -> None:
+    """Asks for those who ride on a lookup that has ended to be landed. Never raises: the sweep finds them too."""
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return
+    try:
+        current_app.send_task(
+            "searches.tasks.land", (str(lookup),), queue="landing", expires=STALE_SECONDS, retry=False
+        )
+    except (OperationalError, OSError):
+        _quiet_until = time.monotonic() + QUIET_SECONDS
+        log.warning(
+            "no landing is asked for for %s s: the broker is unreachable; the sweep will see to it", QUIET_SECONDS
+        )
+
+
+def new_name() -> str:
+    return str(uuid7())
+
+
+def _send(lane: Lane, seat_name: str) -> bool:
+    arguments = (lane.name, seat_name)
+    try:
+        current_app.send_task("searches.tasks.run", arguments, queue=_queue(lane), expires=STALE_SECONDS, retry=False)
+    except (OperationalError, OSError):
+        log.warning("lane %s was not nudged: the broker is unreachable; the sweep will see to it", lane.name)
+        return False
+    return True
+
+
+def _queue(lane: Lane) -> str:
+    return "searches" if lane.mode == Mode.LIVE else "sandbox"

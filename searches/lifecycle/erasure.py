@@ -1,0 +1,53 @@
+"""Erases searches: what was asked, found and shown goes at once, in one transaction with the cancel; what the ledger and a
+provider's bill are compared with stays, as rows that say nothing else.
+
+A call that has left is finished and charged as ever, and nothing of its answer is kept (`settlement`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from searches import pictures
+from searches.lanes import queue
+from searches.lifecycle import completion, events, live_updates
+from searches.models import Call, Lookup, Search, Status
+
+NOTHING_OF_A_CALL: dict[str, Any] = {"error_detail": "", "excerpt": ""}
+NOTHING_OF_A_LOOKUP: dict[str, Any] = {
+    "parameters": {},
+    "effective_parameters": {},
+    "result_count": 0,
+    "duplicates": 0,
+    "unreadable": 0,
+    "total": None,
+    "error_detail": "",
+    # So that it answers and carries nobody (`repeats`).
+    "repeat_key": "",
+}
+NOTHING_OF_A_SEARCH: dict[str, Any] = {"image": None, "crop": "", "metadata": {}, "results_count": 0}
+
+
+@transaction.atomic
+def erase(search: Search) -> bool:
+    """False where it was erased before. A picture that no other search names goes with it."""
+    lookups = Lookup.objects.filter(search=search)
+    queue.lock_places(lookups.filter(status__in=(Status.QUEUED, Status.RUNNING)).values_list("pk", flat=True))
+    # Of those that have ended as well, and before the search: a late answer to one locks them in this order.
+    list(lookups.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    completion.cancel(search)
+    lookups.update(**NOTHING_OF_A_LOOKUP)
+    present = Search.objects.select_for_update(no_key=True).get(pk=search.pk)
+    if present.erased_at is not None:
+        return False
+    search.results.all().delete()
+    Call.objects.filter(lookup__search=search).update(**NOTHING_OF_A_CALL)
+    Search.objects.filter(pk=search.pk).update(**NOTHING_OF_A_SEARCH, erased_at=Now(), results_erased_at=Now())
+    events.erase(search)
+    if present.image_id is not None:
+        pictures.erase_unnamed(present.image_id)
+    transaction.on_commit(lambda: live_updates.announce(search.pk))
+    return True

@@ -1,0 +1,185 @@
+"""Keeps pictures, results and searches for as long as their tenant's retention says, and erases them then.
+
+Only what has ended is erased, so that no open lookup loses what it needs. Each search and picture is a transaction of its own,
+and each condition is asked again under its locks, so that two runs at once do no harm. One run takes a little of each tenant in
+turn and ends after `LONGEST_SECONDS`; the next run goes on. Entries of the ledger stay, and so do the rows that they name.
+
+Without its results a lookup answers no repeats. A search is not erased while an event about it is still to be delivered, for
+`GRACE` at most, and its results are not erased while followers wait for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Concat, Now
+
+from accounts.models import Delivery, Tenant
+from searches import pictures
+from searches.lanes import queue
+from searches.lifecycle import erasure, events
+from searches.models import Call, Image, Lookup, Search
+
+log = logging.getLogger(__name__)
+
+# Of one tenant and kind in one turn.
+AT_ONCE = 100
+# Searches that one statement separates from their picture.
+DETACHED_AT_ONCE = 1000
+# A run waits for its worker's other tasks, and they for it.
+LONGEST_SECONDS = 20.0
+# Longer than deliveries are tried, so that whoever was not reached by then is not reached.
+GRACE = timedelta(days=7)
+
+Row = TypeVar("Row", Search, Image)
+
+
+@dataclass
+class Walk(Generic[Row]):
+    """How far runs have come in the rows of one tenant and kind. A row that cannot be erased is passed, and is looked at again
+    when the walk begins anew.
+    """
+
+    erase: Callable[[Row], object]
+    # The column of the instant by which rows are walked, the oldest first.
+    instant: str
+    last: Row | None = None
+
+    def go_on(self, rows: QuerySet[Row]) -> bool:
+        """Erases some of the rows behind the last one looked at. Returns whether there may be more."""
+        rows = rows.order_by(self.instant, "pk")
+        if self.last is not None:
+            at = getattr(self.last, self.instant)
+            later = Q(**{f"{self.instant}__gt": at}) | Q(pk__gt=self.last.pk)
+            rows = rows.filter(later, **{f"{self.instant}__gte": at})
+        some = list(rows[:AT_ONCE])
+        for row in some:
+            self._erase(row)
+        self.last = some[-1] if len(some) == AT_ONCE else None
+        return self.last is not None
+
+    def _erase(self, row: Row) -> None:
+        try:
+            self.erase(row)
+        except Exception:
+            log.exception("%s %s cannot be erased yet", type(row).__name__, row.pk)
+
+
+# By tenant and kind: a run goes on where this process' last one ran out of time.
+_walks: dict[tuple[UUID, str], Walk[Any]] = {}
+
+
+def enforce() -> None:
+    """Erases what is kept for longer than it may be, some of each tenant's until nothing is left or the time is over."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    tenants = list(Tenant.objects.all())
+    random.shuffle(tenants)
+    while tenants:
+        more = []
+        for tenant in tenants:
+            if time.monotonic() > deadline:
+                return
+            if _enforce(tenant):
+                more.append(tenant)
+        tenants = more
+
+
+def _enforce(tenant: Tenant) -> bool:
+    """Whether there may be more. A kind that fails keeps neither the others nor the next tenants from theirs."""
+    now, more = queue.now(), False
+    for name, go_on in KINDS.items():
+        try:
+            more |= go_on(tenant, now - tenant.retention(name))
+        except Exception:
+            _walks.pop((tenant.pk, name), None)
+            log.exception("%s of tenant %s is not enforced", name, tenant.pk)
+    return more
+
+
+def _go_on(name: str, tenant: Tenant, rows: QuerySet[Row], erase: Callable[[Row], object], instant: str) -> bool:
+    walk = _walks.pop((tenant.pk, name), None) or Walk(erase=erase, instant=instant)
+    walk.erase = erase
+    more = walk.go_on(rows)
+    if more:
+        _walks[tenant.pk, name] = walk
+    return more
+
+
+def erase_searches(tenant: Tenant, ended_by: datetime) -> bool:
+    """Erases some searches as DELETE does. Returns whether there may be more."""
+    ended = _ended(tenant, ended_by).filter(erased_at=None).exclude(_has_followers())
+    told = ended.filter(Q(finished_at__lte=ended_by - GRACE) | ~Exists(_pending_deliveries()))
+    return _go_on("search_retention_days", tenant, told, erasure.erase, "finished_at")
+
+
+def erase_results(tenant: Tenant, ended_by: datetime) -> bool:
+    """Erases what some searches found, and what a provider said instead. Returns whether there may be more."""
+    ended = _ended(tenant, ended_by).filter(results_erased_at=None).exclude(_has_followers())
+    return _go_on("result_retention_days", tenant, ended, _erase_results, "finished_at")
+
+
+def erase_images(tenant: Tenant, unused_since: datetime) -> bool:
+    """Erases some pictures that no search needs or has needed since, with their files. Returns whether there may be more."""
+    needing = Search.objects.filter(image=OuterRef("pk")).filter(Q(finished_at=None) | Q(finished_at__gt=unused_since))
+    unused = Image.objects.for_tenant(tenant).filter(stored_at__lte=unused_since).exclude(Exists(needing))
+    rows = unused.only("stored_at")
+    return _go_on("image_retention_days", tenant, rows, lambda image: _erase_image(image.pk, unused_since), "stored_at")
+
+
+KINDS: dict[str, Callable[[Tenant, datetime], bool]] = {
+    "search_retention_days": erase_searches,
+    "result_retention_days": erase_results,
+    "image_retention_days": erase_images,
+}
+
+
+def _ended(tenant: Tenant, ended_by: datetime) -> QuerySet[Search]:
+    return Search.objects.for_tenant(tenant).filter(finished_at__lte=ended_by)
+
+
+def _has_followers() -> Exists:
+    return Exists(Lookup.objects.filter(search=OuterRef("pk"), carries=True))
+
+
+def _pending_deliveries() -> QuerySet[Delivery]:
+    reference = Concat(Value(events.PREFIX), Cast(OuterRef("pk"), TextField()), output_field=TextField())
+    return Delivery.objects.filter(event__reference=reference, state=Delivery.State.PENDING)
+
+
+@transaction.atomic
+def _erase_results(search: Search) -> None:
+    """Locks as an erasure does: lookups, then their search."""
+    lookups = Lookup.objects.filter(search=search)
+    locked = list(lookups.select_for_update(no_key=True).order_by("pk"))
+    if any(lookup.carries for lookup in locked):
+        return
+    lookups.exclude(repeat_key="").update(repeat_key="")
+    Search.objects.select_for_update(no_key=True).get(pk=search.pk)
+    search.results.all().delete()
+    Call.objects.filter(lookup__search=search).exclude(excerpt="").update(excerpt="")
+    Search.objects.filter(pk=search.pk, results_erased_at=None).update(results_erased_at=Now())
+
+
+def _erase_image(image_id: UUID, unused_since: datetime) -> None:
+    """Ended searches let go of the picture first, some in each transaction."""
+    while _detach(image_id, unused_since) == DETACHED_AT_ONCE:
+        pass
+    pictures.erase_unused(image_id, unused_since)
+
+
+@transaction.atomic
+def _detach(image_id: UUID, unused_since: datetime) -> int:
+    ended = Search.objects.filter(image=image_id, finished_at__lte=unused_since)
+    locked = ended.select_for_update(no_key=True, skip_locked=True).order_by("pk").values_list("pk", flat=True)
+    ids = list(locked[:DETACHED_AT_ONCE])
+    Search.objects.filter(pk__in=ids).update(image=None)
+    return len(ids)

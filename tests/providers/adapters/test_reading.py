@@ -1,0 +1,158 @@
+"""What of a provider's answer may be kept: nothing that is the tenant's key, in whatever escaping it comes back."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from providers.adapters import reading
+from providers.adapters.failures import Kinds, failure
+from providers.adapters.keyapi import TikTokProducts
+from providers.adapters.memories import PublicVideos
+from providers.adapters.modash import TikTokCreators
+from providers.contract import Adapter, Answer, Failure, Garbled, Picture, Question, Secret
+from providers.http import Door, Reply
+from tests.providers.adapters import test_keyapi, test_memories, test_modash
+from tests.providers.conftest import Provider
+from tests.providers.lanes import any_token
+from tests.searches.samples import jpeg
+
+# Short enough not to be taken for a picture, and with all that is escaped anywhere.
+KEY = "sk/live+of=alice&%2Fb<o>b"
+KEYS = (KEY, 'quo"ted\\key', "back\\\\slashes/\\", "%41%2541%%20", "short/+1")
+Escaping = Callable[[str], str]
+
+
+def by_json(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+def by_php(text: str) -> str:
+    return by_json(text).replace("/", "\\/")
+
+
+def by_code(text: str) -> str:
+    return "".join(f"\\u{ord(letter):04x}" for letter in text)
+
+
+def capitals(escaping: Escaping) -> Escaping:
+    return lambda text: escaping(text).upper().replace("\\U", "\\u").replace("&#X", "&#x")
+
+
+def as_it_is(text: str) -> str:
+    return text
+
+
+def by_some_code(text: str) -> str:
+    return by_json(text).replace("/", "\\u002F").replace("+", "\\u002b").replace("=", "\\u003d").replace("<", "\\u003C")
+
+
+ESCAPINGS: dict[str, Escaping] = {
+    "as it is": as_it_is,
+    "in capitals": str.upper,
+    "json": by_json,
+    "json, slashes too": by_php,
+    "json in json": lambda text: by_php(by_php(text)),
+    "json codes": by_code,
+    "json codes, some": by_some_code,
+    "json codes in capitals": capitals(by_code),
+    "url": lambda text: quote(text, safe=""),
+    "url, slashes left": quote,
+    "url in small letters": lambda text: quote(text, safe="").lower(),
+    "url in url": lambda text: quote(quote(text, safe=""), safe=""),
+    "url in json": lambda text: by_php(quote(text)),
+    "html": html.escape,
+    "html codes": lambda text: "".join(f"&#{ord(letter)};" for letter in text),
+    "html codes in capitals": capitals(lambda text: "".join(f"&#x{ord(letter):x};" for letter in text)),
+    "html of json": lambda text: html.escape(by_php(text)),
+}
+EVERY_ESCAPING = pytest.mark.parametrize("escaping", ESCAPINGS.values(), ids=ESCAPINGS)
+
+
+def failed(kind: Any, *, content: bytes = b"", said: str = "") -> Failure:
+    reply = Reply(status=400, headers=httpx.Headers(), content=content)
+    return failure(kind, reply, Secret(value=KEY), said=said)
+
+
+@EVERY_ESCAPING
+@pytest.mark.parametrize("key", KEYS)
+def test_an_excerpt_never_has_the_key(escaping: Escaping, key: str) -> None:
+    for content in (f'{{"by": "{escaping(key)}", "at": 7}}', f"{escaping(key)} by"):
+        for given in (content, content.encode()):
+            assert reading.excerpt(given, key) in ('{"by": "…", "at": 7}', "… by")
+
+
+@EVERY_ESCAPING
+def test_a_failure_tells_no_tenant_and_no_operator_of_it(escaping: Escaping) -> None:
+    said = f"key {escaping(KEY)} is odd"
+    assert '"key … is odd"' in failed(Kinds("Modash").refused, said=said).detail
+    garbled = failed(Kinds("Modash").unreadable(), content=said.encode(), said=said)
+    assert isinstance(garbled, Garbled)
+    assert garbled.excerpt == "key … is odd"
+    assert '"key … is odd"' in garbled.detail
+
+
+@pytest.mark.parametrize(
+    ("adapter", "body"),
+    [
+        (TikTokCreators(), test_modash.ANSWER),
+        (TikTokProducts(), test_keyapi.ANSWER),
+        (PublicVideos(), test_memories.ANSWER),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("escaping", [as_it_is, str.upper, by_php, quote])
+def test_a_request_id_that_is_our_key_come_back_is_none(
+    provider: Provider, adapter: Adapter, body: dict[str, Any], status: int, escaping: Escaping
+) -> None:
+    for request_id, kept in ((f"r-17 {escaping(KEY)}", ""), ("r-17", "r-17")):
+        provider.answers(body | {"requestId": request_id}, status, {"X-Request-Id": request_id})
+        assert ask(adapter, provider).request_id == kept
+
+
+def ask(adapter: Adapter, provider: Provider) -> Answer | Failure:
+    picture = Picture(content=jpeg(), media_type="image/jpeg")
+    question = Question(picture=picture, parameters={}, page=0, page_size=30)
+    door = Door(connect_seconds=2, total_seconds=5)
+    try:
+        return adapter.ask(question, secret=Secret(value=KEY), base_url=provider.url, door=door, token=any_token())
+    except Failure as failure:
+        return failure
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("sk/live+of=alice is it", "… is it"),
+        ("begins with sk/live+of=a***", "begins with …***"),
+        ("ends with ****alice&%2Fb<o>b", "ends with ****…"),
+        ("sk/live+of=", "sk/live+of="),
+        ("alice lives", "alice lives"),
+    ],
+)
+def test_a_piece_that_is_long_enough_to_matter_is_hidden_too(written: str, kept: str) -> None:
+    assert reading.excerpt(written, KEY) == kept
+
+
+def test_a_key_at_the_end_of_what_is_looked_at_does_not_show_its_beginning() -> None:
+    for ahead in range(reading.LOOKED_AT - 30, reading.LOOKED_AT):
+        content = " " * 20 + "." + "x" * (ahead - 21) + KEY
+        assert len(reading.excerpt(content, KEY)) < 20 + 1 + 1 + reading.PIECE
+
+
+@pytest.mark.parametrize("escaping", [as_it_is, by_php, by_some_code, quote], ids=["plain", "php", "codes", "url"])
+def test_nor_is_a_picture_kept_in_any_escaping(escaping: Escaping) -> None:
+    picture = "/9j/4AAQ+SkZJRg==" * 5
+    assert reading.excerpt(f'{{"sent": "{escaping(picture)}"}}', KEY) == '{"sent": "…"}'
+
+
+def test_what_quotes_neither_is_kept_as_it_came() -> None:
+    for content in ('{"total": 1, "profiles": {}}', "50 % of ünïcode\n\tis ĲſK", "<html>so sorry</html>"):
+        assert reading.excerpt(content, KEY) == content
+        assert not reading.quotes(content, KEY)

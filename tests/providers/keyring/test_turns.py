@@ -1,0 +1,74 @@
+"""Turns in a lane: tenant after tenant, however much each of them asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+
+from providers.keyring import turns
+from providers.keyring.turns import Turn
+
+ALICE, BOB, CHARLIE = UUID(int=1), UUID(int=2), UUID(int=3)
+TurnOf = Callable[[UUID], Turn]
+
+
+@pytest.fixture
+def turn_of() -> TurnOf:
+    """A turn of a new call of this tenant's, in a lane of the test's own."""
+    lane = f"free:{uuid4()}"
+    return lambda tenant: Turn(lane=lane, tenant_id=tenant, call=str(uuid4()))
+
+
+def test_who_came_first_goes_first(turn_of: TurnOf) -> None:
+    alice, bob = turn_of(ALICE), turn_of(BOB)
+    assert [alice.has_come(), bob.has_come(), alice.has_come()] == [True, False, True]
+    alice.go()
+    assert bob.has_come()
+
+
+def test_a_tenant_stands_in_line_once(turn_of: TurnOf) -> None:
+    first, second = turn_of(ALICE), turn_of(ALICE)
+    assert first.has_come()
+    assert not second.has_come()
+    first.go()
+    assert not second.has_come(), "its first call waits for its slot"
+    first.leave()
+    assert second.has_come()
+
+
+def test_the_next_call_of_a_tenant_comes_after_those_of_all_others(turn_of: TurnOf) -> None:
+    first, again, bob, charlie = (turn_of(tenant) for tenant in (ALICE, ALICE, BOB, CHARLIE))
+    assert [turn.has_come() for turn in (first, again, bob, charlie)] == [True, False, False, False]
+    first.go()
+    first.leave()
+    assert [turn.has_come() for turn in (again, charlie, bob)] == [False, False, True]
+    bob.leave()
+    assert [turn.has_come() for turn in (again, charlie)] == [False, True]
+    charlie.leave()
+    assert again.has_come()
+
+
+def test_who_gives_up_is_not_waited_for(turn_of: TurnOf) -> None:
+    alice, bob = turn_of(ALICE), turn_of(BOB)
+    assert alice.has_come()
+    assert not bob.has_come()
+    alice.leave()
+    assert bob.has_come()
+
+
+def test_another_call_ends_nobodys_turn(turn_of: TurnOf) -> None:
+    mine, other = turn_of(ALICE), turn_of(ALICE)
+    assert mine.has_come()
+    other.leave()
+    assert mine.has_come()
+    assert not other.has_come()
+
+
+def test_a_call_whose_process_died_is_forgotten(turn_of: TurnOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "STALE_SECONDS", 0.05)
+    assert turn_of(ALICE).has_come()
+    time.sleep(0.06)
+    assert turn_of(BOB).has_come()

@@ -1,0 +1,118 @@
+"""What a lookup ends as on each magic credential, at every provider: what the README promises of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from accounts import keys
+from accounts.models import ApiKey, Mode, Tenant
+from providers import registry
+from providers.keyring import credentials
+from providers.sandbox import settings as sandbox
+from providers.sandbox.magic import MAGIC
+from searches import pictures
+from searches.calls import retry_policy, worker
+from searches.models import Lookup, Status
+from searches.orders import submission
+from searches.orders.submission import LookupOrder, Order
+from tests.bench.picture import jpeg
+from tests.providers.asking import SOURCES
+from tests.providers.conftest import sandbox_site
+
+pytestmark = pytest.mark.django_db
+Ended = Callable[[str, str], Lookup]
+
+# How it ends, and after how many calls.
+FATES = {
+    "sandbox_rejected": ("failed credential_invalid", 1),
+    "sandbox_no_credits": ("failed credential_exhausted", 1),
+    "sandbox_throttled": ("succeeded", 3),
+    "sandbox_throttled_retry_after": ("succeeded", 3),
+    "sandbox_error": ("succeeded", 2),
+    "sandbox_reset": ("failed outcome_unknown", 2),
+    "sandbox_hang": ("failed outcome_unknown", 2),
+    "sandbox_slow": ("succeeded", 1),
+    "sandbox_garbage": ("failed outcome_unknown", 1),
+    "sandbox_empty": ("succeeded", 1),
+}
+
+
+@pytest.fixture(scope="module")
+def sandbox_url() -> Iterator[str]:
+    with sandbox_site(sandbox.Settings(calls=1_000_000, latency=0, slow=0.2, hang=2.5)) as site:
+        yield site.url
+
+
+@pytest.fixture
+def ended(
+    sandbox_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, alice: Tenant, redis_client: redis.Redis
+) -> Ended:
+    """`ended(source, key)`: a lookup of a test key's, once it has ended. Lanes and backoffs are brisk, attempts are not."""
+    settings.SANDBOX_URL = sandbox_url
+    monkeypatch.setattr(retry_policy, "BACKOFF_SECONDS", (0.01,))
+    redis_client.flushdb()
+    caller = keys.issue(alice, Mode.TEST)[0]
+
+    def ended(source: str, key: str) -> Lookup:
+        adapter = registry.PROVIDERS[registry.adapter(source).provider]
+        documented = registry.adapter(source).policy
+        brisk = replace(documented, calls=1000, window_ms=10, guard_ms=Decimal(0), total_timeout_ms=1000)
+        monkeypatch.setattr(adapter, "policy", brisk)
+        lookup = submit(caller, source, f"{key}_{uuid4()}")
+        deadline = time.monotonic() + 20
+        while lookup.status in (Status.QUEUED, Status.RUNNING):
+            assert time.monotonic() < deadline, f"{lookup.status}, {lookup.standing}"
+            worker.run(lookup.lane_id, str(uuid4()))
+            lookup.refresh_from_db()
+            time.sleep(0.01)
+        return lookup
+
+    return ended
+
+
+def submit(caller: ApiKey, source: str, key: str) -> Lookup:
+    adapter = registry.adapter(source)
+    stored = credentials.store(caller.tenant, adapter.provider, key)
+    wanted = LookupOrder(source=source, limit=adapter.default_limit, parameters={}, credential=stored.label)
+    order = Order(lookups=[wanted])
+    with pictures.received(caller.tenant, jpeg(), fit={adapter.provider: adapter.picture_limits}) as picture:
+        return submission.submit(caller, order, picture).search.lookups.get()
+
+
+def fate(lookup: Lookup) -> tuple[str, int]:
+    return f"{lookup.status} {lookup.error_code}".strip(), lookup.calls.count()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("key", FATES)
+def test_a_lookup_on_a_magic_key_ends_as_the_table_says(ended: Ended, source: str, key: str) -> None:
+    assert fate(ended(source, key)) == FATES[key]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_one_on_a_provider_that_is_down_fails_after_as_many_attempts_as_its_policy_has(
+    ended: Ended, source: str
+) -> None:
+    assert fate(ended(source, "sandbox_down")) == ("failed provider_error", registry.adapter(source).policy.attempts)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_one_on_an_unsteady_key_ends_in_one_way_or_the_other(ended: Ended, source: str) -> None:
+    for _ in range(3):
+        assert fate(ended(source, "sandbox_unsteady"))[0] in (
+            "succeeded",
+            "failed outcome_unknown",
+            "failed provider_error",
+        )
+
+
+def test_every_magic_key_has_its_fate_here() -> None:
+    assert MAGIC.keys() - FATES.keys() == {"sandbox_down", "sandbox_unsteady"}

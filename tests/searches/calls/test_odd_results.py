@@ -1,0 +1,91 @@
+"""Odd answers of providers are kept as results that the API can show, and what nobody can identify is counted and charged."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import transaction
+from rest_framework.test import APIClient
+
+from accounts import keys
+from accounts.models import Mode, Tenant
+from providers.contract import Answer, Hit
+from searches import results
+from searches.calls import settlement
+from searches.lanes import queue
+from searches.models import Call, Lookup, Result
+from searches.representations import ResultAnswer
+from tests.providers.adapters.test_odd_answers import CASES, ODD, Case, ask, changed, paths
+from tests.providers.conftest import Provider, provider
+from tests.searches.lives import Submit, claimed, money, states, submit
+
+__all__ = ["provider", "submit"]
+pytestmark = pytest.mark.django_db
+
+
+def shown(answer: Answer, lookup: Lookup) -> list[dict[str, Any]]:
+    """The results as the API shows them, raw objects too; nothing of them stays."""
+    with transaction.atomic():
+        results.keep(lookup, lookup.search, answer, came_at=queue.now())
+        found = [dict(ResultAnswer(result).data) for result in Result.objects.order_by("rank")]
+        transaction.set_rollback(True)
+    lookup.refresh_from_db()
+    lookup.search.refresh_from_db()
+    return json.loads(json.dumps(found, default=str, allow_nan=False))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.source)
+def test_whatever_is_odd_in_an_item_the_database_keeps_it_and_the_api_shows_it(
+    submit: Submit, provider: Provider, case: Case
+) -> None:
+    lookup = submit().lookups.get()
+    item = case.answer[case.listed][1]
+    for field, (name, odd) in ((field, odd) for field in paths(item) for odd in ODD.items() if field):
+        provider.answers(changed(case.answer, (case.listed, 1, *field), odd))
+        answer = ask(provider, case)
+        found = {result["external_id"]: result for result in shown(answer, lookup)}
+        assert len(found) == len(answer.hits), (field, name)
+        assert all(result["raw"] for result in found.values())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "javascript:x",
+        "data:text/html,x",
+        "tos://a/b",
+        "https:///x",
+        "//host/x",
+        "http://",
+        "https://a\\@b/",
+        " https://a",
+    ],
+)
+@pytest.mark.parametrize("field", ["url", "image_url"])
+def test_an_address_that_is_not_of_the_web_is_handed_on_as_data_alone(submit: Submit, field: str, address: str) -> None:
+    given: dict[str, Any] = {field: address}
+    hit = Hit(type="product", external_id="1", title="x", detail={}, raw={"it": address}, **given)
+    answer = Answer(hits=(hit,), billed_results=1, last=True, status=200)
+    [result] = shown(answer, submit().lookups.get())
+    assert (result["url"], result["image_url"], result["raw"]) == (None, None, {"it": address})
+
+
+def test_what_cannot_be_identified_is_counted_charged_and_kept_for_operators(submit: Submit, alice: Tenant) -> None:
+    search = submit(pages=2)
+    hits = tuple(Hit(type="creator", external_id=str(n), title="x", detail={}, raw={}) for n in range(3))
+    for page in range(2):
+        found = hits if not page else ()
+        answer = Answer(
+            hits=found, billed_results=4 - page, unreadable=4 - page - len(found), excerpt="[7]", last=False, status=200
+        )
+        settlement.answered(claimed(), answer)
+    assert states(search) == "succeeded: succeeded"
+    assert money() == (100 - 7 * Decimal("0.025"), 0)
+    assert list(Call.objects.values_list("returned", "unreadable", "excerpt")) == [(3, 1, "[7]"), (0, 3, "[7]")]
+    client = APIClient(HTTP_AUTHORIZATION=f"Bearer {keys.issue(alice, Mode.LIVE)[1]}")
+    told = client.get(f"/v1/searches/{search.pk}").json()["lookups"][0]
+    assert (told["unreadable"], told["result_count"], told["credits"]["charged"]) == (4, 3, "0.175")
+    assert [call["unreadable"] for call in client.get(f"/v1/searches/{search.pk}/calls").json()["data"]] == [1, 3]

@@ -1,0 +1,149 @@
+"""What a settlement asks of the database: few statements, and none that only a rare case needs. And the rare cases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import Mode, Tenant
+from accounts.webhooks import endpoints
+from providers.contract import Answer, Faulty, Garbled, Lost, Refused
+from providers.models import Credential, Policy
+from searches.calls import settlement
+from searches.lanes import queue
+from searches.lanes.queue import Errand
+from searches.lifecycle import completion
+from searches.models import Call, Lookup, Result, Search
+from tests.racing import at_once
+from tests.searches.lives import PAGE, Submit, answer, claimed, money, states
+
+pytestmark = pytest.mark.django_db
+
+TABLE = re.compile(r"(SELECT|UPDATE|INSERT|DELETE)\b.*?\b((?:accounts|billing|providers|searches)_\w+)", re.DOTALL)
+
+
+def proven() -> Errand:
+    """A claimed lookup whose key has worked before, as most have; its call has left and come back."""
+    Credential.objects.update(state=Credential.State.VERIFIED)
+    errand = claimed()
+    errand.call.sent_at = errand.call.finished_at = queue.now()
+    return errand
+
+
+def asked(settle: Callable[[], None]) -> list[str]:
+    """What was done to what, in its order."""
+    with CaptureQueriesContext(connection) as captured:
+        settle()
+    found = (TABLE.search(query["sql"]) for query in captured.captured_queries)
+    return [f"{match[1]} {match[2]}" for match in found if match]
+
+
+def settled(errand: Errand, came: Answer) -> list[str]:
+    return asked(lambda: settlement.answered(errand, came))
+
+
+LAST_PAGE = [
+    # It and its search.
+    "SELECT searches_lock",
+    "UPDATE searches_call",
+    "INSERT searches_result",
+    "UPDATE searches_lookup",
+    "SELECT billing_spend",
+    "SELECT searches_count",
+    "SELECT accounts_endpoint",
+]
+
+
+def test_a_lookup_ends_in_seven_statements(submit: Submit) -> None:
+    submit()
+    assert settled(proven(), answer()) == LAST_PAGE
+
+
+def test_who_wants_to_hear_of_a_lookup_and_of_its_search_is_asked_once(submit: Submit, alice: Tenant) -> None:
+    endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks", events=["credits.settled"])
+    submit()
+    assert settled(proven(), answer()) == LAST_PAGE
+
+
+def test_a_page_that_is_not_the_last_is_nine(submit: Submit) -> None:
+    submit(pages=2)
+    assert settled(proven(), answer()) == [
+        # Before the others: the lookup goes back there.
+        "SELECT searches_place",
+        *("SELECT searches_lock", "UPDATE searches_call", "INSERT searches_result"),
+        "SELECT billing_spend",
+        # Whether its credential was found dead meanwhile.
+        "SELECT searches_lookup",
+        *("UPDATE searches_lookup", "UPDATE searches_place", "SELECT searches_count"),
+    ]
+
+
+def test_a_refusal_is_six(submit: Submit) -> None:
+    submit()
+    errand, policy = proven(), Policy.objects.get()
+    assert asked(lambda: settlement.failed(errand, policy, Refused("refused", "No."))) == [
+        one for one in LAST_PAGE if one != "INSERT searches_result"
+    ]
+
+
+# What is saved together
+
+
+def test_a_lookup_keeps_what_its_calls_have_come_to_wherever_it_stands_next(submit: Submit) -> None:
+    submit(pages=3)
+    policy = Policy.objects.get()
+    settlement.answered(claimed(), answer(7))
+    settlement.failed(claimed(), policy, Lost("outcome_unknown", "…"))
+    settlement.failed(claimed(), policy, Faulty("provider_error", "…"))
+    lookup = Lookup.objects.get()
+    assert (lookup.status, lookup.standing) == ("running", "asleep")
+    assert (lookup.pages_done, lookup.attempts, lookup.unknown_calls, lookup.result_count) == (1, 1, 1, 7)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_lookups_that_are_answered_at_once_count_their_results_in_one_search(submit: Submit) -> None:
+    search = submit(6)
+    errands = [claimed() for _ in range(6)]
+    at_once([partial(settlement.answered, errand, answer(number)) for number, errand in enumerate(errands)])
+    assert states(search) == "succeeded: " + " ".join(["succeeded"] * 6)
+    assert search.results_count == 15
+    assert sorted(Result.objects.values_list("sequence", flat=True)) == list(range(1, 16))
+    assert money() == (100 - 15 * Decimal("0.025"), 0)
+
+
+def test_a_result_was_seen_when_its_answer_came(submit: Submit) -> None:
+    submit()
+    errand = proven()
+    settlement.answered(errand, answer(2))
+    assert set(Result.objects.values_list("observed_at", flat=True)) == {errand.call.finished_at}
+
+
+def test_a_cancel_of_several_is_one_change(submit: Submit) -> None:
+    search = submit(3)
+    completion.cancel(search)
+    assert Search.objects.get().version == search.version + 1
+
+
+# Billed above what was held
+
+
+def test_calls_that_are_billed_above_what_was_held_say_what_was_charged(submit: Submit) -> None:
+    submit(pages=3)
+    for results in (50, 100, 20):
+        settlement.answered(claimed(), answer(results))
+    assert list(Call.objects.values_list("credits", flat=True)) == [50 * Decimal("0.025"), Decimal("0.25"), 0]
+    assert money() == (100 - 3 * PAGE, 0)
+
+
+def test_a_garbled_answer_that_is_billed_says_what_was_charged(submit: Submit) -> None:
+    submit()
+    garbled = Garbled("garbled", "…", status=200, billed_results=4)
+    settlement.failed(claimed(), Policy.objects.get(), garbled)
+    assert Call.objects.get().credits == Decimal("0.1")
+    assert money() == (Decimal("99.9"), 0)

@@ -1,0 +1,428 @@
+"""One call and what follows from it: against the sandbox, or a provider that says what a test wants, over real sockets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from accounts import keys
+from accounts.models import Mode, Tenant
+from billing import audit, ledger
+from billing.models import Account
+from providers import limiter, policies, registry
+from providers.contract import Throttled
+from providers.keyring import credentials
+from providers.models import Credential, Policy
+from searches import pictures
+from searches.calls import settlement, worker
+from searches.lanes import credential_gate, pauses, queue
+from searches.lifecycle import completion
+from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
+from searches.orders import submission
+from searches.orders.submission import LookupOrder, Order
+from tests.bench.picture import jpeg
+from tests.providers.conftest import Provider, Site
+
+pytestmark = pytest.mark.django_db
+Submit = Callable[..., Search]
+FOUND = {
+    "userId": "1",
+    "username": "one",
+    "profilePicture": "https://p/1.jpg",
+    "followersCount": 5,
+    "engagementRate": 0.1,
+}
+ONE_CREATOR = FOUND | {"matchedPosts": [], "recentPosts": [], "accountCategory": ""}
+
+
+@pytest.fixture(autouse=True)
+def brisk(db: None, redis_client: redis.Redis) -> None:
+    """A lane that hardly waits, whose log began long ago."""
+    policies.of("modash")
+    Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, page_size=20, total_timeout_ms=2000)
+    redis_client.flushdb()
+    limiter.pause("modash", seat().rate, seconds=0)
+    redis_client.hset("lane:{modash}", "since", 0)
+
+
+def seat() -> limiter.Seat:
+    return limiter.Seat(lane="modash", name="mine", rate=policies.rate(Policy.objects.get()), most_under_way=5)
+
+
+def claimed() -> tuple[queue.Errand, limiter.Token]:
+    """A lookup that a worker holds, with leave to send its call."""
+    errand = queue.claim("modash", Policy.objects.get(), lease=timedelta(seconds=10))
+    assert errand is not None
+    mine = seat()
+    mine.bind(seconds=30)
+    return errand, limiter.Token(seat=mine, call=str(errand.call.pk))
+
+
+@pytest.fixture
+def submit(alice: Tenant) -> Submit:
+    credentials.store(alice, "modash", "a-modash-key")
+    ledger.grant(ledger.account_of(alice, "modash"), Decimal(10))
+    key = keys.issue(alice, Mode.LIVE)[0]
+
+    def submit(**lookup: Any) -> Search:
+        order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, **{"limit": 20} | lookup)])
+        fit = {"modash": registry.adapter("tiktok-creators").picture_limits}
+        with pictures.received(alice, jpeg(), fit=fit) as picture:
+            return submission.submit(key, order, picture).search
+
+    return submit
+
+
+@pytest.fixture
+def at(settings: Settings) -> Callable[[str], None]:
+    """Where Modash is."""
+
+    def at(url: str) -> None:
+        settings.MODASH_BASE_URL = url
+
+    return at
+
+
+def visit(times: int = 1) -> Lookup:
+    """Lets a worker visit the lane, and reads the one lookup there is."""
+    for _ in range(times):
+        worker.run("modash", str(uuid4()))
+    return Lookup.objects.get()
+
+
+def money(lookup: Lookup) -> tuple[float, float, float]:
+    """Held, charged, unknown; and the ledger agrees with itself."""
+    assert audit.differences() == []
+    tally = ledger.tallies([lookup.reference])[lookup.reference]
+    return float(tally.held), float(tally.charged), float(tally.unknown)
+
+
+def error_of(lookup: Lookup) -> str:
+    return f"{lookup.status} {lookup.error_code}".strip()
+
+
+def test_a_search_is_found_charged_for_what_came_and_the_rest_released(
+    submit: Submit, at: Callable[[str], None], site: Site
+) -> None:
+    at(f"{site.url}/modash/v1")
+    search = submit(limit=20)
+    lookup = visit()
+    assert (lookup.status, lookup.result_count) == (Status.SUCCEEDED, 20)
+    assert [result.rank for result in lookup.results.all()] == list(range(1, 21))
+    assert money(lookup) == (0, 0.5, 0)
+    search.refresh_from_db()
+    assert (search.status, search.finished_at is not None, search.version) == ("succeeded", True, 3)
+    call = Call.objects.get()
+    assert call.credits == Decimal("0.5")
+    assert call.sent_at is not None
+    assert call.finished_at is not None
+    assert call.armed_at < call.sent_at < call.finished_at <= queue.now()
+
+
+def test_each_page_takes_its_own_turn(submit: Submit, at: Callable[[str], None], site: Site) -> None:
+    at(f"{site.url}/modash/v1")
+    submit(limit=60)
+    lookup = visit()
+    assert (lookup.status, lookup.standing, lookup.pages_done) == ("running", "ready", 1)
+    assert money(lookup) == (1, 0.5, 0)
+    lookup = visit(2)
+    assert (lookup.status, lookup.result_count, lookup.calls.count()) == ("succeeded", 60, 3)
+    assert len(set(lookup.results.values_list("external_id", flat=True))) == 60
+
+
+def test_an_equal_hit_on_a_later_page_is_counted_and_not_kept_twice(
+    submit: Submit, at: Callable[[str], None], provider: Provider
+) -> None:
+    at(provider.url)
+    provider.answers({"error": False, "total": 40, "profiles": [ONE_CREATOR]})
+    submit(limit=40)
+    lookup = visit(2)
+    assert (lookup.result_count, lookup.duplicates) == (1, 1)
+    assert money(lookup)[1] == 0.05
+
+
+def test_a_total_beyond_all_numbers_is_not_told_and_costs_no_answer(
+    submit: Submit, at: Callable[[str], None], provider: Provider
+) -> None:
+    at(provider.url)
+    provider.answers({"error": False, "total": 10**12, "profiles": [ONE_CREATOR]})
+    submit()
+    lookup = visit()
+    assert (lookup.status, lookup.result_count, lookup.total) == (Status.SUCCEEDED, 1, None)
+
+
+def test_nothing_found_is_an_empty_success_at_no_cost(
+    submit: Submit, at: Callable[[str], None], provider: Provider
+) -> None:
+    at(provider.url)
+    provider.answers({"error": True, "code": "no_result", "message": "Nothing"}, status=404)
+    submit()
+    lookup = visit()
+    assert (lookup.status, lookup.result_count) == (Status.SUCCEEDED, 0)
+    assert money(lookup) == (0, 0, 0)
+
+
+def test_throttling_lets_the_key_rest_and_is_not_counted(
+    submit: Submit, at: Callable[[str], None], provider: Provider
+) -> None:
+    at(provider.url)
+    provider.answers({"error": True, "code": "x", "message": "slow down"}, status=429, headers={"Retry-After": "30"})
+    submit()
+    lookup = visit()
+    assert (lookup.status, lookup.standing, lookup.attempts) == ("running", "ready", 0)
+    until = Credential.objects.get().rests_until
+    assert until is not None
+    assert timedelta(seconds=25) < until - queue.now() <= timedelta(seconds=30)
+    assert money(lookup) == (0.5, 0, 0)
+
+
+def test_a_call_that_was_claimed_before_its_key_was_told_to_wait_does_not_leave(
+    submit: Submit, at: Callable[[str], None], provider: Provider
+) -> None:
+    at(provider.url)
+    submit()
+    limiter.rest_key("modash", seat().rate, pauses.resting_name(Credential.objects.get()), seconds=30)
+    lookup = visit()
+    assert (lookup.standing, Call.objects.count(), provider.body) == ("ready", 0, b"")
+
+
+def test_a_fault_is_tried_again_later_and_ends_after_the_last_attempt(
+    submit: Submit, at: Callable[[str], None], provider: Provider
+) -> None:
+    at(provider.url)
+    provider.answers({"error": True, "code": "internal_server_error", "message": "Oops"}, status=500)
+    submit()
+    for attempt in (1, 2, 3):
+        lookup = visit()
+        assert (lookup.standing, lookup.attempts) == ("asleep", attempt)
+        wake()
+    lookup = visit()
+    assert error_of(lookup) == "failed provider_error"
+    assert lookup.error_retryable
+    assert money(lookup) == (0, 0, 0)
+    assert Call.objects.filter(state=Call.State.FAILED).count() == 4
+
+
+def test_what_was_never_sent_is_no_ones_cost(submit: Submit, at: Callable[[str], None]) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        at(f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        submit()
+        lookup = visit()
+    assert (lookup.standing, lookup.attempts) == ("asleep", 1)
+
+
+def test_a_dead_key_parks_the_tenants_lookups_until_it_is_replaced(
+    submit: Submit, at: Callable[[str], None], provider: Provider, alice: Tenant
+) -> None:
+    at(provider.url)
+    provider.answers({"error": True, "code": "api_token_invalid", "message": "Bad token"}, status=401)
+    submit()
+    lookup = visit()
+    assert (lookup.status, lookup.standing) == ("running", "parked")
+    assert Credential.objects.get().state == "invalid"
+    provider.answers({"error": False, "total": 0, "profiles": []})
+    credentials.store(alice, "modash", "a-new-key")
+    assert credential_gate.unpark() == ["modash"]
+    assert visit().status == Status.SUCCEEDED
+    assert Credential.objects.get().state == "verified"
+
+
+def test_the_sandbox_says_nothing_of_a_live_key(
+    submit: Submit, provider: Provider, settings: Settings, alice: Tenant
+) -> None:
+    settings.SANDBOX_URL = provider.url
+    provider.answers({"error": True, "code": "not_enough_credits", "message": "None left"}, status=402)
+    credential = credentials.store(alice, "modash", "a-live-key")
+    submit()
+    lane = queue.lane_of(policies.of("modash"), mode=Mode.TEST, tenant_id=alice.pk)
+    Search.objects.update(mode=Mode.TEST)
+    Lookup.objects.update(lane=lane, price_per_result=0)
+    Place.objects.update(lane=lane)
+    worker.run(lane.name, "a-seat")
+    credential.refresh_from_db()
+    assert (Lookup.objects.get().status, credential.state) == (Status.FAILED, "unknown")
+
+
+def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
+    submit: Submit, at: Callable[[str], None], provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    at(provider.url)
+    provider.answers(b"<html>so sorry</html>")
+    submit(limit=40)
+    lookup = visit()
+    assert error_of(lookup) == "failed outcome_unknown"
+    assert Call.objects.get().error_code == "unreadable_answer"
+    assert money(lookup) == (0, 0, 0.5)
+    assert "so sorry" in Call.objects.get().excerpt
+    alerts = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert alerts == [f"lookup {lookup.pk}: unreadable_answer, so Stop"]
+
+
+def test_a_refusal_is_settled_though_redis_has_gone_meanwhile(submit: Submit, settings: Settings) -> None:
+    submit()
+    errand, _ = claimed()
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
+    settlement.failed(errand, Policy.objects.get(), Throttled("rate_limited", "…", retry_after=30))
+    lookup = Lookup.objects.get()
+    assert (lookup.standing, Call.objects.get().state) == ("ready", "failed")
+    assert Credential.objects.get().rests_until is not None
+    assert money(lookup) == (0.5, 0, 0)
+
+
+def test_a_lost_answer_is_asked_for_once_more_under_a_second_hold(
+    submit: Submit, at: Callable[[str], None], provider: Provider
+) -> None:
+    at(provider.url)
+    provider.reply = (200, [("Content-Length", "1000")], b"cut")
+    submit()
+    lookup = visit()
+    assert (lookup.standing, lookup.unknown_calls) == ("ready", 1)
+    assert money(lookup) == (0.5, 0, 0.5)
+    provider.answers({"error": False, "total": 1, "profiles": [ONE_CREATOR]})
+    lookup = visit()
+    assert lookup.status == Status.SUCCEEDED
+    assert money(lookup) == (0, 0.025, 0.5)
+    assert Account.objects.get().available == Decimal("9.475")
+
+
+def test_a_lost_answer_fails_where_there_is_no_room_for_a_second_hold(
+    submit: Submit, at: Callable[[str], None], provider: Provider, alice: Tenant
+) -> None:
+    at(provider.url)
+    provider.reply = (200, [("Content-Length", "1000")], b"cut")
+    submit()
+    ledger.adjust(ledger.account_of(alice, "modash"), Decimal("-9.4"), note="Spent elsewhere.")
+    lookup = visit()
+    assert lookup.status == Status.FAILED
+    assert money(lookup) == (0, 0, 0.5)
+
+
+def test_a_cancel_between_pages_keeps_what_came_and_releases_the_rest(
+    submit: Submit, at: Callable[[str], None], site: Site
+) -> None:
+    at(f"{site.url}/modash/v1")
+    search = submit(limit=60)
+    visit()
+    completion.cancel(search)
+    lookup = Lookup.objects.get()
+    assert (lookup.status, lookup.result_count) == (Status.CANCELED, 20)
+    assert money(lookup) == (0, 0.5, 0)
+    worker.run("modash", "nobody")
+    assert Call.objects.count() == 1
+
+
+def test_a_call_under_way_when_its_search_is_canceled_is_finished_charged_and_kept(
+    submit: Submit, at: Callable[[str], None], site: Site
+) -> None:
+    at(f"{site.url}/modash/v1")
+    search = submit(limit=20)
+    errand, token = claimed()
+    completion.cancel(search)
+    answer = worker.ask(errand, Policy.objects.get(), token)
+    settlement.answered(errand, answer)
+    lookup = Lookup.objects.get()
+    assert (lookup.status, lookup.result_count) == (Status.CANCELED, 20)
+    assert money(lookup) == (0, 0.5, 0)
+
+
+def test_an_answer_is_settled_once_however_often(submit: Submit, at: Callable[[str], None], site: Site) -> None:
+    at(f"{site.url}/modash/v1")
+    submit(limit=20)
+    errand, token = claimed()
+    answer = worker.ask(errand, Policy.objects.get(), token)
+    for _ in range(3):
+        settlement.answered(errand, answer)
+    assert money(Lookup.objects.get()) == (0, 0.5, 0)
+
+
+def test_a_call_that_was_never_sent_goes_back_to_its_old_turn(submit: Submit) -> None:
+    submit()
+    errand, token = claimed()
+    settlement.recover(errand.call)
+    assert not Call.objects.exists()
+    assert Lookup.objects.get().standing == Standing.READY
+    with pytest.raises(limiter.Withheld):
+        token.redeem()
+
+
+def test_a_call_is_left_to_connect_for_as_long_as_its_policy_says(submit: Submit, at: Callable[[str], None]) -> None:
+    """So that one that does not connect is counted, rather than taken back by the sweep again and again."""
+    Policy.objects.update(connect_timeout_ms=60_000)
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        at(f"http://127.0.0.1:{gone.getsockname()[1]}")
+    submit()
+    assert visit().attempts == 1
+    call = Call.objects.get()
+    assert (call.state, call.error_code) == ("failed", "unreachable")
+    assert call.leased_until - call.armed_at > timedelta(seconds=60 + limiter.PATIENCE_SECONDS)
+
+
+def test_a_call_that_connected_slowly_is_not_given_up_before_its_time(submit: Submit) -> None:
+    Policy.objects.update(connect_timeout_ms=60_000)
+    submit()
+    _, token = claimed()
+    token.redeem()
+    Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
+    settlement.recover(Call.objects.select_related("lookup").get())
+    assert Call.objects.get().state == Call.State.ARMED
+
+
+def test_a_worker_that_died_with_its_call_under_way_leaves_an_unknown_outcome(submit: Submit) -> None:
+    submit()
+    errand, token = claimed()
+    token.redeem()
+    settlement.recover(errand.call)
+    assert Call.objects.get().state == Call.State.ARMED
+    Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
+    settlement.recover(Call.objects.select_related("lookup").get())
+    lookup = Lookup.objects.get()
+    assert (Call.objects.get().state, lookup.standing) == ("unknown", "ready")
+    assert money(lookup) == (0.5, 0, 0.5)
+
+
+def test_an_answer_that_comes_after_all_settles_what_was_unknown(
+    submit: Submit, at: Callable[[str], None], site: Site
+) -> None:
+    at(f"{site.url}/modash/v1")
+    submit(limit=20)
+    errand, token = claimed()
+    answer = worker.ask(errand, Policy.objects.get(), token)
+    Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
+    settlement.recover(Call.objects.select_related("lookup").get())
+    settlement.answered(errand, answer)
+    assert money(Lookup.objects.get()) == (0.5, 0.5, 0)
+
+
+def test_a_waiting_lookup_whose_time_is_up_expires_at_no_cost(submit: Submit) -> None:
+    search = submit()
+    Lookup.objects.update(expires_at=queue.now())
+    assert completion.expire() == 1
+    lookup = Lookup.objects.get()
+    assert lookup.status == Status.EXPIRED
+    assert money(lookup) == (0, 0, 0)
+    search.refresh_from_db()
+    assert search.status == Status.EXPIRED
+
+
+def test_a_key_that_cannot_be_opened_needs_re_entry_and_stops_nothing_else(submit: Submit) -> None:
+    submit()
+    Credential.objects.update(sealed=b"no longer what it was")
+    lookup = visit()
+    assert lookup.standing == Standing.PARKED
+    assert "re-entry" in Call.objects.get().error_detail
+
+
+def wake() -> None:
+    Lookup.objects.update(standing=Standing.READY, not_before=None)
+    lane = Lane.objects.get()
+    lane.places.update(ready=1, wake_at=None)

@@ -1,0 +1,307 @@
+"""Equal lookups asked, canceled, answered and landed at once, and in every order: one call, one charge, nobody left behind."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from accounts.models import Tenant
+from billing import audit
+from billing.ledger import InsufficientCredits
+from billing.models import Account, Entry, Hold
+from providers import limiter, policies
+from providers.contract import Faulty, Lost
+from providers.models import Policy
+from searches import pictures
+from searches.calls import settlement, worker
+from searches.coalescing import matching
+from searches.lanes import queue
+from searches.lifecycle import completion, erasure
+from searches.models import Call, Lane, Lookup, Place, Repeat, Search, Standing, Status
+from tests.api.background import background, until_somebody_waits_for_a_lock
+from tests.providers.conftest import Site
+from tests.racing import at_once
+from tests.searches.conftest import LEASE
+from tests.searches.repeating import PAGE, REFUSED, Asker, answer, asker, in_line, overdue
+
+HUNDRED = 100
+
+
+def claim() -> queue.Errand | None:
+    return queue.claim("modash", Policy.objects.get(), lease=LEASE)
+
+
+def work(errand: queue.Errand | None, come: Callable[[queue.Errand], None]) -> None:
+    if errand is not None:
+        come(errand)
+
+
+def succeeds(errand: queue.Errand) -> None:
+    settlement.answered(errand, answer(3))
+
+
+def succeeds_with_nothing(errand: queue.Errand) -> None:
+    settlement.answered(errand, answer(0))
+
+
+def fails(errand: queue.Errand, failure: Any = REFUSED) -> None:
+    settlement.failed(errand, Policy.objects.get(), failure)
+
+
+def unsent(errand: queue.Errand) -> None:
+    settlement.unsent(errand.call, errand.lookup)
+
+
+def some_search() -> Search | None:
+    ids = list(Search.objects.filter(erased_at=None).order_by("pk").values_list("pk", flat=True))
+    return Search.objects.get(pk=random.choice(ids)) if ids else None
+
+
+def open_holds_are_those_of_originals() -> None:
+    """One at most for each in progress, and none for who rides."""
+    asking = Lookup.objects.filter(repeat=Repeat.MISS, status__in=matching.IN_PROGRESS)
+    references = {lookup.reference for lookup in asking}
+    assert set(Hold.objects.exclude(open=0).values_list("reference", flat=True)) <= references
+
+
+def whoever_rides_is_carried() -> None:
+    """By one that is in progress, or that the sweep will find."""
+    carrying = Lookup.objects.filter(pk=OuterRef("repeat_of"), carries=True, repeat=Repeat.MISS)
+    assert not Lookup.objects.filter(~Exists(carrying), standing=Standing.RIDING).exists()
+
+
+def all_come_to_an_end() -> None:
+    """What a worker and the sweep do until nothing is left."""
+    for _ in range(50):
+        matching.land_all()
+        Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=queue.now())
+        Place.objects.exclude(wake_at=None).update(wake_at=queue.now())
+        while errand := claim():
+            succeeds(errand)
+        if not Lookup.objects.exclude(status__in=Lookup.ENDED).exists():
+            break
+    matching.land_all()
+    assert not Lookup.objects.exclude(status__in=Lookup.ENDED).exists()
+    assert not Search.objects.filter(finished_at=None).exists()
+    assert not Lookup.objects.filter(carries=True).exists()
+    assert not Hold.objects.filter(unknown=0).exists()
+    assert in_line() == 0
+    assert audit.differences() == []
+
+
+# At once
+
+
+@pytest.fixture
+def brisk(transactional_db: None, redis_client: redis.Redis, settings: Settings, site: Site) -> None:
+    """The sandbox in a lane that hardly waits, whose log began long ago."""
+    settings.MODASH_BASE_URL = f"{site.url}/modash/v1"
+    policies.of("modash")
+    Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
+    redis_client.flushdb()
+    limiter.pause("modash", policies.rate(Policy.objects.get()), seconds=0)
+    redis_client.hset("lane:{modash}", "since", 0)
+
+
+def visits() -> None:
+    """A worker, until all that was asked has an end; with the sweep beside it."""
+    deadline = time.monotonic() + 60
+    while Search.objects.count() < HUNDRED or Lookup.objects.exclude(status__in=Lookup.ENDED).exists():
+        assert time.monotonic() < deadline
+        if Lane.objects.exists():
+            worker.run("modash", str(uuid4()))
+        matching.land_all()
+
+
+def test_a_hundred_equal_submits_at_once_are_one_call_and_one_charge(brisk: None, alice: Tenant, site: Site) -> None:
+    alice_asks = asker(alice)
+
+    def ask() -> None:
+        for _ in range(5):
+            alice_asks.ask()
+
+    at_once([*(ask for _ in range(HUNDRED // 5)), visits, visits])
+    assert Counter(Search.objects.values_list("status")) == {("succeeded",): HUNDRED}
+    kinds = Counter(Lookup.objects.values_list("repeat", flat=True))
+    assert (kinds["miss"], kinds["hit"] + kinds["coalesced"]) == (1, HUNDRED - 1)
+    assert (Call.objects.count(), Entry.objects.filter(kind="charge").count()) == (1, 1)
+    assert site.client.get("/_stats").json()["modash"]["calls"] == 1
+    assert Account.objects.get().available == 100 - PAGE
+    found = Search.objects.annotate(found=Count("results")).values_list("found", "results_count")
+    assert set(found) == {(20, 20)}
+    assert audit.differences() == []
+
+
+def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: None, alice: Tenant) -> None:
+    """A deadlock would end one of them with an error."""
+    alice_asks = asker(alice)
+
+    def ask() -> None:
+        # A search that is erased takes its picture with it.
+        with suppress(pictures.Deleted):
+            asks()
+
+    def asks() -> None:
+        also: list[dict[str, Any] | None] = [None, {"limit": 10}, {"limit": 5}]
+        alice_asks.ask(count=random.choice((1, 2)), also=random.choice(also), priority=random.choice((0, 5)))
+
+    def leave(how: Callable[[Search], object]) -> None:
+        if search := some_search():
+            how(search)
+
+    def expires() -> None:
+        leave(overdue)
+        completion.expire()
+
+    comes: list[Callable[[queue.Errand], None]] = [
+        succeeds,
+        fails,
+        unsent,
+        partial(fails, failure=Lost("lost", "")),
+    ]
+    tasks: list[Callable[[], Any]] = [
+        *(ask for _ in range(20)),
+        *(partial(leave, completion.cancel) for _ in range(8)),
+        *(partial(leave, erasure.erase) for _ in range(4)),
+        *(expires for _ in range(3)),
+        *(lambda come=come: work(claim(), come) for come in comes * 3),
+        *(matching.land_all for _ in range(6)),
+    ]
+
+    def again(task: Callable[[], Any]) -> None:
+        for _ in range(3):
+            task()
+
+    at_once([partial(again, task) for task in random.sample(tasks, len(tasks))])
+    whoever_rides_is_carried()
+    open_holds_are_those_of_originals()
+    all_come_to_an_end()
+
+
+@pytest.mark.parametrize("come", [succeeds_with_nothing, fails])
+def test_two_that_land_the_same_at_once_land_it_once(
+    transactional_db: None, alice: Tenant, come: Callable[[queue.Errand], None]
+) -> None:
+    alice_asks = asker(alice)
+    first, second = alice_asks.ask(), alice_asks.ask()
+    work(claim(), come)
+    with background() as start, transaction.atomic():
+        Lookup.objects.select_for_update().get(search=second)
+        for _ in range(2):
+            start(partial(matching.land, first.lookups.get().pk))
+        until_somebody_waits_for_a_lock(2)
+    second.refresh_from_db()
+    assert (second.version, second.finished_at is not None) == (2, True)
+
+
+def test_a_cancel_that_races_those_who_join_strands_nobody(transactional_db: None, alice: Tenant) -> None:
+    alice_asks = asker(alice)
+    for _ in range(5):
+        first = alice_asks.ask()
+        at_once([*(alice_asks.ask for _ in range(8)), partial(completion.cancel, first), matching.land_all])
+        whoever_rides_is_carried()
+        all_come_to_an_end()
+        Lookup.objects.update(repeat_key="")
+    assert Counter(Search.objects.values_list("status")) == {("canceled",): 5, ("succeeded",): 40}
+
+
+# In every order
+
+STEPS = ("ask", "ask_anew", "ask_twice", "claim", "succeed", "fail", "stumble", "cancel", "expire", "erase", "land")
+
+
+class Play:
+    """A tenant, a worker and the sweep, one step at a time. `number` picks a search, or a priority."""
+
+    def __init__(self, alice_asks: Asker) -> None:
+        self.alice_asks = alice_asks
+        self.under_way: list[queue.Errand] = []
+
+    def step(self, name: str, number: int) -> None:
+        with suppress(InsufficientCredits):
+            getattr(self, name)(number)
+        open_holds_are_those_of_originals()
+        whoever_rides_is_carried()
+        assert audit.differences() == []
+
+    def ask(self, number: int) -> None:
+        self.alice_asks.ask(priority=number % 3 - 1)
+
+    def ask_anew(self, number: int) -> None:
+        self.alice_asks.ask(max_age=0)
+
+    def ask_twice(self, number: int) -> None:
+        self.alice_asks.ask(count=2, also={"limit": 10})
+
+    def claim(self, number: int) -> None:
+        if errand := claim():
+            self.under_way.append(errand)
+
+    def settle(self, come: Callable[[queue.Errand], None]) -> None:
+        if self.under_way:
+            come(self.under_way.pop(0))
+
+    def succeed(self, number: int) -> None:
+        self.settle(succeeds)
+
+    def fail(self, number: int) -> None:
+        self.settle(fails)
+
+    def stumble(self, number: int) -> None:
+        self.settle(partial(fails, failure=Faulty("provider_error", "")))
+
+    def leave(self, number: int, how: Callable[[Search], object]) -> None:
+        if present := list(Search.objects.filter(erased_at=None).order_by("pk")):
+            how(present[number % len(present)])
+
+    def cancel(self, number: int) -> None:
+        self.leave(number, completion.cancel)
+
+    def erase(self, number: int) -> None:
+        self.leave(number, erasure.erase)
+
+    def expire(self, number: int) -> None:
+        self.leave(number, overdue)
+        completion.expire()
+
+    def land(self, number: int) -> None:
+        matching.land_all()
+
+
+@pytest.fixture
+def alice_asks(alice: Tenant) -> Asker:
+    """There are credits for two, so that some cannot pay."""
+    return asker(alice, credits=1)
+
+
+@pytest.mark.django_db
+@given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 9)), max_size=15))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_in_whatever_order_things_happen_nobody_is_stranded_and_money_adds_up(
+    alice_asks: Asker, steps: list[tuple[str, int]]
+) -> None:
+    point = transaction.savepoint()
+    try:
+        play = Play(alice_asks)
+        for name, number in steps:
+            play.step(name, number)
+        while play.under_way:
+            play.succeed(0)
+        all_come_to_an_end()
+        assert not Lookup.objects.filter(repeat=Repeat.HIT).exclude(status=Status.SUCCEEDED).exists()
+    finally:
+        transaction.savepoint_rollback(point)

@@ -1,0 +1,30 @@
+"""What adapters find has the form that tenants are promised for its type, whoever found it."""
+
+from __future__ import annotations
+
+import pytest
+
+from providers import registry
+from providers.contract import Hit
+from searches.representations import ResultAnswer
+from tests.providers.asking import SOURCES, ask
+from tests.providers.conftest import granian_sandbox
+
+
+def parts(hit: Hit) -> set[str]:
+    return set(ResultAnswer().fields[hit.type].fields)  # type: ignore[attr-defined]  # it is a serializer
+
+
+def loosely(source: str) -> dict[str, float]:
+    """So that whatever picture is sent finds something."""
+    return {"similarity": 0.0} if "similarity" in registry.adapter(source).parameters().fields else {}
+
+
+@pytest.mark.django_db
+def test_the_detail_of_a_hit_is_what_its_type_promises() -> None:
+    with granian_sandbox(latency_ms=0) as url:
+        found = {source: ask(source, url, f"key-{source}", **loosely(source)).hits for source in SOURCES}
+    for source, hits in found.items():
+        assert hits, source
+        assert {hit.type for hit in hits} == {registry.adapter(source).result_type}
+        assert all(set(hit.detail) == parts(hit) for hit in hits), source

@@ -1,0 +1,243 @@
+"""Those who ride are many, and others wait beside them: landing takes a few at a time, and nobody's claim waits for a rider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from kombu.exceptions import OperationalError
+from uuid_utils.compat import uuid7
+
+from accounts.models import Tenant
+from providers import policies
+from providers.keyring import credentials
+from providers.models import Credential, Policy
+from searches import tasks
+from searches.calls import settlement
+from searches.coalescing import matching
+from searches.lanes import queue, wakeups
+from searches.lifecycle import completion
+from searches.models import Lookup, Search, Status
+from tests.api.background import background, until_somebody_waits_for_a_lock
+from tests.bench.picture import jpeg
+from tests.searches.conftest import LEASE
+from tests.searches.repeating import Asker, answer, answered, asker, claimed, in_line, landed, money, only, told
+
+pytestmark = pytest.mark.django_db
+Sent = list[Any]
+
+
+@pytest.fixture
+def alice_asks(alice: Tenant) -> Asker:
+    return asker(alice)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    """What was asked to be landed."""
+    lookups: Sent = []
+    monkeypatch.setattr(wakeups, "land", lookups.append)
+    return lookups
+
+
+def with_riders(alice_asks: Asker, count: int, number: int = 0) -> tuple[Search, list[Search]]:
+    """A search and so many that ride on it; with each number another picture."""
+    return alice_asks.ask(jpeg(number)), [alice_asks.ask(jpeg(number)) for _ in range(count)]
+
+
+def queries_of(work: Callable[[], Any]) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        work()
+    return len(queries)
+
+
+# A few at a time
+
+
+def test_so_many_land_at_a_time_and_the_others_are_called_for(
+    alice_asks: Asker, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "AT_ONCE", 3)
+    first, riders = with_riders(alice_asks, 5)
+    answered(1)
+    matching.land(only(first).pk)
+    assert told(*riders) == ["succeeded/coalesced"] * 3 + ["queued/coalesced"] * 2
+    assert sent == [only(first).pk]
+    matching.land(only(first).pk)
+    assert told(*riders) == ["succeeded/coalesced"] * 5
+    assert len(sent) == 1
+
+
+def test_those_who_cannot_be_landed_are_not_called_for_without_end(
+    alice_asks: Asker, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "AT_ONCE", 3)
+    first, _ = with_riders(alice_asks, 5)
+    answered(1)
+    monkeypatch.setattr(matching, "_follow", lambda hit: 1 / 0)
+    matching.land(only(first).pk)
+    assert sent == []
+    assert only(first).carries
+
+
+def test_the_sweep_of_lanes_lands_nobody(alice_asks: Asker, sent: Sent) -> None:
+    _, [rider] = with_riders(alice_asks, 1)
+    answered(1)
+    tasks.sweep_lanes()
+    assert told(rider) == ["queued/coalesced"]
+    tasks.sweep_riders()
+    assert told(rider) == ["succeeded/coalesced"]
+
+
+def test_handing_many_over_asks_no_more_than_whether_each_still_rides(alice_asks: Asker) -> None:
+    few, many = with_riders(alice_asks, 5, number=1), with_riders(alice_asks, 25, number=2)
+    for first, _ in (few, many):
+        completion.cancel(first)
+    with_few, with_many = (queries_of(partial(matching.land, only(first).pk)) for first, _ in (few, many))
+    assert with_many - with_few <= 20
+    assert told(*many[1]) == ["queued/miss"] + ["queued/coalesced"] * 24
+    assert {only(rider).repeat_of for rider in many[1][1:]} == {only(many[1][0])}
+    # Nothing changed for the others, whose tenants nobody need tell.
+    assert {Search.objects.get(pk=rider.pk).version for rider in many[1][1:]} == {1}
+
+
+def test_many_who_cannot_pay_cost_no_more_each_than_few(alice: Tenant) -> None:
+    alice_asks = asker(alice, credits=1)
+    few, many = with_riders(alice_asks, 5, number=1), with_riders(alice_asks, 20, number=2)
+    for first, _ in (few, many):
+        completion.cancel(first)
+    Lookup.objects.update(price_per_call=2)
+    with_few, with_many = (queries_of(partial(matching.land, only(first).pk)) for first, _ in (few, many))
+    assert with_many <= 4 * with_few
+    assert {lookup.error_code for lookup in Lookup.objects.filter(status=Status.FAILED)} == {"insufficient_credits"}
+    assert Lookup.objects.filter(status=Status.FAILED).count() == 25
+    assert (money(), in_line()) == ((1, 0), 0)
+
+
+def test_one_that_cannot_be_landed_keeps_no_other_from_it_where_the_first_is_gone(
+    alice_asks: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, [one]), (second, [other]) = with_riders(alice_asks, 1, number=1), with_riders(alice_asks, 1, number=2)
+    for search in (first, second):
+        completion.cancel(search)
+        only(search).delete()
+    real, bad = matching._lane_of, only(one).pk
+    monkeypatch.setattr(matching, "_lane_of", lambda rider: 1 / 0 if rider.pk == bad else real(rider))
+    landed()
+    assert told(one, other) == ["queued/coalesced", "queued/miss"]
+
+
+def test_long_answers_beyond_what_one_submit_copies_follow_it(
+    alice_asks: Asker, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "MOST_COPIED", 45)
+    first = alice_asks.ask()
+    answered(20)
+    before = money()
+    search = alice_asks.ask(count=3)
+    assert list(search.lookups.values_list("status", "repeat", "result_count")) == [
+        ("succeeded", "hit", 20),
+        ("succeeded", "hit", 20),
+        ("queued", "hit", 0),
+    ]
+    landed()
+    search.refresh_from_db()
+    assert (search.status, search.results_count) == ("succeeded", 60)
+    assert money() == before
+    assert not only(first).carries
+
+
+def test_while_the_broker_is_silent_no_landing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[Any] = []
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        tries.append(arguments)
+        raise OperationalError
+
+    monkeypatch.setattr(wakeups, "_quiet_until", 0.0)
+    monkeypatch.setattr("searches.lanes.wakeups.current_app.send_task", fail)
+    for _ in range(20):
+        wakeups.land(uuid7())
+    assert len(tries) == 1
+
+
+# The key was replaced
+
+
+def test_what_was_asked_with_another_key_answers_nobody_where_the_key_decides(alice: Tenant) -> None:
+    alice_asks = asker(alice)
+    library = credentials.create(alice, "memories", "key-of-library-one", label="lib")
+
+    def ask() -> Search:
+        return alice_asks.ask(source="private-videos", limit=None, credential="lib")
+
+    first, rider = ask(), ask()
+    credentials.change(Credential.objects.get(pk=library.pk), secret="key-of-library-two")
+    errand = queue.claim(only(first).lane_id, policies.of("memories"), lease=LEASE)
+    assert errand is not None
+    settlement.answered(errand, answer(3))
+    landed()
+    assert told(first, rider) == ["succeeded/miss", "queued/miss"]
+    credentials.change(Credential.objects.get(pk=library.pk), secret="key-of-library-one")
+    assert only(ask()).result_count == 0
+
+
+def test_a_key_that_was_replaced_changes_no_answer_where_it_does_not_decide(alice_asks: Asker) -> None:
+    first, [rider] = with_riders(alice_asks, 1)
+    credentials.change(Credential.objects.get(), secret="another-key-of-alices")
+    answered(3)
+    landed()
+    assert told(first, rider) == ["succeeded/miss", "succeeded/coalesced"]
+
+
+# Beside others
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_passes_over_the_tenant_whose_rider_is_boarding(alice: Tenant, bob: Tenant) -> None:
+    alice_asks, bob_asks = asker(alice), asker(bob)
+    alice_asks.ask()
+    bobs = bob_asks.ask()
+    with background() as start, transaction.atomic():
+        alice_asks.ask()
+        assert start(claimed).result(timeout=5).lookup == only(bobs)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancel_and_one_who_boards_do_not_wait_for_each_other(alice: Tenant) -> None:
+    """Of the two lookups of the search, the later stands in line and the earlier is under way."""
+    alice_asks = asker(alice)
+    search = alice_asks.ask(also={"limit": 40})
+    claimed()
+    with background() as start:
+        with transaction.atomic():
+            # The cancel's lookups are locked now, but for the one under way.
+            taken = queue.withdraw(search.lookups.all())
+            joins = start(partial(alice_asks.ask, also={"limit": 40}))
+            until_somebody_waits_for_a_lock()
+            search.lookups.exclude(pk__in=[lookup.pk for lookup in taken]).update(cancel_requested=True)
+            for lookup in taken:
+                completion.finish(lookup, completion.lock(search.pk), Status.CANCELED)
+        assert joins.result(timeout=5)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_goes_on_in_another_lane_waits_for_its_place_in_the_first(alice: Tenant) -> None:
+    """As `withdraw` trusts: whoever changes a lookup's lane holds its place in both."""
+    alice_asks = asker(alice)
+    first, [rider] = with_riders(alice_asks, 1)
+    completion.cancel(first)
+    old = only(rider).lane_id
+    Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    with background() as start:
+        with transaction.atomic():
+            queue.lock_place(old, alice.pk)
+            lands = start(partial(matching.land, only(first).pk))
+            until_somebody_waits_for_a_lock()
+        lands.result(timeout=5)
+    assert told(rider) == ["queued/miss"]
+    assert only(rider).lane_id != old

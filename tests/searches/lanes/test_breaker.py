@@ -1,0 +1,409 @@
+"""A provider that fails for everybody: what opens its lane's breaker and closes it, as a table and in the line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+import pytest
+import redis
+from django.db import connection
+
+from accounts.models import Mode, Tenant
+from providers import limiter, policies
+from providers.contract import (
+    Answer,
+    BadCredential,
+    Duplicate,
+    Exhausted,
+    Failure,
+    Faulty,
+    Garbled,
+    Lost,
+    Refused,
+    Throttled,
+    Unreachable,
+)
+from providers.keyring import credentials
+from providers.models import Policy
+from searches.calls import settlement
+from searches.lanes import breaker, estimates, pauses, queue, wakeups
+from searches.lanes.breaker import FAILURES, Count
+from searches.lanes.queue import Errand
+from searches.models import Call, Lane, Lookup, Place, Standing
+from tests.racing import at_once
+from tests.searches.conftest import Fill
+
+Claim = Callable[[], Errand | None]
+OUTAGE = Faulty("provider_error", "It failed.", status=500)
+FOUND = Answer(hits=(), billed_results=0, last=True, status=200)
+
+
+def after(keys: str, *, since: Count | None = None, probes: bool = False) -> tuple[Count, float]:
+    """The count after a failure with each of the keys, one letter each, and the pause after the last. Each key is a tenant's
+    own, but for a and A: one tenant has both.
+    """
+    count, seconds = since or Count(), 0.0
+    for key in keys:
+        tenant = UUID(int=ord(key.lower()))
+        count, seconds = breaker.failed(count, key=key, tenant=tenant, is_probe=probes)
+    return count, seconds
+
+
+@pytest.mark.parametrize(
+    ("keys", "opens"),
+    [
+        ("a", False),
+        ("abab", False),
+        ("aaaaa", False),
+        ("aaaaaaaaaaaaaaaaaaaa", False),
+        ("ababa", True),
+        ("abcde", True),
+        ("aaaab", True),
+        ("baaaa", True),
+        ("aaaaaaaaaaaaaaaaaaaab", True),
+        ("aAaAaAaAaAaAaAaAaAaA", False),
+        ("aAaAb", True),
+    ],
+)
+def test_five_failures_in_a_row_of_at_least_two_tenants_keys_open_it(keys: str, opens: bool) -> None:
+    count, seconds = after(keys)
+    assert (count.trips, seconds) == ((1, 15) if opens else (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("trips", "seconds"), [(0, 15), (1, 30), (2, 60), (3, 120), (4, 240), (5, 300), (6, 300), (10_000, 300)]
+)
+def test_each_probe_that_fails_opens_it_for_twice_as_long_up_to_five_minutes(trips: int, seconds: float) -> None:
+    before = Count(failures=4, key="a", several=True) if not trips else Count(trips=min(trips, 1000))
+    assert after("b", since=before, probes=True)[1] == seconds
+
+
+def test_what_was_under_way_when_it_opened_opens_it_no_further() -> None:
+    opened, _ = after("aaaab")
+    assert after("abcabc", since=opened) == (opened, 0)
+
+
+@pytest.mark.parametrize(
+    ("failure", "counts"),
+    [
+        (Unreachable("unreachable", "…"), True),
+        (Faulty("provider_error", "…"), True),
+        (Duplicate("duplicate_request", "…"), False),
+        (Lost("no_answer", "…"), True),
+        (Throttled("rate_limited", "…"), False),
+        (Refused("refused", "…"), False),
+        (Garbled("unreadable_answer", "…"), False),
+        (BadCredential("credential_invalid", "…"), False),
+        (Exhausted("credential_exhausted", "…"), False),
+    ],
+    ids=repr,
+)
+def test_what_the_provider_does_counts_and_what_it_says_does_not(failure: Failure, counts: bool) -> None:
+    assert breaker.is_theirs(failure) is counts
+
+
+@pytest.fixture
+def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
+    """A lane whose log began long ago."""
+    redis_client.flushdb()
+    limiter.pause(policy.provider, policies.rate(policy), seconds=0)
+    redis_client.hset(f"lane:{{{policy.provider}}}", "since", 0)
+    return policy
+
+
+@pytest.fixture
+def fail(claim: Claim, policy: Policy) -> Callable[..., None]:
+    """`fail(5)`: so many turns fail at the provider's."""
+
+    def fail(times: int = 1, failure: Failure = OUTAGE) -> None:
+        for _ in range(times):
+            errand = claim()
+            assert errand is not None
+            settlement.failed(errand, policy, failure)
+
+    return fail
+
+
+@pytest.fixture
+def broken(fill: Fill, fail: Callable[..., None], lane: Lane, alice: Tenant, bob: Tenant) -> Lane:
+    """A lane with five of Alice's and five of Bob's, of which five failed."""
+    fill(alice, 5)
+    fill(bob, 5)
+    fail(FAILURES)
+    return now(lane)
+
+
+def now(lane: Lane) -> Lane:
+    return Lane.objects.get(pk=lane.pk)
+
+
+def let_it_pass(lane: Lane) -> None:
+    """The time for which the breaker is open."""
+    Lane.objects.filter(pk=lane.pk).update(broken_until=queue.now())
+
+
+def closed(lane: Lane) -> bool:
+    return all(getattr(now(lane), name) == value for name, value in pauses.CLOSED.items())
+
+
+def closed_in_redis(client: redis.Redis, lane: Lane) -> float:
+    """Seconds for which the limiter lets nothing out."""
+    seconds, microseconds = client.time()
+    until = int(client.hget(f"lane:{{{lane.pk}}}", "closed") or 0)
+    return max(0.0, until / 1e6 - seconds - microseconds / 1e6)
+
+
+pytestmark = pytest.mark.django_db
+
+
+def test_nothing_is_claimed_while_it_is_open(broken: Lane, claim: Claim, redis_client: redis.Redis) -> None:
+    assert claim() is None
+    assert queue.lanes_to_look_at() == []
+    assert Lookup.objects.filter(standing=Standing.READY).count() == 5
+    assert broken.broken_until is not None
+    assert timedelta(seconds=10) < broken.broken_until - queue.now() <= timedelta(seconds=15)
+    assert 10 < closed_in_redis(redis_client, broken) <= 15
+
+
+def test_who_waits_is_told_so(broken: Lane) -> None:
+    waiting = Lookup.objects.filter(standing=Standing.READY)
+    foretold = estimates.forecast(waiting).values()
+    assert {each.waiting_on for each in foretold} == {"provider_backoff"}
+    assert broken.broken_until is not None
+    assert all(each.estimated_start_at and each.estimated_start_at > broken.broken_until for each in foretold)
+
+
+def test_then_one_goes_first_and_the_others_wait_for_it(broken: Lane, claim: Claim, policy: Policy) -> None:
+    let_it_pass(broken)
+    probe = claim()
+    assert probe is not None
+    assert not probe.more
+    assert claim() is None
+    settlement.answered(probe, FOUND)
+    assert closed(broken)
+    assert [claim() is not None for _ in range(4)] == [True] * 4
+
+
+def test_one_that_fails_too_opens_it_for_twice_as_long(broken: Lane, fail: Callable[..., None]) -> None:
+    for trips, seconds in ((2, 30), (3, 60)):
+        let_it_pass(broken)
+        fail()
+        lane = now(broken)
+        assert lane.trips == trips
+        assert lane.broken_until is not None
+        assert timedelta(seconds=seconds - 5) < lane.broken_until - queue.now() <= timedelta(seconds=seconds)
+
+
+def test_the_next_probe_is_another_tenants_however_heavy_the_first(
+    fill: Fill, claim: Claim, policy: Policy, broken: Lane, alice: Tenant, bob: Tenant
+) -> None:
+    Tenant.objects.filter(pk=alice.pk).update(weight=1000)
+    fill(alice, 10)
+    fill(bob, 10)
+    probes = ""
+    for _ in range(8):
+        let_it_pass(broken)
+        probe = claim()
+        assert probe is not None
+        probes += probe.lookup.tenant.name[0]
+        settlement.failed(probe, policy, OUTAGE)
+    assert probes in ("ABABABAB", "BABABABA")
+
+
+def test_what_opens_and_closes_while_an_answer_is_settled_leaves_the_limiter_open(
+    fill: Fill,
+    claim: Claim,
+    fail: Callable[..., None],
+    lane: Lane,
+    redis_client: redis.Redis,
+    alice: Tenant,
+    bob: Tenant,
+) -> None:
+    fill(alice, 5)
+    fill(bob, 5)
+    fail(FAILURES - 1)
+    as_settled = now(lane)
+    fail()
+    assert closed_in_redis(redis_client, lane) > 10
+    pauses.answered(as_settled, backoff=0)
+    assert closed(lane)
+    assert closed_in_redis(redis_client, lane) == 0
+
+
+def test_a_pause_is_not_told_that_the_row_says_no_more(
+    broken: Lane, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer closes the breaker just before the limiter hears that it opened."""
+    told = pauses.tell
+
+    def late(lane: Lane, *, seconds: float) -> None:
+        monkeypatch.setattr(pauses, "tell", told)
+        pauses.answered(broken, backoff=0)
+        told(lane, seconds=seconds)
+
+    monkeypatch.setattr(pauses, "tell", late)
+    pauses.tell_row(broken)
+    assert closed(broken)
+    assert closed_in_redis(redis_client, broken) == 0
+
+
+def test_closing_it_keeps_a_pause_that_the_provider_asked_for_since(broken: Lane, redis_client: redis.Redis) -> None:
+    pauses.throttled(broken.pk, seconds=60)
+    pauses.answered(broken, backoff=0)
+    assert 50 < closed_in_redis(redis_client, broken) <= 60
+
+
+def test_a_probe_that_says_nothing_is_followed_by_another(broken: Lane, claim: Claim, policy: Policy) -> None:
+    let_it_pass(broken)
+    never_sent, refused = claim(), None
+    assert never_sent is not None
+    settlement.unsent(never_sent.call, never_sent.lookup)
+    refused = claim()
+    assert refused is not None
+    settlement.failed(refused, policy, Refused("refused", "Not this picture.", status=400))
+    assert claim() is not None
+    assert claim() is None
+    assert now(broken).trips == 1
+
+
+def test_what_was_under_way_when_it_opened_closes_it_if_it_is_answered(
+    fill: Fill,
+    claim: Claim,
+    fail: Callable[..., None],
+    lane: Lane,
+    redis_client: redis.Redis,
+    alice: Tenant,
+    bob: Tenant,
+) -> None:
+    fill(alice, 5)
+    fill(bob, 5)
+    under_way = claim()
+    assert under_way is not None
+    fail(FAILURES)
+    assert now(lane).trips == 1
+    settlement.answered(under_way, FOUND)
+    assert closed(lane)
+    assert closed_in_redis(redis_client, lane) == 0
+    assert claim() is not None
+
+
+def test_closing_it_ends_no_pause_that_the_provider_asked_for(
+    broken: Lane, claim: Claim, policy: Policy, redis_client: redis.Redis
+) -> None:
+    let_it_pass(broken)
+    probe = claim()
+    assert probe is not None
+    pauses.throttled(broken.pk, seconds=60)
+    settlement.answered(probe, FOUND)
+    assert closed(broken)
+    assert claim() is None
+    assert 50 < closed_in_redis(redis_client, broken) <= 60
+
+
+def test_an_answer_between_begins_the_count_anew(
+    fill: Fill, claim: Claim, fail: Callable[..., None], lane: Lane, alice: Tenant, bob: Tenant
+) -> None:
+    fill(alice, 6)
+    fill(bob, 6)
+    under_way = claim()
+    assert under_way is not None
+    fail(FAILURES - 1)
+    settlement.answered(under_way, FOUND)
+    fail(FAILURES - 1)
+    assert now(lane).trips == 0
+    fail()
+    assert now(lane).trips == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_workers_that_come_when_its_time_is_over_one_gets_a_call(broken: Lane, policy: Policy) -> None:
+    let_it_pass(broken)
+    come = partial(queue.claim, broken.pk, policy, lease=timedelta(seconds=10))
+    assert sum(errand is not None for errand in at_once([come] * 6)) == 1
+
+
+def test_a_healthy_lane_is_not_written_for_an_answer(fill: Fill, claim: Claim, alice: Tenant) -> None:
+    fill(alice, 1)
+    errand = claim()
+    assert errand is not None
+    written: list[str] = []
+
+    def note(execute: Callable[..., object], sql: str, *rest: object) -> object:
+        written.extend([sql] if 'UPDATE "searches_lane"' in sql else [])
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(note):
+        settlement.answered(errand, FOUND)
+    assert written == []
+
+
+def test_one_tenants_broken_key_stops_nobody_else(
+    fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant, bob: Tenant
+) -> None:
+    fill(alice, 20)
+    fill(bob, 20)
+    answered = 0
+    while errand := claim():
+        if errand.lookup.tenant_id == alice.pk:
+            settlement.failed(errand, policy, OUTAGE)
+        else:
+            settlement.answered(errand, FOUND)
+            answered += 1
+    assert answered == 20
+    assert now(lane).trips == 0
+
+
+def test_nor_where_it_is_alone_in_line(fill: Fill, fail: Callable[..., None], lane: Lane, alice: Tenant) -> None:
+    fill(alice, 20)
+    fail(20)
+    assert now(lane).trips == 0
+
+
+def test_nor_with_two_keys(fill: Fill, fail: Callable[..., None], lane: Lane, alice: Tenant) -> None:
+    lookups = fill(alice, 20)
+    second = credentials.create(alice, "modash", "another-key-of-hers", label="second")
+    Lookup.objects.filter(pk__in=[lookup.pk for lookup in lookups[::2]]).update(credential=second)
+    fail(20)
+    assert now(lane).trips == 0
+
+
+def test_the_same_key_of_two_tenants_is_one(
+    fill: Fill, fail: Callable[..., None], lane: Lane, alice: Tenant, bob: Tenant
+) -> None:
+    fill(alice, 5)
+    fill(bob, 5)
+    shared = alice.credentials.get()
+    bob.credentials.update(fingerprint=shared.fingerprint)
+    fail(10)
+    assert now(lane).trips == 0
+
+
+def test_a_test_lane_has_none(fill: Fill, fail: Callable[..., None], lane: Lane, alice: Tenant, bob: Tenant) -> None:
+    fill(alice, 5)
+    fill(bob, 5)
+    Lane.objects.update(mode=Mode.TEST)
+    fail(10)
+    assert closed(lane)
+
+
+def test_a_failure_that_is_settled_twice_is_counted_once(
+    fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
+) -> None:
+    fill(alice, 1)
+    errand = claim()
+    assert errand is not None
+    for _ in range(3):
+        settlement.failed(errand, policy, OUTAGE)
+    assert now(lane).failures == 1
+
+
+def test_an_outage_burns_no_attempts_while_it_lasts(broken: Lane, policy: Policy) -> None:
+    wakeups.fill_all()
+    spent = dict(Lookup.objects.values_list("pk", "attempts"))
+    Place.objects.update(wake_at=queue.now())
+    assert queue.claim(broken.pk, policy, lease=timedelta(seconds=1)) is None
+    assert dict(Lookup.objects.values_list("pk", "attempts")) == spent
+    assert Call.objects.count() == FAILURES

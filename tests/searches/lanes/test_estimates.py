@@ -1,0 +1,214 @@
+"""What a waiting lookup is told, and that it comes true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accounts.models import Tenant
+from providers.contract import Answer, Faulty
+from providers.models import Policy
+from searches.calls import settlement
+from searches.lanes import estimates, pauses, queue
+from searches.lanes.estimates import Forecast
+from searches.lanes.queue import Errand
+from searches.models import Lane, Lookup, Place, Standing
+from tests.searches.conftest import Fill
+
+Claim = Callable[[], Errand | None]
+pytestmark = pytest.mark.django_db
+PAGE = Answer(hits=(), billed_results=0, last=False, status=200)
+
+
+def ready() -> list[Lookup]:
+    return list(Lookup.objects.filter(standing=Standing.READY))
+
+
+def foretold(lookup: Lookup) -> Forecast:
+    return estimates.forecast([Lookup.objects.get(pk=lookup.pk)])[lookup.pk]
+
+
+def turns_taken(claim: Claim) -> list[Lookup]:
+    """Whose each turn is, until nobody is left; each call is answered before the next one goes."""
+    taken = []
+    while errand := claim():
+        taken.append(errand.lookup)
+        settlement.answered(errand, PAGE)
+    return taken
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_on_a_quiet_line_each_starts_after_as_many_calls_as_it_was_told(
+    data: st.DataObject, fill: Fill, claim: Claim, alice: Tenant, bob: Tenant, charlie: Tenant
+) -> None:
+    point = transaction.savepoint()
+    for tenant in (alice, bob, charlie):
+        Tenant.objects.filter(pk=tenant.pk).update(weight=data.draw(st.integers(1, 7)))
+        for pages in data.draw(st.lists(st.integers(1, 4), max_size=3)):
+            fill(tenant, 1, pages=pages, priority=data.draw(st.integers(-1, 1)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        if errand := claim():
+            settlement.answered(errand, PAGE)
+    told = {pk: forecast.calls_before for pk, forecast in estimates.forecast(ready()).items()}
+    taken = [lookup.pk for lookup in turns_taken(claim)]
+    transaction.savepoint_rollback(point)
+    assert told == {pk: taken.index(pk) for pk in taken}
+
+
+def test_a_lookup_of_many_pages_is_one_in_line_and_many_turns(fill: Fill, alice: Tenant) -> None:
+    fill(alice, 1, pages=10)
+    [last] = fill(alice, 1)
+    told = foretold(last)
+    assert (told.position, told.calls_before) == (2, 10)
+
+
+def test_the_next_pages_of_what_is_under_way_are_counted(fill: Fill, claim: Claim, alice: Tenant, bob: Tenant) -> None:
+    for tenant in (alice, bob):
+        fill(tenant, 1, pages=3)
+    [last] = fill(bob, 1)
+    assert foretold(last).calls_before == 6
+    assert claim()
+    assert claim()
+    assert foretold(last).calls_before == 4
+
+
+def test_a_canceled_one_takes_no_further_turn(fill: Fill, claim: Claim, alice: Tenant) -> None:
+    [canceled] = fill(alice, 1, pages=5)
+    [last] = fill(alice, 1)
+    assert claim()
+    assert foretold(last).calls_before == 4
+    Lookup.objects.filter(pk=canceled.pk).update(cancel_requested=True)
+    assert foretold(last).calls_before == 0
+
+
+def test_who_sleeps_is_counted_where_it_will_have_woken(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant, bob: Tenant
+) -> None:
+    fill(alice, 1, pages=2)
+    errand = claim()
+    assert errand is not None
+    settlement.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
+    mine = fill(bob, 30)
+    assert foretold(mine[0]).calls_before == 0
+    assert foretold(mine[-1]).calls_before == 29 + 2
+    Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=queue.now() + timedelta(hours=1))
+    assert foretold(mine[-1]).calls_before == 29
+
+
+def test_a_start_is_as_many_intervals_after_the_next_slot(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant
+) -> None:
+    fill(alice, 1, pages=4)
+    [last] = fill(alice, 1)
+    errand = claim()
+    assert errand is not None
+    settlement.answered(errand, PAGE)
+    start = foretold(last).estimated_start_at
+    assert start is not None
+    assert start == errand.call.armed_at + timedelta(milliseconds=4 * (1000 + float(policy.guard_ms)))
+
+
+def test_in_an_idle_lane_the_first_starts_now(fill: Fill, lane: Lane, alice: Tenant) -> None:
+    Lane.objects.update(claimed_at=queue.now() - timedelta(minutes=1))
+    [first] = fill(alice, 1)
+    begin = queue.now()
+    start = foretold(first).estimated_start_at
+    assert start is not None
+    assert begin <= start <= queue.now()
+
+
+@pytest.mark.parametrize("stopped", ["paused_until", "broken_until"])
+def test_a_lane_that_stands_still_goes_on_first(fill: Fill, lane: Lane, alice: Tenant, stopped: str) -> None:
+    until = queue.now() + timedelta(seconds=40)
+    Lane.objects.update(**{stopped: until})
+    lookups = fill(alice, 3)
+    told = [foretold(lookup) for lookup in lookups]
+    pace = timedelta(seconds=1, milliseconds=float(lane.policy.guard_ms))
+    assert [each.estimated_start_at for each in told] == [until, until + pace, until + 2 * pace]
+    assert {each.waiting_on for each in told} == {"provider_backoff"}
+    assert 40 < (estimates.lane_state(lane.name, lane.policy).expected_wait_seconds or 0) + 1 < 43
+
+
+def test_a_sleeper_in_a_lane_that_stands_still_wakes_no_earlier(
+    fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
+) -> None:
+    [only] = fill(alice, 1)
+    errand = claim()
+    assert errand is not None
+    settlement.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
+    pauses.throttled(lane.name, seconds=60)
+    told = foretold(only)
+    assert told.waiting_on == "provider_backoff"
+    assert told.estimated_start_at == Lane.objects.get().paused_until
+
+
+def test_a_sleeper_comes_back_into_a_line_that_others_stand_in(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant
+) -> None:
+    [only] = fill(alice, 1)
+    errand = claim()
+    assert errand is not None
+    settlement.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
+    for number in range(20):
+        fill(Tenant.objects.create(name=f"tenant {number}"), 3)
+    # However long it took to write them.
+    last_turn = queue.now() + timedelta(minutes=1)
+    Lane.objects.update(claimed_at=last_turn)
+    told = foretold(only)
+    Lookup.objects.filter(pk=only.pk).update(not_before=queue.now())
+    Place.objects.filter(tenant=alice).update(wake_at=queue.now())
+    went_before = [lookup.pk for lookup in turns_taken(claim)].index(only.pk)
+    assert went_before >= 20
+    pace = timedelta(seconds=1, milliseconds=float(policy.guard_ms))
+    assert told.estimated_start_at == last_turn + (went_before + 1) * pace
+
+
+def test_while_a_probe_is_under_way_the_others_wait_for_its_lease_at_the_most(
+    fill: Fill, claim: Claim, lane: Lane, alice: Tenant
+) -> None:
+    fill(alice, 2)
+    Lane.objects.update(trips=1)
+    probe = claim()
+    assert probe is not None
+    [waits] = ready()
+    told = foretold(waits)
+    assert (told.waiting_on, told.estimated_start_at) == ("provider_backoff", probe.call.leased_until)
+
+
+def test_what_operators_stopped_has_no_time(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> None:
+    [only] = fill(alice, 1)
+    pauses.stop(lane, paused=True)
+    assert foretold(only) == Forecast(waiting_on="paused")
+    assert estimates.lane_state(lane.name, policy).expected_wait_seconds is None
+
+
+def test_a_suspended_tenants_lookups_say_that_they_are_paused(fill: Fill, alice: Tenant, bob: Tenant) -> None:
+    [hers], [his] = fill(alice, 1, pages=7), fill(bob, 1)
+    Tenant.objects.filter(pk=alice.pk).update(suspended_at=queue.now())
+    assert foretold(hers) == Forecast(waiting_on="paused")
+    assert (foretold(his).position, foretold(his).calls_before) == (1, 0)
+
+
+def test_the_turns_of_a_place_are_those_of_its_lookups(
+    fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
+) -> None:
+    lookups = fill(alice, 3, pages=4)
+
+    def counted() -> tuple[int, int]:
+        return Place.objects.values_list("ready", "turns").get()
+
+    assert counted() == (3, 12)
+    errand = claim()
+    assert errand is not None
+    assert counted() == (2, 8)
+    settlement.answered(errand, PAGE)
+    assert counted() == (3, 11)
+    with transaction.atomic():
+        queue.withdraw(lookups[:1])
+    assert counted() == (2, 8)

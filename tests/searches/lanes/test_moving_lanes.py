@@ -1,0 +1,363 @@
+"""What was written when a lookup was submitted changes while it waits: its key, the limit's scope, or whether the key lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from threading import Event
+
+import pytest
+from django.db import connection, transaction
+from uuid_utils.compat import uuid7
+
+from accounts.models import Mode, Tenant
+from providers.contract import Answer, BadCredential, Faulty
+from providers.keyring import credentials
+from providers.models import Credential, Policy
+from searches import tasks
+from searches.calls import settlement, worker
+from searches.lanes import credential_gate, queue
+from searches.lanes.queue import Errand
+from searches.lifecycle import completion
+from searches.models import Call, Lane, Lookup, Place, Standing, Status
+from tests.api.background import until_somebody_waits_for_a_lock
+from tests.racing import at_once
+from tests.searches.conftest import LEASE, Fill
+
+Claim = Callable[[], Errand | None]
+Drain = Callable[..., list[Lookup]]
+pytestmark = pytest.mark.django_db
+REFUSED = BadCredential("credential_invalid", "The key was refused.", status=401)
+NOTHING = Answer(hits=(), billed_results=0, last=False, status=200)
+
+
+@pytest.fixture
+def credential(alice: Tenant) -> Credential:
+    return credentials.store(alice, "modash", "the-key-of-before")
+
+
+@pytest.fixture
+def by_account(policy: Policy, credential: Credential, alice: Tenant) -> Lane:
+    """The lane of Alice's account."""
+    Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    return lane_in_force(credential)
+
+
+@pytest.fixture
+def mine(fill: Fill, credential: Credential, alice: Tenant) -> list[Lookup]:
+    """One of each standing, in the lane of the whole deployment."""
+    ready, asleep, parked = fill(alice, 3, pages=3)
+    due = queue.now() + timedelta(minutes=1)
+    Lookup.objects.filter(pk=asleep.pk).update(status=Status.RUNNING, standing=Standing.OUT)
+    Lookup.objects.filter(pk=asleep.pk).update(standing=Standing.ASLEEP, not_before=due)
+    Lookup.objects.filter(pk=parked.pk).update(standing=Standing.PARKED)
+    Place.objects.update(ready=1, turns=3, wake_at=due)
+    return [ready, asleep, parked]
+
+
+def lane_in_force(credential: Credential) -> Lane:
+    return queue.lane_of(
+        Policy.objects.get(), mode=Mode.LIVE, tenant_id=credential.tenant_id, fingerprint=credential.fingerprint
+    )
+
+
+def lanes() -> set[str]:
+    """Those in which lookups stand; and each place agrees with its rows."""
+    for place in Place.objects.all():
+        own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id)
+        due = own.filter(standing=Standing.ASLEEP).order_by("not_before").first()
+        ready = [lookup.turns for lookup in own.filter(standing=Standing.READY)]
+        assert (place.ready, place.turns, place.wake_at) == (len(ready), sum(ready), due and due.not_before)
+    return set(Lookup.objects.exclude(standing=Standing.OUT).values_list("lane", flat=True))
+
+
+def standings() -> list[str]:
+    return list(Lookup.objects.order_by("turn").values_list("standing", flat=True))
+
+
+def die(credential: Credential) -> None:
+    """As a check finds it, or a dictionary."""
+    assert credentials.mark(credential, Credential.State.INVALID)
+
+
+def claimed(claim: Claim) -> Errand:
+    errand = claim()
+    assert errand is not None
+    return errand
+
+
+def test_what_waits_goes_to_the_lane_of_the_new_scope_and_back(
+    mine: list[Lookup], by_account: Lane, lane: Lane
+) -> None:
+    credential_gate.move()
+    assert lanes() == {by_account.name}
+    assert standings() == ["ready", "asleep", "parked"]
+    Policy.objects.update(scope=Policy.Scope.PROVIDER)
+    credential_gate.move()
+    assert lanes() == {lane.name}
+
+
+def test_the_sweep_sees_to_it_before_it_wakes_what_waited(mine: list[Lookup], by_account: Lane) -> None:
+    tasks.sweep_lanes()
+    assert lanes() == {by_account.name}
+    assert standings() == ["ready", "asleep", "ready"]
+
+
+def test_the_sweep_parks_what_stands_on_a_dead_key(mine: list[Lookup], credential: Credential) -> None:
+    die(credential)
+    tasks.sweep_lanes()
+    assert standings() == ["parked"] * 3
+
+
+def test_a_claim_parks_no_more_than_the_lane_can_be_locked_for(
+    mine: list[Lookup], credential: Credential, claim: Claim
+) -> None:
+    ready = mine[0]
+    Lookup.objects.bulk_create(
+        Lookup(**(values | {"id": uuid7(), "ordinal": number}))
+        for values in [Lookup.objects.filter(pk=ready.pk).values().get()]
+        for number in range(1, 1001)
+    )
+    Place.objects.update(ready=1001, turns=3003)
+    die(credential)
+    assert claim() is None
+    assert Lookup.objects.filter(standing=Standing.READY).count() == Place.objects.get().ready == 1
+    assert Place.objects.get().turns == 3
+    credential_gate.park_dead()
+    assert (Place.objects.get().ready, Place.objects.get().turns) == (0, 0)
+
+
+@pytest.mark.parametrize("step", ["park", "bring back", "move"])
+def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
+    step: str, fill: Fill, credential: Credential, alice: Tenant, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some in a transaction, some transactions in a sweep, the rest in the next."""
+    monkeypatch.setattr(queue, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(credential_gate, "BATCHES", 2)
+    fill(alice, 5, pages=3)
+    if step == "bring back":
+        Lookup.objects.update(standing=Standing.PARKED)
+        Place.objects.update(ready=0, turns=0)
+    elif step == "park":
+        die(credential)
+    else:
+        Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    sweep = {"park": credential_gate.park_dead, "bring back": credential_gate.unpark, "move": credential_gate.move}[
+        step
+    ]
+    before = Lookup.objects.values_list("standing", "lane")[0]
+    left = []
+    for _ in range(2):
+        sweep()
+        lanes()
+        left.append(Lookup.objects.filter(standing=before[0], lane=before[1]).count())
+    assert left == [1, 0]
+
+
+def test_what_waits_follows_a_replaced_key(
+    mine: list[Lookup], by_account: Lane, credential: Credential, alice: Tenant
+) -> None:
+    credential_gate.move()
+    replaced = credentials.store(alice, "modash", "another-key")
+    credential_gate.move()
+    assert lanes() == {lane_in_force(replaced).name} != {by_account.name}
+
+
+def test_who_is_moved_gains_nothing_by_having_been_elsewhere(mine: list[Lookup], by_account: Lane) -> None:
+    Lane.objects.filter(pk=by_account.pk).update(virtual_time=77)
+    credential_gate.move()
+    assert Place.objects.get(lane=by_account).virtual_time == 77
+
+
+def test_others_in_the_same_lane_stay(
+    mine: list[Lookup], by_account: Lane, fill: Fill, bob: Tenant, alice: Tenant
+) -> None:
+    shared = credentials.store(bob, "modash", "the-key-of-before")
+    fill(bob, 2)
+    credential_gate.move()
+    assert lanes() == {by_account.name}
+    credentials.store(alice, "modash", "another-key")
+    credential_gate.move()
+    theirs = Lookup.objects.filter(tenant=bob)
+    assert set(theirs.values_list("lane", flat=True)) == {lane_in_force(shared).name} == {by_account.name}
+    assert not Lookup.objects.filter(tenant=alice, lane=by_account).exists()
+
+
+def test_what_is_under_way_goes_where_it_belongs_when_it_is_back(
+    fill: Fill, claim: Claim, alice: Tenant, credential: Credential, lane: Lane
+) -> None:
+    fill(alice, 1)
+    errand = claimed(claim)
+    Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    credential_gate.move()
+    assert Lookup.objects.get().lane_id == lane.name
+    with transaction.atomic():
+        queue.put_back(errand.lookup, queue.lock_place(lane.name, alice.pk))
+    credential_gate.move()
+    assert lanes() == {lane_in_force(credential).name}
+
+
+def test_a_test_keys_lookups_stay_in_their_tenants_lane(mine: list[Lookup], by_account: Lane, alice: Tenant) -> None:
+    test_lane = Lane.objects.create(name=f"test:modash:{alice.pk}", policy=by_account.policy, mode=Mode.TEST)
+    Lookup.objects.update(lane=test_lane)
+    Place.objects.update(lane=test_lane)
+    credential_gate.move()
+    assert lanes() == {test_lane.name}
+
+
+def test_what_was_read_before_it_moved_is_withdrawn_where_it_is(mine: list[Lookup], by_account: Lane) -> None:
+    read = list(Lookup.objects.all())
+    credential_gate.move()
+    with transaction.atomic():
+        assert len(queue.withdraw(read)) == 3
+    assert sum(Place.objects.values_list("ready", flat=True)) == 0
+
+
+def test_a_look_costs_one_query_where_nobody_waits(fill: Fill, credential: Credential) -> None:
+    with connection.execute_wrapper(counting := Counting()):
+        credential_gate.move()
+    assert counting.queries == 1
+
+
+class Counting:
+    queries = 0
+
+    def __call__(self, execute: Callable[..., object], *arguments: object) -> object:
+        self.queries += 1
+        return execute(*arguments)
+
+
+def test_what_stands_on_a_key_that_was_found_dead_elsewhere_is_parked(
+    mine: list[Lookup], credential: Credential, fill: Fill, bob: Tenant
+) -> None:
+    fill(bob, 1)
+    die(credential)
+    credential_gate.park_dead()
+    assert standings() == ["parked", "parked", "parked", "ready"]
+    lanes()
+
+
+def test_in_all_lanes(mine: list[Lookup], by_account: Lane, credential: Credential) -> None:
+    Lookup.objects.filter(pk=mine[1].pk).update(lane=by_account)
+    Place.objects.update(wake_at=None)
+    Place.objects.create(lane=by_account, tenant_id=mine[0].tenant_id, wake_at=queue.now())
+    die(credential)
+    credential_gate.park_dead()
+    assert standings() == ["parked"] * 3
+    lanes()
+
+
+def test_the_sandbox_plays_with_a_dead_key(mine: list[Lookup], credential: Credential, lane: Lane) -> None:
+    Lane.objects.update(mode=Mode.TEST)
+    die(credential)
+    credential_gate.park_dead()
+    assert standings() == ["ready", "asleep", "parked"]
+    assert queue.claim(lane.name, lane.policy, lease=LEASE) is not None
+
+
+def test_a_claim_passes_over_what_stands_on_a_dead_key(
+    mine: list[Lookup], credential: Credential, fill: Fill, drain: Drain, alice: Tenant, bob: Tenant
+) -> None:
+    spare = credentials.store(alice, "modash", "spare-key", label="spare")
+    theirs, other = fill(bob, 1) + fill(alice, 1)
+    Lookup.objects.filter(pk=other.pk).update(credential=spare)
+    die(credential)
+    assert {lookup.pk for lookup in drain()} == {theirs.pk, other.pk}
+    assert standings() == ["parked", "asleep", "parked", "out", "out"]
+    lanes()
+
+
+def test_a_lane_of_nothing_but_dead_keys_is_idle(mine: list[Lookup], credential: Credential, claim: Claim) -> None:
+    die(credential)
+    assert claim() is None
+    assert not Call.objects.exists()
+    assert queue.lanes_to_look_at() == []
+
+
+def test_what_comes_back_to_a_key_that_died_meanwhile_waits_for_it(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
+) -> None:
+    fill(alice, 4, pages=2)
+    refused, *others = [claimed(claim) for _ in range(4)]
+    settlement.failed(refused, policy, REFUSED)
+    settlement.failed(others[0], policy, Faulty("provider_error", "It failed.", status=500))
+    settlement.answered(others[1], NOTHING)
+    settlement.unsent(others[2].call, others[2].lookup)
+    assert standings() == ["parked"] * 4
+    assert claim() is None
+    lanes()
+
+
+def test_a_dead_key_is_remembered_though_its_lookup_was_canceled(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
+) -> None:
+    canceled, _ = fill(alice, 2)
+    errand = claimed(claim)
+    completion.cancel(canceled.search)
+    settlement.failed(errand, policy, REFUSED)
+    credential.refresh_from_db()
+    assert credential.state == Credential.State.INVALID
+    assert set(Lookup.objects.values_list("status", "standing")) == {
+        (Status.CANCELED, Standing.OUT),
+        (Status.QUEUED, Standing.PARKED),
+    }
+
+
+def test_a_refusal_of_the_key_of_before_says_nothing_of_the_one_that_replaced_it(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
+) -> None:
+    fill(alice, 1)
+    errand = claimed(claim)
+    credentials.store(alice, "modash", "another-key")
+    settlement.failed(errand, policy, REFUSED)
+    credential.refresh_from_db()
+    assert credential.state == Credential.State.UNKNOWN
+    assert credential_gate.unpark() == ["modash"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sweeps_claims_and_deletions_at_once_leave_a_line_that_adds_up(
+    fill: Fill, claim: Claim, alice: Tenant, bob: Tenant, policy: Policy
+) -> None:
+    credentials.store(alice, "modash", "the-key-of-before")
+    for tenant in (alice, bob, alice):
+        fill(tenant, 10)
+    Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    die(alice.credentials.get())
+    drop = partial(completion.cancel, Lookup.objects.filter(tenant=bob).first().search)  # type: ignore[union-attr]
+    at_once([credential_gate.move, credential_gate.move, credential_gate.park_dead, claim, claim, drop])
+    credential_gate.move()
+    credential_gate.park_dead()
+    lanes()
+    assert not Lookup.objects.filter(tenant=alice, standing=Standing.READY).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_can_be_deleted_while_a_call_with_it_is_refused(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
+) -> None:
+    """Each holds lookups that the other wants: one of them is told to begin anew, and does."""
+    fill(alice, 3)
+    errand = claimed(claim)
+    refused = Event()
+
+    def refuse() -> None:
+        def wait_for_the_deletion(execute: Callable[..., object], sql: str, *rest: object) -> object:
+            if sql.startswith('UPDATE "providers_credential"') and not refused.is_set():
+                refused.set()
+                until_somebody_waits_for_a_lock()
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(wait_for_the_deletion):
+            # As a worker settles: PostgreSQL chooses whom it tells to begin anew.
+            worker._surely(lambda: settlement.failed(errand, policy, REFUSED))
+
+    def delete() -> None:
+        assert refused.wait(10)
+        credentials.remove(credential)
+
+    at_once([refuse, delete])
+    assert not Credential.objects.exists()
+    assert standings() == ["parked"] * 3
+    lanes()

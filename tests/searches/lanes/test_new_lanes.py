@@ -1,0 +1,57 @@
+"""Lanes that nobody had yet are made by whoever needs them first, and hold up nobody else who does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from threading import Event
+
+import pytest
+
+from accounts import keys
+from accounts.models import ApiKey, Mode, Tenant
+from providers import registry
+from searches import pictures
+from searches.lanes import queue
+from searches.models import Lane, Place
+from searches.orders import submission
+from searches.orders.submission import LookupOrder, Order
+from tests.api.background import background
+from tests.bench.picture import jpeg
+
+KNOWN, NEW = (LookupOrder(source=source, parameters={}) for source in ("tiktok-products", "tiktok-creators"))
+
+
+def submit(key: ApiKey, *lookups: LookupOrder, picture: int = 1) -> None:
+    fit = {adapter.provider: adapter.picture_limits for adapter in registry.ADAPTERS.values()}
+    with pictures.received(key.tenant, jpeg(picture), fit=fit) as draft:
+        submission.submit(key, Order(lookups=lookups, max_age=3600), draft)
+
+
+def test_two_submits_that_need_a_new_lane_and_share_a_known_one_do_not_wait_for_each_other(
+    transactional_db: None, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one opens the new lane while the other has joined the known one and comes to the new."""
+    key = keys.issue(alice, Mode.TEST)[0]
+    submit(key, KNOWN)
+    opened, joined = Event(), Event()
+    open_lanes, join = queue.open_lanes, queue.join
+
+    def opens(lanes: Iterable[Lane]) -> None:
+        open_lanes(lanes)
+        if not opened.is_set():
+            opened.set()
+            joined.wait(2)
+
+    def joins(lane: Lane, tenant_id: object, **what: int) -> None:
+        join(lane, alice.pk, **what)
+        joined.set()
+
+    monkeypatch.setattr(queue, "open_lanes", opens)
+    monkeypatch.setattr(queue, "join", joins)
+    with background() as start:
+        # The second of its lookups rides on the first.
+        first = start(lambda: submit(key, KNOWN, KNOWN, NEW, picture=2))
+        assert opened.wait(5)
+        start(lambda: submit(key, KNOWN, NEW, picture=3)).result(20)
+        first.result(20)
+    assert sorted(Place.objects.values_list("ready", flat=True)) == [2, 3]

@@ -1,0 +1,205 @@
+"""A dead credential: its lookups wait at nobody's cost, and when it is mended one of them goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection, transaction
+
+from accounts.models import Mode, Tenant
+from providers.keyring import credentials
+from providers.models import Credential
+from searches.lanes import credential_gate, estimates, queue
+from searches.lanes.queue import Errand
+from searches.lifecycle import completion
+from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
+from tests.racing import at_once
+from tests.searches.conftest import Fill
+
+Claim = Callable[[], Errand | None]
+Drain = Callable[..., list[Lookup]]
+pytestmark = pytest.mark.django_db
+State = Credential.State
+
+
+@pytest.fixture
+def credential(alice: Tenant) -> Credential:
+    return credentials.store(alice, "modash", "a-key-that-died")
+
+
+@pytest.fixture
+def mine(fill: Fill, claim: Claim, alice: Tenant, credential: Credential) -> list[Lookup]:
+    """Four of Alice's that wait since the first call with her key was refused."""
+    lookups = fill(alice, 4)
+    Lookup.objects.filter(tenant=alice).update(credential=credential)
+    refuse(claim())
+    return lookups
+
+
+def refuse(errand: Errand | None, state: State = State.EXHAUSTED) -> None:
+    """What a settlement does when the provider says that the key is dead."""
+    assert errand is not None
+    assert errand.lookup.credential is not None
+    with transaction.atomic():
+        place = queue.lock_place(errand.lookup.lane_id, errand.lookup.tenant_id)
+        Call.objects.filter(pk=errand.call.pk).update(state=Call.State.FAILED)
+        credentials.mark(errand.lookup.credential, state)
+        queue.park(errand.lookup, place)
+
+
+def work(errand: Errand | None) -> Lookup:
+    """What it does when the provider answered."""
+    assert errand is not None
+    assert errand.lookup.credential is not None
+    Call.objects.filter(pk=errand.call.pk).update(state=Call.State.ANSWERED)
+    Lookup.objects.filter(pk=errand.lookup.pk).update(status=Status.SUCCEEDED)
+    credentials.worked(errand.lookup.credential)
+    return errand.lookup
+
+
+def mend(credential: Credential) -> None:
+    """As a check does that finds it good."""
+    credentials.mark(credential, State.VERIFIED)
+
+
+def ready() -> int:
+    """As the rows say and as their place does."""
+    rows = Lookup.objects.filter(standing=Standing.READY).count()
+    assert sum(Place.objects.values_list("ready", flat=True)) == rows
+    return rows
+
+
+def test_all_of_a_dead_credential_wait_for_it_and_for_nothing_else(
+    mine: list[Lookup], fill: Fill, drain: Drain, bob: Tenant
+) -> None:
+    theirs = fill(bob, 2)
+    assert [lookup.pk for lookup in drain()] == [lookup.pk for lookup in theirs]
+    waiting = Lookup.objects.filter(standing=Standing.PARKED)
+    told = estimates.forecast(waiting)
+    assert [told[lookup.pk].waiting_on for lookup in mine] == ["credential"] * 4
+    assert credential_gate.unpark() == []
+
+
+def test_a_mended_one_is_tried_by_the_first_lookup_alone(
+    mine: list[Lookup], credential: Credential, drain: Drain, lane: Lane
+) -> None:
+    mend(credential)
+    assert credential_gate.unpark() == [lane.name]
+    assert credential_gate.unpark() == []
+    assert ready() == 1
+    assert [lookup.pk for lookup in drain()] == [mine[0].pk]
+    assert credential_gate.unpark() == []
+
+
+def test_the_others_follow_when_it_has_worked(
+    mine: list[Lookup], credential: Credential, claim: Claim, drain: Drain, lane: Lane
+) -> None:
+    mend(credential)
+    credential_gate.unpark()
+    assert work(claim()).pk == mine[0].pk
+    assert credential_gate.unpark() == [lane.name]
+    assert [lookup.pk for lookup in drain()] == [lookup.pk for lookup in mine[1:]]
+    assert credential_gate.unpark() == []
+
+
+def test_a_key_that_is_still_empty_costs_one_call_each_time_that_it_is_verified(
+    mine: list[Lookup], credential: Credential, claim: Claim
+) -> None:
+    for _ in range(3):
+        mend(credential)
+        credential_gate.unpark()
+        refuse(claim())
+        assert (credential_gate.unpark(), ready()) == ([], 0)
+    assert Call.objects.count() == 4
+
+
+@pytest.mark.parametrize("standing", [Standing.ASLEEP, Standing.READY])
+def test_a_probe_that_is_in_line_again_is_waited_for(
+    mine: list[Lookup], credential: Credential, claim: Claim, standing: Standing
+) -> None:
+    mend(credential)
+    credential_gate.unpark()
+    errand = claim()
+    assert errand is not None
+    Call.objects.update(state=Call.State.FAILED)
+    Lookup.objects.filter(pk=errand.lookup.pk).update(standing=standing, not_before=queue.now())
+    assert credential_gate.unpark() == []
+
+
+def test_a_probe_that_ends_without_a_word_on_the_key_is_followed_by_the_next(
+    mine: list[Lookup], credential: Credential, claim: Claim, drain: Drain, lane: Lane
+) -> None:
+    mend(credential)
+    credential_gate.unpark()
+    errand = claim()
+    assert errand is not None
+    Call.objects.filter(pk=errand.call.pk).update(state=Call.State.FAILED)
+    Lookup.objects.filter(pk=errand.lookup.pk).update(status=Status.FAILED)
+    assert credential_gate.unpark() == [lane.name]
+    assert [lookup.pk for lookup in drain()] == [mine[1].pk]
+
+
+def test_a_replaced_key_is_tried_by_one_too(mine: list[Lookup], alice: Tenant, claim: Claim) -> None:
+    credentials.store(alice, "modash", "another-key")
+    credential_gate.unpark()
+    assert ready() == 1
+    work(claim())
+    credential_gate.unpark()
+    assert ready() == 3
+
+
+def test_a_second_key_of_hers_is_not_tried_for_the_first(
+    mine: list[Lookup], credential: Credential, fill: Fill, alice: Tenant, drain: Drain
+) -> None:
+    spare = credentials.store(alice, "modash", "spare-key", label="spare")
+    [other] = fill(alice, 1)
+    Lookup.objects.filter(pk=other.pk).update(credential=spare)
+    mend(credential)
+    credential_gate.unpark()
+    assert {lookup.pk for lookup in drain()} == {other.pk, mine[0].pk}
+
+
+def test_what_the_sandbox_does_with_the_key_is_no_trial(
+    mine: list[Lookup], credential: Credential, fill: Fill, alice: Tenant, lane: Lane
+) -> None:
+    test_lane = Lane.objects.create(name=f"test:modash:{alice.pk}", policy=lane.policy, mode=Mode.TEST)
+    [played] = fill(alice, 1)
+    Place.objects.filter(lane=lane).update(ready=0)
+    Search.objects.filter(pk=played.search_id).update(mode=Mode.TEST)
+    Lookup.objects.filter(pk=played.pk).update(credential=credential, lane=test_lane)
+    mend(credential)
+    assert credential_gate.unpark() == [lane.name]
+
+
+def test_lookups_of_a_deleted_credential_fail_without_a_turn(mine: list[Lookup], credential: Credential) -> None:
+    credentials.remove(credential)
+    assert completion.abandon() == 4
+    assert set(Lookup.objects.values_list("status", "error_code")) == {("failed", "credential_missing")}
+    assert ready() == 0
+
+
+def test_an_idle_credential_on_trial_costs_a_sweep_nothing(credential: Credential, alice: Tenant) -> None:
+    for number in range(3):
+        other = credentials.store(alice, "modash", f"key-{number}", label=str(number))
+        credentials.mark(other, State.EXHAUSTED)
+        mend(other)
+    with connection.execute_wrapper(counting := Counting()):
+        assert credential_gate.unpark() == []
+    assert counting.queries == 1
+
+
+class Counting:
+    queries = 0
+
+    def __call__(self, execute: Callable[..., object], *arguments: object) -> object:
+        self.queries += 1
+        return execute(*arguments)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sweeps_at_once_send_one_probe(mine: list[Lookup], credential: Credential) -> None:
+    mend(credential)
+    sent = at_once([credential_gate.unpark] * 6)
+    assert sorted(map(len, sent)) == [0, 0, 0, 0, 0, 1]
+    assert ready() == 1

@@ -1,0 +1,428 @@
+"""A provider tells one key to wait: that key rests, and nobody else waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accounts.models import Mode, Tenant
+from providers import limiter, policies, registry
+from providers.contract import Answer, Throttled
+from providers.keyring import credentials
+from providers.models import Credential, Policy
+from searches.calls import settlement
+from searches.lanes import credential_gate, estimates, pauses, queue
+from searches.lanes.queue import Errand
+from searches.models import Call, Lane, Lookup, Place, Standing
+from tests.racing import at_once
+from tests.searches.conftest import Fill
+from tests.searches.lanes.test_fairness import turns
+
+Claim = Callable[[], Errand | None]
+pytestmark = pytest.mark.django_db
+FOUND = Answer(hits=(), billed_results=0, last=True, status=200)
+
+
+def wait(seconds: float | None = 60) -> Throttled:
+    return Throttled("rate_limited", "Slow down.", status=429, retry_after=seconds)
+
+
+@pytest.fixture(autouse=True)
+def empty_redis(redis_client: redis.Redis) -> None:
+    redis_client.flushdb()
+
+
+@pytest.fixture
+def throttle(claim: Claim, policy: Policy) -> Callable[..., Errand]:
+    """`throttle()`: the call whose turn it is, is told to wait."""
+
+    def throttle(seconds: float | None = 60) -> Errand:
+        errand = claim()
+        assert errand is not None
+        settlement.failed(errand, policy, wait(seconds))
+        return errand
+
+    return throttle
+
+
+def rest_of(tenant: Tenant) -> timedelta:
+    """How long the tenant's only key still rests."""
+    until = tenant.credentials.get().rests_until
+    return until - queue.now() if until else timedelta()
+
+
+def is_paused(lane: Lane) -> bool:
+    return pauses.until(Lane.objects.get(pk=lane.pk), queue.now()) is not None
+
+
+def let_it_pass(tenant: Tenant) -> None:
+    past = queue.now() - timedelta(seconds=1)
+    tenant.credentials.update(rests_until=past)
+    Place.objects.filter(tenant=tenant, rests_until__isnull=False).update(rests_until=past, wake_at=past)
+
+
+# Who waits
+
+
+def test_only_its_own_lookups_wait(
+    fill: Fill, claim: Claim, throttle: Callable[..., Errand], lane: Lane, alice: Tenant, bob: Tenant
+) -> None:
+    fill(alice, 3)
+    throttle(3000)
+    fill(bob, 5)
+    assert turns(claim) == "BBBBB"
+    assert not is_paused(lane)
+    assert timedelta(seconds=2900) < rest_of(alice) <= timedelta(seconds=3000)
+    assert set(Lookup.objects.filter(tenant=alice).values_list("standing", "attempts")) == {("ready", 0)}
+
+
+def test_it_goes_on_at_the_front_of_its_tenants_line(
+    fill: Fill, claim: Claim, throttle: Callable[..., Errand], alice: Tenant
+) -> None:
+    lookups = fill(alice, 3)
+    assert throttle().lookup == lookups[0]
+    assert claim() is None
+    let_it_pass(alice)
+    taken = [errand.lookup for errand in iter(claim, None)]
+    assert taken == lookups
+
+
+def test_an_answer_ends_the_count_of_rests_and_each_without_one_is_longer(
+    fill: Fill, claim: Claim, throttle: Callable[..., Errand], alice: Tenant
+) -> None:
+    fill(alice, 2)
+    for seconds in (1, 2, 4, 8, 8):
+        throttle(None)
+        assert rest_of(alice).total_seconds() == pytest.approx(seconds, rel=0.3)
+        let_it_pass(alice)
+    errand = claim()
+    assert errand is not None
+    settlement.answered(errand, FOUND)
+    throttle(None)
+    assert rest_of(alice).total_seconds() == pytest.approx(1, rel=0.3)
+
+
+def test_keyapi_is_left_alone_for_a_minute(fill: Fill, claim: Claim, alice: Tenant) -> None:
+    """Covers KeyAPI alone: no other provider's documents say how long; in the sandbox nobody waits so long."""
+    usual = {name: policies.of(name).throttled_seconds for name in registry.PROVIDERS}
+    assert usual == {"keyapi": 60, "modash": 0, "memories": 0}
+    assert policies.in_force(policies.of("keyapi"), Mode.TEST).throttled_seconds == 0
+    fill(alice, 1)
+    errand = claim()
+    assert errand is not None
+    settlement.failed(errand, policies.of("keyapi"), wait(None))
+    assert timedelta(seconds=55) < rest_of(alice) <= timedelta(seconds=60)
+
+
+@given(keys=st.lists(st.booleans(), min_size=2, max_size=8))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_tenants_other_keys_go_in_their_order_at_its_share(
+    keys: list[bool], fill: Fill, claim: Claim, alice: Tenant, bob: Tenant
+) -> None:
+    """`keys`: which of her lookups go with the key that rests."""
+    Lookup.objects.update(standing=Standing.OUT)
+    Place.objects.update(ready=0, turns=0)
+    mine = fill(alice, len(keys))
+    credentials.store(alice, "modash", "hers-that-rests", label="resting")
+    rests = Credential.objects.get(label="resting")
+    rests.rests_until = queue.now() + timedelta(minutes=1)
+    rests.save()
+    for lookup, resting in zip(mine, keys, strict=True):
+        Lookup.objects.filter(pk=lookup.pk, tenant=alice).update(**{"credential": rests} if resting else {})
+    fill(bob, len(keys))
+    taken = [errand.lookup for errand in iter(claim, None)]
+    assert [each for each in taken if each.tenant_id == alice.pk] == [
+        lookup for lookup, resting in zip(mine, keys, strict=True) if not resting
+    ]
+    both = [each.tenant_id for each in taken[: 2 * keys.count(False)]]
+    assert abs(both.count(alice.pk) - both.count(bob.pk)) <= 1
+    assert len(taken) == len(keys) + keys.count(False)
+
+
+def test_what_comes_with_another_key_is_not_kept_waiting(
+    fill: Fill, claim: Claim, throttle: Callable[..., Errand], alice: Tenant
+) -> None:
+    fill(alice, 2)
+    throttle()
+    assert claim() is None
+    other = credentials.create(alice, "modash", "another-key-of-hers", label="other")
+    [new] = fill(alice, 1)
+    Lookup.objects.filter(pk=new.pk).update(credential=other)
+    errand = claim()
+    assert errand is not None
+    assert errand.lookup.pk == new.pk
+
+
+def test_a_place_that_rests_is_left_alone_until_it_is_due(
+    fill: Fill, claim: Claim, throttle: Callable[..., Errand], lane: Lane, alice: Tenant
+) -> None:
+    fill(alice, 2)
+    throttle()
+    assert claim() is None
+    place = Place.objects.get()
+    assert place.rests_until == place.wake_at == alice.credentials.get().rests_until
+    assert not queue.is_ready(lane.pk)
+    assert queue.lanes_to_look_at() == []
+    let_it_pass(alice)
+    assert queue.lanes_to_look_at() == [lane]
+    assert claim() is not None
+    assert (Place.objects.get().rests_until, Place.objects.get().wake_at) == (None, None)
+
+
+def test_a_test_key_does_not_care_what_the_provider_told_the_credential(
+    fill: Fill, claim: Claim, alice: Tenant
+) -> None:
+    fill(alice, 1)
+    alice.credentials.update(rests_until=queue.now() + timedelta(hours=1))
+    Lane.objects.update(mode=Mode.TEST)
+    assert claim() is not None
+
+
+# When the whole lane does
+
+
+def test_keys_of_two_tenants_that_are_told_within_a_window_pause_the_lane(
+    fill: Fill, claim: Claim, throttle: Callable[..., Errand], lane: Lane, alice: Tenant, bob: Tenant, charlie: Tenant
+) -> None:
+    """For the shorter of what they were told."""
+    for tenant in (alice, bob, charlie):
+        fill(tenant, 2)
+    throttle(30)
+    assert not is_paused(lane)
+    throttle(3000)
+    until = Lane.objects.get(pk=lane.pk).paused_until
+    assert until is not None
+    assert timedelta(seconds=20) < until - queue.now() <= timedelta(seconds=30)
+    assert claim() is None
+
+
+def test_two_tenants_that_are_told_long_after_each_other_do_not(
+    fill: Fill, throttle: Callable[..., Errand], policy: Policy, lane: Lane, alice: Tenant, bob: Tenant
+) -> None:
+    for tenant in (alice, bob):
+        fill(tenant, 2)
+    throttle(3000)
+    window = timedelta(milliseconds=policy.window_ms)
+    alice.credentials.update(told_to_wait_at=queue.now() - 3 * window)
+    throttle(3000)
+    assert not is_paused(lane)
+
+
+def test_nor_do_two_keys_of_one_tenant(fill: Fill, throttle: Callable[..., Errand], lane: Lane, alice: Tenant) -> None:
+    lookups = fill(alice, 2)
+    other = credentials.create(alice, "modash", "another-key-of-hers", label="other")
+    Lookup.objects.filter(pk=lookups[1].pk).update(credential=other)
+    throttle()
+    throttle()
+    assert not is_paused(lane)
+    assert alice.credentials.filter(rests_until__gt=queue.now()).count() == 2
+
+
+def test_one_key_that_two_tenants_store_rests_for_both_and_says_nothing_of_others(
+    fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant, bob: Tenant
+) -> None:
+    fill(alice, 1)
+    fill(bob, 2)
+    bob.credentials.update(fingerprint=alice.credentials.get().fingerprint)
+    errands = [claim(), claim()]
+    for errand in errands:
+        assert errand is not None
+        settlement.failed(errand, policy, wait())
+    assert not is_paused(lane)
+    assert claim() is None
+    assert min(rest_of(alice), rest_of(bob)) > timedelta(seconds=50)
+
+
+def test_a_lane_that_has_just_rested_as_a_whole_rests_again_for_seconds_at_the_next_refusal(
+    fill: Fill, throttle: Callable[..., Errand], lane: Lane, alice: Tenant, bob: Tenant, charlie: Tenant
+) -> None:
+    """So that a hundred tenants do not find out one after the other what two have found out; an answer ends it."""
+    for tenant in (alice, bob, charlie):
+        fill(tenant, 2)
+    throttle(3000)
+    throttle(3000)
+    past = queue.now() - timedelta(minutes=10)
+    Lane.objects.update(paused_until=past)
+    Credential.objects.exclude(told_to_wait_at=None).update(told_to_wait_at=past)
+    assert throttle(3000).lookup.tenant == charlie
+    paused_until = Lane.objects.get(pk=lane.pk).paused_until
+    assert paused_until is not None
+    assert timedelta(0) < paused_until - queue.now() < timedelta(seconds=3)
+
+
+def test_a_lane_of_one_account_rests_as_a_whole(
+    fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
+) -> None:
+    fill(alice, 2)
+    Policy.objects.update(scope=Policy.Scope.ACCOUNT)
+    credential_gate.move()
+    account = Lookup.objects.first().lane  # type: ignore[union-attr]
+    errand = queue.claim(account.pk, policy, lease=timedelta(seconds=30))
+    assert errand is not None
+    settlement.failed(errand, policy, wait())
+    assert is_paused(account)
+    assert not is_paused(lane)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fifty_answers_at_once_are_one_rest(
+    fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
+) -> None:
+    fill(alice, 50)
+    errands = [claim() for _ in range(50)]
+    at_once([partial(settlement.failed, errand, policy, wait(None)) for errand in errands if errand])
+    credential = alice.credentials.get()
+    assert credential.times_told_to_wait == 1
+    assert not is_paused(lane)
+    assert set(Lookup.objects.values_list("standing", flat=True)) == {"ready"}
+    assert Place.objects.get().ready == 50
+    assert Call.objects.filter(state=Call.State.FAILED).count() == 50
+
+
+@pytest.mark.django_db(transaction=True)
+def test_answers_to_many_tenants_at_once_pause_the_lane_once_and_lock_nobody_out(
+    fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant, bob: Tenant, charlie: Tenant
+) -> None:
+    tenants = (alice, bob, charlie)
+    for tenant in tenants:
+        fill(tenant, 6)
+    errands = [claim() for _ in range(18)]
+    at_once([partial(settlement.failed, errand, policy, wait(30)) for errand in errands if errand])
+    assert is_paused(lane)
+    assert {tenant.credentials.get().times_told_to_wait for tenant in tenants} == {1}
+    assert sum(Place.objects.values_list("ready", flat=True)) == 18
+
+
+# What ends it
+
+
+@pytest.mark.parametrize("how", ["replaced", "ended"])
+def test_a_rest_that_ends_early_lets_the_line_go_on(
+    how: str, fill: Fill, claim: Claim, throttle: Callable[..., Errand], lane: Lane, alice: Tenant
+) -> None:
+    fill(alice, 2)
+    throttle(3000)
+    assert claim() is None
+    if how == "replaced":
+        credentials.store(alice, "modash", "a-new-key")
+        credential_gate.wake_rested()
+    else:
+        pauses.end(lane)
+    assert alice.credentials.get().rests_until is None
+    assert claim() is not None
+
+
+def test_the_sweep_leaves_those_alone_whose_key_still_rests(
+    fill: Fill, claim: Claim, throttle: Callable[..., Errand], alice: Tenant
+) -> None:
+    fill(alice, 2)
+    throttle(3000)
+    assert claim() is None
+    credentials.create(alice, "modash", "one-that-nothing-waits-for", label="other")
+    before = Place.objects.values().get()
+    credential_gate.wake_rested()
+    assert Place.objects.values().get() == before
+
+
+def test_what_is_told_of_a_key_that_was_replaced_meanwhile_says_nothing_of_the_new_one(
+    fill: Fill, claim: Claim, policy: Policy, alice: Tenant
+) -> None:
+    fill(alice, 1)
+    errand = claim()
+    assert errand is not None
+    credentials.store(alice, "modash", "a-new-key")
+    settlement.failed(errand, policy, wait(3000))
+    assert alice.credentials.get().rests_until is None
+
+
+# What is told
+
+
+def test_who_waits_is_told_until_when(fill: Fill, claim: Claim, throttle: Callable[..., Errand], alice: Tenant) -> None:
+    mine = fill(alice, 3)
+    throttle(3000)
+    told = estimates.forecast(Lookup.objects.all())
+    until = alice.credentials.get().rests_until
+    assert until is not None
+    assert {each.waiting_on for each in told.values()} == {"provider_backoff"}
+    starts = [told[lookup.pk].estimated_start_at for lookup in mine]
+    assert all(start is not None and start >= until for start in starts)
+    assert claim() is None
+    assert estimates.forecast(Lookup.objects.all())[mine[0].pk].waiting_on == "provider_backoff"
+
+
+def test_others_are_not_told_to_wait_for_those_who_rest(
+    fill: Fill, claim: Claim, throttle: Callable[..., Errand], lane: Lane, alice: Tenant, bob: Tenant
+) -> None:
+    fill(alice, 50)
+    throttle(3000)
+    assert claim() is None
+    his = fill(bob, 3)
+    told = estimates.forecast(his)
+    assert [told[lookup.pk].calls_before for lookup in his] == [0, 1, 2]
+    assert [told[lookup.pk].position for lookup in his] == [1, 2, 3]
+    waits = estimates.lane_state(lane.pk, lane.policy)
+    assert waits.waiting == 3
+
+
+def test_the_tenants_own_on_another_key_are_not_either(
+    fill: Fill, throttle: Callable[..., Errand], alice: Tenant
+) -> None:
+    fill(alice, 20)
+    throttle(3000)
+    other = credentials.create(alice, "modash", "another-key-of-hers", label="other")
+    [first, second] = fill(alice, 2)
+    Lookup.objects.filter(pk__in=[first.pk, second.pk]).update(credential=other)
+    told = estimates.forecast(Lookup.objects.filter(credential=other))
+    assert (told[first.pk].position, told[second.pk].position) == (1, 2)
+    assert told[first.pk].waiting_on == "rate"
+
+
+# What was claimed already
+
+
+def test_a_call_that_was_claimed_before_does_not_leave_with_a_key_that_rests(
+    fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
+) -> None:
+    fill(alice, 2)
+    refused, claimed = claim(), claim()
+    assert refused is not None
+    assert claimed is not None
+    settlement.failed(refused, policy, wait(30))
+    seat = limiter.Seat(lane=lane.pk, name="mine", rate=policies.rate(policy), most_under_way=5)
+    seat.bind(seconds=30)
+    with pytest.raises(limiter.Withheld):
+        seat.redeem(str(claimed.call.pk), pauses.resting_name(alice.credentials.get()))
+    assert seat.redeem(str(claimed.call.pk), "another key")[1]
+
+
+# What it teaches the lane
+
+
+@pytest.mark.parametrize(("times", "learned"), [(0, 2.0), (1, 0.0)])
+def test_the_first_refusal_in_a_row_widens_the_lanes_guard_and_no_other_does(
+    times: int,
+    learned: float,
+    fill: Fill,
+    claim: Claim,
+    policy: Policy,
+    lane: Lane,
+    alice: Tenant,
+    redis_client: redis.Redis,
+) -> None:
+    """A key that is refused again and again has other reasons than the jitter on the way; by itself it teaches a hint."""
+    fill(alice, 1)
+    alice.credentials.update(times_told_to_wait=times)
+    limiter.pause(lane.pk, policies.rate(policy), seconds=0)
+    errand = claim()
+    assert errand is not None
+    errand.call.sent_at = queue.now()
+    redis_client.zadd(f"lane:{{{lane.pk}}}:log", {"before": 1_000_000, str(errand.call.pk): 2_003_000})
+    settlement.failed(errand, policy, wait())
+    assert limiter.margin_ms(lane.pk) == learned

@@ -1,0 +1,227 @@
+"""A rest belongs to a provider and a key: whichever row holds the key, no slot is spent on it and others have their turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+import redis
+from django.db import transaction
+from pytest_django import Settings
+
+from accounts import keys
+from accounts.models import Mode, Tenant
+from billing import ledger
+from providers import limiter, policies, registry
+from providers.keyring import credentials, resting
+from providers.models import Credential, Policy
+from searches import pictures
+from searches.calls import worker
+from searches.lanes import pauses, queue
+from searches.models import Call, Place, Standing
+from searches.orders import submission
+from searches.orders.submission import LookupOrder, Order
+from tests.bench.picture import jpeg
+from tests.providers.conftest import Provider
+from tests.racing import at_once
+
+pytestmark = pytest.mark.django_db
+Submit = Callable[..., None]
+SECRET = "the-key-that-rests"
+WAIT = {"Retry-After": "3000"}
+NOTHING = {"error": True, "code": "no_result", "message": "Nothing"}
+
+
+@pytest.fixture(autouse=True)
+def brisk(db: None, redis_client: redis.Redis, settings: Settings, provider: Provider) -> None:
+    """A lane that hardly waits, whose log began long ago."""
+    policies.of("modash")
+    Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
+    redis_client.flushdb()
+    limiter.pause("modash", policies.rate(Policy.objects.get()), seconds=0)
+    redis_client.hset("lane:{modash}", "since", 0)
+    settings.MODASH_BASE_URL = provider.url
+    provider.answers(NOTHING, status=404)
+
+
+@pytest.fixture
+def submit() -> Submit:
+    """`submit(alice, 3)`: three searches of hers."""
+
+    def submit(tenant: Tenant, count: int = 1) -> None:
+        ledger.grant(ledger.account_of(tenant, "modash"), Decimal(10))
+        key = keys.issue(tenant, Mode.LIVE)[0]
+        fit = {"modash": registry.adapter("tiktok-creators").picture_limits}
+        for _ in range(count):
+            order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, limit=20)])
+            with pictures.received(tenant, jpeg(), fit=fit) as picture:
+                submission.submit(key, order, picture)
+
+    return submit
+
+
+@pytest.fixture
+def told_to_wait(alice: Tenant, submit: Submit, provider: Provider) -> None:
+    """Alice's key rests, as the row and the limiter know."""
+    Tenant.objects.update(max_age=0)
+    credentials.store(alice, "modash", SECRET)
+    submit(alice, 3)
+    provider.answers({"error": True, "code": "slow"}, status=429, headers=WAIT)
+    visit()
+    provider.answers(NOTHING, status=404)
+
+
+def visit(times: int = 1) -> None:
+    for _ in range(times):
+        worker.run("modash", str(uuid4()))
+
+
+def answered() -> dict[str, int]:
+    """How many calls of whom were answered."""
+    names = Call.objects.filter(state=Call.State.ANSWERED).values_list("lookup__tenant__name", flat=True)
+    return {name: list(names).count(name) for name in names}
+
+
+def rest_of(credential: Credential) -> timedelta:
+    credential.refresh_from_db()
+    return (credential.rests_until or queue.now()) - queue.now()
+
+
+def is_long(rest: timedelta) -> bool:
+    return timedelta(seconds=2900) < rest <= timedelta(seconds=3000)
+
+
+# A row that takes the key in
+
+
+@pytest.mark.usefixtures("told_to_wait")
+@pytest.mark.parametrize("how", ["the same secret", "a second label", "another tenant", "a changed credential"])
+def test_a_row_that_takes_in_a_resting_key_rests_as_it_does(how: str, alice: Tenant, bob: Tenant) -> None:
+    stored = {
+        "the same secret": lambda: credentials.store(alice, "modash", f" {SECRET} "),
+        "a second label": lambda: credentials.create(alice, "modash", SECRET, label="second"),
+        "another tenant": lambda: credentials.store(bob, "modash", SECRET),
+        "a changed credential": lambda: credentials.store(bob, "modash", "another-key"),
+    }[how]()
+    if how == "a changed credential":
+        assert stored.rests_until is None
+        credentials.change(stored, secret=SECRET)
+    assert is_long(rest_of(stored))
+    assert stored.times_told_to_wait == 1
+
+
+@pytest.mark.usefixtures("told_to_wait")
+def test_a_key_does_not_rest_at_another_provider_nor_does_another_key(alice: Tenant, bob: Tenant) -> None:
+    assert credentials.store(alice, "keyapi", SECRET).rests_until is None
+    assert credentials.store(bob, "modash", "another-key").rests_until is None
+    renewed = credentials.store(alice, "modash", "a-new-key")
+    assert (renewed.rests_until, renewed.told_to_wait_at, renewed.times_told_to_wait) == (None, None, 0)
+
+
+@pytest.mark.usefixtures("told_to_wait")
+@pytest.mark.parametrize("how", ["the same secret", "another tenant", "removed and stored", "passed over"])
+def test_others_have_their_turns_whichever_row_holds_a_key_that_rests(
+    how: str, alice: Tenant, bob: Tenant, charlie: Tenant, submit: Submit
+) -> None:
+    """The lane's next slots are theirs, and the limiter is asked for the key once at the most."""
+    if how == "another tenant":
+        credentials.store(bob, "modash", SECRET)
+        submit(bob, 3)
+    elif how == "passed over":
+        Credential.objects.update(rests_until=None)
+    else:
+        if how == "removed and stored":
+            credentials.remove(alice.credentials.get())
+        credentials.store(alice, "modash", SECRET)
+        submit(alice, 3)
+    credentials.store(charlie, "modash", "another-key")
+    submit(charlie, 3)
+    visit(5)
+    assert answered() == {charlie.name: 3}
+    assert not Call.objects.filter(state=Call.State.ARMED).exists()
+
+
+# What the limiter knows and the row does not
+
+
+@pytest.mark.usefixtures("told_to_wait")
+def test_what_the_limiter_withholds_for_its_rest_is_written_to_every_row_of_the_key(
+    alice: Tenant, bob: Tenant, provider: Provider
+) -> None:
+    other = credentials.store(bob, "modash", SECRET)
+    Credential.objects.update(rests_until=None)
+    Place.objects.update(rests_until=None, wake_at=None)
+    before = Place.objects.get(tenant=alice).virtual_time
+    provider.body = b""
+    visit()
+    assert is_long(rest_of(alice.credentials.get()))
+    assert is_long(rest_of(other))
+    assert provider.body == b""
+    assert set(alice.lookups.values_list("standing", "attempts")) == {(Standing.READY, 0)}
+    # A turn that is given back would be the next one too, time after time.
+    assert Place.objects.get(tenant=alice).virtual_time == before + queue.STEP
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("told_to_wait")
+def test_a_row_that_was_locked_when_its_key_was_told_to_wait_rests_at_its_next_turn(
+    alice: Tenant, bob: Tenant, charlie: Tenant, submit: Submit, provider: Provider
+) -> None:
+    Credential.objects.update(rests_until=None, told_to_wait_at=None, times_told_to_wait=0)
+    Place.objects.update(rests_until=None, wake_at=None)
+    limiter.end_rests("modash", policies.rate(Policy.objects.get()))
+    other = credentials.store(bob, "modash", SECRET)
+    provider.answers({"error": True, "code": "slow"}, status=429, headers=WAIT)
+    with transaction.atomic():
+        Credential.objects.select_for_update(no_key=True).get(pk=other.pk)
+        at_once([visit])
+    provider.answers(NOTHING, status=404)
+    assert rest_of(other) < timedelta(seconds=1)
+    submit(bob, 3)
+    credentials.store(charlie, "modash", "another-key")
+    submit(charlie, 3)
+    visit(5)
+    assert is_long(rest_of(other))
+    assert answered() == {charlie.name: 3}
+
+
+@pytest.mark.usefixtures("told_to_wait")
+def test_a_rest_that_only_the_limiter_told_is_no_rest_in_a_row(alice: Tenant, provider: Provider) -> None:
+    """A call that is withheld between the refusal's word to the limiter and its row must not hide the refusal."""
+    Credential.objects.update(rests_until=None)
+    Place.objects.update(rests_until=None, wake_at=None)
+    visit()
+    [credential] = alice.credentials.all()
+    assert (is_long(rest_of(credential)), credential.times_told_to_wait) == (True, 1)
+    moment = queue.now()
+    resting.rest(credential, claimed_at=moment, moment=moment, seconds=1)
+    assert alice.credentials.get().times_told_to_wait == 2
+
+
+@pytest.mark.usefixtures("told_to_wait")
+def test_an_operator_who_ends_the_pause_ends_the_rest_in_every_row_and_in_the_limiter(
+    alice: Tenant, bob: Tenant, submit: Submit
+) -> None:
+    credentials.store(bob, "modash", SECRET)
+    submit(bob)
+    pauses.end(queue.lane_of(Policy.objects.get(), mode=Mode.LIVE, tenant_id=alice.pk))
+    visit(5)
+    assert answered() == {alice.name: 3, bob.name: 1}
+
+
+def test_the_limiter_tells_how_long_a_key_rests_still() -> None:
+    rate = policies.rate(Policy.objects.get())
+    limiter.rest_key("modash", rate, "a-key", seconds=30)
+    seat = limiter.Seat(lane="modash", name="mine", rate=rate, most_under_way=5)
+    seat.bind(seconds=30)
+    with pytest.raises(limiter.KeyRests) as refused:
+        seat.redeem("a-call", "a-key")
+    assert 25 < refused.value.seconds <= 30
+    time.sleep(0.05)
+    with pytest.raises(limiter.Withheld) as never_sent:
+        limiter.Seat(lane="modash", name="nobody", rate=rate, most_under_way=5).redeem("a-call", "another-key")
+    assert not isinstance(never_sent.value, limiter.KeyRests)

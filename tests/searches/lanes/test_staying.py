@@ -1,0 +1,152 @@
+"""A worker that came to a lane stays with it for a while, whatever goes meanwhile."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from threading import Timer
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+import redis
+from django.db import connection
+from pytest_django import Settings
+
+from providers import limiter, policies
+from providers.limiter import Seat
+from providers.models import Policy
+from searches.calls import settlement, worker
+from searches.lanes import wakeups
+from searches.models import Lane, Lookup
+from tests.providers.conftest import Site
+from tests.searches.lives import Submit
+
+pytestmark = pytest.mark.django_db
+Meanwhile = Callable[[str, Callable[[], Any]], None]
+
+
+@pytest.fixture(autouse=True)
+def brisk(policy: Policy, redis_client: redis.Redis, site: Site, settings: Settings) -> None:
+    """A lane that hardly waits, whose log began long ago."""
+    settings.MODASH_BASE_URL = f"{site.url}/modash/v1"
+    Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, total_timeout_ms=2000)
+    redis_client.flushdb()
+    limiter.pause("modash", policies.rate(Policy.objects.get()), seconds=0)
+    redis_client.hset("lane:{modash}", "since", 0)
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    """`meanwhile("stay", happen)`: once, just before the worker's seat does that."""
+
+    def meanwhile(what: str, happen: Callable[[], Any]) -> None:
+        present = getattr(Seat, what)
+
+        def with_it(seat: Seat, *arguments: Any, **named: Any) -> Any:
+            monkeypatch.setattr(Seat, what, present)
+            happen()
+            return present(seat, *arguments, **named)
+
+        monkeypatch.setattr(Seat, what, with_it)
+
+    return meanwhile
+
+
+def away(settings: Settings, *, seconds: float) -> None:
+    """Redis cannot be reached for so long."""
+    returns = Timer(seconds, setattr, (settings, "REDIS_URL", settings.REDIS_URL))
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
+    returns.start()
+
+
+def stay(seconds: float = 30) -> Lookup:
+    worker.run("modash", str(uuid4()), stay_seconds=seconds)
+    return Lookup.objects.get()
+
+
+def test_it_stays_while_there_is_more_to_do(submit: Submit) -> None:
+    submit(pages=3)
+    lookup = stay()
+    assert (lookup.status, lookup.calls.count()) == ("succeeded", 3)
+
+
+def test_when_its_time_is_over_it_leaves_word_behind_that_for_other_lanes(
+    submit: Submit, redis_client: redis.Redis
+) -> None:
+    submit(pages=3)
+    redis_client.delete("celery:searches")
+    redis_client.lpush("celery:searches", "another lane's")
+    assert stay(0).pages_done == 1
+    queued = [redis_client.rpop("celery:searches") for _ in range(2)]
+    assert queued[0] == b"another lane's"
+    assert b"searches.tasks.run" in (queued[1] or b"")
+
+
+def test_it_goes_on_where_redis_comes_back(submit: Submit, settings: Settings) -> None:
+    submit()
+    away(settings, seconds=0.3)
+    assert stay().status == "succeeded"
+
+
+def test_it_looks_for_redis_for_longer_than_it_stays(submit: Submit, settings: Settings) -> None:
+    submit()
+    away(settings, seconds=1.0)
+    assert stay(0.3).status == "succeeded"
+
+
+def test_a_full_lane_goes_on_where_redis_came_back_before_a_call_could_leave(
+    submit: Submit, settings: Settings, meanwhile: Meanwhile
+) -> None:
+    """Of the call that came to nothing Redis has not heard: its seat counts as under way."""
+    submit()
+    Policy.objects.update(max_in_flight=1)
+    meanwhile("redeem", lambda: away(settings, seconds=0.3))
+    assert stay().status == "succeeded"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_goes_on_where_the_database_was_started_anew(submit: Submit, meanwhile: Meanwhile) -> None:
+    submit(pages=3)
+    meanwhile("stay", lose_the_connection)
+    assert stay().status == "succeeded"
+
+
+def lose_the_connection() -> None:
+    """As a restart does, seen from here."""
+    connection.ensure_connection()
+    info = connection.connection.info
+    place = {"host": info.host, "port": info.port, "dbname": info.dbname, "user": info.user, "password": info.password}
+    with psycopg.connect(**place) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", (info.backend_pid,))
+
+
+def test_what_operators_change_is_in_force_at_its_next_visit(
+    submit: Submit, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(pages=3)
+    meanwhile("redeem", lambda: Policy.objects.update(calls=500, max_in_flight=3))
+    went_by, present = [], Seat.stay
+
+    def noted(seat: Seat) -> float | None:
+        went_by.append((seat.rate.calls, seat.most_under_way))
+        return present(seat)
+
+    monkeypatch.setattr(Seat, "stay", noted)
+    stay()
+    assert went_by[-1] == (500, 3)
+
+
+def test_an_error_of_ours_leaves_no_seat_behind(submit: Submit, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit()
+    Policy.objects.update(max_in_flight=1)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(settlement, "answered", broken)
+    with pytest.raises(RuntimeError):
+        stay()
+    assert wakeups.seat(lane, Policy.objects.get(), "another").hire()

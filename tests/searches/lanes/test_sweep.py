@@ -1,0 +1,141 @@
+"""The sweep, which all lanes live by: harmless when doubled, of use when late, and stopped by nothing that is wrong."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import redis
+from django.db import connection, transaction
+from django.db.models import F
+
+from accounts.models import Tenant
+from billing import audit, ledger
+from billing.models import Hold
+from providers import limiter, policies
+from providers.models import Policy
+from searches import tasks
+from searches.lanes import queue
+from searches.lanes.queue import Errand
+from searches.models import Call, Lane, Lookup, Place, Standing
+from tests.searches.conftest import Fill
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# What one lookup of `fill` may cost.
+MOST = Decimal("0.5")
+
+
+@pytest.fixture
+def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
+    """A lane that hardly waits, whose log began long ago."""
+    Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
+    policy.refresh_from_db()
+    redis_client.flushdb()
+    limiter.pause("modash", policies.rate(policy), seconds=0)
+    redis_client.hset("lane:{modash}", "since", 0)
+    return policy
+
+
+@pytest.fixture
+def errands(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> list[Errand]:
+    """Ten lookups of Alice's, claimed under leases that are over at once."""
+    lookups = fill(alice, 10)
+    ledger.hold(
+        [ledger.Demand(reference=at.reference, tenant_id=alice.pk, provider="modash", amount=MOST) for at in lookups]
+    )
+    claimed = [queue.claim(lane.name, policy, lease=timedelta(0)) for _ in lookups]
+    return [errand for errand in claimed if errand]
+
+
+def seat(policy: Policy) -> limiter.Seat:
+    return limiter.Seat(lane="modash", name="mine", rate=policies.rate(policy), most_under_way=5)
+
+
+def send(errands: list[Errand], policy: Policy) -> None:
+    """As far as the lane's log can tell."""
+    mine = seat(policy)
+    mine.bind(seconds=60)
+    for errand in errands:
+        limiter.Token(seat=mine, call=str(errand.call.pk)).redeem()
+
+
+def let_pass(**time: float) -> None:
+    Call.objects.update(armed_at=F("armed_at") - timedelta(**time))
+
+
+def sweep_at_once(times: int = 4) -> None:
+    def sweep(_: int) -> None:
+        tasks.sweep_lanes()
+        connection.close()
+
+    with ThreadPoolExecutor(times) as pool:
+        list(pool.map(sweep, range(times)))
+
+
+def held() -> set[tuple[Decimal, Decimal]]:
+    """What is open and what is unknown, of each lookup; and the ledger agrees with itself."""
+    assert audit.differences() == []
+    return set(Hold.objects.values_list("open", "unknown"))
+
+
+def test_doubled_sweeps_bring_each_unsent_call_back_to_its_turn_once(errands: list[Errand]) -> None:
+    sweep_at_once()
+    assert not Call.objects.exists()
+    assert set(Lookup.objects.values_list("standing", flat=True)) == {Standing.READY}
+    place = Place.objects.get()
+    assert (place.ready, place.virtual_time) == (10, 0)
+    assert held() == {(MOST, Decimal(0))}
+
+
+def test_doubled_sweeps_settle_each_lost_call_once(errands: list[Errand], policy: Policy) -> None:
+    send(errands, policy)
+    let_pass(minutes=1)
+    sweep_at_once()
+    assert set(Call.objects.values_list("state", flat=True)) == {Call.State.UNKNOWN}
+    assert set(Lookup.objects.values_list("standing", "unknown_calls")) == {(Standing.READY, 1)}
+    assert held() == {(MOST, MOST)}
+
+
+def test_a_call_that_left_is_given_its_time(errands: list[Errand], policy: Policy) -> None:
+    send(errands, policy)
+    tasks.sweep_lanes()
+    assert set(Call.objects.values_list("state", flat=True)) == {Call.State.ARMED}
+    assert not Call.objects.filter(leased_until__lte=queue.now()).exists()
+
+
+def test_a_sweep_that_comes_when_the_log_has_forgotten_takes_no_call_for_unsent(errands: list[Errand]) -> None:
+    let_pass(hours=1)
+    tasks.sweep_lanes()
+    assert set(Call.objects.values_list("state", flat=True)) == {Call.State.UNKNOWN}
+    assert set(Lookup.objects.values_list("standing", flat=True)) == {Standing.READY}
+    assert held() == {(MOST, MOST)}
+
+
+def test_a_call_that_cannot_be_settled_keeps_no_other_from_it(errands: list[Errand], redis_client: redis.Redis) -> None:
+    Lookup.objects.filter(pk=errands[0].lookup.pk).update(provider="gone")
+    tasks.sweep_lanes()
+    assert [call.pk for call in Call.objects.all()] == [errands[0].call.pk]
+    assert Place.objects.get().ready == 9
+    assert redis_client.llen("celery:searches") > 0
+
+
+def test_what_was_overbilled_leaves_less_to_become_unknown(errands: list[Errand], policy: Policy) -> None:
+    for errand in errands:
+        with transaction.atomic():
+            ledger.charge(errand.lookup.reference, Decimal("0.4"), key=f"an-earlier-page-of-{errand.lookup.pk}")
+    send(errands, policy)
+    let_pass(minutes=1)
+    tasks.sweep_lanes()
+    assert held() == {(MOST, Decimal("0.1"))}
+
+
+def test_a_count_that_is_wrong_stops_nobody(fill: Fill, lane: Lane, policy: Policy, alice: Tenant, bob: Tenant) -> None:
+    Place.objects.create(lane=lane, tenant=alice, ready=3)
+    fill(bob, 1)
+    assert queue.claim(lane.name, policy, lease=timedelta(0)) is None
+    errand = queue.claim(lane.name, policy, lease=timedelta(0))
+    assert errand is not None
+    assert errand.lookup.tenant == bob

@@ -1,0 +1,255 @@
+"""What becomes of a lookup that is canceled, runs out of time or is erased, at each instant of its life: its status, the
+results that are kept, and the money. One outcome each, as a table; what is not told of is none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from django.db.models import Count
+
+from billing import audit, ledger
+from providers.contract import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Throttled
+from providers.models import Policy
+from searches.calls import settlement
+from searches.lanes import queue
+from searches.lanes.queue import Errand
+from searches.lifecycle import completion, erasure
+from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
+from tests.racing import at_once
+from tests.searches.lives import Submit, answer, claimed, end, money, nobody_in_line
+
+pytestmark = pytest.mark.django_db
+# A search of one lookup, and its call where one is under way.
+Moment = tuple[Search, Errand | None]
+THREE_PAGES = 3
+
+
+# What comes of a call
+
+
+def fail(failure: Failure) -> Callable[[Errand], None]:
+    return lambda errand: settlement.failed(errand, Policy.objects.get(), failure)
+
+
+def answer_after_all(errand: Errand) -> None:
+    LOST(errand)
+    settlement.answered(errand, answer())
+
+
+LOST = fail(Lost("no_answer", "…"))
+COMES: dict[str, Callable[[Errand], None]] = {
+    "an answer": lambda errand: settlement.answered(errand, answer()),
+    "it never leaves": lambda errand: settlement.unsent(errand.call, errand.lookup),
+    "a fault": fail(Faulty("provider_error", "…")),
+    "a 429": fail(Throttled("rate_limited", "…", retry_after=60)),
+    "a dead key": fail(BadCredential("credential_invalid", "…")),
+    "a refusal": fail(Refused("refused", "…")),
+    "nonsense, 3 billed": fail(Garbled("garbled", "…", status=200, billed_results=3)),
+    "nonsense": fail(Garbled("garbled", "…", status=200, billed_results=None)),
+    "silence": LOST,
+    "it after all": answer_after_all,
+}
+
+
+# Instants
+
+
+def waiting(submit: Submit) -> Moment:
+    return submit(), None
+
+
+def claimed_now(submit: Submit) -> Moment:
+    return submit(), claimed()
+
+
+def claimed_of_three(submit: Submit) -> Moment:
+    return submit(pages=THREE_PAGES), claimed()
+
+
+def between_pages(submit: Submit) -> Moment:
+    search = submit(pages=THREE_PAGES)
+    settlement.answered(claimed(), answer())
+    return search, None
+
+
+def second_page(submit: Submit) -> Moment:
+    search, _ = between_pages(submit)
+    return search, claimed()
+
+
+def after(comes: str, instant: Callable[[Submit], Moment] = claimed_now) -> Callable[[Submit], Moment]:
+    def at(submit: Submit) -> Moment:
+        search, errand = instant(submit)
+        assert errand is not None
+        COMES[comes](errand)
+        return search, None
+
+    return at
+
+
+INSTANTS: dict[str, Callable[[Submit], Moment]] = {
+    "waiting": waiting,
+    "asleep": after("a fault"),
+    "parked": after("a dead key"),
+    "back in line": after("it never leaves"),
+    "unknown, again in line": after("silence"),
+    "between pages": between_pages,
+    "asleep between pages": after("a fault", second_page),
+    "parked between pages": after("a dead key", second_page),
+    "under way": claimed_now,
+    "under way, 1 of 3": claimed_of_three,
+    "under way, 2 of 3": second_page,
+    "succeeded": after("an answer"),
+    "failed": after("a refusal"),
+}
+
+# A page is 20 results at 0.025: 0.5 credits.
+TABLE = """
+at                      then                 canceled               out of time             erased
+waiting                 -                    canceled               expired                 canceled
+asleep                  -                    canceled               expired                 canceled
+parked                  -                    canceled               expired                 canceled
+back in line            -                    canceled               expired                 canceled
+unknown, again in line  -                    canceled 0.5?          expired 0.5?            canceled 0.5?
+between pages           -                    canceled 20r 0.5       succeeded 60r 1.5       canceled 0.5
+asleep between pages    -                    canceled 20r 0.5       succeeded 60r 1.5       canceled 0.5
+parked between pages    -                    canceled 20r 0.5       expired 20r 0.5         canceled 0.5
+under way               an answer            canceled 20r 0.5       succeeded 20r 0.5       canceled 0.5
+under way               it never leaves      canceled               expired                 canceled
+under way               a fault              canceled               expired                 canceled
+under way               a 429                canceled               expired                 canceled
+under way               a dead key           canceled               expired                 canceled
+under way               a refusal            failed                 failed                  canceled
+under way               nonsense, 3 billed   failed 0.075           failed 0.075            canceled 0.075
+under way               nonsense             failed 0.5?            failed 0.5?             canceled 0.5?
+under way               silence              canceled 0.5?          expired 0.5?            canceled 0.5?
+under way               it after all         canceled 0.5           expired 0.5             canceled 0.5
+under way, 1 of 3       an answer            canceled 20r 0.5       succeeded 60r 1.5       canceled 0.5
+under way, 2 of 3       an answer            canceled 40r 1         succeeded 60r 1.5       canceled 1
+under way, 2 of 3       a fault              canceled 20r 0.5       succeeded 60r 1.5       canceled 0.5
+under way, 2 of 3       a refusal            failed 20r 0.5         failed 20r 0.5          canceled 0.5
+under way, 2 of 3       silence              canceled 20r 0.5 0.5?  succeeded 60r 1.5 0.5?  canceled 0.5 0.5?
+succeeded               -                    succeeded 20r 0.5      succeeded 20r 0.5       succeeded 0.5
+failed                  -                    failed                 failed                  failed
+"""
+
+
+def rows() -> list[tuple[str, ...]]:
+    """Of the table: its columns begin where those of its head do."""
+    head, *lines = TABLE.strip().split("\n")
+    begins = [head.index(word) for word in ("at", "then", "canceled", "out of time", "erased")]
+    return [
+        tuple(line[begin:until].strip() for begin, until in zip(begins, [*begins[1:], None], strict=True))
+        for line in lines
+    ]
+
+
+ROWS = rows()
+
+
+def run_out(search: Search) -> None:
+    end(search)
+    completion.expire()
+
+
+ACTS: dict[str, Callable[[Search], object]] = {
+    "canceled": completion.cancel,
+    "out of time": run_out,
+    "erased": erasure.erase,
+}
+
+
+def carry_on() -> None:
+    """As the sweep and the workers would, until nobody is in line: what is due is woken, what runs out of time ends."""
+    for _ in range(THREE_PAGES):
+        completion.expire()
+        Lane.objects.update(paused_until=None)
+        Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=queue.now())
+        Place.objects.update(wake_at=queue.now())
+        if nobody_in_line():
+            return
+        settlement.answered(claimed(), answer())
+
+
+def outcome(search: Search) -> str:
+    """Returns the status, the results kept, the credits charged, and those of which nobody knows. Nothing else is held, and what
+    ended without success while something may have been billed says so in its code.
+    """
+    lookup = search.lookups.get()
+    tally = ledger.tallies([lookup.reference])[lookup.reference]
+    _, held = money()
+    assert tally.held == 0
+    assert held == tally.unknown
+    if tally.unknown and lookup.status != Status.SUCCEEDED:
+        assert lookup.error_code == "outcome_unknown"
+    assert lookup.result_count == search.results.count()
+    parts = (f"{lookup.result_count}r", f"{tally.charged.normalize():f}", f"{tally.unknown.normalize():f}?")
+    return " ".join([lookup.status, *(part for part in parts if part not in ("0r", "0", "0?"))])
+
+
+def test_every_instant_and_all_that_can_come_is_in_the_table() -> None:
+    assert {row[0] for row in ROWS} == set(INSTANTS)
+    assert {row[1] for row in ROWS} == {"-", *COMES}
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}: {row[1]}")
+def test_each_instant_has_one_outcome(submit: Submit, row: tuple[str, ...], act: str) -> None:
+    at, then, *expected = row
+    search, errand = INSTANTS[at](submit)
+    ACTS[act](search)
+    if errand is not None:
+        COMES[then](errand)
+    carry_on()
+    assert outcome(search) == expected[list(ACTS).index(act)]
+    assert nobody_in_line()
+    assert not Call.objects.filter(state=Call.State.ARMED).exists()
+
+
+# At the same instant
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("act", "after_all", "kept"),
+    [("canceled", "canceled", 20), ("out of time", "succeeded", 20), ("erased", "canceled", 0)],
+)
+def test_what_is_settled_at_that_instant_ends_one_way_or_the_other(
+    submit: Submit, act: str, after_all: str, kept: int
+) -> None:
+    searches = [submit() for _ in range(10)]
+    errands = [claimed() for _ in searches]
+    by_lookup = {errand.lookup.search_id: errand for errand in errands}
+    tasks: list[Callable[[], object]] = []
+    for search in searches:
+        tasks.append(lambda search=search: ACTS[act](search))  # type: ignore[misc]
+        tasks.append(lambda search=search: COMES["an answer"](by_lookup[search.pk]))  # type: ignore[misc]
+    at_once(tasks)
+    for search in searches:
+        charged = "0.5" if not kept else f"{kept}r 0.5"
+        assert outcome(search) in {f"succeeded {charged}", f"{after_all} {charged}"}
+    assert nobody_in_line()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_runs_out_of_time_while_it_is_claimed_is_called_or_expires(submit: Submit) -> None:
+    searches = [submit() for _ in range(20)]
+    for search in searches:
+        end(search)
+
+    def claim() -> None:
+        # Who waits for too long goes without.
+        with suppress(queue.Held):
+            queue.claim("modash", Policy.objects.get(), lease=timedelta(minutes=1))
+
+    at_once([*[claim] * 10, *[lambda: (completion.expire(), None)[1]] * 4])
+    ended = Counter(Lookup.objects.annotate(Count("calls")).values_list("status", "calls__count"))
+    assert set(ended) <= {("running", 1), ("expired", 0)}
+    assert sum(ended.values()) == 20
+    assert nobody_in_line()
+    assert audit.differences() == []

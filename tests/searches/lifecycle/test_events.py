@@ -1,0 +1,323 @@
+"""What tenants are told of their searches: each end once, with it or not at all, in the words of the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import Delivery, Endpoint, Event, Mode, Tenant
+from accounts.webhooks import delivery, endpoints
+from accounts.webhooks.delivery import Outcome
+from billing import ledger
+from providers.contract import Answer, BadCredential, Exhausted, Faulty, Lost, Refused
+from providers.keyring import credentials
+from providers.models import Credential, Policy
+from searches.calls import settlement
+from searches.coalescing import matching
+from searches.lanes import queue
+from searches.lanes.queue import Errand
+from searches.lifecycle import completion, erasure
+from searches.models import Call, Lookup, Search
+from tests.api.examples import made
+from tests.conftest import ClientOf
+from tests.racing import at_once
+from tests.searches.lives import Submit, answer, claimed
+from tests.searches.repeating import asker
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def endpoint(alice: Tenant) -> Endpoint:
+    """It wants to hear of everything."""
+    return endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks")[0]
+
+
+def succeed(errand: Errand | None = None, results: int = 20) -> None:
+    errand = errand or claimed()
+    errand.call.sent_at = queue.now()
+    settlement.answered(errand, answer(results, last=True))
+
+
+def refuse() -> None:
+    settlement.failed(claimed(), Policy.objects.get(), Refused("refused", "No."))
+
+
+def lose(errand: Errand | None = None) -> None:
+    errand = errand or claimed()
+    settlement.lost(errand.call, errand.lookup, Policy(on_unknown="fail"), Lost("outcome_unknown", "Lost."))
+
+
+def expire() -> None:
+    Lookup.objects.update(expires_at=queue.now())
+    completion.expire()
+
+
+def told(type: str = "") -> list[dict[str, Any]]:
+    """What was recorded, in its order; of one type or of all."""
+    bodies = [json.loads(event.body) for event in Event.objects.order_by("pk")]
+    return [body for body in bodies if not type or body["type"] == type]
+
+
+def types() -> list[str]:
+    return [body["type"] for body in told()]
+
+
+# A search's end
+
+
+def by_success(search: Search) -> None:
+    succeed()
+    succeed()
+
+
+def by_half(search: Search) -> None:
+    succeed()
+    refuse()
+
+
+def by_failing(search: Search) -> None:
+    refuse()
+    completion.cancel(search)
+
+
+def by_cancel(search: Search) -> None:
+    completion.cancel(search)
+
+
+def by_time(search: Search) -> None:
+    expire()
+
+
+ENDS = [
+    (by_success, "search.succeeded"),
+    (by_half, "search.partial"),
+    (by_failing, "search.failed"),
+    (by_cancel, "search.canceled"),
+    (by_time, "search.expired"),
+]
+
+
+@pytest.mark.parametrize(("end", "type"), ENDS)
+def test_each_end_is_told_once_as_get_shows_it_then(
+    submit: Submit, endpoint: Endpoint, alice: Tenant, client_of: ClientOf, end: Callable[[Search], None], type: str
+) -> None:
+    search = submit(2)
+    assert types() == []
+    end(search)
+    assert sorted(types()) == ["lookup.finished", "lookup.finished", type]
+    [body] = told(type)
+    assert body["data"] == client_of(alice).get(f"/v1/searches/{search.pk}").json()
+    assert all(lookup["credits"]["final"] for lookup in body["data"]["lookups"])
+    assert {lookup["credits"]["held"] for lookup in body["data"]["lookups"]} == {"0"}
+    completion.cancel(search)
+    assert len(types()) == 3
+
+
+def test_each_lookup_s_end_is_told_with_its_money(submit: Submit, endpoint: Endpoint) -> None:
+    search = submit(2)
+    succeed(results=4)
+    assert types() == ["lookup.finished"]
+    [first] = told()
+    done = Lookup.objects.get(status="succeeded")
+    assert (first["data"]["id"], first["data"]["search_id"]) == (str(done.pk), str(search.pk))
+    assert (first["data"]["calls"], first["data"]["result_count"]) == (1, 4)
+    assert first["data"]["credits"] == {"held": "0", "charged": "0.1", "unknown": "0", "final": True}
+    refuse()
+    assert told("lookup.finished")[1]["data"]["error"]["code"] == "refused"
+
+
+def test_a_lookup_is_told_of_in_the_words_of_the_search(
+    submit: Submit, endpoint: Endpoint, alice: Tenant, client_of: ClientOf
+) -> None:
+    search = submit()
+    succeed()
+    [shown] = client_of(alice).get(f"/v1/searches/{search.pk}").json()["lookups"]
+    assert told("lookup.finished")[0]["data"] == shown | {"search_id": str(search.pk)}
+
+
+def test_what_goes_on_is_not_told(submit: Submit, endpoint: Endpoint) -> None:
+    submit()
+    settlement.failed(claimed(), Policy.objects.get(), Faulty("fault", "Later.", status=500))
+    assert types() == []
+
+
+# With it, or not at all
+
+
+def test_what_was_rolled_back_is_not_told(submit: Submit, endpoint: Endpoint) -> None:
+    search = submit()
+    with transaction.atomic():
+        completion.cancel(search)
+        assert len(types()) == 2
+        transaction.set_rollback(True)
+    search.refresh_from_db()
+    assert (search.status, types()) == ("queued", [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_end_that_several_come_to_at_once_is_told_once(submit: Submit, endpoint: Endpoint) -> None:
+    search = submit(4)
+    errands = [claimed() for _ in range(3)]
+    at_once([*(lambda errand=errand: succeed(errand) for errand in errands), lambda: completion.cancel(search)])
+    search.refresh_from_db()
+    ended = [type for type in types() if type.startswith("search.")]
+    assert (ended, len(told("lookup.finished"))) == ([f"search.{search.status}"], 4)
+
+
+# To whom
+
+
+def test_a_test_key_s_searches_are_told_to_test_endpoints_alone(
+    submit: Submit, endpoint: Endpoint, alice: Tenant, client_of: ClientOf
+) -> None:
+    tested, _ = endpoints.create(alice, Mode.TEST, url="https://alice.example/test")
+    completion.cancel(made(client_of(alice, Mode.TEST)))
+    assert {delivery.endpoint for delivery in Delivery.objects.all()} == {tested}
+    assert told("search.canceled")[0]["data"]["mode"] == "test"
+    completion.cancel(submit())
+    assert Delivery.objects.filter(endpoint=endpoint).count() == 2
+
+
+def test_a_stranger_hears_nothing(submit: Submit, charlie: Tenant) -> None:
+    endpoints.create(charlie, Mode.LIVE, url="https://charlie.example/hooks")
+    completion.cancel(submit())
+    assert types() == []
+
+
+def test_nothing_is_built_that_nobody_wants(submit: Submit, endpoint: Endpoint) -> None:
+    endpoints.change(endpoint, events=["credits.settled"])
+    search = submit()
+    with CaptureQueriesContext(connection) as captured:
+        completion.cancel(search)
+    queries = [query["sql"] for query in captured.captured_queries]
+    assert len([query for query in queries if "accounts_endpoint" in query]) == 1
+    assert not [query for query in queries if "searches_image" in query]
+
+
+# Repeats
+
+
+def test_a_search_that_another_answers_is_told_of_at_its_very_submit(endpoint: Endpoint, alice: Tenant) -> None:
+    mine = asker(alice)
+    mine.ask()
+    succeed()
+    repeat = mine.ask()
+    [body] = [body for body in told("search.succeeded") if body["data"]["id"] == str(repeat.pk)]
+    [lookup] = body["data"]["lookups"]
+    assert (lookup["repeat"], lookup["result_count"]) == ("hit", 20)
+    assert lookup["credits"] == {"held": "0", "charged": "0", "unknown": "0", "final": True}
+    assert len(told("lookup.finished")) == 2
+
+
+def test_each_search_that_rode_on_another_is_told_of(endpoint: Endpoint, alice: Tenant) -> None:
+    mine = asker(alice)
+    searches = [mine.ask() for _ in range(3)]
+    succeed()
+    matching.land_all()
+    assert {body["data"]["id"] for body in told("search.succeeded")} == {str(search.pk) for search in searches}
+    assert len(told("search.succeeded")) == len(told("lookup.finished")) == 3
+
+
+# Erased
+
+
+def test_what_was_told_of_an_erased_search_is_erased_with_it(submit: Submit, endpoint: Endpoint) -> None:
+    erased, kept = submit(), submit()
+    succeed()
+    completion.cancel(kept)
+    for errand in delivery.claim(room=1, slow_room=1):
+        delivery.settle(errand, Outcome(status=200), started_at=errand.claimed_at, seconds=0.1)
+    erasure.erase(erased)
+    assert {body["data"].get("search_id", body["data"]["id"]) for body in told()} == {str(kept.pk)}
+    assert types() == ["lookup.finished", "search.canceled"]
+
+
+def test_an_erased_search_makes_no_event_any_more(submit: Submit, endpoint: Endpoint) -> None:
+    search = submit(2)
+    errand = claimed()
+    erasure.erase(search)
+    assert types() == []
+    succeed(errand)
+    assert set(Lookup.objects.values_list("status", flat=True)) == {"canceled"}
+    assert types() == []
+
+
+# Credits
+
+
+def test_a_lost_answer_s_cost_is_told_when_it_is_known(submit: Submit, endpoint: Endpoint) -> None:
+    submit()
+    errand = claimed()
+    lose(errand)
+    assert told("search.failed")[0]["data"]["lookups"][0]["credits"] == {
+        "held": "0",
+        "charged": "0",
+        "unknown": "0.5",
+        "final": False,
+    }
+    settlement.answered(errand, Answer(hits=(), billed_results=4, last=True, status=200))
+    [settled] = told("credits.settled")
+    assert settled["data"] == {
+        "reference": errand.lookup.reference,
+        "provider": "modash",
+        "charged": "0.1",
+        "released": "0.4",
+        "unknown": "0",
+    }
+
+
+def test_of_what_an_operator_settles_in_parts_each_is_told(submit: Submit, endpoint: Endpoint) -> None:
+    submit()
+    errand = claimed()
+    lose(errand)
+    reference = errand.lookup.reference
+    ledger.settle(reference, amount=Decimal("0.2"), charged=Decimal(0))
+    ledger.settle(reference, charged=Decimal("0.3"))
+    parts = [(body["data"]["charged"], body["data"]["unknown"]) for body in told("credits.settled")]
+    assert parts == [("0", "0.3"), ("0.3", "0")]
+    ledger.settle(reference, charged=Decimal(0))
+    assert len(told("credits.settled")) == 2
+
+
+# Credentials
+
+
+@pytest.mark.parametrize(
+    ("failure", "type", "state"),
+    [
+        (BadCredential("bad_key", "No."), "credential.rejected", "invalid"),
+        (Exhausted("no_credits", "No."), "credential.exhausted", "exhausted"),
+    ],
+)
+def test_a_key_that_is_found_dead_is_told_once(
+    submit: Submit, endpoint: Endpoint, failure: BadCredential | Exhausted, type: str, state: str
+) -> None:
+    submit(2)
+    errands = [claimed(), claimed()]
+    for errand in errands:
+        settlement.failed(errand, Policy.objects.get(), failure)
+    credential = Credential.objects.get()
+    said = {"id": str(credential.pk), "provider": "modash", "label": "default", "state": state}
+    assert [(body["type"], body["data"]) for body in told()] == [(type, said)]
+
+
+def test_a_key_that_worked_is_not_told_of(submit: Submit, endpoint: Endpoint) -> None:
+    submit()
+    credentials.mark(Credential.objects.get(), Credential.State.VERIFIED)
+    assert types() == []
+
+
+def test_a_call_that_was_never_sent_tells_nothing(submit: Submit, endpoint: Endpoint) -> None:
+    submit()
+    Call.objects.update(leased_until=queue.now() - timedelta(seconds=1))
+    errand = claimed()
+    settlement.unsent(errand.call, errand.lookup)
+    assert types() == []

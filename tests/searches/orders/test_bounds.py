@@ -1,0 +1,202 @@
+"""Bounds of what one tenant may have stored and waiting are exact, however many come at once, and given back when it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from django.db import transaction
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from accounts import keys
+from accounts.models import ApiKey, Mode, Tenant
+from billing import audit
+from providers.contract import PictureLimits
+from providers.keyring import credentials
+from providers.models import Credential
+from searches import pictures
+from searches.lanes import backlog
+from searches.lifecycle import completion, erasure
+from searches.models import Image, Lookup, PictureUsage, Search, Standing
+from tests.racing import crowd, patiently
+from tests.searches import samples
+from tests.searches.pictures.test_storage import files
+from tests.searches.repeating import Asker, answered, asker
+
+BOUNDS = (pictures.TooMany, backlog.TooMany, keys.TooMany)
+
+
+def store(tenant: Tenant, content: bytes) -> Image:
+    with pictures.received(tenant, content, fit={}) as picture, transaction.atomic():
+        image = picture.save()
+        picture.hold()
+    return image
+
+
+def cut(image: Image) -> None:
+    limits = PictureLimits(formats=("JPEG",), max_bytes=20_000)
+    with pictures.known(image, fit={"modash": limits}, crop="0,0,500000,500000") as picture, transaction.atomic():
+        picture.save()
+        picture.hold()
+
+
+def accepts(ask: Callable[[], object]) -> bool:
+    try:
+        patiently(ask)
+    except BOUNDS:
+        return False
+    return True
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_fifty_pictures_at_once_as_many_as_may_be_are_stored(alice: Tenant, storage: Path) -> None:
+    alice.most_images = 7
+    different = [partial(store, alice, samples.jpeg(16 + number, 16)) for number in range(20)]
+    asks = [partial(accepts, ask) for ask in (different * 3)[:50]]
+    crowd(asks)
+    assert Image.objects.for_tenant(alice).count() == 7
+    assert len(files(storage)) == 7
+    assert (alice.picture_usage.images, alice.picture_usage.bytes) == (
+        7,
+        size_of(storage),
+    )
+
+
+def size_of(storage: Path) -> int:
+    return sum((storage / file).stat().st_size for file in files(storage))
+
+
+@pytest.mark.django_db
+def test_the_bytes_of_all_files_are_counted_and_given_back(
+    alice: Tenant, storage: Path, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    small, taken = (
+        PictureLimits(formats=("JPEG",), max_bytes=20_000),
+        PictureLimits(formats=("JPEG", "PNG"), max_bytes=90_000),
+    )
+    content = samples.written(samples.picture(900, 700), "AVIF")
+    for crop, fit in (
+        ("", {}),
+        ("", {"modash": small, "keyapi": small}),
+        ("0,0,500000,500000", {"modash": small, "keyapi": taken}),
+    ):
+        with pictures.received(alice, content, fit=fit, crop=crop) as picture, transaction.atomic():
+            image = picture.save()
+            picture.hold()
+        alice.picture_usage.refresh_from_db()
+        assert (alice.picture_usage.images, alice.picture_usage.bytes) == (1, size_of(storage))
+    assert len(files(storage)) >= 3
+    with django_capture_on_commit_callbacks(execute=True):
+        assert pictures.sweep_crops(-60) == 2
+    alice.picture_usage.refresh_from_db()
+    assert alice.picture_usage.bytes == size_of(storage) > len(content)
+    with django_capture_on_commit_callbacks(execute=True):
+        pictures.erase(image)
+    alice.picture_usage.refresh_from_db()
+    assert (alice.picture_usage.images, alice.picture_usage.bytes, size_of(storage)) == (0, 0, 0)
+
+
+@pytest.mark.django_db
+def test_a_crop_for_which_there_is_no_room_is_refused_and_leaves_no_file(alice: Tenant, storage: Path) -> None:
+    image = store(alice, samples.png(60, 60))
+    before, alice.most_image_bytes = files(storage), size_of(storage)
+    with pytest.raises(pictures.TooMany, match="what is made of them for providers"):
+        cut(image)
+    assert files(storage) == before
+
+
+@pytest.mark.django_db
+def test_bytes_are_bounded_and_given_back(
+    alice: Tenant, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    first, second = samples.jpeg(50, 50), samples.jpeg(60, 60)
+    image = store(alice, first)
+    alice.most_image_bytes = alice.picture_usage.bytes * 3 // 2
+    with pytest.raises(pictures.TooMany, match=f"may have {alice.most_image_bytes:,} bytes together"):
+        store(alice, second)
+    assert store(alice, first) == image, "it is stored already"
+    pictures.erase(image)
+    alice.picture_usage.refresh_from_db()
+    assert (alice.picture_usage.images, alice.picture_usage.bytes) == (0, 0)
+    assert accepts(lambda: store(alice, second))
+
+
+@pytest.mark.django_db
+def test_a_picture_that_may_not_be_stored_leaves_no_search(alice: Tenant, storage: Path) -> None:
+    alices = asker(alice)
+    alices.key.tenant.most_images = 0
+    with pytest.raises(pictures.TooMany, match="You may store 0 pictures"):
+        alices.ask()
+    assert not Search.objects.exists()
+    assert files(storage) == set()
+    assert audit.differences() == []
+
+
+@pytest.mark.django_db
+def test_an_erased_search_gives_back_the_room_of_its_picture(alice: Tenant) -> None:
+    alices = asker(alice)
+    alices.key.tenant.most_images = 1
+    search = alices.ask()
+    assert not accepts(lambda: alices.ask(samples.jpeg(90, 90)))
+    erasure.erase(search)
+    assert PictureUsage.objects.get().images == 0
+    assert accepts(lambda: alices.ask(samples.jpeg(90, 90)))
+
+
+def waiting(tenant: Tenant) -> int:
+    return Lookup.objects.for_tenant(tenant).exclude(standing=Standing.OUT).count()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("max_age", [0, 60])
+def test_of_fifty_searches_at_once_no_more_lookups_wait_than_may(alice: Tenant, max_age: int) -> None:
+    """Counts leaders and followers alike."""
+    alices = asker(alice)
+    alices.key.tenant.most_waiting_lookups = 7
+    came = crowd([partial(accepts, partial(alices.ask, max_age=max_age))] * 50)
+    assert (came.count(True), waiting(alice), Search.objects.count()) == (7, 7, 7)
+    assert audit.differences() == []
+
+
+@pytest.mark.django_db
+def test_what_waits_for_its_credential_counts_too_and_what_has_ended_does_not(alice: Tenant, bob: Tenant) -> None:
+    alices = asker(alice)
+    alices.key.tenant.most_waiting_lookups = 2
+    first = alices.ask(max_age=0)
+    credentials.mark(Credential.objects.get(), Credential.State.INVALID)
+    alices.ask(max_age=0)
+    assert set(Lookup.objects.values_list("standing", flat=True)) == {"ready", "parked"}
+    assert not accepts(lambda: alices.ask(max_age=0))
+    completion.cancel(first)
+    assert accepts(lambda: alices.ask(max_age=0))
+
+
+@pytest.mark.django_db
+def test_a_search_that_waits_for_nothing_is_taken_at_the_bound(alice: Tenant) -> None:
+    alices = asker(alice)
+    alices.ask()
+    answered()
+    alices.key.tenant.most_waiting_lookups = 0
+    assert accepts(lambda: alices.ask(max_age=60))
+    assert not accepts(lambda: alices.ask(max_age=0))
+
+
+@pytest.mark.django_db
+def test_a_search_of_more_lookups_than_may_wait_is_refused_whole(alice: Tenant) -> None:
+    alices: Asker = asker(alice)
+    alices.key.tenant.most_waiting_lookups = 3
+    assert not accepts(lambda: alices.ask(count=4, max_age=0))
+    assert not Lookup.objects.exists()
+    assert accepts(lambda: alices.ask(count=3, max_age=0))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_fifty_api_keys_at_once_as_many_as_may_be_are_made(alice: Tenant) -> None:
+    Tenant.objects.update(most_api_keys=7)
+    came = crowd([partial(accepts, partial(keys.issue, alice, Mode.TEST))] * 50)
+    assert (came.count(True), ApiKey.objects.count()) == (7, 7)
+    one = ApiKey.objects.all()[0]
+    keys.revoke(one)
+    assert accepts(lambda: keys.issue(alice, Mode.LIVE))

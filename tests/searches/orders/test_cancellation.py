@@ -1,0 +1,118 @@
+"""A search is stopped while its call is about to leave: the lane's log says whether it did, and one of two things follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from providers import limiter, policies
+from providers.limiter import Token, Withheld
+from providers.models import Policy
+from searches.calls import settlement
+from searches.lanes.queue import Errand
+from searches.models import Call, Lookup, Search
+from searches.orders import cancellation
+from tests.racing import at_once
+from tests.searches.lives import Submit, answer, claimed, money, nobody_in_line, states
+
+pytestmark = pytest.mark.django_db
+STOPS = [cancellation.cancel, cancellation.erase]
+Stop = Callable[[Search], object]
+
+
+@pytest.fixture
+def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
+    """A lane that hardly waits, whose log began long ago."""
+    Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
+    policy.refresh_from_db()
+    redis_client.flushdb()
+    limiter.pause("modash", policies.rate(policy), seconds=0)
+    redis_client.hset("lane:{modash}", "since", 0)
+    return policy
+
+
+def token(errand: Errand) -> Token:
+    rate = policies.rate(Policy.objects.get())
+    seat = limiter.Seat(lane="modash", name=str(errand.call.pk), rate=rate, most_under_way=50)
+    seat.bind(seconds=60)
+    return Token(seat=seat, call=str(errand.call.pk))
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_what_has_not_left_ends_at_once_and_never_leaves(submit: Submit, stop: Stop) -> None:
+    search = submit()
+    errand = claimed()
+    mine = token(errand)
+    stop(search)
+    assert states(search) == "canceled: canceled"
+    assert money() == (100, 0)
+    assert not Call.objects.exists()
+    with pytest.raises(Withheld):
+        mine.redeem()
+    settlement.unsent(errand.call, errand.lookup)
+    assert states(search) == "canceled: canceled"
+    assert nobody_in_line()
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_what_has_left_is_finished_and_charged(submit: Submit, stop: Stop) -> None:
+    search = submit()
+    errand = claimed()
+    token(errand).redeem()
+    stop(search)
+    assert states(search) == "running: running"
+    settlement.answered(errand, answer())
+    assert states(search) == "canceled: canceled"
+    assert search.results.count() == (20 if stop is cancellation.cancel else 0)
+    assert money() == (100 - 20 * errand.lookup.price_per_result, 0)
+
+
+def test_a_neighbours_call_leaves_as_ever(submit: Submit) -> None:
+    mine, other = submit(), submit()
+    errands = [claimed(), claimed()]
+    cancellation.cancel(mine)
+    assert states(other) == "running: running"
+    for errand in errands[1:]:
+        token(errand).redeem()
+
+
+def test_without_redis_it_is_stopped_and_its_worker_ends_it(submit: Submit, settings: Settings) -> None:
+    search = submit()
+    errand = claimed()
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    cancellation.cancel(search)
+    assert states(search) == "running: running"
+    settlement.unsent(errand.call, errand.lookup)
+    assert states(search) == "canceled: canceled"
+    assert money() == (100, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("stop", STOPS)
+def test_of_stopping_and_leaving_one_is_first(submit: Submit, stop: Stop) -> None:
+    searches = [submit() for _ in range(12)]
+    errands = [claimed() for _ in searches]
+    tokens = [token(errand) for errand in errands]
+    left: set[str] = set()
+
+    def leave(mine: Token) -> None:
+        try:
+            mine.redeem()
+        except Withheld:
+            return
+        left.add(mine.call)
+
+    tasks: list[Callable[[], object]] = [lambda mine=mine: leave(mine) for mine in tokens]  # type: ignore[misc]
+    tasks += [lambda search=search: stop(search) for search in searches]  # type: ignore[misc]
+    at_once(tasks)
+    assert {str(call) for call in Call.objects.values_list("pk", flat=True)} == left
+    for errand in errands:
+        if str(errand.call.pk) in left:
+            settlement.answered(errand, answer())
+        else:
+            settlement.unsent(errand.call, errand.lookup)
+    assert set(Lookup.objects.values_list("status", flat=True)) == {"canceled"}
+    assert money() == (100 - len(left) * 20 * errands[0].lookup.price_per_result, 0)
