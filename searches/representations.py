@@ -8,7 +8,8 @@ once serves every request.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet, Subquery
@@ -23,9 +24,6 @@ from searches.lanes import estimates
 from searches.lanes.estimates import Forecast
 from searches.models import Call, Image, Lookup, Repeat, Result, Search, Status
 from searches.pictures import Crop
-
-if TYPE_CHECKING:
-    from searches.orders.submission import Submission
 
 NO_FORECAST = Forecast()
 
@@ -243,16 +241,17 @@ def shown(searches: Sequence[Search]) -> list[dict[str, Any]]:
     return [SEARCH.to_representation(search) for search in searches]
 
 
-def submitted(new: Submission) -> dict[str, Any]:
-    """The search object as it was written: what nobody had touched at the commit need not be read again."""
-    for lookup in new.lookups:
+def submitted(search: Search, lookups: Sequence[Lookup], held: Mapping[str, Decimal]) -> dict[str, Any]:
+    """Returns the search object of a search that was just written, without reading its rows again.
+
+    `held`: the credits held, by the lookups' references.
+    """
+    for lookup in lookups:
         vars(lookup)["call_count"] = 0
-    tallies = {
-        lookup.reference: ledger.Tally(held=new.held.get(lookup.reference, ledger.ZERO)) for lookup in new.lookups
-    }
-    _tell(new.lookups, estimates.forecast(new.lookups), tallies)
-    vars(new.search)["parts"] = new.lookups
-    return SEARCH.to_representation(new.search)
+    tallies = {lookup.reference: ledger.Tally(held=held.get(lookup.reference, ledger.ZERO)) for lookup in lookups}
+    _tell(lookups, estimates.forecast(lookups), tallies)
+    vars(search)["parts"] = lookups
+    return SEARCH.to_representation(search)
 
 
 def lookup_shown(lookup: Lookup) -> dict[str, Any]:

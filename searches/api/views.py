@@ -163,7 +163,7 @@ class Searches(PictureView, SearchView):
         headers = {"Location": reverse("search", kwargs={"id": id}), **waited}
         if waited or new.ended:
             return self.shown(id, status=202, headers=headers)
-        return answered(representations.submitted(new), status=202, headers=headers)
+        return answered(representations.submitted(new.search, new.lookups, new.held), status=202, headers=headers)
 
     def submitted(self, request: Request) -> submission.Submission:
         """Reads the body and submits what it asks for. Nothing of the body is held on to by what it returns."""

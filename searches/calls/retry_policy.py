@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 from providers import contract
+from searches.lanes.backoff import backoff
 
-# 1, 2, 4, 8 s, as Modash advises for its 429; jitter keeps lanes that stumbled together apart.
-BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0)
 # A key is asked with again after this long, whatever a provider says: one answer must not close a lane for good.
 LONGEST_PAUSE_SECONDS = 3600.0
 
@@ -50,11 +48,6 @@ class Stop:
 
 
 Verdict = Again | Pause | Park | Unknown | Stop
-
-
-def backoff(times: int) -> float:
-    """Seconds to wait after having failed so many times before."""
-    return BACKOFF_SECONDS[min(times, len(BACKOFF_SECONDS) - 1)] * random.uniform(0.9, 1.1)
 
 
 def decide(

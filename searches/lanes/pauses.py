@@ -25,8 +25,8 @@ from accounts.models import Mode
 from providers import limiter, policies
 from providers.keyring import resting
 from providers.models import Credential, Policy
-from searches.calls import retry_policy
 from searches.lanes import breaker, queue
+from searches.lanes.backoff import backoff
 from searches.lanes.queue import Errand
 from searches.models import Call, Lane, Place
 
@@ -91,7 +91,7 @@ def told_to_wait(errand: Errand, policy: Policy, *, seconds: float) -> None:
     if others is not None:
         throttled(lane.pk, seconds=min(seconds, others.total_seconds()))
     elif again:
-        throttled(lane.pk, seconds=min(seconds, retry_policy.backoff(again)))
+        throttled(lane.pk, seconds=min(seconds, backoff(again)))
     return None
 
 

@@ -19,7 +19,8 @@ from providers.keyring import credentials
 from providers.sandbox import settings as sandbox
 from providers.sandbox.magic import MAGIC
 from searches import pictures
-from searches.calls import retry_policy, worker
+from searches.calls import worker
+from searches.lanes import backoff
 from searches.models import Lookup, Status
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
@@ -57,7 +58,7 @@ def ended(
 ) -> Ended:
     """`ended(source, key)`: a lookup of a test key's, once it has ended. Lanes and backoffs are brisk, attempts are not."""
     settings.SANDBOX_URL = sandbox_url
-    monkeypatch.setattr(retry_policy, "BACKOFF_SECONDS", (0.01,))
+    monkeypatch.setattr(backoff, "BACKOFF_SECONDS", (0.01,))
     redis_client.flushdb()
     caller = keys.issue(alice, Mode.TEST)[0]
 
