@@ -21,11 +21,12 @@ from django.contrib.auth.models import AbstractUser
 from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
-from accounts import rate_limits, redis_client
+from accounts import redis_client
 from accounts.net.networks import network_of
-from accounts.rate_limits import Bucket
+from accounts.web import rate_limits
 from accounts.web.bulkhead import Busy, Places
 from accounts.web.exceptions import TooManyRequests, Unavailable
+from accounts.web.rate_limits import Bucket
 
 SECONDS = 300
 MOST_FOR_A_NAME, MOST_FROM_AN_ADDRESS = 5, 20

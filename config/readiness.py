@@ -25,7 +25,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from accounts import log_ins, rate_limits, redis_client
+from accounts import log_ins, redis_client
+from accounts.web import rate_limits
 from accounts.webhooks import destinations
 from config.postgresql import session
 from config.postgresql.base import ONLY_READS

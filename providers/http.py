@@ -24,7 +24,7 @@ import httpx
 
 from accounts.net.dns import LookUps
 from providers import content_codings
-from providers.contract import Garbled, Lost, Unreachable
+from providers.failures import Garbled, Lost, Unreachable
 from providers.limiter import Token, Withheld
 
 MOST_BYTES = 10 * 1024 * 1024

@@ -15,8 +15,8 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
-from accounts import rate_limits
 from accounts.models import ApiKey, Tenant, TenantQuerySet
+from accounts.web import rate_limits
 from accounts.web.exceptions import TooLarge
 from accounts.web.query_params import Query
 from accounts.web.strict_fields import StrictSerializer, Wrong, merged

@@ -21,9 +21,10 @@ from typing import Any
 import redis
 from django.conf import settings
 
-from accounts import rate_limits, redis_client
+from accounts import redis_client
 from accounts.models import Delivery, EventType
 from accounts.net.networks import network_of
+from accounts.web import rate_limits
 from accounts.web.exceptions import TooManyRequests
 
 log = logging.getLogger(__name__)

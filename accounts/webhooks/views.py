@@ -15,8 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from accounts import rate_limits
 from accounts.models import Attempt, Delivery, Endpoint, Tenant
+from accounts.web import rate_limits
 from accounts.web.exceptions import Conflict
 from accounts.web.pagination import CursorPages, PageQuery
 from accounts.web.strict_fields import Nothing, Wrong

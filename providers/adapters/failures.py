@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from accounts.net import peer_clock
 from providers.adapters import reading
-from providers.contract import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Secret, Throttled
+from providers.contract import Secret
+from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Throttled
 
 if TYPE_CHECKING:
     from providers.http import Reply

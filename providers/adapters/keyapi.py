@@ -27,16 +27,15 @@ from providers.adapters.regions import NOT_ISO, REGIONS
 from providers.contract import (
     Adapter,
     Answer,
-    Failure,
     Hit,
     KeyForm,
     PictureLimits,
     PolicyDefaults,
     PriceDefaults,
     Question,
-    Refused,
     Secret,
 )
+from providers.failures import Failure, Refused
 from providers.parameters import Parameters, StrictText
 
 if TYPE_CHECKING:

@@ -31,9 +31,6 @@ from providers.adapters.reading import Fields, Unreadable
 from providers.contract import (
     Adapter,
     Answer,
-    BadCredential,
-    Duplicate,
-    Failure,
     Hit,
     KeyForm,
     Picture,
@@ -41,9 +38,9 @@ from providers.contract import (
     PolicyDefaults,
     PriceDefaults,
     Question,
-    Refused,
     Secret,
 )
+from providers.failures import BadCredential, Duplicate, Failure, Refused
 
 if TYPE_CHECKING:
     from providers.http import Door, Reply

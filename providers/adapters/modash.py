@@ -20,19 +20,8 @@ from providers.adapters import reading
 from providers.adapters.failures import Kind, Kinds, failure
 from providers.adapters.modash_parameters import CreatorParameters, filters, rounded
 from providers.adapters.reading import Fields
-from providers.contract import (
-    Adapter,
-    Answer,
-    Failure,
-    Faulty,
-    Hit,
-    PictureLimits,
-    PolicyDefaults,
-    PriceDefaults,
-    Question,
-    Refused,
-    Secret,
-)
+from providers.contract import Adapter, Answer, Hit, PictureLimits, PolicyDefaults, PriceDefaults, Question, Secret
+from providers.failures import Failure, Faulty, Refused
 
 if TYPE_CHECKING:
     from providers.http import Door, Reply

@@ -17,8 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from accounts import rate_limits
 from accounts.models import Mode
+from accounts.web import rate_limits
 from accounts.web.exceptions import Conflict, Unavailable
 from accounts.web.pagination import CursorPages
 from accounts.web.strict_fields import Nothing, Wrong
@@ -33,7 +33,8 @@ from providers.api.serializers import (
     TermQuery,
     label_taken,
 )
-from providers.contract import Failure, Term
+from providers.contract import Term
+from providers.failures import Failure
 from providers.keyring import credentials, dictionaries, verification
 from providers.models import Credential
 

@@ -23,7 +23,8 @@ from django.conf import settings
 from accounts import redis_client, vault
 from accounts.models import Mode, Tenant
 from providers import registry
-from providers.contract import BadCredential, Exhausted, Term
+from providers.contract import Term
+from providers.failures import BadCredential, Exhausted
 from providers.keyring import advice, credentials, free_calls
 from providers.keyring.free_calls import Call, Caller
 from providers.models import Credential

@@ -22,7 +22,8 @@ from uuid_utils.compat import uuid7
 from accounts.models import Mode, Tenant
 from accounts.web.bulkhead import Busy, Places
 from providers import limiter, policies, registry
-from providers.contract import Failure, Garbled, Lost, Secret, Throttled, Unreachable
+from providers.contract import Secret
+from providers.failures import Failure, Garbled, Lost, Throttled, Unreachable
 from providers.http import Door
 from providers.keyring.turns import Turn
 from providers.limiter import Seat, Token, Unavailable, Withheld

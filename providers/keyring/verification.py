@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from accounts import vault
 from providers import registry
-from providers.contract import BadCredential, Exhausted, Failure
+from providers.failures import BadCredential, Exhausted, Failure
 from providers.keyring import credentials, free_calls
 from providers.models import Credential
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from providers import contract
+from providers import failures
 from searches.lanes.backoff import backoff
 
 # A key is asked with again after this long, whatever a provider says: one answer must not close a lane for good.
@@ -51,23 +51,23 @@ Verdict = Again | Pause | Park | Unknown | Stop
 
 
 def decide(
-    failure: contract.Failure, *, attempts: int, allowed: int, throttled: int, throttled_seconds: float = 0
+    failure: failures.Failure, *, attempts: int, allowed: int, throttled: int, throttled_seconds: float = 0
 ) -> Verdict:
     """`attempts`: tries of this page that failed before; `throttled`: times in a row that the key or its lane was told to
     wait; `throttled_seconds`: for how long where the provider does not say, 0 for ever longer.
     """
     match failure:
-        case contract.Throttled(retry_after=named):
+        case failures.Throttled(retry_after=named):
             told = throttled_seconds or None if named is None else named
             return Pause(seconds=backoff(throttled) if told is None else min(told, LONGEST_PAUSE_SECONDS))
-        case contract.Unreachable() | contract.Faulty():
+        case failures.Unreachable() | failures.Faulty():
             return Again(after=backoff(attempts)) if attempts + 1 < allowed else Stop()
-        case contract.Lost():
+        case failures.Lost():
             return Unknown()
-        case contract.BadCredential():
+        case failures.BadCredential():
             return Park(state="invalid")
-        case contract.Exhausted():
+        case failures.Exhausted():
             return Park(state="exhausted")
-        case contract.Garbled(status=int(status), billed_results=results) if 200 <= status < 300:
+        case failures.Garbled(status=int(status), billed_results=results) if 200 <= status < 300:
             return Stop(answered=True, billed_results=results)
     return Stop()

@@ -22,7 +22,8 @@ from django.db.models.functions import Now
 from accounts.models import Mode
 from billing import ledger
 from providers import limiter, policies
-from providers.contract import Answer, Failure, Garbled, Lost
+from providers.contract import Answer
+from providers.failures import Failure, Garbled, Lost
 from providers.keyring import credentials, resting
 from providers.limiter import Fate
 from providers.models import Credential, Policy

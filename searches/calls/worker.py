@@ -19,7 +19,8 @@ from kombu.exceptions import OperationalError as KombuError
 from accounts import vault
 from accounts.models import Mode
 from providers import http, limiter, policies, registry
-from providers.contract import Answer, BadCredential, Failure, Garbled, Question, Refused, Secret
+from providers.contract import Answer, Question, Secret
+from providers.failures import BadCredential, Failure, Garbled, Refused
 from providers.keyring import credentials
 from providers.limiter import KeyRests, Rate, Seat, Token, Unavailable, Withheld
 from providers.models import Credential, Policy

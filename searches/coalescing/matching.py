@@ -30,7 +30,7 @@ from billing import ledger
 from billing.ledger import InsufficientCredits
 from billing.serializers import credits_text
 from providers import policies, registry
-from providers.contract import Failure, Faulty, Refused
+from providers.failures import Failure, Faulty, Refused
 from providers.models import Policy
 from searches import results
 from searches.lanes import credential_gate, queue, wakeups

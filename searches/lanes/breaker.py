@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from providers.contract import Duplicate, Failure, Faulty, Lost, Unreachable
+from providers.failures import Duplicate, Failure, Faulty, Lost, Unreachable
 
 # So many failures in a row are no coincidence.
 FAILURES = 5

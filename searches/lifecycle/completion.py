@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from accounts.models import Mode
 from billing import ledger
-from providers.contract import Failure, Lost, Refused, Unreachable
+from providers.failures import Failure, Lost, Refused, Unreachable
 from searches.lanes import queue, wakeups
 from searches.lifecycle import events, live_updates
 from searches.models import Lane, Lookup, Search, Standing, Status

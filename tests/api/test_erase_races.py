@@ -18,7 +18,8 @@ from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Hold
 from providers import policies
-from providers.contract import Answer, Faulty, Hit, Lost, Refused
+from providers.contract import Answer, Hit
+from providers.failures import Faulty, Lost, Refused
 from providers.models import Policy
 from searches.calls import settlement
 from searches.lanes import queue

@@ -14,8 +14,8 @@ from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from accounts import rate_limits
 from accounts.models import Delivery, Endpoint, Mode, Tenant
+from accounts.web import rate_limits
 from accounts.webhooks import endpoints
 from tests.api.test_lists import read_all
 from tests.api.test_openapi import described

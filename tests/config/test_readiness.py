@@ -14,8 +14,9 @@ from django.conf import settings as django_settings
 from django.db import connection
 from pytest_django import Settings
 
-from accounts import log_ins, rate_limits, redis_client
+from accounts import log_ins, redis_client
 from accounts.models import Tenant
+from accounts.web import rate_limits
 from config import celery, readiness
 from providers import limiter
 from providers.contract import Term

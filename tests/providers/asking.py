@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from providers import registry
-from providers.contract import Adapter, Answer, Failure, Picture, Question, Secret
+from providers.contract import Adapter, Answer, Picture, Question, Secret
+from providers.failures import Failure
 from providers.http import Door
 from tests.providers.lanes import any_token
 

@@ -14,7 +14,7 @@ import pytest
 from pytest_django import Settings
 
 from providers import http, limiter
-from providers.contract import Failure, Lost, Unreachable
+from providers.failures import Failure, Lost, Unreachable
 from providers.http import Door, Reply
 from providers.limiter import Token, Unavailable, Withheld
 from tests.providers.lanes import Lane, a_rate, any_token, slow_answers

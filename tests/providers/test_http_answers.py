@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 from providers import http
-from providers.contract import Garbled, Lost
+from providers.failures import Garbled, Lost
 from providers.limiter import Withheld
 from tests.providers.lanes import Lane, a_rate
 from tests.providers.test_http import LARGE, answer_less_than_announced, send, waiting_token, what_came

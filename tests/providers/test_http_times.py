@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from providers.contract import Failure, Lost, Unreachable
+from providers.failures import Failure, Lost, Unreachable
 from providers.http import Door, Reply
 from providers.limiter import Token
 from tests.providers.lanes import Lane, a_rate, any_token

@@ -12,7 +12,8 @@ from accounts.models import ApiKey, Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account
 from providers import policies, registry
-from providers.contract import Answer, Failure, Hit, Refused
+from providers.contract import Answer, Hit
+from providers.failures import Failure, Refused
 from providers.keyring import credentials
 from providers.models import Policy
 from searches import pictures

@@ -18,7 +18,8 @@ from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account, Price
 from providers import registry
-from providers.contract import Answer, BadCredential, Failure, Throttled
+from providers.contract import Answer
+from providers.failures import BadCredential, Failure, Throttled
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import pictures

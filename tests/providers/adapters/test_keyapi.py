@@ -10,16 +10,8 @@ import pytest
 
 from providers import json_schema, registry
 from providers.adapters.keyapi import TikTokProducts
-from providers.contract import (
-    Answer,
-    BadCredential,
-    Exhausted,
-    Faulty,
-    PriceDefaults,
-    Refused,
-    Secret,
-    Throttled,
-)
+from providers.contract import Answer, PriceDefaults, Secret
+from providers.failures import BadCredential, Exhausted, Faulty, Refused, Throttled
 from tests.providers.asking import answer_of, drawn, errors_of
 from tests.providers.conftest import Provider, Site
 

@@ -8,17 +8,7 @@ from typing import Any
 
 import pytest
 
-from providers.contract import (
-    BadCredential,
-    Exhausted,
-    Failure,
-    Faulty,
-    Garbled,
-    Lost,
-    Refused,
-    Throttled,
-    Unreachable,
-)
+from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Lost, Refused, Throttled, Unreachable
 from tests.providers.adapters.test_keyapi import ANSWER, DOCUMENTED, SECRET, ask
 from tests.providers.asking import drawn, failure_of
 from tests.providers.conftest import Provider

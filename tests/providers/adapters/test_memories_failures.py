@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from providers.adapters.memories import PrivateVideos, PublicVideos, Videos
-from providers.contract import BadCredential, Duplicate, Exhausted, Failure, Faulty, Garbled, Refused, Throttled
+from providers.failures import BadCredential, Duplicate, Exhausted, Failure, Faulty, Garbled, Refused, Throttled
 from tests.providers.adapters.test_memories import ANSWER, SECRET, ask
 from tests.providers.asking import drawn, failure_of
 from tests.providers.conftest import Provider

@@ -9,10 +9,7 @@ import pytest
 
 from providers import registry
 from providers.adapters.modash import TikTokCreators
-from providers.contract import (
-    Answer,
-    Secret,
-)
+from providers.contract import Answer, Secret
 from tests.providers.asking import answer_of, drawn
 from tests.providers.conftest import Provider, Site
 

@@ -10,18 +10,8 @@ import pytest
 from pytest_django import Settings
 
 from providers import registry
-from providers.contract import (
-    BadCredential,
-    Exhausted,
-    Failure,
-    Faulty,
-    Garbled,
-    ProviderAccount,
-    Refused,
-    Secret,
-    Term,
-    Throttled,
-)
+from providers.contract import ProviderAccount, Secret, Term
+from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Throttled
 from providers.http import Door
 from tests.providers.conftest import Provider, Site
 from tests.providers.lanes import any_token

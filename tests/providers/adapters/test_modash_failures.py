@@ -9,16 +9,7 @@ from typing import Any
 
 import pytest
 
-from providers.contract import (
-    BadCredential,
-    Exhausted,
-    Failure,
-    Faulty,
-    Garbled,
-    Refused,
-    Throttled,
-    Unreachable,
-)
+from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Throttled, Unreachable
 from tests.providers.adapters.test_modash import ANSWER, SECRET, ask
 from tests.providers.asking import drawn, failure_of
 from tests.providers.conftest import Provider

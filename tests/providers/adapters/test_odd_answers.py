@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from providers import registry
 from providers.adapters import reading
-from providers.contract import Answer, Garbled, Secret
+from providers.contract import Answer, Secret
+from providers.failures import Garbled
 from tests.providers.adapters import test_keyapi, test_memories, test_modash
 from tests.providers.asking import answer_of, failure_of
 from tests.providers.conftest import Provider

@@ -16,7 +16,8 @@ from providers.adapters.failures import Kinds, failure
 from providers.adapters.keyapi import TikTokProducts
 from providers.adapters.memories import PublicVideos
 from providers.adapters.modash import TikTokCreators
-from providers.contract import Adapter, Answer, Failure, Garbled, Picture, Question, Secret
+from providers.contract import Adapter, Answer, Picture, Question, Secret
+from providers.failures import Failure, Garbled
 from providers.http import Door, Reply
 from tests.providers.adapters import test_keyapi, test_memories, test_modash
 from tests.providers.conftest import Provider

@@ -17,7 +17,8 @@ from pytest_django import Settings
 
 from accounts.models import Tenant
 from providers import limiter, policies, registry
-from providers.contract import Failure, Garbled, ProviderAccount, Secret, Throttled, Unreachable
+from providers.contract import ProviderAccount, Secret
+from providers.failures import Failure, Garbled, Throttled, Unreachable
 from providers.keyring import free_calls
 from providers.keyring.free_calls import Caller
 from providers.models import Policy

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from providers import registry
-from providers.contract import BadCredential, Exhausted, Failure, Faulty, Garbled, Lost, Throttled
+from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Lost, Throttled
 from providers.sandbox.limit import fingerprint
 from providers.sandbox.magic import MAGIC, UNSTEADY, Act, act, mistyped, truncated
 from providers.sandbox.provider import MOST_DAWDLERS

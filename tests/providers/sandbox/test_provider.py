@@ -12,7 +12,7 @@ import pytest
 from config import sandbox_settings
 from config.environment import Environment
 from providers import registry
-from providers.contract import BadCredential, Throttled
+from providers.failures import BadCredential, Throttled
 from providers.sandbox.limit import Meter, fingerprint
 from providers.sandbox.routes import PROVIDERS
 from providers.sandbox.settings import Settings

@@ -23,7 +23,8 @@ from billing import audit, ledger
 from billing.ledger import InsufficientCredits
 from billing.models import Account, Hold, Price
 from providers import policies, registry
-from providers.contract import Answer, Faulty, Hit, Lost, Throttled
+from providers.contract import Answer, Hit
+from providers.failures import Faulty, Lost, Throttled
 from providers.keyring import credentials
 from providers.models import Policy
 from searches import pictures

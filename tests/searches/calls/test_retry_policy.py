@@ -8,19 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.contract import (
-    BadCredential,
-    Exhausted,
-    Failure,
-    Faulty,
-    Garbled,
-    Lost,
-    Refused,
-    Throttled,
-    Unreachable,
-)
+from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Lost, Refused, Throttled, Unreachable
 from searches.calls import retry_policy
 from searches.calls.retry_policy import Again, Park, Pause, Stop, Unknown, Verdict
+from searches.lanes.backoff import backoff
 
 
 def decide(failure: Failure, *, attempts: int = 0, allowed: int = 4, throttled: int = 0) -> Verdict:
@@ -78,7 +69,7 @@ def test_each_time_is_waited_for_longer_up_to_eight_seconds(times: int, seconds:
 
 
 def test_lanes_that_stumbled_together_come_back_apart() -> None:
-    assert len({retry_policy.backoff(0) for _ in range(10)}) > 1
+    assert len({backoff(0) for _ in range(10)}) > 1
 
 
 @given(st.floats(min_value=0, allow_nan=False, allow_infinity=False))

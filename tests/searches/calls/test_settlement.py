@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Mode, Tenant
 from accounts.webhooks import endpoints
-from providers.contract import Answer, Faulty, Garbled, Lost, Refused
+from providers.contract import Answer
+from providers.failures import Faulty, Garbled, Lost, Refused
 from providers.models import Credential, Policy
 from searches.calls import settlement
 from searches.lanes import queue

@@ -18,7 +18,7 @@ from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account
 from providers import limiter, policies, registry
-from providers.contract import Throttled
+from providers.failures import Throttled
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import pictures

@@ -24,7 +24,7 @@ from billing import audit
 from billing.ledger import InsufficientCredits
 from billing.models import Account, Entry, Hold
 from providers import limiter, policies
-from providers.contract import Faulty, Lost
+from providers.failures import Faulty, Lost
 from providers.models import Policy
 from searches import pictures
 from searches.calls import settlement, worker

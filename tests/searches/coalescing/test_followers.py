@@ -13,7 +13,7 @@ import redis
 from accounts.models import Tenant
 from billing import ledger
 from billing.models import Hold, Price
-from providers.contract import BadCredential, Faulty, Lost
+from providers.failures import BadCredential, Faulty, Lost
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import tasks

@@ -13,8 +13,8 @@ from django.db import connection
 
 from accounts.models import Mode, Tenant
 from providers import limiter, policies
-from providers.contract import (
-    Answer,
+from providers.contract import Answer
+from providers.failures import (
     BadCredential,
     Duplicate,
     Exhausted,

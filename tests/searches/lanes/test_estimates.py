@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import Tenant
-from providers.contract import Answer, Faulty
+from providers.contract import Answer
+from providers.failures import Faulty
 from providers.models import Policy
 from searches.calls import settlement
 from searches.lanes import estimates, pauses, queue

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from accounts import keys
 from accounts.models import Mode, Tenant
-from providers.contract import Answer, Failure, Faulty, Throttled
+from providers.contract import Answer
+from providers.failures import Failure, Faulty, Throttled
 from providers.models import Credential, Policy
 from searches.calls import settlement
 from searches.lanes import credential_gate, pauses, queue

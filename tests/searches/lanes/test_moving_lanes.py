@@ -12,7 +12,8 @@ from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
 from accounts.models import Mode, Tenant
-from providers.contract import Answer, BadCredential, Faulty
+from providers.contract import Answer
+from providers.failures import BadCredential, Faulty
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import tasks

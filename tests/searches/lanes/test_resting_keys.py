@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from accounts.models import Mode, Tenant
 from providers import limiter, policies, registry
-from providers.contract import Answer, Throttled
+from providers.contract import Answer
+from providers.failures import Throttled
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches.calls import settlement

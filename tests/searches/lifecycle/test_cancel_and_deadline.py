@@ -13,7 +13,7 @@ import pytest
 from django.db.models import Count
 
 from billing import audit, ledger
-from providers.contract import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Throttled
+from providers.failures import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Throttled
 from providers.models import Policy
 from searches.calls import settlement
 from searches.lanes import queue

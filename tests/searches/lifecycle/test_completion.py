@@ -14,7 +14,7 @@ import pytest
 import redis
 from django.db import connection, transaction
 
-from providers.contract import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Unreachable
+from providers.failures import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Unreachable
 from providers.models import Policy
 from searches.calls import settlement
 from searches.lifecycle import completion, live_updates

@@ -11,7 +11,8 @@ from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 from django.db.models import Model
 
-from providers.contract import Answer, Failure, Garbled, Hit, Lost, Refused
+from providers.contract import Answer, Hit
+from providers.failures import Failure, Garbled, Lost, Refused
 from providers.models import Policy
 from searches import pictures
 from searches.calls import settlement

@@ -16,7 +16,8 @@ from accounts.models import Delivery, Endpoint, Event, Mode, Tenant
 from accounts.webhooks import delivery, endpoints
 from accounts.webhooks.delivery import Outcome
 from billing import ledger
-from providers.contract import Answer, BadCredential, Exhausted, Faulty, Lost, Refused
+from providers.contract import Answer
+from providers.failures import BadCredential, Exhausted, Faulty, Lost, Refused
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches.calls import settlement

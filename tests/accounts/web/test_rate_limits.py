@@ -12,8 +12,8 @@ import redis
 from django.conf import settings as django_settings
 from pytest_django import Settings
 
-from accounts import rate_limits
 from accounts.models import Tenant
+from accounts.web import rate_limits
 from accounts.web.exceptions import TooManyRequests, Unavailable
 from tests.conftest import ClientOf
 from tests.racing import at_once

@@ -1,0 +1,82 @@
+"""The failures of a call to a provider, as one tree.
+
+An adapter, or the client that sends its request, classifies a failure; `searches.calls` decides what follows from its class:
+
+    Failure
+    ├── Unreachable     nothing was sent                            back in line, counted
+    ├── Throttled       they said wait                              the key rests, back in line, not counted
+    ├── Faulty          5xx, or their "try later"                   back in line with backoff, counted
+    ├── Lost            sent, no whole answer                       outcome unknown: it may have been billed
+    ├── Refused         never this question, or not from this account   fail, release
+    ├── Garbled         an answer whose envelope we cannot read     fail, release what was not billed
+    ├── BadCredential   the tenant's key is dead                    its lookups wait for another
+    └── Exhausted       the tenant is out of the provider's credits  the same
+
+A class is split off only where something else follows from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class Failure(Exception):
+    """What came instead of an answer. `code` and `detail` are for the tenant: never a key, a picture or a raw body."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, code: str, detail: str, *, status: int | None = None, request_id: str = "") -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.status = status
+        self.request_id = request_id
+
+
+class Unreachable(Failure):
+    retryable = True
+
+
+class Throttled(Failure):
+    """`retry_after`: seconds, where the provider named them."""
+
+    retryable = True
+
+    def __init__(self, code: str, detail: str, *, retry_after: float | None = None, **rest: Any) -> None:
+        super().__init__(code, detail, **rest)
+        self.retry_after = retry_after
+
+
+class Faulty(Failure):
+    retryable = True
+
+
+class Duplicate(Faulty):
+    """It takes the question for one that it still works on: nothing is wrong with the provider itself."""
+
+
+class Lost(Failure):
+    retryable = True
+
+
+class Refused(Failure):
+    pass
+
+
+class Garbled(Failure):
+    """`excerpt`: at most 2 kB of the answer, for operators only. `billed_results`: where it could still be counted."""
+
+    def __init__(
+        self, code: str, detail: str, *, excerpt: str = "", billed_results: int | None = None, **rest: Any
+    ) -> None:
+        super().__init__(code, detail, **rest)
+        self.excerpt = excerpt[:2048]
+        self.billed_results = billed_results
+
+
+class BadCredential(Failure):
+    pass
+
+
+class Exhausted(Failure):
+    pass
