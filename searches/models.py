@@ -283,7 +283,7 @@ class Lookup(models.Model):
     that comes back stands where it stood. One on which others ride takes the first of their turns.
 
     Lookups of one `repeat_key` ask for the same (`repeats`); one that has none takes no part in that. `repeat_of` is the one
-    whose answer it takes, and that one `carries` until all that ride on it have landed.
+    whose answer it takes, and that one `has_followers` until all of them are resolved.
     """
 
     ENDED: ClassVar[tuple[Status, ...]] = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED)
@@ -314,7 +314,7 @@ class Lookup(models.Model):
         "self", models.SET_NULL, null=True, blank=True, related_name="repeats", db_index=False
     )
     repeat_key = models.CharField(max_length=64, blank=True, editable=False)
-    carries = models.BooleanField(default=False, help_text="Equal lookups ride on it, or have not landed yet.")
+    has_followers = models.BooleanField(default=False, help_text="Equal lookups wait for its answer, or for its end.")
 
     parameters = models.JSONField(default=dict, blank=True)
     effective_parameters = models.JSONField(default=dict, blank=True)
@@ -369,7 +369,7 @@ class Lookup(models.Model):
                 condition=Q(repeat="miss", status__in=["queued", "running", "succeeded"]) & ~Q(repeat_key=""),
                 name="lookups_to_repeat",
             ),
-            models.Index(fields=["repeat_of"], condition=Q(standing="riding"), name="lookups_that_ride"),
+            models.Index(fields=["repeat_of"], condition=Q(standing="riding"), name="followers_by_leader"),
             models.Index(
                 fields=["tenant"],
                 condition=Q(standing__in=["asleep", "parked", "riding"]),
@@ -377,8 +377,8 @@ class Lookup(models.Model):
             ),
             models.Index(
                 fields=["id"],
-                condition=Q(carries=True, status__in=["succeeded", "failed", "canceled", "expired"]),
-                name="lookups_to_land",
+                condition=Q(has_followers=True, status__in=["succeeded", "failed", "canceled", "expired"]),
+                name="leaders_that_ended",
             ),
         ]
         constraints = [

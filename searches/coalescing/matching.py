@@ -142,7 +142,7 @@ def board(riders: Iterable[Lookup]) -> None:
 def _lend(turns: Mapping[UUID, int]) -> None:
     for original in Lookup.objects.select_for_update(no_key=True).filter(pk__in=turns).order_by("pk"):
         turn = min(original.turn, turns[original.pk])
-        Lookup.objects.filter(pk=original.pk).update(carries=True, turn=turn)
+        Lookup.objects.filter(pk=original.pk).update(has_followers=True, turn=turn)
         if original.status in Lookup.ENDED:
             # It had when they joined it, or has since.
             _land_on_commit(original.pk)
@@ -151,7 +151,7 @@ def _lend(turns: Mapping[UUID, int]) -> None:
 def land_all() -> None:
     """Lands whom a lost nudge left behind, a few of each original's: the others next time."""
     for original in (
-        Lookup.objects.filter(carries=True, status__in=Lookup.ENDED).order_by().values_list("pk", flat=True)
+        Lookup.objects.filter(has_followers=True, status__in=Lookup.ENDED).order_by().values_list("pk", flat=True)
     ):
         land(original)
     _each(_some(_riding_on(None)), lambda rider: _go_on(rider, None))
@@ -362,7 +362,7 @@ def _discharge(original_id: UUID) -> None:
     """Notes that nobody rides on it any more. Whoever boards locks its row, as this does: one of them sees the other."""
     Lookup.objects.select_for_update(no_key=True).get(pk=original_id)
     if not _riding_on(original_id).exists():
-        Lookup.objects.filter(pk=original_id).update(carries=False)
+        Lookup.objects.filter(pk=original_id).update(has_followers=False)
 
 
 def _land_on_commit(original_id: UUID) -> None:

@@ -71,7 +71,7 @@ def _end(lookup: Lookup, status: Status, failure: Failure | None) -> None:
     lookup.error_code, lookup.error_detail = _error(lookup, status, failure)
     lookup.error_retryable = failure.retryable if failure else bool(lookup.error_code)
     lookup.save(update_fields=[*ENDING, *Lookup.PROGRESS])
-    if lookup.carries:
+    if lookup.has_followers:
         transaction.on_commit(lambda: wakeups.land(lookup.pk))
 
 

@@ -147,7 +147,7 @@ def _ended(tenant: Tenant, ended_by: datetime) -> QuerySet[Search]:
 
 
 def _has_followers() -> Exists:
-    return Exists(Lookup.objects.filter(search=OuterRef("pk"), carries=True))
+    return Exists(Lookup.objects.filter(search=OuterRef("pk"), has_followers=True))
 
 
 def _pending_deliveries() -> QuerySet[Delivery]:
@@ -160,7 +160,7 @@ def _erase_results(search: Search) -> None:
     """Locks as an erasure does: lookups, then their search."""
     lookups = Lookup.objects.filter(search=search)
     locked = list(lookups.select_for_update(no_key=True).order_by("pk"))
-    if any(lookup.carries for lookup in locked):
+    if any(lookup.has_followers for lookup in locked):
         return
     lookups.exclude(repeat_key="").update(repeat_key="")
     Search.objects.select_for_update(no_key=True).get(pk=search.pk)

@@ -200,8 +200,8 @@ class Migration(migrations.Migration):
                 ),
                 ("repeat_key", models.CharField(blank=True, editable=False, max_length=64)),
                 (
-                    "carries",
-                    models.BooleanField(default=False, help_text="Equal lookups ride on it, or have not landed yet."),
+                    "has_followers",
+                    models.BooleanField(default=False, help_text="Equal lookups wait for its answer, or for its end."),
                 ),
                 ("parameters", models.JSONField(blank=True, default=dict)),
                 ("effective_parameters", models.JSONField(blank=True, default=dict)),
@@ -716,15 +716,17 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("standing", "riding")), fields=["repeat_of"], name="lookups_that_ride"
+                condition=models.Q(("standing", "riding")), fields=["repeat_of"], name="followers_by_leader"
             ),
         ),
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("carries", True), ("status__in", ["succeeded", "failed", "canceled", "expired"])),
+                condition=models.Q(
+                    ("has_followers", True), ("status__in", ["succeeded", "failed", "canceled", "expired"])
+                ),
                 fields=["id"],
-                name="lookups_to_land",
+                name="leaders_that_ended",
             ),
         ),
         migrations.AddConstraint(

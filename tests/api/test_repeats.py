@@ -110,4 +110,4 @@ def test_each_of_an_orders_lookups_is_looked_at_by_itself(asking: APIClient) -> 
     search = sent(asking, lookups=[lookup(limit=10), lookup(limit=11), lookup(limit=11)])
     assert [each["repeat"] for each in search["lookups"]] == ["coalesced", "miss", "coalesced"]
     assert search["lookups"][2]["repeat_of"] == search["lookups"][1]["id"]
-    assert Lookup.objects.filter(carries=True).count() == 2
+    assert Lookup.objects.filter(has_followers=True).count() == 2

@@ -80,7 +80,7 @@ def open_holds_are_those_of_originals() -> None:
 
 def whoever_rides_is_carried() -> None:
     """By one that is in progress, or that the sweep will find."""
-    carrying = Lookup.objects.filter(pk=OuterRef("repeat_of"), carries=True, repeat=Repeat.MISS)
+    carrying = Lookup.objects.filter(pk=OuterRef("repeat_of"), has_followers=True, repeat=Repeat.MISS)
     assert not Lookup.objects.filter(~Exists(carrying), standing=Standing.RIDING).exists()
 
 
@@ -97,7 +97,7 @@ def all_come_to_an_end() -> None:
     matching.land_all()
     assert not Lookup.objects.exclude(status__in=Lookup.ENDED).exists()
     assert not Search.objects.filter(finished_at=None).exists()
-    assert not Lookup.objects.filter(carries=True).exists()
+    assert not Lookup.objects.filter(has_followers=True).exists()
     assert not Hold.objects.filter(unknown=0).exists()
     assert in_line() == 0
     assert audit.differences() == []

@@ -116,7 +116,7 @@ def test_landing_twice_changes_nothing_more(alice_asks: Asker) -> None:
         matching.land(only(second).pk)
     assert only(second).results.count() == 20
     assert Search.objects.get(pk=second.pk).version == second.version + 1
-    assert not Lookup.objects.filter(carries=True).exists()
+    assert not Lookup.objects.filter(has_followers=True).exists()
 
 
 def test_nobody_lands_before_the_end(alice_asks: Asker) -> None:
@@ -124,7 +124,7 @@ def test_nobody_lands_before_the_end(alice_asks: Asker) -> None:
     matching.land(only(first).pk)
     landed()
     assert told(first, second) == ["queued/miss", "queued/coalesced"]
-    assert only(first).carries
+    assert only(first).has_followers
 
 
 # The one they ride on is gone

@@ -81,7 +81,7 @@ def test_those_who_cannot_be_landed_are_not_called_for_without_end(
     monkeypatch.setattr(matching, "_follow", lambda hit: 1 / 0)
     matching.land(only(first).pk)
     assert sent == []
-    assert only(first).carries
+    assert only(first).has_followers
 
 
 def test_the_sweep_of_lanes_lands_nobody(alice_asks: Asker, sent: Sent) -> None:
@@ -148,7 +148,7 @@ def test_long_answers_beyond_what_one_submit_copies_follow_it(
     search.refresh_from_db()
     assert (search.status, search.results_count) == ("succeeded", 60)
     assert money() == before
-    assert not only(first).carries
+    assert not only(first).has_followers
 
 
 def test_while_the_broker_is_silent_no_landing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
