@@ -28,12 +28,12 @@ FORM = re.compile(rf"sl_(?:live|test)_[0-9A-Za-z]{{{RANDOM_CHARACTERS + CHECKSUM
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
-class TooMany(Exception):
+class TooManyApiKeys(Exception):
     """The tenant has as many valid keys as it may. The message says how many, and the mend."""
 
 
 def issue(tenant: Tenant, mode: str, label: str = "") -> tuple[ApiKey, str]:
-    """A new key and its secret, which nobody can show again. `mode`: one of `Mode`. Raises `TooMany`."""
+    """A new key and its secret, which nobody can show again. `mode`: one of `Mode`. Raises `TooManyApiKeys`."""
     random = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
     body = f"sl_{mode}_{random}"
     secret = body + _checksum(body)
@@ -46,10 +46,10 @@ def issue(tenant: Tenant, mode: str, label: str = "") -> tuple[ApiKey, str]:
 
 
 def check_room(tenant: Tenant) -> None:
-    """Raises `TooMany` where as many keys are valid as may be. Stays true while the tenant is locked."""
+    """Raises `TooManyApiKeys` where as many keys are valid as may be. Stays true while the tenant is locked."""
     most = tenant.limit("most_api_keys")
     if ApiKey.objects.for_tenant(tenant).filter(revoked_at=None).count() >= most:
-        raise TooMany(f"{most:,} API keys are valid, as many as there may be; revoke one first.")
+        raise TooManyApiKeys(f"{most:,} API keys are valid, as many as there may be; revoke one first.")
 
 
 def well_formed(secret: str) -> bool:

@@ -24,8 +24,8 @@ from rest_framework.exceptions import APIException
 from accounts import redis_client
 from accounts.net.networks import network_of
 from accounts.web import rate_limits
-from accounts.web.bulkhead import Busy, Places
-from accounts.web.exceptions import TooManyRequests, Unavailable
+from accounts.web.bulkhead import Bulkhead, Busy
+from accounts.web.exceptions import ServiceUnavailable, TooManyRequests
 from accounts.web.rate_limits import Bucket
 
 SECONDS = 300
@@ -37,7 +37,7 @@ SIGNED_IN = redis_client.keys("signed_in:")
 BUSY = "Too many are signing in at the moment; try again in a few seconds."
 
 View = Callable[..., HttpResponse]
-slots = Places(lambda: MOST_AT_ONCE, BUSY)
+slots = Bulkhead(lambda: MOST_AT_ONCE, BUSY)
 _field = UsernameField(max_length=AbstractUser._meta.get_field("username").max_length)
 
 
@@ -73,13 +73,13 @@ def _throttled(tried: Callable[..., tuple[HttpResponse, bool]], name_in: Callabl
             return tried(request, *args, **kwargs)[0]
         one = _Try(name_in(request), network_of(address_of(request)))
         try:
-            with slots.taken_by(one.address):
+            with slots.acquire(one.address):
                 one.count()
                 answer, was_right = tried(request, *args, **kwargs)
-        except (TooManyRequests, Unavailable) as refusal:
+        except (TooManyRequests, ServiceUnavailable) as refusal:
             return _refused(refusal)
         except Busy as busy:
-            return _refused(Unavailable(busy.detail))
+            return _refused(ServiceUnavailable(busy.detail))
         if was_right:
             one.succeeded()
         return answer
@@ -99,7 +99,7 @@ class _Try:
         return f"{SIGNED_IN}{self._name}:{self.address}"
 
     def count(self) -> None:
-        """Raises `TooManyRequests` or `Unavailable`."""
+        """Raises `TooManyRequests` or `ServiceUnavailable`."""
         rate_limits.closed([self._of_name(), self._of_address()])
 
     def succeeded(self) -> None:
@@ -115,7 +115,7 @@ class _Try:
         try:
             is_known = redis_client.of(settings.REDIS_URL).exists(self._known)
         except redis.RedisError:
-            raise Unavailable(rate_limits.NOT_COUNTED) from None
+            raise ServiceUnavailable(rate_limits.NOT_COUNTED) from None
         key = f"log_ins:{self._name}" + (f":{self.address}" if is_known else "")
         rule = f"A name may be tried {MOST_FOR_A_NAME} times in {SECONDS // 60} minutes."
         return Bucket(key=key, most=MOST_FOR_A_NAME, seconds=SECONDS, rule=rule)

@@ -55,7 +55,7 @@ CLASSES: dict[str, type[redis.connection.AbstractConnection]] = {
 }
 
 
-class Quiet:
+class Cooldown:
     """Remembers for some seconds that Redis did not answer: a silent Redis must not cost everything its time limit.
 
     The memory is of one address, so that another Redis is asked at once.
@@ -66,10 +66,10 @@ class Quiet:
         self._until: dict[str, float] = {}
 
     @property
-    def is_on(self) -> bool:
+    def active(self) -> bool:
         return time.monotonic() < self._until.get(settings.REDIS_URL, 0.0)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self._until = {settings.REDIS_URL: time.monotonic() + self.seconds}
 
 

@@ -1,4 +1,4 @@
-"""The waist: what is above writes rows and nudges, what is below does the work. A task decides nothing."""
+"""The waist: what is above writes rows and wake-ups, what is below does the work. A task decides nothing."""
 
 from __future__ import annotations
 

@@ -3,6 +3,6 @@ from django.urls import path
 from billing import views
 
 urlpatterns = [
-    path("credits", views.Credits.as_view()),
+    path("credits", views.CreditsView.as_view()),
     path("credits/entries", views.Entries.as_view()),
 ]

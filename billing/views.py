@@ -43,7 +43,7 @@ class LedgerView(TenantView):
 
 
 @schema.CREDITS
-class Credits(LedgerView):
+class CreditsView(LedgerView):
     serializer_class = AccountAnswer
     keys = ("provider",)
 

@@ -76,7 +76,7 @@ memory = Shared(MOST_BYTES, of_unknown=MOST_READING_OF_UNKNOWN * SMALL_BYTES)
 sending = Shared(MOST_SENDING, of_unknown=MOST_SENDING)
 
 
-class Body(IOBase):
+class RequestBody(IOBase):
     """`wsgi.input`, for Django: read from its first byte to its end in one turn. `is_refused` where there was none to have."""
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
@@ -138,7 +138,7 @@ class Bounded:
         self._application = application
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        body = Body(environ)
+        body = RequestBody(environ)
         environ["wsgi.input"] = body
         start_response = _closing(body, start_response)
         try:
@@ -161,7 +161,7 @@ class Bounded:
         return Sending(answer, address)
 
 
-def _closing(body: Body, start_response: Callable[..., Any]) -> Callable[..., Any]:
+def _closing(body: RequestBody, start_response: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a `start_response` that says `Connection: close` where a part of the body was not read.
 
     The server ends such a connection, because the rest of the body would be taken for the next request.

@@ -41,7 +41,7 @@ with environment.in_one_line():
     # Read now, where a wrong one costs one line: Celery would print where it came from.
     importlib.import_module("config.settings")
 
-# Nudges that were taken and not begun are not put back when a connection is lost: the attempt, over that connection, ended
+# Wake-ups that were taken and not begun are not put back when a connection is lost: the attempt, over that connection, ended
 # the worker (celery 5.7 with kombu 5.7).
 Channel.do_restore = False
 # Those that send wake-ups would keep theirs to a server that a fail-over made a replica.

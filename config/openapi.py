@@ -151,8 +151,7 @@ class Schema(AutoSchema):
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        for refusal in self.refusals():
-            bodies[str(refusal)] = self.refusal(refusal)
+        bodies |= {str(status): self.error_response(status) for status in self.error_statuses()}
         for status, body in bodies.items():
             if "$ref" not in body:
                 body["description"] = body["description"] or f"{HTTPStatus(int(status)).phrase}."
@@ -165,15 +164,15 @@ class Schema(AutoSchema):
     def get_paginated_name(self, serializer_name: str) -> str:
         return f"{serializer_name}List"
 
-    def refusals(self) -> list[int]:
-        statuses = {*EVERYWHERE, *getattr(self.view, "refusals", {}).get(self.method, ())}
+    def error_statuses(self) -> list[int]:
+        statuses = {*EVERYWHERE, *getattr(self.view, "error_statuses", {}).get(self.method, ())}
         if self.method in ("POST", "PATCH"):
             statuses |= {*WITH_A_BODY}
         if "{id}" in self.path:
             statuses |= {*WITH_AN_ID}
         return sorted(statuses)
 
-    def refusal(self, status: int) -> dict[str, Any]:
+    def error_response(self, status: int) -> dict[str, Any]:
         headers = self.headers_of_all()
         if status in HEADERS:
             name, description = HEADERS[status]

@@ -22,7 +22,7 @@ from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
-from accounts.web.exceptions import TooLarge, TooManyRequests, Unavailable
+from accounts.web.exceptions import PayloadTooLarge, ServiceUnavailable, TooManyRequests
 from accounts.web.strict_fields import MOST_ERRORS
 
 MEDIA_TYPE = "application/problem+json"
@@ -89,9 +89,9 @@ class Handler(ExceptionHandler):
         if isinstance(exc, Http404):
             return exceptions.NotFound(NOT_FOUND)
         if isinstance(exc, OperationalError | InterfaceError):
-            return Unavailable(UNAVAILABLE)
+            return ServiceUnavailable(UNAVAILABLE)
         if isinstance(exc, RequestDataTooBig):
-            return TooLarge(f"Send a form with at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes of text.")
+            return PayloadTooLarge(f"Send a form with at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes of text.")
         if isinstance(exc, TooManyFieldsSent):
             # Of the query: a form's are told by who reads it.
             detail = (
@@ -111,7 +111,7 @@ class Handler(ExceptionHandler):
 
     def report_exception(self, exc: exceptions.APIException, response: Any) -> None:
         """A refusal that says when to come again is meant, and no news for the log."""
-        if not isinstance(self.exc, (TooManyRequests, Unavailable)):
+        if not isinstance(self.exc, (TooManyRequests, ServiceUnavailable)):
             super().report_exception(exc, response)
 
     def get_headers(self, exc: exceptions.APIException) -> dict[str, str]:
@@ -228,7 +228,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answers for any exception that no view handles, on every path. A database that is away is 503 there too."""
     away = isinstance(sys.exception(), OperationalError | InterfaceError)
-    wait = {"Retry-After": str(Unavailable.wait)} if away else {}
+    wait = {"Retry-After": str(ServiceUnavailable.wait)} if away else {}
     if of_the_api(request):
         return answer(
             request, problem(*("not_ready", UNAVAILABLE) if away else ("internal_error", INTERNAL)), headers=wait

@@ -262,7 +262,7 @@ CELERY_BROKER_URL = REDIS.broker_url
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_TASK_DEFAULT_QUEUE = "sweeps"
-# Messages are nudges: one that is lost costs a sweep's interval, so they are acknowledged before the work.
+# Messages are wake-ups: one that is lost costs a sweep's interval, so they are acknowledged before the work.
 CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_PUBLISH_RETRY = False

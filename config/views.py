@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.web.exceptions import Unavailable
+from accounts.web.exceptions import ServiceUnavailable
 from config import openapi, problems, readiness
 
 # The pages load nothing from anywhere else.
@@ -59,7 +59,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     if not lacking:
         return JsonResponse({"status": "ready"})
     body = problems.problem("not_ready", " ".join(lacking))
-    return problems.answer(request, body, headers={"Retry-After": str(Unavailable.wait)})
+    return problems.answer(request, body, headers={"Retry-After": str(ServiceUnavailable.wait)})
 
 
 class KeyCheck(APIView):

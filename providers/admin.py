@@ -149,7 +149,7 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
     def _check_room(self, tenant_id: UUID, provider: str, label: str) -> None:
         try:
             credentials.check_room(locked(tenant_id), provider, label)
-        except credentials.TooMany as error:
+        except credentials.TooManyCredentials as error:
             raise forms.ValidationError(str(error)) from None
 
     def clean_label(self) -> str:

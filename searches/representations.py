@@ -427,14 +427,14 @@ class CallAnswer(serializers.ModelSerializer[Call]):
         return {"code": call.error_code, "detail": call.error_detail} if call.error_code else None
 
 
-class Price(serializers.Serializer[Any]):
+class PriceAnswer(serializers.Serializer[Any]):
     """In the provider's own credits. A test key's searches cost nothing."""
 
     per_call = Credits()
     per_result = Credits()
 
 
-class Rate(serializers.Serializer[Any]):
+class RateAnswer(serializers.Serializer[Any]):
     """At most `calls` in any `window_ms`."""
 
     calls = serializers.IntegerField()
@@ -467,8 +467,8 @@ class SourceAnswer(serializers.Serializer[Any]):
     parameters = serializers.DictField(help_text="What `parameters` may hold, as JSON Schema (2020-12).")
     default_limit = serializers.IntegerField(allow_null=True)
     max_results = serializers.IntegerField(allow_null=True, help_text="The most that `limit` and `offset` reach.")
-    price = Price(allow_null=True, help_text="Null: there is none, and live searches of it are refused.")
-    rate = Rate()
+    price = PriceAnswer(allow_null=True, help_text="Null: there is none, and live searches of it are refused.")
+    rate = RateAnswer()
     line = Line()
     score_range = ScoreRange(allow_null=True, help_text="Null: its results have no score, or one without an end.")
     lag = serializers.CharField(help_text="How far its data are behind what is true now.")

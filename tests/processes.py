@@ -226,7 +226,7 @@ class Sightline:
     def start_worker(self, name: str, **environment: str) -> Worker:
         return self._start(Worker, name, worker("searches", Worker.CHILDREN, name), **environment)
 
-    def start_couriers(self, name: str = "webhooks") -> Program:
+    def start_dispatcher(self, name: str = "webhooks") -> Program:
         """What delivers webhooks."""
         return self._start(Program, name, [*worker("webhooks", 1, name), "--pool", "threads"])
 

@@ -142,7 +142,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
         if self.instance._state.adding and "tenant" in cleaned:
             try:
                 keys.check_room(locked(cleaned["tenant"].pk))
-            except keys.TooMany as error:
+            except keys.TooManyApiKeys as error:
                 raise forms.ValidationError(str(error)) from None
         return cleaned
 

@@ -145,7 +145,7 @@ class EndpointAdmin(Record):
         return done(request, page_of(endpoint), "The endpoint is disabled.")
 
 
-class State:
+class DeliveryState:
     """How a delivery is shown, wherever it is."""
 
     @admin.display(description="state", ordering="state")
@@ -153,7 +153,7 @@ class State:
         return badge(obj.state, STATE_COLOURS)
 
 
-class DeliveryInline(State, RecordInline):
+class DeliveryInline(DeliveryState, RecordInline):
     model = Delivery
     fields = ("to", "state_badge", "attempt_count", "next_attempt_at", "finished_at")
     readonly_fields = fields
@@ -208,7 +208,7 @@ class AttemptInline(RecordInline):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(State, Record):
+class DeliveryAdmin(DeliveryState, Record):
     icon = "outgoing_mail"
     list_display = ("created_at", "tenant", "event", "endpoint", "state_badge", "attempt_count", "next_attempt_at")
     list_select_related = ("tenant", "event", "endpoint")
@@ -252,7 +252,7 @@ class DeliveryAdmin(State, Record):
         delivery = self.row(request, object_id)
         try:
             webhooks.redeliver(delivery)
-        except webhooks.TooOften:
+        except webhooks.TooManyAttempts:
             return done(request, page_of(delivery), "It was tried as often as one delivery may be.", messages.ERROR)
         self.log_change(request, delivery, "Sent once more.")
         return done(request, page_of(delivery), "It is on its way once more.")

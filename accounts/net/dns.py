@@ -21,19 +21,19 @@ class LookUps:
     """So many at once; each ends by the resolver's own time limit, whoever still waits for it."""
 
     def __init__(self, *, at_once: int) -> None:
-        self.places = threading.BoundedSemaphore(at_once)
+        self.slots = threading.BoundedSemaphore(at_once)
 
     def ask(self, host: str, *, seconds: float, look_up: LookUp = by_the_system) -> Sequence[str]:
         """Raises `TimeoutError`, or what the look-up raises."""
         deadline = time.monotonic() + seconds
-        if not self.places.acquire(timeout=seconds):
+        if not self.slots.acquire(timeout=seconds):
             raise TimeoutError
         answer: Future[Sequence[str]] = Future()
         try:
             threading.Thread(target=self._answer, args=(host, look_up, answer), daemon=True).start()
         except RuntimeError:
-            # No thread could be started, so none gives the place back.
-            self.places.release()
+            # No thread could be started, so none releases the slot.
+            self.slots.release()
             raise
         return answer.result(max(0.0, deadline - time.monotonic()))
 
@@ -43,4 +43,4 @@ class LookUps:
         except Exception as error:
             answer.set_exception(error)
         finally:
-            self.places.release()
+            self.slots.release()

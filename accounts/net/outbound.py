@@ -6,18 +6,18 @@ the environment for a proxy, keeps a cookie or a connection, or unpacks an answe
 exchange is one connection, and its deadline holds from the question to DNS on. A tenant can learn here that a name exists in
 our own DNS, and that it is not public; nothing more.
 
-    Failure
-    ├── BadAddress      no address that may be asked, by its spelling or its port
-    ├── PrivateAddress  it leads into a network that is not public
-    ├── Unresolved      DNS knows no such name, or cannot be asked
-    ├── Unreachable     nobody takes the connection
-    ├── BadTLS          the certificate is not valid, or the server speaks no TLS
-    ├── TimedOut        the time was over
-    ├── Broken          the answer stops short, is no HTTP, or is more frame than content
-    ├── TooLarge        the answer has more bytes than are taken
-    ├── Redirected      3xx
-    ├── BadStatus       any other status than the one wanted
-    └── Encoded         compressed, though it was asked not to be
+    OutboundFailure
+    ├── BadAddress         no address that may be asked, by its spelling or its port
+    ├── PrivateAddress     it leads into a network that is not public
+    ├── Unresolved         DNS knows no such name, or cannot be asked
+    ├── ConnectionRefused  nobody takes the connection
+    ├── BadTLS             the certificate is not valid, or the server speaks no TLS
+    ├── TimedOut           the time was over
+    ├── Broken             the answer stops short, is no HTTP, or is more frame than content
+    ├── AnswerTooLarge     the answer has more bytes than are taken
+    ├── Redirected         3xx
+    ├── BadStatus          any other status than the one wanted
+    └── CompressedAnswer   compressed, though it was asked not to be
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ NOT_PUBLIC = tuple(
 _lookups = LookUps(at_once=LOOKUPS_AT_ONCE)
 
 
-class Failure(Exception):
+class OutboundFailure(Exception):
     """Why there is no good answer: `code`, and one sentence or two for the tenant who gave the address."""
 
     code: str
@@ -90,58 +90,58 @@ class Failure(Exception):
         self.code = code or self.code
 
 
-class BadAddress(Failure):
+class BadAddress(OutboundFailure):
     code = "bad_address"
 
 
-class PrivateAddress(Failure):
+class PrivateAddress(OutboundFailure):
     code = "private_address"
 
 
-class Unresolved(Failure):
+class Unresolved(OutboundFailure):
     code = "dns_failed"
 
 
-class Unreachable(Failure):
+class ConnectionRefused(OutboundFailure):
     code = "connection_refused"
 
 
-class BadTLS(Failure):
+class BadTLS(OutboundFailure):
     code = "tls_failed"
 
 
-class TimedOut(Failure):
+class TimedOut(OutboundFailure):
     code = "timed_out"
 
 
-class Broken(Failure):
+class Broken(OutboundFailure):
     code = "broken_answer"
 
 
-class TooLarge(Failure):
+class AnswerTooLarge(OutboundFailure):
     code = "too_large"
 
 
-class Redirected(Failure):
+class Redirected(OutboundFailure):
     code = "redirected"
 
 
-class BadStatus(Failure):
+class BadStatus(OutboundFailure):
     code = "bad_status"
 
 
-class Encoded(Failure):
+class CompressedAnswer(OutboundFailure):
     code = "encoded"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
+class OutboundReply:
     """An answer of whatever status. `cut`: why `content` is not the whole of its body, if it is not."""
 
     status: int
     headers: httpx.Headers
     content: bytes = field(repr=False)
-    cut: Failure | None = None
+    cut: OutboundFailure | None = None
 
     def expect(self, *statuses: int) -> None:
         """Raises `Redirected` or `BadStatus` on any other."""
@@ -204,7 +204,7 @@ def parsed(url: str) -> httpx.URL:
 
 
 def promising(url: str) -> httpx.URL:
-    """A `parsed` address that can be asked as far as may be told before DNS is. Raises a `Failure`.
+    """A `parsed` address that can be asked as far as may be told before DNS is. Raises an `OutboundFailure`.
 
     Networks that are let through are let through on any port, and a name may lead there.
     """
@@ -226,12 +226,12 @@ def target(url: httpx.URL) -> str:
 
 
 def fetch(url: str, *, accept: str, most_bytes: int, seconds: float, look_up: LookUp = by_the_system) -> bytes:
-    """What lies at the address, whole. `accept`: the media types that are wanted. Raises a `Failure`."""
+    """What lies at the address, whole. `accept`: the media types that are wanted. Raises an `OutboundFailure`."""
     request = httpx.Request("GET", parsed(url), headers={"Accept": accept})
     reply = send(request, most_bytes=most_bytes, seconds=seconds, look_up=look_up)
     reply.expect(200)
     if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Encoded(
+        raise CompressedAnswer(
             "The server sends it compressed (Content-Encoding); give an address that sends the file as it is."
         )
     if reply.cut is not None:
@@ -246,8 +246,8 @@ def send(
     seconds: float,
     look_up: LookUp = by_the_system,
     admit: Admit = lambda address: None,
-) -> Reply:
-    """One exchange, once its head has come; of the body, what came in time and of `most_bytes`. Raises a `Failure`.
+) -> OutboundReply:
+    """One exchange, once its head has come; of the body, what came in time and of `most_bytes`. Raises an `OutboundFailure`.
 
     The request's address must be a `parsed` one. What `admit` raises is passed on.
     """
@@ -261,7 +261,7 @@ def send(
         with _named(deadline):
             response = connections.handle_request(_raw(request))
         content, cut = _read(response, deadline, intake, most_bytes)
-        return Reply(status=response.status, headers=httpx.Headers(response.headers), content=content, cut=cut)
+        return OutboundReply(status=response.status, headers=httpx.Headers(response.headers), content=content, cut=cut)
 
 
 class Stream(httpcore.NetworkStream):
@@ -327,7 +327,9 @@ class Backend(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
         self.deadline.left()
-        raise Unreachable(f"Nobody takes connections there on port {port}; check the address and that its server runs.")
+        raise ConnectionRefused(
+            f"Nobody takes connections there on port {port}; check the address and that its server runs."
+        )
 
     def addresses(self, host: str) -> list[Address]:
         literal = _literal(host)
@@ -396,7 +398,7 @@ def _raw(request: httpx.Request) -> httpcore.Request:
 
 def _read(
     response: httpcore.Response, deadline: Deadline, intake: Intake, most_bytes: int
-) -> tuple[bytes, Failure | None]:
+) -> tuple[bytes, OutboundFailure | None]:
     content = bytearray()
     try:
         with _named(deadline):
@@ -404,8 +406,8 @@ def _read(
                 content += part
                 intake.body = len(content)
                 if len(content) > most_bytes:
-                    raise TooLarge(f"The answer has more than {most_bytes:,} bytes, the most that is taken.")
-    except Failure as failure:
+                    raise AnswerTooLarge(f"The answer has more than {most_bytes:,} bytes, the most that is taken.")
+    except OutboundFailure as failure:
         return bytes(content[:most_bytes]), failure
     return bytes(content), None
 

@@ -21,7 +21,7 @@ class Busy(Exception):
         self.detail = detail
 
 
-class Places:
+class Bulkhead:
     """As many as may be busy at once in this process."""
 
     def __init__(self, most: Callable[[], int], detail: str) -> None:
@@ -31,7 +31,7 @@ class Places:
         self.taken: Counter[Hashable] = Counter()
 
     @contextmanager
-    def taken_by(self, owner: Hashable) -> Iterator[None]:
+    def acquire(self, owner: Hashable) -> Iterator[None]:
         """Takes a place for a tenant's id, or for whatever else stands for one caller. Raises `Busy`, at once."""
         most = self.most()
         with self.lock:

@@ -18,7 +18,7 @@ class Conflict(APIException):
     status_code = 409
 
 
-class Unavailable(APIException):
+class ServiceUnavailable(APIException):
     """Not now. `wait`: seconds after which to ask again."""
 
     status_code = 503
@@ -40,6 +40,6 @@ class TooManyRequests(APIException):
         self.fields = fields or {}
 
 
-class TooLarge(APIException):
+class PayloadTooLarge(APIException):
     status_code = 413
     default_code = "too_large"

@@ -23,7 +23,7 @@ from django.conf import settings
 
 from accounts import redis_client
 from accounts.models import Tenant
-from accounts.web.exceptions import TooManyRequests, Unavailable
+from accounts.web.exceptions import ServiceUnavailable, TooManyRequests
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class BucketState:
     """A bucket after it was asked. `reset_seconds`: until it is full again, or until it accepts where it refused."""
 
     bucket: Bucket
@@ -147,7 +147,7 @@ def key_check(tenant: Tenant) -> None:
 
 
 def test_event(tenant: Tenant, target: str) -> None:
-    """Counts a test event to this host. Raises `TooManyRequests`, or `Unavailable` where Redis is down."""
+    """Counts a test event to this host. Raises `TooManyRequests`, or `ServiceUnavailable` where Redis is down."""
     _to_target(tenant, target, "test_events", "You may send {:,} test events a minute.")
 
 
@@ -171,7 +171,7 @@ def failing_at(network: str, tenant_id: UUID) -> None:
 
 
 def redelivery(tenant: Tenant, target: str) -> None:
-    """Counts a request for deliveries to this host. Raises `TooManyRequests`, or `Unavailable` where Redis is down."""
+    """Counts a request for deliveries to this host. Raises `TooManyRequests`, or `ServiceUnavailable` where Redis is down."""
     _to_target(tenant, target, "redeliveries", "You may ask for {:,} redeliveries a minute.")
 
 
@@ -181,7 +181,7 @@ def probe(name: str) -> None:
 
 
 def resending(tenant: Tenant, target: str, count: int) -> None:
-    """Counts deliveries that a range sends to this host. Raises `TooManyRequests`, or `Unavailable`."""
+    """Counts deliveries that a range sends to this host. Raises `TooManyRequests`, or `ServiceUnavailable`."""
     if not count:
         return
     rule = f"You may have {MOST_RESENT:,} deliveries an hour sent to one host once more."
@@ -214,14 +214,14 @@ def forget(client: redis.Redis, *buckets: Bucket) -> None:
 
 
 def closed(buckets: Sequence[Bucket], *, cost: int = 1) -> None:
-    """Charges the buckets. Raises `TooManyRequests`, or `Unavailable` where Redis is down."""
+    """Charges the buckets. Raises `TooManyRequests`, or `ServiceUnavailable` where Redis is down."""
     try:
         _spend(buckets, redis_client.of(settings.REDIS_URL), cost=cost)
     except redis.RedisError:
-        raise Unavailable(NOT_COUNTED) from None
+        raise ServiceUnavailable(NOT_COUNTED) from None
 
 
-def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> State:
+def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> BucketState:
     """Charges so many units to each, and returns the first bucket's state. Raises `TooManyRequests`."""
     keys = [f"{KEY_PREFIX}{bucket.key}" for bucket in buckets]
     arguments = [cost]
@@ -230,7 +230,7 @@ def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> 
     refused, *numbers = client.register_script(SCRIPT)(keys=keys, args=arguments)
     index = refused - 1 if refused else 0
     remaining, reset_us = numbers[2 * index : 2 * index + 2]
-    state = State(bucket=buckets[index], remaining=remaining, reset_seconds=reset_us / 1_000_000)
+    state = BucketState(bucket=buckets[index], remaining=remaining, reset_seconds=reset_us / 1_000_000)
     if refused:
         seconds = max(1, ceil(state.reset_seconds))
         raise TooManyRequests(f"{state.bucket.rule} Ask again in {seconds} s.", wait=seconds, fields=state.fields())

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 
 from accounts.models import ApiKey, Tenant, TenantQuerySet
 from accounts.web import rate_limits
-from accounts.web.exceptions import TooLarge
+from accounts.web.exceptions import PayloadTooLarge
 from accounts.web.query_params import Query
 from accounts.web.strict_fields import StrictSerializer, Wrong, merged
 
@@ -28,14 +28,14 @@ WITH_A_BODY = ("POST", "PUT", "PATCH")
 class TenantView(GenericAPIView[Any]):
     """Knows who asks. `query` holds the checked query parameters; only reading takes any.
 
-    `refusals`: the statuses that a method answers beside those that every view can, for the OpenAPI document.
+    `error_statuses`: the statuses that a method answers beside those that every view can, for the OpenAPI document.
     `takes_pictures`: whether a body may be as large as a picture makes it.
     """
 
     lookup_field = "id"
     query_class: ClassVar[type[Query]] = Query
     query: dict[str, Any]
-    refusals: ClassVar[Mapping[str, Sequence[int]]] = {}
+    error_statuses: ClassVar[Mapping[str, Sequence[int]]] = {}
     takes_pictures: ClassVar[bool] = False
     # Header fields that say what is left of the tenant's rate.
     rate_fields: Mapping[str, str] = {}
@@ -94,12 +94,12 @@ class TenantView(GenericAPIView[Any]):
             values = wanted.read(data)
         except ValidationError as error:
             clashes = taken(wanted.sound(data)[0]) if isinstance(data, dict) else {}
-            raise self.refusal(merged(error.detail, clashes)) from None
+            raise self.invalid(merged(error.detail, clashes)) from None
         if self.wrong:
-            raise self.refusal(taken(values))
+            raise self.invalid(taken(values))
         return values
 
-    def refusal(self, wrong: Wrong) -> ValidationError:
+    def invalid(self, wrong: Wrong) -> ValidationError:
         """`wrong`: in the body."""
         return ValidationError(merged(self.wrong, wrong))
 
@@ -113,7 +113,7 @@ def refuse_large_body(request: Request) -> None:
     # Where it is no number, Django reads nothing.
     length = int(announced) if announced.isascii() and announced.isdecimal() else 0
     if length > settings.JSON_MAX_BYTES:
-        raise TooLarge(f"The body has {length:,} bytes; send at most {settings.JSON_MAX_BYTES:,}.")
+        raise PayloadTooLarge(f"The body has {length:,} bytes; send at most {settings.JSON_MAX_BYTES:,}.")
 
 
 def wrong_headers(request: Request) -> Wrong:

@@ -6,8 +6,8 @@ Other apps record events and redeliver them; what they need is named here.
 from accounts.webhooks.events import (
     MOST_ATTEMPTS,
     MOST_RESENT,
-    TooMany,
-    TooOften,
+    RangeTooLong,
+    TooManyAttempts,
     erase,
     ping,
     record,
@@ -19,8 +19,8 @@ from accounts.webhooks.events import (
 __all__ = [
     "MOST_ATTEMPTS",
     "MOST_RESENT",
-    "TooMany",
-    "TooOften",
+    "RangeTooLong",
+    "TooManyAttempts",
     "erase",
     "ping",
     "record",

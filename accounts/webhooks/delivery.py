@@ -52,7 +52,7 @@ IDENTITY = ("delivery", "number")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
+class ClaimedDelivery:
     """A delivery that was taken, with its event and its endpoint as they were then."""
 
     delivery: Delivery
@@ -76,7 +76,7 @@ class Outcome:
 
 
 @transaction.atomic
-def claim(*, room: int, slow_room: int) -> list[Errand]:
+def claim(*, room: int, slow_room: int) -> list[ClaimedDelivery]:
     """Takes what is due, at most `room`, of which at most `slow_room` to slow endpoints."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp() FROM pg_advisory_xact_lock(%s)", [CLAIMING])
@@ -85,9 +85,9 @@ def claim(*, room: int, slow_room: int) -> list[Errand]:
         cursor.execute(CLAIM, {**limits, "now": now, "until": now + LEASE})
         lapsed = dict(cursor.fetchall())
     taken = Delivery.objects.select_related("event", "endpoint").filter(pk__in=lapsed)
-    errands = [Errand(delivery=delivery, claimed_at=now) for delivery in taken]
-    _note_interrupted([errand for errand in errands if lapsed[errand.delivery.pk]])
-    return errands
+    batch = [ClaimedDelivery(delivery=delivery, claimed_at=now) for delivery in taken]
+    _note_interrupted([claimed for claimed in batch if lapsed[claimed.delivery.pk]])
+    return batch
 
 
 def _limits() -> dict[str, int]:
@@ -108,39 +108,39 @@ def _limits() -> dict[str, int]:
     }
 
 
-def _note_interrupted(errands: list[Errand]) -> None:
+def _note_interrupted(batch: list[ClaimedDelivery]) -> None:
     """Whoever held them before is gone, with what came of it."""
     detail = "Our process ended before the answer came; it may have arrived."
     Attempt.objects.bulk_create(
         (
             Attempt(
-                delivery=errand.delivery,
-                number=errand.delivery.attempt_count - 1,
-                started_at=errand.claimed_at - LEASE,
+                delivery=claimed.delivery,
+                number=claimed.delivery.attempt_count - 1,
+                started_at=claimed.claimed_at - LEASE,
                 duration_ms=0,
                 cause="interrupted",
                 detail=detail,
             )
-            for errand in errands
+            for claimed in batch
         ),
         ignore_conflicts=True,
     )
 
 
-def carry(errand: Errand) -> None:
+def deliver(claimed: ClaimedDelivery) -> None:
     """Sends it, and settles what came of it; puts it back where as much as may be is under way at its address."""
-    started_at, begun = errand.now(), time.monotonic()
+    started_at, begun = claimed.now(), time.monotonic()
     try:
-        outcome = attempt(errand.delivery, at=started_at)
+        outcome = attempt(claimed.delivery, at=started_at)
     except Crowded as crowded:
-        _put_back(errand, crowded.seconds)
+        _put_back(claimed, crowded.seconds)
         return
-    settle(errand, outcome, started_at=started_at, seconds=time.monotonic() - begun)
+    settle(claimed, outcome, started_at=started_at, seconds=time.monotonic() - begun)
 
 
-def _put_back(errand: Errand, seconds: float) -> None:
+def _put_back(claimed: ClaimedDelivery, seconds: float) -> None:
     """Makes it due again after so long, as if it had not been taken."""
-    mine = Delivery.objects.filter(pk=errand.delivery.pk, leased_until=errand.delivery.leased_until)
+    mine = Delivery.objects.filter(pk=claimed.delivery.pk, leased_until=claimed.delivery.leased_until)
     mine.update(
         next_attempt_at=Now() + timedelta(seconds=seconds),
         leased_until=None,
@@ -161,7 +161,7 @@ def attempt(delivery: Delivery, *, at: datetime) -> Outcome:
         raise
     except outbound.TimedOut as failure:
         return Outcome(cause=failure.code, detail=f"No answer came within {LONGEST_SECONDS:g} seconds.")
-    except outbound.Failure as failure:
+    except outbound.OutboundFailure as failure:
         return Outcome(cause=failure.code, detail=failure.detail)
     except vault.Unopenable:
         return Outcome(cause="secret_unreadable", detail="The signing secret cannot be opened any more; rotate it.")
@@ -181,7 +181,7 @@ def _request(delivery: Delivery, at: datetime) -> httpx.Request:
     return httpx.Request("POST", outbound.parsed(delivery.endpoint.url), headers=headers, content=body.encode())
 
 
-def _answered(reply: outbound.Reply, now: datetime) -> Outcome:
+def _answered(reply: outbound.OutboundReply, now: datetime) -> Outcome:
     """2xx is received, whatever the body; no other status is."""
     # PostgreSQL keeps no NUL.
     answer = reply.content.decode(errors="replace").replace("\0", "\ufffd")
@@ -203,28 +203,28 @@ def _in_words(status: int) -> str:
 
 
 @transaction.atomic
-def settle(errand: Errand, outcome: Outcome, *, started_at: datetime, seconds: float) -> None:
+def settle(claimed: ClaimedDelivery, outcome: Outcome, *, started_at: datetime, seconds: float) -> None:
     """Notes the attempt, and what follows from it for the delivery and its endpoint; nothing if they were deleted."""
     # As whoever deletes it does: the endpoint before the delivery.
-    if not events.key_shared(Endpoint.objects.filter(pk=errand.delivery.endpoint_id)):
+    if not events.key_shared(Endpoint.objects.filter(pk=claimed.delivery.endpoint_id)):
         return
-    delivery = Delivery.objects.select_for_update(no_key=True).filter(pk=errand.delivery.pk).first()
+    delivery = Delivery.objects.select_for_update(no_key=True).filter(pk=claimed.delivery.pk).first()
     if delivery is None:
         return
-    _note(errand, outcome, started_at, seconds)
-    gone = _judge(errand.delivery.endpoint, outcome, seconds)
+    _note(claimed, outcome, started_at, seconds)
+    gone = _judge(claimed.delivery.endpoint, outcome, seconds)
     if not outcome.cause:
         _end(delivery, Delivery.State.DELIVERED)
-    elif delivery.leased_until == errand.delivery.leased_until:
-        is_test = errand.delivery.event.type == EventType.PING
+    elif delivery.leased_until == claimed.delivery.leased_until:
+        is_test = claimed.delivery.event.type == EventType.PING
         _try_again(delivery, outcome, gone, most=TRIES_OF_A_TEST if is_test else None)
 
 
-def _note(errand: Errand, outcome: Outcome, started_at: datetime, seconds: float) -> None:
+def _note(claimed: ClaimedDelivery, outcome: Outcome, started_at: datetime, seconds: float) -> None:
     """In the place of what was noted of one that was taken for dead; what is beyond the last of them goes."""
     noted = Attempt(
-        delivery=errand.delivery,
-        number=errand.delivery.attempt_count,
+        delivery=claimed.delivery,
+        number=claimed.delivery.attempt_count,
         started_at=started_at,
         duration_ms=round(1000 * seconds),
         status=outcome.status,

@@ -17,13 +17,13 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from accounts.webhooks import delivery, events
-from accounts.webhooks.delivery import Errand
+from accounts.webhooks.delivery import ClaimedDelivery
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 # After a word of something due: it stands for what is recorded a moment later, too.
-AGAIN_SECONDS = 2 * events.NUDGE_SECONDS
+AGAIN_SECONDS = 2 * events.WAKE_UP_SECONDS
 
 
 @dataclass
@@ -33,16 +33,16 @@ class Place:
     taken: bool = True
 
 
-class Couriers:
+class Dispatcher:
     """So many at once."""
 
     def __init__(self, threads: int) -> None:
         self._lock = threading.Lock()
         self._room, self._slow_room = threads, max(1, threads // 2)
-        self._pool = ThreadPoolExecutor(threads, "courier")
+        self._pool = ThreadPoolExecutor(threads, "delivery")
         self._wake = threading.Event()
         self._ended = threading.Event()
-        self._handing_out = threading.Thread(target=self._hand_out, name="couriers", daemon=True)
+        self._handing_out = threading.Thread(target=self._hand_out, name="dispatcher", daemon=True)
         self._handing_out.start()
 
     def look(self) -> None:
@@ -62,8 +62,8 @@ class Couriers:
         woken = False
         while not self._ended.is_set():
             try:
-                for errand in self._claim():
-                    self._send_out(errand)
+                for claimed in self._claim():
+                    self._send_out(claimed)
             except (OperationalError, InterfaceError) as error:
                 kind = type(error.__cause__ or error).__name__
                 log.warning("the database does not say what is due (%s); it is asked again", kind)
@@ -74,30 +74,30 @@ class Couriers:
             woken = self._wake.wait(AGAIN_SECONDS if woken else LOOK_SECONDS)
             self._wake.clear()
 
-    def _claim(self) -> list[Errand]:
+    def _claim(self) -> list[ClaimedDelivery]:
         with self._lock:
             room, slow_room = self._room, self._slow_room
         return delivery.claim(room=room, slow_room=max(0, slow_room)) if room > 0 else []
 
-    def _send_out(self, errand: Errand) -> None:
-        slow = errand.delivery.endpoint.slow
+    def _send_out(self, claimed: ClaimedDelivery) -> None:
+        slow = claimed.delivery.endpoint.slow
         place = Place()
         with self._lock:
             self._room -= 1
             self._slow_room -= slow
         try:
-            self._pool.submit(self._carry, errand, slow, place)
+            self._pool.submit(self._deliver, claimed, slow, place)
         except RuntimeError:
             # No thread could be started. Its lease passes, or, where it was put in line all the same, another carries it.
             self._give_back(place, slow)
             raise
 
-    def _carry(self, errand: Errand, slow: bool, place: Place) -> None:
+    def _deliver(self, claimed: ClaimedDelivery, slow: bool, place: Place) -> None:
         try:
-            delivery.carry(errand)
+            delivery.deliver(claimed)
         except Exception:
             # Its lease passes, and it is due again.
-            log.exception("delivery %s could not be settled", errand.delivery.pk)
+            log.exception("delivery %s could not be settled", claimed.delivery.pk)
         finally:
             connection.close()
             self._give_back(place, slow)
@@ -112,8 +112,8 @@ class Couriers:
 
 
 @cache
-def of_this_process() -> Couriers:
-    return Couriers(settings.WEBHOOK_THREADS)
+def of_this_process() -> Dispatcher:
+    return Dispatcher(settings.WEBHOOK_THREADS)
 
 
 def end() -> None:

@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 from accounts import vault
 from accounts.models import Endpoint, EventType, Tenant
 from accounts.net import outbound
-from accounts.webhooks.events import nudge, record
+from accounts.webhooks.events import record, wake_up
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
@@ -32,7 +32,7 @@ BY_OPERATOR = "by an operator"
 SEALED = ("sealed", "previous_sealed")
 
 
-class TooMany(Exception):
+class TooManyEndpoints(Exception):
     """The tenant has as many endpoints of the mode as it may, of all or of one host. The message says how many."""
 
 
@@ -57,7 +57,7 @@ def create(
 ) -> tuple[Endpoint, str]:
     """A new endpoint and its secret, which nobody can show again. `events`: empty for all.
 
-    Raises `outbound.BadAddress`, `UnknownTypes`, `TooMany` and `Repeated`.
+    Raises `outbound.BadAddress`, `UnknownTypes`, `TooManyEndpoints` and `Repeated`.
     """
     target = outbound.target(outbound.parsed(url))
     _check_types(events)
@@ -83,7 +83,7 @@ def change(
     enabled: bool | None = None,
 ) -> None:
     """All of what is given, or nothing; what is under way still goes where it went. Raises `outbound.BadAddress`,
-    `UnknownTypes`, `TooMany`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
+    `UnknownTypes`, `TooManyEndpoints`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
     """
     values: dict[str, Any] = {}
     target = None if url is None else outbound.target(outbound.parsed(url))
@@ -118,7 +118,7 @@ def enable(endpoint: Endpoint) -> None:
     disabled = Endpoint.objects.filter(pk=endpoint.pk, enabled=False)
     disabled.update(enabled=True, disabled_reason="", failing_since=None, quiet_until=None, updated_at=Now())
     endpoint.refresh_from_db()
-    transaction.on_commit(nudge)
+    transaction.on_commit(wake_up)
 
 
 def disable(endpoint: Endpoint, reason: str = BY_TENANT) -> bool:
@@ -233,7 +233,9 @@ def _check_room(tenant: Tenant, mode: str) -> None:
     """With the tenant locked. Each search writes a delivery for each endpoint that wants it."""
     most = tenant.limit("most_endpoints")
     if Endpoint.objects.for_tenant(tenant).filter(mode=mode).count() >= most:
-        raise TooMany(f"There are {most:,} endpoints of this mode, as many as there may be; delete one, or change one.")
+        raise TooManyEndpoints(
+            f"There are {most:,} endpoints of this mode, as many as there may be; delete one, or change one."
+        )
 
 
 def _check_target(endpoint: Endpoint, target: str) -> None:
@@ -241,7 +243,7 @@ def _check_target(endpoint: Endpoint, target: str) -> None:
     most = settings.WEBHOOK_TARGET_ENDPOINTS
     there = Endpoint.objects.filter(tenant=endpoint.tenant_id, mode=endpoint.mode, target=target)
     if there.exclude(pk=endpoint.pk).count() >= most:
-        raise TooMany(
+        raise TooManyEndpoints(
             f"{most:,} endpoints of this mode are at {target}, as many as there may be at one host; change one of them."
         )
 

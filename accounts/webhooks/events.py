@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 QUEUE = "webhooks"
 # A message that nobody takes is of no use for longer; clocks are compared here, so it is more than any should be wrong by.
 STALE_SECONDS = 900
-# One serves all that is recorded meanwhile by a process: who is woken looks again a little later (`couriers`).
-NUDGE_SECONDS = 0.05
+# One serves all that is recorded meanwhile by a process: who is woken looks again a little later (`dispatcher`).
+WAKE_UP_SECONDS = 0.05
 # With as many waiting nobody needs another; where nobody takes them they would fill Redis.
-MOST_NUDGES = 20
+MOST_WAKE_UPS = 20
 # After a failure nobody is nudged for this long: a silent Redis must not cost every event its time limit.
 QUIET_SECONDS = 5.0
 # As many are resent in one statement.
@@ -51,11 +51,11 @@ SELECT type FROM unnest(%s::text[]) AS type WHERE EXISTS (
 _quiet_until = 0.0
 
 
-class TooMany(Exception):
+class RangeTooLong(Exception):
     """More deliveries than one range may hold."""
 
 
-class TooOften(Exception):
+class TooManyAttempts(Exception):
     """The delivery was tried as often as one may be."""
 
 
@@ -101,10 +101,10 @@ def ping(endpoint: Endpoint) -> Delivery:
 def redeliver(delivery: Delivery) -> None:
     """Sends it once more, as if it were new: at once, and again by the schedule. One that is under way counts as that.
 
-    Raises `TooOften`.
+    Raises `TooManyAttempts`.
     """
     if delivery.attempt_count >= MOST_ATTEMPTS:
-        raise TooOften
+        raise TooManyAttempts
     _resend(Delivery.objects.filter(pk=delivery.pk))
     _disturb(delivery.endpoint_id)
     delivery.refresh_from_db()
@@ -120,7 +120,7 @@ def redeliver_range(
     admit: Callable[[int], object] = lambda count: None,
 ) -> int:
     """Sends an endpoint's deliveries of the events of this stretch (`since` included, `until` not) once more, and says how
-    many: none that was tried `MOST_ATTEMPTS` times. `types`: empty for all. Raises `TooMany`, and sends none.
+    many: none that was tried `MOST_ATTEMPTS` times. `types`: empty for all. Raises `RangeTooLong`, and sends none.
     `admit` is told their number before, and raises where they are too many for now.
     """
     deliveries = Delivery.objects.filter(
@@ -130,7 +130,7 @@ def redeliver_range(
         deliveries = deliveries.filter(event__type__in=types)
     ids = list(deliveries.values_list("pk", flat=True)[: MOST_RESENT + 1])
     if len(ids) > MOST_RESENT:
-        raise TooMany
+        raise RangeTooLong
     admit(len(ids))
     starts = range(0, len(ids), RESENT_AT_ONCE)
     count = sum(_resend(Delivery.objects.filter(pk__in=ids[start : start + RESENT_AT_ONCE])) for start in starts)
@@ -138,24 +138,24 @@ def redeliver_range(
     return count
 
 
-def nudge() -> None:
+def wake_up() -> None:
     """Asks a worker to look at what is due. Never raises: one that is lost costs a second."""
     global _quiet_until
     if time.monotonic() < _quiet_until:
         return
-    _quiet_until = time.monotonic() + NUDGE_SECONDS
+    _quiet_until = time.monotonic() + WAKE_UP_SECONDS
     try:
-        _send_nudge()
+        _send_wake_up()
     except (OperationalError, RedisError, OSError):
         _quiet_until = time.monotonic() + QUIET_SECONDS
         log.warning("deliveries are not announced for %s s: the broker is unreachable", QUIET_SECONDS)
 
 
-def _send_nudge() -> None:
+def _send_wake_up() -> None:
     with current_app.producer_or_acquire() as producer:
         with producer.channel.conn_or_acquire() as redis:
             waiting = redis.llen(QUEUE)
-        if waiting < MOST_NUDGES:
+        if waiting < MOST_WAKE_UPS:
             current_app.send_task(
                 "accounts.tasks.deliver", queue=QUEUE, expires=STALE_SECONDS, retry=False, producer=producer
             )
@@ -191,7 +191,7 @@ def _write(
         Delivery(tenant_id=tenant_id, event=event, endpoint_id=taker, next_attempt_at=now, created_at=now)
         for taker in takers
     )
-    transaction.on_commit(nudge)
+    transaction.on_commit(wake_up)
     return deliveries
 
 
@@ -212,5 +212,5 @@ def _resend(deliveries: QuerySet[Delivery]) -> int:
     resent = idle.update(
         state=Delivery.State.PENDING, next_attempt_at=Now(), leased_until=None, tries=0, finished_at=None
     )
-    transaction.on_commit(nudge)
+    transaction.on_commit(wake_up)
     return resent

@@ -36,7 +36,7 @@ class EndpointURL(StrictText):
         url = super().to_internal_value(data)
         try:
             outbound.promising(url)
-        except outbound.Failure as failure:
+        except outbound.OutboundFailure as failure:
             raise ValidationError(failure.detail, code=failure.code) from None
         return url
 

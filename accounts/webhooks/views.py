@@ -68,7 +68,7 @@ class Endpoints(EndpointView):
     query_class = PageQuery
     keys = ("-id",)
     follows = False
-    refusals = {"POST": (409,)}
+    error_statuses = {"POST": (409,)}
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(self.get_queryset()) or []
@@ -78,7 +78,7 @@ class Endpoints(EndpointView):
         given = self.read(EndpointRequest(), taken=lambda values: taken(self.get_queryset(), values))
         try:
             endpoint, secret = endpoints.create(self.tenant, self.api_key.mode, **given)
-        except endpoints.TooMany as error:
+        except endpoints.TooManyEndpoints as error:
             raise Conflict(str(error), code="too_many_endpoints") from None
         except endpoints.Repeated:
             raise repeated_url() from None
@@ -88,7 +88,7 @@ class Endpoints(EndpointView):
 
 @schema.ENDPOINT
 class OneEndpoint(EndpointView):
-    refusals = {"PATCH": (409,)}
+    error_statuses = {"PATCH": (409,)}
 
     def get(self, request: Request, id: Any) -> Response:
         return Response(EndpointAnswer(self.get_object()).data)
@@ -99,7 +99,7 @@ class OneEndpoint(EndpointView):
         given = self.read(EndpointChange(), taken=lambda values: taken(others, values))
         try:
             endpoints.change(endpoint, **given)
-        except endpoints.TooMany as error:
+        except endpoints.TooManyEndpoints as error:
             raise Conflict(str(error), code="too_many_endpoints") from None
         except endpoints.Repeated:
             raise repeated_url() from None
@@ -128,7 +128,7 @@ class RotateSecret(EndpointView):
 
 @schema.TEST
 class SendTest(EndpointView):
-    refusals = {"POST": (409,)}
+    error_statuses = {"POST": (409,)}
 
     def post(self, request: Request, id: Any) -> Response:
         endpoint = self.enabled()
@@ -143,7 +143,7 @@ class SendTest(EndpointView):
 
 @schema.REDELIVER_RANGE
 class RedeliverRange(EndpointView):
-    refusals = {"POST": (409,)}
+    error_statuses = {"POST": (409,)}
 
     def post(self, request: Request, id: Any) -> Response:
         endpoint = self.enabled()
@@ -158,7 +158,7 @@ class RedeliverRange(EndpointView):
                 types=values["types"],
                 admit=lambda count: rate_limits.resending(self.tenant, endpoint.target, count),
             )
-        except events.TooMany:
+        except events.RangeTooLong:
             raise long_range() from None
         return Response(RedeliveredAnswer({"redelivered": count}).data)
 
@@ -190,7 +190,7 @@ class Deliveries(DeliveryView):
 
 @schema.REDELIVER
 class Redeliver(DeliveryView):
-    refusals = {"POST": (409,)}
+    error_statuses = {"POST": (409,)}
 
     def post(self, request: Request, id: Any) -> Response:
         delivery = self.get_object()
@@ -199,7 +199,7 @@ class Redeliver(DeliveryView):
         rate_limits.redelivery(self.tenant, delivery.endpoint.target)
         try:
             events.redeliver(delivery)
-        except events.TooOften:
+        except events.TooManyAttempts:
             raise Conflict(too_often(), code="too_many_attempts") from None
         except Delivery.DoesNotExist:
             raise Http404 from None

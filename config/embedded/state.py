@@ -27,7 +27,7 @@ class EmbeddedError(Exception):
 
 
 @dataclass(frozen=True)
-class Account:
+class SystemAccount:
     """Whom the servers run as; nothing in it means ourselves."""
 
     user: int | None = None
@@ -64,24 +64,24 @@ class Account:
         return path
 
 
-def account() -> Account:
+def account() -> SystemAccount:
     if os.geteuid() != 0:
-        return Account()
+        return SystemAccount()
     for name in SERVER_ACCOUNTS:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return Account(entry.pw_uid, entry.pw_gid)
+        return SystemAccount(entry.pw_uid, entry.pw_gid)
     raise EmbeddedError("PostgreSQL does not run as root, and there is no account postgres or nobody to run it as.")
 
 
-def account_or_ours() -> Account:
+def account_or_ours() -> SystemAccount:
     """The servers' account, or ourselves on a machine where none can be had."""
     try:
         return account()
     except EmbeddedError:
-        return Account()
+        return SystemAccount()
 
 
 def of_servers() -> dict[str, str]:
@@ -89,7 +89,7 @@ def of_servers() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 
 
-def folder(environ: Mapping[str, str], owner: Account) -> Path:
+def folder(environ: Mapping[str, str], owner: SystemAccount) -> Path:
     """The state folder: STATE_DIR, else .local in the checkout, else (see above) one of root's own."""
     wanted = environment.Environment(environ).read("STATE_DIR", kinds.folder(CHECKOUT), CHECKOUT / ".local")
     make(wanted, owner)
@@ -98,14 +98,14 @@ def folder(environ: Mapping[str, str], owner: Account) -> Path:
     return private(PERSISTENT_TEMPORARY / f"sightline-{digest(wanted)}", owner)
 
 
-def make(wanted: Path, owner: Account) -> None:
+def make(wanted: Path, owner: SystemAccount) -> None:
     """Makes the folder and those above it, as far as they are not there."""
     for path in (*reversed(wanted.parents), wanted):
         if not os.path.isdir(path):
             private(path, owner)
 
 
-def private(path: Path, owner: Account) -> Path:
+def private(path: Path, owner: SystemAccount) -> Path:
     """A folder of ours that nobody else looks into, and that the servers' account may pass through."""
     try:
         path.mkdir(exist_ok=True)

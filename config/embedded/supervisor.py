@@ -21,7 +21,7 @@ STOP_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
 
 
-class Order(TypedDict):
+class SupervisorOrder(TypedDict):
     """What to run and how, as JSON on standard input. Holds no secret."""
 
     command: list[str]
@@ -36,12 +36,12 @@ class Order(TypedDict):
 
 
 def main() -> None:
-    order: Order = json.load(sys.stdin)
+    order: SupervisorOrder = json.load(sys.stdin)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     supervise(order, os.open(order["users"], os.O_RDWR))
 
 
-def supervise(order: Order, users: int) -> None:
+def supervise(order: SupervisorOrder, users: int) -> None:
     """Until nobody uses the server, or its very first start fails, which is its launcher's to tell."""
     server = start(order)
     born = time.monotonic()
@@ -59,7 +59,7 @@ def supervise(order: Order, users: int) -> None:
         stop(server, order["stop_signal"])
 
 
-def start(order: Order) -> subprocess.Popen[bytes]:
+def start(order: SupervisorOrder) -> subprocess.Popen[bytes]:
     """Starts the server, which inherits the serving lock: it stays taken until its last process is gone."""
     libc = ctypes.CDLL(None)
     supervisor = os.getpid()

@@ -37,7 +37,7 @@ WORKERS = {
     "searches-1": ("searches", "prefork", 8),
     "searches-2": ("searches", "prefork", 8),
     "sandbox-searches": ("sandbox", "threads", 16),
-    # Its own threads deliver; of the pool's, one takes nudges while the others sweep.
+    # Its own threads deliver; of the pool's, one takes wake-ups while the others sweep.
     "webhooks": ("webhooks", "threads", 3),
     "landing": ("landing", "threads", 1),
     "sweeps": ("sweeps", "prefork", 1),

@@ -19,7 +19,7 @@ from rest_framework.reverse import reverse
 
 from accounts.models import Mode
 from accounts.web import rate_limits
-from accounts.web.exceptions import Conflict, Unavailable
+from accounts.web.exceptions import Conflict, ServiceUnavailable
 from accounts.web.pagination import CursorPages
 from accounts.web.strict_fields import Nothing, Wrong
 from accounts.web.tenant_view import TenantView
@@ -68,7 +68,7 @@ def taken(credentials: QuerySet[Credential], values: dict[str, Any]) -> Wrong:
 
 @schema.CREDENTIALS
 class Credentials(CredentialView):
-    refusals = {"POST": (409,)}
+    error_statuses = {"POST": (409,)}
     pagination_class = CursorPages
     query_class = CredentialQuery
     keys = ("provider", "label")
@@ -87,7 +87,7 @@ class Credentials(CredentialView):
             credential = credentials.create(self.tenant, **given)
         except credentials.LabelTaken:
             raise label_taken(given["provider"]) from None
-        except credentials.TooMany as error:
+        except credentials.TooManyCredentials as error:
             raise Conflict(str(error), code="too_many_credentials") from None
         verification.check(credential)
         headers = {"Location": reverse("credential", kwargs={"id": credential.pk})}
@@ -137,7 +137,7 @@ class Dictionary(TenantView):
     query_class = TermQuery
     keys = ("place",)
     follows = False
-    refusals = {"GET": (404, 409)}
+    error_statuses = {"GET": (404, 409)}
 
     def get(self, request: Request, provider: str, name: str) -> Response:
         terms = self.terms(provider, name)
@@ -149,14 +149,14 @@ class Dictionary(TenantView):
         """Nothing waits in line for these, so a provider's trouble is an answer here: 503, and to be asked again."""
         try:
             return dictionaries.look_up(self.tenant, self.api_key.mode, provider, name, self.query["query"])
-        except dictionaries.Unknown as error:
+        except dictionaries.UnknownDictionary as error:
             raise NotFound(str(error)) from None
-        except dictionaries.CredentialMissing as error:
+        except dictionaries.NoDefaultCredential as error:
             raise Conflict(str(error), code="credential_missing") from None
         except dictionaries.CredentialUnusable as error:
             raise Conflict(str(error), code="credential_unusable") from None
         except Failure as failure:
-            raise Unavailable(failure.detail, code="provider_unavailable") from None
+            raise ServiceUnavailable(failure.detail, code="provider_unavailable") from None
 
 
 @dataclass(frozen=True)

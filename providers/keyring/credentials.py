@@ -63,7 +63,7 @@ class BadLabel(ValueError):
         self.code = code
 
 
-class TooMany(Exception):
+class TooManyCredentials(Exception):
     """The tenant has as many keys as it may. The message says how many, and the mend."""
 
 
@@ -73,7 +73,7 @@ class LabelTaken(Exception):
 
 def store(tenant: Tenant, provider: str, secret: str, *, label: str = DEFAULT_LABEL) -> Credential:
     """Stores a key, in the place of an earlier one of that label. Raises `BadSecret`, `BadLabel` and
-    `TooMany`.
+    `TooManyCredentials`.
     """
     label = clean_label(label)
     with _ring(tenant.pk, provider) as ring:
@@ -86,7 +86,7 @@ def store(tenant: Tenant, provider: str, secret: str, *, label: str = DEFAULT_LA
 
 def create(tenant: Tenant, provider: str, secret: str, *, label: str, is_default: bool = False) -> Credential:
     """Stores a key beside those that there are. Raises `BadSecret`, `BadLabel`, `LabelTaken` and
-    `TooMany`.
+    `TooManyCredentials`.
     """
     label = clean_label(label)
     with _ring(tenant.pk, provider) as ring:
@@ -124,13 +124,15 @@ def change(
 
 
 def check_room(tenant: Tenant, provider: str, label: str) -> None:
-    """Raises `TooMany` where the tenant may store no key beside those that it has. One of this label is replaced.
+    """Raises `TooManyCredentials` where the tenant may store no key beside those that it has. One of this label is replaced.
 
     Stays true while the tenant is locked.
     """
     most, own = tenant.limit("most_credentials"), Credential.objects.for_tenant(tenant)
     if own.count() >= most and not own.filter(provider=provider, label=label).exists():
-        raise TooMany(f"{most:,} provider keys are stored, as many as there may be; delete one, or replace one.")
+        raise TooManyCredentials(
+            f"{most:,} provider keys are stored, as many as there may be; delete one, or replace one."
+        )
 
 
 def make_default(credential: Credential) -> None:
@@ -317,7 +319,7 @@ def _refuse_taken(ring: QuerySet[Credential], label: str) -> None:
 
 
 def _new(tenant: Tenant, provider: str, label: str) -> Credential:
-    """In the tenant's locked ring. Raises `TooMany`."""
+    """In the tenant's locked ring. Raises `TooManyCredentials`."""
     check_room(tenant, provider, label)
     return Credential(tenant=tenant, provider=provider, label=label, is_default=False)
 

@@ -42,11 +42,11 @@ UNREACHED = "a dictionary is neither kept nor found kept: %s"
 Terms = tuple[Term, ...]
 
 
-class Unknown(LookupError):
+class UnknownDictionary(LookupError):
     """There is no such provider or dictionary. The message says which there are."""
 
 
-class CredentialMissing(Exception):
+class NoDefaultCredential(Exception):
     """The tenant has no key to the provider, or none that is its default. The message says which."""
 
 
@@ -62,13 +62,13 @@ def names() -> dict[str, tuple[str, ...]]:
 def look_up(tenant: Tenant, mode: str, provider: str, name: str, query: str) -> tuple[Term, ...]:
     """The terms that match. Raises, beside the above, a `Failure`. A test key asks the sandbox."""
     if name not in names().get(provider, ()):
-        raise Unknown(_what_there_is())
+        raise UnknownDictionary(_what_there_is())
     query = " ".join(query.split()).casefold()
     if mode == Mode.TEST:
         return _remembered(free_calls.sandboxed(provider, tenant), name, query, free_calls.make)
     credential = Credential.objects.for_tenant(tenant).filter(provider=provider, is_default=True).first()
     if credential is None:
-        raise CredentialMissing(advice.why_no_default(tenant.pk, provider))
+        raise NoDefaultCredential(advice.why_no_default(tenant.pk, provider))
     caller = _with_key(credential)
     return _remembered(caller, name, query, partial(_ask, credential))
 

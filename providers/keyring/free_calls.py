@@ -20,7 +20,7 @@ from django.conf import settings
 from uuid_utils.compat import uuid7
 
 from accounts.models import Mode, Tenant
-from accounts.web.bulkhead import Busy, Places
+from accounts.web.bulkhead import Bulkhead, Busy
 from providers import limiter, policies, registry
 from providers.contract import Secret
 from providers.failures import Failure, Garbled, Lost, Throttled, Unreachable
@@ -42,7 +42,7 @@ REST_SECONDS, LONGEST_REST_SECONDS = 2.0, 60.0
 
 # So many are made at once in one process; each holds one of the web server's threads for seconds.
 MOST_AT_ONCE = 6
-places = Places(lambda: MOST_AT_ONCE, "Too many such calls are made right now; ask again in a few seconds.")
+slots = Bulkhead(lambda: MOST_AT_ONCE, "Too many such calls are made right now; ask again in a few seconds.")
 
 T = TypeVar("T", covariant=True)
 
@@ -98,7 +98,7 @@ def make(call: Call[T], caller: Caller) -> T:
         raise Unreachable("paused", f"The operators have paused calls to {caller.provider}; ask again later.")
     seat = Seat(lane=caller.lane, name=str(uuid7()), rate=policies.rate(policy), most_under_way=policy.max_in_flight)
     try:
-        with places.taken_by(caller.tenant_id):
+        with slots.acquire(caller.tenant_id):
             if seconds := limiter.rests_for(caller.account):
                 detail = f"{caller.provider} asked this key to wait; ask again in {ceil(seconds)} s."
                 raise Unreachable("busy", detail)

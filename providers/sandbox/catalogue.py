@@ -44,7 +44,7 @@ WARES = {
 
 
 @dataclass(frozen=True)
-class Post:
+class SandboxPost:
     """-1 likes or comments are hidden ones."""
 
     id: str
@@ -59,11 +59,11 @@ class Post:
 
 
 @dataclass(frozen=True)
-class Creator:
+class SandboxCreator:
     user_id: str | None
     full_name: str | None
     username: str
-    portrait: Post
+    portrait: SandboxPost
     followers: int
     engagement_rate: float
     gender: str
@@ -74,11 +74,11 @@ class Creator:
     category: str
     has_email: bool
     brands: tuple[str, ...]
-    posts: tuple[Post, ...]
+    posts: tuple[SandboxPost, ...]
 
 
 @dataclass(frozen=True)
-class Product:
+class SandboxProduct:
     id: str
     name: str
     region: str
@@ -103,19 +103,19 @@ class Catalogue:
         scene = self._scenes.get(id)
         return draw(scene, FULL) if scene else None
 
-    def _pictured(self) -> Iterator[Post | Product]:
+    def _pictured(self) -> Iterator[SandboxPost | SandboxProduct]:
         for creator in self.creators:
             yield creator.portrait
             yield from creator.posts
         yield from self.products
 
 
-def _creator(chance: Random, number: int) -> Creator:
+def _creator(chance: Random, number: int) -> SandboxCreator:
     first, craft = chance.choice(FIRST_NAMES), chance.choice(CRAFTS)
     location, language = chance.choice(HOMES)
     kind, hue = chance.choice(sorted(KINDS)), chance.random()
     posts = [_post(chance, kind=kind, hue=hue) for _ in range(chance.randint(3, 5))]
-    return Creator(
+    return SandboxCreator(
         # Two fields that Modash may leave out, left out now and then.
         user_id=None if number % 20 == 7 else str(chance.randint(10**17, 10**18)),
         full_name=None if number % 15 == 4 else f"{first} {craft}",
@@ -135,9 +135,9 @@ def _creator(chance: Random, number: int) -> Creator:
     )
 
 
-def _product(chance: Random) -> Product:
+def _product(chance: Random) -> SandboxProduct:
     kind = chance.choice(sorted(KINDS))
-    return Product(
+    return SandboxProduct(
         id=str(chance.randint(17 * 10**17, 18 * 10**17)),
         name=f"{chance.choice(LOOKS)} {chance.choice(WARES[kind])}",
         region=chance.choice(REGIONS),
@@ -145,11 +145,11 @@ def _product(chance: Random) -> Product:
     )
 
 
-def _post(chance: Random, *, kind: str, hue: float) -> Post:
+def _post(chance: Random, *, kind: str, hue: float) -> SandboxPost:
     plays = round(10 ** chance.uniform(2, 6.5))
     likes = round(plays * chance.uniform(0.01, 0.2))
     hidden = chance.random() < 0.1
-    return Post(
+    return SandboxPost(
         id=str(chance.randint(7 * 10**18, 75 * 10**17)),
         scene=scene(chance, kind=kind, hue=hue),
         content_type=chance.choice(("video", "video", "video", "image")),

@@ -13,13 +13,13 @@ from uuid import uuid4
 
 from PIL import Image
 
-from providers.sandbox.catalogue import SMALL, Catalogue, Product
+from providers.sandbox.catalogue import SMALL, Catalogue, SandboxProduct
 from providers.sandbox.drawing import draw
 from providers.sandbox.exchange import Request, Response
 from providers.sandbox.forms import Misfit, fields, number, text
 from providers.sandbox.provider import Address, Found, Provider, Refusal, Search
 from providers.sandbox.settings import Settings
-from providers.sandbox.similarity import Gallery, NoPicture, decode, describe
+from providers.sandbox.similarity import Gallery, NotAPicture, decode, describe
 
 # A request, whatever it finds.
 PRICE = Decimal(1)
@@ -100,17 +100,17 @@ def _wanted(body: bytes) -> dict[str, Any]:
 def _picture(wanted: dict[str, Any]) -> Image.Image:
     try:
         return decode(b64decode(wanted["image_base64"], validate=True), "JPEG")
-    except (ValueError, NoPicture):
+    except (ValueError, NotAPicture):
         raise _refusal(400, "image_base64 is not a base64 encoded image") from None
 
 
-def _meant(product: Product, wanted: dict[str, Any]) -> bool:
+def _meant(product: SandboxProduct, wanted: dict[str, Any]) -> bool:
     words = wanted.get("product_name", "").lower().split()
     name = product.name.lower()
     return wanted.get("region") in (None, product.region) and all(word in name for word in words)
 
 
-def _product(product: Product, distance: float) -> dict[str, Any]:
+def _product(product: SandboxProduct, distance: float) -> dict[str, Any]:
     """The score grows with likeness; it has no upper end that the page would tell."""
     return {
         "_index": "product_image_search",

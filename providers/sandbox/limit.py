@@ -15,7 +15,7 @@ from typing import Any
 
 
 @dataclass
-class Tally:
+class KeyTally:
     """One key's: `refusals` are the answers that were no success, breaches included; `played`, what its magic did.
     `most_early`: by how many seconds the worst breach came too soon. `first` and `last`: when calls were admitted.
     """
@@ -52,7 +52,7 @@ class Meter:
         self.window = window
         self.shared = shared
         self.lock = Lock()
-        self.tallies: dict[str, Tally] = defaultdict(Tally)
+        self.tallies: dict[str, KeyTally] = defaultdict(KeyTally)
         # When each key's last calls were admitted.
         self.recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=calls))
 
@@ -91,7 +91,7 @@ class Meter:
             tally.credits += credits
             return True
 
-    def tally(self, key: str) -> Tally:
+    def tally(self, key: str) -> KeyTally:
         with self.lock:
             return self.tallies[key]
 

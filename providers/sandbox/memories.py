@@ -20,8 +20,8 @@ from providers.sandbox.exchange import Request, Response
 from providers.sandbox.multipart import Malformed, Part, parts
 from providers.sandbox.provider import Address, Found, Provider, Refusal, Search
 from providers.sandbox.settings import Settings
-from providers.sandbox.similarity import NoPicture, decode, describe
-from providers.sandbox.videos import Shot, Video
+from providers.sandbox.similarity import NotAPicture, decode, describe
+from providers.sandbox.videos import SandboxVideo, Shot
 
 PRICE = Decimal(1)
 MOST_BYTES = 20 * 1024 * 1024
@@ -83,7 +83,7 @@ class Memories(Provider):
         frames = self._frames(form, searched)
         return _found([_private_frame(*frame) for frame in frames])
 
-    def _frames(self, form: Form, searched: Iterable[Video]) -> Iterator[tuple[Video, Shot, float]]:
+    def _frames(self, form: Form, searched: Iterable[SandboxVideo]) -> Iterator[tuple[SandboxVideo, Shot, float]]:
         least = _similarity(form)
         distances = self.gallery.distances(describe(_picture(form)))
         scores = {
@@ -137,11 +137,11 @@ def _picture(form: Form) -> Image.Image:
         raise _refusal("0003", "file is larger than 20 MB.")
     try:
         return decode(file.content, format)
-    except NoPicture:
+    except NotAPicture:
         raise _refusal("0003", f"file is no {format} image.") from None
 
 
-def _public_frame(video: Video, shot: Shot, score: float) -> dict[str, Any]:
+def _public_frame(video: SandboxVideo, shot: Shot, score: float) -> dict[str, Any]:
     return {
         "videoNo": video.number,
         "videoName": video.name,
@@ -151,7 +151,7 @@ def _public_frame(video: Video, shot: Shot, score: float) -> dict[str, Any]:
     }
 
 
-def _private_frame(video: Video, shot: Shot, score: float) -> dict[str, Any]:
+def _private_frame(video: SandboxVideo, shot: Shot, score: float) -> dict[str, Any]:
     return {
         "videoNo": video.number,
         "videoName": video.name,

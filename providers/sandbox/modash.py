@@ -12,14 +12,14 @@ from decimal import Decimal
 from typing import Any
 
 from providers.sandbox import modash_dictionaries
-from providers.sandbox.catalogue import Catalogue, Creator, Post
+from providers.sandbox.catalogue import Catalogue, SandboxCreator, SandboxPost
 from providers.sandbox.exchange import Request, Response
 from providers.sandbox.forms import Misfit
 from providers.sandbox.limit import fingerprint
 from providers.sandbox.modash_filters import FORM, eligible, meant
 from providers.sandbox.provider import Address, Found, FreeCall, Provider, Refusal, Search
 from providers.sandbox.settings import Settings
-from providers.sandbox.similarity import NoPicture, decode, describe
+from providers.sandbox.similarity import NotAPicture, decode, describe
 
 PRICE = Decimal("0.025")
 DEEPEST = 1500
@@ -32,8 +32,8 @@ class Match:
     """A creator, and the posts that count, the most alike first."""
 
     distance: float
-    creator: Creator
-    posts: list[Post]
+    creator: SandboxCreator
+    posts: list[SandboxPost]
 
 
 class Modash(Provider):
@@ -145,7 +145,7 @@ def _picture(wanted: dict[str, Any]) -> Any:
         raise _refusal(400, "invalid_body_params", "base64Image is larger than 5MB.")
     try:
         return decode(b64decode(encoded, validate=True), format)
-    except (ValueError, NoPicture):
+    except (ValueError, NotAPicture):
         raise _refusal(400, "bad_request", f"base64Image is not a base64 encoded {format} image.") from None
 
 
@@ -165,7 +165,7 @@ def _profile(match: Match, origin: str) -> dict[str, Any]:
     return {name: value for name, value in profile.items() if value is not None}
 
 
-def _post(post: Post, creator: Creator, origin: str) -> dict[str, Any]:
+def _post(post: SandboxPost, creator: SandboxCreator, origin: str) -> dict[str, Any]:
     kind = "video" if post.content_type == "video" else "photo"
     return {
         "id": post.id,
@@ -181,5 +181,5 @@ def _post(post: Post, creator: Creator, origin: str) -> dict[str, Any]:
     }
 
 
-def _picture_url(post: Post, origin: str) -> str:
+def _picture_url(post: SandboxPost, origin: str) -> str:
     return f"{origin}/pictures/{post.id}.jpg"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
-from providers.sandbox.catalogue import BRANDS, Creator
+from providers.sandbox.catalogue import BRANDS, SandboxCreator
 from providers.sandbox.exchange import Request, Response
 from providers.sandbox.provider import Refusal
 
@@ -47,7 +47,7 @@ def brands(request: Request) -> Response:
     return _those_asked_for(request, "brands", lines)
 
 
-def users(request: Request, creators: Iterable[Creator]) -> Response:
+def users(request: Request, creators: Iterable[SandboxCreator]) -> Response:
     """Finds creators of the catalogue by a part of either of their names."""
     lines = [
         {

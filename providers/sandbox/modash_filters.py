@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from providers.sandbox.catalogue import Creator, Post
+from providers.sandbox.catalogue import SandboxCreator, SandboxPost
 from providers.sandbox.forms import fields, flag, list_of, number, one_of, text
 
 RANGES = (
@@ -45,18 +45,18 @@ FORM = fields(
 )
 
 
-def meant(creator: Creator, filters: dict[str, Any]) -> bool:
+def meant(creator: SandboxCreator, filters: dict[str, Any]) -> bool:
     """Every filter that speaks of creators holds."""
     return all(_creator_checks(creator, filters))
 
 
-def eligible(post: Post, filters: dict[str, Any]) -> bool:
+def eligible(post: SandboxPost, filters: dict[str, Any]) -> bool:
     """Every filter that speaks of posts holds."""
     young: bool = post.age_days <= filters.get("maxPostAgeMonths", 10_000) * 30
     return young and filters.get("contentType") in (None, post.content_type)
 
 
-def _creator_checks(creator: Creator, filters: dict[str, Any]) -> Iterator[bool]:
+def _creator_checks(creator: SandboxCreator, filters: dict[str, Any]) -> Iterator[bool]:
     followers, age = filters.get("followersCount", {}), filters.get("age", {})
     yield (
         _range_below(followers.get("min", 0)) <= creator.followers <= _range_above(followers.get("max", RANGES[-1] + 1))

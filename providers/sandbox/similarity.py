@@ -17,7 +17,7 @@ MOST_PIXELS = 50_000_000
 BOX = Image.Resampling.BOX
 
 
-class NoPicture(Exception):
+class NotAPicture(Exception):
     """These bytes are no picture of the format that they are said to be."""
 
 
@@ -26,11 +26,11 @@ def decode(content: bytes, format: str) -> Image.Image:
     try:
         picture = Image.open(BytesIO(content), formats=[format])
         if picture.width * picture.height > MOST_PIXELS:
-            raise NoPicture
+            raise NotAPicture
         picture.draft("RGB", (256, 256))
         return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise NoPicture from None
+        raise NotAPicture from None
 
 
 def describe(picture: Image.Image) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
-from providers.sandbox.catalogue import Catalogue, Creator, Post
+from providers.sandbox.catalogue import Catalogue, SandboxCreator, SandboxPost
 
 LIBRARY = 120
 
@@ -24,13 +24,13 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Video:
+class SandboxVideo:
     number: str
     name: str
     shots: tuple[Shot, ...]
 
 
-def public(catalogue: Catalogue) -> dict[str, list[Video]]:
+def public(catalogue: Catalogue) -> dict[str, list[SandboxVideo]]:
     """By platform: each post that is a video, compilations of every second creator, teasers of every third."""
     chance = Random("the sandbox's videos")
     creators = catalogue.creators
@@ -41,13 +41,13 @@ def public(catalogue: Catalogue) -> dict[str, list[Video]]:
     }
 
 
-def library(catalogue: Catalogue, unique_id: str) -> list[Video]:
+def library(catalogue: Catalogue, unique_id: str) -> list[SandboxVideo]:
     """Somebody's own: every name has another one, and always the same."""
     chance = Random(f"the library {unique_id}")
     return [_video(chance, "VI", creator, creator.posts) for creator in chance.sample(catalogue.creators, LIBRARY)]
 
 
-def _posted(chance: Random, creators: Iterable[Creator]) -> Iterator[Video]:
+def _posted(chance: Random, creators: Iterable[SandboxCreator]) -> Iterator[SandboxVideo]:
     for creator in creators:
         for post in creator.posts:
             if post.content_type == "video":
@@ -55,12 +55,14 @@ def _posted(chance: Random, creators: Iterable[Creator]) -> Iterator[Video]:
                 yield _video(chance, "PI", creator, (post, *islice(creator.posts, 2), post))
 
 
-def _video(chance: Random, prefix: str, creator: Creator, posts: Iterable[Post]) -> Video:
+def _video(chance: Random, prefix: str, creator: SandboxCreator, posts: Iterable[SandboxPost]) -> SandboxVideo:
     number = f"{prefix}-{chance.randint(10**17, 10**18)}"
-    return Video(number, f"{creator.full_name or creator.username}, part {number[-2:]}", tuple(_shots(chance, posts)))
+    return SandboxVideo(
+        number, f"{creator.full_name or creator.username}, part {number[-2:]}", tuple(_shots(chance, posts))
+    )
 
 
-def _shots(chance: Random, posts: Iterable[Post]) -> Iterator[Shot]:
+def _shots(chance: Random, posts: Iterable[SandboxPost]) -> Iterator[Shot]:
     start = chance.randint(0, 5)
     for post in posts:
         end = start + chance.randint(2, 9)

@@ -35,11 +35,11 @@ ESCAPES = (
 MARK = b"\xe2\x80\xa6 the base64 text that was taken apart \xe2\x80\xa6"
 
 
-class Unreadable(ValueError):
+class UnreadableJSON(ValueError):
     """Why a text is not taken, in words that go on after its name."""
 
 
-class TooLong(Unreadable):
+class TooLong(UnreadableJSON):
     """More JSON than is taken anywhere."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ def loads_with_picture(body: bytearray) -> Any:
 
 
 def loads(text: bytes | bytearray, *, most: int | None = None) -> Any:
-    """Raises `Unreadable`. `most`: bytes; as JSON may have anywhere, if not said."""
+    """Raises `UnreadableJSON`. `most`: bytes; as JSON may have anywhere, if not said."""
     if len(text) > (settings.JSON_MAX_BYTES if most is None else most):
         raise TooLong
     text = text.removeprefix(codecs.BOM_UTF8)
@@ -110,12 +110,12 @@ def loads(text: bytes | bytearray, *, most: int | None = None) -> Any:
             parse_float=finite,
             parse_constant=finite,
         )
-    except Unreadable:
+    except UnreadableJSON:
         raise
     except UnicodeDecodeError as error:
-        raise Unreadable(f"must be UTF-8; byte {error.start} is not") from None
+        raise UnreadableJSON(f"must be UTF-8; byte {error.start} is not") from None
     except json.JSONDecodeError as error:
-        raise Unreadable(f"is not JSON: {in_our_words(error)}") from None
+        raise UnreadableJSON(f"is not JSON: {in_our_words(error)}") from None
 
 
 def in_our_words(error: json.JSONDecodeError) -> str:
@@ -133,21 +133,21 @@ def refuse_deep(text: bytes | bytearray) -> None:
         sign = text[match.start()]
         depth += (sign in b"[{") - (sign in b"]}")
         if depth > MOST_DEPTH:
-            raise Unreadable(f"is nested too deeply; nothing that is taken here has more than {MOST_DEPTH} levels")
+            raise UnreadableJSON(f"is nested too deeply; nothing that is taken here has more than {MOST_DEPTH} levels")
 
 
 def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise Unreadable(f"is not taken: the name {repeated[:100]!r} stands in one object twice; give it once")
+        raise UnreadableJSON(f"is not taken: the name {repeated[:100]!r} stands in one object twice; give it once")
     return members
 
 
 def short(text: str) -> int:
     """Python refuses to read thousands of digits, in words for its programmers."""
     if len(text) > MOST_DIGITS:
-        raise Unreadable(
+        raise UnreadableJSON(
             f"is not taken: {text[:20]}… has {len(text)} digits; nothing that is taken here has more than {MOST_DIGITS}"
         )
     return int(text)
@@ -156,5 +156,5 @@ def short(text: str) -> int:
 def finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise Unreadable(f"is not taken: {text[:20]} is no number that JSON can hold; give a finite one")
+        raise UnreadableJSON(f"is not taken: {text[:20]} is no number that JSON can hold; give a finite one")
     return number

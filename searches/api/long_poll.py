@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection
 from rest_framework.request import Request
 
-from accounts.web.bulkhead import Busy, Places
+from accounts.web.bulkhead import Bulkhead, Busy
 from searches.lifecycle.live_updates import Listener
 
 LONGEST_SECONDS = 60
@@ -24,7 +24,7 @@ LONGEST_SECONDS = 60
 LOOK_SECONDS = 2.0
 PREFERENCE = re.compile(r"""\s*wait\s*=\s*"?(\d{1,9})"?\s*(;.*)?""", re.IGNORECASE | re.ASCII)
 
-places = Places(lambda: settings.WAITERS_PER_PROCESS, "Too many wait already; the answer comes at once.")
+slots = Bulkhead(lambda: settings.WAITERS_PER_PROCESS, "Too many wait already; the answer comes at once.")
 
 
 def asked(request: Request) -> int | None:
@@ -40,7 +40,7 @@ def until(over: Callable[[], bool], search_id: UUID, *, tenant_id: UUID, seconds
     if over():
         return True
     try:
-        with places.taken_by(tenant_id):
+        with slots.acquire(tenant_id):
             _wait(over, search_id, time.monotonic() + seconds)
     except Busy:
         return False

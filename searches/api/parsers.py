@@ -18,7 +18,7 @@ from django.utils.datastructures import MultiValueDict
 from rest_framework.exceptions import ErrorDetail, ParseError
 from rest_framework.parsers import BaseParser, MultiPartParser
 
-from accounts.web.exceptions import TooLarge
+from accounts.web.exceptions import PayloadTooLarge
 from accounts.web.strict_fields import Wrong, merged
 from searches.api import json_text
 
@@ -40,8 +40,8 @@ class StrictJSON(BaseParser):
             body = read(stream, takes_pictures=takes_pictures)
             return json_text.loads_with_picture(body) if takes_pictures else json_text.loads(body)
         except json_text.TooLong as error:
-            raise TooLarge(f"The body {error}.") from None
-        except json_text.Unreadable as error:
+            raise PayloadTooLarge(f"The body {error}.") from None
+        except json_text.UnreadableJSON as error:
             raise ParseError(f"The body {error}.") from None
 
 
@@ -79,7 +79,7 @@ class PictureForm(MultiPartParser):
         except (TooManyFieldsSent, TooManyFilesSent):
             raise ParseError("The form has too many parts; send a file `image` and JSON in `request`.") from None
         except RequestDataTooBig:
-            raise TooLarge(too_long()) from None
+            raise PayloadTooLarge(too_long()) from None
         except ParseError:
             # The parser's own words name its inner parts.
             raise ParseError(BROKEN_FORM) from None
@@ -92,8 +92,8 @@ def form_of(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]) -> 
     try:
         form.update(request_part(texts, files))
     except json_text.TooLong:
-        raise TooLarge(too_long()) from None
-    except json_text.Unreadable as error:
+        raise PayloadTooLarge(too_long()) from None
+    except json_text.UnreadableJSON as error:
         wrong.setdefault("request", [ErrorDetail(f"{str(error)[0].upper()}{str(error)[1:]}.", code="malformed")])
     if "image" in form and "image" in files:
         detail = "Sent twice, as a file and in `request`; send one of them."
@@ -123,7 +123,7 @@ def request_part(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]
     text = file.read(settings.JSON_MAX_BYTES + 1) if file else texts.get("request", "{}").encode("latin-1")
     body = json_text.loads(text)
     if not isinstance(body, dict):
-        raise json_text.Unreadable("must be a JSON object")
+        raise json_text.UnreadableJSON("must be a JSON object")
     return body
 
 

@@ -19,7 +19,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts.models import MOST_MAX_AGE
 from accounts.net import outbound
-from accounts.web.exceptions import TooLarge
+from accounts.web.exceptions import PayloadTooLarge
 from accounts.web.pagination import PageQuery
 from accounts.web.query_params import Instant
 from accounts.web.strict_fields import (
@@ -75,7 +75,9 @@ class Base64(serializers.CharField):
             detail = "Send the base64 text alone, without the `data:…;base64,` before it."
             raise ValidationError(detail, code="data_uri")
         if len(text) // 4 * 3 > settings.PICTURE_MAX_BYTES + 2:
-            raise TooLarge(f"The picture has more than {settings.PICTURE_MAX_BYTES:,} bytes; send at most so many.")
+            raise PayloadTooLarge(
+                f"The picture has more than {settings.PICTURE_MAX_BYTES:,} bytes; send at most so many."
+            )
         try:
             return binascii.a2b_base64(text, strict_mode=True)
         except binascii.Error:

@@ -25,7 +25,7 @@ from rest_framework.reverse import reverse
 
 from accounts.models import Tenant
 from accounts.net import outbound
-from accounts.web.exceptions import Conflict, PaymentRequired, TooLarge, TooManyRequests, Unavailable
+from accounts.web.exceptions import Conflict, PayloadTooLarge, PaymentRequired, ServiceUnavailable, TooManyRequests
 from accounts.web.pagination import CursorPages, PageQuery
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.web.strict_fields import Nothing, Wrong, merged
@@ -112,20 +112,20 @@ class PictureView(TenantView):
                 picture.wait()
         except ValidationError as error:
             wrong = merged(wrong, error.detail)
-        except (TooLarge, Unavailable, pictures.Deleted) as error:
+        except (PayloadTooLarge, ServiceUnavailable, pictures.Deleted) as error:
             if not self.is_wrong(wrong):
                 raise
-            if isinstance(error, TooLarge):
+            if isinstance(error, PayloadTooLarge):
                 wrong = merged(wrong, {"image": [ErrorDetail(str(error.detail), code="too_large")]})
-        return self.refusal(wrong)
+        return self.invalid(wrong)
 
     def is_wrong(self, wrong: Wrong) -> bool:
         """Whether anything is: in the body, or in the form's parts, the query or the headers."""
         return bool(wrong or self.wrong or getattr(self.request.data, "wrong", None))
 
-    def refusal(self, wrong: Wrong) -> ValidationError:
+    def invalid(self, wrong: Wrong) -> ValidationError:
         data = self.request.data
-        return super().refusal(data.with_parts(wrong) if isinstance(data, Form) else wrong)
+        return super().invalid(data.with_parts(wrong) if isinstance(data, Form) else wrong)
 
 
 def unfetched(given: GivenPicture | None) -> GivenPicture | None:
@@ -133,7 +133,7 @@ def unfetched(given: GivenPicture | None) -> GivenPicture | None:
     return None if given is None or given.url is not None else given
 
 
-UNUSABLE = (pictures.BadPicture, pictures.Busy, outbound.Failure, ValidationError)
+UNUSABLE = (pictures.BadPicture, pictures.Busy, outbound.OutboundFailure, ValidationError)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Searches(PictureView, SearchView):
     query_class = SearchQuery
     keys = ("-created_at", "-id")
     follows = False
-    refusals = {"POST": (402, 409)}
+    error_statuses = {"POST": (402, 409)}
 
     def post(self, request: Request) -> Response:
         new = self.submitted(request)
@@ -297,7 +297,7 @@ class Images(PictureView, ImageView):
     query_class = ImageQuery
     keys = ("-id",)
     follows = False
-    refusals = {"POST": (409,)}
+    error_statuses = {"POST": (409,)}
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filtered()) or []
@@ -331,7 +331,7 @@ class Images(PictureView, ImageView):
 
 @schema.IMAGE_VIEW
 class OneImage(ImageView):
-    refusals = {"DELETE": (409,)}
+    error_statuses = {"DELETE": (409,)}
 
     def get(self, request: Request, id: UUID) -> Response:
         return Response(self.described(self.get_object()))
@@ -396,14 +396,14 @@ def is_news(known: list[str], status: str, version: int) -> bool:
 def picture_refused() -> Iterator[None]:
     try:
         yield
-    except (pictures.TooLarge, outbound.TooLarge) as error:
-        raise TooLarge(error.detail) from None
+    except (pictures.TooLarge, outbound.AnswerTooLarge) as error:
+        raise PayloadTooLarge(error.detail) from None
     except pictures.BadPicture as error:
         raise ValidationError({error.field: wrong(error.detail, error.code)}) from None
-    except outbound.Failure as error:
+    except outbound.OutboundFailure as error:
         raise ValidationError({"image": {"url": wrong(error.detail, error.code)}}) from None
     except pictures.Busy as error:
-        raise Unavailable(error.detail) from None
+        raise ServiceUnavailable(error.detail) from None
 
 
 @contextmanager
@@ -411,9 +411,9 @@ def bounded() -> Iterator[None]:
     """Turns the bounds of a tenant into the contract's statuses."""
     try:
         yield
-    except pictures.TooMany as error:
+    except pictures.TooManyImages as error:
         raise Conflict(str(error), code="too_many_images") from None
-    except backlog.TooMany as error:
+    except backlog.TooManyWaitingLookups as error:
         raise TooManyRequests(str(error), code="too_many_waiting_lookups", wait=backlog.WAIT_SECONDS) from None
 
 

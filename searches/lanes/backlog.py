@@ -11,12 +11,12 @@ WAIT_SECONDS = 60
 COUNT = "SELECT searches_backlog(%s, %s)"
 
 
-class TooMany(Exception):
+class TooManyWaitingLookups(Exception):
     """More lookups would wait than the tenant may have waiting. The message says how many, and the mend."""
 
 
 def check(tenant: Tenant) -> None:
-    """Counts the tenant's waiting lookups, the caller's own included. Raises `TooMany`.
+    """Counts the tenant's waiting lookups, the caller's own included. Raises `TooManyWaitingLookups`.
 
     Call it when all of them are written and all other rows but the picture's are locked: it holds a lock of its own until the
     end of the transaction.
@@ -26,6 +26,6 @@ def check(tenant: Tenant) -> None:
         cursor.execute(COUNT, (tenant.pk, most))
         [waiting] = cursor.fetchone()
     if waiting > most:
-        raise TooMany(
+        raise TooManyWaitingLookups(
             f"At most {most:,} lookups of yours may wait at once; send this search again when some have ended."
         )

@@ -38,7 +38,7 @@ KEY_PREFIX = redis_client.keys(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["glo
 # The broker begins its channels as it does its keys.
 redis_client.channels(KEY_PREFIX)
 _quiet_until = 0.0
-_unanswered = redis_client.Quiet(QUIET_SECONDS)
+_unanswered = redis_client.Cooldown(QUIET_SECONDS)
 
 
 def seat(lane: Lane, policy: Policy, name: str) -> Seat:
@@ -56,14 +56,14 @@ def nudge(lane: Lane, policy: Policy) -> bool:
 
     Never raises and never takes long: the sweep finds what this could not announce.
     """
-    if _unanswered.is_on:
+    if _unanswered.active:
         return False
     try:
         return _hire(lane, policy)
     except limiter.Unavailable as error:
         # An answer, even a refusal, takes no time.
         if not isinstance(error.__cause__, ResponseError):
-            _unanswered.begin()
+            _unanswered.start()
         log.warning("lane %s was not nudged: Redis is unreachable; the sweep will see to it", lane.name)
         return False
 

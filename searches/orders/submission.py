@@ -131,8 +131,8 @@ class Submission:
 
 
 def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
-    """Raises `WrongOrder`, `CredentialMissing`, `prices.PriceMissing`, `ledger.InsufficientCredits`, `backlog.TooMany` or what
-    the picture raises, and then leaves nothing behind.
+    """Raises `WrongOrder`, `CredentialMissing`, `prices.PriceMissing`, `ledger.InsufficientCredits`,
+    `backlog.TooManyWaitingLookups`, or what the picture raises, and then leaves nothing behind.
     """
     found = _terms(api_key, order.lookups)
     if rejections := list(_rejections(api_key, order.lookups, found)):

@@ -24,7 +24,7 @@ from searches.pictures.storage import (
     sweep_orphans,
     thumbnail,
 )
-from searches.pictures.usage import TooMany
+from searches.pictures.usage import TooManyImages
 
 __all__ = [
     "BadCrop",
@@ -34,7 +34,7 @@ __all__ = [
     "Deleted",
     "Draft",
     "TooLarge",
-    "TooMany",
+    "TooManyImages",
     "check",
     "erase",
     "erase_unnamed",

@@ -11,18 +11,18 @@ from django.db import connection
 
 from accounts.models import Tenant
 from accounts.net import outbound
-from accounts.web.bulkhead import Places
+from accounts.web.bulkhead import Bulkhead
 
 # Asked for AVIF by name, some servers would send nothing else.
 ACCEPT = "image/*"
 BUSY = "Too many pictures are being fetched right now; send the request again in a moment, or the picture itself."
 
-places = Places(lambda: settings.FETCHERS_PER_PROCESS, BUSY)
+slots = Bulkhead(lambda: settings.FETCHERS_PER_PROCESS, BUSY)
 
 
 def fetched(tenant: Tenant, url: str) -> bytes:
-    """Raises an `outbound.Failure`, or `Busy`."""
-    with places.taken_by(tenant.pk):
+    """Raises an `outbound.OutboundFailure`, or `Busy`."""
+    with slots.acquire(tenant.pk):
         connection.close()
         return outbound.fetch(
             url, accept=ACCEPT, most_bytes=settings.PICTURE_MAX_BYTES, seconds=settings.PICTURE_FETCH_SECONDS

@@ -100,7 +100,7 @@ class Draft:
 
     def hold(self) -> None:
         """Keeps erasers and the sweep from what was there already, until the rows that need it are. Last in the caller's
-        transaction, as settlements check what they name. Raises `Deleted` or `Busy`, or `usage.TooMany` for what is new.
+        transaction, as settlements check what they name. Raises `Deleted` or `Busy`, or `usage.TooManyImages` for what is new.
         """
         assert self.saved is not None
         if not self.is_new:

@@ -29,12 +29,12 @@ ON CONFLICT (tenant_id) DO UPDATE SET images = usage.images + excluded.images, b
 MEND = "delete some that no search names, or wait until some expire."
 
 
-class TooMany(Exception):
+class TooManyImages(Exception):
     """The tenant may store no picture beside those that it has, or not one of this size. The message says the bound."""
 
 
 def add(tenant: Tenant, *, images: int, bytes: int) -> None:
-    """Counts pictures whose rows are new in this transaction, and the bytes of files that are. Raises `TooMany`."""
+    """Counts pictures whose rows are new in this transaction, and the bytes of files that are. Raises `TooManyImages`."""
     most, most_bytes = tenant.limit("most_images"), tenant.limit("most_image_bytes")
     values: dict[str, Any] = {"tenant": tenant.pk, "images": images, "bytes": bytes}
     with connection.cursor() as cursor:
@@ -43,8 +43,8 @@ def add(tenant: Tenant, *, images: int, bytes: int) -> None:
             return
     stored = PictureUsage.objects.filter(tenant=tenant).values_list("images", flat=True).first() or 0
     if images and stored + images > most:
-        raise TooMany(f"You may store {most:,} pictures; {MEND}")
-    raise TooMany(
+        raise TooManyImages(f"You may store {most:,} pictures; {MEND}")
+    raise TooManyImages(
         f"All pictures that you store, and what is made of them for providers, may have {most_bytes:,} bytes together; {MEND}"
     )
 

@@ -119,8 +119,8 @@ def test_without_redis_nobody_signs_in_and_sessions_go_on(olive: User, settings:
 def test_few_sign_in_at_once(olive: User) -> None:
     with ExitStack() as holding:
         for address in ("a", "a", "b"):
-            holding.enter_context(log_ins.slots.taken_by(address))
-        holding.enter_context(log_ins.slots.taken_by("c"))
+            holding.enter_context(log_ins.slots.acquire(address))
+        holding.enter_context(log_ins.slots.acquire("c"))
         assert sign_in("olive", PASSWORD, ALPHA) == 503
     assert sign_in("olive", PASSWORD, ALPHA) == 302
 
@@ -128,7 +128,7 @@ def test_few_sign_in_at_once(olive: User) -> None:
 def test_one_address_never_holds_every_slot(olive: User) -> None:
     with ExitStack() as holding:
         for _ in range(log_ins.MOST_AT_ONCE // 2):
-            holding.enter_context(log_ins.slots.taken_by("2001:db8::/64"))
+            holding.enter_context(log_ins.slots.acquire("2001:db8::/64"))
         assert sign_in("olive", PASSWORD, "2001:db8::99") == 503
         assert sign_in("olive", PASSWORD, ALPHA) == 302
 

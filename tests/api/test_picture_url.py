@@ -209,7 +209,7 @@ def test_a_place_is_free_again_after_a_failure(api: APIClient, settings: Setting
     with wire(answer("404 Not Found"), answer()) as it:
         assert search_by(api, it.url).status_code == 400
         assert search_by(api, it.url).status_code == 202
-    assert not fetching.places.taken
+    assert not fetching.slots.taken
 
 
 def only_ours_is_taken() -> bool:

@@ -43,7 +43,7 @@ def waiting_read(api: APIClient, search: Search, seconds: int, **headers: str) -
 def until_some_wait(number: int = 1) -> None:
     """Until so many have taken their seats."""
     deadline = time.monotonic() + 5
-    while long_poll.places.taken.total() < number:
+    while long_poll.slots.taken.total() < number:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     time.sleep(0.1)  # and have looked, and listen

@@ -112,7 +112,7 @@ def run(sightline: Sightline, plan: Plan, random: Random) -> None:
     schedule = accidents.made_up(random, plan.kinds, seconds=plan.striking)
     workers = [sightline.start_worker("searches-ahead", PYTHONPATH=AHEAD)]
     workers += [sightline.start_worker(f"searches-{number}") for number in range(1, plan.workers)]
-    sightline.start_couriers()
+    sightline.start_dispatcher()
     with ExitStack() as stack:
         told = stack.enter_context(receiver(deaf_every_third_time()))
         callers = {name: stack.enter_context(caller) for name, caller in welcomed(sightline, plan.tenants)}

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
 from config.demo import cast, picture, receiver
-from config.demo.caller import Caller
+from config.demo.caller import ApiClient
 from config.demo.cast import Cast
 from config.demo.picture import Sample
 from config.demo.receiver import Receiver
@@ -76,8 +76,8 @@ def reachable(host: str) -> dict[str, str]:
 def play(system: System, sample: Sample, players: Cast, report: Report) -> None:
     try:
         with (
-            Caller(system.web, players.tenant) as tenant,
-            Caller(system.web, players.neighbour) as neighbour,
+            ApiClient(system.web, players.tenant) as tenant,
+            ApiClient(system.web, players.neighbour) as neighbour,
             receiver.listening() as ear,
         ):
             search_and_tell(system, sample, tenant, neighbour, ear, report)
@@ -89,7 +89,7 @@ def play(system: System, sample: Sample, players: Cast, report: Report) -> None:
 
 
 def search_and_tell(
-    system: System, sample: Sample, tenant: Caller, neighbour: Caller, ear: Receiver, report: Report
+    system: System, sample: Sample, tenant: ApiClient, neighbour: ApiClient, ear: Receiver, report: Report
 ) -> None:
     ear.secret = tenant.be_told(ear.url, ["search.succeeded"])
     # Equal ones, that would ride on each other.

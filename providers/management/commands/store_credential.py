@@ -38,7 +38,7 @@ class Command(BaseCommand):
             credential = credentials.store(owner, provider, _secret(from_env), label=label)
         except credentials.BadLabel as error:
             raise CommandError(f"--label: {error}") from None
-        except (credentials.BadSecret, credentials.TooMany) as error:
+        except (credentials.BadSecret, credentials.TooManyCredentials) as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"Stored {credential} for {owner}.")
         verification.check(credential)

@@ -14,15 +14,15 @@ from pytest_django import Settings
 
 from accounts.net import outbound
 from accounts.net.outbound import (
+    AnswerTooLarge,
     BadStatus,
     Broken,
-    Encoded,
-    Failure,
+    CompressedAnswer,
+    ConnectionRefused,
+    OutboundFailure,
+    OutboundReply,
     Redirected,
-    Reply,
     TimedOut,
-    TooLarge,
-    Unreachable,
 )
 from tests.accounts.exchanges import Ask, each_way, fetch
 from tests.providers.wire import Caller, Script, answering, deaf, dribbling, silent, slow_to_hear, wire
@@ -38,13 +38,13 @@ def _let_through(settings: Settings) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.0/8")]
 
 
-def why_not(url: str, ask: Ask = fetch) -> Failure:
-    with pytest.raises(Failure) as caught:
+def why_not(url: str, ask: Ask = fetch) -> OutboundFailure:
+    with pytest.raises(OutboundFailure) as caught:
         ask(url)
     return caught.value
 
 
-def post(url: str, body: bytes, *, most_bytes: int = 1000, seconds: float = 5) -> Reply:
+def post(url: str, body: bytes, *, most_bytes: int = 1000, seconds: float = 5) -> OutboundReply:
     request = httpx.Request("POST", outbound.parsed(url), headers={"Webhook-Id": "7"}, content=body)
     return outbound.send(request, most_bytes=most_bytes, seconds=seconds)
 
@@ -121,7 +121,7 @@ def flood(caller: Caller) -> None:
 
 
 def test_an_answer_without_end_is_too_large() -> None:
-    with wire(flood) as it, pytest.raises(TooLarge, match="1,000 bytes"):
+    with wire(flood) as it, pytest.raises(AnswerTooLarge, match="1,000 bytes"):
         fetch(it.url)
 
 
@@ -169,7 +169,7 @@ def test_a_head_without_end_is_broken() -> None:
 def test_a_reply_holds_the_beginning_of_a_long_answer() -> None:
     with wire(flood) as it:
         reply = post(it.url, b"{}")
-    assert (reply.status, reply.content, type(reply.cut)) == (200, bytes(1000), TooLarge)
+    assert (reply.status, reply.content, type(reply.cut)) == (200, bytes(1000), AnswerTooLarge)
 
 
 def test_a_reply_holds_what_came_before_time_was_over() -> None:
@@ -210,14 +210,14 @@ def test_a_reset_is_broken() -> None:
 def test_nothing_is_unpacked() -> None:
     packed = gzip.compress(LARGE)
     headers = OK + f"Content-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
-    with wire(saying(headers + packed)) as it, pytest.raises(Encoded):
+    with wire(saying(headers + packed)) as it, pytest.raises(CompressedAnswer):
         fetch(it.url, most_bytes=100_000)
 
 
 def test_nobody_who_listens_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    with pytest.raises(Unreachable, match=f"port {port}"):
+    with pytest.raises(ConnectionRefused, match=f"port {port}"):
         fetch(f"http://127.0.0.1:{port}/")
 
 
@@ -290,11 +290,11 @@ def test_what_one_tenant_is_told_to_keep_is_not_sent_for_another() -> None:
 
 
 def test_no_failure_quotes_the_request() -> None:
-    with wire(saying(b"")) as it, pytest.raises(Failure) as caught:
+    with wire(saying(b"")) as it, pytest.raises(OutboundFailure) as caught:
         post(f"{it.url}/?{SECRET}", SECRET.encode())
     told = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
     assert SECRET not in told
 
 
 def test_an_answer_is_not_shown() -> None:
-    assert "quoted" not in repr(Reply(status=200, headers=httpx.Headers(), content=b"quoted"))
+    assert "quoted" not in repr(OutboundReply(status=200, headers=httpx.Headers(), content=b"quoted"))

@@ -11,14 +11,14 @@ import pytest
 from pytest_django import Settings
 
 from accounts.net import outbound
-from accounts.net.outbound import BadAddress, Failure, PrivateAddress, Unresolved
+from accounts.net.outbound import BadAddress, OutboundFailure, PrivateAddress, Unresolved
 from tests.accounts.exchanges import Ask, each_way, fetch
 from tests.accounts.names import names
 from tests.providers.wire import Wire, answering, wire
 
 
-def why_not(url: str, ask: Ask = fetch) -> Failure:
-    with pytest.raises(Failure) as caught:
+def why_not(url: str, ask: Ask = fetch) -> OutboundFailure:
+    with pytest.raises(OutboundFailure) as caught:
         ask(url)
     return caught.value
 
@@ -56,7 +56,7 @@ BYPASSES = [
 
 @each_way
 @pytest.mark.parametrize(("url", "failure"), BYPASSES, ids=[ascii(url) for url, _ in BYPASSES])
-def test_our_own_machine_is_not_asked(settings: Settings, ask: Ask, url: str, failure: type[Failure]) -> None:
+def test_our_own_machine_is_not_asked(settings: Settings, ask: Ask, url: str, failure: type[OutboundFailure]) -> None:
     with wire(answering) as it:
         settings.OUTBOUND_PORTS = [it.port]
         assert type(why_not(url.format(port=it.port), ask)) is failure
@@ -186,7 +186,7 @@ def test_networks_that_are_let_through_are_on_any_port(settings: Settings) -> No
         ("https://alice@example.com/", BadAddress),
     ],
 )
-def test_what_can_never_be_asked_is_told_before_dns_is(url: str, failure: type[Failure]) -> None:
+def test_what_can_never_be_asked_is_told_before_dns_is(url: str, failure: type[OutboundFailure]) -> None:
     with pytest.raises(failure):
         outbound.promising(url)
 

@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from accounts.net import outbound
 from accounts.net.dns import LookUps
-from accounts.net.outbound import BadTLS, PrivateAddress, TimedOut, Unreachable, Unresolved
+from accounts.net.outbound import BadTLS, ConnectionRefused, PrivateAddress, TimedOut, Unresolved
 from tests.accounts.exchanges import Ask, each_way, fetch
 from tests.accounts.names import AAAA, A, Names, names
 from tests.providers.wire import Caller, Script, Wire, answering, self_signed, wire
@@ -109,7 +109,7 @@ def test_the_next_address_is_tried_where_nobody_listens(settings: Settings, ther
 
 def test_of_many_addresses_a_few_are_tried(settings: Settings, there: Wire) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.0/8")]
-    with names([f"127.0.1.{number}" for number in range(10)] + [OPEN]) as dns, pytest.raises(Unreachable):
+    with names([f"127.0.1.{number}" for number in range(10)] + [OPEN]) as dns, pytest.raises(ConnectionRefused):
         asked(fetch, dns, there.port)
     assert there.callers == []
 

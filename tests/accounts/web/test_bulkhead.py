@@ -7,15 +7,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from accounts.web.bulkhead import Busy, Places
+from accounts.web.bulkhead import Bulkhead, Busy
 
 
-def taken(places: Places, stack: ExitStack, tenant: UUID, times: int = 100) -> int:
+def taken(slots: Bulkhead, stack: ExitStack, tenant: UUID, times: int = 100) -> int:
     """How many of so many tries the tenant gets, and keeps."""
     got = 0
     for _ in range(times):
         try:
-            stack.enter_context(places.taken_by(tenant))
+            stack.enter_context(slots.acquire(tenant))
             got += 1
         except Busy:
             pass
@@ -24,17 +24,17 @@ def taken(places: Places, stack: ExitStack, tenant: UUID, times: int = 100) -> i
 
 @pytest.mark.parametrize(("most", "shares"), [(12, [6, 3, 2, 1, 0]), (8, [4, 2, 1, 1]), (4, [2, 1, 1]), (1, [1, 0])])
 def test_who_takes_all_it_can_leaves_as_much_again(most: int, shares: list[int]) -> None:
-    places = Places(lambda: most, "Too many.")
+    slots = Bulkhead(lambda: most, "Too many.")
     with ExitStack() as stack:
-        assert [taken(places, stack, uuid4()) for _ in shares] == shares
-    assert not places.taken
+        assert [taken(slots, stack, uuid4()) for _ in shares] == shares
+    assert not slots.taken
 
 
 def test_two_tenants_never_shut_out_a_third() -> None:
-    places = Places(lambda: 6, "Too many.")
+    slots = Bulkhead(lambda: 6, "Too many.")
     greedy = uuid4(), uuid4()
     with ExitStack() as stack:
         for _ in range(20):
             for tenant in greedy:
-                taken(places, stack, tenant, 1)
-        assert taken(places, stack, uuid4(), 1) == 1
+                taken(slots, stack, tenant, 1)
+        assert taken(slots, stack, uuid4(), 1) == 1

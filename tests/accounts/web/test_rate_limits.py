@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from accounts.models import Tenant
 from accounts.web import rate_limits
-from accounts.web.exceptions import TooManyRequests, Unavailable
+from accounts.web.exceptions import ServiceUnavailable, TooManyRequests
 from tests.conftest import ClientOf
 from tests.racing import at_once
 
@@ -110,7 +110,7 @@ def test_without_redis_requests_are_taken_and_no_third_party_is_bothered(setting
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert all(accepts(lambda: rate_limits.request(dora)) for _ in range(50))
     for bother in (rate_limits.test_event, rate_limits.redelivery):
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServiceUnavailable):
             bother(dora, "example.com")
 
 

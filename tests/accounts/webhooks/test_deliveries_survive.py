@@ -42,14 +42,14 @@ def test_every_event_arrives_though_workers_and_redis_are_killed() -> None:
         receiver(EveryThird()) as it,
         recorded(sightline, it.url) as recording,
     ):
-        couriers = [sightline.start_couriers(f"webhooks-{number}") for number in range(2)]
+        dispatcher = [sightline.start_dispatcher(f"webhooks-{number}") for number in range(2)]
         wait_until(lambda: len(it.heard) > 200)
-        couriers[0].start_again()
+        dispatcher[0].start_again()
         wait_until(lambda: len(it.heard) > 400)
         with sightline.valkey.away():
-            couriers[1].start_again()
+            dispatcher[1].start_again()
             wait_until(lambda: len(it.heard) > 600)
-        couriers[0].start_again()
+        dispatcher[0].start_again()
         said, _ = recording.communicate(timeout=60)
         ids = json.loads(said)
         wait_until(lambda: not pending(sightline), seconds=PATIENCE_SECONDS)

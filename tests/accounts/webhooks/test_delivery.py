@@ -17,7 +17,7 @@ from standardwebhooks.webhooks import Webhook
 from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
 from accounts.webhooks import delivery, endpoints
-from accounts.webhooks.delivery import Errand
+from accounts.webhooks.delivery import ClaimedDelivery
 from tests.accounts.receiving import Answer, Receiver, receiver
 from tests.providers.wire import Caller, Script, wire
 
@@ -43,15 +43,15 @@ def record(tenant: Tenant) -> None:
     webhooks.record(tenant.pk, Mode.LIVE, FAILED, {"id": 7, "name": "Zoë"})
 
 
-def claimed() -> list[Errand]:
+def claim_all() -> list[ClaimedDelivery]:
     return delivery.claim(room=100, slow_room=100)
 
 
-def carry_all() -> int:
-    errands = claimed()
-    for errand in errands:
-        delivery.carry(errand)
-    return len(errands)
+def deliver_all() -> int:
+    batch = claim_all()
+    for claimed in batch:
+        delivery.deliver(claimed)
+    return len(batch)
 
 
 def let_time_pass() -> None:
@@ -81,7 +81,7 @@ def test_an_event_is_posted_signed_with_its_id_and_its_very_body(alice: Tenant, 
     _, secret = endpoint_at(alice, it.url)
     record(alice)
     event = Event.objects.get()
-    assert carry_all() == 1
+    assert deliver_all() == 1
     [heard] = it.heard
     assert heard.body == event.body
     assert heard.id == str(event.pk)
@@ -93,7 +93,7 @@ def test_both_secrets_verify_during_a_rotation(alice: Tenant, it: Receiver) -> N
     endpoint, first = endpoint_at(alice, it.url)
     second = endpoints.rotate(endpoint)
     record(alice)
-    carry_all()
+    deliver_all()
     for secret in (first, second):
         Webhook(secret).verify(it.heard[0].body, dict(it.heard[0].headers))
 
@@ -102,7 +102,7 @@ def test_every_try_has_the_id_and_body_of_the_first_and_a_time_of_its_own(alice:
     it.answering = lambda _: 500
     _, secret = endpoint_at(alice, it.url)
     record(alice)
-    first = claimed()[0]
+    first = claim_all()[0]
     delivery.settle(
         first,
         delivery.attempt(first.delivery, at=first.now() - timedelta(minutes=4)),
@@ -110,7 +110,7 @@ def test_every_try_has_the_id_and_body_of_the_first_and_a_time_of_its_own(alice:
         seconds=0,
     )
     let_time_pass()
-    carry_all()
+    deliver_all()
     before, after = it.heard
     assert (before.id, before.body) == (after.id, after.body)
     times = [int(heard.headers["webhook-timestamp"]) for heard in it.heard]
@@ -126,7 +126,7 @@ def test_a_worker_whose_clock_is_off_signs_with_the_database_s_time(
     record(alice)
     ahead = datetime.now(UTC) + timedelta(hours=1)
     monkeypatch.setattr(timezone, "now", lambda: ahead)
-    carry_all()
+    deliver_all()
     assert abs(int(it.heard[0].headers["webhook-timestamp"]) - datetime.now(UTC).timestamp()) < 60
 
 
@@ -138,13 +138,13 @@ def test_any_2xx_is_received(alice: Tenant, it: Receiver, status: int) -> None:
     it.answering = lambda _: Answer(status=status, body=b"" if status == 204 else b"thanks")
     endpoint_at(alice, it.url)
     record(alice)
-    carry_all()
+    deliver_all()
     done, attempt = the_delivery(), the_attempt()
     assert (done.state, done.next_attempt_at, done.leased_until, done.attempt_count) == ("delivered", None, None, 1)
     assert done.finished_at is not None
     assert (attempt.number, attempt.status, attempt.cause, attempt.detail) == (1, status, "", "")
     assert attempt.answer == ("" if status == 204 else "thanks")
-    assert claimed() == []
+    assert claim_all() == []
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -153,7 +153,7 @@ def test_a_redirect_is_a_failure_and_is_not_followed(alice: Tenant, it: Receiver
         it.answering = lambda _: Answer(status=status, headers={"Location": elsewhere.url})
         endpoint_at(alice, it.url)
         record(alice)
-        carry_all()
+        deliver_all()
     assert elsewhere.heard == []
     assert (the_attempt().cause, the_attempt().status, the_delivery().state) == ("redirected", status, "pending")
     assert "change its URL" in the_attempt().detail
@@ -164,7 +164,7 @@ def test_any_other_status_is_a_failure_that_is_said_in_words(alice: Tenant, it: 
     it.answering = lambda _: Answer(status=status, body=b"no")
     endpoint_at(alice, it.url)
     record(alice)
-    carry_all()
+    deliver_all()
     attempt = the_attempt()
     assert (attempt.cause, attempt.status, attempt.answer) == ("bad_status", status, "no")
     assert f"answered {status}" in attempt.detail
@@ -175,7 +175,7 @@ def test_of_an_answer_the_first_kilobyte_is_kept_and_what_is_no_text_replaced(al
     it.answering = lambda _: Answer(status=200, body=b"\xff\0ok" + b"x" * 100_000)
     endpoint_at(alice, it.url)
     record(alice)
-    carry_all()
+    deliver_all()
     assert the_delivery().state == "delivered"
     assert the_attempt().answer == "��ok" + "x" * 1020
 
@@ -194,7 +194,7 @@ def test_what_is_no_answer_is_said(alice: Tenant, script: Script) -> None:
     with wire(script) as server:
         endpoint_at(alice, server.url)
         record(alice)
-        carry_all()
+        deliver_all()
     assert (the_attempt().cause, the_attempt().status) == ("broken_answer", None)
 
 
@@ -205,7 +205,7 @@ def test_an_endpoint_that_hangs_is_left_when_the_time_is_over(
     it.answering = it.hang
     endpoint_at(alice, it.url)
     record(alice)
-    carry_all()
+    deliver_all()
     assert (the_attempt().cause, the_attempt().detail) == ("timed_out", "No answer came within 0.3 seconds.")
     assert the_attempt().duration_ms >= 300
 
@@ -223,7 +223,7 @@ def test_an_endpoint_that_hangs_is_left_when_the_time_is_over(
 def test_where_nothing_can_be_sent_the_cause_says_why(alice: Tenant, url: str, cause: str) -> None:
     endpoint_at(alice, url)
     record(alice)
-    carry_all()
+    deliver_all()
     assert the_attempt().cause.startswith(cause)
     assert the_attempt().status is None
     assert the_attempt().detail.endswith(".")
@@ -232,7 +232,7 @@ def test_where_nothing_can_be_sent_the_cause_says_why(alice: Tenant, url: str, c
 def test_no_tls_where_https_is_wanted_is_said(alice: Tenant, it: Receiver) -> None:
     endpoint_at(alice, it.url.replace("http:", "https:"))
     record(alice)
-    carry_all()
+    deliver_all()
     assert the_attempt().cause == "tls_failed"
 
 
@@ -241,7 +241,7 @@ def test_a_secret_that_no_key_opens_fails_its_own_deliveries_alone(alice: Tenant
     endpoint_at(alice, f"{it.url}other")
     Endpoint.objects.filter(pk=spoilt.pk).update(sealed=b"\1\3devnothing that opens, and long enough")
     record(alice)
-    assert carry_all() == 2
+    assert deliver_all() == 2
     assert Delivery.objects.get(endpoint=spoilt).attempts.get().cause == "secret_unreadable"
     assert Delivery.objects.exclude(endpoint=spoilt).get().state == "delivered"
 
@@ -254,9 +254,9 @@ def test_ten_tries_are_made_and_then_it_has_failed(alice: Tenant, it: Receiver) 
     endpoint_at(alice, it.url)
     record(alice)
     for _ in range(10):
-        assert carry_all() == 1
+        assert deliver_all() == 1
         let_time_pass()
-    assert carry_all() == 0
+    assert deliver_all() == 0
     assert len(it.heard) == 10
     assert (the_delivery().state, the_delivery().attempt_count) == ("failed", 10)
     assert list(the_delivery().attempts.values_list("number", flat=True)) == list(range(1, 11))
@@ -268,11 +268,11 @@ def test_what_is_resent_has_all_its_tries_again(alice: Tenant, it: Receiver) -> 
     record(alice)
     Delivery.objects.update(state="failed", next_attempt_at=None, tries=10, attempt_count=10)
     webhooks.redeliver(the_delivery())
-    carry_all()
+    deliver_all()
     assert 4 < seconds_to_wait() < 6
     it.answering = lambda _: 200
     let_time_pass()
-    carry_all()
+    deliver_all()
     assert (the_delivery().state, the_delivery().attempt_count) == ("delivered", 12)
 
 
@@ -281,12 +281,12 @@ def test_an_endpoint_that_asks_for_time_gets_it_for_all_its_events(alice: Tenant
     it.answering = lambda _: Answer(status=status, headers={"Retry-After": "600"})
     endpoint_at(alice, it.url)
     record(alice)
-    carry_all()
+    deliver_all()
     assert 590 < seconds_to_wait() <= 600
     record(alice)
-    assert carry_all() == 0
+    assert deliver_all() == 0
     let_time_pass()
-    assert carry_all() == 2
+    assert deliver_all() == 2
 
 
 @pytest.mark.parametrize("hours_off", [-1, 1, 24 * 365])
@@ -296,7 +296,7 @@ def test_a_date_to_retry_after_is_one_of_the_receivers_own_clock(alice: Tenant, 
     it.answering = lambda _: Answer(status=503, headers=headers)
     endpoint_at(alice, it.url)
     record(alice)
-    carry_all()
+    deliver_all()
     assert 590 < seconds_to_wait() <= 600
 
 
@@ -306,11 +306,11 @@ def test_410_disables_at_once_and_the_other_endpoints_are_told(alice: Tenant, it
         endpoint_at(alice, other.url)
         it.answering = lambda _: 410
         record(alice)
-        assert carry_all() == 2
+        assert deliver_all() == 2
         gone.refresh_from_db()
         assert (gone.enabled, gone.disabled_reason) == (False, "410 Gone")
         assert Delivery.objects.get(endpoint=gone).state == "failed"
-        carry_all()
+        deliver_all()
         told = json.loads(other.heard[-1].body)
     assert (told["type"], told["data"]["id"]) == ("endpoint.disabled", str(gone.pk))
     assert len(it.heard) == 1
@@ -320,17 +320,17 @@ def test_an_endpoint_that_fails_for_five_days_is_disabled(alice: Tenant, it: Rec
     it.answering = lambda _: 500
     endpoint, _ = endpoint_at(alice, it.url)
     record(alice)
-    carry_all()
+    deliver_all()
     endpoint.refresh_from_db()
     assert endpoint.failing_since is not None
     Endpoint.objects.update(failing_since=timezone.now() - timedelta(days=5, seconds=-60))
     let_time_pass()
-    carry_all()
+    deliver_all()
     endpoint.refresh_from_db()
     assert endpoint.enabled
     Endpoint.objects.update(failing_since=timezone.now() - timedelta(days=5))
     let_time_pass()
-    carry_all()
+    deliver_all()
     endpoint.refresh_from_db()
     assert (endpoint.enabled, endpoint.disabled_reason) == (False, "failed for 5 days")
 
@@ -339,7 +339,7 @@ def test_one_success_in_between_begins_the_five_days_anew(alice: Tenant, it: Rec
     endpoint, _ = endpoint_at(alice, it.url)
     Endpoint.objects.update(failing_since=timezone.now() - timedelta(days=4), slow=True)
     record(alice)
-    carry_all()
+    deliver_all()
     endpoint.refresh_from_db()
     assert (endpoint.failing_since, endpoint.slow) == (None, False)
 
@@ -357,7 +357,7 @@ def by_forgetting_the_event() -> None:
 def test_what_was_deleted_meanwhile_is_not_settled(alice: Tenant, it: Receiver, delete: Callable[[], None]) -> None:
     endpoint_at(alice, it.url)
     record(alice)
-    [errand] = claimed()
+    [claimed] = claim_all()
     delete()
-    delivery.carry(errand)
+    delivery.deliver(claimed)
     assert not Attempt.objects.exists()

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
 from accounts.webhooks import delivery, endpoints
-from accounts.webhooks.delivery import Errand, Outcome
+from accounts.webhooks.delivery import ClaimedDelivery, Outcome
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.racing import at_once
 
@@ -32,16 +32,16 @@ def endpoint_of(tenant: Tenant, *, events: int, slow: bool = False) -> Endpoint:
     return endpoint
 
 
-def claim(*, room: int = MANY, slow_room: int = MANY) -> list[Errand]:
+def claim(*, room: int = MANY, slow_room: int = MANY) -> list[ClaimedDelivery]:
     return delivery.claim(room=room, slow_room=slow_room)
 
 
-def by_endpoint(errands: list[Errand]) -> Counter[Endpoint]:
-    return Counter(errand.delivery.endpoint for errand in errands)
+def by_endpoint(batch: list[ClaimedDelivery]) -> Counter[Endpoint]:
+    return Counter(claimed.delivery.endpoint for claimed in batch)
 
 
-def settle(errand: Errand, outcome: Outcome | None = None, *, seconds: float = 0.1) -> None:
-    delivery.settle(errand, outcome or Outcome(status=200), started_at=errand.claimed_at, seconds=seconds)
+def settle(claimed: ClaimedDelivery, outcome: Outcome | None = None, *, seconds: float = 0.1) -> None:
+    delivery.settle(claimed, outcome or Outcome(status=200), started_at=claimed.claimed_at, seconds=seconds)
 
 
 def let_leases_pass() -> None:
@@ -55,8 +55,8 @@ def test_what_is_due_is_taken_once_the_longest_due_first(alice: Tenant) -> None:
     for number, each in enumerate(ages):
         Delivery.objects.filter(pk=each.pk).update(next_attempt_at=timezone.now() - timedelta(minutes=number))
     first, second = claim(room=2), claim(room=2)
-    assert {errand.delivery.pk for errand in first} == {ages[1].pk, ages[2].pk}
-    assert [errand.delivery.pk for errand in second] == [ages[0].pk]
+    assert {claimed.delivery.pk for claimed in first} == {ages[1].pk, ages[2].pk}
+    assert [claimed.delivery.pk for claimed in second] == [ages[0].pk]
     assert claim() == []
 
 
@@ -77,18 +77,18 @@ def test_an_endpoint_gets_four_at_once_and_the_next_when_one_is_settled(alice: T
 
 def test_a_slow_endpoint_gets_one_at_once_until_it_is_quick_again(alice: Tenant) -> None:
     endpoint_of(alice, events=10)
-    for errand in claim():
-        settle(errand, Outcome(cause="timed_out"), seconds=15)
-    [errand] = claim()
-    assert errand.delivery.endpoint.slow
-    settle(errand, seconds=delivery.SLOW_SECONDS / 2)
+    for claimed in claim():
+        settle(claimed, Outcome(cause="timed_out"), seconds=15)
+    [claimed] = claim()
+    assert claimed.delivery.endpoint.slow
+    settle(claimed, seconds=delivery.SLOW_SECONDS / 2)
     assert len(claim()) == 4
 
 
 def test_an_endpoint_that_fails_quickly_is_not_slow(alice: Tenant) -> None:
     endpoint_of(alice, events=10)
-    for errand in claim():
-        settle(errand, Outcome(cause="bad_status", status=500))
+    for claimed in claim():
+        settle(claimed, Outcome(cause="bad_status", status=500))
     assert len(claim()) == 4
 
 
@@ -126,7 +126,7 @@ def test_no_tenant_holds_all_of_the_room_however_many_endpoints_it_has(
     hanging = {endpoint_of(alice, events=5, slow=True) for _ in range(10)}
     taken = claim(room=40, slow_room=20)
     assert len(taken) == 10
-    assert sum(errand.delivery.endpoint in hanging for errand in taken) <= 7
+    assert sum(claimed.delivery.endpoint in hanging for claimed in taken) <= 7
     assert quick & set(by_endpoint(taken))
     assert claim(room=30, slow_room=13) == []
     other = endpoint_of(bob, events=1, slow=True)
@@ -153,8 +153,8 @@ def test_a_suspended_tenants_deliveries_wait_until_it_is_not(alice: Tenant) -> N
 def test_a_delivery_that_was_tried_very_often_stops_no_other(alice: Tenant) -> None:
     endpoint_of(alice, events=2)
     Delivery.objects.update(attempt_count=32_767)
-    for errand in claim():
-        settle(errand)
+    for claimed in claim():
+        settle(claimed)
     assert set(Attempt.objects.values_list("number", flat=True)) == {32_768}
 
 
@@ -202,8 +202,8 @@ def test_claimers_side_by_side_take_nothing_twice_and_no_endpoint_gets_more_than
     alice: Tenant, bob: Tenant
 ) -> None:
     mine = {endpoint_of(tenant, events=10) for tenant in (alice, bob)}
-    taken = [errand for errands in at_once([claim] * 8) for errand in errands]
-    assert len({errand.delivery.pk for errand in taken}) == len(taken)
+    taken = [claimed for batch in at_once([claim] * 8) for claimed in batch]
+    assert len({claimed.delivery.pk for claimed in taken}) == len(taken)
     assert by_endpoint(taken) == dict.fromkeys(mine, 4)
 
 
@@ -250,7 +250,7 @@ def backlog(alice: Tenant) -> Callable[[int], Endpoint]:
 
 def test_a_backlog_is_stepped_over_and_not_read(backlog: Callable[[int], Endpoint], bob: Tenant) -> None:
     hanging = backlog(5000)
-    Delivery.objects.filter(pk__in=[errand.delivery.pk for errand in claim()]).update(tries=F("tries"))
+    Delivery.objects.filter(pk__in=[claimed.delivery.pk for claimed in claim()]).update(tries=F("tries"))
     waiting = endpoint_of(bob, events=1)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE accounts_delivery")
@@ -290,7 +290,7 @@ def test_at_one_host_a_tenant_has_half_of_what_goes_there(alice: Tenant, bob: Te
     first = claim()
     assert len(first) == 3
     at_host(bob, events=4, paths=1)
-    assert {errand.delivery.tenant_id for errand in claim()} == {bob.pk}
+    assert {claimed.delivery.tenant_id for claimed in claim()} == {bob.pk}
     settle(first[0])
     assert len(claim()) == 1
 
@@ -298,9 +298,9 @@ def test_at_one_host_a_tenant_has_half_of_what_goes_there(alice: Tenant, bob: Te
 def test_endpoints_that_hang_keep_nothing_from_others_at_their_host(alice: Tenant, settings: Settings) -> None:
     settings.WEBHOOK_TARGET_AT_ONCE = 8
     at_host(alice, events=4, paths=3, slow=True)
-    assert [errand.delivery.endpoint.slow for errand in claim()] == [True, True]
+    assert [claimed.delivery.endpoint.slow for claimed in claim()] == [True, True]
     at_host(alice, events=4, paths=3)
-    assert [errand.delivery.endpoint.slow for errand in claim()] == [False] * 4
+    assert [claimed.delivery.endpoint.slow for claimed in claim()] == [False] * 4
 
 
 def test_a_test_event_is_tried_three_times_and_every_other_to_the_end_of_the_schedule(alice: Tenant) -> None:
@@ -308,8 +308,8 @@ def test_a_test_event_is_tried_three_times_and_every_other_to_the_end_of_the_sch
     webhooks.record(alice.pk, Mode.LIVE, EventType.SEARCH_FAILED, {"id": 7})
     Endpoint.objects.filter(pk=endpoint.pk).update(slow=False)
     for _ in range(3):
-        for errand in claim():
-            settle(errand, Outcome(cause="bad_status", status=500))
+        for claimed in claim():
+            settle(claimed, Outcome(cause="bad_status", status=500))
         Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now())
     states = dict(Delivery.objects.values_list("event__type", "state"))
     assert states == {EventType.PING: "failed", EventType.SEARCH_FAILED: "pending"}

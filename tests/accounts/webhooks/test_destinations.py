@@ -16,7 +16,7 @@ from accounts.net import outbound
 from accounts.webhooks import delivery, destinations, endpoints
 from accounts.webhooks.destinations import Crowded, Visit
 from tests.accounts.receiving import Receiver, receiver
-from tests.accounts.webhooks.test_delivery import carry_all, claimed, let_time_pass, record
+from tests.accounts.webhooks.test_delivery import claim_all, deliver_all, let_time_pass, record
 
 pytestmark = pytest.mark.django_db
 
@@ -43,7 +43,7 @@ def visits(tenant: Tenant, it: Receiver, names: int) -> list[Visit]:
         endpoints.create(tenant, Mode.LIVE, url=f"http://a{number}.evil.example:{port}/")
     Endpoint.objects.update(slow=False)
     record(tenant)
-    return [Visit(delivery=errand.delivery) for errand in claimed()]
+    return [Visit(delivery=claimed.delivery) for claimed in claim_all()]
 
 
 def enters(visit: Visit, address: str) -> bool:
@@ -91,13 +91,13 @@ def test_what_finds_no_room_is_put_back_and_no_try_is_counted(alice: Tenant, it:
     first.enter("127.0.0.1")
     Delivery.objects.filter(pk=second.delivery.pk).update(leased_until=None, tries=0, attempt_count=0)
     let_time_pass()
-    assert carry_all() >= 1
+    assert deliver_all() >= 1
     put_back = Delivery.objects.get(pk=second.delivery.pk)
     assert (put_back.state, put_back.tries, put_back.attempt_count, put_back.leased_until) == ("pending", 0, 0, None)
     assert (it.heard, Attempt.objects.count(), Endpoint.objects.exclude(failing_since=None).count()) == ([], 0, 0)
     first.leave()
     Delivery.objects.filter(pk=second.delivery.pk).update(next_attempt_at=put_back.created_at)
-    carry_all()
+    deliver_all()
     assert len(it.heard) >= 1
 
 
@@ -108,7 +108,7 @@ def test_test_events_to_many_names_of_one_address_are_one_rate(alice: Tenant, it
     for number in range(3):
         made, _ = endpoints.create(alice, Mode.LIVE, url=f"http://b{number}.evil.example:{port}/")
         webhooks.ping(made)
-    told = [enters(Visit(delivery=errand.delivery), address) for errand in claimed()]
+    told = [enters(Visit(delivery=claimed.delivery), address) for claimed in claim_all()]
     assert sorted(told) == [False, True, True]
 
 
@@ -136,7 +136,7 @@ def test_one_event_to_many_endpoints_that_fail_is_few_requests(alice: Tenant, se
         for _ in range(20):
             record(alice)
         for _ in range(10):
-            carry_all()
+            deliver_all()
             let_time_pass()
         # One at each before anybody knows, and what the rate allows while this lasts.
         assert len(victim.heard) <= settings.WEBHOOK_TARGET_ENDPOINTS + 6
@@ -147,7 +147,7 @@ def test_without_redis_deliveries_go_on(alice: Tenant, it: Receiver, settings: S
     Delivery.objects.update(leased_until=None)
     let_time_pass()
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    assert carry_all() == 1
+    assert deliver_all() == 1
     assert len(it.heard) == 1
 
 
@@ -156,6 +156,6 @@ def test_a_delivery_gives_its_place_back(alice: Tenant, it: Receiver, settings: 
     endpoints.create(alice, Mode.LIVE, url=it.url)
     for number in range(3):
         record(alice)
-        assert carry_all() == 1
+        assert deliver_all() == 1
         assert len(it.heard) == number + 1
     assert delivery.claim(room=9, slow_room=9) == []

@@ -23,7 +23,7 @@ from pytest_django import Settings
 from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, EventType, Mode, Tenant
 from accounts.webhooks import dispatcher, endpoints
-from accounts.webhooks.dispatcher import Couriers
+from accounts.webhooks.dispatcher import Dispatcher
 from tests.accounts.receiving import EveryThird, Receiver, receiver
 from tests.bench.system import process
 
@@ -50,8 +50,8 @@ def listen(tenant: Tenant, receiver: Receiver) -> Endpoint:
 
 
 @contextmanager
-def working(threads: int) -> Iterator[Couriers]:
-    those = Couriers(threads)
+def working(threads: int) -> Iterator[Dispatcher]:
+    those = Dispatcher(threads)
     try:
         yield those
     finally:
@@ -66,7 +66,7 @@ def wait_until(happened: object, *, seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def test_what_is_recorded_is_carried_without_any_nudge(alice: Tenant) -> None:
+def test_what_is_recorded_is_delivered_without_any_wake_up(alice: Tenant) -> None:
     with receiver() as it:
         listen(alice, it)
         with working(4):
@@ -77,17 +77,17 @@ def test_what_is_recorded_is_carried_without_any_nudge(alice: Tenant) -> None:
 
 
 def test_endpoints_that_hang_take_half_of_the_threads_and_the_others_go_on(alice: Tenant, bob: Tenant) -> None:
-    with receiver() as hanging, receiver() as quick, working(8) as couriers:
+    with receiver() as hanging, receiver() as quick, working(8) as dispatcher:
         hanging.answering = hanging.hang
         slow = [listen(alice, hanging) for _ in range(8)]
         listen(bob, quick)
         Endpoint.objects.filter(pk__in=[endpoint.pk for endpoint in slow]).update(slow=True)
         record(alice)
-        couriers.look()
+        dispatcher.look()
         wait_until(lambda: len(hanging.heard) == 4)
         for _ in range(20):
             record(bob)
-            couriers.look()
+            dispatcher.look()
         wait_until(lambda: len(quick.heard) == 20)
         assert len(hanging.heard) == 4
         hanging.released.set()
@@ -116,12 +116,12 @@ def test_a_thread_that_cannot_be_started_costs_no_room(alice: Tenant, monkeypatc
     refused = []
 
     def refuse(thread: threading.Thread) -> None:
-        if thread.name.startswith("courier_"):
+        if thread.name.startswith("delivery_"):
             refused.append(thread)
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    with receiver() as it, working(2) as couriers:
+    with receiver() as it, working(2) as dispatcher:
         listen(alice, it)
         monkeypatch.setattr(threading.Thread, "start", refuse)
         for count in (1, 2):
@@ -130,7 +130,7 @@ def test_a_thread_that_cannot_be_started_costs_no_room(alice: Tenant, monkeypatc
         monkeypatch.setattr(threading.Thread, "start", start)
         record(alice)
         wait_until(lambda: Delivery.objects.filter(state="delivered").count() == 3)
-        wait_until(lambda: (couriers._room, couriers._slow_room) == (2, 1))
+        wait_until(lambda: (dispatcher._room, dispatcher._slow_room) == (2, 1))
 
 
 # Whole workers

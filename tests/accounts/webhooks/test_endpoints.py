@@ -69,7 +69,7 @@ def test_no_more_than_the_most_are_made_however_many_come_at_once(alice: Tenant)
     def create(number: int) -> bool:
         try:
             endpoints.create(alice, Mode.LIVE, url=f"https://{number}.example/")
-        except endpoints.TooMany as refused:
+        except endpoints.TooManyEndpoints as refused:
             return "7 endpoints" not in str(refused)
         return True
 
@@ -92,13 +92,13 @@ def test_at_one_host_there_are_few_however_it_is_spelled(alice: Tenant, bob: Ten
     def create(number: int) -> bool:
         try:
             endpoints.create(alice, Mode.LIVE, url=spellings[number % 4].format(number))
-        except endpoints.TooMany as refused:
+        except endpoints.TooManyEndpoints as refused:
             return "3 endpoints of this mode are at alice.example," not in str(refused)
         return True
 
     assert sum(crowd([partial(create, number) for number in range(50)])) == 3
     elsewhere, _ = endpoints.create(alice, Mode.LIVE, url="https://other.example/")
-    with pytest.raises(endpoints.TooMany):
+    with pytest.raises(endpoints.TooManyEndpoints):
         endpoints.change(elsewhere, url="https://alice.example/last")
     endpoints.create(bob, Mode.LIVE, url=URL)
 

@@ -120,7 +120,7 @@ def test_a_worker_is_asked_to_look_when_it_is_committed_and_not_before(
     # A test before this one may have taken Redis away.
     monkeypatch.setattr(events, "_quiet_until", 0.0)
     endpoint_of(alice)
-    with nudges() as count:
+    with wake_ups() as count:
         with transaction.atomic():
             record(alice)
             assert count() == 0
@@ -131,10 +131,10 @@ def test_a_worker_is_asked_to_look_when_it_is_committed_and_not_before(
 def test_a_burst_is_announced_once_and_no_more_often_than_anybody_listens(
     alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "NUDGE_SECONDS", 600)
-    monkeypatch.setattr(events, "MOST_NUDGES", 2)
+    monkeypatch.setattr(events, "WAKE_UP_SECONDS", 600)
+    monkeypatch.setattr(events, "MOST_WAKE_UPS", 2)
     endpoint_of(alice)
-    with nudges() as count:
+    with wake_ups() as count:
         for expected in (1, 2, 2):
             monkeypatch.setattr(events, "_quiet_until", 0.0)
             for _ in range(5):
@@ -143,7 +143,7 @@ def test_a_burst_is_announced_once_and_no_more_often_than_anybody_listens(
 
 
 @contextmanager
-def nudges() -> Iterator[Callable[[], int]]:
+def wake_ups() -> Iterator[Callable[[], int]]:
     """How many messages wait in the queue."""
     with current_app.connection_for_read() as connection:
         channel: Any = connection.default_channel
@@ -209,7 +209,7 @@ def test_a_delivery_is_not_sent_once_more_without_end(alice: Tenant) -> None:
     endpoint_of(alice)
     record(alice)
     Delivery.objects.update(attempt_count=webhooks.MOST_ATTEMPTS, state="failed", next_attempt_at=None)
-    with pytest.raises(webhooks.TooOften):
+    with pytest.raises(webhooks.TooManyAttempts):
         webhooks.redeliver(Delivery.objects.get())
     hour = timedelta(hours=1)
     now = timezone.now()
@@ -225,8 +225,8 @@ def test_what_is_erased_while_it_is_being_settled_leaves_nothing(alice: Tenant) 
     endpoint_of(alice)
     for _ in range(20):
         webhooks.record(alice.pk, Mode.LIVE, FAILED, {"id": 7}, reference="search:7")
-        [errand] = delivery.claim(room=1, slow_room=1)
-        settle = partial(delivery.settle, errand, Outcome(status=200), started_at=errand.claimed_at, seconds=0.1)
+        [claimed] = delivery.claim(room=1, slow_room=1)
+        settle = partial(delivery.settle, claimed, Outcome(status=200), started_at=claimed.claimed_at, seconds=0.1)
         at_once([settle, atomically(lambda: webhooks.erase("search:7"))])
         assert not Event.objects.exists()
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Mode, Tenant
 from accounts.webhooks import delivery, endpoints
-from accounts.webhooks.delivery import Errand, Outcome
+from accounts.webhooks.delivery import ClaimedDelivery, Outcome
 
 URL = "https://alice.example/hooks"
 REFUSED = Outcome(cause="bad_status", status=500)
@@ -22,14 +22,14 @@ def endpoint(alice: Tenant) -> Endpoint:
     return endpoints.create(alice, Mode.LIVE, url=URL)[0]
 
 
-def taken(endpoint: Endpoint) -> Errand:
+def taken(endpoint: Endpoint) -> ClaimedDelivery:
     webhooks.ping(endpoint)
-    [errand] = delivery.claim(room=1, slow_room=1)
-    return errand
+    [claimed] = delivery.claim(room=1, slow_room=1)
+    return claimed
 
 
-def settle(errand: Errand, outcome: Outcome | None = None, *, seconds: float = 0.1) -> None:
-    delivery.settle(errand, outcome or Outcome(status=200), started_at=errand.claimed_at, seconds=seconds)
+def settle(claimed: ClaimedDelivery, outcome: Outcome | None = None, *, seconds: float = 0.1) -> None:
+    delivery.settle(claimed, outcome or Outcome(status=200), started_at=claimed.claimed_at, seconds=seconds)
 
 
 def days_ago(days: float) -> datetime:
@@ -135,8 +135,8 @@ def test_of_the_attempts_of_a_delivery_the_last_are_kept(endpoint: Endpoint) -> 
     webhooks.ping(endpoint)
     for _ in range(delivery.ATTEMPTS_KEPT + 3):
         webhooks.redeliver(Delivery.objects.get())
-        [errand] = delivery.claim(room=1, slow_room=1)
-        settle(errand)
+        [claimed] = delivery.claim(room=1, slow_room=1)
+        settle(claimed)
     numbers = list(Attempt.objects.order_by("number").values_list("number", flat=True))
     assert numbers == list(range(4, delivery.ATTEMPTS_KEPT + 4))
 

@@ -276,7 +276,7 @@ def test_of_fifty_keys_stored_at_once_no_more_than_the_most_are(alice: Tenant) -
     def store(number: int) -> bool:
         try:
             credentials.create(alice, ("modash", "keyapi")[number % 2], SECRET, label=f"key {number}")
-        except credentials.TooMany as refused:
+        except credentials.TooManyCredentials as refused:
             return "7 provider keys" not in str(refused)
         return True
 
@@ -288,7 +288,7 @@ def test_at_the_most_a_key_can_still_be_replaced(alice: Tenant) -> None:
     alice.most_credentials = 1
     credentials.store(alice, "modash", "one")
     assert credentials.secret_of(credentials.store(alice, "modash", "two")).value == "two"
-    with pytest.raises(credentials.TooMany):
+    with pytest.raises(credentials.TooManyCredentials):
         credentials.store(alice, "keyapi", "three")
     Tenant.objects.update(most_credentials=1)
     with pytest.raises(CommandError, match="1 provider keys are stored"):

@@ -110,7 +110,7 @@ def test_a_silent_provider_occupies_few_threads_and_a_tenant_half_of_them(at: Ca
     assert codes_of(hers) == ["busy"] * (9 - most // 2) + ["no_answer"] * (most // 2)
     # One place may be left for a fourth tenant.
     assert codes_of(everybodys).count("no_answer") in (most - 1, most)
-    assert not free_calls.places.taken
+    assert not free_calls.slots.taken
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from providers.sandbox import videos
-from providers.sandbox.catalogue import Post
+from providers.sandbox.catalogue import SandboxPost
 from providers.sandbox.limit import fingerprint
 from providers.sandbox.multipart import Malformed, parts
 from providers.sandbox.settings import Settings
@@ -55,11 +55,11 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body["code"]
 
 
-def posted(site: Site, content_type: str = "video") -> Post:
+def posted(site: Site, content_type: str = "video") -> SandboxPost:
     return next(post for post in site.sandbox.catalogue.posts if post.content_type == content_type)
 
 
-def shown(site: Site, post: Post, format: str = "jpg") -> tuple[str, bytes, str]:
+def shown(site: Site, post: SandboxPost, format: str = "jpg") -> tuple[str, bytes, str]:
     picture = site.sandbox.catalogue.picture(post.id)
     assert picture
     kind = {"jpg": "JPEG"}.get(format, format.upper())

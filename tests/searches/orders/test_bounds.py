@@ -25,7 +25,7 @@ from tests.searches import samples
 from tests.searches.pictures.test_storage import files
 from tests.searches.repeating import Asker, answered, asker
 
-BOUNDS = (pictures.TooMany, backlog.TooMany, keys.TooMany)
+BOUNDS = (pictures.TooManyImages, backlog.TooManyWaitingLookups, keys.TooManyApiKeys)
 
 
 def store(tenant: Tenant, content: bytes) -> Image:
@@ -102,7 +102,7 @@ def test_the_bytes_of_all_files_are_counted_and_given_back(
 def test_a_crop_for_which_there_is_no_room_is_refused_and_leaves_no_file(alice: Tenant, storage: Path) -> None:
     image = store(alice, samples.png(60, 60))
     before, alice.most_image_bytes = files(storage), size_of(storage)
-    with pytest.raises(pictures.TooMany, match="what is made of them for providers"):
+    with pytest.raises(pictures.TooManyImages, match="what is made of them for providers"):
         cut(image)
     assert files(storage) == before
 
@@ -114,7 +114,7 @@ def test_bytes_are_bounded_and_given_back(
     first, second = samples.jpeg(50, 50), samples.jpeg(60, 60)
     image = store(alice, first)
     alice.most_image_bytes = alice.picture_usage.bytes * 3 // 2
-    with pytest.raises(pictures.TooMany, match=f"may have {alice.most_image_bytes:,} bytes together"):
+    with pytest.raises(pictures.TooManyImages, match=f"may have {alice.most_image_bytes:,} bytes together"):
         store(alice, second)
     assert store(alice, first) == image, "it is stored already"
     pictures.erase(image)
@@ -127,7 +127,7 @@ def test_bytes_are_bounded_and_given_back(
 def test_a_picture_that_may_not_be_stored_leaves_no_search(alice: Tenant, storage: Path) -> None:
     alices = asker(alice)
     alices.key.tenant.most_images = 0
-    with pytest.raises(pictures.TooMany, match="You may store 0 pictures"):
+    with pytest.raises(pictures.TooManyImages, match="You may store 0 pictures"):
         alices.ask()
     assert not Search.objects.exists()
     assert files(storage) == set()
