@@ -31,7 +31,7 @@ from accounts.webhooks import destinations
 from config.postgresql import session
 from config.postgresql.base import ONLY_READS
 from providers import limiter
-from providers.keyring import dictionaries, turns
+from providers.keyring import turns
 from providers.limiter import Rate, Seat, Unavailable, Withheld
 from searches.lanes import wakeups
 from searches.lifecycle import live_updates
@@ -60,7 +60,7 @@ REFUSED_BY_REDIS = {
     "BUSY": "Redis is busy with a script.",
 }
 # Their modules declare what they keep in Redis when they are imported.
-KEEP_IN_REDIS = (live_updates, destinations, dictionaries, limiter, log_ins, wakeups, rate_limits, turns)
+KEEP_IN_REDIS = (live_updates, destinations, limiter, log_ins, wakeups, rate_limits, turns)
 # Of the servers' own words this alone is quoted: the name of a command that the account may not run.
 COMMAND = re.compile(r"'([\w|-]{1,40})' command|[Uu]nknown (?:Redis )?command[:,]? [`']([\w|-]{1,40})['`]")
 RIGHTS = """

@@ -29,7 +29,7 @@ from accounts.web.admin_base import (
     page_of,
 )
 from providers import policies, registry
-from providers.keyring import advice, credentials, verification
+from providers.keyring import advice, credentials, sealing, verification
 from providers.models import Credential, Policy
 
 STATE_COLOURS = {"unknown": "info", "verified": "success", "invalid": "danger", "exhausted": "warning"}
@@ -160,7 +160,7 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
 
     def clean_secret(self) -> str:
         secret: str = self.cleaned_data["secret"]
-        if secret and not credentials.SENDABLE.fullmatch(secret):
+        if secret and not sealing.SENDABLE.fullmatch(secret):
             raise forms.ValidationError("Use letters, digits and signs only, without spaces or line breaks.")
         return secret
 
@@ -182,7 +182,7 @@ class CredentialAdmin(Page):
 
     def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
         on_record = (
-            *("is_default", "state_badge", "state_changed_at", "on_trial", "rests_until"),
+            *("is_default", "state_badge", "state_changed_at", "probing", "rests_until"),
             *("checked_at", "check_problem", "oddity"),
             *("told", "begins", "id", "created_at", "updated_at"),
         )
@@ -216,7 +216,7 @@ class CredentialAdmin(Page):
 
     @admin.display(description="state", ordering="state")
     def state_badge(self, obj: Credential) -> SafeString:
-        if credentials.needs_reentry(obj):
+        if sealing.is_unreadable(obj):
             return badge("needs re-entry", NEEDS_REENTRY)
         return badge(obj.state, STATE_COLOURS, obj.get_state_display())
 

@@ -1,4 +1,7 @@
-"""The key ring and the rules: each tenant's credentials, sealed, and each provider's policy, which operators edit."""
+"""The rows of this app: each tenant's credentials, sealed, and each provider's policy, which operators edit.
+
+Both tables are written by the modules that own their rules alone: `keyring` writes credentials, `policies` makes policies.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from accounts.models import Tenant, TenantQuerySet
 
 
 class Policy(models.Model):
-    """How often a provider may be called, and for how long: a row, in force without a restart.
+    """The limits of calls to one provider. An edit is in force without a restart.
 
-    A provider without a row is served by its adapter's own defaults; `providers.policies` writes that row.
+    `providers.policies` makes a missing row from the defaults of the adapter.
     """
 
     class Scope(models.TextChoices):
@@ -39,17 +42,17 @@ class Policy(models.Model):
     scope = models.CharField(max_length=8, choices=Scope.choices, default=Scope.PROVIDER)
     max_in_flight = models.PositiveSmallIntegerField(
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
-        help_text="Calls of one lane under way at once, so that a slow provider does not occupy every worker.",
+        help_text="The most calls of one lane under way at once, so that a slow provider does not occupy every worker.",
     )
     page_size = models.PositiveSmallIntegerField(
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
-        help_text="Results a call asks for at most. A source without pages is asked once, for all that a lookup wants.",
+        help_text="The most results that one call asks for. A source without pages is asked once, for all that a lookup wants.",
     )
     attempts = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(20)])
     throttled_seconds = models.PositiveSmallIntegerField(
         default=0,
         validators=[MaxValueValidator(3600)],
-        help_text="How long a key rests after a 429 that does not say how long; 0: 1, 2, 4, then 8 s.",
+        help_text="Seconds that a key rests after a 429 without Retry-After. 0: 1, 2, 4, then 8 s.",
     )
     connect_timeout_ms = models.PositiveIntegerField(
         validators=[MinValueValidator(100), MaxValueValidator(60_000)],
@@ -57,14 +60,14 @@ class Policy(models.Model):
     )
     write_timeout_ms = models.PositiveIntegerField(
         validators=[MinValueValidator(100), MaxValueValidator(300_000)],
-        help_text="How long the provider may take nothing in while a call is sent, within the total.",
+        help_text="How long the provider may accept no data while a call is sent, within the total.",
     )
     read_timeout_ms = models.PositiveIntegerField(
         validators=[MinValueValidator(100), MaxValueValidator(300_000)],
-        help_text="How long the provider may say nothing while its answer is awaited or read, within the total.",
+        help_text="How long the provider may send no data while its answer is awaited or read, within the total.",
     )
     total_timeout_ms = models.PositiveIntegerField(
-        # The lane's log remembers a call for 15 minutes, and what became of it must be known by then.
+        # The lane's log keeps a call for 15 minutes, and the outcome of the call must be known by then.
         validators=[MinValueValidator(100), MaxValueValidator(300_000)],
         help_text="From the first byte sent to the last one read.",
     )
@@ -72,9 +75,11 @@ class Policy(models.Model):
         max_length=5,
         choices=OnUnknown.choices,
         default=OnUnknown.RETRY,
-        help_text="What follows a call of which nobody can say whether the provider billed it.",
+        help_text="The next step after a call of which it is unknown whether the provider billed it.",
     )
-    paused = models.BooleanField(default=False, help_text="No calls leave; lookups wait. Those of test keys go on.")
+    paused = models.BooleanField(
+        default=False, help_text="No call is sent, and lookups wait. Lookups of test keys are not affected."
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -86,13 +91,16 @@ class Policy(models.Model):
 
 
 class Credential(models.Model):
-    """A tenant's own key to a provider. The secret is sealed; what names it is an HMAC, which cannot be turned back."""
+    """A tenant's own key to a provider, sealed. Its fingerprint is an HMAC, from which the key cannot be computed."""
 
     class State(models.TextChoices):
         UNKNOWN = "unknown", "not tried yet"
         VERIFIED = "verified", "worked when it was last used"
         INVALID = "invalid", "refused by the provider"
         EXHAUSTED = "exhausted", "out of the provider's credits"
+
+    # The states in which a credential's lookups wait. `claim.sql` repeats them, for speed.
+    DEAD_STATES = (State.INVALID, State.EXHAUSTED)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="credentials")
@@ -101,20 +109,22 @@ class Credential(models.Model):
     sealed = models.BinaryField(editable=False)
     fingerprint = models.CharField(max_length=64, editable=False, db_index=True)
     is_magic = models.BooleanField(
-        default=False, editable=False, help_text="A key for the sandbox to play by, which no provider issued."
+        default=False, editable=False, help_text="The key decides what the sandbox answers. No provider issued it."
     )
     is_default = models.BooleanField(default=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.UNKNOWN)
     state_changed_at = models.DateTimeField(db_default=Now(), editable=False)
-    on_trial = models.BooleanField(
+    probing = models.BooleanField(
         default=False,
         editable=False,
-        help_text="It was found dead, and no search has worked since: one waiting lookup goes at a time.",
+        help_text="The key was found dead, and no search has worked since. One waiting lookup is tried at a time.",
     )
     rests_until = models.DateTimeField(
         null=True, editable=False, help_text="The provider asked this key to wait: no search calls with it before."
     )
-    told_to_wait_at = models.DateTimeField(null=True, editable=False, help_text="When the provider last asked it to.")
+    told_to_wait_at = models.DateTimeField(
+        null=True, editable=False, help_text="When the provider last asked this key to wait."
+    )
     times_told_to_wait = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text="Rests in a row, with no answer between them."
     )
@@ -122,7 +132,7 @@ class Credential(models.Model):
     check_problem = models.CharField(
         max_length=500, blank=True, editable=False, help_text="Why the key is not known to be good."
     )
-    account = models.JSONField(null=True, editable=False, help_text="What the provider told of the account.")
+    account = models.JSONField(null=True, editable=False, help_text="The account as the provider described it.")
     account_read_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -152,15 +162,15 @@ class Credential(models.Model):
 
     @property
     def is_dead(self) -> bool:
-        """Whether calls with it are known to be in vain, until it is replaced or verified."""
-        return self.state in (self.State.INVALID, self.State.EXHAUSTED)
+        """Tells whether every call with the key is known to fail, until the key is replaced or verified."""
+        return self.state in self.DEAD_STATES
 
     @property
     def is_unproven(self) -> bool:
-        """Whether a search that works with it is news."""
-        return self.on_trial or self.state == self.State.UNKNOWN or bool(self.check_problem)
+        """Tells whether a search that works with the key changes what is known of it."""
+        return self.probing or self.state == self.State.UNKNOWN or bool(self.check_problem)
 
     @property
-    def is_waited_for(self) -> bool:
-        """Whether lookups wait until it has been mended, and has shown it."""
-        return self.is_dead or self.on_trial
+    def blocks_lookups(self) -> bool:
+        """Tells whether lookups wait, all but one probe, until a search has worked with the key."""
+        return self.is_dead or self.probing

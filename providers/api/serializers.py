@@ -12,7 +12,7 @@ from accounts.models import Mode
 from accounts.web.pagination import PageQuery
 from accounts.web.strict_fields import StrictBoolean, StrictChoice, StrictSerializer, StrictText
 from providers import registry
-from providers.keyring import advice, credentials
+from providers.keyring import advice, credentials, sealing
 from providers.models import Credential
 
 PROVIDERS = tuple(sorted(registry.PROVIDERS))
@@ -46,8 +46,8 @@ class SecretText(StrictText):
 
     def to_internal_value(self, data: Any) -> str:
         try:
-            return credentials.clean(super().to_internal_value(data))
-        except credentials.BadSecret as error:
+            return sealing.clean(super().to_internal_value(data))
+        except sealing.BadSecret as error:
             raise ValidationError(str(error), code="bad_secret") from None
 
 
@@ -125,7 +125,7 @@ class CredentialAnswer(serializers.ModelSerializer[Credential]):
         {"type": "boolean", "description": "The stored key cannot be opened any more: PATCH its `secret`."}
     )
     def get_needs_reentry(self, credential: Credential) -> bool:
-        return credentials.needs_reentry(credential)
+        return sealing.is_unreadable(credential)
 
     @extend_schema_field(
         {"type": "string", "description": "Equal for equal keys; the key cannot be found out from it."}

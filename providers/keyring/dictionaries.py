@@ -1,43 +1,31 @@
-"""The words that a search's parameters take, from the providers' own dictionaries, kept for a day.
+"""Looks up the values that a search's parameters take in the providers' own dictionaries, and keeps the answers for a day.
 
-What a dictionary says is public and the same for everybody, so an answer is kept once for all tenants, in Redis; but it
-is read with a tenant's key, so only a tenant that has one may ask. Without Redis nothing is kept, and no call leaves.
-
-The limiter needs the same Redis, which forgets nothing of itself: so there are so many places, a query's is told by its
-hash, and the last one to come has it. Rejected: forgetting the least used, which needs an index and a script to be exact.
+A dictionary is public and the same for everybody, so an answer is cached once for all tenants of a process. It is read with a
+tenant's key, so only a tenant that has a key to the provider may ask. The cache is Django's, in the process's own memory, which
+forgets answers when it is full: in Redis, whose memory the limiter shares, nothing is forgotten before its time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
-from typing import Any
 
-import redis
-from django.conf import settings
+from django.core.cache import cache
 
-from accounts import redis_client, vault
+from accounts import vault
 from accounts.models import Mode, Tenant
 from providers import registry
 from providers.contract import Term
 from providers.failures import BadCredential, Exhausted
-from providers.keyring import advice, credentials, free_calls
+from providers.keyring import advice, credentials, free_calls, sealing, states
 from providers.keyring.free_calls import Call, Caller
 from providers.models import Credential
 
-log = logging.getLogger(__name__)
-
 KEPT_SECONDS = 86_400
-# At most so many answers of at most so many characters: 64 MB together, and mostly a tenth.
-PLACES, MOST_CHARACTERS = 1000, 64_000
+# A longer answer is not kept. The cache holds 300 answers (Django's default), so 19 MB a process at most.
+MOST_CHARACTERS = 64_000
 REFUSED = "{} does not accept your default key: store one that it accepts, or verify it once it is mended there."
-KEY_PREFIX = redis_client.keys("dictionary:")
-UNREACHED = "a dictionary is neither kept nor found kept: %s"
-
 
 Terms = tuple[Term, ...]
 
@@ -47,89 +35,70 @@ class UnknownDictionary(LookupError):
 
 
 class NoDefaultCredential(Exception):
-    """The tenant has no key to the provider, or none that is its default. The message says which."""
+    """The tenant has no default key to the provider. The message says which keys it has."""
 
 
 class CredentialUnusable(Exception):
-    """The tenant's key to the provider does not work. The message says why."""
+    """The tenant's default key to the provider does not work. The message says why."""
 
 
 def names() -> dict[str, tuple[str, ...]]:
-    """Each provider's dictionaries, as far as they can be asked now."""
+    """Returns each provider's dictionaries that can be asked under the present settings."""
     return {provider: calls.dictionaries() for provider, calls in registry.FREE_CALLS.items()}
 
 
-def look_up(tenant: Tenant, mode: str, provider: str, name: str, query: str) -> tuple[Term, ...]:
-    """The terms that match. Raises, beside the above, a `Failure`. A test key asks the sandbox."""
+def look_up(tenant: Tenant, mode: str, provider: str, name: str, query: str) -> Terms:
+    """Returns the terms that match. A test key's question is answered by the sandbox.
+
+    Raises `UnknownDictionary`, `NoDefaultCredential`, `CredentialUnusable`, or the `Failure` of the call.
+    """
     if name not in names().get(provider, ()):
         raise UnknownDictionary(_what_there_is())
     query = " ".join(query.split()).casefold()
-    if mode == Mode.TEST:
-        return _remembered(free_calls.sandboxed(provider, tenant), name, query, free_calls.make)
-    credential = Credential.objects.for_tenant(tenant).filter(provider=provider, is_default=True).first()
+    call: Call[Terms] = partial(registry.FREE_CALLS[provider].dictionary, name, query)
+    credential = None if mode == Mode.TEST else _default_of(tenant, provider)
+    caller = free_calls.sandboxed(provider, tenant) if credential is None else _caller(credential)
+    key = _key(caller.base_url, provider, name, query)
+    terms: Terms | None = cache.get(key)
+    if terms is None:
+        terms = free_calls.make(call, caller) if credential is None else _ask(credential, call, caller)
+        if len(repr(terms)) <= MOST_CHARACTERS:
+            cache.set(key, terms, KEPT_SECONDS)
+    return terms
+
+
+def _key(*asked: str) -> str:
+    """Returns the key of a question and its address: an answer of the sandbox must not be taken for the provider's."""
+    return f"dictionary:{hashlib.sha256(json.dumps(asked).encode()).hexdigest()}"
+
+
+def _default_of(tenant: Tenant, provider: str) -> Credential:
+    credential = credentials.default_of(tenant.pk, provider)
     if credential is None:
         raise NoDefaultCredential(advice.why_no_default(tenant.pk, provider))
-    caller = _with_key(credential)
-    return _remembered(caller, name, query, partial(_ask, credential))
+    return credential
 
 
-def _with_key(credential: Credential) -> Caller:
+def _caller(credential: Credential) -> Caller:
     try:
-        secret = credentials.secret_of(credential)
+        return free_calls.with_key_of(credential)
     except vault.Unopenable:
-        raise CredentialUnusable(credentials.NEEDS_REENTRY) from None
-    return free_calls.live(
-        credential.provider, secret, fingerprint=credential.fingerprint, tenant_id=credential.tenant_id
-    )
+        raise CredentialUnusable(sealing.NEEDS_REENTRY) from None
 
 
 def _ask(credential: Credential, call: Call[Terms], caller: Caller) -> Terms:
-    """A key that is known to be refused is not tried again; one that is out of credits may ask what costs none."""
+    """Asks the provider, and notes if it refuses the key.
+
+    A key that is known to be invalid is not sent. One whose account has no credits is, for the call costs none.
+    """
     if credential.state == Credential.State.INVALID:
         raise CredentialUnusable(REFUSED.format(credential.provider))
-    asked_at = credentials.now()
+    asked_at = states.now()
     try:
         return free_calls.make(call, caller)
-    except BadCredential as failure:
-        credentials.mark(credential, Credential.State.INVALID, problem=failure.detail, asked_at=asked_at)
+    except (BadCredential, Exhausted) as failure:
+        states.note_failure(credential, failure, asked_at=asked_at)
         raise CredentialUnusable(failure.detail) from None
-    except Exhausted as failure:
-        credentials.mark(credential, Credential.State.EXHAUSTED, problem=failure.detail, asked_at=asked_at)
-        raise CredentialUnusable(failure.detail) from None
-
-
-def _remembered(caller: Caller, name: str, query: str, ask: Callable[[Call[Terms], Caller], Terms]) -> Terms:
-    """By where it was asked too: what the sandbox says is no provider's word."""
-    asked = json.dumps([caller.base_url, caller.provider, name, query])
-    kept = _kept(asked)
-    if kept is None:
-        kept = ask(partial(registry.FREE_CALLS[caller.provider].dictionary, name, query), caller)
-        _keep(asked, kept)
-    return kept
-
-
-def _place(asked: str) -> str:
-    return f"{KEY_PREFIX}{int.from_bytes(hashlib.sha256(asked.encode()).digest()) % PLACES}"
-
-
-def _kept(asked: str) -> Terms | None:
-    try:
-        text: Any = redis_client.of(settings.REDIS_URL).get(_place(asked))
-    except redis.RedisError as error:
-        log.warning(UNREACHED, type(error).__name__)
-        return None
-    kept = {} if text is None else json.loads(text)
-    return tuple(Term(**term) for term in kept["terms"]) if kept.get("asked") == asked else None
-
-
-def _keep(asked: str, terms: Terms) -> None:
-    text = json.dumps({"asked": asked, "terms": [asdict(term) for term in terms]})
-    if len(text) > MOST_CHARACTERS:
-        return
-    try:
-        redis_client.of(settings.REDIS_URL).set(_place(asked), text, ex=KEPT_SECONDS)
-    except redis.RedisError as error:
-        log.warning(UNREACHED, type(error).__name__)
 
 
 def _what_there_is() -> str:

@@ -25,9 +25,10 @@ from providers import limiter, policies, registry
 from providers.contract import Secret
 from providers.failures import Failure, Garbled, Lost, Throttled, Unreachable
 from providers.http import Door
+from providers.keyring import sealing
 from providers.keyring.turns import Turn
 from providers.limiter import Seat, Token, Unavailable, Withheld
-from providers.models import Policy
+from providers.models import Credential, Policy
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,12 @@ def live(provider: str, secret: Secret, *, fingerprint: str, tenant_id: UUID) ->
         base_url=registry.base_url(registry.PROVIDERS[provider]),
         lane=account if policies.of(provider).scope == Policy.Scope.ACCOUNT else f"free:{provider}",
     )
+
+
+def with_key_of(credential: Credential) -> Caller:
+    """Returns the caller of a stored key. Raises `vault.Unopenable`."""
+    secret, fingerprint = sealing.secret_of(credential), credential.fingerprint
+    return live(credential.provider, secret, fingerprint=fingerprint, tenant_id=credential.tenant_id)
 
 
 def sandboxed(provider: str, tenant: Tenant) -> Caller:

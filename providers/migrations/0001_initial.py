@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
                 (
                     "max_in_flight",
                     models.PositiveSmallIntegerField(
-                        help_text="Calls of one lane under way at once, so that a slow provider does not occupy every worker.",
+                        help_text="The most calls of one lane under way at once, so that a slow provider does not occupy every worker.",
                         validators=[
                             django.core.validators.MinValueValidator(1),
                             django.core.validators.MaxValueValidator(1000),
@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
                 (
                     "page_size",
                     models.PositiveSmallIntegerField(
-                        help_text="Results a call asks for at most. A source without pages is asked once, for all that a lookup wants.",
+                        help_text="The most results that one call asks for. A source without pages is asked once, for all that a lookup wants.",
                         validators=[
                             django.core.validators.MinValueValidator(1),
                             django.core.validators.MaxValueValidator(1000),
@@ -91,7 +91,7 @@ class Migration(migrations.Migration):
                     "throttled_seconds",
                     models.PositiveSmallIntegerField(
                         default=0,
-                        help_text="How long a key rests after a 429 that does not say how long; 0: 1, 2, 4, then 8 s.",
+                        help_text="Seconds that a key rests after a 429 without Retry-After. 0: 1, 2, 4, then 8 s.",
                         validators=[django.core.validators.MaxValueValidator(3600)],
                     ),
                 ),
@@ -108,7 +108,7 @@ class Migration(migrations.Migration):
                 (
                     "write_timeout_ms",
                     models.PositiveIntegerField(
-                        help_text="How long the provider may take nothing in while a call is sent, within the total.",
+                        help_text="How long the provider may accept no data while a call is sent, within the total.",
                         validators=[
                             django.core.validators.MinValueValidator(100),
                             django.core.validators.MaxValueValidator(300000),
@@ -118,7 +118,7 @@ class Migration(migrations.Migration):
                 (
                     "read_timeout_ms",
                     models.PositiveIntegerField(
-                        help_text="How long the provider may say nothing while its answer is awaited or read, within the total.",
+                        help_text="How long the provider may send no data while its answer is awaited or read, within the total.",
                         validators=[
                             django.core.validators.MinValueValidator(100),
                             django.core.validators.MaxValueValidator(300000),
@@ -143,14 +143,15 @@ class Migration(migrations.Migration):
                             ("fail", "fail the lookup"),
                         ],
                         default="retry",
-                        help_text="What follows a call of which nobody can say whether the provider billed it.",
+                        help_text="The next step after a call of which it is unknown whether the provider billed it.",
                         max_length=5,
                     ),
                 ),
                 (
                     "paused",
                     models.BooleanField(
-                        default=False, help_text="No calls leave; lookups wait. Those of test keys go on."
+                        default=False,
+                        help_text="No call is sent, and lookups wait. Lookups of test keys are not affected.",
                     ),
                 ),
                 ("updated_at", models.DateTimeField(auto_now=True)),
@@ -192,11 +193,11 @@ class Migration(migrations.Migration):
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
                 (
-                    "on_trial",
+                    "probing",
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="It was found dead, and no search has worked since: one waiting lookup goes at a time.",
+                        help_text="The key was found dead, and no search has worked since. One waiting lookup is tried at a time.",
                     ),
                 ),
                 (
@@ -209,7 +210,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "told_to_wait_at",
-                    models.DateTimeField(editable=False, help_text="When the provider last asked it to.", null=True),
+                    models.DateTimeField(
+                        editable=False, help_text="When the provider last asked this key to wait.", null=True
+                    ),
                 ),
                 (
                     "times_told_to_wait",
@@ -229,7 +232,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "account",
-                    models.JSONField(editable=False, help_text="What the provider told of the account.", null=True),
+                    models.JSONField(editable=False, help_text="The account as the provider described it.", null=True),
                 ),
                 ("account_read_at", models.DateTimeField(editable=False, null=True)),
                 (
@@ -253,7 +256,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="A key for the sandbox to play by, which no provider issued.",
+                        help_text="The key decides what the sandbox answers. No provider issued it.",
                     ),
                 ),
             ],

@@ -9,7 +9,8 @@ from billing import prices
 from billing.models import Price
 from providers import json_schema, policies, registry
 from providers.contract import Adapter
-from providers.models import Credential, Policy
+from providers.keyring import credentials
+from providers.models import Policy
 from searches.lanes import estimates, queue
 
 WHOSE = {
@@ -57,8 +58,8 @@ def rate_of(policy: Policy, api_key: ApiKey) -> dict[str, Any]:
 
 def lane_name(policy: Policy, api_key: ApiKey) -> str:
     """The lane that a lookup on the default credential would stand in."""
-    own = Credential.objects.for_tenant(api_key.tenant).filter(provider=policy.provider, is_default=True)
-    fingerprint = own.values_list("fingerprint", flat=True).first() or ""
+    credential = credentials.default_of(api_key.tenant_id, policy.provider)
+    fingerprint = credential.fingerprint if credential else ""
     return queue.lane_name(policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint)
 
 

@@ -24,7 +24,7 @@ from billing import ledger
 from providers import limiter, policies
 from providers.contract import Answer
 from providers.failures import Failure, Garbled, Lost
-from providers.keyring import credentials, resting
+from providers.keyring import resting, states
 from providers.limiter import Fate
 from providers.models import Credential, Policy
 from searches import composite_rows, results
@@ -173,7 +173,7 @@ def _note_success(errand: Errand) -> None:
     if errand.lookup.search.mode != Mode.LIVE or credential is None:
         return
     if credential.is_unproven:
-        credentials.worked(credential, asked_at=errand.asked_at)
+        states.worked(credential, asked_at=errand.asked_at)
     if credential.times_told_to_wait:
         resting.answered(credential)
 
@@ -273,7 +273,7 @@ def _park(errand: Errand, ours: Ours, verdict: retry_policy.Park, failure: Failu
     if asked_with is None or ours.lookup.credential_id is None or errand.lookup.lane.mode != Mode.LIVE:
         return False
     state = Credential.State(verdict.state)
-    credentials.mark(asked_with, state, problem=failure.detail, asked_at=errand.asked_at)
+    states.mark(asked_with, state, problem=failure.detail, asked_at=errand.asked_at)
     if ours.lookup.cancel_requested:
         queue.park_waiting(ours.place, ours.lookup.credential_id)
     else:

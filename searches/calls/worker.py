@@ -21,7 +21,7 @@ from accounts.models import Mode
 from providers import http, limiter, policies, registry
 from providers.contract import Answer, Question, Secret
 from providers.failures import BadCredential, Failure, Garbled, Refused
-from providers.keyring import credentials
+from providers.keyring import sealing
 from providers.limiter import KeyRests, Rate, Seat, Token, Unavailable, Withheld
 from providers.models import Credential, Policy
 from searches import pictures
@@ -214,14 +214,14 @@ def _sandbox_key(lookup: Lookup) -> Secret:
     if lookup.credential is None:
         return Secret(value=f"sandbox-{lookup.tenant_id}")
     stored = _opened(lookup.credential)
-    if credentials.is_magic(stored):
+    if sealing.is_magic(stored):
         return stored
     return Secret(value=f"sandbox-{lookup.tenant_id}-{lookup.credential.pk}")
 
 
 def _opened(credential: Credential) -> Secret:
     try:
-        return credentials.secret_of(credential)
+        return sealing.secret_of(credential)
     except vault.Unopenable:
         raise BadCredential("credential_unreadable", "The stored key cannot be opened and needs re-entry.") from None
 

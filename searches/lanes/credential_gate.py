@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from accounts.models import Mode
-from providers.keyring import credentials
+from providers.keyring import sealing
 from providers.models import Credential
 from searches.lanes import pauses, queue
 from searches.models import Call, Lane, Lookup, Place, Standing
@@ -67,12 +67,12 @@ def must_wait(credential: Credential | None, mode: str) -> bool:
     """For a credential to be mended. The sandbox does not care what the provider thinks of it."""
     if mode == Mode.TEST or credential is None:
         return False
-    return credential.is_waited_for or credentials.needs_reentry(credential)
+    return credential.blocks_lookups or sealing.is_unreadable(credential)
 
 
 def park_dead() -> None:
     """Parks what stands in line on a dead credential: it was found so by a check or a dictionary, or in another lane."""
-    owners = dict(Credential.objects.filter(state__in=credentials.DEAD).values_list("pk", "tenant"))
+    owners = dict(Credential.objects.filter(state__in=Credential.DEAD_STATES).values_list("pk", "tenant"))
     if not owners:
         return
     lined_up = {(credential, lane) for credential, lane, at in _stands() if at in queue.LINED_UP}
@@ -150,10 +150,10 @@ def unpark() -> list[str]:
     """
     lanes: list[str] = []
     for credential in Credential.objects.filter(pk__in=_waited_for(), state__in=USABLE):
-        if credentials.needs_reentry(credential):
+        if sealing.is_unreadable(credential):
             continue
         own = Lookup.objects.filter(credential=credential, credential__state__in=USABLE)
-        lanes += _send_probe(credential, own) if credential.on_trial else _bring_back(own)
+        lanes += _send_probe(credential, own) if credential.probing else _bring_back(own)
     return lanes
 
 

@@ -27,7 +27,6 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import Mode
 from providers import policies
-from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import composite_rows
 from searches.models import Call, Lane, Lookup, Place, Rendering, Search, Standing
@@ -236,7 +235,7 @@ def _first_due(place: Place) -> Least:
 
 def on_dead_credentials(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
     """Those that wait in vain. The sandbox does not care what the provider thinks of a credential."""
-    return lookups.filter(credential__state__in=credentials.DEAD, lane__mode=Mode.LIVE).order_by()
+    return lookups.filter(credential__state__in=Credential.DEAD_STATES, lane__mode=Mode.LIVE).order_by()
 
 
 def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup]:

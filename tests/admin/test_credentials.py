@@ -13,7 +13,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from providers import policies
-from providers.keyring import credentials
+from providers.keyring import credentials, sealing
 from providers.models import Credential, Policy
 from tests.admin.conftest import PROVIDER, SECRET, World
 from tests.admin.test_pages import address, page_of
@@ -79,7 +79,7 @@ def test_one_that_cannot_be_opened_says_so_in_the_list_and_on_its_page(
     assert "needs re-entry" not in desk.get(address(Credential, "changelist")).content.decode()
     Credential.objects.update(sealed=b"no longer what it was")
     assert "needs re-entry" in desk.get(address(Credential, "changelist")).content.decode()
-    assert credentials.NEEDS_REENTRY in verify()
+    assert sealing.NEEDS_REENTRY in verify()
     assert not modash.headers
     desk.post(page_of(world.credential), {"secret": "another-key"})
     assert "needs re-entry" not in desk.get(address(Credential, "changelist")).content.decode()
@@ -100,7 +100,7 @@ def test_an_equal_label_is_refused_by_the_form(desk: Client, world: World) -> No
     response = desk.post(address(Credential, "add"), form)
     assert response.status_code == 200
     assert "another-key" not in response.content.decode()
-    assert credentials.secret_of(Credential.objects.get()).value.startswith(SECRET)
+    assert sealing.secret_of(Credential.objects.get()).value.startswith(SECRET)
 
 
 @pytest.mark.parametrize(

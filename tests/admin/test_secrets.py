@@ -13,7 +13,7 @@ from django.urls import reverse
 from accounts import keys
 from accounts.models import ApiKey, Delivery, Endpoint, Tenant
 from accounts.webhooks import endpoints
-from providers.keyring import credentials
+from providers.keyring import credentials, sealing, states
 from providers.models import Credential
 from tests.admin.conftest import PROVIDER, SECRET, World
 from tests.admin.test_pages import address, page_of
@@ -63,7 +63,7 @@ def test_a_stored_credential_opens_to_what_was_typed(desk: Client, alice: Tenant
     form = {"tenant": str(alice.pk), "provider": PROVIDER, "label": "default", "secret": f" {SECRET} "}
     response = desk.post(NEW_CREDENTIAL, form, follow=True)
     credential = Credential.objects.get()
-    assert credentials.secret_of(credential).value == SECRET
+    assert sealing.secret_of(credential).value == SECRET
     assert credential.is_default
     assert SECRET not in response.content.decode() + str(desk.cookies)
 
@@ -84,11 +84,11 @@ def test_an_empty_secret_keeps_the_stored_one(desk: Client, world: World) -> Non
 
 
 def test_a_new_secret_replaces_the_stored_one(desk: Client, world: World) -> None:
-    credentials.mark(world.credential, Credential.State.INVALID)
+    states.mark(world.credential, Credential.State.INVALID)
     assert desk.post(page_of(world.credential), {"secret": "another-key"}).status_code == 302
     replaced = Credential.objects.get()
     assert (replaced.pk, replaced.state) == (world.credential.pk, "unknown")
-    assert credentials.secret_of(replaced).value == "another-key"
+    assert sealing.secret_of(replaced).value == "another-key"
 
 
 def test_another_credential_becomes_the_default(desk: Client, world: World) -> None:

@@ -17,7 +17,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import Tenant
 from providers import policies
-from providers.keyring import credentials
+from providers.keyring import sealing, states
 from providers.models import Credential, Policy
 from tests.api.test_lists import read_all
 from tests.api.test_openapi import described
@@ -134,7 +134,7 @@ def test_a_label_that_is_taken_is_named(api: APIClient, alices: Credential) -> N
     spare = Credential.objects.get(pk=create(api, provider="keyapi", label="default").json()["id"])
     assert errors_of(create(api, provider="keyapi", label="default")) == {"label": "label_taken"}
     assert patch(api, spare, label="default").status_code == 200
-    assert credentials.secret_of(alices).value == "alices-modash-key"
+    assert sealing.secret_of(alices).value == "alices-modash-key"
 
 
 WRONG: list[tuple[dict[str, Any], dict[str, str]]] = [
@@ -179,11 +179,11 @@ def test_credentials_are_listed_by_provider_and_label(api: APIClient, modash: Pr
 
 
 def test_a_new_secret_takes_the_place_of_the_old_one(api: APIClient, modash: Provider, alices: Credential) -> None:
-    credentials.mark(alices, Credential.State.INVALID)
+    states.mark(alices, Credential.State.INVALID)
     shown = patch(api, alices, secret="another-key").json()
     assert (shown["id"], shown["label"], shown["state"]) == (str(alices.pk), "default", "verified")
     assert modash.headers["HTTP_AUTHORIZATION"] == "Bearer another-key"
-    assert credentials.secret_of(Credential.objects.get()).value == "another-key"
+    assert sealing.secret_of(Credential.objects.get()).value == "another-key"
 
 
 def test_a_new_label_asks_no_provider(api: APIClient, modash: Provider, alices: Credential) -> None:
@@ -274,7 +274,7 @@ def test_one_that_cannot_be_opened_says_so_until_it_is_entered_anew(
 ) -> None:
     Credential.objects.update(sealed=b"no longer what it was")
     shown = api.post(f"{PATH}/{alices.pk}/verify").json()
-    assert (shown["needs_reentry"], shown["check_problem"]) == (True, credentials.NEEDS_REENTRY)
+    assert (shown["needs_reentry"], shown["check_problem"]) == (True, sealing.NEEDS_REENTRY)
     assert api.get(PATH).json()["data"][0]["needs_reentry"]
     mended = patch(api, alices, secret=SECRET).json()
     assert (mended["needs_reentry"], mended["state"]) == (False, "verified")

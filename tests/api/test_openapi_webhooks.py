@@ -16,7 +16,7 @@ from accounts.models import Endpoint, Event, EventType, Mode, Tenant
 from accounts.webhooks import endpoints
 from billing import ledger
 from billing.ledger import Demand
-from providers.keyring import credentials
+from providers.keyring import credentials, states
 from providers.models import Credential
 from tests.api.examples import made
 from tests.api.test_openapi import document, no_unknown_members, validator
@@ -88,7 +88,7 @@ def test_a_dead_credential_is_as_described(
     alice: Tenant, endpoint: Endpoint, state: Credential.State, type: EventType
 ) -> None:
     credential = credentials.store(alice, "modash", "a-modash-key")
-    assert credentials.mark(credential, state)
+    assert states.mark(credential, state)
     assert described(type)["data"]["state"] == state
 
 

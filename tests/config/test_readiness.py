@@ -19,8 +19,6 @@ from accounts.models import Tenant
 from accounts.web import rate_limits
 from config import celery, readiness
 from providers import limiter
-from providers.contract import Term
-from providers.keyring import dictionaries
 from providers.keyring.turns import Turn
 from tests.bench.system import process
 from tests.config.conftest import As
@@ -72,8 +70,6 @@ def test_an_account_with_what_is_named_can_do_all_and_nothing_lies_elsewhere(as_
         one.count()
         one.succeeded()
         limiter.rest("a key", seconds=60)
-        dictionaries._keep("asked", (Term(value="1", name="One"),))
-        assert dictionaries._kept("asked")
         current_app.send_task("searches.tasks.sweep_lanes", queue="readiness")
         assert readiness.redis_lacks() is None
         kept = {key.decode() for key in everything.scan_iter()}

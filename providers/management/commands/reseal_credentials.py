@@ -12,14 +12,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.webhooks import endpoints
-from providers.keyring import credentials
+from providers.keyring import sealing
 
 
 class Command(BaseCommand):
     help = "Moves every sealed secret to the first key of CREDENTIAL_KEYS, while searches run. Again is harmless."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        keys, signing = credentials.reseal(), endpoints.reseal()
+        keys, signing = sealing.reseal(), endpoints.reseal()
         moved, current = keys.moved + signing.moved, keys.current + signing.current
         self.stdout.write(f"{moved} resealed, {current} under the first key already.")
         for credential in keys.left:

@@ -1,5 +1,7 @@
-"""Stores a tenant's key to a provider, read from the terminal or the environment: an argument would stay in the shell's
-history and show in the list of processes.
+"""Stores a tenant's key to a provider.
+
+The key is read from the terminal or the environment. An argument would stay in the shell's history and show in the list of
+processes.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Tenant
 from providers import registry
-from providers.keyring import advice, credentials, verification
+from providers.keyring import advice, credentials, sealing, verification
 from providers.models import Credential
 
 
@@ -38,18 +40,18 @@ class Command(BaseCommand):
             credential = credentials.store(owner, provider, _secret(from_env), label=label)
         except credentials.BadLabel as error:
             raise CommandError(f"--label: {error}") from None
-        except (credentials.BadSecret, credentials.TooManyCredentials) as error:
+        except (sealing.BadSecret, credentials.TooManyCredentials) as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"Stored {credential} for {owner}.")
         verification.check(credential)
         credential.refresh_from_db()
-        self.stdout.write(_told(credential))
-        self.stdout.write(advice.standing(credential))
+        self.stdout.write(_outcome(credential))
+        self.stdout.write(advice.default_status(credential))
         if warning := advice.warning(credential):
             self.stdout.write(f"Note: {warning}")
 
 
-def _told(credential: Credential) -> str:
+def _outcome(credential: Credential) -> str:
     if credential.check_problem:
         return f"It is {credential.state}: {credential.check_problem}"
     return f"It is {credential.state}: {credential.get_state_display()}."

@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from accounts import vault
 from accounts.models import Tenant
-from providers.keyring import advice, credentials
+from providers.keyring import advice, credentials, sealing, states
 from providers.models import Credential
 from tests.racing import at_once, crowd
 
@@ -25,14 +25,14 @@ State = Credential.State
 
 def test_a_stored_key_opens_again_and_is_untried(alice: Tenant) -> None:
     credential = credentials.store(alice, "modash", f"  {SECRET}\n")
-    assert credentials.secret_of(credential).value == SECRET
+    assert sealing.secret_of(credential).value == SECRET
     assert credential.state == State.UNKNOWN
 
 
 def test_the_secret_shows_nowhere(alice: Tenant) -> None:
     credential = credentials.store(alice, "modash", SECRET)
     row = Credential.objects.filter(pk=credential.pk).values().get()
-    shown = [str(credential), repr(credential), repr(credentials.secret_of(credential))]
+    shown = [str(credential), repr(credential), repr(sealing.secret_of(credential))]
     shown += [str(bytes(value) if isinstance(value, memoryview) else value) for value in row.values()]
     assert not any(SECRET in text for text in shown)
 
@@ -42,7 +42,7 @@ def test_a_sealed_key_moved_to_another_row_does_not_open(alice: Tenant, charlie:
     own = credentials.store(charlie, "modash", "own-key")
     own.sealed = stolen.sealed
     with pytest.raises(vault.Unopenable):
-        credentials.secret_of(own)
+        sealing.secret_of(own)
 
 
 def test_the_first_key_to_a_provider_is_its_default(alice: Tenant, bob: Tenant) -> None:
@@ -66,13 +66,13 @@ def test_another_key_can_become_the_default(alice: Tenant) -> None:
 
 def test_storing_under_the_same_label_replaces_the_key(alice: Tenant) -> None:
     old = credentials.store(alice, "modash", SECRET)
-    credentials.mark(old, State.INVALID)
+    states.mark(old, State.INVALID)
     new = credentials.store(alice, "modash", "another-key")
     assert new.pk == old.pk
     assert new.is_default
     assert new.state == State.UNKNOWN
     assert new.fingerprint != old.fingerprint
-    assert credentials.secret_of(new).value == "another-key"
+    assert sealing.secret_of(new).value == "another-key"
 
 
 def test_equal_keys_of_two_tenants_have_one_fingerprint(alice: Tenant, bob: Tenant) -> None:
@@ -83,7 +83,7 @@ def test_equal_keys_of_two_tenants_have_one_fingerprint(alice: Tenant, bob: Tena
 
 @pytest.mark.parametrize("secret", ["", " \n", "two words", "line\nbreak", "clé", "nul\0", "x" * 4097])
 def test_what_no_header_can_carry_is_refused_without_being_quoted(alice: Tenant, secret: str) -> None:
-    with pytest.raises(credentials.BadSecret) as refused:
+    with pytest.raises(sealing.BadSecret) as refused:
         credentials.store(alice, "modash", secret)
     assert not secret.strip() or secret not in str(refused.value)
     assert not Credential.objects.exists()
@@ -92,8 +92,8 @@ def test_what_no_header_can_carry_is_refused_without_being_quoted(alice: Tenant,
 def test_a_mark_is_noted_once_with_its_time(alice: Tenant) -> None:
     credential = credentials.store(alice, "modash", SECRET)
     before = credential.state_changed_at
-    assert credentials.mark(credential, State.INVALID)
-    assert not credentials.mark(credential, State.INVALID)
+    assert states.mark(credential, State.INVALID)
+    assert not states.mark(credential, State.INVALID)
     credential.refresh_from_db()
     assert credential.state == State.INVALID
     assert credential.state_changed_at >= before
@@ -101,15 +101,15 @@ def test_a_mark_is_noted_once_with_its_time(alice: Tenant) -> None:
 
 def test_what_was_found_dead_stays_so_whatever_worked_before(alice: Tenant) -> None:
     credential = credentials.store(alice, "modash", SECRET)
-    credentials.mark(credential, State.INVALID)
-    credentials.worked(credential)
+    states.mark(credential, State.INVALID)
+    states.worked(credential)
     assert Credential.objects.get().state == State.INVALID
 
 
 def test_a_late_failure_of_the_old_key_does_not_mark_the_new_one(alice: Tenant) -> None:
     read_by_a_worker = credentials.store(alice, "modash", SECRET)
     credentials.store(alice, "modash", "another-key")
-    assert not credentials.mark(read_by_a_worker, State.INVALID)
+    assert not states.mark(read_by_a_worker, State.INVALID)
     assert Credential.objects.get().state == State.UNKNOWN
 
 
@@ -147,18 +147,18 @@ def test_a_label_stands_for_one_key(alice: Tenant, bob: Tenant) -> None:
     with pytest.raises(credentials.LabelTaken):
         credentials.change(other, label="a", secret="five")
     credentials.change(first, label="a")
-    assert [credentials.secret_of(row).value for row in alice.credentials.filter(provider="modash")] == ["one", "two"]
+    assert [sealing.secret_of(row).value for row in alice.credentials.filter(provider="modash")] == ["one", "two"]
 
 
 def test_a_change_is_whole_or_nothing(alice: Tenant) -> None:
     credentials.create(alice, "modash", "one", label="a")
     second = credentials.create(alice, "modash", "two", label="b")
-    with pytest.raises(credentials.BadSecret):
+    with pytest.raises(sealing.BadSecret):
         credentials.change(second, label="c", is_default=True, secret="two words")
     second.refresh_from_db()
     assert (second.label, second.is_default) == ("b", False)
     credentials.change(second, label="c", is_default=True, secret="three")
-    assert (second.label, second.is_default, credentials.secret_of(second).value) == ("c", True, "three")
+    assert (second.label, second.is_default, sealing.secret_of(second).value) == ("c", True, "three")
     assert alice.credentials.filter(is_default=True).count() == 1
 
 
@@ -223,12 +223,12 @@ def test_a_ring_that_many_change_at_once_has_one_default() -> None:
 
 def test_what_worked_after_a_death_ends_the_trial(alice: Tenant) -> None:
     credential = credentials.store(alice, "modash", SECRET)
-    credentials.mark(credential, State.EXHAUSTED)
+    states.mark(credential, State.EXHAUSTED)
     credential = credentials.store(alice, "modash", "another-key")
-    assert (credential.is_dead, credential.is_waited_for, credential.is_unproven) == (False, True, True)
-    credentials.worked(credential)
+    assert (credential.is_dead, credential.blocks_lookups, credential.is_unproven) == (False, True, True)
+    states.worked(credential)
     credential.refresh_from_db()
-    assert (credential.state, credential.is_waited_for, credential.is_unproven) == (State.VERIFIED, False, False)
+    assert (credential.state, credential.blocks_lookups, credential.is_unproven) == (State.VERIFIED, False, False)
 
 
 def test_the_command_stores_from_a_variable(
@@ -239,7 +239,7 @@ def test_the_command_stores_from_a_variable(
     call_command("store_credential", "Alice", "modash", "--from-env", "MODASH_KEY")
     call_command("store_credential", str(alice.id), "modash", "--from-env", "MODASH_KEY", "--label", "spare")
     stored = Credential.objects.for_tenant(alice)
-    assert [credentials.secret_of(row).value for row in stored] == [SECRET, SECRET]
+    assert [sealing.secret_of(row).value for row in stored] == [SECRET, SECRET]
     assert [row.label for row in stored] == ["default", "spare"]
     assert SECRET not in "".join(capsys.readouterr())
 
@@ -287,7 +287,7 @@ def test_of_fifty_keys_stored_at_once_no_more_than_the_most_are(alice: Tenant) -
 def test_at_the_most_a_key_can_still_be_replaced(alice: Tenant) -> None:
     alice.most_credentials = 1
     credentials.store(alice, "modash", "one")
-    assert credentials.secret_of(credentials.store(alice, "modash", "two")).value == "two"
+    assert sealing.secret_of(credentials.store(alice, "modash", "two")).value == "two"
     with pytest.raises(credentials.TooManyCredentials):
         credentials.store(alice, "keyapi", "three")
     Tenant.objects.update(most_credentials=1)

@@ -16,7 +16,7 @@ from pytest_django import Settings
 from accounts.models import Tenant
 from providers import policies
 from providers.contract import ProviderAccount
-from providers.keyring import credentials, verification
+from providers.keyring import credentials, sealing, states, verification
 from providers.models import Credential, Policy
 from tests.providers.conftest import Provider
 
@@ -69,7 +69,7 @@ def test_the_providers_word_makes_it_dead(
 ) -> None:
     modash.answers(body, status=401)
     row = checked(credential)
-    assert (row.state, row.is_dead, row.on_trial) == (state, True, True)
+    assert (row.state, row.is_dead, row.probing) == (state, True, True)
     assert "Modash" in row.check_problem
     assert SECRET not in row.check_problem
 
@@ -96,17 +96,17 @@ def test_a_time_out_leaves_an_untried_key_untried(credential: Credential, settin
 
 
 def test_a_dead_key_that_is_taken_after_all_is_verified(modash: Provider, credential: Credential) -> None:
-    credentials.mark(credential, State.INVALID)
+    states.mark(credential, State.INVALID)
     modash.answers(GOOD)
     row = checked(credential, verification.verify)
-    assert (row.state, row.on_trial) == (State.VERIFIED, True)
+    assert (row.state, row.probing) == (State.VERIFIED, True)
 
 
 @pytest.mark.parametrize(("credits", "state"), [(0, State.EXHAUSTED), (0.025, State.VERIFIED), (None, State.VERIFIED)])
 def test_an_empty_account_stays_empty_until_it_has_credits(
     modash: Provider, credential: Credential, credits: float | None, state: State
 ) -> None:
-    credentials.mark(credential, State.EXHAUSTED)
+    states.mark(credential, State.EXHAUSTED)
     modash.answers({"user": {}, "billing": {"credits": credits}})
     assert checked(credential, verification.verify).state == state
 
@@ -116,7 +116,7 @@ def test_what_a_search_found_since_the_last_check_is_asked_about_again(
 ) -> None:
     modash.answers(GOOD)
     verified = checked(credential, verification.verify)
-    credentials.mark(verified, State.EXHAUSTED, problem="Modash: none left.")
+    states.mark(verified, State.EXHAUSTED, problem="Modash: none left.")
     row = Credential.objects.get(pk=credential.pk)
     assert (row.account, row.check_problem) == (None, "Modash: none left.")
     row = checked(row, verification.verify)
@@ -125,25 +125,25 @@ def test_what_a_search_found_since_the_last_check_is_asked_about_again(
 
 
 def test_a_check_that_began_before_a_search_found_it_dead_does_not_mend_it(credential: Credential) -> None:
-    began = credentials.now()
-    credentials.mark(credential, State.EXHAUSTED, problem="None left.", asked_at=credentials.now())
-    credentials.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=began)
+    began = states.now()
+    states.mark(credential, State.EXHAUSTED, problem="None left.", asked_at=states.now())
+    states.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=began)
     row = Credential.objects.get(pk=credential.pk)
     assert (row.state, row.account, row.check_problem) == (State.EXHAUSTED, None, "None left.")
-    credentials.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=credentials.now())
+    states.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=states.now())
     assert Credential.objects.get(pk=credential.pk).state == State.VERIFIED
 
 
 def test_a_call_that_left_before_its_key_was_verified_neither_kills_nor_proves_it(credential: Credential) -> None:
-    credentials.mark(credential, State.EXHAUSTED)
-    left = credentials.now()
-    credentials.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=credentials.now())
-    assert not credentials.mark(credential, State.EXHAUSTED, asked_at=left)
-    credentials.worked(credential, asked_at=left)
+    states.mark(credential, State.EXHAUSTED)
+    left = states.now()
+    states.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=states.now())
+    assert not states.mark(credential, State.EXHAUSTED, asked_at=left)
+    states.worked(credential, asked_at=left)
     row = Credential.objects.get(pk=credential.pk)
-    assert (row.state, row.on_trial) == (State.VERIFIED, True)
-    credentials.worked(credential, asked_at=credentials.now())
-    assert not Credential.objects.get(pk=credential.pk).on_trial
+    assert (row.state, row.probing) == (State.VERIFIED, True)
+    states.worked(credential, asked_at=states.now())
+    assert not Credential.objects.get(pk=credential.pk).probing
 
 
 def test_a_new_key_of_an_empty_account_is_a_good_key(modash: Provider, credential: Credential) -> None:
@@ -173,24 +173,24 @@ def test_where_nothing_is_free_storing_checks_nothing(alice: Tenant) -> None:
 @pytest.mark.parametrize("before", [State.INVALID, State.EXHAUSTED])
 def test_where_nothing_is_free_verifying_lets_a_dead_key_be_tried_again(alice: Tenant, before: State) -> None:
     credential = credentials.store(alice, "keyapi", SECRET)
-    credentials.mark(credential, before)
+    states.mark(credential, before)
     row = checked(credential, verification.verify)
-    assert (row.state, row.on_trial, row.checked_at) == (State.UNKNOWN, True, None)
+    assert (row.state, row.probing, row.checked_at) == (State.UNKNOWN, True, None)
     assert "next search" in row.check_problem
 
 
 def test_where_nothing_is_free_verifying_a_good_key_changes_no_state(alice: Tenant) -> None:
     credential = credentials.store(alice, "keyapi", SECRET)
-    credentials.worked(credential)
+    states.worked(credential)
     assert checked(credential, verification.verify).state == State.VERIFIED
 
 
 def test_a_search_that_works_answers_what_was_in_doubt(alice: Tenant) -> None:
     credential = credentials.store(alice, "keyapi", SECRET)
-    credentials.worked(credential)
+    states.worked(credential)
     row = checked(credential, verification.verify)
-    assert (row.is_unproven, row.is_waited_for) == (True, False)
-    credentials.worked(row)
+    assert (row.is_unproven, row.blocks_lookups) == (True, False)
+    states.worked(row)
     row.refresh_from_db()
     assert (row.is_unproven, row.check_problem) == (False, "")
 
@@ -198,7 +198,7 @@ def test_a_search_that_works_answers_what_was_in_doubt(alice: Tenant) -> None:
 def test_a_dead_key_keeps_what_was_said_of_it_whatever_worked_before(modash: Provider, credential: Credential) -> None:
     modash.answers(REJECTED, status=401)
     row = checked(credential)
-    credentials.worked(row)
+    states.worked(row)
     row.refresh_from_db()
     assert "Modash" in row.check_problem
 
@@ -206,10 +206,10 @@ def test_a_dead_key_keeps_what_was_said_of_it_whatever_worked_before(modash: Pro
 @pytest.mark.parametrize("provider_name", ["modash", "keyapi"])
 def test_a_key_that_cannot_be_opened_is_sent_nowhere(modash: Provider, alice: Tenant, provider_name: str) -> None:
     credential = credentials.store(alice, provider_name, SECRET)
-    credentials.mark(credential, State.INVALID)
+    states.mark(credential, State.INVALID)
     Credential.objects.update(sealed=b"no longer what it was")
     row = checked(Credential.objects.get(pk=credential.pk), verification.verify)
-    assert (row.state, row.check_problem) == (State.INVALID, credentials.NEEDS_REENTRY)
+    assert (row.state, row.check_problem) == (State.INVALID, sealing.NEEDS_REENTRY)
     assert not modash.headers
 
 
@@ -218,7 +218,7 @@ def test_a_magic_key_is_shown_to_no_provider(modash: Provider, alice: Tenant, se
     credential = credentials.store(alice, "modash", secret)
     row = checked(credential)
     assert (row.state, row.checked_at, row.check_problem) == (State.UNKNOWN, None, "")
-    credentials.mark(row, State.INVALID)
+    states.mark(row, State.INVALID)
     row = checked(row, verification.verify)
     assert (row.state, row.checked_at) == (State.UNKNOWN, None)
     assert "next search" in row.check_problem

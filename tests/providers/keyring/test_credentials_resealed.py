@@ -14,7 +14,7 @@ from pytest_django import Settings
 from accounts import vault
 from accounts.models import Mode, Tenant
 from accounts.webhooks import endpoints
-from providers.keyring import credentials
+from providers.keyring import credentials, sealing
 from providers.models import Credential
 from tests.racing import at_once
 
@@ -50,7 +50,7 @@ def test_every_secret_moves_to_the_first_key(alice: Tenant, bob: Tenant, setting
     settings.CREDENTIAL_KEYS = f"{NEW},{OLD}"
     assert reseal()[0] == "2 resealed, 0 under the first key already.\n"
     settings.CREDENTIAL_KEYS = NEW
-    opened = {credentials.secret_of(row).value for row in Credential.objects.all()}
+    opened = {sealing.secret_of(row).value for row in Credential.objects.all()}
     assert opened == {f"{SECRET}-of-Alice", f"{SECRET}-of-Bob"}
 
 
@@ -81,7 +81,7 @@ def test_secrets_under_several_keys_move_to_one(alice: Tenant, settings: Setting
     settings.CREDENTIAL_KEYS = f"{NEWEST},{NEW},{OLD}"
     assert reseal()[0] == "2 resealed, 1 under the first key already.\n"
     settings.CREDENTIAL_KEYS = NEWEST
-    assert all(credentials.secret_of(row).value == f"{SECRET}-{row.label}" for row in Credential.objects.all())
+    assert all(sealing.secret_of(row).value == f"{SECRET}-{row.label}" for row in Credential.objects.all())
 
 
 def test_what_cannot_be_opened_is_named_and_stops_nothing_else(alice: Tenant, bob: Tenant, settings: Settings) -> None:
@@ -93,8 +93,8 @@ def test_what_cannot_be_opened_is_named_and_stops_nothing_else(alice: Tenant, bo
     assert "Alice: modash/broken cannot be opened and needs re-entry." in complained
     assert not content
     assert SECRET not in printed + complained
-    assert credentials.needs_reentry(alice.credentials.get())
-    assert not credentials.needs_reentry(bob.credentials.get())
+    assert sealing.is_unreadable(alice.credentials.get())
+    assert not sealing.is_unreadable(bob.credentials.get())
 
 
 def test_a_key_of_the_first_name_that_opens_nothing_is_named_too(alice: Tenant, settings: Settings) -> None:
@@ -108,9 +108,9 @@ def test_a_secret_under_a_key_that_is_gone_needs_re_entry_until_it_is_stored_ane
 ) -> None:
     credential = credentials.store(alice, "modash", SECRET)
     settings.CREDENTIAL_KEYS = NEW
-    assert credentials.needs_reentry(credential)
+    assert sealing.is_unreadable(credential)
     assert not reseal()[2]
-    assert not credentials.needs_reentry(credentials.store(alice, "modash", SECRET))
+    assert not sealing.is_unreadable(credentials.store(alice, "modash", SECRET))
     assert reseal()[2]
 
 
@@ -134,7 +134,7 @@ def test_a_key_that_is_stored_meanwhile_wins(
     monkeypatch.setattr(vault, "seal", store_first)
     assert reseal()[2]
     settings.CREDENTIAL_KEYS = NEW
-    assert credentials.secret_of(Credential.objects.get()).value == "stored-meanwhile"
+    assert sealing.secret_of(Credential.objects.get()).value == "stored-meanwhile"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -149,9 +149,9 @@ def test_keys_that_are_stored_beside_it_are_never_lost(settings: Settings) -> No
         for label in labels:
             credentials.store(tenant, "modash", f"the-second-{label[-1]}", label=label)
 
-    at_once([credentials.reseal, store_all, credentials.reseal])
+    at_once([sealing.reseal, store_all, sealing.reseal])
     settings.CREDENTIAL_KEYS = NEW
-    held = {row.label: credentials.secret_of(row).value for row in Credential.objects.all()}
+    held = {row.label: sealing.secret_of(row).value for row in Credential.objects.all()}
     assert held == {label: f"the-second-{label[-1]}" for label in labels}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from accounts.models import Mode, Tenant
-from providers.keyring import credentials
+from providers.keyring import credentials, states
 from providers.models import Credential
 from searches.lanes import estimates, queue
 from searches.lifecycle import completion
@@ -300,7 +300,7 @@ def test_who_asks_with_another_key_takes_an_answer_but_does_not_ride(alice_asks:
 
 
 def test_who_rides_on_one_whose_key_is_dead_waits_with_it(alice_asks: Asker) -> None:
-    credentials.mark(Credential.objects.get(), Credential.State.INVALID)
+    states.mark(Credential.objects.get(), Credential.State.INVALID)
     first, second = alice_asks.ask(), alice_asks.ask()
     assert told(first, second) == ["queued/miss", "queued/coalesced"]
     assert estimates.forecast([only(second)])[only(second).pk].waiting_on == "credential"

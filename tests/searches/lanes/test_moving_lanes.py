@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import Mode, Tenant
 from providers.contract import Answer
 from providers.failures import BadCredential, Faulty
-from providers.keyring import credentials
+from providers.keyring import credentials, states
 from providers.models import Credential, Policy
 from searches import tasks
 from searches.calls import settlement, worker
@@ -79,7 +79,7 @@ def standings() -> list[str]:
 
 def die(credential: Credential) -> None:
     """As a check finds it, or a dictionary."""
-    assert credentials.mark(credential, Credential.State.INVALID)
+    assert states.mark(credential, Credential.State.INVALID)
 
 
 def claimed(claim: Claim) -> Errand:

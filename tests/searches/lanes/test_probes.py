@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.models import Mode, Tenant
-from providers.keyring import credentials
+from providers.keyring import credentials, states
 from providers.models import Credential
 from searches.lanes import credential_gate, estimates, queue
 from searches.lanes.queue import Errand
@@ -44,7 +44,7 @@ def refuse(errand: Errand | None, state: State = State.EXHAUSTED) -> None:
     with transaction.atomic():
         place = queue.lock_place(errand.lookup.lane_id, errand.lookup.tenant_id)
         Call.objects.filter(pk=errand.call.pk).update(state=Call.State.FAILED)
-        credentials.mark(errand.lookup.credential, state)
+        states.mark(errand.lookup.credential, state)
         queue.park(errand.lookup, place)
 
 
@@ -54,13 +54,13 @@ def work(errand: Errand | None) -> Lookup:
     assert errand.lookup.credential is not None
     Call.objects.filter(pk=errand.call.pk).update(state=Call.State.ANSWERED)
     Lookup.objects.filter(pk=errand.lookup.pk).update(status=Status.SUCCEEDED)
-    credentials.worked(errand.lookup.credential)
+    states.worked(errand.lookup.credential)
     return errand.lookup
 
 
 def mend(credential: Credential) -> None:
     """As a check does that finds it good."""
-    credentials.mark(credential, State.VERIFIED)
+    states.mark(credential, State.VERIFIED)
 
 
 def ready() -> int:
@@ -179,10 +179,10 @@ def test_lookups_of_a_deleted_credential_fail_without_a_turn(mine: list[Lookup],
     assert ready() == 0
 
 
-def test_an_idle_credential_on_trial_costs_a_sweep_nothing(credential: Credential, alice: Tenant) -> None:
+def test_an_idle_credential_that_is_probed_costs_a_sweep_nothing(credential: Credential, alice: Tenant) -> None:
     for number in range(3):
         other = credentials.store(alice, "modash", f"key-{number}", label=str(number))
-        credentials.mark(other, State.EXHAUSTED)
+        states.mark(other, State.EXHAUSTED)
         mend(other)
     with connection.execute_wrapper(counting := Counting()):
         assert credential_gate.unpark() == []

@@ -18,7 +18,7 @@ from accounts.webhooks.delivery import Outcome
 from billing import ledger
 from providers.contract import Answer
 from providers.failures import BadCredential, Exhausted, Faulty, Lost, Refused
-from providers.keyring import credentials
+from providers.keyring import states
 from providers.models import Credential, Policy
 from searches.calls import settlement
 from searches.coalescing import matching
@@ -312,7 +312,7 @@ def test_a_key_that_is_found_dead_is_told_once(
 
 def test_a_key_that_worked_is_not_told_of(submit: Submit, endpoint: Endpoint) -> None:
     submit()
-    credentials.mark(Credential.objects.get(), Credential.State.VERIFIED)
+    states.mark(Credential.objects.get(), Credential.State.VERIFIED)
     assert types() == []
 
 

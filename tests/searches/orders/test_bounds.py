@@ -14,7 +14,7 @@ from accounts import keys
 from accounts.models import ApiKey, Mode, Tenant
 from billing import audit
 from providers.contract import PictureLimits
-from providers.keyring import credentials
+from providers.keyring import states
 from providers.models import Credential
 from searches import pictures
 from searches.lanes import backlog
@@ -165,7 +165,7 @@ def test_what_waits_for_its_credential_counts_too_and_what_has_ended_does_not(al
     alices = asker(alice)
     alices.key.tenant.most_waiting_lookups = 2
     first = alices.ask(max_age=0)
-    credentials.mark(Credential.objects.get(), Credential.State.INVALID)
+    states.mark(Credential.objects.get(), Credential.State.INVALID)
     alices.ask(max_age=0)
     assert set(Lookup.objects.values_list("standing", flat=True)) == {"ready", "parked"}
     assert not accepts(lambda: alices.ask(max_age=0))

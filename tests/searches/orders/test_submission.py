@@ -17,7 +17,7 @@ from billing import audit, ledger, prices
 from billing.models import Account, Entry, Hold, Price
 from billing.prices import PriceMissing
 from providers import policies, registry
-from providers.keyring import credentials
+from providers.keyring import credentials, states
 from providers.models import Credential, Policy
 from searches import pictures
 from searches.lifecycle import completion
@@ -200,7 +200,7 @@ def test_effective_parameters_are_as_the_provider_rounds_them(submit: Submit) ->
 
 
 def test_a_credential_known_to_be_dead_takes_no_turn(submit: Submit, alice: Tenant) -> None:
-    credentials.mark(alice.credentials.get(), Credential.State.INVALID)
+    states.mark(alice.credentials.get(), Credential.State.INVALID)
     submit()
     assert Lookup.objects.get().standing == "parked"
     assert not Place.objects.filter(ready__gt=0).exists()

@@ -1,0 +1,110 @@
+"""Seals tenants' keys to the providers, and opens one for the moment of a call.
+
+A key is sealed for its tenant and provider, so that a sealed value copied to another row does not open there. No message, log or
+repr of this module has a key in it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from uuid import UUID
+
+from accounts import vault
+from providers.contract import Secret
+from providers.models import Credential
+
+# The characters that a header can carry. Any other would fail at the call, in an exception that quotes the key.
+SENDABLE = re.compile(r"[!-~]{1,4096}")
+NEEDS_REENTRY = "The stored key cannot be opened and needs re-entry."
+# The sandbox's magic keys begin with this prefix. No provider issues such a key.
+MAGIC_PREFIX = "sandbox_"
+# The columns that `seal` writes.
+COLUMNS = ("sealed", "fingerprint", "is_magic")
+
+
+class BadSecret(ValueError):
+    """The text cannot be a provider's key. The message does not quote it."""
+
+
+def clean(secret: str) -> str:
+    """Returns a key as it is stored. Raises `BadSecret`."""
+    secret = secret.strip()
+    if not secret:
+        raise BadSecret("The provider key is empty.")
+    if not SENDABLE.fullmatch(secret):
+        raise BadSecret("A provider key is at most 4096 letters, digits and signs, without spaces or line breaks.")
+    return secret
+
+
+def seal(credential: Credential, secret: str) -> None:
+    """Writes a key into the unsaved columns of a row (`COLUMNS`). Raises `BadSecret`."""
+    secret = clean(secret)
+    credential.sealed = _sealed(credential, secret)
+    credential.fingerprint = vault.fingerprint(secret)
+    credential.is_magic = is_magic(Secret(value=secret))
+
+
+def secret_of(credential: Credential) -> Secret:
+    """Opens a stored key. Raises `vault.Unopenable`."""
+    owner = _owner(credential.tenant_id, credential.provider)
+    return Secret(value=vault.open(bytes(credential.sealed), associated=owner))
+
+
+def is_magic(secret: Secret) -> bool:
+    """Tells whether a key decides what the sandbox answers. Such a key is sent to no provider."""
+    return secret.value.startswith(MAGIC_PREFIX)
+
+
+def is_unreadable(credential: Credential) -> bool:
+    """Tells whether none of our sealing keys opens the stored key: the key that sealed it is gone, or the value was changed."""
+    try:
+        secret_of(credential)
+    except vault.Unopenable:
+        return True
+    return False
+
+
+@dataclass(kw_only=True)
+class Resealed:
+    """Counts what `reseal` did. `left`: the credentials that cannot be opened."""
+
+    moved: int = 0
+    current: int = 0
+    left: list[Credential]
+
+
+def reseal() -> Resealed:
+    """Moves every stored key to the first sealing key, row by row, while searches run. Calling it again is harmless."""
+    done = Resealed(left=[])
+    for credential in Credential.objects.select_related("tenant").order_by("pk").iterator(chunk_size=200):
+        try:
+            if _reseal(credential):
+                done.moved += 1
+            else:
+                done.current += 1
+        except vault.Unopenable:
+            done.left.append(credential)
+        except Credential.DoesNotExist:
+            continue
+    return done
+
+
+def _reseal(credential: Credential) -> bool:
+    """Returns whether the key was moved. A key that is stored meanwhile is kept, and looked at in its turn."""
+    resealed = False
+    while True:
+        secret = secret_of(credential)
+        if vault.is_current(bytes(credential.sealed)):
+            return resealed
+        unchanged = Credential.objects.filter(pk=credential.pk, sealed=bytes(credential.sealed))
+        resealed = unchanged.update(sealed=_sealed(credential, secret.value)) == 1
+        credential.refresh_from_db(fields=["sealed"])
+
+
+def _sealed(credential: Credential, secret: str) -> bytes:
+    return vault.seal(secret, associated=_owner(credential.tenant_id, credential.provider))
+
+
+def _owner(tenant_id: UUID, provider: str) -> str:
+    return f"{tenant_id}:{provider}"
