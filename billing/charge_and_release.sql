@@ -4,7 +4,7 @@
 -- share, is locked for no round trip. Locks: hold, account. Answers what was charged: at most what is open, for nothing above
 -- that was agreed to. What is unknown stays held until it is settled.
 -- Each of its statements looks into one index, so their plans are kept.
-CREATE FUNCTION billing_spend(
+CREATE OR REPLACE FUNCTION billing_spend(
     lookup text, cost numeric, event text, is_last boolean, charge_id uuid, release_id uuid
 ) RETURNS numeric LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE

@@ -2,7 +2,7 @@
 -- for `total`, or is not there.
 --
 -- One function for the reason that `spend.sql` has. Locks: account.
-CREATE FUNCTION billing_set_aside(
+CREATE OR REPLACE FUNCTION billing_set_aside(
     owner uuid, at_provider text, total numeric, lookups text[], amounts numeric[], entries uuid[]
 ) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE

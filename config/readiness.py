@@ -11,7 +11,6 @@ import re
 import threading
 import time
 from contextlib import suppress
-from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -21,13 +20,13 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
 from accounts import log_ins, redis_client
 from accounts.web import rate_limits
 from accounts.webhooks import destinations
+from config import database_functions
 from config.postgresql import session
 from config.postgresql.base import ONLY_READS
 from providers import limiter
@@ -41,7 +40,6 @@ FRESH_SECONDS = 1.0
 # The limiter's lane, the broker's queue and the channel that nothing else uses.
 PROBE = "readiness"
 RATE = Rate(calls=1, window_us=1000, guard_us=0)
-DEFINED = re.compile(r"^CREATE (?:OR REPLACE )?FUNCTION (\w+)", re.MULTILINE)
 REFUSED_BY_POSTGRESQL = {
     "25006": ONLY_READS,
     "53100": "The database's disk is full.",
@@ -112,8 +110,7 @@ def migrated() -> bool:
     """Whether all migrations are applied. They stay applied while this code runs, so that no look-up follows a yes."""
     global _migrated
     if not _migrated:
-        executor = MigrationExecutor(connection)
-        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+        _migrated = database_functions.is_migrated(connection)
     return _migrated
 
 
@@ -131,20 +128,9 @@ def _schema_lacks() -> str | None:
     ours = [model._meta.db_table for model in apps.get_models() if model._meta.managed]
     if tables := _rows(RIGHTS, ours):
         return f"The database does not let this role read and write the table {tables[0][0]}."
-    if functions := _rows(FUNCTIONS, functions_of_the_code()):
+    if functions := _rows(FUNCTIONS, database_functions.names()):
         return f"The database lacks the function {functions[0][0]}, or does not let this role call it."
     return None
-
-
-@cache
-def functions_of_the_code() -> list[str]:
-    """Returns the names of the functions that migrations install from `.sql` files."""
-    files = [file for app in ("searches", "billing", "providers", "accounts") for file in _sql_of(app)]
-    return sorted({name for file in files for name in DEFINED.findall(file.read_text())})
-
-
-def _sql_of(app: str) -> Any:
-    return (settings.BASE_DIR / app).rglob("*.sql")
 
 
 def _write() -> None:

@@ -3,3 +3,13 @@ from django.apps import AppConfig
 
 class SearchesConfig(AppConfig):
     name = "searches"
+    database_functions = (
+        "transitions.sql",
+        "lanes/return_from_idle.sql",
+        "lanes/backlog.sql",
+        "lanes/claim.sql",
+        "lanes/estimates.sql",
+        "lifecycle/search_status.sql",
+        "calls/lock_rows.sql",
+        "orders/quotes.sql",
+    )

@@ -1,6 +1,6 @@
 -- Lookups and calls move along the diagram in `models.py` and nowhere else, whoever writes the row. The arrows stand in the
 -- conditions, which cost a healthy update next to nothing; the function only says what was refused. Inserts are free.
-CREATE FUNCTION searches_refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION searches_refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_TABLE_NAME = 'searches_call' THEN
         RAISE EXCEPTION 'A call that is % never becomes %.', OLD.state, NEW.state
@@ -11,7 +11,7 @@ BEGIN
         USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
 END $$;
 
-CREATE TRIGGER lookups_move_along_the_diagram BEFORE UPDATE ON searches_lookup FOR EACH ROW WHEN (
+CREATE OR REPLACE TRIGGER lookups_move_along_the_diagram BEFORE UPDATE ON searches_lookup FOR EACH ROW WHEN (
     (OLD.status, OLD.standing) IS DISTINCT FROM (NEW.status, NEW.standing)
     AND OLD.status || ' ' || OLD.standing || ' > ' || NEW.status || ' ' || NEW.standing NOT IN (
         'queued ready > running out', 'queued ready > queued parked', 'queued ready > queued out',
@@ -27,7 +27,7 @@ CREATE TRIGGER lookups_move_along_the_diagram BEFORE UPDATE ON searches_lookup F
     )
 ) EXECUTE FUNCTION searches_refuse_transition();
 
-CREATE TRIGGER calls_move_along_the_diagram BEFORE UPDATE ON searches_call FOR EACH ROW WHEN (
+CREATE OR REPLACE TRIGGER calls_move_along_the_diagram BEFORE UPDATE ON searches_call FOR EACH ROW WHEN (
     OLD.state <> NEW.state
     AND OLD.state || ' > ' || NEW.state NOT IN (
         'armed > answered', 'armed > failed', 'armed > unknown', 'unknown > answered'

@@ -2,7 +2,7 @@
 -- locks: the search's other lookups settle beside this one. What waited for a lock sees what was committed before it. The rows
 -- come with it, as with a claim, and the lane as it is now.
 -- Each of its statements looks into one index, so their plans are kept.
-CREATE FUNCTION searches_lock(
+CREATE OR REPLACE FUNCTION searches_lock(
     lookup_id uuid, OUT lookup searches_lookup, OUT search searches_search, OUT lane searches_lane
 ) LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 BEGIN

@@ -6,7 +6,7 @@
 -- Answers NULL where nobody is ready or the lane stands still (`pauses.py`); `more`: others could go still; `begun`: its search
 -- just began. The rows come with it: to ask for them again would take longer than all of this.
 -- It waits for no row for long, as it holds the lane, in which others may have become ready: it fails then, to be made again.
-CREATE FUNCTION searches_claim(
+CREATE OR REPLACE FUNCTION searches_claim(
     lane_name text, call_id uuid, lease interval, step bigint, OUT more boolean, OUT begun boolean,
     OUT call searches_call, OUT lookup searches_lookup, OUT search searches_search, OUT lane searches_lane,
     OUT credential providers_credential, OUT rendering searches_rendering,

@@ -7,7 +7,7 @@
 --
 -- A function, for its plan is kept: to plan it takes longer than to run it where few wait. One plan for all, made without a look at
 -- how few rows there are as yet, so that it serves as well when there are a million. `begins`, `paces`: of each lane.
-CREATE FUNCTION searches_foretell(
+CREATE OR REPLACE FUNCTION searches_foretell(
     wanted uuid[], lane_names text[], begins timestamptz[], paces interval[], whole_turn bigint, most integer
 ) RETURNS TABLE (lookup_id uuid, lookups_before bigint, calls_before bigint, suspended boolean, rests_until timestamptz)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$

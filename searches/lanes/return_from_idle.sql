@@ -1,7 +1,7 @@
 -- Where a place stands in its lane's line, in virtual time. One that was away comes back in at the lane's present: it gains nothing
 -- by having been away. Away is who has nothing ready, whose every key rests, or who was suspended. All that reads or moves a place
 -- asks this. A function of one expression, which is put into the statement that calls it.
-CREATE FUNCTION searches_stands_at(
+CREATE OR REPLACE FUNCTION searches_stands_at(
     place searches_place, present bigint, was_suspended boolean DEFAULT false
 ) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN was_suspended OR place.ready = 0 OR place.rests_until IS NOT NULL
@@ -10,7 +10,7 @@ $$;
 
 -- A tenant whose suspension ends comes back in at its lanes' present time, as from idle: the turns that it missed are nobody's.
 -- Here, and not where operators end it: `accounts` knows nothing of lanes. Its places are locked in the order of their lanes.
-CREATE FUNCTION searches_bring_tenant_back() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION searches_bring_tenant_back() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM searches_place WHERE tenant_id = NEW.id ORDER BY lane_id COLLATE "C" FOR NO KEY UPDATE;
     UPDATE searches_place AS place SET virtual_time = searches_stands_at(place, lane.virtual_time, was_suspended => true)
@@ -18,5 +18,5 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER tenants_come_back_as_from_idle AFTER UPDATE OF suspended_at ON accounts_tenant FOR EACH ROW
+CREATE OR REPLACE TRIGGER tenants_come_back_as_from_idle AFTER UPDATE OF suspended_at ON accounts_tenant FOR EACH ROW
 WHEN (OLD.suspended_at IS NOT NULL AND NEW.suspended_at IS NULL) EXECUTE FUNCTION searches_bring_tenant_back();

@@ -2,7 +2,7 @@
 -- committed at one instant; NULL where there is none. `ids`, `labels`: the credential that is named, or both NULL for the default.
 --
 -- A function, for its plan is kept. The rows come whole, in the order that they were asked for.
-CREATE FUNCTION searches_terms(
+CREATE OR REPLACE FUNCTION searches_terms(
     tenant uuid, sources text[], providers text[], ids uuid[], labels text[]
 ) RETURNS TABLE (moment timestamptz, policy providers_policy, credential providers_credential, price billing_price)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = auto AS $$

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from accounts import log_ins, redis_client
 from accounts.models import Tenant
 from accounts.web import rate_limits
-from config import celery, readiness
+from config import celery, database_functions, readiness
 from providers import limiter
 from providers.keyring.turns import Turn
 from tests.bench.system import process
@@ -139,7 +139,7 @@ def test_a_session_that_is_not_what_was_asked_for_is_named() -> None:
 
 
 def test_a_function_that_is_not_there_is_named() -> None:
-    name = readiness.functions_of_the_code()[0]
+    name = database_functions.names()[0]
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER FUNCTION {name} RENAME TO elsewhere")
     assert readiness.database_lacks() == f"The database lacks the function {name}, or does not let this role call it."
