@@ -13,7 +13,7 @@ from searches import pictures
 from searches.calls import settlement, worker
 from searches.coalescing import matching
 from searches.lanes import credential_gate, wakeups
-from searches.lifecycle import completion, retention
+from searches.lifecycle import deadlines, retention
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def sweep_lanes() -> None:
     A step that fails keeps none of the others from its work: all lanes live by this.
     """
     steps = (
-        *(completion.expire, completion.abandon),
+        *(deadlines.expire, deadlines.fail_without_credential),
         *(credential_gate.move, credential_gate.park_dead, credential_gate.unpark, credential_gate.wake_rested),
         *(settlement.recover_all, wakeups.fill_all),
     )

@@ -35,7 +35,7 @@ from searches.admin.columns import CALL_COLOURS, MODE_COLOURS, STATUS_COLOURS, a
 from searches.admin.pictures import thumbnail
 from searches.lanes import estimates
 from searches.models import Call, Image, Lookup, Result, Search
-from searches.orders import cancellation
+from searches.orders import recall
 
 # The page shows this many of its newest calls and first results, and links to the rest.
 SHOWN = 48
@@ -209,7 +209,7 @@ class SearchAdmin(Record):
     )
     def cancel(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         search = self.row(request, object_id)
-        cancellation.cancel(search)
+        recall.cancel(search)
         self.log_change(request, search, "Canceled.")
         return done(request, page_of(search), "The search is canceled.")
 
@@ -232,6 +232,6 @@ class SearchAdmin(Record):
     )
     def erase(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         search = self.row(request, object_id)
-        cancellation.erase(search)
+        recall.erase(search)
         self.log_change(request, search, "Erased.")
         return done(request, page_of(search), "The search is erased.")

@@ -40,7 +40,7 @@ from searches.api.parsers import Form, PictureForm, StrictJSON
 from searches.api.request_serializers import GivenPicture, ImageQuery, ResultQuery, SearchQuery, wrong
 from searches.lanes import backlog
 from searches.models import Call, Image, Lookup, Result, Search, Status
-from searches.orders import cancellation, submission
+from searches.orders import recall, submission
 
 OPEN = (Status.QUEUED, Status.RUNNING)
 
@@ -211,7 +211,7 @@ class OneSearch(SearchView):
         return response
 
     def delete(self, request: Request, id: UUID) -> Response:
-        if not cancellation.erase(get_object_or_404(self.get_queryset(), pk=id)):
+        if not recall.erase(get_object_or_404(self.get_queryset(), pk=id)):
             raise Http404
         return Response(status=204)
 
@@ -221,7 +221,7 @@ class Cancel(SearchView):
     def post(self, request: Request, id: UUID) -> Response:
         search = get_object_or_404(self.get_queryset(), pk=id)
         self.read(Nothing())
-        cancellation.cancel(search)
+        recall.cancel(search)
         return self.shown(id)
 
 

@@ -163,7 +163,7 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
     else:
         _charge(ours)
         queue.put_back(lookup, ours.place)
-        completion.touch(ours.search)
+        completion.recount(ours.search)
     return lookup.lane
 
 
@@ -248,7 +248,8 @@ def _apply(errand: Errand, policy: Policy, failure: Failure, verdict: retry_poli
             return _fail(ours, failure)
         case _:
             return _fail(ours, failure)
-    return completion.touch(ours.search)
+    completion.recount(ours.search)
+    return None
 
 
 def _fail(ours: Ours, failure: Failure) -> None:
@@ -293,7 +294,7 @@ def lost(call: Call, lookup: Lookup, policy: Policy, failure: Failure) -> None:
         _finish(ours, Status.CANCELED)
     elif _may_ask_again(ours.lookup, policy, call):
         queue.put_back(ours.lookup, ours.place)
-        completion.touch(ours.search)
+        completion.recount(ours.search)
     else:
         _finish(ours, Status.FAILED, failure)
 

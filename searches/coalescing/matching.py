@@ -292,7 +292,7 @@ def _promote(rider: Lookup, lane: Lane, original: Lookup | None) -> bool:
     try:
         with transaction.atomic():
             _line_up(rider, places[lane.name], rider.turn if original is None else min(rider.turn, original.turn))
-            completion.touch(completion.lock(rider.search_id))
+            completion.recount(completion.lock(rider.search_id))
             ledger.hold(_demands(rider))
     except InsufficientCredits as error:
         _finish(rider, Status.FAILED, _unaffordable(error))

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from searches import pictures
 from searches.lanes import queue
-from searches.lifecycle import completion, events, live_updates
+from searches.lifecycle import cancellation, events, live_updates
 from searches.models import Call, Lookup, Search, Status
 
 NOTHING_OF_A_CALL: dict[str, Any] = {"error_detail": "", "excerpt": ""}
@@ -38,7 +38,7 @@ def erase(search: Search) -> bool:
     queue.lock_places(lookups.filter(status__in=(Status.QUEUED, Status.RUNNING)).values_list("pk", flat=True))
     # Of those that have ended as well, and before the search: a late answer to one locks them in this order.
     list(lookups.select_for_update(no_key=True).order_by("pk").values_list("pk"))
-    completion.cancel(search)
+    cancellation.cancel(search)
     lookups.update(**NOTHING_OF_A_LOOKUP)
     present = Search.objects.select_for_update(no_key=True).get(pk=search.pk)
     if present.erased_at is not None:

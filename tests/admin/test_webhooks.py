@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from accounts.models import Delivery, Endpoint, Event, EventType, Mode
 from accounts.webhooks import endpoints
-from searches.lifecycle import completion
+from searches.lifecycle import cancellation
 from tests.admin.conftest import World
 from tests.admin.test_pages import address, page_of
 
@@ -95,7 +95,7 @@ def test_a_delivery_is_found_by_the_webhook_id(desk: Client, world: World) -> No
 
 
 def test_a_search_s_events_are_found_by_its_id(desk: Client, world: World) -> None:
-    completion.cancel(world.search)
+    cancellation.cancel(world.search)
     types = {event.type for event in listed(desk, Event, q=str(world.search.pk))}
     assert types == {"lookup.finished", "search.canceled"}
 

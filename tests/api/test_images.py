@@ -12,7 +12,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
-from searches.lifecycle import completion, retention
+from searches.lifecycle import cancellation, retention
 from searches.pictures import isolation
 from tests.api.examples import PICTURE, made, nothing_left
 from tests.api.test_lists import read_all
@@ -100,7 +100,7 @@ def test_a_picture_says_how_long_it_stays(alice: Tenant, api: APIClient) -> None
     search = made(api)
     path = f"/v1/images/{search.image_id}"
     assert api.get(path).json()["expires_at"] is None
-    completion.cancel(search)
+    cancellation.cancel(search)
     search.refresh_from_db()
     assert search.finished_at is not None
     expires_at = datetime.fromisoformat(api.get(path).json()["expires_at"])
@@ -112,7 +112,7 @@ def test_what_is_past_its_retention_is_a_404_and_its_search_says_null(alice: Ten
     alice.save()
     search = made(api)
     assert search.image_id is not None
-    completion.cancel(search)
+    cancellation.cancel(search)
     retention.enforce()
     assert api.get(f"/v1/images/{search.image_id}").status_code == 404
     shown = api.get(f"/v1/searches/{search.pk}")

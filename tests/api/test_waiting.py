@@ -27,7 +27,7 @@ from providers import policies
 from providers.keyring import credentials
 from searches.api import long_poll
 from searches.lanes import wakeups
-from searches.lifecycle import completion, live_updates
+from searches.lifecycle import cancellation, completion, live_updates
 from searches.models import Lane, Search
 from tests.api.background import meanwhile
 from tests.api.examples import PICTURE, lookup, made, order
@@ -51,7 +51,7 @@ def until_some_wait(number: int = 1) -> None:
 
 @transaction.atomic
 def touch(search: Search) -> None:
-    completion.touch(completion.lock(search.pk))
+    completion.recount(completion.lock(search.pk))
 
 
 def test_an_end_wakes_the_waiter_at_once(api: APIClient) -> None:
@@ -59,7 +59,7 @@ def test_an_end_wakes_the_waiter_at_once(api: APIClient) -> None:
     with meanwhile(waiting_read(api, search, 30)) as [answer]:
         until_some_wait()
         began = time.monotonic()
-        completion.cancel(search)
+        cancellation.cancel(search)
         response = answer.result(5)
     assert time.monotonic() - began < 1
     assert (response.status_code, response.json()["status"]) == (200, "canceled")
@@ -72,7 +72,7 @@ def test_a_create_can_wait_for_its_end(api: APIClient) -> None:
 
     with meanwhile(create) as [answer]:
         until_some_wait()
-        completion.cancel(Search.objects.get())
+        cancellation.cancel(Search.objects.get())
         response = answer.result(5)
     assert (response.status_code, response.json()["status"]) == (202, "canceled")
     assert response["Preference-Applied"] == "wait=30"
@@ -90,7 +90,7 @@ def test_a_body_gives_its_share_of_memory_back_before_its_request_waits(api: API
     with meanwhile(lambda: serve(made.environ, lambda status, _: statuses.append(status))) as [answer]:
         until_some_wait()
         assert not bodies.memory._taken
-        completion.cancel(Search.objects.get())
+        cancellation.cancel(Search.objects.get())
         assert b'"canceled"' in b"".join(answer.result(5))
     assert statuses == ["202 Accepted"]
 
@@ -112,7 +112,7 @@ def test_who_knows_no_version_waits_for_the_end(api: APIClient) -> None:
         touch(search)
         time.sleep(0.3)
         assert not answer.done()
-        completion.cancel(search)
+        cancellation.cancel(search)
         assert answer.result(5).json()["version"] == 3
 
 
@@ -132,7 +132,7 @@ def test_patience_ends_in_a_304_where_nothing_changed(api: APIClient) -> None:
 
 def test_nobody_waits_for_what_has_ended(api: APIClient) -> None:
     search = made(api)
-    completion.cancel(search)
+    cancellation.cancel(search)
     began = time.monotonic()
     assert waiting_read(api, search, 30)().status_code == 200
     assert waiting_read(api, search, 30, **{"If-None-Match": "*"})().status_code == 304
@@ -146,7 +146,7 @@ def test_past_the_bound_the_answer_comes_at_once(api: APIClient, monkeypatch: py
         until_some_wait()
         second = waiting_read(api, search, 30)()
         assert not first.done()
-        completion.cancel(search)
+        cancellation.cancel(search)
         assert first.result(5)["Preference-Applied"] == "wait=30"
     assert (second.status_code, second.json()["status"]) == (200, "queued")
     assert "Preference-Applied" not in second
@@ -163,7 +163,7 @@ def test_one_tenant_that_waits_as_often_as_it_can_keeps_nobody_else_from_it(
     with meanwhile(*[waiting_read(api, search, 30)] * 14) as hers:
         until_some_wait(6)
         answers = [waiting_read(other, other.search, 1)() for other in others]  # type: ignore[attr-defined]
-        completion.cancel(search)
+        cancellation.cancel(search)
         applied = [answer.result(10).get("Preference-Applied") for answer in hers]
     assert [answer["Preference-Applied"] for answer in answers] == ["wait=1"] * 2
     assert applied.count("wait=30") == settings.WAITERS_PER_PROCESS // 2
@@ -179,7 +179,7 @@ def test_who_waits_holds_no_database_connection(api: APIClient) -> None:
         pool = connection.pool  # type: ignore[attr-defined]
         # One is this thread's; all others have been given back.
         assert pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"] - 1
-        completion.cancel(search)
+        cancellation.cancel(search)
         assert [answer.result(5).status_code for answer in answers] == [200] * 6
     assert before >= 1
 
@@ -200,7 +200,7 @@ def ends_without_redis(api: APIClient, search: Search) -> float:
     with meanwhile(waiting_read(api, search, 30)) as [answer]:
         until_some_wait()
         began = time.monotonic()
-        completion.cancel(search)
+        cancellation.cancel(search)
         assert answer.result(10).json()["status"] == "canceled"
         return time.monotonic() - began
 
@@ -257,6 +257,6 @@ def test_a_preference_that_makes_no_sense_is_none(api: APIClient, preference: st
 
 def test_more_than_a_minute_is_a_minute(api: APIClient) -> None:
     search = made(api)
-    completion.cancel(search)
+    cancellation.cancel(search)
     response = api.get(f"/v1/searches/{search.pk}", headers={"Prefer": "respond-async, wait=600"})
     assert response["Preference-Applied"] == "wait=60"

@@ -26,7 +26,7 @@ from searches import pictures
 from searches.calls import settlement
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.lifecycle import completion
+from searches.lifecycle import cancellation
 from searches.models import Lookup, Search, Standing
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
@@ -74,7 +74,7 @@ def errands(policy: Policy, alice: Tenant) -> list[Errand]:
             submission.submit(key, order, picture)
     claimed = [queue.claim("modash", policy, lease=timedelta(seconds=60)) for _ in range(12)]
     for search in Search.objects.all():
-        completion.cancel(search)
+        cancellation.cancel(search)
     return [errand for errand in claimed if errand is not None]
 
 

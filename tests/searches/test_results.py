@@ -37,7 +37,7 @@ def keep(*hits: Hit) -> Lookup:
         results.keep(
             lookup, search, Answer(hits=hits, billed_results=len(hits), last=True, status=200), came_at=CAME_AT
         )
-        completion.touch(search)
+        completion.recount(search)
         lookup.save()
     return lookup
 

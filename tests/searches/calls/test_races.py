@@ -31,7 +31,7 @@ from searches import pictures
 from searches.calls import settlement, worker
 from searches.lanes import queue, wakeups
 from searches.lanes.queue import Errand
-from searches.lifecycle import completion
+from searches.lifecycle import cancellation
 from searches.models import Call, Image, Lane, Lookup, Place, Rendering, Search, Standing
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
@@ -141,13 +141,13 @@ def test_a_cancel_that_races_a_claim_ends_every_lookup_once(customers: list[ApiK
 
     def cancel_or_work(number: int) -> None:
         if number % 2:
-            completion.cancel(searches[number // 2])
+            cancellation.cancel(searches[number // 2])
         elif errand := claim(policy):
             settlement.answered(errand, FOUND)
 
     at_once(cancel_or_work)
     for search in searches:
-        completion.cancel(search)
+        cancellation.cancel(search)
     assert not Lookup.objects.exclude(status__in=Lookup.ENDED).exists()
     assert not Hold.objects.exists()
     the_line_adds_up()
@@ -232,7 +232,7 @@ def test_nobody_waits_in_a_circle(customers: list[ApiKey], policy: Policy) -> No
             if number % 10 == 0:
                 submit(random.choice(customers), lookups=2)
             elif number % 10 == 1:
-                completion.cancel(random.choice(searches))
+                cancellation.cancel(random.choice(searches))
             elif number % 10 == 2:
                 ledger.grant(ledger.account_of(customers[0].tenant, "modash"), Decimal(1000))
             elif errand := claim(policy):

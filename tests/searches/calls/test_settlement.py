@@ -19,7 +19,7 @@ from providers.models import Credential, Policy
 from searches.calls import settlement
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.lifecycle import completion
+from searches.lifecycle import cancellation
 from searches.models import Call, Lookup, Result, Search
 from tests.racing import at_once
 from tests.searches.lives import PAGE, Submit, answer, claimed, money, states
@@ -127,7 +127,7 @@ def test_a_result_was_seen_when_its_answer_came(submit: Submit) -> None:
 
 def test_a_cancel_of_several_is_one_change(submit: Submit) -> None:
     search = submit(3)
-    completion.cancel(search)
+    cancellation.cancel(search)
     assert Search.objects.get().version == search.version + 1
 
 

@@ -24,7 +24,7 @@ from providers.models import Credential, Policy
 from searches import pictures
 from searches.calls import settlement, worker
 from searches.lanes import credential_gate, pauses, queue
-from searches.lifecycle import completion
+from searches.lifecycle import cancellation, deadlines
 from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
@@ -313,7 +313,7 @@ def test_a_cancel_between_pages_keeps_what_came_and_releases_the_rest(
     at(f"{site.url}/modash/v1")
     search = submit(limit=60)
     visit()
-    completion.cancel(search)
+    cancellation.cancel(search)
     lookup = Lookup.objects.get()
     assert (lookup.status, lookup.result_count) == (Status.CANCELED, 20)
     assert money(lookup) == (0, 0.5, 0)
@@ -327,7 +327,7 @@ def test_a_call_under_way_when_its_search_is_canceled_is_finished_charged_and_ke
     at(f"{site.url}/modash/v1")
     search = submit(limit=20)
     errand, token = claimed()
-    completion.cancel(search)
+    cancellation.cancel(search)
     answer = worker.ask(errand, Policy.objects.get(), token)
     settlement.answered(errand, answer)
     lookup = Lookup.objects.get()
@@ -406,7 +406,7 @@ def test_an_answer_that_comes_after_all_settles_what_was_unknown(
 def test_a_waiting_lookup_whose_time_is_up_expires_at_no_cost(submit: Submit) -> None:
     search = submit()
     Lookup.objects.update(expires_at=queue.now())
-    assert completion.expire() == 1
+    assert deadlines.expire() == 1
     lookup = Lookup.objects.get()
     assert lookup.status == Status.EXPIRED
     assert money(lookup) == (0, 0, 0)

@@ -30,7 +30,7 @@ from searches import pictures
 from searches.calls import settlement, worker
 from searches.coalescing import matching
 from searches.lanes import queue
-from searches.lifecycle import completion, erasure
+from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lane, Lookup, Place, Repeat, Search, Standing, Status
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.providers.conftest import Site
@@ -165,7 +165,7 @@ def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: No
 
     def expires() -> None:
         leave(overdue)
-        completion.expire()
+        deadlines.expire()
 
     comes: list[Callable[[queue.Errand], None]] = [
         succeeds,
@@ -175,7 +175,7 @@ def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: No
     ]
     tasks: list[Callable[[], Any]] = [
         *(ask for _ in range(20)),
-        *(partial(leave, completion.cancel) for _ in range(8)),
+        *(partial(leave, cancellation.cancel) for _ in range(8)),
         *(partial(leave, erasure.erase) for _ in range(4)),
         *(expires for _ in range(3)),
         *(lambda come=come: work(claim(), come) for come in comes * 3),
@@ -212,7 +212,7 @@ def test_a_cancel_that_races_those_who_join_strands_nobody(transactional_db: Non
     alice_asks = asker(alice)
     for _ in range(5):
         first = alice_asks.ask()
-        at_once([*(alice_asks.ask for _ in range(8)), partial(completion.cancel, first), matching.land_all])
+        at_once([*(alice_asks.ask for _ in range(8)), partial(cancellation.cancel, first), matching.land_all])
         whoever_rides_is_carried()
         all_come_to_an_end()
         Lookup.objects.update(repeat_key="")
@@ -269,14 +269,14 @@ class Play:
             how(present[number % len(present)])
 
     def cancel(self, number: int) -> None:
-        self.leave(number, completion.cancel)
+        self.leave(number, cancellation.cancel)
 
     def erase(self, number: int) -> None:
         self.leave(number, erasure.erase)
 
     def expire(self, number: int) -> None:
         self.leave(number, overdue)
-        completion.expire()
+        deadlines.expire()
 
     def land(self, number: int) -> None:
         matching.land_all()

@@ -20,7 +20,7 @@ from searches import tasks
 from searches.calls import settlement
 from searches.coalescing import matching
 from searches.lanes import credential_gate, wakeups
-from searches.lifecycle import completion, erasure
+from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lookup, Result, Search, Standing
 from tests.bench.picture import jpeg
 from tests.searches.repeating import (
@@ -132,7 +132,7 @@ def test_nobody_lands_before_the_end(alice_asks: Asker) -> None:
 
 def test_after_a_cancel_the_next_takes_its_place_and_carries_the_others(alice_asks: Asker) -> None:
     first, second, third = alice_asks.ask(), alice_asks.ask(), alice_asks.ask()
-    completion.cancel(first)
+    cancellation.cancel(first)
     assert (money(), in_line()) == ((100, 0), 0)
     landed()
     assert told(first, second, third) == ["canceled/miss", "queued/miss", "queued/coalesced"]
@@ -148,7 +148,7 @@ def test_the_next_stands_where_the_canceled_one_stood(alice_asks: Asker) -> None
     first = alice_asks.ask()
     alice_asks.ask(jpeg(1))
     second = alice_asks.ask()
-    completion.cancel(first)
+    cancellation.cancel(first)
     landed()
     assert claimed().lookup == only(second)
 
@@ -156,7 +156,7 @@ def test_the_next_stands_where_the_canceled_one_stood(alice_asks: Asker) -> None
 def test_a_cancel_of_a_call_under_way_hands_over_when_it_has_ended(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
     errand = claimed()
-    completion.cancel(first)
+    cancellation.cancel(first)
     landed()
     assert told(second) == ["queued/coalesced"]
     settlement.answered(errand, answer())
@@ -178,14 +178,14 @@ def test_who_rides_on_one_whose_outcome_is_unknown_has_no_answer_and_no_cost(ali
 def test_when_it_expires_the_next_goes_on(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(expires_in=60), alice_asks.ask()
     overdue(first)
-    assert completion.expire() == 1
+    assert deadlines.expire() == 1
     landed()
     assert told(first, second) == ["expired/miss", "queued/miss"]
 
 
 def test_when_its_row_is_gone_the_next_goes_on(alice_asks: Asker) -> None:
     first, second, third = alice_asks.ask(), alice_asks.ask(), alice_asks.ask()
-    completion.cancel(first)
+    cancellation.cancel(first)
     only(first).delete()
     landed()
     assert told(second, third) == ["queued/miss", "queued/coalesced"]
@@ -194,7 +194,7 @@ def test_when_its_row_is_gone_the_next_goes_on(alice_asks: Asker) -> None:
 def test_the_next_pays_the_prices_of_its_own_submit(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
     Price.objects.create(source="tiktok-creators", per_result=Decimal(1))
-    completion.cancel(first)
+    cancellation.cancel(first)
     landed()
     assert Hold.objects.get().open == PAGE
     assert only(second).price_per_result == Decimal("0.025")
@@ -204,7 +204,7 @@ def test_who_cannot_pay_fails_and_the_one_after_is_tried(alice: Tenant) -> None:
     alice_asks = asker(alice, credits=1)
     first, second, third = alice_asks.ask(), alice_asks.ask(), alice_asks.ask()
     Lookup.objects.filter(search=second).update(price_per_result=Decimal("0.06"))
-    completion.cancel(first)
+    cancellation.cancel(first)
     landed()
     assert told(second, third) == ["failed/coalesced", "queued/miss"]
     assert only(second).error_code == "insufficient_credits"
@@ -215,7 +215,7 @@ def test_who_cannot_pay_fails_and_the_one_after_is_tried(alice: Tenant) -> None:
 def test_where_nobody_can_pay_all_fail(alice: Tenant) -> None:
     alice_asks = asker(alice, credits=1)
     searches = [alice_asks.ask() for _ in range(3)]
-    completion.cancel(searches[0])
+    cancellation.cancel(searches[0])
     ledger.adjust(ledger.account_of(alice, "modash"), Decimal("-0.6"), note="refunded elsewhere")
     landed()
     assert told(*searches[1:]) == ["failed/coalesced"] * 2
@@ -224,7 +224,7 @@ def test_where_nobody_can_pay_all_fail(alice: Tenant) -> None:
 
 def test_where_an_equal_one_was_asked_meanwhile_they_ride_on_that(alice_asks: Asker) -> None:
     first, second, third = alice_asks.ask(), alice_asks.ask(), alice_asks.ask()
-    completion.cancel(first)
+    cancellation.cancel(first)
     meanwhile = alice_asks.ask()
     assert told(meanwhile) == ["queued/miss"]
     landed()
@@ -238,7 +238,7 @@ def test_where_an_equal_one_was_asked_meanwhile_they_ride_on_that(alice_asks: As
 def test_on_a_dead_key_the_next_waits_for_it_as_at_any_submit(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
     failed(BadCredential("credential_invalid", "…"))
-    completion.cancel(first)
+    cancellation.cancel(first)
     landed()
     assert only(second).standing == Standing.PARKED
     credentials.store(second.tenant, "modash", "a-new-key")
@@ -248,7 +248,7 @@ def test_on_a_dead_key_the_next_waits_for_it_as_at_any_submit(alice_asks: Asker)
 
 def test_without_a_key_the_next_fails_as_the_others_do(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
-    completion.cancel(first)
+    cancellation.cancel(first)
     credentials.remove(Credential.objects.get())
     landed()
     assert only(second).error_code == "credential_missing"
@@ -258,7 +258,7 @@ def test_without_a_key_the_next_fails_as_the_others_do(alice_asks: Asker) -> Non
 def test_when_the_key_is_deleted_all_that_ride_fail_with_the_one_in_line(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
     credentials.remove(Credential.objects.get())
-    assert completion.abandon() == 1
+    assert deadlines.fail_without_credential() == 1
     landed()
     assert told(first, second) == ["failed/miss", "failed/coalesced"]
     assert only(second).error_code == "credential_missing"
@@ -266,7 +266,7 @@ def test_when_the_key_is_deleted_all_that_ride_fail_with_the_one_in_line(alice_a
 
 def test_under_another_scope_the_next_stands_in_the_lane_in_force(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
-    completion.cancel(first)
+    cancellation.cancel(first)
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     landed()
     assert only(second).lane_id == f"modash:{Credential.objects.get().fingerprint[:32]}"
@@ -278,7 +278,7 @@ def test_under_another_scope_the_next_stands_in_the_lane_in_force(alice_asks: As
 
 def test_who_rides_is_canceled_at_once_and_nobody_else_is(alice_asks: Asker) -> None:
     first, second, third = alice_asks.ask(), alice_asks.ask(), alice_asks.ask()
-    completion.cancel(second)
+    cancellation.cancel(second)
     assert told(first, second, third) == ["queued/miss", "canceled/coalesced", "queued/coalesced"]
     assert (money(), in_line()) == ((100 - PAGE, PAGE), 1)
     answered()
@@ -289,7 +289,7 @@ def test_who_rides_is_canceled_at_once_and_nobody_else_is(alice_asks: Asker) -> 
 
 def test_a_search_that_rides_on_itself_is_canceled_whole(alice_asks: Asker) -> None:
     search = alice_asks.ask(count=3)
-    completion.cancel(search)
+    cancellation.cancel(search)
     landed()
     search.refresh_from_db()
     assert search.status == "canceled"
@@ -299,7 +299,7 @@ def test_a_search_that_rides_on_itself_is_canceled_whole(alice_asks: Asker) -> N
 def test_who_rides_expires_while_the_other_waits(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask(expires_in=60)
     overdue(second)
-    assert completion.expire() == 1
+    assert deadlines.expire() == 1
     assert told(first, second) == ["queued/miss", "expired/coalesced"]
     assert money() == (100 - PAGE, PAGE)
 
@@ -309,11 +309,11 @@ def test_who_rides_does_not_expire_while_the_other_is_under_way(alice_asks: Aske
     second = alice_asks.ask(limit=40)
     errand = claimed()
     overdue(second)
-    assert completion.expire() == 0
+    assert deadlines.expire() == 0
     settlement.answered(errand, answer(last=False))
-    assert completion.expire() == 0
+    assert deadlines.expire() == 0
     settlement.answered(claimed(), answer(first=20))
-    assert completion.expire() == 0
+    assert deadlines.expire() == 0
     landed()
     assert told(second) == ["succeeded/coalesced"]
 
@@ -324,13 +324,13 @@ def test_who_rides_on_one_that_waits_for_its_key_expires(alice_asks: Asker) -> N
     settlement.answered(claimed(), answer(last=False))
     failed(BadCredential("credential_invalid", "…"))
     overdue(second)
-    assert completion.expire() == 1
+    assert deadlines.expire() == 1
     assert told(second) == ["expired/coalesced"]
 
 
 def test_who_is_overdue_takes_nobodys_place(alice_asks: Asker) -> None:
     first, second, third = alice_asks.ask(), alice_asks.ask(), alice_asks.ask()
-    completion.cancel(first)
+    cancellation.cancel(first)
     overdue(second)
     landed()
     assert told(second, third) == ["expired/coalesced", "queued/miss"]

@@ -20,7 +20,7 @@ from searches import tasks
 from searches.calls import settlement
 from searches.coalescing import matching
 from searches.lanes import queue, wakeups
-from searches.lifecycle import completion
+from searches.lifecycle import cancellation, completion
 from searches.models import Lookup, Search, Status
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.bench.picture import jpeg
@@ -96,7 +96,7 @@ def test_the_sweep_of_lanes_lands_nobody(alice_asks: Asker, sent: Sent) -> None:
 def test_handing_many_over_asks_no_more_than_whether_each_still_rides(alice_asks: Asker) -> None:
     few, many = with_riders(alice_asks, 5, number=1), with_riders(alice_asks, 25, number=2)
     for first, _ in (few, many):
-        completion.cancel(first)
+        cancellation.cancel(first)
     with_few, with_many = (queries_of(partial(matching.land, only(first).pk)) for first, _ in (few, many))
     assert with_many - with_few <= 20
     assert told(*many[1]) == ["queued/miss"] + ["queued/coalesced"] * 24
@@ -109,7 +109,7 @@ def test_many_who_cannot_pay_cost_no_more_each_than_few(alice: Tenant) -> None:
     alice_asks = asker(alice, credits=1)
     few, many = with_riders(alice_asks, 5, number=1), with_riders(alice_asks, 20, number=2)
     for first, _ in (few, many):
-        completion.cancel(first)
+        cancellation.cancel(first)
     Lookup.objects.update(price_per_call=2)
     with_few, with_many = (queries_of(partial(matching.land, only(first).pk)) for first, _ in (few, many))
     assert with_many <= 4 * with_few
@@ -123,7 +123,7 @@ def test_one_that_cannot_be_landed_keeps_no_other_from_it_where_the_first_is_gon
 ) -> None:
     (first, [one]), (second, [other]) = with_riders(alice_asks, 1, number=1), with_riders(alice_asks, 1, number=2)
     for search in (first, second):
-        completion.cancel(search)
+        cancellation.cancel(search)
         only(search).delete()
     real, bad = matching._lane_of, only(one).pk
     monkeypatch.setattr(matching, "_lane_of", lambda rider: 1 / 0 if rider.pk == bad else real(rider))
@@ -230,7 +230,7 @@ def test_who_goes_on_in_another_lane_waits_for_its_place_in_the_first(alice: Ten
     """As `withdraw` trusts: whoever changes a lookup's lane holds its place in both."""
     alice_asks = asker(alice)
     first, [rider] = with_riders(alice_asks, 1)
-    completion.cancel(first)
+    cancellation.cancel(first)
     old = only(rider).lane_id
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     with background() as start:

@@ -12,7 +12,7 @@ from accounts.models import Mode, Tenant
 from providers.keyring import credentials, states
 from providers.models import Credential
 from searches.lanes import estimates, queue
-from searches.lifecycle import completion
+from searches.lifecycle import cancellation
 from searches.models import Call, Lookup, Search, Status
 from tests.bench.picture import jpeg
 from tests.searches import samples
@@ -142,7 +142,7 @@ def test_equal_lookups_of_one_search_are_one_call(alice_asks: Asker) -> None:
 def test_one_that_is_to_be_canceled_is_not_joined(alice_asks: Asker) -> None:
     first = alice_asks.ask()
     claimed()
-    completion.cancel(first)
+    cancellation.cancel(first)
     assert told(first, alice_asks.ask()) == ["running/miss", "queued/miss"]
 
 

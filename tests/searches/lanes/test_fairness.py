@@ -19,7 +19,7 @@ from providers.models import Credential, Policy
 from searches.calls import settlement
 from searches.lanes import credential_gate, pauses, queue
 from searches.lanes.queue import Errand
-from searches.lifecycle import completion
+from searches.lifecycle import cancellation
 from searches.models import Lane, Lookup, Place, Search, Standing
 from tests.searches.conftest import Fill
 
@@ -110,7 +110,7 @@ def test_having_been_idle_gains_nothing_however_often(
 def cancel_all_of(tenant: Tenant) -> None:
     waiting = Lookup.objects.filter(tenant=tenant).exclude(standing=Standing.OUT)
     for search in Search.objects.filter(lookups__in=waiting).distinct():
-        completion.cancel(search)
+        cancellation.cancel(search)
 
 
 @given(rounds=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), min_size=2, max_size=8))

@@ -20,7 +20,7 @@ from searches import tasks
 from searches.calls import settlement, worker
 from searches.lanes import credential_gate, queue
 from searches.lanes.queue import Errand
-from searches.lifecycle import completion
+from searches.lifecycle import cancellation
 from searches.models import Call, Lane, Lookup, Place, Standing, Status
 from tests.api.background import until_somebody_waits_for_a_lock
 from tests.racing import at_once
@@ -295,7 +295,7 @@ def test_a_dead_key_is_remembered_though_its_lookup_was_canceled(
 ) -> None:
     canceled, _ = fill(alice, 2)
     errand = claimed(claim)
-    completion.cancel(canceled.search)
+    cancellation.cancel(canceled.search)
     settlement.failed(errand, policy, REFUSED)
     credential.refresh_from_db()
     assert credential.state == Credential.State.INVALID
@@ -326,7 +326,7 @@ def test_sweeps_claims_and_deletions_at_once_leave_a_line_that_adds_up(
         fill(tenant, 10)
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     die(alice.credentials.get())
-    drop = partial(completion.cancel, Lookup.objects.filter(tenant=bob).first().search)  # type: ignore[union-attr]
+    drop = partial(cancellation.cancel, Lookup.objects.filter(tenant=bob).first().search)  # type: ignore[union-attr]
     at_once([credential_gate.move, credential_gate.move, credential_gate.park_dead, claim, claim, drop])
     credential_gate.move()
     credential_gate.park_dead()

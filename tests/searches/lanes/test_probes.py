@@ -12,7 +12,7 @@ from providers.keyring import credentials, states
 from providers.models import Credential
 from searches.lanes import credential_gate, estimates, queue
 from searches.lanes.queue import Errand
-from searches.lifecycle import completion
+from searches.lifecycle import deadlines
 from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
 from tests.racing import at_once
 from tests.searches.conftest import Fill
@@ -174,7 +174,7 @@ def test_what_the_sandbox_does_with_the_key_is_no_trial(
 
 def test_lookups_of_a_deleted_credential_fail_without_a_turn(mine: list[Lookup], credential: Credential) -> None:
     credentials.remove(credential)
-    assert completion.abandon() == 4
+    assert deadlines.fail_without_credential() == 4
     assert set(Lookup.objects.values_list("status", "error_code")) == {("failed", "credential_missing")}
     assert ready() == 0
 

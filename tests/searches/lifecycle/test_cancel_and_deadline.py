@@ -18,7 +18,7 @@ from providers.models import Policy
 from searches.calls import settlement
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.lifecycle import completion, erasure
+from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
 from tests.racing import at_once
 from tests.searches.lives import Submit, answer, claimed, end, money, nobody_in_line
@@ -154,11 +154,11 @@ ROWS = rows()
 
 def run_out(search: Search) -> None:
     end(search)
-    completion.expire()
+    deadlines.expire()
 
 
 ACTS: dict[str, Callable[[Search], object]] = {
-    "canceled": completion.cancel,
+    "canceled": cancellation.cancel,
     "out of time": run_out,
     "erased": erasure.erase,
 }
@@ -167,7 +167,7 @@ ACTS: dict[str, Callable[[Search], object]] = {
 def carry_on() -> None:
     """As the sweep and the workers would, until nobody is in line: what is due is woken, what runs out of time ends."""
     for _ in range(THREE_PAGES):
-        completion.expire()
+        deadlines.expire()
         Lane.objects.update(paused_until=None)
         Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=queue.now())
         Place.objects.update(wake_at=queue.now())
@@ -247,7 +247,7 @@ def test_what_runs_out_of_time_while_it_is_claimed_is_called_or_expires(submit: 
         with suppress(queue.Held):
             queue.claim("modash", Policy.objects.get(), lease=timedelta(minutes=1))
 
-    at_once([*[claim] * 10, *[lambda: (completion.expire(), None)[1]] * 4])
+    at_once([*[claim] * 10, *[lambda: (deadlines.expire(), None)[1]] * 4])
     ended = Counter(Lookup.objects.annotate(Count("calls")).values_list("status", "calls__count"))
     assert set(ended) <= {("running", 1), ("expired", 0)}
     assert sum(ended.values()) == 20

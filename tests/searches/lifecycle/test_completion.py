@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from providers.failures import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Unreachable
 from providers.models import Policy
 from searches.calls import settlement
-from searches.lifecycle import completion, live_updates
+from searches.lifecycle import cancellation, completion, deadlines, live_updates
 from searches.models import Lookup, Place, Search
 from tests.searches.lives import PAGE, Submit, answer, claimed, end, money, nobody_in_line, states
 
@@ -70,7 +70,7 @@ def test_a_change_is_counted_and_told_once_it_is_committed(
     told.subscribe(live_updates.channel(search.pk))
     told.get_message(timeout=1)
     with django_capture_on_commit_callbacks(execute=True):
-        completion.touch(completion.lock(search.pk))
+        completion.recount(completion.lock(search.pk))
         assert told.get_message(timeout=0.05) is None
     assert told.get_message(timeout=2) is not None
     told.close()
@@ -83,7 +83,7 @@ def test_a_change_is_counted_and_told_once_it_is_committed(
 def test_what_waits_ends_at_once_at_no_cost(submit: Submit) -> None:
     search = submit(2, pages=3)
     assert money() == (97, 3)
-    completion.cancel(search)
+    cancellation.cancel(search)
     assert states(search) == "canceled: canceled canceled"
     assert search.finished_at is not None
     assert money() == (100, 0)
@@ -92,16 +92,16 @@ def test_what_waits_ends_at_once_at_no_cost(submit: Submit) -> None:
 
 def test_canceling_twice_changes_nothing_more(submit: Submit) -> None:
     search = submit()
-    completion.cancel(search)
+    cancellation.cancel(search)
     before = Search.objects.values().get()
-    completion.cancel(search)
+    cancellation.cancel(search)
     assert Search.objects.values().get() == before
 
 
 def test_a_search_that_has_ended_cannot_be_canceled(submit: Submit) -> None:
     search = submit()
     settlement.answered(claimed(), answer(last=True))
-    completion.cancel(search)
+    cancellation.cancel(search)
     assert states(search) == "succeeded: succeeded"
     assert money() == (Decimal("99.5"), 0)
 
@@ -109,7 +109,7 @@ def test_a_search_that_has_ended_cannot_be_canceled(submit: Submit) -> None:
 def test_a_call_under_way_is_finished_charged_and_kept(submit: Submit) -> None:
     search = submit(3, pages=2)
     errand = claimed()
-    completion.cancel(search)
+    cancellation.cancel(search)
     assert states(search) == "running: running canceled canceled"
     assert money() == (99, 1)
     settlement.answered(errand, answer(7))
@@ -122,7 +122,7 @@ def test_a_call_under_way_is_finished_charged_and_kept(submit: Submit) -> None:
 def test_what_came_before_is_kept_and_only_the_rest_released(submit: Submit) -> None:
     search = submit(pages=3)
     settlement.answered(claimed(), answer())
-    completion.cancel(search)
+    cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
     assert search.results.count() == 20
     assert money() == (Decimal("99.5"), 0)
@@ -138,7 +138,7 @@ def test_who_waits_for_something_else_is_canceled_too(
     search = submit()
     settlement.failed(claimed(), Policy.objects.get(), failure)
     assert Lookup.objects.get().standing == standing
-    completion.cancel(search)
+    cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)
     assert nobody_in_line()
@@ -148,7 +148,7 @@ def test_what_may_have_been_billed_stays_held_after_a_cancel(submit: Submit) -> 
     search = submit()
     settlement.failed(claimed(), Policy.objects.get(), Lost("no_answer", "…"))
     assert money() == (99, 2 * PAGE)
-    completion.cancel(search)
+    cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
     assert money() == (Decimal("99.5"), PAGE)
 
@@ -157,7 +157,7 @@ def test_a_canceled_call_that_fails_costs_nothing(submit: Submit) -> None:
     for failure in (Faulty("provider_error", "…"), Refused("refused", "…")):
         search = submit()
         errand = claimed()
-        completion.cancel(search)
+        cancellation.cancel(search)
         settlement.failed(errand, Policy.objects.get(), failure)
         search.refresh_from_db()
         assert search.finished_at is not None
@@ -168,7 +168,7 @@ def test_a_canceled_call_that_fails_costs_nothing(submit: Submit) -> None:
 def test_a_canceled_call_that_never_left_is_not_sent_again(submit: Submit) -> None:
     search = submit()
     errand = claimed()
-    completion.cancel(search)
+    cancellation.cancel(search)
     settlement.unsent(errand.call, errand.lookup)
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)
@@ -177,7 +177,7 @@ def test_a_canceled_call_that_never_left_is_not_sent_again(submit: Submit) -> No
 
 def test_a_neighbours_search_is_left_alone(submit: Submit) -> None:
     mine, other = submit(), submit(2)
-    completion.cancel(mine)
+    cancellation.cancel(mine)
     assert states(other) == "queued: queued queued"
     assert money() == (99, 2 * PAGE)
     assert Place.objects.get().ready == 2
@@ -189,17 +189,17 @@ def test_a_neighbours_search_is_left_alone(submit: Submit) -> None:
 def test_what_never_began_expires_at_no_cost(submit: Submit) -> None:
     search, later = submit(2), submit()
     end(search)
-    assert completion.expire() == 2
+    assert deadlines.expire() == 2
     assert states(search) == "expired: expired expired"
     assert states(later) == "queued: queued"
     assert money() == (Decimal("99.5"), PAGE)
-    assert completion.expire() == 0
+    assert deadlines.expire() == 0
 
 
 def test_a_search_of_which_some_expires_goes_on(submit: Submit) -> None:
     search = submit(2)
     end(search, ordinal=1)
-    completion.expire()
+    deadlines.expire()
     assert states(search) == "running: queued expired"
     settlement.answered(claimed(), answer(last=True))
     assert states(search) == "partial: succeeded expired"
@@ -210,7 +210,7 @@ def test_a_call_under_way_is_left_to_end_by_itself(submit: Submit) -> None:
     search = submit()
     errand = claimed()
     end(search)
-    assert completion.expire() == 0
+    assert deadlines.expire() == 0
     settlement.answered(errand, answer(last=True))
     assert states(search) == "succeeded: succeeded"
 
@@ -219,7 +219,7 @@ def test_what_has_begun_is_brought_to_its_end(submit: Submit) -> None:
     search = submit(pages=2)
     settlement.answered(claimed(), answer())
     end(search)
-    assert completion.expire() == 0
+    assert deadlines.expire() == 0
     settlement.answered(claimed(), answer())
     assert states(search) == "succeeded: succeeded"
     assert money() == (99, 0)
@@ -232,7 +232,7 @@ def test_what_waits_for_a_credential_expires_whatever_it_has(submit: Submit) -> 
     settlement.failed(claimed(), Policy.objects.get(), BadCredential("credential_invalid", "…"))
     for search in (fresh, begun):
         end(search)
-    assert completion.expire() == 2
+    assert deadlines.expire() == 2
     assert (states(fresh), states(begun)) == ("expired: expired", "expired: expired")
     assert begun.results.count() == 4
     assert money() == (Decimal("99.9"), 0)
@@ -243,7 +243,7 @@ def test_what_sleeps_after_a_failure_expires(submit: Submit) -> None:
     search = submit()
     settlement.failed(claimed(), Policy.objects.get(), Faulty("provider_error", "…"))
     end(search)
-    assert completion.expire() == 1
+    assert deadlines.expire() == 1
     assert states(search) == "expired: expired"
     assert money() == (100, 0)
 
@@ -263,10 +263,10 @@ def test_a_failure_is_told_to_the_tenant_and_gives_back_what_was_held(submit: Su
 
 def test_a_search_is_finished_once(submit: Submit) -> None:
     search = submit()
-    completion.cancel(search)
+    cancellation.cancel(search)
     finished_at = Search.objects.get().finished_at
     with transaction.atomic():
-        completion.touch(completion.lock(search.pk))
+        completion.recount(completion.lock(search.pk))
     assert Search.objects.get().finished_at == finished_at
     assert finished_at is not None
     assert finished_at - search.created_at < timedelta(minutes=1)
@@ -320,9 +320,9 @@ def test_a_loss_that_was_settled_before_the_end_leaves_nothing_unknown(submit: S
 def test_an_end_by_cancel_or_by_time_says_what_may_have_been_billed_too(submit: Submit) -> None:
     canceled, expired = submit(), submit()
     settlement.failed(claimed(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
-    completion.cancel(canceled)
+    cancellation.cancel(canceled)
     settlement.failed(claimed(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
     end(expired)
-    completion.expire()
+    deadlines.expire()
     ended = Lookup.objects.values_list("status", "error_code", "error_retryable").order_by("status")
     assert list(ended) == [("canceled", "outcome_unknown", True), ("expired", "outcome_unknown", True)]

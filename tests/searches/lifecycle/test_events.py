@@ -24,7 +24,7 @@ from searches.calls import settlement
 from searches.coalescing import matching
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.lifecycle import completion, erasure
+from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lookup, Search
 from tests.api.examples import made
 from tests.conftest import ClientOf
@@ -58,7 +58,7 @@ def lose(errand: Errand | None = None) -> None:
 
 def expire() -> None:
     Lookup.objects.update(expires_at=queue.now())
-    completion.expire()
+    deadlines.expire()
 
 
 def told(type: str = "") -> list[dict[str, Any]]:
@@ -86,11 +86,11 @@ def by_half(search: Search) -> None:
 
 def by_failing(search: Search) -> None:
     refuse()
-    completion.cancel(search)
+    cancellation.cancel(search)
 
 
 def by_cancel(search: Search) -> None:
-    completion.cancel(search)
+    cancellation.cancel(search)
 
 
 def by_time(search: Search) -> None:
@@ -118,7 +118,7 @@ def test_each_end_is_told_once_as_get_shows_it_then(
     assert body["data"] == client_of(alice).get(f"/v1/searches/{search.pk}").json()
     assert all(lookup["credits"]["final"] for lookup in body["data"]["lookups"])
     assert {lookup["credits"]["held"] for lookup in body["data"]["lookups"]} == {"0"}
-    completion.cancel(search)
+    cancellation.cancel(search)
     assert len(types()) == 3
 
 
@@ -156,7 +156,7 @@ def test_what_goes_on_is_not_told(submit: Submit, endpoint: Endpoint) -> None:
 def test_what_was_rolled_back_is_not_told(submit: Submit, endpoint: Endpoint) -> None:
     search = submit()
     with transaction.atomic():
-        completion.cancel(search)
+        cancellation.cancel(search)
         assert len(types()) == 2
         transaction.set_rollback(True)
     search.refresh_from_db()
@@ -167,7 +167,7 @@ def test_what_was_rolled_back_is_not_told(submit: Submit, endpoint: Endpoint) ->
 def test_an_end_that_several_come_to_at_once_is_told_once(submit: Submit, endpoint: Endpoint) -> None:
     search = submit(4)
     errands = [claimed() for _ in range(3)]
-    at_once([*(lambda errand=errand: succeed(errand) for errand in errands), lambda: completion.cancel(search)])
+    at_once([*(lambda errand=errand: succeed(errand) for errand in errands), lambda: cancellation.cancel(search)])
     search.refresh_from_db()
     ended = [type for type in types() if type.startswith("search.")]
     assert (ended, len(told("lookup.finished"))) == ([f"search.{search.status}"], 4)
@@ -180,16 +180,16 @@ def test_a_test_key_s_searches_are_told_to_test_endpoints_alone(
     submit: Submit, endpoint: Endpoint, alice: Tenant, client_of: ClientOf
 ) -> None:
     tested, _ = endpoints.create(alice, Mode.TEST, url="https://alice.example/test")
-    completion.cancel(made(client_of(alice, Mode.TEST)))
+    cancellation.cancel(made(client_of(alice, Mode.TEST)))
     assert {delivery.endpoint for delivery in Delivery.objects.all()} == {tested}
     assert told("search.canceled")[0]["data"]["mode"] == "test"
-    completion.cancel(submit())
+    cancellation.cancel(submit())
     assert Delivery.objects.filter(endpoint=endpoint).count() == 2
 
 
 def test_a_stranger_hears_nothing(submit: Submit, charlie: Tenant) -> None:
     endpoints.create(charlie, Mode.LIVE, url="https://charlie.example/hooks")
-    completion.cancel(submit())
+    cancellation.cancel(submit())
     assert types() == []
 
 
@@ -197,7 +197,7 @@ def test_nothing_is_built_that_nobody_wants(submit: Submit, endpoint: Endpoint) 
     endpoints.change(endpoint, events=["credits.settled"])
     search = submit()
     with CaptureQueriesContext(connection) as captured:
-        completion.cancel(search)
+        cancellation.cancel(search)
     queries = [query["sql"] for query in captured.captured_queries]
     assert len([query for query in queries if "accounts_endpoint" in query]) == 1
     assert not [query for query in queries if "searches_image" in query]
@@ -233,7 +233,7 @@ def test_each_search_that_rode_on_another_is_told_of(endpoint: Endpoint, alice: 
 def test_what_was_told_of_an_erased_search_is_erased_with_it(submit: Submit, endpoint: Endpoint) -> None:
     erased, kept = submit(), submit()
     succeed()
-    completion.cancel(kept)
+    cancellation.cancel(kept)
     for errand in delivery.claim(room=1, slow_room=1):
         delivery.settle(errand, Outcome(status=200), started_at=errand.claimed_at, seconds=0.1)
     erasure.erase(erased)

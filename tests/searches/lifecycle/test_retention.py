@@ -15,7 +15,7 @@ from accounts.webhooks import endpoints
 from billing import audit
 from billing.models import Entry
 from searches import pictures, tasks
-from searches.lifecycle import completion, retention
+from searches.lifecycle import cancellation, retention
 from searches.models import Call, Image, Lookup, Result, Search
 from tests.racing import at_once
 from tests.searches import samples
@@ -276,7 +276,7 @@ def test_runs_side_by_side_erase_each_thing_once_and_submits_go_on(alices: Asker
     kept = [search for search in came if isinstance(search, Search)]
     assert all(Search.objects.get(pk=search.pk).image_id for search in kept)
     for search in kept:
-        completion.cancel(search)
+        cancellation.cancel(search)
     retention.enforce()
     assert not Result.objects.exists()
     assert not Image.objects.exists()

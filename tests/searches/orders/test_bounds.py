@@ -18,7 +18,7 @@ from providers.keyring import states
 from providers.models import Credential
 from searches import pictures
 from searches.lanes import backlog
-from searches.lifecycle import completion, erasure
+from searches.lifecycle import cancellation, erasure
 from searches.models import Image, Lookup, PictureUsage, Search, Standing
 from tests.racing import crowd, patiently
 from tests.searches import samples
@@ -169,7 +169,7 @@ def test_what_waits_for_its_credential_counts_too_and_what_has_ended_does_not(al
     alices.ask(max_age=0)
     assert set(Lookup.objects.values_list("standing", flat=True)) == {"ready", "parked"}
     assert not accepts(lambda: alices.ask(max_age=0))
-    completion.cancel(first)
+    cancellation.cancel(first)
     assert accepts(lambda: alices.ask(max_age=0))
 
 

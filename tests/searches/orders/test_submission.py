@@ -20,7 +20,7 @@ from providers import policies, registry
 from providers.keyring import credentials, states
 from providers.models import Credential, Policy
 from searches import pictures
-from searches.lifecycle import completion
+from searches.lifecycle import deadlines
 from searches.models import Image, Lookup, Place, Search
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
@@ -80,7 +80,7 @@ def test_an_hour_is_not_over_before_it_is_and_is_over_then(live_key: ApiKey) -> 
         submission.submit(live_key, Order(lookups=[wanted], expires_in=3600), picture)
     for passed, status in ((timedelta(minutes=59), "queued"), (timedelta(minutes=2), "expired")):
         Lookup.objects.update(expires_at=F("expires_at") - passed)
-        completion.expire()
+        deadlines.expire()
         assert Lookup.objects.get().status == status
 
 

@@ -12,7 +12,7 @@ from accounts import keys
 from accounts.models import Mode, Tenant
 from providers import registry
 from searches import pictures
-from searches.lifecycle import completion
+from searches.lifecycle import cancellation
 from searches.models import Image, Lookup, Search, Standing, Status
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
@@ -63,7 +63,7 @@ def test_an_open_lookup_keeps_its_own(alice: Tenant, status: Status) -> None:
 
 def test_a_search_that_has_ended_leaves_none(alice: Tenant) -> None:
     search = submit(alice, MIDDLE)
-    completion.cancel(search)
+    cancellation.cancel(search)
     assert pictures.sweep_crops(-60) == 1
     again = submit(alice, MIDDLE)
     assert samples.read(samples.rendering(samples.image_of(again).pk, "modash", again.crop).content).size == (32, 24)

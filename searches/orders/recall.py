@@ -1,8 +1,7 @@
-"""Stops a search for its tenant or an operator: cancels or erases it in one transaction, and then takes back its calls that
-were claimed and have not left.
+"""Cancels or erases a search for its tenant or an operator, and recalls its calls that were claimed and not sent.
 
-The lane's log decides at one instant whether a call left. One that did is finished and charged; of one that did not the slot
-passes unused, and neither its credits nor its picture go. Where Redis is away none leaves, and its worker finds that out.
+The lane's log in Redis decides at one instant whether a call was sent. A sent call is finished and charged. The slot of an
+unsent one passes unused, and neither its credits nor its picture are used. While Redis is down no call is sent at all.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ from providers import limiter, policies
 from providers.limiter import Fate, Unavailable
 from searches.calls import settlement
 from searches.lanes import queue
-from searches.lifecycle import completion, erasure
+from searches.lifecycle import cancellation, erasure
 from searches.models import Call, Search
 
 
 def cancel(search: Search) -> None:
-    completion.cancel(search)
+    cancellation.cancel(search)
     _recall(search)
 
 
 def erase(search: Search) -> bool:
-    """False where it was erased before."""
+    """Returns whether the search was not erased before."""
     erased = erasure.erase(search)
     _recall(search)
     return erased

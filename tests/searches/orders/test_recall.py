@@ -14,12 +14,12 @@ from providers.models import Policy
 from searches.calls import settlement
 from searches.lanes.queue import Errand
 from searches.models import Call, Lookup, Search
-from searches.orders import cancellation
+from searches.orders import recall
 from tests.racing import at_once
 from tests.searches.lives import Submit, answer, claimed, money, nobody_in_line, states
 
 pytestmark = pytest.mark.django_db
-STOPS = [cancellation.cancel, cancellation.erase]
+STOPS = [recall.cancel, recall.erase]
 Stop = Callable[[Search], object]
 
 
@@ -66,14 +66,14 @@ def test_what_has_left_is_finished_and_charged(submit: Submit, stop: Stop) -> No
     assert states(search) == "running: running"
     settlement.answered(errand, answer())
     assert states(search) == "canceled: canceled"
-    assert search.results.count() == (20 if stop is cancellation.cancel else 0)
+    assert search.results.count() == (20 if stop is recall.cancel else 0)
     assert money() == (100 - 20 * errand.lookup.price_per_result, 0)
 
 
 def test_a_neighbours_call_leaves_as_ever(submit: Submit) -> None:
     mine, other = submit(), submit()
     errands = [claimed(), claimed()]
-    cancellation.cancel(mine)
+    recall.cancel(mine)
     assert states(other) == "running: running"
     for errand in errands[1:]:
         token(errand).redeem()
@@ -83,7 +83,7 @@ def test_without_redis_it_is_stopped_and_its_worker_ends_it(submit: Submit, sett
     search = submit()
     errand = claimed()
     settings.REDIS_URL = "redis://127.0.0.1:1"
-    cancellation.cancel(search)
+    recall.cancel(search)
     assert states(search) == "running: running"
     settlement.unsent(errand.call, errand.lookup)
     assert states(search) == "canceled: canceled"
