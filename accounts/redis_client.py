@@ -20,6 +20,8 @@ from redis.retry import Retry
 # How the names begin that Sightline uses in Redis. Readiness tries each, and tells whoever runs the server which to grant.
 KEYS: set[str] = set()
 CHANNELS: set[str] = set()
+# Five times the default time limit (`REDIS_TIMEOUT_SECONDS`): a silent Redis then costs a caller a sixth of its time at most.
+COOLDOWN_SECONDS = 5.0
 
 if TYPE_CHECKING:
     Base = redis.Connection
@@ -56,12 +58,12 @@ CLASSES: dict[str, type[redis.connection.AbstractConnection]] = {
 
 
 class Cooldown:
-    """Remembers for some seconds that Redis did not answer: a silent Redis must not cost everything its time limit.
+    """Spares Redis for some seconds after it did not answer: a silent Redis must not cost every caller its time limit.
 
-    The memory is of one address, so that another Redis is asked at once.
+    A cooldown holds for one address, so that another Redis is asked at once.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float = COOLDOWN_SECONDS) -> None:
         self.seconds = seconds
         self._until: dict[str, float] = {}
 
@@ -69,8 +71,12 @@ class Cooldown:
     def active(self) -> bool:
         return time.monotonic() < self._until.get(settings.REDIS_URL, 0.0)
 
-    def start(self) -> None:
-        self._until = {settings.REDIS_URL: time.monotonic() + self.seconds}
+    def start(self, seconds: float | None = None) -> None:
+        """Starts anew. `seconds`: how long, where that is not as usual."""
+        self._until = {settings.REDIS_URL: time.monotonic() + (self.seconds if seconds is None else seconds)}
+
+    def end(self) -> None:
+        self._until = {}
 
 
 def keys(prefix: str) -> str:

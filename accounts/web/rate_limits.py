@@ -12,7 +12,6 @@ it makes calls to third parties. Key checks need no rule of their own then: with
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -34,8 +33,6 @@ MINUTE_SECONDS, HOUR_SECONDS = 60, 3600
 MOST_RESENT = 20_000
 # Longer than a Redis that works takes. Requests wait for it, and go on without it.
 PATIENCE_SECONDS = 0.3
-# After a failure requests are not counted for this long: a silent Redis must not cost each of them its time limit.
-QUIET_SECONDS = 5.0
 KEY_PREFIX = redis_client.keys("rate:")
 NOT_COUNTED = "How often this is asked cannot be counted right now; send the request again in a moment."
 # Keys: the buckets. Arguments: the units to charge, and for each bucket the microseconds that one unit takes to come back, the
@@ -71,7 +68,7 @@ end
 return {refused, unpack(states)}
 """
 
-_quiet_until = 0.0
+cooldown = redis_client.Cooldown()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +111,7 @@ def request(tenant: Tenant) -> dict[str, str]:
 
     Accepts without counting, and returns no fields, where Redis is down.
     """
-    global _quiet_until
-    if time.monotonic() < _quiet_until:
+    if cooldown.active:
         return {}
     most = tenant.limit("requests_per_second")
     bucket = Bucket(
@@ -127,8 +123,8 @@ def request(tenant: Tenant) -> dict[str, str]:
     try:
         return _spend([bucket], redis_client.of(settings.REDIS_URL, seconds=PATIENCE_SECONDS)).fields()
     except redis.RedisError as error:
-        _quiet_until = time.monotonic() + QUIET_SECONDS
-        log.warning("requests are not counted for %s s: %s", QUIET_SECONDS, type(error).__name__)
+        cooldown.start()
+        log.warning("requests are not counted for %s s: %s", cooldown.seconds, type(error).__name__)
         return {}
 
 

@@ -1,19 +1,17 @@
-"""Webhooks: what happened (`events`), where tenants want to be told (`endpoints`), and the way there (`delivery`).
+"""Webhooks: what happened (`events`), where tenants want to be told (`endpoints`), and how each event gets there (`delivery`).
 
-Other apps record events and redeliver them; what they need is named here.
+Other apps record events and redeliver them; the functions that they need are named here.
 """
 
-from accounts.webhooks.events import (
+from accounts.webhooks.events import erase, record, record_wanted
+from accounts.webhooks.redelivery import (
     MOST_ATTEMPTS,
     MOST_RESENT,
     RangeTooLong,
     TooManyAttempts,
-    erase,
     ping,
-    record,
     redeliver,
     redeliver_range,
-    wanted,
 )
 
 __all__ = [
@@ -24,7 +22,7 @@ __all__ = [
     "erase",
     "ping",
     "record",
+    "record_wanted",
     "redeliver",
     "redeliver_range",
-    "wanted",
 ]

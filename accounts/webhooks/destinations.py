@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,8 +33,6 @@ KEY_PREFIX = redis_client.keys("destination:")
 KEPT_SECONDS = 20
 # Seconds after which a delivery that found no room is due again: about as long as a quick delivery lasts.
 LEAST_AGAIN_SECONDS, MOST_AGAIN_SECONDS = 1.0, 3.0
-# After a failure Redis is not asked for this long: a silent Redis must not cost each delivery its time limit.
-QUIET_SECONDS = 5.0
 # Key: the deliveries under way at an address, by the instant at which they are taken for dead. Arguments: the delivery, how its
 # tenant's begin, the most of all tenants, the most of this one, the milliseconds that a place is kept.
 SCRIPT = """
@@ -56,7 +53,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return 1
 """
 
-_quiet_until = 0.0
+cooldown = redis_client.Cooldown()
 
 
 class Crowded(Exception):
@@ -76,14 +73,15 @@ class Visit:
 
     def enter(self, address: str) -> None:
         """Takes a place at an address, before it is connected to. Raises `Crowded`."""
-        global _quiet_until
-        if time.monotonic() < _quiet_until:
+        if cooldown.active:
             return
         try:
             self._enter(network_of(address))
         except redis.RedisError as error:
-            _quiet_until = time.monotonic() + QUIET_SECONDS
-            log.warning("deliveries at one address are not counted for %s s: %s", QUIET_SECONDS, type(error).__name__)
+            cooldown.start()
+            log.warning(
+                "deliveries at one address are not counted for %s s: %s", cooldown.seconds, type(error).__name__
+            )
 
     def leave(self) -> None:
         """Gives the places back. Those that Redis does not take back are free when `KEPT_SECONDS` are over."""

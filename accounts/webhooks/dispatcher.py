@@ -16,14 +16,14 @@ from functools import cache
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from accounts.webhooks import delivery, events
+from accounts.webhooks import delivery, wakeups
 from accounts.webhooks.delivery import ClaimedDelivery
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 # After a word of something due: it stands for what is recorded a moment later, too.
-AGAIN_SECONDS = 2 * events.WAKE_UP_SECONDS
+AGAIN_SECONDS = 2 * wakeups.WAKE_UP_SECONDS
 
 
 @dataclass

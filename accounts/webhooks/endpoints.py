@@ -21,7 +21,8 @@ from django.db.models.functions import Now
 from accounts import vault
 from accounts.models import Endpoint, EventType, Tenant
 from accounts.net import outbound
-from accounts.webhooks.events import record, wake_up
+from accounts.webhooks.events import record
+from accounts.webhooks.wakeups import wake_up
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
 
 from accounts.web.pagination import LINK, PageQuery
-from accounts.webhooks.events import MOST_ATTEMPTS
+from accounts.webhooks.redelivery import MOST_ATTEMPTS
 from accounts.webhooks.serializers import (
     DeliveryAnswer,
     DeliveryQuery,

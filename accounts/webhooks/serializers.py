@@ -16,7 +16,7 @@ from accounts.web.pagination import PageQuery
 from accounts.web.query_params import Instant
 from accounts.web.strict_fields import StrictBoolean, StrictChoice, StrictList, StrictSerializer, StrictText, Wrong
 from accounts.webhooks.delivery import ATTEMPTS_KEPT
-from accounts.webhooks.events import MOST_ATTEMPTS, MOST_RESENT
+from accounts.webhooks.redelivery import MOST_ATTEMPTS, MOST_RESENT
 
 # A ping is for the endpoint that it tries, whatever that wants to hear of.
 WANTED = tuple(type.value for type in EventType if type != EventType.PING)

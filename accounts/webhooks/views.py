@@ -21,7 +21,7 @@ from accounts.web.exceptions import Conflict
 from accounts.web.pagination import CursorPages, PageQuery
 from accounts.web.strict_fields import Nothing, Wrong
 from accounts.web.tenant_view import TenantView
-from accounts.webhooks import endpoints, events, schema
+from accounts.webhooks import endpoints, redelivery, schema
 from accounts.webhooks.delivery import ATTEMPTS_KEPT
 from accounts.webhooks.serializers import (
     DeliveryAnswer,
@@ -135,7 +135,7 @@ class SendTest(EndpointView):
         self.read(Nothing())
         rate_limits.test_event(self.tenant, endpoint.target)
         try:
-            delivery = events.ping(endpoint)
+            delivery = redelivery.ping(endpoint)
         except Endpoint.DoesNotExist:
             raise Http404 from None
         return Response(shown(self.tenant, delivery))
@@ -150,7 +150,7 @@ class RedeliverRange(EndpointView):
         values = self.read(RedeliverRequest())
         rate_limits.redelivery(self.tenant, endpoint.target)
         try:
-            count = events.redeliver_range(
+            count = redelivery.redeliver_range(
                 endpoint,
                 since=values["from"],
                 until=values["to"],
@@ -158,7 +158,7 @@ class RedeliverRange(EndpointView):
                 types=values["types"],
                 admit=lambda count: rate_limits.resending(self.tenant, endpoint.target, count),
             )
-        except events.RangeTooLong:
+        except redelivery.RangeTooLong:
             raise long_range() from None
         return Response(RedeliveredAnswer({"redelivered": count}).data)
 
@@ -198,8 +198,8 @@ class Redeliver(DeliveryView):
         refuse_disabled(delivery.endpoint)
         rate_limits.redelivery(self.tenant, delivery.endpoint.target)
         try:
-            events.redeliver(delivery)
-        except events.TooManyAttempts:
+            redelivery.redeliver(delivery)
+        except redelivery.TooManyAttempts:
             raise Conflict(too_often(), code="too_many_attempts") from None
         except Delivery.DoesNotExist:
             raise Http404 from None

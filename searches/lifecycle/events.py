@@ -19,25 +19,25 @@ PREFIX = "search:"
 
 
 def ended(search: Search, lookups: Iterable[Lookup], status: Status | None) -> None:
-    """These lookups of the search have ended, and itself with this status, unless that is None."""
+    """Announces that these lookups of the search ended, and that the search ended with `status`, unless that is None."""
     if search.erased_at is not None:
         return
-    part, whole = EventType.LOOKUP_FINISHED, EventType(f"search.{status}") if status else None
-    wanted = webhooks.wanted(search.tenant_id, search.mode, [part, whole] if whole else [part])
-    if part in wanted:
-        for lookup in lookups:
-            _tell(search, part, {**representations.lookup_shown(lookup), "search_id": search.pk})
-    if whole and whole in wanted:
-        [data] = representations.shown(list(representations.with_lookups(Search.objects.filter(pk=search.pk))))
-        _tell(search, whole, data)
+    builders = {EventType.LOOKUP_FINISHED: lambda: _lookups_shown(search, lookups)}
+    if status:
+        builders[EventType(f"search.{status}")] = lambda: _search_shown(search)
+    webhooks.record_wanted(search.tenant_id, search.mode, builders, reference=_reference(search))
 
 
 def erase(search: Search) -> None:
     webhooks.erase(_reference(search))
 
 
-def _tell(search: Search, type: EventType, data: dict[str, Any]) -> None:
-    webhooks.record(search.tenant_id, search.mode, type, data, reference=_reference(search))
+def _lookups_shown(search: Search, lookups: Iterable[Lookup]) -> list[dict[str, Any]]:
+    return [{**representations.lookup_shown(lookup), "search_id": search.pk} for lookup in lookups]
+
+
+def _search_shown(search: Search) -> list[dict[str, Any]]:
+    return representations.shown(list(representations.with_lookups(Search.objects.filter(pk=search.pk))))
 
 
 def _reference(search: Search) -> str:

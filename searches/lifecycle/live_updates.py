@@ -18,10 +18,8 @@ from accounts import redis_client
 
 logger = logging.getLogger(__name__)
 
-# After a failure nothing is announced for this long: a silent Redis must not cost every change its time limit.
-QUIET_SECONDS = 5.0
 CHANNELS = redis_client.channels("search:")
-_quiet_until = 0.0
+cooldown = redis_client.Cooldown()
 
 
 def client() -> redis.Redis:
@@ -30,14 +28,13 @@ def client() -> redis.Redis:
 
 def announce(search_id: UUID) -> None:
     """Called when a change is committed. Never raises."""
-    global _quiet_until
-    if time.monotonic() < _quiet_until:
+    if cooldown.active:
         return
     try:
         client().publish(channel(search_id), "")
     except redis.RedisError as error:
-        _quiet_until = time.monotonic() + QUIET_SECONDS
-        logger.warning("changes are not announced for %s s: %s", QUIET_SECONDS, type(error).__name__)
+        cooldown.start()
+        logger.warning("changes are not announced for %s s: %s", cooldown.seconds, type(error).__name__)
 
 
 def channel(search_id: UUID | str) -> str:

@@ -113,7 +113,7 @@ def test_erasing_takes_no_query(api: APIClient) -> None:
 def test_who_waits_for_it_is_told_that_it_is_gone(
     api: APIClient, monkeypatch: pytest.MonkeyPatch, under_way: bool
 ) -> None:
-    monkeypatch.setattr(live_updates, "_quiet_until", 0.0)
+    live_updates.cooldown.end()
     monkeypatch.setattr(long_poll, "LOOK_SECONDS", 60.0)
     search = made(api)
     if under_way:

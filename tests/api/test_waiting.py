@@ -192,7 +192,7 @@ def redis_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]
         monkeypatch.setattr(settings, "REDIS_URL", f"redis://127.0.0.1:{port}/0")
 
     yield move
-    live_updates._quiet_until = 0.0
+    live_updates.cooldown.end()
 
 
 def ends_without_redis(api: APIClient, search: Search) -> float:

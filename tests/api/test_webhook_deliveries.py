@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
-from accounts.webhooks import endpoints, events
+from accounts.webhooks import endpoints, events, redelivery
 from tests.api.test_lists import read_all
 from tests.api.test_openapi import described
 from tests.api.test_problems import problem_of
@@ -234,7 +234,7 @@ def test_a_wrong_range_is_named_and_sends_nothing(
 def test_a_range_of_too_many_is_refused_whole(
     api: APIClient, alice: Tenant, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "MOST_RESENT", 2)
+    monkeypatch.setattr(redelivery, "MOST_RESENT", 2)
     for hour in range(3):
         failed(happened(alice, at=NOON + timedelta(hours=hour)))
     problem = problem_of(resend(api, endpoint, **{"from": NOON.isoformat(), "to": "2026-11-21T00:00:00Z"}))

@@ -22,9 +22,9 @@ from tests.racing import at_once
 @pytest.fixture(autouse=True)
 def counted() -> Iterator[None]:
     """Another test's Redis that was down is no reason not to count."""
-    rate_limits._quiet_until = 0.0
+    rate_limits.cooldown.end()
     yield
-    rate_limits._quiet_until = 0.0
+    rate_limits.cooldown.end()
 
 
 def accepts(ask: Callable[[], object]) -> bool:

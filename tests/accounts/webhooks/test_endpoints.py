@@ -247,7 +247,8 @@ def test_a_deleted_endpoint_is_gone_and_leaves_its_place_to_another(alice: Tenan
     webhooks.ping(endpoint)
     endpoints.remove(endpoint)
     assert not Endpoint.objects.exists()
-    assert not webhooks.wanted(alice.pk, Mode.LIVE, [EventType.SEARCH_FAILED])
+    webhooks.record(alice.pk, Mode.LIVE, EventType.SEARCH_FAILED, {"id": 7})
+    assert [event.type for event in Event.objects.all()] == [EventType.PING]
     assert delivery.claim(room=9, slow_room=9) == []
     for change in (
         lambda: endpoints.change(endpoint, enabled=True),

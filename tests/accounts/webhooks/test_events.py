@@ -14,10 +14,11 @@ import pytest
 from celery import Celery, current_app
 from django.db import transaction
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
-from accounts.webhooks import delivery, endpoints, events, retention
+from accounts.webhooks import delivery, endpoints, redelivery, retention, wakeups
 from accounts.webhooks.delivery import Outcome
 from tests.api.background import background, meanwhile, until_somebody_waits_for_a_lock
 from tests.providers.wire import Caller, wire
@@ -55,30 +56,40 @@ def test_a_stranger_the_other_mode_and_a_disabled_endpoint_are_not_told(alice: T
     endpoint_of(charlie)
     endpoint_of(alice, mode=Mode.TEST)
     endpoints.disable(endpoint_of(alice))
-    assert webhooks.wanted(alice.pk, Mode.LIVE, [FAILED]) == set()
     record(alice)
     assert not Event.objects.exists()
-    assert webhooks.wanted(alice.pk, Mode.TEST, [FAILED]) == {FAILED}
-    assert webhooks.wanted(charlie.pk, Mode.LIVE, [FAILED]) == {FAILED}
+    record(alice, mode=Mode.TEST)
+    record(charlie)
+    assert Event.objects.count() == 2
 
 
-def test_what_nobody_wants_is_not_wanted_nor_kept(alice: Tenant) -> None:
+def test_an_event_that_no_endpoint_wants_is_not_kept(alice: Tenant) -> None:
     endpoint_of(alice, "search.failed")
-    assert webhooks.wanted(alice.pk, Mode.LIVE, [FAILED, SUCCEEDED]) == {FAILED}
     record(alice, SUCCEEDED)
     assert not Event.objects.exists()
 
 
-def test_a_type_is_wanted_where_one_endpoint_wants_it(alice: Tenant) -> None:
-    endpoint_of(alice, "search.failed")
-    endpoint_of(alice, "ping", "search.succeeded")
-    assert webhooks.wanted(alice.pk, Mode.LIVE, [FAILED, SUCCEEDED, EventType.SEARCH_PARTIAL]) == {FAILED, SUCCEEDED}
+def test_of_several_types_those_that_an_endpoint_wants_are_built_alone(alice: Tenant) -> None:
+    failing, succeeding = endpoint_of(alice, "search.failed"), endpoint_of(alice, "ping", "search.succeeded")
+    built: list[EventType] = []
+    types = (FAILED, SUCCEEDED, EventType.SEARCH_PARTIAL)
+    webhooks.record_wanted(alice.pk, Mode.LIVE, {type: partial(_built, built, type) for type in types})
+    assert built == [FAILED, SUCCEEDED]
+    assert [(each.event.type, each.endpoint) for each in Delivery.objects.order_by("pk")] == [
+        (FAILED, failing),
+        (SUCCEEDED, succeeding),
+    ]
 
 
-def test_asking_what_is_wanted_is_one_query(alice: Tenant, django_assert_num_queries: type) -> None:
-    endpoint_of(alice)
+def _built(built: list[EventType], type: EventType) -> list[dict[str, Any]]:
+    built.append(type)
+    return [{"id": 7}]
+
+
+def test_asking_what_is_wanted_is_one_query(alice: Tenant, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    endpoint_of(alice, "ping")
     with django_assert_num_queries(1):
-        webhooks.wanted(alice.pk, Mode.LIVE, [FAILED, SUCCEEDED])
+        webhooks.record_wanted(alice.pk, Mode.LIVE, {FAILED: list, SUCCEEDED: list})
 
 
 # In which words
@@ -118,7 +129,7 @@ def test_a_worker_is_asked_to_look_when_it_is_committed_and_not_before(
     alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A test before this one may have taken Redis away.
-    monkeypatch.setattr(events, "_quiet_until", 0.0)
+    wakeups.cooldown.end()
     endpoint_of(alice)
     with wake_ups() as count:
         with transaction.atomic():
@@ -131,12 +142,12 @@ def test_a_worker_is_asked_to_look_when_it_is_committed_and_not_before(
 def test_a_burst_is_announced_once_and_no_more_often_than_anybody_listens(
     alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "WAKE_UP_SECONDS", 600)
-    monkeypatch.setattr(events, "MOST_WAKE_UPS", 2)
+    monkeypatch.setattr(wakeups, "WAKE_UP_SECONDS", 600)
+    monkeypatch.setattr(wakeups, "MOST_WAKE_UPS", 2)
     endpoint_of(alice)
     with wake_ups() as count:
         for expected in (1, 2, 2):
-            monkeypatch.setattr(events, "_quiet_until", 0.0)
+            wakeups.cooldown.end()
             for _ in range(5):
                 record(alice)
             assert count() == expected
@@ -156,10 +167,10 @@ def wake_ups() -> Iterator[Callable[[], int]]:
 def test_without_redis_events_are_recorded_and_it_is_not_asked_for_each(
     alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "_quiet_until", 0.0)
+    wakeups.cooldown.end()
     endpoint_of(alice)
     with nobody() as (asked, url), Celery("elsewhere", broker=url, set_as_current=False) as elsewhere:
-        monkeypatch.setattr(events, "current_app", elsewhere)
+        monkeypatch.setattr(wakeups, "current_app", elsewhere)
         record(alice)
         at_first = asked()
         record(alice)
@@ -315,7 +326,7 @@ def test_a_range_is_resent_by_time_state_and_type(alice: Tenant) -> None:
 
 
 def test_a_long_range_is_resent_whole(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "RESENT_AT_ONCE", 2)
+    monkeypatch.setattr(redelivery, "BATCH_SIZE", 2)
     endpoint = endpoint_of(alice)
     for _ in range(5):
         record(alice)

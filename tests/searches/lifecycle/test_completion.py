@@ -64,7 +64,7 @@ def test_a_change_is_counted_and_told_once_it_is_committed(
     django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[Any]],
 ) -> None:
     # A test before this one may have taken Redis away.
-    monkeypatch.setattr(live_updates, "_quiet_until", 0.0)
+    live_updates.cooldown.end()
     search = submit()
     told = redis_client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     told.subscribe(live_updates.channel(search.pk))
