@@ -11,7 +11,7 @@ COMPILE = .boot/bin/uv --system-certs pip compile -q pyproject.toml --universal 
 	--generate-hashes --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test chaos mutants lint bench lock
+.PHONY: help setup demo serve test chaos mutants lint shape bench lock
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s  %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ lint: .venv/.development  ## Check style, types and import contracts
 	$(IN) -m ruff format --check .
 	$(IN) -m mypy .
 	$(IN) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+
+shape: .venv/.development  ## Measure the code: lengths of functions and tests, rooms and floors of searches, circles, class names
+	@$(IN) -m tests.shape
 
 bench: .venv/.development  ## Measure: use of the limit, refusals, fairness, estimates, claims, throughput, delay
 	@$(IN) -m tests.bench
