@@ -32,13 +32,13 @@ def land(lookup: str) -> None:
 
 @shared_task
 def sweep_riders() -> None:
-    """Sees to those whom no nudge reached; apart from the lanes' sweep, which they never keep waiting."""
+    """Sees to those whom no wake-up reached; apart from the lanes' sweep, which they never keep waiting."""
     matching.land_all()
 
 
 @shared_task
 def sweep_lanes() -> None:
-    """Finds what a lost nudge, a dead worker or a lapsed deadline left behind. Harmless when doubled or late.
+    """Finds what a lost wake-up, a dead worker or a lapsed deadline left behind. Harmless when doubled or late.
 
     A step that fails keeps none of the others from its work: all lanes live by this.
     """

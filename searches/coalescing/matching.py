@@ -6,7 +6,7 @@ question where the key decides the answer: in the sandbox, and in a library of t
 lookup ask in any case; it may answer later ones all the same.
 
 One advisory lock a key makes equal submits queue up, taken before any row. Who rides stands in no line and holds nothing. The
-one that carries says so in its row: so its end costs nobody a query who carries no one, and whom its nudge does not reach
+one that carries says so in its row: so its end costs nobody a query who carries no one, and whom its wake-up does not reach
 the sweep finds. Riders follow each in a transaction of their own, a hundred at a time and in a queue of their own, so that
 one tenant's thousands keep nobody waiting but those who ride; where the lookup is gone that they ride on, the first of them
 takes its place in line with a hold of its own, and the others ride on that.
@@ -149,7 +149,7 @@ def _lend(turns: Mapping[UUID, int]) -> None:
 
 
 def land_all() -> None:
-    """Lands whom a lost nudge left behind, a few of each original's: the others next time."""
+    """Lands whom a lost wake-up left behind, a few of each original's: the others next time."""
     for original in (
         Lookup.objects.filter(has_followers=True, status__in=Lookup.ENDED).order_by().values_list("pk", flat=True)
     ):
@@ -260,7 +260,7 @@ def _go_on(rider: Lookup, original: Lookup | None) -> None:
         if other is not None:
             _hand_over(rider, other)
         elif _promote(rider, lane, original):
-            transaction.on_commit(lambda: wakeups.nudge(lane, policy))
+            transaction.on_commit(lambda: wakeups.send(lane, policy))
 
 
 def _hand_over(rider: Lookup, other: Lookup) -> None:

@@ -1,4 +1,4 @@
-"""Sends word that a lane should be looked at. A nudge names no lookup and says nothing that the rows don't: one that is
+"""Sends word that a lane should be looked at. A wake-up names no lookup and says nothing that the rows don't: one that is
 lost, late or doubled costs a moment. A lane gets no more of them than it has room for waiters, so that a backlog of a
 million is a million rows and a handful of messages.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# With no worker to take them, nudges are not kept for longer. Celery compares two machines' clocks here, so it is more than
+# With no worker to take them, wake-ups are not kept for longer. Celery compares two machines' clocks here, so it is more than
 # any clock should be wrong by.
 STALE_SECONDS = 900
 # After a failure no landing is asked for so long: a silent broker must not cost every end of a lookup its time limit.
@@ -51,7 +51,7 @@ def seat(lane: Lane, policy: Policy, name: str) -> Seat:
     )
 
 
-def nudge(lane: Lane, policy: Policy) -> bool:
+def send(lane: Lane, policy: Policy) -> bool:
     """Asks one worker to look at the lane; False where enough look already, or Redis is down or was a moment ago.
 
     Never raises and never takes long: the sweep finds what this could not announce.
@@ -64,12 +64,12 @@ def nudge(lane: Lane, policy: Policy) -> bool:
         # An answer, even a refusal, takes no time.
         if not isinstance(error.__cause__, ResponseError):
             _unanswered.start()
-        log.warning("lane %s was not nudged: Redis is unreachable; the sweep will see to it", lane.name)
+        log.warning("lane %s was not woken up: Redis is unreachable; the sweep will see to it", lane.name)
         return False
 
 
 def fill_all() -> None:
-    """Nudges every lane with work that has room for waiters; who takes its message up calls the others.
+    """Wakes up every lane with work that has room for waiters; who takes its message up calls the others.
 
     Raises `Unavailable` at the first: a Redis that is silent would take its time for each.
     """
@@ -121,7 +121,7 @@ def _send(lane: Lane, seat_name: str) -> bool:
     try:
         current_app.send_task("searches.tasks.run", arguments, queue=_queue(lane), expires=STALE_SECONDS, retry=False)
     except (OperationalError, OSError):
-        log.warning("lane %s was not nudged: the broker is unreachable; the sweep will see to it", lane.name)
+        log.warning("lane %s was not woken up: the broker is unreachable; the sweep will see to it", lane.name)
         return False
     return True
 

@@ -178,7 +178,7 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
         if any(lookup.standing != Standing.OUT for lookup in lookups):
             backlog.check(api_key.tenant)
         picture.hold()
-        transaction.on_commit(lambda: _nudge(asking))
+        transaction.on_commit(lambda: _wake_up(asking))
     held = {demand.reference: demand.amount for demand in demands}
     return Submission(search=search, lookups=lookups, held=held, ended=bool(hits))
 
@@ -309,8 +309,8 @@ def _price(api_key: ApiKey, wanted: LookupOrder, found: Price | None) -> Price:
     return found
 
 
-def _nudge(plans: Sequence[Plan]) -> None:
+def _wake_up(plans: Sequence[Plan]) -> None:
     """As often as a lane got lookups; no more where one is refused, which a Redis that is down takes its time for."""
     for name in {plan.lane.name for plan in plans if plan.lookup.standing == Standing.READY}:
         mine = [plan for plan in plans if plan.lane.name == name]
-        all(wakeups.nudge(plan.lane, plan.policy) for plan in mine)
+        all(wakeups.send(plan.lane, plan.policy) for plan in mine)

@@ -218,7 +218,7 @@ def test_a_silent_redis_is_asked_for_one_wake_up_and_then_left_alone(
         silent.settimeout(0.5)
         redis_at(silent.getsockname()[1])
         lane, policy = Lane(name="modash:live"), policies.of("modash")
-        assert [wakeups.nudge(lane, policy) for _ in range(5)] == [False] * 5
+        assert [wakeups.send(lane, policy) for _ in range(5)] == [False] * 5
         with silent.accept()[0], pytest.raises(TimeoutError):
             silent.accept()
 

@@ -129,13 +129,13 @@ def test_a_picture_that_nobody_saved_leaves_nothing(alice: Tenant, storage: Path
 
 
 def test_a_failure_after_the_commit_keeps_the_files(alice: Tenant, storage: Path) -> None:
-    def nudge() -> None:
+    def wake_up() -> None:
         raise LookupError("no broker")
 
     with suppress(LookupError), pictures.received(alice, samples.jpeg(), fit={}) as picture:
         with transaction.atomic():
             picture.save()
-        nudge()
+        wake_up()
     assert files(storage) == {Image.objects.get().file}
 
 
