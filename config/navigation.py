@@ -13,11 +13,11 @@ from django.urls import reverse
 from accounts.models import ApiKey, Delivery, Endpoint, Event, Tenant, User
 from billing.models import Account, Entry, Hold, Price
 from providers.models import Credential, Policy
-from searches.models import Call, Image, Lane, Lookup, Place, Rendering, Result, Search
+from searches.models import Call, Image, Lane, Lookup, Rendering, Result, Search, TenantQueue
 
 GROUPS: dict[str, tuple[type[Model], ...]] = {
     "Searches": (Search, Lookup, Call, Result, Image, Rendering),
-    "Lanes": (Policy, Lane, Place),
+    "Lanes": (Policy, Lane, TenantQueue),
     "Tenants": (Tenant, ApiKey, Credential),
     "Webhooks": (Endpoint, Event, Delivery),
     "Credits": (Account, Entry, Hold, Price),

@@ -9,7 +9,7 @@ the database refuses every other (`transitions.sql`):
     queued ready    → queued out        taken out of line, to end in the same transaction
     queued parked   → queued ready      its credential works again, says the sweep
     queued parked   → queued out        taken out of line, to end in the same transaction
-    queued riding   → queued ready      what it rode on was canceled, expired or erased: it takes its place
+    queued riding   → queued ready      what it rode on was canceled, expired or erased: it replaces it
     queued riding   → queued parked     the same, and its credential is dead
     queued riding   → queued out        what it rode on ended, or itself is to
     queued out      → succeeded out     what it rode on was answered
@@ -148,15 +148,15 @@ class Lane(models.Model):
         return self.name
 
 
-class Place(models.Model):
-    """One tenant's place in one lane's line: how far it has come, and how many of its lookups are ready to go."""
+class TenantQueue(models.Model):
+    """One tenant's queue in one lane: how far it has come, and how many of its lookups are ready to go."""
 
     # Here and below: no index of its own where one that begins with it is there for something else. Each lookup writes it.
-    lane = models.ForeignKey(Lane, models.CASCADE, related_name="places", db_index=False)
-    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="places")
+    lane = models.ForeignKey(Lane, models.CASCADE, related_name="tenant_queues", db_index=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="tenant_queues")
     virtual_time = models.BigIntegerField(default=0)
     ready = models.IntegerField(default=0)
-    turns = models.IntegerField(default=0, help_text="Calls that these may take still.")
+    pending_calls = models.IntegerField(default=0, help_text="Calls that these may take still.")
     wake_at = models.DateTimeField(
         null=True, blank=True, help_text="When the first of its sleeping lookups is due, or its rest is over."
     )
@@ -170,12 +170,12 @@ class Place(models.Model):
             models.Index(
                 fields=["lane", "virtual_time", "tenant"],
                 condition=Q(ready__gt=0, rests_until=None),
-                name="places_by_turn",
+                name="tenant_queues_by_virtual_time",
             ),
-            models.Index(fields=["lane", "wake_at"], condition=Q(wake_at__isnull=False), name="places_to_wake"),
+            models.Index(fields=["lane", "wake_at"], condition=Q(wake_at__isnull=False), name="tenant_queues_to_wake"),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["lane", "tenant"], name="one_place_per_tenant_and_lane"),
+            models.UniqueConstraint(fields=["lane", "tenant"], name="one_queue_per_tenant_and_lane"),
             models.CheckConstraint(condition=Q(ready__gte=0), name="ready_never_negative"),
         ]
 
@@ -279,8 +279,8 @@ class Repeat(models.TextChoices):
 class Lookup(models.Model):
     """One source's part of a search; what waits in line, is priced, and succeeds or fails.
 
-    `turn` orders a tenant's own lookups: priority first, then age, in one number that never changes, so that a lookup
-    that comes back stands where it stood. One on which others ride takes the first of their turns.
+    `sort_key` orders a tenant's own lookups: priority first, then age, in one number that never changes, so that a lookup
+    that comes back stands where it stood. One on which others ride takes the first of their sort keys.
 
     Lookups of one `repeat_key` ask for the same (`repeats`); one that has none takes no part in that. `repeat_of` is the one
     whose answer it takes, and that one `has_followers` until all of them are resolved.
@@ -304,7 +304,7 @@ class Lookup(models.Model):
 
     lane = models.ForeignKey(Lane, models.PROTECT, related_name="lookups")
     standing = models.CharField(max_length=6, choices=Standing.choices, default=Standing.READY)
-    turn = models.BigIntegerField()
+    sort_key = models.BigIntegerField()
     not_before = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField()
     cancel_requested = models.BooleanField(default=False)
@@ -345,12 +345,12 @@ class Lookup(models.Model):
     class Meta:
         ordering = ("search", "ordinal")
         indexes = [
-            models.Index(fields=["lane", "tenant", "turn"], condition=Q(standing="ready"), name="lookups_in_line"),
+            models.Index(fields=["lane", "tenant", "sort_key"], condition=Q(standing="ready"), name="lookups_in_line"),
             models.Index(
                 fields=["lane", "tenant", "not_before"], condition=Q(standing="asleep"), name="lookups_asleep"
             ),
             models.Index(
-                fields=["standing", "credential", "lane", "turn"],
+                fields=["standing", "credential", "lane", "sort_key"],
                 condition=Q(standing__in=["ready", "asleep", "parked"]),
                 name="lookups_by_credential",
             ),
@@ -382,7 +382,7 @@ class Lookup(models.Model):
             ),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["search", "ordinal"], name="one_lookup_per_place_in_a_search"),
+            models.UniqueConstraint(fields=["search", "ordinal"], name="one_lookup_per_ordinal_in_search"),
             models.CheckConstraint(
                 condition=Q(status__in=["queued", "running"]) | Q(standing="out"),
                 name="ended_lookups_stand_in_no_line",
@@ -402,7 +402,7 @@ class Lookup(models.Model):
         return f"lookup:{self.id}"
 
     @property
-    def turns(self) -> int:
+    def calls_left(self) -> int:
         """Calls that it may take still."""
         return self.pages - self.pages_done
 

@@ -1,5 +1,5 @@
-"""The lanes and the places in their lines. A lane says why it stands still; operators pause it, let it go on, and end a pause
-that the provider asked for or that its breaker made.
+"""The lanes and their tenant queues. A lane says why it stands still; operators pause it, let it go on, and end a pause that the
+provider asked for or that its breaker made.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from providers.limiter import Unavailable
 from providers.models import Credential
 from searches.admin.columns import MODE_COLOURS, ByLaneProvider, ByPolicy
 from searches.lanes import estimates, pauses
-from searches.models import Lane, Place
+from searches.models import Lane, TenantQueue
 
 # Keys that rest are named up to here.
 MOST_NAMED = 20
 STANDING_COLOURS = {"moves": "success", "still": "warning"}
 
 
-class PlaceInline(RecordInline):
-    model = Place
-    fields = ("tenant", "ready", "turns", "wake_at", "rests_until", "virtual_time")
+class TenantQueueInline(RecordInline):
+    model = TenantQueue
+    fields = ("tenant", "ready", "pending_calls", "wake_at", "rests_until", "virtual_time")
     readonly_fields = fields
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Place]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TenantQueue]:
         """In the order of their turns, then those whose keys rest, and those with nothing to do last."""
         waiting = Case(When(ready__gt=0, rests_until=None, then=0), When(ready__gt=0, then=1), default=2)
         return super().get_queryset(request).select_related("tenant").order_by(waiting, "virtual_time", "tenant")
@@ -70,19 +70,21 @@ class LaneAdmin(Record):
         ("claimed_at", "virtual_time"),
     )
     readonly_fields = tuple(flatten(fields))
-    inlines = (PlaceInline,)
+    inlines = (TenantQueueInline,)
     actions_detail = ("pause", "resume", "end_pause")
 
     def names(self, wanted: UUID) -> Q:
         return Q(pk__endswith=f":{wanted}")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lane]:
-        """The lines are counted by their places: as many rows as tenants, however many lookups wait."""
-        in_line = Count("places", filter=Q(places__ready__gt=0))
+        """The lines are counted by their tenant queues: as many rows as tenants, however many lookups wait."""
+        in_line = Count("tenant_queues", filter=Q(tenant_queues__ready__gt=0))
         lanes: QuerySet[Lane] = super().get_queryset(request)
         # In the lane of all a key may rest alone; that of one account does as a whole.
         rests = Exists(Credential.objects.filter(provider=OuterRef("pk"), rests_until__gt=Now()))
-        return lanes.annotate(in_line=in_line, line=Sum("places__ready", default=0), moment=Now(), key_rests=rests)
+        return lanes.annotate(
+            in_line=in_line, line=Sum("tenant_queues__ready", default=0), moment=Now(), key_rests=rests
+        )
 
     @admin.display(description="mode", ordering="mode")
     def mode_badge(self, obj: Lane) -> SafeString:
@@ -208,10 +210,10 @@ class LaneAdmin(Record):
         return done(request, page_of(lane), "The pause is over.")
 
 
-@admin.register(Place)
-class PlaceAdmin(Record):
+@admin.register(TenantQueue)
+class TenantQueueAdmin(Record):
     icon = "groups"
-    list_display = ("lane", "tenant", "ready", "turns", "wake_at", "rests_until", "virtual_time")
+    list_display = ("lane", "tenant", "ready", "pending_calls", "wake_at", "rests_until", "virtual_time")
     list_select_related = ("lane", "tenant")
     list_filter = (ByTenant, ByLaneProvider)
     search_fields = ("tenant__name", "lane__name")
@@ -219,5 +221,5 @@ class PlaceAdmin(Record):
     ordering = ("lane", "virtual_time")
     sortable_by = None
     id_fields = ("tenant",)
-    fields = ("lane", "tenant", "ready", "turns", "wake_at", "rests_until", "virtual_time")
+    fields = ("lane", "tenant", "ready", "pending_calls", "wake_at", "rests_until", "virtual_time")
     readonly_fields = fields

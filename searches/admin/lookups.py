@@ -79,7 +79,10 @@ class LookupAdmin(Record):
                 )
             },
         ),
-        ("In line", {"fields": (("lane", "turn"), ("created_at", "expires_at"), ("not_before", "cancel_requested"))}),
+        (
+            "In line",
+            {"fields": (("lane", "sort_key"), ("created_at", "expires_at"), ("not_before", "cancel_requested"))},
+        ),
         (
             "Pages",
             {

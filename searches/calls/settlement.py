@@ -33,7 +33,7 @@ from searches.coalescing import matching
 from searches.lanes import breaker, pauses, queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import completion, erasure
-from searches.models import Call, Lane, Lookup, Place, Search, Status
+from searches.models import Call, Lane, Lookup, Search, Status, TenantQueue
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Ours:
 
     call: Call
     lookup: Lookup
-    locked_place: Place | None
+    locked_tenant_queue: TenantQueue | None
     cost: Decimal
 
     @property
@@ -74,10 +74,10 @@ class Ours:
         return self.search.erased_at is not None
 
     @property
-    def place(self) -> Place:
+    def tenant_queue(self) -> TenantQueue:
         """Where the lookup goes back in line."""
-        assert self.locked_place is not None, "it was not to go back"
-        return self.locked_place
+        assert self.locked_tenant_queue is not None, "it was not to go back"
+        return self.locked_tenant_queue
 
 
 def _lock(
@@ -91,10 +91,10 @@ def _lock(
 ) -> Ours | None:
     """Locks what a settlement needs and moves the call out of `armed`; None where somebody else did.
 
-    Not the place of what has ended: claims pass over a place that is locked, which would cost a busy tenant its share.
+    Not the queue of what has ended: claims pass over a tenant queue that is locked, which would cost a busy tenant its share.
     """
-    place = queue.lock_place(lookup.lane_id, lookup.tenant_id) if may_go_back else None
-    ours = Ours(call=call, lookup=_locked(lookup.pk), locked_place=place, cost=cost)
+    tenant_queue = queue.lock_tenant_queue(lookup.lane_id, lookup.tenant_id) if may_go_back else None
+    ours = Ours(call=call, lookup=_locked(lookup.pk), locked_tenant_queue=tenant_queue, cost=cost)
     if ours.erased:
         values |= erasure.NOTHING_OF_A_CALL
     moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
@@ -162,7 +162,7 @@ def _answered(errand: Errand, answer: Answer) -> Lane:
         _finish(ours, Status.SUCCEEDED)
     else:
         _charge(ours)
-        queue.put_back(lookup, ours.place)
+        queue.put_back(lookup, ours.tenant_queue)
         completion.recount(ours.search)
     return lookup.lane
 
@@ -237,9 +237,9 @@ def _apply(errand: Errand, policy: Policy, failure: Failure, verdict: retry_poli
     match verdict:
         case retry_policy.Again(after=seconds):
             lookup.attempts += 1
-            queue.put_back(lookup, ours.place, after=timedelta(seconds=seconds))
+            queue.put_back(lookup, ours.tenant_queue, after=timedelta(seconds=seconds))
         case retry_policy.Pause():
-            queue.put_back(lookup, ours.place)
+            queue.put_back(lookup, ours.tenant_queue)
         case retry_policy.Park() if parked:
             pass
         case retry_policy.Stop(answered=True, billed_results=None):
@@ -276,9 +276,9 @@ def _park(errand: Errand, ours: Ours, verdict: retry_policy.Park, failure: Failu
     state = Credential.State(verdict.state)
     states.mark(asked_with, state, problem=failure.detail, asked_at=errand.asked_at)
     if ours.lookup.cancel_requested:
-        queue.park_waiting(ours.place, ours.lookup.credential_id)
+        queue.park_waiting(ours.tenant_queue, ours.lookup.credential_id)
     else:
-        queue.park(ours.lookup, ours.place)
+        queue.park(ours.lookup, ours.tenant_queue)
     return True
 
 
@@ -293,7 +293,7 @@ def lost(call: Call, lookup: Lookup, policy: Policy, failure: Failure) -> None:
     if ours.lookup.cancel_requested:
         _finish(ours, Status.CANCELED)
     elif _may_ask_again(ours.lookup, policy, call):
-        queue.put_back(ours.lookup, ours.place)
+        queue.put_back(ours.lookup, ours.tenant_queue)
         completion.recount(ours.search)
     else:
         _finish(ours, Status.FAILED, failure)
@@ -307,7 +307,7 @@ def unsent(call: Call, lookup: Lookup, *, rests_for: float = 0.0) -> None:
     now on, so that the lane goes on with others; and the turn counts, so that no tenant is claimed for such a key time after
     time, whatever becomes of the credential.
     """
-    place = queue.lock_place(lookup.lane_id, lookup.tenant_id)
+    tenant_queue = queue.lock_tenant_queue(lookup.lane_id, lookup.tenant_id)
     locked = Lookup.objects.select_for_update(no_key=True).get(pk=lookup.pk)
     search = completion.lock(locked.search_id) if locked.cancel_requested else None
     if rests_for and lookup.credential is not None:
@@ -317,7 +317,7 @@ def unsent(call: Call, lookup: Lookup, *, rests_for: float = 0.0) -> None:
     if search is not None:
         completion.finish(locked, search, Status.CANCELED)
     else:
-        queue.put_back(locked, place, void=not rests_for)
+        queue.put_back(locked, tenant_queue, void=not rests_for)
 
 
 def recover_all() -> None:

@@ -9,7 +9,7 @@ One advisory lock a key makes equal submits queue up, taken before any row. Who 
 one that carries says so in its row: so its end costs nobody a query who carries no one, and whom its wake-up does not reach
 the sweep finds. Riders follow each in a transaction of their own, a hundred at a time and in a queue of their own, so that
 one tenant's thousands keep nobody waiting but those who ride; where the lookup is gone that they ride on, the first of them
-takes its place in line with a hold of its own, and the others ride on that.
+takes its position in line with a hold of its own, and the others ride on that.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from providers.models import Policy
 from searches import results
 from searches.lanes import credential_gate, queue, wakeups
 from searches.lifecycle import completion
-from searches.models import Lane, Lookup, Place, Repeat, Result, Standing, Status
+from searches.models import Lane, Lookup, Repeat, Result, Standing, Status, TenantQueue
 
 log = logging.getLogger(__name__)
 
@@ -126,23 +126,23 @@ def take(hit: Hit) -> None:
 
 
 def board(riders: Iterable[Lookup]) -> None:
-    """Notes on the lookups that are ridden on that they carry somebody, and lends them the first of their turns: who is in a
-    hurry is not held up by joining. A turn that was lent stays, also when who lent it leaves.
+    """Notes on the lookups that are ridden on that they carry somebody, and lends them the first of their sort keys: who is in
+    a hurry is not held up by joining. A sort key that was lent stays, also when who lent it leaves.
 
-    Their places are locked by the caller: a claim passes over those, where it would wait for one of their lookups.
+    Their tenant queues are locked by the caller: a claim passes over those, where it would wait for one of their lookups.
     """
-    turns: dict[UUID, int] = {}
+    sort_keys: dict[UUID, int] = {}
     for rider in riders:
         if rider.repeat_of_id is not None:
-            turns[rider.repeat_of_id] = min(rider.turn, turns.get(rider.repeat_of_id, rider.turn))
-    if turns:
-        _lend(turns)
+            sort_keys[rider.repeat_of_id] = min(rider.sort_key, sort_keys.get(rider.repeat_of_id, rider.sort_key))
+    if sort_keys:
+        _lend(sort_keys)
 
 
-def _lend(turns: Mapping[UUID, int]) -> None:
-    for original in Lookup.objects.select_for_update(no_key=True).filter(pk__in=turns).order_by("pk"):
-        turn = min(original.turn, turns[original.pk])
-        Lookup.objects.filter(pk=original.pk).update(has_followers=True, turn=turn)
+def _lend(sort_keys: Mapping[UUID, int]) -> None:
+    for original in Lookup.objects.select_for_update(no_key=True).filter(pk__in=sort_keys).order_by("pk"):
+        sort_key = min(original.sort_key, sort_keys[original.pk])
+        Lookup.objects.filter(pk=original.pk).update(has_followers=True, sort_key=sort_key)
         if original.status in Lookup.ENDED:
             # It had when they joined it, or has since.
             _land_on_commit(original.pk)
@@ -177,7 +177,7 @@ def land(original_id: UUID) -> None:
 
 
 def _some(riders: QuerySet[Lookup]) -> list[Lookup]:
-    return list(riders.select_related("lane", "credential", "tenant").order_by("turn", "pk")[:AT_ONCE])
+    return list(riders.select_related("lane", "credential", "tenant").order_by("sort_key", "pk")[:AT_ONCE])
 
 
 def _each(riders: Iterable[Lookup], land_one: Callable[[Lookup], None]) -> int:
@@ -213,9 +213,9 @@ def _answered(keys: Iterable[str], since: datetime) -> dict[str, tuple[Lookup, l
 
 
 def _in_progress(keys: Iterable[str]) -> dict[tuple[str, UUID | None], Lookup]:
-    """The next of each to be answered, by the credential that it is asked with: riders may have to take its place."""
+    """The next of each to be answered, by the credential that it is asked with: riders may have to replace it."""
     asking = _asked(keys).filter(status__in=IN_PROGRESS, cancel_requested=False)
-    first = asking.order_by("repeat_key", "credential_id", "turn", "pk").distinct("repeat_key", "credential_id")
+    first = asking.order_by("repeat_key", "credential_id", "sort_key", "pk").distinct("repeat_key", "credential_id")
     return {(original.repeat_key, original.credential_id): original for original in first}
 
 
@@ -265,25 +265,27 @@ def _go_on(rider: Lookup, original: Lookup | None) -> None:
 
 def _hand_over(rider: Lookup, other: Lookup) -> None:
     """All that ride as it does ride on this one from now on."""
-    queue.lock_places([rider.pk, other.pk])
+    queue.lock_tenant_queues([rider.pk, other.pk])
     alike = Q(repeat_of=rider.repeat_of_id, repeat_key=rider.repeat_key, credential=rider.credential_id)
     riding = alike & Q(standing=Standing.RIDING)
     locked = Lookup.objects.select_for_update(no_key=True).filter(riding | Q(pk=other.pk)).order_by("pk")
-    turns = dict(locked.values_list("pk", "turn"))
-    del turns[other.pk]
-    if turns:
+    sort_keys = dict(locked.values_list("pk", "sort_key"))
+    del sort_keys[other.pk]
+    if sort_keys:
         # By what they are and not by their ids, of which one statement holds 65,535. All that are alike are locked, and none
         # joins them now.
         Lookup.objects.filter(riding).exclude(pk=other.pk).update(repeat_of=other)
-        _lend({other.pk: min(turns.values())})
+        _lend({other.pk: min(sort_keys.values())})
 
 
 def _promote(rider: Lookup, lane: Lane, original: Lookup | None) -> bool:
-    """Puts it in line in the place of the one that is gone, with a hold of its own as at any submit; False where it ends,
+    """Puts it in line in the stead of the one that is gone, with a hold of its own as at any submit; False where it ends,
     for it cannot go.
     """
     # Also where it came from: whoever changes a lookup's lane holds both.
-    places = {name: queue.lock_place(name, rider.tenant_id) for name in sorted({rider.lane_id, lane.name})}
+    tenant_queues = {
+        name: queue.lock_tenant_queue(name, rider.tenant_id) for name in sorted({rider.lane_id, lane.name})
+    }
     if not _riding_on(rider.repeat_of_id).select_for_update(no_key=True).filter(pk=rider.pk):
         return False
     if end := _end_of(rider):
@@ -291,7 +293,11 @@ def _promote(rider: Lookup, lane: Lane, original: Lookup | None) -> bool:
         return False
     try:
         with transaction.atomic():
-            _line_up(rider, places[lane.name], rider.turn if original is None else min(rider.turn, original.turn))
+            _line_up(
+                rider,
+                tenant_queues[lane.name],
+                rider.sort_key if original is None else min(rider.sort_key, original.sort_key),
+            )
             completion.recount(completion.lock(rider.search_id))
             ledger.hold(_demands(rider))
     except InsufficientCredits as error:
@@ -324,17 +330,17 @@ def _finish(rider: Lookup, status: Status, failure: Failure | None) -> None:
     completion.finish(rider, completion.lock(rider.search_id), status, failure)
 
 
-def _line_up(rider: Lookup, place: Place, turn: int) -> None:
+def _line_up(rider: Lookup, tenant_queue: TenantQueue, sort_key: int) -> None:
     waits = credential_gate.must_wait(rider.credential, rider.lane.mode)
     Lookup.objects.filter(pk=rider.pk).update(
         repeat=Repeat.MISS,
         repeat_of=None,
-        lane=place.lane_id,
-        turn=turn,
+        lane=tenant_queue.lane_id,
+        sort_key=sort_key,
         standing=Standing.PARKED if waits else Standing.READY,
     )
     if not waits:
-        queue.add_ready(place, 1, turns=rider.turns)
+        queue.add_ready(tenant_queue, 1, pending_calls=rider.calls_left)
 
 
 def _demands(rider: Lookup) -> list[ledger.Demand]:

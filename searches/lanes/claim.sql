@@ -2,7 +2,7 @@
 --
 -- One function and not a dozen statements from Python: the lane is locked while it runs, and for no round trip.
 -- Several statements and not one: each sees what was committed before it, which a single statement that waited for the
--- lane's lock would not. Locks: lane, place, lookup, search. `step` is a whole turn of virtual time.
+-- lane's lock would not. Locks: lane, tenant queue, lookup, search. `step` is a whole turn of virtual time.
 -- Answers NULL where nobody is ready or the lane stands still (`pauses.py`); `more`: others could go still; `begun`: its search
 -- just began. The rows come with it: to ask for them again would take longer than all of this.
 -- It waits for no row for long, as it holds the lane, in which others may have become ready: it fails then, to be made again.
@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION searches_claim(
 -- Its statements look into one index each, so their plans are kept.
 ) LANGUAGE plpgsql SET lock_timeout = '200ms' SET plan_cache_mode = auto AS $$
 DECLARE
-    place record;
+    tenant_queue record;
     moment timestamptz;
     woken record;
     other record;
@@ -32,36 +32,36 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Wakes what is due: lookups whose time has come, and places whose keys may be called with again (`returning.sql` says where
-    -- they stand then).
-    FOR place IN
-        SELECT id, tenant_id FROM searches_place
+    -- Wakes what is due: lookups whose time has come, and tenant queues whose keys may be called with again (`returning.sql`
+    -- says where they stand then).
+    FOR tenant_queue IN
+        SELECT id, tenant_id FROM searches_tenantqueue
         WHERE lane_id = lane_name AND wake_at <= moment FOR NO KEY UPDATE SKIP LOCKED
     LOOP
         WITH due AS (
             UPDATE searches_lookup SET standing = 'ready', not_before = NULL
-            WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'asleep' AND not_before <= moment
-            RETURNING pages - pages_done AS turns
-        ) SELECT count(*) AS lookups, coalesce(sum(due.turns), 0) AS turns INTO woken FROM due;
-        UPDATE searches_place AS own SET
-            ready = ready + woken.lookups, turns = turns + woken.turns,
+            WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND standing = 'asleep' AND not_before <= moment
+            RETURNING pages - pages_done AS calls_left
+        ) SELECT count(*) AS lookups, coalesce(sum(due.calls_left), 0) AS pending_calls INTO woken FROM due;
+        UPDATE searches_tenantqueue AS own SET
+            ready = ready + woken.lookups, pending_calls = pending_calls + woken.pending_calls,
             virtual_time = searches_stands_at(own, lane.virtual_time), rests_until = NULL,
             wake_at = (
                 SELECT min(not_before) FROM searches_lookup
-                WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'asleep'
+                WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND standing = 'asleep'
             )
-        WHERE id = place.id;
+        WHERE id = tenant_queue.id;
     END LOOP;
 
     LOOP
-        -- A place that a submit holds locked is passed over, unless it is the last.
-        SELECT p.id, p.tenant_id, p.virtual_time, t.weight INTO place
-        FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
+        -- A tenant queue that a submit holds locked is passed over, unless it is the last.
+        SELECT p.id, p.tenant_id, p.virtual_time, t.weight INTO tenant_queue
+        FROM searches_tenantqueue p JOIN accounts_tenant t ON t.id = p.tenant_id
         WHERE p.lane_id = lane_name AND p.ready > 0 AND p.rests_until IS NULL AND t.suspended_at IS NULL
         ORDER BY p.virtual_time, p.tenant_id LIMIT 1 FOR NO KEY UPDATE OF p SKIP LOCKED;
         IF NOT FOUND THEN
-            SELECT p.id, p.tenant_id, p.virtual_time, t.weight INTO place
-            FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
+            SELECT p.id, p.tenant_id, p.virtual_time, t.weight INTO tenant_queue
+            FROM searches_tenantqueue p JOIN accounts_tenant t ON t.id = p.tenant_id
             WHERE p.lane_id = lane_name AND p.ready > 0 AND p.rests_until IS NULL AND t.suspended_at IS NULL
             ORDER BY p.virtual_time, p.tenant_id LIMIT 1 FOR NO KEY UPDATE OF p;
         END IF;
@@ -70,12 +70,12 @@ BEGIN
         END IF;
 
         SELECT * INTO lookup FROM searches_lookup
-        WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'ready'
-        ORDER BY turn LIMIT 1 FOR NO KEY UPDATE;
+        WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND standing = 'ready'
+        ORDER BY sort_key LIMIT 1 FOR NO KEY UPDATE;
         IF NOT FOUND THEN
             -- Nothing should lead here. The count is mended, for an error would stop the lane for everybody.
-            RAISE WARNING 'Place % counted lookups as ready that are not.', place.id;
-            UPDATE searches_place SET ready = 0, turns = 0 WHERE id = place.id;
+            RAISE WARNING 'Tenant queue % counted lookups as ready that are not.', tenant_queue.id;
+            UPDATE searches_tenantqueue SET ready = 0, pending_calls = 0 WHERE id = tenant_queue.id;
             RETURN;
         END IF;
 
@@ -85,17 +85,17 @@ BEGIN
         IF lane.mode = 'live' AND credential.rests_until > moment THEN
             SELECT first.id INTO other
             FROM providers_credential own CROSS JOIN LATERAL (
-                SELECT id, turn FROM searches_lookup
-                WHERE standing = 'ready' AND credential_id = own.id AND lane_id = lane_name ORDER BY turn LIMIT 1
+                SELECT id, sort_key FROM searches_lookup
+                WHERE standing = 'ready' AND credential_id = own.id AND lane_id = lane_name ORDER BY sort_key LIMIT 1
             ) AS first
-            WHERE own.tenant_id = place.tenant_id AND own.provider = lane.policy_id
+            WHERE own.tenant_id = tenant_queue.tenant_id AND own.provider = lane.policy_id
                 AND (own.rests_until IS NULL OR own.rests_until <= moment)
-            ORDER BY first.turn LIMIT 1;
+            ORDER BY first.sort_key LIMIT 1;
             IF NOT FOUND THEN
                 SELECT min(own.rests_until) INTO rest_ends FROM providers_credential own
-                WHERE own.tenant_id = place.tenant_id AND own.provider = lane.policy_id AND own.rests_until > moment;
-                UPDATE searches_place SET rests_until = rest_ends, wake_at = least(wake_at, rest_ends)
-                WHERE id = place.id;
+                WHERE own.tenant_id = tenant_queue.tenant_id AND own.provider = lane.policy_id AND own.rests_until > moment;
+                UPDATE searches_tenantqueue SET rests_until = rest_ends, wake_at = least(wake_at, rest_ends)
+                WHERE id = tenant_queue.id;
                 CONTINUE;
             END IF;
             SELECT * INTO lookup FROM searches_lookup WHERE id = other.id FOR NO KEY UPDATE;
@@ -107,12 +107,14 @@ BEGIN
         WITH dead AS (
             UPDATE searches_lookup SET standing = 'parked' WHERE id IN (
                 SELECT id FROM searches_lookup
-                WHERE lane_id = lane_name AND tenant_id = place.tenant_id AND standing = 'ready'
+                WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND standing = 'ready'
                     AND credential_id = credential.id
                 LIMIT 1000
-            ) RETURNING pages - pages_done AS turns
-        ) SELECT count(*) AS lookups, coalesce(sum(dead.turns), 0) AS turns INTO parked FROM dead;
-        UPDATE searches_place SET ready = ready - parked.lookups, turns = turns - parked.turns WHERE id = place.id;
+            ) RETURNING pages - pages_done AS calls_left
+        ) SELECT count(*) AS lookups, coalesce(sum(dead.calls_left), 0) AS pending_calls INTO parked FROM dead;
+        UPDATE searches_tenantqueue
+        SET ready = ready - parked.lookups, pending_calls = pending_calls - parked.pending_calls
+        WHERE id = tenant_queue.id;
         IF parked.lookups = 1000 THEN
             RETURN;
         END IF;
@@ -120,13 +122,13 @@ BEGIN
     begun := lookup.status = 'queued';
     UPDATE searches_lookup SET standing = 'out', status = 'running', started_at = coalesce(started_at, moment)
     WHERE id = lookup.id RETURNING * INTO lookup;
-    UPDATE searches_place SET
+    UPDATE searches_tenantqueue SET
         -- A probe is a whole turn, whatever the weight: where it fails, the next is another tenant's.
-        virtual_time = virtual_time + CASE WHEN lane.trips > 0 THEN step ELSE step / place.weight END,
-        ready = ready - 1, turns = turns - (lookup.pages - lookup.pages_done)
-    WHERE id = place.id;
+        virtual_time = virtual_time + CASE WHEN lane.trips > 0 THEN step ELSE step / tenant_queue.weight END,
+        ready = ready - 1, pending_calls = pending_calls - (lookup.pages - lookup.pages_done)
+    WHERE id = tenant_queue.id;
     UPDATE searches_lane SET
-        virtual_time = greatest(virtual_time, place.virtual_time), claimed_at = moment,
+        virtual_time = greatest(virtual_time, tenant_queue.virtual_time), claimed_at = moment,
         probe = CASE WHEN trips > 0 THEN call_id END
     WHERE name = lane_name RETURNING * INTO lane;
     INSERT INTO searches_call (
@@ -142,7 +144,7 @@ BEGIN
     SELECT * INTO rendering FROM searches_rendering
     WHERE image_id = search.image_id AND provider = lookup.provider AND crop = search.crop;
     more := lane.trips = 0 AND EXISTS (
-        SELECT 1 FROM searches_place p JOIN accounts_tenant t ON t.id = p.tenant_id
+        SELECT 1 FROM searches_tenantqueue p JOIN accounts_tenant t ON t.id = p.tenant_id
         WHERE p.lane_id = lane_name AND p.ready > 0 AND p.rests_until IS NULL AND t.suspended_at IS NULL
     );
 END $$;

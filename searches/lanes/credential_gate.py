@@ -15,7 +15,7 @@ from accounts.models import Mode
 from providers.keyring import sealing
 from providers.models import Credential
 from searches.lanes import pauses, queue
-from searches.models import Call, Lane, Lookup, Place, Standing
+from searches.models import Call, Lane, Lookup, Standing, TenantQueue
 
 # A credential in one of these may be called with.
 USABLE = (Credential.State.UNKNOWN, Credential.State.VERIFIED)
@@ -44,19 +44,19 @@ WITH RECURSIVE stands AS (
     ) AS next
 ) SELECT credential_id, lane_id, standing FROM stands WHERE lane_id <> '' ORDER BY 1, 2
 """
-# A place that rests is due where lookups of its own stand ready on a key that may be called with.
+# A tenant queue that rests is due where lookups of its own stand ready on a key that may be called with.
 WAKE_RESTED = """
-UPDATE searches_place SET wake_at = %(moment)s WHERE id IN (
-    SELECT place.id FROM searches_place place JOIN searches_lane lane ON lane.name = place.lane_id
-    WHERE place.wake_at > %(moment)s AND place.rests_until IS NOT NULL AND EXISTS (
+UPDATE searches_tenantqueue SET wake_at = %(moment)s WHERE id IN (
+    SELECT tenant_queue.id FROM searches_tenantqueue tenant_queue JOIN searches_lane lane ON lane.name = tenant_queue.lane_id
+    WHERE tenant_queue.wake_at > %(moment)s AND tenant_queue.rests_until IS NOT NULL AND EXISTS (
         SELECT FROM providers_credential own
-        WHERE own.tenant_id = place.tenant_id AND own.provider = lane.policy_id
+        WHERE own.tenant_id = tenant_queue.tenant_id AND own.provider = lane.policy_id
             AND (own.rests_until IS NULL OR own.rests_until <= %(moment)s)
             AND EXISTS (
                 SELECT FROM searches_lookup
-                WHERE standing = 'ready' AND credential_id = own.id AND lane_id = place.lane_id
+                WHERE standing = 'ready' AND credential_id = own.id AND lane_id = tenant_queue.lane_id
             )
-    ) FOR NO KEY UPDATE OF place SKIP LOCKED
+    ) FOR NO KEY UPDATE OF tenant_queue SKIP LOCKED
 )
 """
 # So many transactions of `scheduler.MOST_AT_ONCE` are made of each in one sweep, which has others to see to.
@@ -85,7 +85,7 @@ def park_dead() -> None:
 
 @transaction.atomic
 def _park(lane: str, tenant_id: UUID, credential: UUID) -> int:
-    return queue.park_waiting(queue.lock_place(lane, tenant_id), credential)
+    return queue.park_waiting(queue.lock_tenant_queue(lane, tenant_id), credential)
 
 
 def _in_batches(batch: Callable[[], int]) -> None:
@@ -123,12 +123,12 @@ def _move(credential: Credential, from_lane: Lane, to_lane: Lane) -> int:
     old, new = from_lane.name, to_lane.name
     with transaction.atomic():
         seconds = pauses.carry(from_lane, to_lane) if from_lane.policy_id == old else 0.0
-        places = {lane: queue.lock_place(lane, credential.tenant_id) for lane in sorted((old, new))}
+        tenant_queues = {lane: queue.lock_tenant_queue(lane, credential.tenant_id) for lane in sorted((old, new))}
         own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
         moved = queue.some_of(own.filter(standing__in=queue.IN_LINE))
         Lookup.objects.filter(pk__in=[lookup.pk for lookup in moved]).update(lane=new)
-        queue.take_away(places[old], moved)
-        queue.add(places[new], moved)
+        queue.take_away(tenant_queues[old], moved)
+        queue.add(tenant_queues[new], moved)
         pauses.carry_to_key(from_lane, to_lane, credential)
     if seconds:
         pauses.tell(to_lane, seconds=seconds)
@@ -136,7 +136,7 @@ def _move(credential: Credential, from_lane: Lane, to_lane: Lane) -> int:
 
 
 def wake_rested() -> None:
-    """Has places looked at again that rest for keys of which one rests no more: it was replaced, or its rest was ended."""
+    """Has tenant queues looked at again that rest for keys of which one rests no more: it was replaced, or its rest was ended."""
     with connection.cursor() as cursor:
         cursor.execute(WAKE_RESTED, {"moment": queue.now()})
 
@@ -170,7 +170,7 @@ def _bring_back(lookups: QuerySet[Lookup]) -> list[str]:
         first = parked.order_by().values_list("lane", "tenant")[:1]
         for lane, tenant_id in first:
             with transaction.atomic():
-                _make_ready(parked.filter(lane=lane, tenant=tenant_id), queue.lock_place(lane, tenant_id))
+                _make_ready(parked.filter(lane=lane, tenant=tenant_id), queue.lock_tenant_queue(lane, tenant_id))
             lanes[lane] = None
         if not first:
             break
@@ -180,27 +180,27 @@ def _bring_back(lookups: QuerySet[Lookup]) -> list[str]:
 def _send_probe(credential: Credential, lookups: QuerySet[Lookup]) -> list[str]:
     """Brings back the first of them, where none is in line or under way."""
     parked = lookups.filter(standing=Standing.PARKED, lane__mode=Mode.LIVE)
-    probe = None if _is_tried(credential) else parked.order_by("turn").first()
+    probe = None if _is_tried(credential) else parked.order_by("sort_key").first()
     if probe is None:
         return []
     with transaction.atomic():
-        place = queue.lock_place(probe.lane_id, probe.tenant_id)
+        tenant_queue = queue.lock_tenant_queue(probe.lane_id, probe.tenant_id)
         # Another sweep may have sent one meanwhile.
         if _is_tried(credential):
             return []
-        _make_ready(parked.filter(pk=probe.pk, lane=probe.lane_id), place)
+        _make_ready(parked.filter(pk=probe.pk, lane=probe.lane_id), tenant_queue)
     return [probe.lane_id]
 
 
 def _is_tried(credential: Credential) -> bool:
     """Whether one of its lookups is in line or under way. Of the line, one index is looked into at a time: a million may wait."""
-    lanes = Lane.objects.filter(policy=credential.provider, mode=Mode.LIVE, places__tenant=credential.tenant_id)
+    lanes = Lane.objects.filter(policy=credential.provider, mode=Mode.LIVE, tenant_queues__tenant=credential.tenant_id)
     own = Lookup.objects.filter(lane__in=lanes, tenant=credential.tenant_id, credential=credential)
     armed = Call.objects.filter(state=Call.State.ARMED, lookup__credential=credential, lookup__lane__mode=Mode.LIVE)
     return armed.exists() or any(own.filter(standing=at).exists() for at in (Standing.READY, Standing.ASLEEP))
 
 
-def _make_ready(parked: QuerySet[Lookup], place: Place) -> None:
+def _make_ready(parked: QuerySet[Lookup], tenant_queue: TenantQueue) -> None:
     back = queue.some_of(parked)
     Lookup.objects.filter(pk__in=[lookup.pk for lookup in back]).update(standing=Standing.READY)
-    queue.add_ready(place, len(back), turns=sum(lookup.turns for lookup in back))
+    queue.add_ready(tenant_queue, len(back), pending_calls=sum(lookup.calls_left for lookup in back))

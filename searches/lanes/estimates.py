@@ -23,7 +23,7 @@ from providers import policies
 from providers.models import Policy
 from searches import composite_rows
 from searches.lanes import pauses, queue
-from searches.models import Call, Lane, Lookup, Place, Standing
+from searches.models import Call, Lane, Lookup, Standing, TenantQueue
 
 # Past this, a position is only "at least so many": counting one tenant's own million would take 50 ms.
 MOST_COUNTED = 10_000
@@ -121,7 +121,7 @@ def lane_state(lane: str, policy: Policy) -> LaneState:
     moment, row = queue.now(), Lane.objects.filter(pk=lane).first()
     if row is None:
         return LaneState(waiting=0, expected_wait_seconds=None if policy.paused else 0)
-    lined_up = Place.objects.filter(lane=lane, ready__gt=0, rests_until=None, tenant__suspended_at=None)
+    lined_up = TenantQueue.objects.filter(lane=lane, ready__gt=0, rests_until=None, tenant__suspended_at=None)
     ready = lined_up.values_list("ready", flat=True)
     tenants, prospect = list(ready), _prospect(row, policy, moment)
     wait = prospect.begins_at - moment + len(tenants) * prospect.pace

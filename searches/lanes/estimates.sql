@@ -2,8 +2,8 @@
 -- every other tenant as many as reach their turn before it does. A sleeper is counted as if it were ready now, and so is one whose
 -- key rests: `rests_until` says for how long. Those go before its tenant's others for no longer than the key rests.
 --
--- One scan of a tenant's line, however many are asked for, and for each one of the lane's places, which is what costs. Of 10,000
--- tenants only those of another weight than most or suspended (`special`) are joined to them: that halves it.
+-- One scan of a tenant's line, however many are asked for, and for each one of the lane's tenant queues, which is what costs. Of
+-- 10,000 tenants only those of another weight than most or suspended (`special`) are joined to them: that halves it.
 --
 -- A function, for its plan is kept: to plan it takes longer than to run it where few wait. One plan for all, made without a look at
 -- how few rows there are as yet, so that it serves as well when there are a million. `begins`, `paces`: of each lane.
@@ -17,7 +17,7 @@ WITH lane AS (
     SELECT name, virtual_time, begins_at, pace, policy_id, mode FROM searches_lane
     JOIN unnest(lane_names, begins, paces) AS told (name, begins_at, pace) USING (name)
 ), asked AS (
-    SELECT lane_id, tenant_id, max(turn) AS last FROM searches_lookup WHERE id = ANY(wanted) GROUP BY lane_id, tenant_id
+    SELECT lane_id, tenant_id, max(sort_key) AS last FROM searches_lookup WHERE id = ANY(wanted) GROUP BY lane_id, tenant_id
 ), resting AS (
     SELECT DISTINCT own.id, own.rests_until FROM asked
     JOIN lane ON lane.name = asked.lane_id AND lane.mode = 'live'
@@ -31,43 +31,45 @@ WITH lane AS (
     SELECT own.* FROM asked CROSS JOIN LATERAL (
         SELECT id, first.rests_until,
             CASE WHEN first.rests_until IS NULL THEN sum(ready) FILTER (WHERE first.rests_until IS NULL) OVER line
-                ELSE sum(ready) OVER line END - ready AS before,
-            CASE WHEN first.rests_until IS NULL THEN sum(turns) FILTER (WHERE first.rests_until IS NULL) OVER line
-                ELSE sum(turns) OVER line END - turns AS turns
+                ELSE sum(ready) OVER line END - ready AS lookups_ahead,
+            CASE WHEN first.rests_until IS NULL THEN sum(calls_left) FILTER (WHERE first.rests_until IS NULL) OVER line
+                ELSE sum(calls_left) OVER line END - calls_left AS calls_ahead
         FROM (
-            SELECT own.id, own.turn, own.ready, own.turns, resting.rests_until FROM (
-                (SELECT id, turn, credential_id, 1 AS ready, pages - pages_done AS turns FROM searches_lookup
-                 WHERE lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'ready' AND turn <= asked.last
-                 ORDER BY turn LIMIT most)
+            SELECT own.id, own.sort_key, own.ready, own.calls_left, resting.rests_until FROM (
+                (SELECT id, sort_key, credential_id, 1 AS ready, pages - pages_done AS calls_left FROM searches_lookup
+                 WHERE lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'ready'
+                     AND sort_key <= asked.last
+                 ORDER BY sort_key LIMIT most)
                 UNION ALL
-                SELECT id, turn, credential_id, 0, 0 FROM searches_lookup
+                SELECT id, sort_key, credential_id, 0, 0 FROM searches_lookup
                 WHERE id = ANY(wanted) AND lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'asleep'
             ) AS own LEFT JOIN resting ON resting.id = own.credential_id
-        ) AS first WINDOW line AS (ORDER BY turn, id ROWS UNBOUNDED PRECEDING)) AS own
+        ) AS first WINDOW line AS (ORDER BY sort_key, id ROWS UNBOUNDED PRECEDING)) AS own
 
 -- What stands in no line now and will before long: a few at most, as it is under way or has just failed.
 ), coming AS (
-    SELECT lane_id, tenant_id, turn, pages - pages_done - 1 AS turns, NULL AS due
+    SELECT lane_id, tenant_id, sort_key, pages - pages_done - 1 AS calls, NULL AS due
     FROM searches_call call JOIN searches_lookup ON searches_lookup.id = call.lookup_id
     WHERE call.state = 'armed' AND lane_id = ANY(lane_names) AND pages - pages_done > 1 AND NOT cancel_requested
     UNION ALL
-    SELECT lane_id, tenant_id, turn, pages - pages_done, not_before
+    SELECT lane_id, tenant_id, sort_key, pages - pages_done, not_before
     FROM searches_lookup WHERE lane_id = ANY(lane_names) AND standing = 'asleep'
     UNION ALL
-    SELECT lane_id, tenant_id, NULL, turns, place.rests_until
-    FROM searches_place place WHERE lane_id = ANY(lane_names) AND wake_at IS NOT NULL AND place.rests_until IS NOT NULL
+    SELECT lane_id, tenant_id, NULL, pending_calls, tenant_queue.rests_until
+    FROM searches_tenantqueue tenant_queue
+    WHERE lane_id = ANY(lane_names) AND wake_at IS NOT NULL AND tenant_queue.rests_until IS NOT NULL
 ), own AS (
     SELECT lookup.id, lookup.lane_id, lookup.tenant_id, tenant.suspended_at IS NOT NULL AS suspended,
         lane.virtual_time AS present, lane.begins_at, lane.pace,
-        searches_stands_at(place, lane.virtual_time) AS stands_at, resting.rests_until,
-        whole_turn / tenant.weight AS step, coalesce(ahead.before, most) AS before,
-        coalesce(ahead.turns, most) + coalesce((
-            SELECT sum(coming.turns) FROM coming
-            WHERE coming.lane_id = lookup.lane_id AND coming.tenant_id = lookup.tenant_id AND coming.turn < lookup.turn
-                AND (coming.due IS NULL OR coming.due <= lane.begins_at + lane.pace * ahead.turns::float8)), 0) AS turns
+        searches_stands_at(tenant_queue, lane.virtual_time) AS stands_at, resting.rests_until,
+        whole_turn / tenant.weight AS step, coalesce(ahead.lookups_ahead, most) AS lookups_ahead,
+        coalesce(ahead.calls_ahead, most) + coalesce((
+            SELECT sum(coming.calls) FROM coming
+            WHERE coming.lane_id = lookup.lane_id AND coming.tenant_id = lookup.tenant_id AND coming.sort_key < lookup.sort_key
+                AND (coming.due IS NULL OR coming.due <= lane.begins_at + lane.pace * ahead.calls_ahead::float8)), 0) AS calls_ahead
     FROM searches_lookup lookup
     JOIN lane ON lane.name = lookup.lane_id
-    JOIN searches_place place ON place.lane_id = lookup.lane_id AND place.tenant_id = lookup.tenant_id
+    JOIN searches_tenantqueue tenant_queue ON tenant_queue.lane_id = lookup.lane_id AND tenant_queue.tenant_id = lookup.tenant_id
     JOIN accounts_tenant tenant ON tenant.id = lookup.tenant_id
     LEFT JOIN ahead ON ahead.id = lookup.id
     LEFT JOIN resting ON resting.id = lookup.credential_id
@@ -75,45 +77,50 @@ WITH lane AS (
 
 -- The virtual times at which its own turn comes, counted in lookups and in calls.
 ), reach AS (
-    SELECT *, (stands_at + before * step)::bigint AS for_lookups, (stands_at + turns * step)::bigint AS for_calls FROM own
+    SELECT *, (stands_at + lookups_ahead * step)::bigint AS for_lookups,
+        (stands_at + calls_ahead * step)::bigint AS for_calls
+    FROM own
 
--- How far every other place is from there, in virtual time; equal times go by tenant, as in a claim. OFFSET keeps what is
+-- How far every other queue is from there, in virtual time; equal times go by tenant, as in a claim. OFFSET keeps what is
 -- computed here from being computed for each use.
 ), others AS (
-    SELECT reach.id, place.ready, place.turns, whole_turn / coalesce(special.weight, 1) AS step,
-        for_lookups - place.virtual_time + (place.tenant_id < reach.tenant_id)::int AS in_lookups,
-        for_calls - place.virtual_time + (place.tenant_id < reach.tenant_id)::int AS in_calls
+    SELECT reach.id, tenant_queue.ready, tenant_queue.pending_calls, whole_turn / coalesce(special.weight, 1) AS step,
+        for_lookups - tenant_queue.virtual_time + (tenant_queue.tenant_id < reach.tenant_id)::int AS in_lookups,
+        for_calls - tenant_queue.virtual_time + (tenant_queue.tenant_id < reach.tenant_id)::int AS in_calls
     FROM reach
-    JOIN searches_place place ON place.lane_id = reach.lane_id AND place.ready > 0 AND place.rests_until IS NULL
-        AND place.tenant_id <> reach.tenant_id AND place.virtual_time <= reach.for_calls
-    LEFT JOIN special ON special.id = place.tenant_id
+    JOIN searches_tenantqueue tenant_queue ON tenant_queue.lane_id = reach.lane_id AND tenant_queue.ready > 0
+        AND tenant_queue.rests_until IS NULL AND tenant_queue.tenant_id <> reach.tenant_id
+        AND tenant_queue.virtual_time <= reach.for_calls
+    LEFT JOIN special ON special.id = tenant_queue.tenant_id
     WHERE special.suspended_at IS NULL
     OFFSET 0
 
--- A place takes as many turns as there are steps to that point, and no more than it has.
+-- A tenant queue takes as many turns as there are steps to that point, and no more than it has.
 ), taken AS (
     SELECT id, sum(least(ready, greatest(0, (in_lookups + step - 1) / step))) AS lookups,
-        sum(least(turns, greatest(0, (in_calls + step - 1) / step))) AS calls
+        sum(least(pending_calls, greatest(0, (in_calls + step - 1) / step))) AS calls
     FROM others GROUP BY id
 ), lined_up AS (
-    SELECT reach.*, before + coalesce(taken.lookups, 0) AS lookups, turns + coalesce(taken.calls, 0) AS calls
+    SELECT reach.*, lookups_ahead + coalesce(taken.lookups, 0) AS lookups,
+        calls_ahead + coalesce(taken.calls, 0) AS calls
     FROM reach LEFT JOIN taken USING (id)
 )
 
 -- And of what is coming, what will have come by then.
 SELECT id, lookups::bigint, (calls + coalesce((
-    SELECT sum(least(later.turns, greatest(0, (for_calls - later.stands_at + (later.tenant_id < lined_up.tenant_id)::int
+    SELECT sum(least(later.calls, greatest(0, (for_calls - later.stands_at + (later.tenant_id < lined_up.tenant_id)::int
         + later.step - 1) / later.step - later.lined_up)))
     FROM (
-        SELECT coming.tenant_id, sum(coming.turns) AS turns, whole_turn / tenant.weight AS step,
-            CASE WHEN place.rests_until IS NULL THEN place.turns ELSE 0 END AS lined_up,
-            searches_stands_at(place, present) AS stands_at
+        SELECT coming.tenant_id, sum(coming.calls) AS calls, whole_turn / tenant.weight AS step,
+            CASE WHEN tenant_queue.rests_until IS NULL THEN tenant_queue.pending_calls ELSE 0 END AS lined_up,
+            searches_stands_at(tenant_queue, present) AS stands_at
         FROM coming
-        JOIN searches_place place ON place.lane_id = coming.lane_id AND place.tenant_id = coming.tenant_id
+        JOIN searches_tenantqueue tenant_queue
+            ON tenant_queue.lane_id = coming.lane_id AND tenant_queue.tenant_id = coming.tenant_id
         JOIN accounts_tenant tenant ON tenant.id = coming.tenant_id AND tenant.suspended_at IS NULL
         WHERE coming.lane_id = lined_up.lane_id AND coming.tenant_id <> lined_up.tenant_id
-            AND (due IS NULL OR due <= begins_at + pace * calls::float8)
-        GROUP BY coming.tenant_id, place.id, tenant.weight
+            AND (due IS NULL OR due <= begins_at + pace * lined_up.calls::float8)
+        GROUP BY coming.tenant_id, tenant_queue.id, tenant.weight
     ) AS later
 ), 0))::bigint, suspended, lined_up.rests_until
 FROM lined_up;

@@ -28,7 +28,7 @@ from providers.models import Credential, Policy
 from searches.lanes import breaker, queue
 from searches.lanes.backoff import backoff
 from searches.lanes.queue import Errand
-from searches.models import Call, Lane, Place
+from searches.models import Call, Lane, TenantQueue
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def answered(lane: Lane, *, backoff: int) -> None:
     """A call got its answer: all counts begin anew, and a breaker closes. `lane` is as it was when the call was settled;
     `backoff` as it was at its claim, for one that was under way when others were told to wait takes nothing back.
 
-    After that settlement has been committed: within it, the lane would be locked after a place.
+    After that settlement has been committed: within it, the lane would be locked after a tenant queue.
     """
     if not (backoff or lane.failures or lane.trips):
         return
@@ -175,7 +175,7 @@ def end(lane: Lane) -> None:
         _locked(lane.pk)
         Lane.objects.filter(pk=lane.pk).update(paused_until=None, backoff=0, **CLOSED)
         moment = queue.now()
-        Place.objects.filter(lane=lane, rests_until__isnull=False).update(wake_at=moment)
+        TenantQueue.objects.filter(lane=lane, rests_until__isnull=False).update(wake_at=moment)
         resting.end(resting_keys(lane, moment))
     # Again, for somebody may have told it between what the row said until now.
     _reopen(lane)

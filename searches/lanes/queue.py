@@ -1,12 +1,12 @@
 """Whose turn is it? Weighted fair queueing between tenants, one line a lane, in PostgreSQL.
 
-Each tenant's place in a lane has a virtual time, which a claim moves on by 1/weight. A claim takes the place with the
+Each tenant's queue in a lane has a virtual time, which a claim moves on by 1/weight. A claim takes the queue with the
 least, then that tenant's first lookup by priority and age whose key does not rest. A tenant that comes back starts at the
 lane's present virtual time (`returning.sql`): it gains nothing by having been away, and nothing by splitting its work over
 keys, searches or sources.
 
-Locks are taken in one order: lane, place, lookup, search, credential, credit accounts. A settlement therefore notes what its
-call told of the key before it charges or ends anything. Of rows with one key, all but the call's own are locked only where
+Locks are taken in one order: lane, tenant queue, lookup, search, credential, credit accounts. A settlement therefore notes what
+its call told of the key before it charges or ends anything. Of rows with one key, all but the call's own are locked only where
 nobody waits for it (`providers.keyring.resting`). The database's clock is the only one.
 """
 
@@ -29,19 +29,20 @@ from accounts.models import Mode
 from providers import policies
 from providers.models import Credential, Policy
 from searches import composite_rows
-from searches.models import Call, Lane, Lookup, Place, Rendering, Search, Standing
+from searches.models import Call, Lane, Lookup, Rendering, Search, Standing, TenantQueue
 
 # A whole turn, in units of virtual time: integers, so that shares are exact for weights of 1 to 1000.
 STEP = 10**9
 LINED_UP = (Standing.READY, Standing.ASLEEP)
 IN_LINE = (*LINED_UP, Standing.PARKED)
 WAITING = (*IN_LINE, Standing.RIDING)
-# Of a tenant's lookups no more are parked, brought back or moved in one transaction, for it locks their place. As in a claim.
+# Of a tenant's lookups no more are parked, brought back or moved in one transaction, for it locks their queue. As in a claim.
 MOST_AT_ONCE = 1000
-# One statement, so that a busy tenant's place is locked no longer than it must be. Where it stands then, `returning.sql` says.
-# A place that rests does so no more: what comes may go with another key, and the next claim finds out.
+# One statement, so that a busy tenant's queue is locked no longer than it must be. Where it stands then, `returning.sql` says.
+# A tenant queue that rests does so no more: what comes may go with another key, and the next claim finds out.
 JOIN = """
-UPDATE searches_place AS own SET ready = ready + %(lookups)s, turns = turns + %(turns)s, rests_until = NULL,
+UPDATE searches_tenantqueue AS own SET
+    ready = ready + %(lookups)s, pending_calls = pending_calls + %(pending_calls)s, rests_until = NULL,
     virtual_time = searches_stands_at(own, (SELECT virtual_time FROM searches_lane WHERE name = %(lane)s))
 WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s
 """
@@ -92,7 +93,7 @@ class Held(Exception):
     """Another transaction holds who would be next: worth asking again at once."""
 
 
-def turn(*, priority: int, created_at: datetime) -> int:
+def sort_key(*, priority: int, created_at: datetime) -> int:
     """Where a lookup stands among its tenant's own: priority first (-10 to 10, high before low), then age."""
     return (10 - priority) << 56 | int(created_at.timestamp() * 1_000_000)
 
@@ -129,54 +130,56 @@ def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
 
 def is_ready(lane: str) -> bool:
     """Whether anybody in the lane could go now."""
-    return Place.objects.filter(lane=lane, ready__gt=0, rests_until=None, tenant__suspended_at=None).exists()
+    return TenantQueue.objects.filter(lane=lane, ready__gt=0, rests_until=None, tenant__suspended_at=None).exists()
 
 
-def lock_place(lane: str, tenant_id: UUID) -> Place:
-    """The tenant's place in the lane, locked; made where there is none."""
-    own = Place.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant")
-    place = own.filter(lane=lane, tenant=tenant_id).first()
-    if place is None:
-        Place.objects.bulk_create([Place(lane_id=lane, tenant_id=tenant_id)], ignore_conflicts=True)
-        place = own.get(lane=lane, tenant=tenant_id)
-    return place
+def lock_tenant_queue(lane: str, tenant_id: UUID) -> TenantQueue:
+    """The tenant's queue in the lane, locked; made where there is none."""
+    own = TenantQueue.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant")
+    tenant_queue = own.filter(lane=lane, tenant=tenant_id).first()
+    if tenant_queue is None:
+        TenantQueue.objects.bulk_create([TenantQueue(lane_id=lane, tenant_id=tenant_id)], ignore_conflicts=True)
+        tenant_queue = own.get(lane=lane, tenant=tenant_id)
+    return tenant_queue
 
 
-def lock_places(lookups: Iterable[UUID]) -> None:
+def lock_tenant_queues(lookups: Iterable[UUID]) -> None:
     """Those of the lookups, wherever they stand."""
     pks, locked = list(lookups), set[tuple[str, UUID]]()
-    # Once as a rule: what moved to another lane until its place was locked is sought there.
+    # Once as a rule: what moved to another lane until its tenant queue was locked is sought there.
     while missing := set(Lookup.objects.filter(pk__in=pks).values_list("lane", "tenant")) - locked:
         for lane, tenant_id in sorted(missing, key=str):
-            lock_place(lane, tenant_id)
+            lock_tenant_queue(lane, tenant_id)
         locked |= missing
 
 
-def join(lane: Lane, tenant_id: UUID, *, lookups: int, turns: int) -> None:
+def join(lane: Lane, tenant_id: UUID, *, lookups: int, pending_calls: int) -> None:
     """Counts lookups that were just written as ready into the line, and the calls that they may take."""
-    if not _join(lane.name, tenant_id, lookups, turns):
-        add_ready(lock_place(lane.name, tenant_id), lookups, turns=turns)
+    if not _join(lane.name, tenant_id, lookups, pending_calls):
+        add_ready(lock_tenant_queue(lane.name, tenant_id), lookups, pending_calls=pending_calls)
 
 
-def put_back(lookup: Lookup, place: Place, *, after: timedelta | None = None, void: bool = False) -> None:
+def put_back(lookup: Lookup, tenant_queue: TenantQueue, *, after: timedelta | None = None, void: bool = False) -> None:
     """Returns a claimed lookup to where it stood, at once or `after` a while, and saves what its call came to. `void`: its turn
     was not used.
 
     It is parked where its credential was found dead while it was under way.
     """
     if void:
-        Place.objects.filter(pk=place.pk).update(virtual_time=F("virtual_time") - STEP // place.tenant.weight)
+        TenantQueue.objects.filter(pk=tenant_queue.pk).update(
+            virtual_time=F("virtual_time") - STEP // tenant_queue.tenant.weight
+        )
     if on_dead_credentials(Lookup.objects.filter(pk=lookup.pk)).exists():
-        park(lookup, place)
+        park(lookup, tenant_queue)
         return
     if after is None:
         _stand(lookup, Standing.READY)
-        add_ready(place, 1, turns=lookup.turns)
+        add_ready(tenant_queue, 1, pending_calls=lookup.calls_left)
         return
     due = now() + after
     _stand(lookup, Standing.ASLEEP, not_before=due)
-    wake_at = min(place.wake_at, due) if place.wake_at else due
-    Place.objects.filter(pk=place.pk).update(wake_at=wake_at)
+    wake_at = min(tenant_queue.wake_at, due) if tenant_queue.wake_at else due
+    TenantQueue.objects.filter(pk=tenant_queue.pk).update(wake_at=wake_at)
 
 
 def _stand(lookup: Lookup, standing: Standing, *, not_before: datetime | None = None) -> None:
@@ -185,50 +188,52 @@ def _stand(lookup: Lookup, standing: Standing, *, not_before: datetime | None = 
     lookup.save(update_fields=["standing", "not_before", *Lookup.PROGRESS])
 
 
-def park(lookup: Lookup, place: Place) -> None:
+def park(lookup: Lookup, tenant_queue: TenantQueue) -> None:
     """Takes a claimed lookup, and the tenant's others on the same credential, out of turn until that is mended.
 
-    Those that stand in another lane still are left to claims and `park_dead`, for their place is not locked here.
+    Those that stand in another lane still are left to claims and `park_dead`, for their tenant queue is not locked here.
     """
     _stand(lookup, Standing.PARKED)
-    park_waiting(place, lookup.credential_id)
+    park_waiting(tenant_queue, lookup.credential_id)
 
 
-def park_waiting(place: Place, credential_id: UUID | None) -> int:
-    """Parks those of the place that wait in line on the credential, and says how many: of more than `MOST_AT_ONCE` claims and
+def park_waiting(tenant_queue: TenantQueue, credential_id: UUID | None) -> int:
+    """Parks those of the queue that wait in line on the credential, and says how many: of more than `MOST_AT_ONCE` claims and
     the sweep take care.
     """
-    own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id, credential=credential_id)
+    own = Lookup.objects.filter(lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id, credential=credential_id)
     parked = some_of(own.filter(standing__in=LINED_UP))
     Lookup.objects.filter(pk__in=[lookup.pk for lookup in parked]).update(standing=Standing.PARKED, not_before=None)
-    take_away(place, parked)
+    take_away(tenant_queue, parked)
     return len(parked)
 
 
 def some_of(lookups: QuerySet[Lookup]) -> list[Lookup]:
-    """`MOST_AT_ONCE` of them, locked. Their place is locked already, so they stand where they stood when they were found."""
+    """`MOST_AT_ONCE` of them, locked. Their queue is locked already, so they stand where they stood when they were found."""
     found = list(lookups.order_by().values_list("pk", flat=True)[:MOST_AT_ONCE])
     return list(Lookup.objects.select_for_update(no_key=True).filter(pk__in=found).order_by("pk"))
 
 
-def take_away(place: Place, lookups: Sequence[Lookup]) -> None:
+def take_away(tenant_queue: TenantQueue, lookups: Sequence[Lookup]) -> None:
     """Counts lookups that were in line, and have just been written as elsewhere, out of it."""
-    turns = [lookup.turns for lookup in lookups if lookup.standing == Standing.READY]
-    Place.objects.filter(pk=place.pk).update(
-        ready=F("ready") - len(turns), turns=F("turns") - sum(turns), wake_at=_first_due(place)
+    calls_left = [lookup.calls_left for lookup in lookups if lookup.standing == Standing.READY]
+    TenantQueue.objects.filter(pk=tenant_queue.pk).update(
+        ready=F("ready") - len(calls_left),
+        pending_calls=F("pending_calls") - sum(calls_left),
+        wake_at=_first_due(tenant_queue),
     )
 
 
-def add(place: Place, lookups: Sequence[Lookup]) -> None:
+def add(tenant_queue: TenantQueue, lookups: Sequence[Lookup]) -> None:
     """The contrary, of lookups that came from another lane."""
-    turns = [lookup.turns for lookup in lookups if lookup.standing == Standing.READY]
-    add_ready(place, len(turns), turns=sum(turns))
-    Place.objects.filter(pk=place.pk).update(wake_at=_first_due(place))
+    calls_left = [lookup.calls_left for lookup in lookups if lookup.standing == Standing.READY]
+    add_ready(tenant_queue, len(calls_left), pending_calls=sum(calls_left))
+    TenantQueue.objects.filter(pk=tenant_queue.pk).update(wake_at=_first_due(tenant_queue))
 
 
-def _first_due(place: Place) -> Least:
-    """When the place is to be looked at again: its first sleeper is due, or its rest is over."""
-    asleep = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id, standing=Standing.ASLEEP)
+def _first_due(tenant_queue: TenantQueue) -> Least:
+    """When the queue is to be looked at again: its first sleeper is due, or its rest is over."""
+    asleep = Lookup.objects.filter(lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id, standing=Standing.ASLEEP)
     first = asleep.order_by("not_before").values_list("not_before", flat=True).first()
     return Least(Value(first, DateTimeField()), "rests_until")
 
@@ -245,18 +250,18 @@ def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup
     `only`: what must be true of them still, for they may have been claimed and come back since they were read.
     """
     pks = [lookup.pk for lookup in lookups]
-    lock_places(pks)
+    lock_tenant_queues(pks)
     standing = Lookup.objects.select_for_update(no_key=True).filter(only or Q(), pk__in=pks, standing__in=WAITING)
     taken = list(standing.order_by("pk"))
     Lookup.objects.filter(pk__in=[lookup.pk for lookup in taken]).update(standing=Standing.OUT, not_before=None)
-    ready, turns = Counter[tuple[str, UUID]](), Counter[tuple[str, UUID]]()
+    ready, pending_calls = Counter[tuple[str, UUID]](), Counter[tuple[str, UUID]]()
     for lookup in taken:
         if lookup.standing == Standing.READY:
             ready[lookup.lane_id, lookup.tenant_id] += 1
-            turns[lookup.lane_id, lookup.tenant_id] += lookup.turns
+            pending_calls[lookup.lane_id, lookup.tenant_id] += lookup.calls_left
     for (lane, tenant_id), count in ready.items():
-        own = Place.objects.filter(lane=lane, tenant=tenant_id)
-        own.update(ready=F("ready") - count, turns=F("turns") - turns[lane, tenant_id])
+        own = TenantQueue.objects.filter(lane=lane, tenant=tenant_id)
+        own.update(ready=F("ready") - count, pending_calls=F("pending_calls") - pending_calls[lane, tenant_id])
     return taken
 
 
@@ -264,8 +269,8 @@ def lanes_to_look_at() -> list[Lane]:
     """Lanes in which somebody is ready, or is due to wake, and that do not stand still for long."""
     moment = now()
     soon = moment + timedelta(seconds=2)
-    ready = Place.objects.filter(lane=OuterRef("pk"), ready__gt=0, rests_until=None, tenant__suspended_at=None)
-    due = Place.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
+    ready = TenantQueue.objects.filter(lane=OuterRef("pk"), ready__gt=0, rests_until=None, tenant__suspended_at=None)
+    due = TenantQueue.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
     lanes = Lane.objects.select_related("policy").filter(Exists(ready) | Exists(due), paused=False)
     return list(lanes.exclude(Q(paused_until__gt=soon) | Q(broken_until__gt=soon)))
 
@@ -293,7 +298,7 @@ def lane_for(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = "
 
 def open_lanes(lanes: Iterable[Lane]) -> None:
     """Writes those that are not there yet, in no transaction: in one, whoever needs them too would wait for its end, with its
-    places locked perhaps.
+    tenant queues locked perhaps.
     """
     by_name = {lane.name: lane for lane in lanes}
     present = set(Lane.objects.filter(pk__in=by_name).order_by().values_list("pk", flat=True))
@@ -302,12 +307,12 @@ def open_lanes(lanes: Iterable[Lane]) -> None:
         Lane.objects.bulk_create(missing, ignore_conflicts=True)
 
 
-def add_ready(place: Place, count: int, *, turns: int) -> None:
-    _join(place.lane_id, place.tenant_id, count, turns)
+def add_ready(tenant_queue: TenantQueue, count: int, *, pending_calls: int) -> None:
+    _join(tenant_queue.lane_id, tenant_queue.tenant_id, count, pending_calls)
 
 
-def _join(lane: str, tenant_id: UUID, lookups: int, turns: int) -> bool:
-    """False where there is no such place."""
+def _join(lane: str, tenant_id: UUID, lookups: int, pending_calls: int) -> bool:
+    """False where there is no such queue."""
     with connection.cursor() as cursor:
-        cursor.execute(JOIN, {"lane": lane, "tenant": tenant_id, "lookups": lookups, "turns": turns})
+        cursor.execute(JOIN, {"lane": lane, "tenant": tenant_id, "lookups": lookups, "pending_calls": pending_calls})
         return bool(cursor.rowcount)

@@ -35,7 +35,7 @@ NOTHING_OF_A_SEARCH: dict[str, Any] = {"image": None, "crop": "", "metadata": {}
 def erase(search: Search) -> bool:
     """False where it was erased before. A picture that no other search names goes with it."""
     lookups = Lookup.objects.filter(search=search)
-    queue.lock_places(lookups.filter(status__in=(Status.QUEUED, Status.RUNNING)).values_list("pk", flat=True))
+    queue.lock_tenant_queues(lookups.filter(status__in=(Status.QUEUED, Status.RUNNING)).values_list("pk", flat=True))
     # Of those that have ended as well, and before the search: a late answer to one locks them in this order.
     list(lookups.select_for_update(no_key=True).order_by("pk").values_list("pk"))
     cancellation.cancel(search)

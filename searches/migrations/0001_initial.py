@@ -168,7 +168,7 @@ class Migration(migrations.Migration):
                         max_length=6,
                     ),
                 ),
-                ("turn", models.BigIntegerField()),
+                ("sort_key", models.BigIntegerField()),
                 ("not_before", models.DateTimeField(blank=True, null=True)),
                 ("expires_at", models.DateTimeField()),
                 ("cancel_requested", models.BooleanField(default=False)),
@@ -317,12 +317,12 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Place",
+            name="TenantQueue",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("virtual_time", models.BigIntegerField(default=0)),
                 ("ready", models.IntegerField(default=0)),
-                ("turns", models.IntegerField(default=0, help_text="Calls that these may take still.")),
+                ("pending_calls", models.IntegerField(default=0, help_text="Calls that these may take still.")),
                 (
                     "wake_at",
                     models.DateTimeField(
@@ -344,14 +344,14 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="places",
+                        related_name="tenant_queues",
                         to="searches.lane",
                     ),
                 ),
                 (
                     "tenant",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="places", to="accounts.tenant"
+                        on_delete=django.db.models.deletion.CASCADE, related_name="tenant_queues", to="accounts.tenant"
                     ),
                 ),
             ],
@@ -532,25 +532,25 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
-            model_name="place",
+            model_name="tenantqueue",
             index=models.Index(
                 condition=models.Q(("ready__gt", 0), ("rests_until", None)),
                 fields=["lane", "virtual_time", "tenant"],
-                name="places_by_turn",
+                name="tenant_queues_by_virtual_time",
             ),
         ),
         migrations.AddIndex(
-            model_name="place",
+            model_name="tenantqueue",
             index=models.Index(
-                condition=models.Q(("wake_at__isnull", False)), fields=["lane", "wake_at"], name="places_to_wake"
+                condition=models.Q(("wake_at__isnull", False)), fields=["lane", "wake_at"], name="tenant_queues_to_wake"
             ),
         ),
         migrations.AddConstraint(
-            model_name="place",
-            constraint=models.UniqueConstraint(fields=("lane", "tenant"), name="one_place_per_tenant_and_lane"),
+            model_name="tenantqueue",
+            constraint=models.UniqueConstraint(fields=("lane", "tenant"), name="one_queue_per_tenant_and_lane"),
         ),
         migrations.AddConstraint(
-            model_name="place",
+            model_name="tenantqueue",
             constraint=models.CheckConstraint(condition=models.Q(("ready__gte", 0)), name="ready_never_negative"),
         ),
         migrations.AddConstraint(
@@ -652,7 +652,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("standing", "ready")), fields=["lane", "tenant", "turn"], name="lookups_in_line"
+                condition=models.Q(("standing", "ready")), fields=["lane", "tenant", "sort_key"], name="lookups_in_line"
             ),
         ),
         migrations.AddIndex(
@@ -667,7 +667,7 @@ class Migration(migrations.Migration):
             model_name="lookup",
             index=models.Index(
                 condition=models.Q(("standing__in", ["ready", "asleep", "parked"])),
-                fields=["standing", "credential", "lane", "turn"],
+                fields=["standing", "credential", "lane", "sort_key"],
                 name="lookups_by_credential",
             ),
         ),
@@ -717,7 +717,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="lookup",
-            constraint=models.UniqueConstraint(fields=("search", "ordinal"), name="one_lookup_per_place_in_a_search"),
+            constraint=models.UniqueConstraint(fields=("search", "ordinal"), name="one_lookup_per_ordinal_in_search"),
         ),
         migrations.AddConstraint(
             model_name="lookup",

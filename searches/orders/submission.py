@@ -1,4 +1,4 @@
-"""Takes an order in: one transaction writes the search, its lookups, their place in line and the credits held for them,
+"""Takes an order in: one transaction writes the search, its lookups, their position in line and the credits held for them,
 or none of it. What was asked is checked before a credit is held, and frozen: prices, pages and their size.
 """
 
@@ -170,7 +170,7 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
         if riders:
             # In one order, those that are ridden on and those that join.
             carriers = [lookup.repeat_of_id for lookup in riders if lookup.repeat_of_id]
-            queue.lock_places([*carriers, *(plan.lookup.pk for plan in ready)])
+            queue.lock_tenant_queues([*carriers, *(plan.lookup.pk for plan in ready)])
         _join(ready)
         matching.board(riders)
         demands = [demand for plan in asking for demand in plan.demands]
@@ -188,8 +188,8 @@ def _join(ready: Sequence[Plan]) -> None:
     by_lane = sorted(ready, key=lambda plan: plan.lane.name)
     for _, group in groupby(by_lane, key=lambda plan: plan.lane.name):
         plans = list(group)
-        turns = sum(plan.lookup.turns for plan in plans)
-        queue.join(plans[0].lane, plans[0].lookup.tenant_id, lookups=len(plans), turns=turns)
+        pending_calls = sum(plan.lookup.calls_left for plan in plans)
+        queue.join(plans[0].lane, plans[0].lookup.tenant_id, lookups=len(plans), pending_calls=pending_calls)
 
 
 def cut(*, limit: int | None, offset: int, largest: int) -> Pages:
@@ -248,7 +248,7 @@ def _plan(api_key: ApiKey, order: Order, index: int, now: Terms, created_at: dat
         credential=credential,
         lane=lane,
         standing=Standing.PARKED if credential_gate.must_wait(credential, api_key.mode) else Standing.READY,
-        turn=queue.turn(priority=order.priority, created_at=created_at) + index,
+        sort_key=queue.sort_key(priority=order.priority, created_at=created_at) + index,
         expires_at=created_at + timedelta(seconds=order.expires_in),
         parameters=wanted.parameters,
         effective_parameters=adapter.effective(wanted.parameters),

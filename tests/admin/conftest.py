@@ -26,7 +26,7 @@ from billing.models import Account, Entry, Hold, Price
 from providers import policies
 from providers.keyring import credentials
 from providers.models import Credential
-from searches.models import Call, Image, Lookup, Place, Rendering, Result, Search
+from searches.models import Call, Image, Lookup, Rendering, Result, Search, TenantQueue
 from searches.orders import submission
 
 PROVIDER = "modash"
@@ -87,7 +87,11 @@ def build(name: str) -> World:
     delivery = sent(endpoint)
     rows = [tenant, key, credential, account, image, search, lookup, call, result, lookup.lane]
     rows += [policies.of(PROVIDER), Group.objects.create(name=f"{name}'s operators"), User.objects.latest("pk")]
-    rows += [Rendering.objects.get(image=image), Place.objects.get(tenant=tenant), Hold.objects.get(account=account)]
+    rows += [
+        Rendering.objects.get(image=image),
+        TenantQueue.objects.get(tenant=tenant),
+        Hold.objects.get(account=account),
+    ]
     rows += [endpoint, delivery.event, delivery]
     rows += [Entry.objects.filter(account=account).latest("pk"), Price.objects.get(source=SOURCE)]
     return World(

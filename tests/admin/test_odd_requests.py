@@ -78,7 +78,8 @@ def test_no_id_is_a_500(desk: Client, world: World, model: type[Model]) -> None:
 def test_no_address_of_a_rows_page_is_a_500(desk: Client, world: World, model: type[Model]) -> None:
     row = quote(world.rows[model].pk)
     inlines = {
-        f"{prefix}-page" for prefix in ("api_keys", "deliveries", "attempts", "places", "entries", "calls", "results")
+        f"{prefix}-page"
+        for prefix in ("api_keys", "deliveries", "attempts", "tenant queues", "entries", "calls", "results")
     }
     names = ["_popup", "_changelist_filters", "p", "nobody", *sorted(inlines)]
     paths = [path_of(model, page, row) for page in ("change", "history", "delete")]

@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.web.admin_base import first_id_of
 from providers import registry
 from providers.models import Policy
-from searches.models import Lane, Lookup, Place, Search
+from searches.models import Lane, Lookup, Search, TenantQueue
 from tests.admin.conftest import World, build, found
 from tests.admin.test_pages import address, page_of
 
@@ -82,7 +82,7 @@ def test_a_search_that_waits_can_be_canceled(desk: Client, world: World) -> None
     assert Search.objects.get().status == "queued"
     assert desk.post(cancel, {"_form_submitted": "on"}).headers["HX-Redirect"] == page_of(world.search)
     assert Search.objects.get().status == Lookup.objects.get().status == "canceled"
-    assert Place.objects.get().ready == 0
+    assert TenantQueue.objects.get().ready == 0
 
 
 def test_a_search_that_has_ended_cannot_be_canceled(desk: Client, world: World) -> None:

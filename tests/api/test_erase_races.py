@@ -25,7 +25,7 @@ from searches.calls import settlement
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import erasure
-from searches.models import Image, Lookup, Place, Rendering, Result, Search
+from searches.models import Image, Lookup, Rendering, Result, Search, TenantQueue
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.api.examples import create, made, pictures_folder
 from tests.api.test_read import path_of
@@ -229,6 +229,6 @@ def test_nobody_waits_in_a_circle(api: APIClient, alice: Tenant) -> None:
     assert not Result.objects.exists()
     assert not Image.objects.exists()
     assert not Lookup.objects.exclude(status__in=Lookup.ENDED).exists()
-    assert not Place.objects.filter(ready__gt=0).exists()
+    assert not TenantQueue.objects.filter(ready__gt=0).exists()
     assert not Hold.objects.exclude(open=0).exists()
     assert audit.differences() == []

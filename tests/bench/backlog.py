@@ -12,7 +12,7 @@ from accounts.models import Tenant
 from billing.models import Account, Entry, Hold
 from providers.models import Credential
 from searches.lanes import queue
-from searches.models import Image, Lookup, Place, Rendering, Search
+from searches.models import Image, Lookup, Rendering, Search, TenantQueue
 from tests.bench.tenants import Submitter
 
 TENANTS = """
@@ -32,7 +32,7 @@ OF_A_TENANT: dict[type[Model], dict[str, str]] = {
     Rendering: {"image_id": "one.image"},
     Account: {"id": "one.account", "tenant_id": "one.tenant"},
     # Where a line that has run for long stands: no two tenants at the same point of their turn.
-    Place: {"tenant_id": "one.tenant", "ready": "{lookups} / {tenants}", "virtual_time": "random() * {step}"},
+    TenantQueue: {"tenant_id": "one.tenant", "ready": "{lookups} / {tenants}", "virtual_time": "random() * {step}"},
 }
 OF_A_LOOKUP: dict[type[Model], dict[str, str]] = {
     Search: {"id": "one.search", "tenant_id": "one.tenant", "image_id": "one.image"},
@@ -41,7 +41,7 @@ OF_A_LOOKUP: dict[type[Model], dict[str, str]] = {
         "search_id": "one.search",
         "tenant_id": "one.tenant",
         "credential_id": "one.credential",
-        "turn": "row.turn + one.nth",
+        "sort_key": "row.sort_key + one.nth",
     },
     Hold: {"reference": "'lookup:' || one.lookup", "account_id": "one.account"},
     Entry: {

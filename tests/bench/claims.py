@@ -35,14 +35,14 @@ LEASE = timedelta(minutes=5)
 # What a claim should have taken, as its own transaction sees it, the lane still locked: who stands before the one it took,
 # and what stands before its lookup.
 BEFORE = """
-SELECT other.tenant_id FROM searches_place other JOIN accounts_tenant tenant ON tenant.id = other.tenant_id
+SELECT other.tenant_id FROM searches_tenantqueue other JOIN accounts_tenant tenant ON tenant.id = other.tenant_id
 WHERE other.lane_id = %(lane)s AND other.ready > 0 AND tenant.suspended_at IS NULL AND other.virtual_time < (
-    SELECT place.virtual_time - %(step)s / tenant.weight
-    FROM searches_place place JOIN accounts_tenant tenant ON tenant.id = place.tenant_id
-    WHERE place.lane_id = %(lane)s AND place.tenant_id = %(tenant)s)
+    SELECT tenant_queue.virtual_time - %(step)s / tenant.weight
+    FROM searches_tenantqueue tenant_queue JOIN accounts_tenant tenant ON tenant.id = tenant_queue.tenant_id
+    WHERE tenant_queue.lane_id = %(lane)s AND tenant_queue.tenant_id = %(tenant)s)
 UNION ALL
 SELECT tenant_id FROM searches_lookup
-WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s AND standing = 'ready' AND turn < %(turn)s
+WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s AND standing = 'ready' AND sort_key < %(sort_key)s
 """
 
 
@@ -86,7 +86,7 @@ def _policy() -> Policy:
 
 
 def _forecaster() -> Callable[[], object]:
-    ids = list(Lookup.objects.filter(standing=Standing.READY).order_by("turn").values_list("pk", flat=True))
+    ids = list(Lookup.objects.filter(standing=Standing.READY).order_by("sort_key").values_list("pk", flat=True))
     chosen = random.Random(4).sample(ids, min(len(ids), FORECASTS))
     rows = iter(Lookup.objects.filter(pk__in=chosen).order_by("?"))
     lookups = [next(rows) for _ in chosen]
@@ -105,7 +105,7 @@ class Race:
 
 
 def _race() -> None:
-    """Whoever is passed over while a submit of its own holds its place locked is next: that is the rule, and no disorder."""
+    """Whoever is passed over while a submit of its own holds its queue locked is next: that is the rule, and no disorder."""
     race = Race()
     # Of a weight at which their turn comes all the time, behind however many others.
     submitters = [Submitter(f"submitter-{number}", weight=1000) for number in range(SUBMITTERS)]
@@ -126,7 +126,7 @@ def _race() -> None:
         f"\n{CLAIMERS} claimers, {SUBMITTERS} submitters for {seconds:.0f} s: {len(race.claimed)} claims, "
         f"{len(race.submits)} submits; out of order {len(race.passed) - excused}, "
         f"doubled {len(race.claimed) - len(set(race.claimed))}, "
-        f"passed over while their own submit held their place {excused}",
+        f"passed over while their own submit held their queue {excused}",
         flush=True,
     )
 
@@ -146,13 +146,13 @@ def _keep_claiming(race: Race) -> None:
             errand = queue.claim(LANE, policy, lease=LEASE)
             assert errand is not None
             lookup = errand.lookup
-            place: dict[str, str | int | UUID] = {
+            values: dict[str, str | int | UUID] = {
                 "lane": LANE,
                 "tenant": lookup.tenant_id,
-                "turn": lookup.turn,
+                "sort_key": lookup.sort_key,
                 "step": queue.STEP,
             }
-            cursor.execute(BEFORE, place)
+            cursor.execute(BEFORE, values)
             passed = cursor.fetchall()
             race.claimed.append(lookup.pk)
             race.passed += [(tenant, began, time.monotonic()) for (tenant,) in passed]

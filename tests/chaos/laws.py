@@ -59,19 +59,22 @@ SELECT 'lookup.finished', lookup.id, erased_at IS NOT NULL FROM searches_lookup 
 """
 # One statement each, and so one snapshot.
 MISCOUNTED = """
-SELECT place.lane_id, place.tenant_id, place.ready, place.turns, place.wake_at, actual.* FROM searches_place place
+SELECT tenant_queue.lane_id, tenant_queue.tenant_id,
+    tenant_queue.ready, tenant_queue.pending_calls, tenant_queue.wake_at, actual.*
+FROM searches_tenantqueue tenant_queue
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE standing = 'ready') AS ready,
-        coalesce(sum(pages - pages_done) FILTER (WHERE standing = 'ready'), 0) AS turns,
+        coalesce(sum(pages - pages_done) FILTER (WHERE standing = 'ready'), 0) AS pending_calls,
         min(not_before) FILTER (WHERE standing = 'asleep') AS wake_at
-    FROM searches_lookup WHERE lane_id = place.lane_id AND tenant_id = place.tenant_id
+    FROM searches_lookup WHERE lane_id = tenant_queue.lane_id AND tenant_id = tenant_queue.tenant_id
 ) AS actual
-WHERE place.ready <> actual.ready OR place.turns <> actual.turns OR actual.wake_at < coalesce(place.wake_at, 'infinity')
+WHERE tenant_queue.ready <> actual.ready OR tenant_queue.pending_calls <> actual.pending_calls
+    OR actual.wake_at < coalesce(tenant_queue.wake_at, 'infinity')
 """
-PLACELESS = """
+WITHOUT_A_QUEUE = """
 SELECT lookup.id, lookup.lane_id, lookup.standing FROM searches_lookup lookup
 WHERE lookup.standing IN ('ready', 'asleep', 'parked') AND NOT EXISTS (
-    SELECT 1 FROM searches_place WHERE lane_id = lookup.lane_id AND tenant_id = lookup.tenant_id
+    SELECT 1 FROM searches_tenantqueue WHERE lane_id = lookup.lane_id AND tenant_id = lookup.tenant_id
 )
 """
 WITHOUT_LEASE = """
@@ -98,7 +101,7 @@ def hold_at_the_end(sightline: Sightline, *, orders: Sequence[Order]) -> None:
     every_order_is_one_search(sightline, orders)
     nothing_is_left_of_what_was_erased(sightline)
     every_search_is_finished(sightline)
-    every_place_is_counted_right(sightline)
+    every_tenant_queue_is_counted_right(sightline)
     what_is_under_way_has_a_lease(sightline)
     no_limit_was_broken(sightline)
     each_call_that_left_was_counted(sightline)
@@ -110,7 +113,7 @@ def hold_at_the_end(sightline: Sightline, *, orders: Sequence[Order]) -> None:
 
 
 def hold_at_any_instant(sightline: Sightline) -> None:
-    every_place_is_counted_right(sightline)
+    every_tenant_queue_is_counted_right(sightline)
     what_is_under_way_has_a_lease(sightline)
 
 
@@ -137,9 +140,9 @@ def every_search_is_finished(sightline: Sightline) -> None:
     nothing_of(sightline, UNFINISHED)
 
 
-def every_place_is_counted_right(sightline: Sightline) -> None:
+def every_tenant_queue_is_counted_right(sightline: Sightline) -> None:
     nothing_of(sightline, MISCOUNTED)
-    nothing_of(sightline, PLACELESS)
+    nothing_of(sightline, WITHOUT_A_QUEUE)
 
 
 def what_is_under_way_has_a_lease(sightline: Sightline) -> None:
@@ -205,7 +208,7 @@ def each_end_was_told_once(sightline: Sightline, heard: Sequence[Heard]) -> None
 
 
 def the_database_saw_nothing_impossible(sightline: Sightline) -> None:
-    """Neither a deadlock nor a place whose count had to be mended."""
+    """Neither a deadlock nor a tenant queue whose count had to be mended."""
     log = (sightline.folder / "postgresql" / "log").read_text()
     assert "deadlock" not in log
     assert "counted lookups as ready that are not" not in log

@@ -56,7 +56,7 @@ def fill(lane: Lane) -> Fill:
         lookups = [_lookup(tenant, lane, image, priority, pages) for _ in range(count)]
         if lookups:
             with transaction.atomic():
-                queue.join(lane, tenant.pk, lookups=count, turns=count * pages)
+                queue.join(lane, tenant.pk, lookups=count, pending_calls=count * pages)
         return lookups
 
     return fill
@@ -77,7 +77,7 @@ def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int, pages: int)
         provider="modash",
         credential=credential or credentials.store(tenant, "modash", f"the-key-of-{tenant.pk}"),
         lane=lane,
-        turn=queue.turn(priority=priority, created_at=moment),
+        sort_key=queue.sort_key(priority=priority, created_at=moment),
         limit=20,
         page_size=20,
         pages=pages,

@@ -21,7 +21,7 @@ from providers.models import Policy
 from searches import pictures
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.models import Lookup, Place, Search, Standing
+from searches.models import Lookup, Search, Standing, TenantQueue
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -78,4 +78,7 @@ def money() -> tuple[Any, Any]:
 
 
 def nobody_in_line() -> bool:
-    return not Lookup.objects.exclude(standing=Standing.OUT).exists() and not Place.objects.filter(ready__gt=0).exists()
+    return (
+        not Lookup.objects.exclude(standing=Standing.OUT).exists()
+        and not TenantQueue.objects.filter(ready__gt=0).exists()
+    )

@@ -21,7 +21,7 @@ from searches.calls import settlement
 from searches.coalescing import matching
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.models import Lookup, Place, Search, Standing
+from searches.models import Lookup, Search, Standing, TenantQueue
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -140,7 +140,7 @@ def money() -> tuple[Any, Any]:
 
 
 def in_line() -> int:
-    """How many are ready to go, as the places count them and as the rows say."""
+    """How many are ready to go, as the tenant queues count them and as the rows say."""
     ready = Lookup.objects.filter(standing=Standing.READY).count()
-    assert sum(Place.objects.values_list("ready", flat=True)) == ready
+    assert sum(TenantQueue.objects.values_list("ready", flat=True)) == ready
     return ready

@@ -78,7 +78,7 @@ def half_clear() -> Image.Image:
 
 
 def exif(orientation: int = 1) -> Image.Exif:
-    """With the words that must not survive: a place and a camera's owner."""
+    """With the words that must not survive: a town and a camera's owner."""
     tags = Image.Exif()
     tags[ExifTag.Orientation] = orientation
     tags[ExifTag.Artist] = "Alice Secretname"

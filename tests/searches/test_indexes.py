@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, models
 
 from billing.models import Entry
-from searches.models import Lookup, Place, Result, Search
+from searches.models import Lookup, Result, Search, TenantQueue
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +19,7 @@ WHERE one.indrelid = %s::regclass AND one.indpred IS NULL AND other.indpred IS N
 """
 
 
-@pytest.mark.parametrize("model", [Entry, Lookup, Place, Result, Search])
+@pytest.mark.parametrize("model", [Entry, Lookup, TenantQueue, Result, Search])
 def test_no_index_is_the_beginning_of_another(model: type[models.Model]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(DOUBLED, [model._meta.db_table])

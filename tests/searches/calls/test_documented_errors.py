@@ -24,7 +24,7 @@ from providers.models import Credential, Policy
 from searches import pictures
 from searches.calls import worker
 from searches.lanes import credential_gate, queue
-from searches.models import Call, Lane, Lookup, Place, Standing
+from searches.models import Call, Lane, Lookup, Standing, TenantQueue
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -216,7 +216,7 @@ def visit(lookup: Lookup) -> Left:
 
 def wake() -> None:
     Lookup.objects.update(standing=Standing.READY, not_before=None)
-    Place.objects.update(ready=1, wake_at=None)
+    TenantQueue.objects.update(ready=1, wake_at=None)
 
 
 def test_every_source_has_its_table() -> None:

@@ -32,7 +32,7 @@ from searches.calls import settlement, worker
 from searches.lanes import queue, wakeups
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
-from searches.models import Call, Image, Lane, Lookup, Place, Rendering, Search, Standing
+from searches.models import Call, Image, Lane, Lookup, Rendering, Search, Standing, TenantQueue
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
 from tests.racing import patiently
@@ -104,9 +104,9 @@ def at_once(work: Callable[[int], T], times: int = FIFTY) -> list[T]:
 
 
 def the_line_adds_up() -> None:
-    """Each place counts the lookups that stand ready there; each balance follows from its entries."""
+    """Each queue counts the lookups that stand ready there; each balance follows from its entries."""
     standing = Lookup.objects.filter(standing=Standing.READY).values_list("lane", "tenant").annotate(Count("pk"))
-    counted = Place.objects.filter(ready__gt=0).values_list("lane", "tenant", "ready")
+    counted = TenantQueue.objects.filter(ready__gt=0).values_list("lane", "tenant", "ready")
     assert sorted(counted, key=str) == sorted(standing.order_by(), key=str)
     assert audit.differences() == []
 
@@ -174,7 +174,7 @@ def test_a_place_that_is_held_for_long_stops_neither_the_lane_nor_the_visits(
 
     def hold() -> None:
         with transaction.atomic():
-            queue.lock_place("modash", customers[0].tenant_id)
+            queue.lock_tenant_queue("modash", customers[0].tenant_id)
             held.set()
             over.wait()
         connection.close()

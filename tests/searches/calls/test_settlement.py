@@ -76,12 +76,12 @@ def test_a_page_that_is_not_the_last_is_nine(submit: Submit) -> None:
     submit(pages=2)
     assert settled(proven(), answer()) == [
         # Before the others: the lookup goes back there.
-        "SELECT searches_place",
+        "SELECT searches_tenantqueue",
         *("SELECT searches_lock", "UPDATE searches_call", "INSERT searches_result"),
         "SELECT billing_spend",
         # Whether its credential was found dead meanwhile.
         "SELECT searches_lookup",
-        *("UPDATE searches_lookup", "UPDATE searches_place", "SELECT searches_count"),
+        *("UPDATE searches_lookup", "UPDATE searches_tenantqueue", "SELECT searches_count"),
     ]
 
 

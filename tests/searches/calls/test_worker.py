@@ -25,7 +25,7 @@ from searches import pictures
 from searches.calls import settlement, worker
 from searches.lanes import credential_gate, pauses, queue
 from searches.lifecycle import cancellation, deadlines
-from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
+from searches.models import Call, Lane, Lookup, Search, Standing, Status, TenantQueue
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -246,7 +246,7 @@ def test_the_sandbox_says_nothing_of_a_live_key(
     lane = queue.lane_of(policies.of("modash"), mode=Mode.TEST, tenant_id=alice.pk)
     Search.objects.update(mode=Mode.TEST)
     Lookup.objects.update(lane=lane, price_per_result=0)
-    Place.objects.update(lane=lane)
+    TenantQueue.objects.update(lane=lane)
     worker.run(lane.name, "a-seat")
     credential.refresh_from_db()
     assert (Lookup.objects.get().status, credential.state) == (Status.FAILED, "unknown")
@@ -425,4 +425,4 @@ def test_a_key_that_cannot_be_opened_needs_re_entry_and_stops_nothing_else(submi
 def wake() -> None:
     Lookup.objects.update(standing=Standing.READY, not_before=None)
     lane = Lane.objects.get()
-    lane.places.update(ready=1, wake_at=None)
+    lane.tenant_queues.update(ready=1, wake_at=None)

@@ -31,7 +31,7 @@ from searches.calls import settlement, worker
 from searches.coalescing import matching
 from searches.lanes import queue
 from searches.lifecycle import cancellation, deadlines, erasure
-from searches.models import Call, Lane, Lookup, Place, Repeat, Search, Standing, Status
+from searches.models import Call, Lane, Lookup, Repeat, Search, Standing, Status, TenantQueue
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.providers.conftest import Site
 from tests.racing import at_once
@@ -89,7 +89,7 @@ def all_come_to_an_end() -> None:
     for _ in range(50):
         matching.land_all()
         Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=queue.now())
-        Place.objects.exclude(wake_at=None).update(wake_at=queue.now())
+        TenantQueue.objects.exclude(wake_at=None).update(wake_at=queue.now())
         while errand := claim():
             succeeds(errand)
         if not Lookup.objects.exclude(status__in=Lookup.ENDED).exists():

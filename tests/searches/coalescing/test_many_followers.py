@@ -227,7 +227,7 @@ def test_a_cancel_and_one_who_boards_do_not_wait_for_each_other(alice: Tenant) -
 
 @pytest.mark.django_db(transaction=True)
 def test_who_goes_on_in_another_lane_waits_for_its_place_in_the_first(alice: Tenant) -> None:
-    """As `withdraw` trusts: whoever changes a lookup's lane holds its place in both."""
+    """As `withdraw` trusts: whoever changes a lookup's lane holds its queue in both."""
     alice_asks = asker(alice)
     first, [rider] = with_riders(alice_asks, 1)
     cancellation.cancel(first)
@@ -235,7 +235,7 @@ def test_who_goes_on_in_another_lane_waits_for_its_place_in_the_first(alice: Ten
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     with background() as start:
         with transaction.atomic():
-            queue.lock_place(old, alice.pk)
+            queue.lock_tenant_queue(old, alice.pk)
             lands = start(partial(matching.land, only(first).pk))
             until_somebody_waits_for_a_lock()
         lands.result(timeout=5)

@@ -291,7 +291,7 @@ def test_a_folder_of_ones_own_library_is_part_of_the_question_there_alone(
 
 
 def test_who_asks_with_another_key_takes_an_answer_but_does_not_ride(alice_asks: Asker, alice: Tenant) -> None:
-    """It might have to take the place of the one it rides on."""
+    """It might have to replace the one it rides on."""
     credentials.store(alice, "modash", "a-second-key", label="second")
     alice_asks.ask()
     assert told(alice_asks.ask(credential="second")) == ["queued/miss"]

@@ -32,7 +32,7 @@ from searches.calls import settlement
 from searches.lanes import breaker, estimates, pauses, queue, wakeups
 from searches.lanes.breaker import FAILURES, Count
 from searches.lanes.queue import Errand
-from searches.models import Call, Lane, Lookup, Place, Standing
+from searches.models import Call, Lane, Lookup, Standing, TenantQueue
 from tests.racing import at_once
 from tests.searches.conftest import Fill
 
@@ -403,7 +403,7 @@ def test_a_failure_that_is_settled_twice_is_counted_once(
 def test_an_outage_burns_no_attempts_while_it_lasts(broken: Lane, policy: Policy) -> None:
     wakeups.fill_all()
     spent = dict(Lookup.objects.values_list("pk", "attempts"))
-    Place.objects.update(wake_at=queue.now())
+    TenantQueue.objects.update(wake_at=queue.now())
     assert queue.claim(broken.pk, policy, lease=timedelta(seconds=1)) is None
     assert dict(Lookup.objects.values_list("pk", "attempts")) == spent
     assert Call.objects.count() == FAILURES

@@ -18,7 +18,7 @@ from searches.calls import settlement
 from searches.lanes import estimates, pauses, queue
 from searches.lanes.estimates import Forecast
 from searches.lanes.queue import Errand
-from searches.models import Lane, Lookup, Place, Standing
+from searches.models import Lane, Lookup, Standing, TenantQueue
 from tests.searches.conftest import Fill
 
 Claim = Callable[[], Errand | None]
@@ -163,7 +163,7 @@ def test_a_sleeper_comes_back_into_a_line_that_others_stand_in(
     Lane.objects.update(claimed_at=last_turn)
     told = foretold(only)
     Lookup.objects.filter(pk=only.pk).update(not_before=queue.now())
-    Place.objects.filter(tenant=alice).update(wake_at=queue.now())
+    TenantQueue.objects.filter(tenant=alice).update(wake_at=queue.now())
     went_before = [lookup.pk for lookup in turns_taken(claim)].index(only.pk)
     assert went_before >= 20
     pace = timedelta(seconds=1, milliseconds=float(policy.guard_ms))
@@ -202,7 +202,7 @@ def test_the_turns_of_a_place_are_those_of_its_lookups(
     lookups = fill(alice, 3, pages=4)
 
     def counted() -> tuple[int, int]:
-        return Place.objects.values_list("ready", "turns").get()
+        return TenantQueue.objects.values_list("ready", "pending_calls").get()
 
     assert counted() == (3, 12)
     errand = claim()

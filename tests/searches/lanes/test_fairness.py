@@ -20,7 +20,7 @@ from searches.calls import settlement
 from searches.lanes import credential_gate, pauses, queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
-from searches.models import Lane, Lookup, Place, Search, Standing
+from searches.models import Lane, Lookup, Search, Standing, TenantQueue
 from tests.searches.conftest import Fill
 
 Claim = Callable[[], Errand | None]
@@ -154,7 +154,7 @@ def wake() -> None:
     past = queue.now() - timedelta(seconds=1)
     Credential.objects.exclude(rests_until=None).update(rests_until=past)
     Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=past)
-    Place.objects.exclude(wake_at=None).update(wake_at=past)
+    TenantQueue.objects.exclude(wake_at=None).update(wake_at=past)
     Lane.objects.update(paused_until=None, **pauses.CLOSED)
 
 
@@ -163,7 +163,7 @@ def wake() -> None:
 
 def delay(claim: Claim, policy: Policy, tenant: Tenant) -> None:
     """Every call of hers fails, and is to be tried again in an hour."""
-    while Place.objects.get(tenant=tenant).ready:
+    while TenantQueue.objects.get(tenant=tenant).ready:
         errand = claim()
         assert errand is not None
         if errand.lookup.tenant_id == tenant.pk:
@@ -172,7 +172,7 @@ def delay(claim: Claim, policy: Policy, tenant: Tenant) -> None:
             settlement.answered(errand, PAGE)
     later = queue.now() + timedelta(hours=1)
     Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=later)
-    Place.objects.filter(tenant=tenant).update(wake_at=later)
+    TenantQueue.objects.filter(tenant=tenant).update(wake_at=later)
 
 
 def block(claim: Claim, policy: Policy, tenant: Tenant) -> None:

@@ -21,7 +21,7 @@ from searches.calls import settlement, worker
 from searches.lanes import credential_gate, queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
-from searches.models import Call, Lane, Lookup, Place, Standing, Status
+from searches.models import Call, Lane, Lookup, Standing, Status, TenantQueue
 from tests.api.background import until_somebody_waits_for_a_lock
 from tests.racing import at_once
 from tests.searches.conftest import LEASE, Fill
@@ -53,7 +53,7 @@ def mine(fill: Fill, credential: Credential, alice: Tenant) -> list[Lookup]:
     Lookup.objects.filter(pk=asleep.pk).update(status=Status.RUNNING, standing=Standing.OUT)
     Lookup.objects.filter(pk=asleep.pk).update(standing=Standing.ASLEEP, not_before=due)
     Lookup.objects.filter(pk=parked.pk).update(standing=Standing.PARKED)
-    Place.objects.update(ready=1, turns=3, wake_at=due)
+    TenantQueue.objects.update(ready=1, pending_calls=3, wake_at=due)
     return [ready, asleep, parked]
 
 
@@ -64,17 +64,21 @@ def lane_in_force(credential: Credential) -> Lane:
 
 
 def lanes() -> set[str]:
-    """Those in which lookups stand; and each place agrees with its rows."""
-    for place in Place.objects.all():
-        own = Lookup.objects.filter(lane=place.lane_id, tenant=place.tenant_id)
+    """Those in which lookups stand; and each queue agrees with its rows."""
+    for tenant_queue in TenantQueue.objects.all():
+        own = Lookup.objects.filter(lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id)
         due = own.filter(standing=Standing.ASLEEP).order_by("not_before").first()
-        ready = [lookup.turns for lookup in own.filter(standing=Standing.READY)]
-        assert (place.ready, place.turns, place.wake_at) == (len(ready), sum(ready), due and due.not_before)
+        ready = [lookup.calls_left for lookup in own.filter(standing=Standing.READY)]
+        assert (tenant_queue.ready, tenant_queue.pending_calls, tenant_queue.wake_at) == (
+            len(ready),
+            sum(ready),
+            due and due.not_before,
+        )
     return set(Lookup.objects.exclude(standing=Standing.OUT).values_list("lane", flat=True))
 
 
 def standings() -> list[str]:
-    return list(Lookup.objects.order_by("turn").values_list("standing", flat=True))
+    return list(Lookup.objects.order_by("sort_key").values_list("standing", flat=True))
 
 
 def die(credential: Credential) -> None:
@@ -120,13 +124,13 @@ def test_a_claim_parks_no_more_than_the_lane_can_be_locked_for(
         for values in [Lookup.objects.filter(pk=ready.pk).values().get()]
         for number in range(1, 1001)
     )
-    Place.objects.update(ready=1001, turns=3003)
+    TenantQueue.objects.update(ready=1001, pending_calls=3003)
     die(credential)
     assert claim() is None
-    assert Lookup.objects.filter(standing=Standing.READY).count() == Place.objects.get().ready == 1
-    assert Place.objects.get().turns == 3
+    assert Lookup.objects.filter(standing=Standing.READY).count() == TenantQueue.objects.get().ready == 1
+    assert TenantQueue.objects.get().pending_calls == 3
     credential_gate.park_dead()
-    assert (Place.objects.get().ready, Place.objects.get().turns) == (0, 0)
+    assert (TenantQueue.objects.get().ready, TenantQueue.objects.get().pending_calls) == (0, 0)
 
 
 @pytest.mark.parametrize("step", ["park", "bring back", "move"])
@@ -139,7 +143,7 @@ def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
     fill(alice, 5, pages=3)
     if step == "bring back":
         Lookup.objects.update(standing=Standing.PARKED)
-        Place.objects.update(ready=0, turns=0)
+        TenantQueue.objects.update(ready=0, pending_calls=0)
     elif step == "park":
         die(credential)
     else:
@@ -168,7 +172,7 @@ def test_what_waits_follows_a_replaced_key(
 def test_who_is_moved_gains_nothing_by_having_been_elsewhere(mine: list[Lookup], by_account: Lane) -> None:
     Lane.objects.filter(pk=by_account.pk).update(virtual_time=77)
     credential_gate.move()
-    assert Place.objects.get(lane=by_account).virtual_time == 77
+    assert TenantQueue.objects.get(lane=by_account).virtual_time == 77
 
 
 def test_others_in_the_same_lane_stay(
@@ -194,7 +198,7 @@ def test_what_is_under_way_goes_where_it_belongs_when_it_is_back(
     credential_gate.move()
     assert Lookup.objects.get().lane_id == lane.name
     with transaction.atomic():
-        queue.put_back(errand.lookup, queue.lock_place(lane.name, alice.pk))
+        queue.put_back(errand.lookup, queue.lock_tenant_queue(lane.name, alice.pk))
     credential_gate.move()
     assert lanes() == {lane_in_force(credential).name}
 
@@ -202,7 +206,7 @@ def test_what_is_under_way_goes_where_it_belongs_when_it_is_back(
 def test_a_test_keys_lookups_stay_in_their_tenants_lane(mine: list[Lookup], by_account: Lane, alice: Tenant) -> None:
     test_lane = Lane.objects.create(name=f"test:modash:{alice.pk}", policy=by_account.policy, mode=Mode.TEST)
     Lookup.objects.update(lane=test_lane)
-    Place.objects.update(lane=test_lane)
+    TenantQueue.objects.update(lane=test_lane)
     credential_gate.move()
     assert lanes() == {test_lane.name}
 
@@ -212,7 +216,7 @@ def test_what_was_read_before_it_moved_is_withdrawn_where_it_is(mine: list[Looku
     credential_gate.move()
     with transaction.atomic():
         assert len(queue.withdraw(read)) == 3
-    assert sum(Place.objects.values_list("ready", flat=True)) == 0
+    assert sum(TenantQueue.objects.values_list("ready", flat=True)) == 0
 
 
 def test_a_look_costs_one_query_where_nobody_waits(fill: Fill, credential: Credential) -> None:
@@ -241,8 +245,8 @@ def test_what_stands_on_a_key_that_was_found_dead_elsewhere_is_parked(
 
 def test_in_all_lanes(mine: list[Lookup], by_account: Lane, credential: Credential) -> None:
     Lookup.objects.filter(pk=mine[1].pk).update(lane=by_account)
-    Place.objects.update(wake_at=None)
-    Place.objects.create(lane=by_account, tenant_id=mine[0].tenant_id, wake_at=queue.now())
+    TenantQueue.objects.update(wake_at=None)
+    TenantQueue.objects.create(lane=by_account, tenant_id=mine[0].tenant_id, wake_at=queue.now())
     die(credential)
     credential_gate.park_dead()
     assert standings() == ["parked"] * 3

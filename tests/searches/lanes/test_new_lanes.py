@@ -12,7 +12,7 @@ from accounts.models import ApiKey, Mode, Tenant
 from providers import registry
 from searches import pictures
 from searches.lanes import queue
-from searches.models import Lane, Place
+from searches.models import Lane, TenantQueue
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
 from tests.api.background import background
@@ -54,4 +54,4 @@ def test_two_submits_that_need_a_new_lane_and_share_a_known_one_do_not_wait_for_
         assert opened.wait(5)
         start(lambda: submit(key, KNOWN, NEW, picture=3)).result(20)
         first.result(20)
-    assert sorted(Place.objects.values_list("ready", flat=True)) == [2, 3]
+    assert sorted(TenantQueue.objects.values_list("ready", flat=True)) == [2, 3]

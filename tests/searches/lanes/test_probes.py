@@ -13,7 +13,7 @@ from providers.models import Credential
 from searches.lanes import credential_gate, estimates, queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import deadlines
-from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
+from searches.models import Call, Lane, Lookup, Search, Standing, Status, TenantQueue
 from tests.racing import at_once
 from tests.searches.conftest import Fill
 
@@ -42,10 +42,10 @@ def refuse(errand: Errand | None, state: State = State.EXHAUSTED) -> None:
     assert errand is not None
     assert errand.lookup.credential is not None
     with transaction.atomic():
-        place = queue.lock_place(errand.lookup.lane_id, errand.lookup.tenant_id)
+        tenant_queue = queue.lock_tenant_queue(errand.lookup.lane_id, errand.lookup.tenant_id)
         Call.objects.filter(pk=errand.call.pk).update(state=Call.State.FAILED)
         states.mark(errand.lookup.credential, state)
-        queue.park(errand.lookup, place)
+        queue.park(errand.lookup, tenant_queue)
 
 
 def work(errand: Errand | None) -> Lookup:
@@ -64,9 +64,9 @@ def mend(credential: Credential) -> None:
 
 
 def ready() -> int:
-    """As the rows say and as their place does."""
+    """As the rows say and as their queue does."""
     rows = Lookup.objects.filter(standing=Standing.READY).count()
-    assert sum(Place.objects.values_list("ready", flat=True)) == rows
+    assert sum(TenantQueue.objects.values_list("ready", flat=True)) == rows
     return rows
 
 
@@ -165,7 +165,7 @@ def test_what_the_sandbox_does_with_the_key_is_no_trial(
 ) -> None:
     test_lane = Lane.objects.create(name=f"test:modash:{alice.pk}", policy=lane.policy, mode=Mode.TEST)
     [played] = fill(alice, 1)
-    Place.objects.filter(lane=lane).update(ready=0)
+    TenantQueue.objects.filter(lane=lane).update(ready=0)
     Search.objects.filter(pk=played.search_id).update(mode=Mode.TEST)
     Lookup.objects.filter(pk=played.pk).update(credential=credential, lane=test_lane)
     mend(credential)

@@ -16,7 +16,7 @@ from accounts.models import Tenant
 from providers.models import Policy
 from searches.lanes import estimates, pauses, queue
 from searches.lanes.queue import Errand
-from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
+from searches.models import Call, Lane, Lookup, Search, Standing, Status, TenantQueue
 from tests.searches.conftest import LEASE, Fill
 
 Claim = Callable[[], Errand | None]
@@ -98,7 +98,7 @@ def test_a_lookup_that_comes_back_stands_where_it_stood(fill: Fill, claim: Claim
     errand = claim()
     assert errand is not None
     with transaction.atomic():
-        queue.put_back(errand.lookup, queue.lock_place(errand.lookup.lane_id, alice.pk))
+        queue.put_back(errand.lookup, queue.lock_tenant_queue(errand.lookup.lane_id, alice.pk))
     again = claim()
     assert again is not None
     assert again.lookup.pk == first.pk
@@ -110,8 +110,8 @@ def test_an_unused_turn_is_given_back(fill: Fill, claim: Claim, drain: Drain, al
     errand = claim()
     assert errand is not None
     with transaction.atomic():
-        place = queue.lock_place(errand.lookup.lane_id, errand.lookup.tenant_id)
-        queue.put_back(errand.lookup, place, void=True)
+        tenant_queue = queue.lock_tenant_queue(errand.lookup.lane_id, errand.lookup.tenant_id)
+        queue.put_back(errand.lookup, tenant_queue, void=True)
     assert Counter(names(drain(4))) == {"A": 2, "B": 2}
 
 
@@ -120,16 +120,16 @@ def test_a_sleeper_is_passed_over_until_it_is_due(fill: Fill, claim: Claim, lane
     errand = claim()
     assert errand is not None
     with transaction.atomic():
-        queue.put_back(errand.lookup, queue.lock_place(lane.name, alice.pk), after=timedelta(seconds=60))
+        queue.put_back(errand.lookup, queue.lock_tenant_queue(lane.name, alice.pk), after=timedelta(seconds=60))
     assert claim() is None
     assert queue.lanes_to_look_at() == []
     past = queue.now() - timedelta(seconds=1)
     Lookup.objects.update(not_before=past)
-    Place.objects.update(wake_at=past)
+    TenantQueue.objects.update(wake_at=past)
     assert queue.lanes_to_look_at() == [lane]
     woken = claim()
     assert woken is not None
-    assert Place.objects.get().wake_at is None
+    assert TenantQueue.objects.get().wake_at is None
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one(lane: Lane) -> None:
@@ -176,7 +176,7 @@ def test_withdrawn_lookups_leave_the_line_once(fill: Fill, drain: Drain, alice: 
         taken = queue.withdraw(lookups)
         assert queue.withdraw(lookups) == []
     assert {lookup.pk for lookup in taken} == {lookups[1].pk, lookups[2].pk}
-    assert Place.objects.get().ready == 0
+    assert TenantQueue.objects.get().ready == 0
 
 
 def test_what_found_something_since_it_was_read_is_not_withdrawn_as_having_found_nothing(
@@ -186,7 +186,7 @@ def test_what_found_something_since_it_was_read_is_not_withdrawn_as_having_found
     Lookup.objects.filter(pk=first.pk).update(pages_done=1)
     with transaction.atomic():
         assert queue.withdraw([first, second], only=Q(pages_done=0)) == [second]
-    assert Place.objects.get().ready == 1
+    assert TenantQueue.objects.get().ready == 1
 
 
 @given(data=st.data())
@@ -225,7 +225,7 @@ def test_no_lookup_is_claimed_twice_however_many_claim(
     with ThreadPoolExecutor(4) as pool:
         claimed = [pk for taken in pool.map(work, range(4)) for pk in taken]
     assert len(claimed) == len(set(claimed)) == 60
-    assert set(Place.objects.values_list("ready", flat=True)) == {0}
+    assert set(TenantQueue.objects.values_list("ready", flat=True)) == {0}
 
 
 def test_a_lookup_that_is_claimed_while_it_is_shown_is_the_next(fill: Fill, drain: Drain, alice: Tenant) -> None:

@@ -20,7 +20,7 @@ from providers.models import Credential, Policy
 from searches.calls import settlement
 from searches.lanes import credential_gate, estimates, pauses, queue
 from searches.lanes.queue import Errand
-from searches.models import Call, Lane, Lookup, Place, Standing
+from searches.models import Call, Lane, Lookup, Standing, TenantQueue
 from tests.racing import at_once
 from tests.searches.conftest import Fill
 from tests.searches.lanes.test_fairness import turns
@@ -65,7 +65,7 @@ def is_paused(lane: Lane) -> bool:
 def let_it_pass(tenant: Tenant) -> None:
     past = queue.now() - timedelta(seconds=1)
     tenant.credentials.update(rests_until=past)
-    Place.objects.filter(tenant=tenant, rests_until__isnull=False).update(rests_until=past, wake_at=past)
+    TenantQueue.objects.filter(tenant=tenant, rests_until__isnull=False).update(rests_until=past, wake_at=past)
 
 
 # Who waits
@@ -128,7 +128,7 @@ def test_the_tenants_other_keys_go_in_their_order_at_its_share(
 ) -> None:
     """`keys`: which of her lookups go with the key that rests."""
     Lookup.objects.update(standing=Standing.OUT)
-    Place.objects.update(ready=0, turns=0)
+    TenantQueue.objects.update(ready=0, pending_calls=0)
     mine = fill(alice, len(keys))
     credentials.store(alice, "modash", "hers-that-rests", label="resting")
     rests = Credential.objects.get(label="resting")
@@ -166,14 +166,14 @@ def test_a_place_that_rests_is_left_alone_until_it_is_due(
     fill(alice, 2)
     throttle()
     assert claim() is None
-    place = Place.objects.get()
-    assert place.rests_until == place.wake_at == alice.credentials.get().rests_until
+    tenant_queue = TenantQueue.objects.get()
+    assert tenant_queue.rests_until == tenant_queue.wake_at == alice.credentials.get().rests_until
     assert not queue.is_ready(lane.pk)
     assert queue.lanes_to_look_at() == []
     let_it_pass(alice)
     assert queue.lanes_to_look_at() == [lane]
     assert claim() is not None
-    assert (Place.objects.get().rests_until, Place.objects.get().wake_at) == (None, None)
+    assert (TenantQueue.objects.get().rests_until, TenantQueue.objects.get().wake_at) == (None, None)
 
 
 def test_a_test_key_does_not_care_what_the_provider_told_the_credential(
@@ -282,7 +282,7 @@ def test_fifty_answers_at_once_are_one_rest(
     assert credential.times_told_to_wait == 1
     assert not is_paused(lane)
     assert set(Lookup.objects.values_list("standing", flat=True)) == {"ready"}
-    assert Place.objects.get().ready == 50
+    assert TenantQueue.objects.get().ready == 50
     assert Call.objects.filter(state=Call.State.FAILED).count() == 50
 
 
@@ -297,7 +297,7 @@ def test_answers_to_many_tenants_at_once_pause_the_lane_once_and_lock_nobody_out
     at_once([partial(settlement.failed, errand, policy, wait(30)) for errand in errands if errand])
     assert is_paused(lane)
     assert {tenant.credentials.get().times_told_to_wait for tenant in tenants} == {1}
-    assert sum(Place.objects.values_list("ready", flat=True)) == 18
+    assert sum(TenantQueue.objects.values_list("ready", flat=True)) == 18
 
 
 # What ends it
@@ -326,9 +326,9 @@ def test_the_sweep_leaves_those_alone_whose_key_still_rests(
     throttle(3000)
     assert claim() is None
     credentials.create(alice, "modash", "one-that-nothing-waits-for", label="other")
-    before = Place.objects.values().get()
+    before = TenantQueue.objects.values().get()
     credential_gate.wake_rested()
-    assert Place.objects.values().get() == before
+    assert TenantQueue.objects.values().get() == before
 
 
 def test_what_is_told_of_a_key_that_was_replaced_meanwhile_says_nothing_of_the_new_one(

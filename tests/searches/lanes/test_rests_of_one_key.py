@@ -22,7 +22,7 @@ from providers.models import Credential, Policy
 from searches import pictures
 from searches.calls import worker
 from searches.lanes import pauses, queue
-from searches.models import Call, Place, Standing
+from searches.models import Call, Standing, TenantQueue
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -154,8 +154,8 @@ def test_what_the_limiter_withholds_for_its_rest_is_written_to_every_row_of_the_
 ) -> None:
     other = credentials.store(bob, "modash", SECRET)
     Credential.objects.update(rests_until=None)
-    Place.objects.update(rests_until=None, wake_at=None)
-    before = Place.objects.get(tenant=alice).virtual_time
+    TenantQueue.objects.update(rests_until=None, wake_at=None)
+    before = TenantQueue.objects.get(tenant=alice).virtual_time
     provider.body = b""
     visit()
     assert is_long(rest_of(alice.credentials.get()))
@@ -163,7 +163,7 @@ def test_what_the_limiter_withholds_for_its_rest_is_written_to_every_row_of_the_
     assert provider.body == b""
     assert set(alice.lookups.values_list("standing", "attempts")) == {(Standing.READY, 0)}
     # A turn that is given back would be the next one too, time after time.
-    assert Place.objects.get(tenant=alice).virtual_time == before + queue.STEP
+    assert TenantQueue.objects.get(tenant=alice).virtual_time == before + queue.STEP
 
 
 @pytest.mark.django_db(transaction=True)
@@ -172,7 +172,7 @@ def test_a_row_that_was_locked_when_its_key_was_told_to_wait_rests_at_its_next_t
     alice: Tenant, bob: Tenant, charlie: Tenant, submit: Submit, provider: Provider
 ) -> None:
     Credential.objects.update(rests_until=None, told_to_wait_at=None, times_told_to_wait=0)
-    Place.objects.update(rests_until=None, wake_at=None)
+    TenantQueue.objects.update(rests_until=None, wake_at=None)
     limiter.end_rests("modash", policies.rate(Policy.objects.get()))
     other = credentials.store(bob, "modash", SECRET)
     provider.answers({"error": True, "code": "slow"}, status=429, headers=WAIT)
@@ -193,7 +193,7 @@ def test_a_row_that_was_locked_when_its_key_was_told_to_wait_rests_at_its_next_t
 def test_a_rest_that_only_the_limiter_told_is_no_rest_in_a_row(alice: Tenant, provider: Provider) -> None:
     """A call that is withheld between the refusal's word to the limiter and its row must not hide the refusal."""
     Credential.objects.update(rests_until=None)
-    Place.objects.update(rests_until=None, wake_at=None)
+    TenantQueue.objects.update(rests_until=None, wake_at=None)
     visit()
     [credential] = alice.credentials.all()
     assert (is_long(rest_of(credential)), credential.times_told_to_wait) == (True, 1)

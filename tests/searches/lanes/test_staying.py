@@ -118,8 +118,8 @@ def lose_the_connection() -> None:
     """As a restart does, seen from here."""
     connection.ensure_connection()
     info = connection.connection.info
-    place = {"host": info.host, "port": info.port, "dbname": info.dbname, "user": info.user, "password": info.password}
-    with psycopg.connect(**place) as other:
+    server = {"host": info.host, "port": info.port, "dbname": info.dbname, "user": info.user, "password": info.password}
+    with psycopg.connect(**server) as other:
         other.execute("SELECT pg_terminate_backend(%s)", (info.backend_pid,))
 
 

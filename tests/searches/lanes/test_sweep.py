@@ -19,7 +19,7 @@ from providers.models import Policy
 from searches import tasks
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.models import Call, Lane, Lookup, Place, Standing
+from searches.models import Call, Lane, Lookup, Standing, TenantQueue
 from tests.searches.conftest import Fill
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -85,8 +85,8 @@ def test_doubled_sweeps_bring_each_unsent_call_back_to_its_turn_once(errands: li
     sweep_at_once()
     assert not Call.objects.exists()
     assert set(Lookup.objects.values_list("standing", flat=True)) == {Standing.READY}
-    place = Place.objects.get()
-    assert (place.ready, place.virtual_time) == (10, 0)
+    tenant_queue = TenantQueue.objects.get()
+    assert (tenant_queue.ready, tenant_queue.virtual_time) == (10, 0)
     assert held() == {(MOST, Decimal(0))}
 
 
@@ -118,7 +118,7 @@ def test_a_call_that_cannot_be_settled_keeps_no_other_from_it(errands: list[Erra
     Lookup.objects.filter(pk=errands[0].lookup.pk).update(provider="gone")
     tasks.sweep_lanes()
     assert [call.pk for call in Call.objects.all()] == [errands[0].call.pk]
-    assert Place.objects.get().ready == 9
+    assert TenantQueue.objects.get().ready == 9
     assert redis_client.llen("celery:searches") > 0
 
 
@@ -133,7 +133,7 @@ def test_what_was_overbilled_leaves_less_to_become_unknown(errands: list[Errand]
 
 
 def test_a_count_that_is_wrong_stops_nobody(fill: Fill, lane: Lane, policy: Policy, alice: Tenant, bob: Tenant) -> None:
-    Place.objects.create(lane=lane, tenant=alice, ready=3)
+    TenantQueue.objects.create(lane=lane, tenant=alice, ready=3)
     fill(bob, 1)
     assert queue.claim(lane.name, policy, lease=timedelta(0)) is None
     errand = queue.claim(lane.name, policy, lease=timedelta(0))

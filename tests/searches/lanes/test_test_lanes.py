@@ -17,7 +17,7 @@ from searches import pictures
 from searches.api import source_catalog
 from searches.calls import worker
 from searches.lanes import estimates, wakeups
-from searches.models import Lane, Lookup, Place
+from searches.models import Lane, Lookup, TenantQueue
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -104,7 +104,7 @@ def test_the_sweep_fills_it(strange: Policy, submit: Submit, monkeypatch: pytest
     hired: list[tuple[str, int]] = []
     monkeypatch.setattr(wakeups, "_hire", lambda lane, policy: hired.append((lane.name, policy.calls)))
     lane = submit(None).lane_id
-    assert Place.objects.get(lane=lane).ready == 1
+    assert TenantQueue.objects.get(lane=lane).ready == 1
     hired.clear()
     wakeups.fill_all()
     assert set(hired) == {(lane, 1)}

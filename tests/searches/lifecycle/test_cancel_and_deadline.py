@@ -19,7 +19,7 @@ from searches.calls import settlement
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation, deadlines, erasure
-from searches.models import Call, Lane, Lookup, Place, Search, Standing, Status
+from searches.models import Call, Lane, Lookup, Search, Standing, Status, TenantQueue
 from tests.racing import at_once
 from tests.searches.lives import Submit, answer, claimed, end, money, nobody_in_line
 
@@ -170,7 +170,7 @@ def carry_on() -> None:
         deadlines.expire()
         Lane.objects.update(paused_until=None)
         Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=queue.now())
-        Place.objects.update(wake_at=queue.now())
+        TenantQueue.objects.update(wake_at=queue.now())
         if nobody_in_line():
             return
         settlement.answered(claimed(), answer())

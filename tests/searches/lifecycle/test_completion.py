@@ -18,7 +18,7 @@ from providers.failures import BadCredential, Failure, Faulty, Garbled, Lost, Re
 from providers.models import Policy
 from searches.calls import settlement
 from searches.lifecycle import cancellation, completion, deadlines, live_updates
-from searches.models import Lookup, Place, Search
+from searches.models import Lookup, Search, TenantQueue
 from tests.searches.lives import PAGE, Submit, answer, claimed, end, money, nobody_in_line, states
 
 pytestmark = pytest.mark.django_db
@@ -180,7 +180,7 @@ def test_a_neighbours_search_is_left_alone(submit: Submit) -> None:
     cancellation.cancel(mine)
     assert states(other) == "queued: queued queued"
     assert money() == (99, 2 * PAGE)
-    assert Place.objects.get().ready == 2
+    assert TenantQueue.objects.get().ready == 2
 
 
 # Expiring
@@ -227,7 +227,7 @@ def test_what_has_begun_is_brought_to_its_end(submit: Submit) -> None:
 
 def test_what_waits_for_a_credential_expires_whatever_it_has(submit: Submit) -> None:
     fresh, begun = submit(), submit(pages=2)
-    Lookup.objects.filter(search=begun).update(turn=0)
+    Lookup.objects.filter(search=begun).update(sort_key=0)
     settlement.answered(claimed(), answer(4))
     settlement.failed(claimed(), Policy.objects.get(), BadCredential("credential_invalid", "…"))
     for search in (fresh, begun):

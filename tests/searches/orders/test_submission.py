@@ -21,7 +21,7 @@ from providers.keyring import credentials, states
 from providers.models import Credential, Policy
 from searches import pictures
 from searches.lifecycle import deadlines
-from searches.models import Image, Lookup, Place, Search
+from searches.models import Image, Lookup, Search, TenantQueue
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -57,7 +57,7 @@ def test_a_search_stands_in_line_with_its_worst_case_held(submit: Submit, alice:
     search = submit(limit=40)
     lookup = Lookup.objects.get()
     assert (lookup.status, lookup.standing, lookup.pages, lookup.page_size) == ("queued", "ready", 1, 40)
-    assert Place.objects.get(tenant=alice, lane="modash").ready == 1
+    assert TenantQueue.objects.get(tenant=alice, lane="modash").ready == 1
     assert ledger.tallies([lookup.reference])[lookup.reference].held == Decimal("1")
     assert search.status == "queued"
 
@@ -189,7 +189,7 @@ def test_each_lookup_of_an_order_goes_by_its_own_terms(live_key: ApiKey, alice: 
     first, products, last = search.lookups.order_by("ordinal")
     assert [lookup.credential for lookup in (first, products, last)] == [second, default, alices_own]
     assert [first.lane_id, products.lane_id, last.lane_id] == ["modash", "keyapi", "modash"]
-    assert dict(Place.objects.values_list("lane", "ready")) == {"modash": 2, "keyapi": 1}
+    assert dict(TenantQueue.objects.values_list("lane", "ready")) == {"modash": 2, "keyapi": 1}
     assert dict(Account.objects.values_list("provider", "held")) == {"modash": Decimal("1.5"), "keyapi": Decimal(1)}
     assert audit.differences() == []
 
@@ -203,7 +203,7 @@ def test_a_credential_known_to_be_dead_takes_no_turn(submit: Submit, alice: Tena
     states.mark(alice.credentials.get(), Credential.State.INVALID)
     submit()
     assert Lookup.objects.get().standing == "parked"
-    assert not Place.objects.filter(ready__gt=0).exists()
+    assert not TenantQueue.objects.filter(ready__gt=0).exists()
 
 
 def test_under_a_limit_of_each_account_equal_keys_share_a_lane(submit: Submit, bob: Tenant, charlie: Tenant) -> None:
