@@ -5,7 +5,7 @@ from __future__ import annotations
 from drf_spectacular.utils import extend_schema, extend_schema_view
 
 from accounts.web.pagination import LINK, PageQuery
-from billing.serializers import AccountAnswer, EntryAnswer
+from billing.serializers import AccountSerializer, EntrySerializer
 
 CREDITS = extend_schema_view(
     get=extend_schema(
@@ -14,7 +14,7 @@ CREDITS = extend_schema_view(
         description="The tenant's account with each provider. Credits are each provider's own unit and never summed "
         "across providers. A test key's searches cost nothing, so a test key sees no accounts.",
         parameters=[PageQuery, LINK],
-        responses={200: AccountAnswer(many=True)},
+        responses={200: AccountSerializer(many=True)},
     )
 )
 ENTRIES = extend_schema_view(
@@ -24,6 +24,6 @@ ENTRIES = extend_schema_view(
         description="Every balance can be rebuilt from these lines: `posted` is grants and adjustments less charges, "
         "`held` is holds less charges and releases.",
         parameters=[PageQuery, LINK],
-        responses={200: EntryAnswer(many=True)},
+        responses={200: EntrySerializer(many=True)},
     )
 )

@@ -28,7 +28,7 @@ class Credits(serializers.Field[Decimal, Any, str, Any]):
         return credits_text(value)
 
 
-class AccountAnswer(serializers.ModelSerializer[Account]):
+class AccountSerializer(serializers.ModelSerializer[Account]):
     """A tenant's standing with one provider, in that provider's own credits."""
 
     posted = Credits(help_text="Grants and adjustments, less charges.")
@@ -46,7 +46,7 @@ class AccountAnswer(serializers.ModelSerializer[Account]):
         return None if account.available is None else credits_text(account.available)
 
 
-class EntryAnswer(serializers.ModelSerializer[Entry]):
+class EntrySerializer(serializers.ModelSerializer[Entry]):
     """A line of the ledger."""
 
     provider = serializers.CharField(source="account.provider")

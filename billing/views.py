@@ -16,7 +16,7 @@ from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.web.tenant_view import TenantView
 from billing import schema
 from billing.models import Account, Entry
-from billing.serializers import AccountAnswer, EntryAnswer
+from billing.serializers import AccountSerializer, EntrySerializer
 
 
 class LedgerView(TenantView):
@@ -44,7 +44,7 @@ class LedgerView(TenantView):
 
 @schema.CREDITS
 class CreditsView(LedgerView):
-    serializer_class = AccountAnswer
+    serializer_class = AccountSerializer
     keys = ("provider",)
 
     def get(self, request: Request) -> Response:
@@ -54,7 +54,7 @@ class CreditsView(LedgerView):
 
 @schema.ENTRIES
 class Entries(LedgerView):
-    serializer_class = EntryAnswer
+    serializer_class = EntrySerializer
     keys = ("-created_at", "-id")
 
     def get(self, request: Request) -> Response:

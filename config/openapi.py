@@ -158,9 +158,6 @@ class Schema(AutoSchema):
                 body.setdefault("headers", {}).update(self.headers_of_all())
         return bodies
 
-    def get_serializer_name(self, serializer: Any, direction: Direction) -> str:
-        return type(serializer).__name__.removesuffix("Answer")
-
     def get_paginated_name(self, serializer_name: str) -> str:
         return f"{serializer_name}List"
 

@@ -28,7 +28,7 @@ from searches.pictures import Crop
 NO_FORECAST = Forecast()
 
 
-class ImageAnswer(serializers.ModelSerializer[Image]):
+class ImageSerializer(serializers.ModelSerializer[Image]):
     """A stored picture. Sent again by the same tenant it is the same one."""
 
     class Meta:
@@ -37,13 +37,13 @@ class ImageAnswer(serializers.ModelSerializer[Image]):
         read_only_fields = fields
 
 
-class StoredImageAnswer(ImageAnswer):
+class StoredImageSerializer(ImageSerializer):
     """A stored picture, and how long it stays."""
 
     expires_at = serializers.SerializerMethodField()
 
-    class Meta(ImageAnswer.Meta):
-        fields = (*ImageAnswer.Meta.fields, "created_at", "expires_at")
+    class Meta(ImageSerializer.Meta):
+        fields = (*ImageSerializer.Meta.fields, "created_at", "expires_at")
         read_only_fields = fields
 
     @extend_schema_field(
@@ -69,7 +69,7 @@ def with_use(images: QuerySet[Image]) -> QuerySet[Image]:
     return images.annotate(needed=Exists(naming.filter(finished_at=None)), last_needed_at=Subquery(ended))
 
 
-class CropAnswer(serializers.Serializer[Any]):
+class CropSerializer(serializers.Serializer[Any]):
     """The part of the picture that is searched with, in fractions of it; null for the whole."""
 
     x = serializers.FloatField()
@@ -78,7 +78,7 @@ class CropAnswer(serializers.Serializer[Any]):
     height = serializers.FloatField()
 
 
-class LookupCredits(serializers.Serializer[Any]):
+class LookupCreditsSerializer(serializers.Serializer[Any]):
     """In the provider's own credits."""
 
     held = Credits(help_text="The most that may still be charged.")
@@ -87,7 +87,7 @@ class LookupCredits(serializers.Serializer[Any]):
     final = serializers.BooleanField(help_text="Whether nothing of this will change.")
 
 
-class LookupFailure(serializers.Serializer[Any]):
+class LookupFailureSerializer(serializers.Serializer[Any]):
     """Why a lookup failed, and whether one that did not succeed may have cost something."""
 
     code = serializers.CharField(
@@ -99,7 +99,7 @@ class LookupFailure(serializers.Serializer[Any]):
     retryable = serializers.BooleanField(help_text="Whether the same lookup may succeed later.")
 
 
-class LookupAnswer(serializers.ModelSerializer[Lookup]):
+class LookupSerializer(serializers.ModelSerializer[Lookup]):
     """One source's part of a search."""
 
     status = serializers.ChoiceField(choices=(Status.QUEUED, Status.RUNNING, *Lookup.ENDED))
@@ -171,7 +171,7 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
     def get_waiting_on(self, lookup: Lookup) -> str | None:
         return self.forecast(lookup).waiting_on
 
-    @extend_schema_field(LookupCredits)
+    @extend_schema_field(LookupCreditsSerializer)
     def get_credits(self, lookup: Lookup) -> dict[str, Any]:
         tally: ledger.Tally = vars(lookup)["tally"]
         return {
@@ -181,19 +181,19 @@ class LookupAnswer(serializers.ModelSerializer[Lookup]):
             "final": lookup.status in Lookup.ENDED and not tally.unknown,
         }
 
-    @extend_schema_field(LookupFailure(allow_null=True))
+    @extend_schema_field(LookupFailureSerializer(allow_null=True))
     def get_error(self, lookup: Lookup) -> dict[str, Any] | None:
         if not lookup.error_code:
             return None
         return {"code": lookup.error_code, "detail": lookup.error_detail, "retryable": lookup.error_retryable}
 
 
-class SearchAnswer(serializers.ModelSerializer[Search]):
+class SearchSerializer(serializers.ModelSerializer[Search]):
     """A search: one picture, one or more lookups."""
 
-    image = ImageAnswer(allow_null=True, help_text="Null once its retention is over.")
+    image = ImageSerializer(allow_null=True, help_text="Null once its retention is over.")
     crop = serializers.SerializerMethodField()
-    lookups = LookupAnswer(many=True, source="parts")
+    lookups = LookupSerializer(many=True, source="parts")
     metadata = serializers.DictField(child=serializers.CharField())
 
     class Meta:
@@ -212,7 +212,7 @@ class SearchAnswer(serializers.ModelSerializer[Search]):
         )
         read_only_fields = fields
 
-    @extend_schema_field(CropAnswer(allow_null=True))
+    @extend_schema_field(CropSerializer(allow_null=True))
     def get_crop(self, search: Search) -> dict[str, float] | None:
         return Crop.parse(search.crop).fractions()
 
@@ -221,7 +221,7 @@ class SearchAnswer(serializers.ModelSerializer[Search]):
 THAT_LEFT = Q(calls__sent_at__isnull=False) | Q(calls__state__in=(Call.State.ARMED, Call.State.UNKNOWN))
 
 
-SEARCH, LOOKUP = SearchAnswer(), LookupAnswer()
+SEARCH, LOOKUP = SearchSerializer(), LookupSerializer()
 
 
 def with_lookups(searches: QuerySet[Search]) -> QuerySet[Search]:
@@ -266,7 +266,7 @@ def _tell(lookups: Iterable[Lookup], forecasts: Mapping[UUID, Forecast], tallies
         vars(lookup).update(forecast=forecasts.get(lookup.pk, NO_FORECAST), tally=tallies[lookup.reference])
 
 
-class Post(serializers.Serializer[Any]):
+class PostSerializer(serializers.Serializer[Any]):
     """A hidden count is null, and so is whatever the provider left out or garbled; `raw` has it as it came."""
 
     id = serializers.CharField(allow_null=True)
@@ -279,7 +279,7 @@ class Post(serializers.Serializer[Any]):
     collects_count = serializers.IntegerField(allow_null=True)
 
 
-class Creator(serializers.Serializer[Any]):
+class CreatorSerializer(serializers.Serializer[Any]):
     """A person who posts. Values that the provider left out or garbled are null."""
 
     username = serializers.CharField(allow_null=True)
@@ -291,11 +291,11 @@ class Creator(serializers.Serializer[Any]):
         allow_null=True, help_text="The provider's own number: a fraction, but seen as a percentage too."
     )
     account_category = serializers.CharField(allow_null=True)
-    matched_posts = Post(many=True)
-    recent_posts = Post(many=True)
+    matched_posts = PostSerializer(many=True)
+    recent_posts = PostSerializer(many=True)
 
 
-class Product(serializers.Serializer[Any]):
+class ProductSerializer(serializers.Serializer[Any]):
     product_id = serializers.CharField()
     name = serializers.CharField(allow_null=True)
     region = serializers.CharField(allow_null=True)
@@ -304,7 +304,7 @@ class Product(serializers.Serializer[Any]):
     )
 
 
-class Moment(serializers.Serializer[Any]):
+class MomentSerializer(serializers.Serializer[Any]):
     """Where in a video the picture was seen. What the provider does not know is null."""
 
     start_seconds = serializers.FloatField(allow_null=True)
@@ -312,22 +312,22 @@ class Moment(serializers.Serializer[Any]):
     score = serializers.FloatField(allow_null=True)
 
 
-class Video(serializers.Serializer[Any]):
+class VideoSerializer(serializers.Serializer[Any]):
     video_no = serializers.CharField(help_text="The provider's own number.")
     name = serializers.CharField(allow_null=True)
     platform = serializers.CharField(
         allow_null=True, help_text="TIKTOK, YOUTUBE or INSTAGRAM; null for a video of your own library."
     )
-    moments = Moment(many=True, help_text="The most alike first.")
+    moments = MomentSerializer(many=True, help_text="The most alike first.")
 
 
-class ResultAnswer(serializers.ModelSerializer[Result]):
+class ResultSerializer(serializers.ModelSerializer[Result]):
     """One thing that was found. The part named after its `type` says what is particular to it."""
 
     source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
-    creator = Creator(required=False, help_text="Where `type` is creator.")
-    product = Product(required=False, help_text="Where `type` is product.")
-    video = Video(required=False, help_text="Where `type` is video.")
+    creator = CreatorSerializer(required=False, help_text="Where `type` is creator.")
+    product = ProductSerializer(required=False, help_text="Where `type` is product.")
+    video = VideoSerializer(required=False, help_text="Where `type` is video.")
     raw = serializers.DictField(
         required=False,
         help_text="The provider's own object, of a video its `frames`; with `include=raw`.",
@@ -367,12 +367,12 @@ class ResultAnswer(serializers.ModelSerializer[Result]):
         return super().to_representation(result) | {result.type: result.detail}
 
 
-class CallError(serializers.Serializer[Any]):
+class CallErrorSerializer(serializers.Serializer[Any]):
     code = serializers.CharField()
     detail = serializers.CharField()
 
 
-class CallAnswer(serializers.ModelSerializer[Call]):
+class CallSerializer(serializers.ModelSerializer[Call]):
     """One HTTP request to a provider: one page of a lookup."""
 
     source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
@@ -422,19 +422,19 @@ class CallAnswer(serializers.ModelSerializer[Call]):
     def get_provider_request_id(self, call: Call) -> str | None:
         return call.provider_request_id or None
 
-    @extend_schema_field(CallError(allow_null=True))
+    @extend_schema_field(CallErrorSerializer(allow_null=True))
     def get_error(self, call: Call) -> dict[str, str] | None:
         return {"code": call.error_code, "detail": call.error_detail} if call.error_code else None
 
 
-class PriceAnswer(serializers.Serializer[Any]):
+class PriceSerializer(serializers.Serializer[Any]):
     """In the provider's own credits. A test key's searches cost nothing."""
 
     per_call = Credits()
     per_result = Credits()
 
 
-class RateAnswer(serializers.Serializer[Any]):
+class RateSerializer(serializers.Serializer[Any]):
     """At most `calls` in any `window_ms`."""
 
     calls = serializers.IntegerField()
@@ -445,19 +445,19 @@ class RateAnswer(serializers.Serializer[Any]):
     whose = serializers.CharField(help_text="Whose limit it is, in a sentence.")
 
 
-class Line(serializers.Serializer[Any]):
+class LineSerializer(serializers.Serializer[Any]):
     waiting = serializers.IntegerField(help_text="Lookups of all tenants that wait for their turn.")
     expected_wait_seconds = serializers.FloatField(
         allow_null=True, help_text="For a lookup that came now; null while operators have paused the provider."
     )
 
 
-class ScoreRange(serializers.Serializer[Any]):
+class ScoreRangeSerializer(serializers.Serializer[Any]):
     min = serializers.FloatField()
     max = serializers.FloatField()
 
 
-class SourceAnswer(serializers.Serializer[Any]):
+class SourceSerializer(serializers.Serializer[Any]):
     """Something that can be searched."""
 
     source = serializers.ChoiceField(choices=sorted(registry.ADAPTERS))  # type: ignore[assignment]
@@ -467,9 +467,11 @@ class SourceAnswer(serializers.Serializer[Any]):
     parameters = serializers.DictField(help_text="What `parameters` may hold, as JSON Schema (2020-12).")
     default_limit = serializers.IntegerField(allow_null=True)
     max_results = serializers.IntegerField(allow_null=True, help_text="The most that `limit` and `offset` reach.")
-    price = PriceAnswer(allow_null=True, help_text="Null: there is none, and live searches of it are refused.")
-    rate = RateAnswer()
-    line = Line()
-    score_range = ScoreRange(allow_null=True, help_text="Null: its results have no score, or one without an end.")
+    price = PriceSerializer(allow_null=True, help_text="Null: there is none, and live searches of it are refused.")
+    rate = RateSerializer()
+    line = LineSerializer()
+    score_range = ScoreRangeSerializer(
+        allow_null=True, help_text="Null: its results have no score, or one without an end."
+    )
     lag = serializers.CharField(help_text="How far its data are behind what is true now.")
     caveats = serializers.ListField(child=serializers.CharField(), help_text="What its data leaves out.")

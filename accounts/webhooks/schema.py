@@ -9,13 +9,13 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schem
 from accounts.web.pagination import LINK, PageQuery
 from accounts.webhooks.redelivery import MOST_ATTEMPTS
 from accounts.webhooks.serializers import (
-    DeliveryAnswer,
     DeliveryQuery,
-    EndpointAnswer,
+    DeliverySerializer,
     EndpointChange,
     EndpointRequest,
-    EndpointWithSecretAnswer,
-    RedeliveredAnswer,
+    EndpointSerializer,
+    EndpointWithSecretSerializer,
+    RedeliveredSerializer,
     RedeliverRequest,
 )
 
@@ -78,7 +78,7 @@ ENDPOINTS = extend_schema_view(
         summary="Where you are told, newest first",
         description="The endpoints of the key's mode. Their secrets are never shown.",
         parameters=[PageQuery, LINK],
-        responses={200: EndpointAnswer(many=True)},
+        responses={200: EndpointSerializer(many=True)},
     ),
     post=extend_schema(
         operation_id="create_webhook_endpoint",
@@ -87,7 +87,7 @@ ENDPOINTS = extend_schema_view(
         "key that caused them. The answer alone shows the `secret`.",
         request=EndpointRequest,
         parameters=[LOCATION],
-        responses={201: EndpointWithSecretAnswer},
+        responses={201: EndpointWithSecretSerializer},
         examples=[
             OpenApiExample(
                 "Ended searches",
@@ -102,7 +102,7 @@ ENDPOINT = extend_schema_view(
     get=extend_schema(
         operation_id="get_webhook_endpoint",
         summary="One endpoint",
-        responses={200: EndpointAnswer},
+        responses={200: EndpointSerializer},
         examples=[ENDPOINT_EXAMPLE],
     ),
     patch=extend_schema(
@@ -111,7 +111,7 @@ ENDPOINT = extend_schema_view(
         description="An endpoint that was disabled for its failures is enabled here again; one that an operator disabled, by an "
         "operator alone: a 409.",
         request=EndpointChange,
-        responses={200: EndpointAnswer},
+        responses={200: EndpointSerializer},
         examples=[OpenApiExample("Back again", value={"enabled": True}, request_only=True), ENDPOINT_EXAMPLE],
     ),
     delete=extend_schema(
@@ -128,7 +128,7 @@ ROTATE = extend_schema_view(
         description="The answer alone shows it. For 24 hours deliveries carry two signatures, one by each secret, so that "
         "your receiver can change over whenever it suits; a secret before those two is void at once.",
         request=None,
-        responses={200: EndpointWithSecretAnswer},
+        responses={200: EndpointWithSecretSerializer},
         examples=[MADE],
     )
 )
@@ -139,7 +139,7 @@ TEST = extend_schema_view(
         description="On the same way as every other event, whatever types the endpoint wants, but tried 3 times at most; "
         "what came of it stands in `GET /v1/webhook-deliveries`. A disabled endpoint is a 409.",
         request=None,
-        responses={200: DeliveryAnswer},
+        responses={200: DeliverySerializer},
         examples=[DELIVERY_EXAMPLE],
     )
 )
@@ -150,7 +150,7 @@ REDELIVER_RANGE = extend_schema_view(
         description="The endpoint's deliveries of the events of a stretch of time: at once, and again by the schedule if "
         "need be, with the same `webhook-id` and body as before. A disabled endpoint is a 409.",
         request=RedeliverRequest,
-        responses={200: RedeliveredAnswer},
+        responses={200: RedeliveredSerializer},
         examples=[
             OpenApiExample(
                 "What an outage cost",
@@ -167,7 +167,7 @@ DELIVERIES = extend_schema_view(
         summary="What was sent to your endpoints, newest first",
         description="Each delivery with its attempts: when, how long, what was answered, and why it did not arrive.",
         parameters=[DeliveryQuery, LINK],
-        responses={200: DeliveryAnswer(many=True)},
+        responses={200: DeliverySerializer(many=True)},
     )
 )
 REDELIVER = extend_schema_view(
@@ -178,7 +178,7 @@ REDELIVER = extend_schema_view(
         "is under way at this moment counts as that. A disabled endpoint is a 409, and so is a delivery that was tried "
         f"{MOST_ATTEMPTS:,} times.",
         request=None,
-        responses={200: DeliveryAnswer},
+        responses={200: DeliverySerializer},
         examples=[DELIVERY_EXAMPLE],
     )
 )

@@ -83,7 +83,7 @@ class EndpointChange(StrictSerializer):
         return values
 
 
-class EndpointAnswer(serializers.ModelSerializer[Endpoint]):
+class EndpointSerializer(serializers.ModelSerializer[Endpoint]):
     """Where to send what happens, without the secret."""
 
     events = serializers.ListField(
@@ -131,13 +131,13 @@ class EndpointAnswer(serializers.ModelSerializer[Endpoint]):
         return _to_come(endpoint.previous_until)
 
 
-class EndpointWithSecretAnswer(EndpointAnswer):
+class EndpointWithSecretSerializer(EndpointSerializer):
     """The endpoint, and its new secret: this answer alone holds it."""
 
     secret = serializers.SerializerMethodField()
 
-    class Meta(EndpointAnswer.Meta):
-        fields = (*EndpointAnswer.Meta.fields, "secret")
+    class Meta(EndpointSerializer.Meta):
+        fields = (*EndpointSerializer.Meta.fields, "secret")
         read_only_fields = fields
 
     @extend_schema_field(
@@ -151,7 +151,7 @@ class EndpointWithSecretAnswer(EndpointAnswer):
         return str(self.context["secret"])
 
 
-class AttemptAnswer(serializers.ModelSerializer[Attempt]):
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     """One try to deliver."""
 
     status = serializers.IntegerField(allow_null=True, help_text="HTTP status; null where there was no answer.")
@@ -178,7 +178,7 @@ class AttemptAnswer(serializers.ModelSerializer[Attempt]):
         return attempt.detail or None
 
 
-class DeliveryAnswer(serializers.ModelSerializer[Delivery]):
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     """One event on its way to one endpoint."""
 
     event_id = serializers.UUIDField(help_text="The header `webhook-id`, the same in every attempt.")
@@ -189,7 +189,9 @@ class DeliveryAnswer(serializers.ModelSerializer[Delivery]):
     )
     next_attempt_at = serializers.DateTimeField(allow_null=True, help_text="Null unless it is `pending`.")
     finished_at = serializers.DateTimeField(allow_null=True)
-    attempts = AttemptAnswer(source="last_attempts", many=True, help_text=f"The last {ATTEMPTS_KEPT}, newest first.")
+    attempts = AttemptSerializer(
+        source="last_attempts", many=True, help_text=f"The last {ATTEMPTS_KEPT}, newest first."
+    )
 
     class Meta:
         model = Delivery
@@ -244,7 +246,7 @@ class RedeliverRequest(StrictSerializer):
         return {}
 
 
-class RedeliveredAnswer(serializers.Serializer[Any]):
+class RedeliveredSerializer(serializers.Serializer[Any]):
     """What a range came to."""
 
     redelivered = serializers.IntegerField(help_text="How many deliveries are sent once more.")

@@ -24,13 +24,13 @@ from accounts.web.tenant_view import TenantView
 from accounts.webhooks import endpoints, redelivery, schema
 from accounts.webhooks.delivery import ATTEMPTS_KEPT
 from accounts.webhooks.serializers import (
-    DeliveryAnswer,
     DeliveryQuery,
-    EndpointAnswer,
+    DeliverySerializer,
     EndpointChange,
     EndpointRequest,
-    EndpointWithSecretAnswer,
-    RedeliveredAnswer,
+    EndpointSerializer,
+    EndpointWithSecretSerializer,
+    RedeliveredSerializer,
     RedeliverRequest,
     long_range,
     repeated_url,
@@ -72,7 +72,7 @@ class Endpoints(EndpointView):
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(self.get_queryset()) or []
-        return self.get_paginated_response(EndpointAnswer(page, many=True).data)
+        return self.get_paginated_response(EndpointSerializer(page, many=True).data)
 
     def post(self, request: Request) -> Response:
         given = self.read(EndpointRequest(), taken=lambda values: taken(self.get_queryset(), values))
@@ -91,7 +91,7 @@ class OneEndpoint(EndpointView):
     error_statuses = {"PATCH": (409,)}
 
     def get(self, request: Request, id: Any) -> Response:
-        return Response(EndpointAnswer(self.get_object()).data)
+        return Response(EndpointSerializer(self.get_object()).data)
 
     def patch(self, request: Request, id: Any) -> Response:
         endpoint = self.get_object()
@@ -107,7 +107,7 @@ class OneEndpoint(EndpointView):
             raise Conflict(HELD, code="endpoint_disabled") from None
         except Endpoint.DoesNotExist:
             raise Http404 from None
-        return Response(EndpointAnswer(endpoint).data)
+        return Response(EndpointSerializer(endpoint).data)
 
     def delete(self, request: Request, id: Any) -> Response:
         endpoints.remove(self.get_object())
@@ -160,7 +160,7 @@ class RedeliverRange(EndpointView):
             )
         except redelivery.RangeTooLong:
             raise long_range() from None
-        return Response(RedeliveredAnswer({"redelivered": count}).data)
+        return Response(RedeliveredSerializer({"redelivered": count}).data)
 
 
 @schema.DELIVERIES
@@ -172,7 +172,7 @@ class Deliveries(DeliveryView):
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(with_attempts(self.filtered())) or []
-        return self.get_paginated_response(DeliveryAnswer(page, many=True).data)
+        return self.get_paginated_response(DeliverySerializer(page, many=True).data)
 
     def filtered(self) -> QuerySet[Delivery]:
         found = self.get_queryset()
@@ -218,13 +218,13 @@ def refuse_disabled(endpoint: Endpoint) -> None:
 
 
 def with_secret(endpoint: Endpoint, secret: str) -> Any:
-    return EndpointWithSecretAnswer(endpoint, context={"secret": secret}).data
+    return EndpointWithSecretSerializer(endpoint, context={"secret": secret}).data
 
 
 def shown(tenant: Tenant, delivery: Delivery) -> Any:
     """As its row is now."""
     present = with_attempts(Delivery.objects.for_tenant(tenant))
-    return DeliveryAnswer(get_object_or_404(present, pk=delivery.pk)).data
+    return DeliverySerializer(get_object_or_404(present, pk=delivery.pk)).data
 
 
 def with_attempts(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:

@@ -10,12 +10,12 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schem
 from accounts.web.pagination import LINK
 from providers import registry
 from providers.api.serializers import (
-    CredentialAnswer,
     CredentialChange,
     CredentialQuery,
     CredentialRequest,
-    TermAnswer,
+    CredentialSerializer,
     TermQuery,
+    TermSerializer,
 )
 
 SHOWN: dict[str, Any] = {
@@ -51,7 +51,7 @@ CREDENTIALS = extend_schema_view(
         summary="Your keys to the providers, by provider and label",
         description="The secrets themselves are never shown.",
         parameters=[CredentialQuery, LINK],
-        responses={200: CredentialAnswer(many=True)},
+        responses={200: CredentialSerializer(many=True)},
     ),
     post=extend_schema(
         operation_id="create_credential",
@@ -60,7 +60,7 @@ CREDENTIALS = extend_schema_view(
         f"key. {CHECK} A test key is refused (403).",
         request=CredentialRequest,
         parameters=[LOCATION],
-        responses={201: CredentialAnswer},
+        responses={201: CredentialSerializer},
         examples=[
             OpenApiExample(
                 "A key", value={"provider": "modash", "secret": "your-key", "label": "default"}, request_only=True
@@ -73,7 +73,7 @@ CREDENTIAL = extend_schema_view(
     get=extend_schema(
         operation_id="get_credential",
         summary="One key",
-        responses={200: CredentialAnswer},
+        responses={200: CredentialSerializer},
         examples=[EXAMPLE],
     ),
     patch=extend_schema(
@@ -81,7 +81,7 @@ CREDENTIAL = extend_schema_view(
         summary="Replace, rename, or make it the default",
         description=f"A new `secret` takes the place of the old one, also for searches that wait for it. {CHECK}",
         request=CredentialChange,
-        responses={200: CredentialAnswer},
+        responses={200: CredentialSerializer},
         examples=[OpenApiExample("A new key", value={"secret": "your-new-key"}, request_only=True), EXAMPLE],
     ),
     delete=extend_schema(
@@ -102,7 +102,7 @@ VERIFY = extend_schema_view(
         "`unknown` again, for the next search to try. Lookups that wait for it go on by themselves: one first, and the "
         "others when that has worked.",
         request=None,
-        responses={200: CredentialAnswer},
+        responses={200: CredentialSerializer},
         examples=[EXAMPLE],
     )
 )
@@ -125,6 +125,6 @@ DICTIONARY = extend_schema_view(
             TermQuery,
             LINK,
         ],
-        responses={200: TermAnswer(many=True)},
+        responses={200: TermSerializer(many=True)},
     )
 )

@@ -87,7 +87,7 @@ class CredentialQuery(PageQuery):
     provider = StrictChoice(PROVIDERS, required=False, help_text="Only keys to this provider.")
 
 
-class ProviderAccountAnswer(serializers.Serializer[Any]):
+class ProviderAccountSerializer(serializers.Serializer[Any]):
     """What the provider told of the account."""
 
     credits = serializers.CharField(allow_null=True, help_text="Left, in the provider's own credits.")
@@ -95,7 +95,7 @@ class ProviderAccountAnswer(serializers.Serializer[Any]):
     read_at = serializers.DateTimeField()
 
 
-class CredentialAnswer(serializers.ModelSerializer[Credential]):
+class CredentialSerializer(serializers.ModelSerializer[Credential]):
     """A key to a provider, without the key."""
 
     state = serializers.ChoiceField(
@@ -153,12 +153,14 @@ class CredentialAnswer(serializers.ModelSerializer[Credential]):
         return advice.warning(credential) or None
 
     @extend_schema_field(
-        ProviderAccountAnswer(allow_null=True, help_text="Null where the provider does not tell, and for test keys.")
+        ProviderAccountSerializer(
+            allow_null=True, help_text="Null where the provider does not tell, and for test keys."
+        )
     )
     def get_account(self, credential: Credential) -> dict[str, Any] | None:
         if credential.account is None or self.context["mode"] == Mode.TEST:
             return None
-        return dict(ProviderAccountAnswer(credential.account | {"read_at": credential.account_read_at}).data)
+        return dict(ProviderAccountSerializer(credential.account | {"read_at": credential.account_read_at}).data)
 
 
 class TermQuery(PageQuery):
@@ -176,7 +178,7 @@ class Value(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-class TermAnswer(serializers.Serializer[Any]):
+class TermSerializer(serializers.Serializer[Any]):
     """A line of a provider's dictionary."""
 
     value = Value(read_only=True, help_text="What the search's parameter takes.")

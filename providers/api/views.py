@@ -25,12 +25,12 @@ from accounts.web.strict_fields import Nothing, Wrong
 from accounts.web.tenant_view import TenantView
 from providers.api import schema
 from providers.api.serializers import (
-    CredentialAnswer,
     CredentialChange,
     CredentialQuery,
     CredentialRequest,
-    TermAnswer,
+    CredentialSerializer,
     TermQuery,
+    TermSerializer,
     label_taken,
 )
 from providers.contract import Term
@@ -50,7 +50,7 @@ class CredentialView(TenantView):
             raise PermissionDenied(LIVE_ONLY)
 
     def answer(self, credential: Credential) -> dict[str, Any]:
-        return dict(CredentialAnswer(credential, context={"mode": self.api_key.mode}).data)
+        return dict(CredentialSerializer(credential, context={"mode": self.api_key.mode}).data)
 
     def now(self, credential: Credential) -> dict[str, Any]:
         """As its row is after a check. It may have been deleted meanwhile."""
@@ -143,7 +143,7 @@ class Dictionary(TenantView):
         terms = self.terms(provider, name)
         pages = cast(CursorPages, self.paginator)
         page = pages.cut(lambda after: rows_after(terms, after), self.keys, request, self)
-        return self.get_paginated_response(TermAnswer([row.term for row in page], many=True).data)
+        return self.get_paginated_response(TermSerializer([row.term for row in page], many=True).data)
 
     def terms(self, provider: str, name: str) -> tuple[Term, ...]:
         """Nothing waits in line for these, so a provider's trouble is an answer here: 503, and to be asked again."""

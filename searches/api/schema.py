@@ -25,7 +25,13 @@ from searches.api.request_serializers import (
     SearchQuery,
     SearchRequest,
 )
-from searches.representations import CallAnswer, ResultAnswer, SearchAnswer, SourceAnswer, StoredImageAnswer
+from searches.representations import (
+    CallSerializer,
+    ResultSerializer,
+    SearchSerializer,
+    SourceSerializer,
+    StoredImageSerializer,
+)
 
 ID = "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001"
 IMAGE: dict[str, Any] = {
@@ -178,7 +184,7 @@ SEARCHES = extend_schema_view(
                 SearchForm, encoding={"request": {"contentType": "application/json"}}
             ),
         },
-        responses={202: SearchAnswer},
+        responses={202: SearchSerializer},
         examples=[SEARCH_EXAMPLE],
     ),
     get=extend_schema(
@@ -186,7 +192,7 @@ SEARCHES = extend_schema_view(
         summary="Searches, newest first",
         description="A live key lists live searches, a test key the test ones.",
         parameters=[SearchQuery, METADATA, LINK],
-        responses={200: SearchAnswer(many=True)},
+        responses={200: SearchSerializer(many=True)},
         examples=[SEARCH_EXAMPLE],
     ),
 )
@@ -196,7 +202,7 @@ SEARCH = extend_schema_view(
         summary="One search",
         description="As it is now; or, with `Prefer: wait=N`, as soon as it has ended or changed.",
         parameters=[PREFER, APPLIED, IF_NONE_MATCH, ETAG],
-        responses={200: SearchAnswer, 304: OpenApiResponse(description="It is still the version that is known.")},
+        responses={200: SearchSerializer, 304: OpenApiResponse(description="It is still the version that is known.")},
         examples=[SEARCH_EXAMPLE],
     ),
     delete=extend_schema(
@@ -214,7 +220,7 @@ CANCEL = extend_schema_view(
         description="Waiting lookups end at 0 credits; a call already sent is finished, charged and kept. May be repeated.",
         parameters=[ETAG],
         request=None,
-        responses={200: SearchAnswer},
+        responses={200: SearchSerializer},
         examples=[SEARCH_EXAMPLE],
     )
 )
@@ -226,7 +232,7 @@ RESULTS = extend_schema_view(
         "is in the `Link` header.",
         parameters=[ResultQuery, LINK],
         responses={
-            200: ResultAnswer(many=True),
+            200: ResultSerializer(many=True),
             (200, "text/csv"): OpenApiTypes.STR,
             (200, "application/x-ndjson"): OpenApiTypes.STR,
         },
@@ -243,7 +249,7 @@ CALLS = extend_schema_view(
         description="Every HTTP request that a search led to, in the order of their turns; also those that failed before "
         "anything left: their `sent_at` is null, they cost nothing, and a lookup's `calls` leaves them out.",
         parameters=[PageQuery, LINK],
-        responses={200: CallAnswer(many=True)},
+        responses={200: CallSerializer(many=True)},
     )
 )
 IMAGES = extend_schema_view(
@@ -253,7 +259,7 @@ IMAGES = extend_schema_view(
         description="All pictures of yours, those that no search names included. Each is erased when no search has needed it "
         "for as long as your retention says.",
         parameters=[ImageQuery, LINK],
-        responses={200: StoredImageAnswer(many=True)},
+        responses={200: StoredImageSerializer(many=True)},
         examples=[STORED_EXAMPLE],
     ),
     post=extend_schema(
@@ -268,13 +274,16 @@ IMAGES = extend_schema_view(
             ),
             "multipart/form-data": OpenApiRequest(ImageForm),
         },
-        responses={201: StoredImageAnswer},
+        responses={201: StoredImageSerializer},
         examples=[STORED_EXAMPLE],
     ),
 )
 IMAGE_VIEW = extend_schema_view(
     get=extend_schema(
-        operation_id="get_image", summary="One picture", responses={200: StoredImageAnswer}, examples=[STORED_EXAMPLE]
+        operation_id="get_image",
+        summary="One picture",
+        responses={200: StoredImageSerializer},
+        examples=[STORED_EXAMPLE],
     ),
     delete=extend_schema(
         operation_id="delete_image",
@@ -289,6 +298,6 @@ SOURCES = extend_schema_view(
         summary="What can be searched",
         description="Each source with its parameters, its price, whose limit it is under and how long its line is now.",
         parameters=[PageQuery, LINK],
-        responses={200: SourceAnswer(many=True)},
+        responses={200: SourceSerializer(many=True)},
     )
 )

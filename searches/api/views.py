@@ -250,7 +250,7 @@ class Results(PartsOfASearch):
 
     @property
     def columns(self) -> list[str]:
-        return columns_of(representations.ResultAnswer(context={"raw": self.raw}))
+        return columns_of(representations.ResultSerializer(context={"raw": self.raw}))
 
     @property
     def raw(self) -> bool:
@@ -264,7 +264,7 @@ class Results(PartsOfASearch):
             if name in self.query:
                 rows = rows.filter(**{field: self.query[name]})
         page = self.paginate_queryset(rows if self.raw else rows.defer("raw")) or []
-        shown = representations.ResultAnswer(page, many=True, context={"raw": self.raw})
+        shown = representations.ResultSerializer(page, many=True, context={"raw": self.raw})
         return self.get_paginated_response(shown.data)
 
 
@@ -277,7 +277,7 @@ class Calls(PartsOfASearch):
     def get(self, request: Request, id: UUID) -> Response:
         rows = self.of_the_search(Call.objects.select_related("lookup"), "lookup__search")
         page = self.paginate_queryset(rows.defer("excerpt")) or []
-        return self.get_paginated_response(representations.CallAnswer(page, many=True).data)
+        return self.get_paginated_response(representations.CallSerializer(page, many=True).data)
 
 
 class ImageView(TenantView):
@@ -288,7 +288,7 @@ class ImageView(TenantView):
 
     def described(self, images: Any, *, many: bool = False) -> Any:
         retention = self.tenant.retention("image_retention_days")
-        return representations.StoredImageAnswer(images, many=many, context={"retention": retention}).data
+        return representations.StoredImageSerializer(images, many=many, context={"retention": retention}).data
 
 
 @schema.IMAGES
@@ -356,7 +356,7 @@ class Sources(TenantView):
         pages = cast(CursorPages, self.paginator)
         page = pages.cut(adapters_after, self.keys, request, self)
         described = [source_catalog.described(adapter.source, self.api_key) for adapter in page]
-        return self.get_paginated_response(representations.SourceAnswer(described, many=True).data)
+        return self.get_paginated_response(representations.SourceSerializer(described, many=True).data)
 
 
 def adapters_after(last: list[str] | None) -> list[Any]:

@@ -17,7 +17,7 @@ from searches import results
 from searches.calls import settlement
 from searches.lanes import queue
 from searches.models import Call, Lookup, Result
-from searches.representations import ResultAnswer
+from searches.representations import ResultSerializer
 from tests.providers.adapters.test_odd_answers import CASES, ODD, Case, ask, changed, paths
 from tests.providers.conftest import Provider, provider
 from tests.searches.lives import Submit, claimed, money, states, submit
@@ -30,7 +30,7 @@ def shown(answer: Answer, lookup: Lookup) -> list[dict[str, Any]]:
     """The results as the API shows them, raw objects too; nothing of them stays."""
     with transaction.atomic():
         results.keep(lookup, lookup.search, answer, came_at=queue.now())
-        found = [dict(ResultAnswer(result).data) for result in Result.objects.order_by("rank")]
+        found = [dict(ResultSerializer(result).data) for result in Result.objects.order_by("rank")]
         transaction.set_rollback(True)
     lookup.refresh_from_db()
     lookup.search.refresh_from_db()

@@ -6,13 +6,13 @@ import pytest
 
 from providers import registry
 from providers.contract import Hit
-from searches.representations import ResultAnswer
+from searches.representations import ResultSerializer
 from tests.providers.asking import SOURCES, ask
 from tests.providers.conftest import granian_sandbox
 
 
 def parts(hit: Hit) -> set[str]:
-    return set(ResultAnswer().fields[hit.type].fields)  # type: ignore[attr-defined]  # it is a serializer
+    return set(ResultSerializer().fields[hit.type].fields)  # type: ignore[attr-defined]  # it is a serializer
 
 
 def loosely(source: str) -> dict[str, float]:
