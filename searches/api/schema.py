@@ -15,23 +15,12 @@ from drf_spectacular.utils import (
 )
 
 from accounts.web.pagination import LINK, PageQuery
-from searches.api.request_serializers import (
-    ORDER,
-    ImageForm,
-    ImageQuery,
-    ImageRequest,
-    ResultQuery,
-    SearchForm,
-    SearchQuery,
-    SearchRequest,
-)
-from searches.representations import (
-    CallSerializer,
-    ResultSerializer,
-    SearchSerializer,
-    SourceSerializer,
-    StoredImageSerializer,
-)
+from searches.api.image_serializers import ImageForm, ImageRequest, StoredImageSerializer
+from searches.api.query_serializers import ImageQuery, ResultQuery, SearchQuery
+from searches.api.request_serializers import ORDER, SearchForm, SearchRequest
+from searches.api.result_serializers import CallSerializer, ResultSerializer
+from searches.api.source_catalog import SourceSerializer
+from searches.representations import SearchSerializer
 
 ID = "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001"
 IMAGE: dict[str, Any] = {

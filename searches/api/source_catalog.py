@@ -1,12 +1,15 @@
-"""What can be searched: each source with its parameters, price, limit and line, as they are now for who asks."""
+"""The sources that a tenant can search, each with its parameters, its price, its rate limit and the length of its queue now."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from rest_framework import serializers
+
 from accounts.models import ApiKey, Mode
 from billing import prices
 from billing.models import Price
+from billing.serializers import Credits
 from providers import json_schema, policies, registry
 from providers.contract import Adapter
 from providers.keyring import credentials
@@ -20,7 +23,57 @@ WHOSE = {
 WHOSE_TEST = "The sandbox's, for you alone."
 
 
-def described(source: str, api_key: ApiKey) -> dict[str, Any]:
+class PriceSerializer(serializers.Serializer[Any]):
+    """In the provider's own credits. A test key's searches cost nothing."""
+
+    per_call = Credits()
+    per_result = Credits()
+
+
+class RateSerializer(serializers.Serializer[Any]):
+    """At most `calls` in any `window_ms`."""
+
+    calls = serializers.IntegerField()
+    window_ms = serializers.IntegerField()
+    scope = serializers.ChoiceField(
+        choices=Policy.Scope.values, help_text="`provider`: one for all; `account`: one a provider account."
+    )
+    whose = serializers.CharField(help_text="Whose limit it is, in a sentence.")
+
+
+class LineSerializer(serializers.Serializer[Any]):
+    waiting = serializers.IntegerField(help_text="Lookups of all tenants that wait for their turn.")
+    expected_wait_seconds = serializers.FloatField(
+        allow_null=True, help_text="For a lookup that came now; null while operators have paused the provider."
+    )
+
+
+class ScoreRangeSerializer(serializers.Serializer[Any]):
+    min = serializers.FloatField()
+    max = serializers.FloatField()
+
+
+class SourceSerializer(serializers.Serializer[Any]):
+    """Something that can be searched."""
+
+    source = serializers.ChoiceField(choices=sorted(registry.ADAPTERS))  # type: ignore[assignment]
+    provider = serializers.CharField()
+    title = serializers.CharField()
+    result_type = serializers.CharField()
+    parameters = serializers.DictField(help_text="What `parameters` may hold, as JSON Schema (2020-12).")
+    default_limit = serializers.IntegerField(allow_null=True)
+    max_results = serializers.IntegerField(allow_null=True, help_text="The most that `limit` and `offset` reach.")
+    price = PriceSerializer(allow_null=True, help_text="Null: there is none, and live searches of it are refused.")
+    rate = RateSerializer()
+    line = LineSerializer()
+    score_range = ScoreRangeSerializer(
+        allow_null=True, help_text="Null: its results have no score, or one without an end."
+    )
+    lag = serializers.CharField(help_text="How far its data are behind what is true now.")
+    caveats = serializers.ListField(child=serializers.CharField(), help_text="What its data leaves out.")
+
+
+def describe(source: str, api_key: ApiKey) -> dict[str, Any]:
     adapter = registry.adapter(source)
     policy = policies.in_force(policies.of(adapter.provider), api_key.mode)
     return {
@@ -57,7 +110,7 @@ def rate_of(policy: Policy, api_key: ApiKey) -> dict[str, Any]:
 
 
 def lane_name(policy: Policy, api_key: ApiKey) -> str:
-    """The lane that a lookup on the default credential would stand in."""
+    """Returns the name of the lane that a lookup with the default credential would wait in."""
     credential = credentials.default_of(api_key.tenant_id, policy.provider)
     fingerprint = credential.fingerprint if credential else ""
     return queue.lane_name(policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint)

@@ -1,15 +1,18 @@
 from django.urls import path
 
 from accounts.web import path_converters  # noqa: F401  # registers <id:…>
-from searches.api import views
+from searches.api.views.images import Images, OneImage
+from searches.api.views.results import Calls, Results
+from searches.api.views.searches import Cancel, OneSearch, Searches
+from searches.api.views.sources import Sources
 
 urlpatterns = [
-    path("searches", views.Searches.as_view()),
-    path("searches/<id:id>", views.OneSearch.as_view(), name="search"),
-    path("searches/<id:id>/cancel", views.Cancel.as_view()),
-    path("searches/<id:id>/results", views.Results.as_view()),
-    path("searches/<id:id>/calls", views.Calls.as_view()),
-    path("images", views.Images.as_view()),
-    path("images/<id:id>", views.OneImage.as_view(), name="image"),
-    path("sources", views.Sources.as_view()),
+    path("searches", Searches.as_view()),
+    path("searches/<id:id>", OneSearch.as_view(), name="search"),
+    path("searches/<id:id>/cancel", Cancel.as_view()),
+    path("searches/<id:id>/results", Results.as_view()),
+    path("searches/<id:id>/calls", Calls.as_view()),
+    path("images", Images.as_view()),
+    path("images/<id:id>", OneImage.as_view(), name="image"),
+    path("sources", Sources.as_view()),
 ]

@@ -22,9 +22,9 @@ def ended(search: Search, lookups: Iterable[Lookup], status: Status | None) -> N
     """Announces that these lookups of the search ended, and that the search ended with `status`, unless that is None."""
     if search.erased_at is not None:
         return
-    builders = {EventType.LOOKUP_FINISHED: lambda: _lookups_shown(search, lookups)}
+    builders = {EventType.LOOKUP_FINISHED: lambda: _lookups(search, lookups)}
     if status:
-        builders[EventType(f"search.{status}")] = lambda: _search_shown(search)
+        builders[EventType(f"search.{status}")] = lambda: _search(search)
     webhooks.record_wanted(search.tenant_id, search.mode, builders, reference=_reference(search))
 
 
@@ -32,12 +32,12 @@ def erase(search: Search) -> None:
     webhooks.erase(_reference(search))
 
 
-def _lookups_shown(search: Search, lookups: Iterable[Lookup]) -> list[dict[str, Any]]:
-    return [{**representations.lookup_shown(lookup), "search_id": search.pk} for lookup in lookups]
+def _lookups(search: Search, lookups: Iterable[Lookup]) -> list[dict[str, Any]]:
+    return [{**representations.of_ended_lookup(lookup), "search_id": search.pk} for lookup in lookups]
 
 
-def _search_shown(search: Search) -> list[dict[str, Any]]:
-    return representations.shown(list(representations.with_lookups(Search.objects.filter(pk=search.pk))))
+def _search(search: Search) -> list[dict[str, Any]]:
+    return representations.of_searches(list(representations.with_lookups(Search.objects.filter(pk=search.pk))))
 
 
 def _reference(search: Search) -> str:

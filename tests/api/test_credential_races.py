@@ -15,7 +15,7 @@ from accounts.models import ApiKey
 from accounts.web.exceptions import Conflict
 from providers.keyring import credentials
 from providers.models import Credential
-from searches.api.views import refused
+from searches.api.exceptions import translate_domain_errors
 from searches.models import Image, Lookup, Search
 from searches.orders import submission
 from searches.orders.submission import LookupOrder, Order
@@ -49,7 +49,7 @@ class SlowPicture:
 
 def submit(image: Image, meanwhile: Callable[[], None]) -> None:
     order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, limit=20)])
-    with refused():
+    with translate_domain_errors():
         submission.submit(ApiKey.objects.get(), order, SlowPicture(image, meanwhile))
 
 

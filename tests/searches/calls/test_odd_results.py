@@ -14,10 +14,10 @@ from accounts import keys
 from accounts.models import Mode, Tenant
 from providers.contract import Answer, Hit
 from searches import results
+from searches.api.result_serializers import ResultSerializer
 from searches.calls import settlement
 from searches.lanes import queue
 from searches.models import Call, Lookup, Result
-from searches.representations import ResultSerializer
 from tests.providers.adapters.test_odd_answers import CASES, ODD, Case, ask, changed, paths
 from tests.providers.conftest import Provider, provider
 from tests.searches.lives import Submit, claimed, money, states, submit

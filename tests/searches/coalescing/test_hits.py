@@ -6,7 +6,7 @@ import pytest
 
 from providers import registry
 from providers.contract import Hit
-from searches.representations import ResultSerializer
+from searches.api.result_serializers import ResultSerializer
 from tests.providers.asking import SOURCES, ask
 from tests.providers.conftest import granian_sandbox
 

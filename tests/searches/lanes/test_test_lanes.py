@@ -95,7 +95,7 @@ def test_it_is_told_so(strange: Policy, submit: Submit, alice: Tenant) -> None:
     assert lookup.page_size == 20
     told = estimates.forecast([lookup])[lookup.pk]
     assert (told.position, told.waiting_on) == (1, "rate")
-    shown = source_catalog.described("tiktok-creators", lookup.search.api_key)  # type: ignore[arg-type]
+    shown = source_catalog.describe("tiktok-creators", lookup.search.api_key)  # type: ignore[arg-type]
     assert (shown["rate"]["calls"], shown["rate"]["window_ms"], shown["rate"]["scope"]) == (1, 1000, "provider")
     assert shown["line"].expected_wait_seconds == pytest.approx(1.003)
 

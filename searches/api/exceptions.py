@@ -1,0 +1,109 @@
+"""Turns what the domain raises into the statuses and codes of the API's contract.
+
+Domain modules know no HTTP. Each exception of theirs that a request can cause has its one entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from django.db import IntegrityError
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from accounts.net import outbound
+from accounts.web.exceptions import Conflict, PayloadTooLarge, PaymentRequired, ServiceUnavailable, TooManyRequests
+from accounts.web.strict_fields import Wrong
+from billing import ledger, prices
+from billing.serializers import credits_text
+from searches import pictures
+from searches.lanes import backlog
+from searches.orders import submission
+
+PRICE_MISSING = "{} has no price, so it cannot be searched; ask the operator of this Sightline to set one."
+CREDENTIAL_DELETED = "The credential was deleted while this request was handled; store another, or name one."
+IMAGE_DELETED = "The picture was deleted while this request was handled; send the request again."
+INSUFFICIENT_CREDITS = (
+    "This search can cost up to {needed} {provider} credits, and {available} are available; "
+    "ask for fewer results, or have credits granted."
+)
+# The field of a lookup that each rejection is about, and its code.
+REJECTIONS: Mapping[type[submission.Rejected], tuple[str, str]] = {
+    submission.UnknownCredential: ("credential", "does_not_exist"),
+    submission.BadOffset: ("offset", "bad_offset"),
+}
+
+
+def field_error(detail: str, code: str) -> list[ErrorDetail]:
+    """Returns one error in the form in which DRF keeps those of a field."""
+    return [ErrorDetail(detail, code=code)]
+
+
+@contextmanager
+def translate_domain_errors() -> Iterator[None]:
+    """Translates every exception that storing a picture or submitting an order can raise."""
+    try:
+        with translate_limit_errors(), translate_picture_errors():
+            yield
+    except submission.CredentialMissing as error:
+        raise Conflict(f"lookups[{error.index}]: {error.detail}", code="credential_missing") from None
+    except prices.PriceMissing as error:
+        raise PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing") from None
+    except ledger.InsufficientCredits as error:
+        raise PaymentRequired(insufficient_credits(error), code="insufficient_credits") from None
+    except pictures.Deleted:
+        raise Conflict(IMAGE_DELETED, code="image_deleted") from None
+    except IntegrityError as error:
+        constraint = violated_constraint(error)
+        if "_credential_id_" in constraint:
+            raise Conflict(CREDENTIAL_DELETED, code="credential_missing") from None
+        if "_image_id_" in constraint:
+            raise Conflict(IMAGE_DELETED, code="image_deleted") from None
+        raise
+
+
+@contextmanager
+def translate_picture_errors() -> Iterator[None]:
+    """Translates every exception that reading or fetching a picture can raise."""
+    try:
+        yield
+    except (pictures.TooLarge, outbound.AnswerTooLarge) as error:
+        raise PayloadTooLarge(error.detail) from None
+    except pictures.BadPicture as error:
+        raise ValidationError({error.field: field_error(error.detail, error.code)}) from None
+    except outbound.OutboundFailure as error:
+        raise ValidationError({"image": {"url": field_error(error.detail, error.code)}}) from None
+    except pictures.Busy as error:
+        raise ServiceUnavailable(error.detail) from None
+
+
+@contextmanager
+def translate_limit_errors() -> Iterator[None]:
+    """Translates the exceptions of a tenant that has reached a limit: of pictures, or of waiting lookups."""
+    try:
+        yield
+    except pictures.TooManyImages as error:
+        raise Conflict(str(error), code="too_many_images") from None
+    except backlog.TooManyWaitingLookups as error:
+        raise TooManyRequests(str(error), code="too_many_waiting_lookups", wait=backlog.WAIT_SECONDS) from None
+
+
+def lookup_errors(rejections: Sequence[submission.Rejected], numbers: Sequence[int]) -> Wrong:
+    """Returns the rejections as errors of fields. `numbers`: the index in the request of each lookup of the order."""
+    errors: Wrong = {}
+    for rejection in rejections:
+        field, code = REJECTIONS[type(rejection)]
+        errors.setdefault(numbers[rejection.index], {})[field] = field_error(rejection.detail, code)
+    return {"lookups": errors} if errors else {}
+
+
+def insufficient_credits(error: ledger.InsufficientCredits) -> str:
+    return INSUFFICIENT_CREDITS.format(
+        needed=credits_text(error.needed), provider=error.provider, available=credits_text(error.available)
+    )
+
+
+def violated_constraint(error: IntegrityError) -> str:
+    """Returns the name of the constraint that PostgreSQL reports; empty where it reports none."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) or ""

@@ -1,0 +1,99 @@
+"""The fields by which a request brings a picture: base64 text, a URL, the id of a stored picture, or a file."""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from accounts.net import outbound
+from accounts.web.exceptions import PayloadTooLarge
+from accounts.web.strict_fields import StrictSerializer, StrictText, StrictUUID
+from searches.api.json_text import Encoded
+
+FORMATS = "JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF of at most 20 MB and 50 megapixels"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenPicture:
+    """Either its bytes, or where it lies, or the id of one that is stored."""
+
+    content: bytes | None = field(default=None, repr=False)
+    url: str | None = field(default=None, repr=False)
+    id: UUID | None = None
+
+
+class Base64(serializers.CharField):
+    """Reads a text, or one that was left in its body: then nothing is copied but the picture."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str | Encoded):
+            raise ValidationError("Must be a text in quotes.", code="invalid")
+        if not data:
+            self.fail("blank")
+        text = data.encode("ascii", "replace") if isinstance(data, str) else data.text()
+        if bytes(text[:5]) == b"data:":
+            detail = "Send the base64 text alone, without the `data:…;base64,` before it."
+            raise ValidationError(detail, code="data_uri")
+        if len(text) // 4 * 3 > settings.PICTURE_MAX_BYTES + 2:
+            raise PayloadTooLarge(
+                f"The picture has more than {settings.PICTURE_MAX_BYTES:,} bytes; send at most so many."
+            )
+        try:
+            return binascii.a2b_base64(text, strict_mode=True)
+        except binascii.Error:
+            detail = "Not base64; send the standard alphabet (+ and /) with padding and without line breaks."
+            raise ValidationError(detail, code="broken_base64") from None
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        """A text's own checks (blank, its validators) do not fit bytes."""
+        is_empty, value = self.validate_empty_values(data)
+        return value if is_empty else self.to_internal_value(value)
+
+
+@extend_schema_field({"type": "string", "format": "uri", "maxLength": outbound.LONGEST_URL})
+class PictureURL(StrictText):
+    def to_internal_value(self, data: Any) -> str:
+        url = super().to_internal_value(data)
+        try:
+            outbound.parsed(url)
+        except outbound.BadAddress as error:
+            raise ValidationError(error.detail, code=error.code) from None
+        return url
+
+
+class PictureGiven(StrictSerializer):
+    """The picture: its file as base64, or where it lies on the web, or the id of one that is stored. Exactly one of them."""
+
+    base64 = Base64(required=False, help_text=f"{FORMATS}, in standard base64.")
+    url = PictureURL(
+        required=False,
+        help_text="Fetched once, while this request is handled, by http or https, from the public internet; redirects are "
+        "not followed.",
+    )
+    id = StrictUUID(required=False, help_text="Of a picture that was stored before, here or by a search.")
+
+    default_error_messages = {
+        "required": "Send a picture: the file `image` of a form, or "
+        '{{"base64": "…"}}, {{"url": "https://…"}} or {{"id": "…"}}.',
+    }
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, UploadedFile):
+            return GivenPicture(content=data.read())
+        given = super().to_internal_value(data)
+        if len(given) != 1:
+            raise ValidationError(f"Give exactly one of {', '.join(self.fields)}.", code="exactly_one")
+        return GivenPicture(content=given.get("base64"), url=given.get("url"), id=given.get("id"))
+
+
+@extend_schema_field({"type": "string", "format": "binary"})
+class PictureFile(serializers.FileField):
+    """A part of a form, for the OpenAPI document: `bodies` reads it."""

@@ -1,0 +1,172 @@
+"""Results and provider calls as tenants read them: one JSON object for each row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from billing.serializers import Credits
+from searches.models import Call, Result
+
+
+class PostSerializer(serializers.Serializer[Any]):
+    """A hidden count is null, and so is whatever the provider left out or garbled; `raw` has it as it came."""
+
+    id = serializers.CharField(allow_null=True)
+    url = serializers.CharField(allow_null=True)
+    thumbnail = serializers.CharField(allow_null=True)
+    likes_count = serializers.IntegerField(allow_null=True)
+    comments_count = serializers.IntegerField(allow_null=True)
+    shares_count = serializers.IntegerField(allow_null=True)
+    plays_count = serializers.IntegerField(allow_null=True)
+    collects_count = serializers.IntegerField(allow_null=True)
+
+
+class CreatorSerializer(serializers.Serializer[Any]):
+    """A person who posts. Values that the provider left out or garbled are null."""
+
+    username = serializers.CharField(allow_null=True)
+    followers_count = serializers.IntegerField(allow_null=True)
+    views_count_median = serializers.IntegerField(
+        allow_null=True, required=False, help_text="Of newer results, where the provider tells it."
+    )
+    engagement_rate = serializers.FloatField(
+        allow_null=True, help_text="The provider's own number: a fraction, but seen as a percentage too."
+    )
+    account_category = serializers.CharField(allow_null=True)
+    matched_posts = PostSerializer(many=True)
+    recent_posts = PostSerializer(many=True)
+
+
+class ProductSerializer(serializers.Serializer[Any]):
+    product_id = serializers.CharField()
+    name = serializers.CharField(allow_null=True)
+    region = serializers.CharField(allow_null=True)
+    source_image = serializers.CharField(
+        allow_null=True, help_text="Where the provider keeps its picture: data, which no browser opens."
+    )
+
+
+class MomentSerializer(serializers.Serializer[Any]):
+    """Where in a video the picture was seen. What the provider does not know is null."""
+
+    start_seconds = serializers.FloatField(allow_null=True)
+    end_seconds = serializers.FloatField(allow_null=True)
+    score = serializers.FloatField(allow_null=True)
+
+
+class VideoSerializer(serializers.Serializer[Any]):
+    video_no = serializers.CharField(help_text="The provider's own number.")
+    name = serializers.CharField(allow_null=True)
+    platform = serializers.CharField(
+        allow_null=True, help_text="TIKTOK, YOUTUBE or INSTAGRAM; null for a video of your own library."
+    )
+    moments = MomentSerializer(many=True, help_text="The most alike first.")
+
+
+class ResultSerializer(serializers.ModelSerializer[Result]):
+    """One thing that was found. The part named after its `type` says what is particular to it."""
+
+    source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
+    creator = CreatorSerializer(required=False, help_text="Where `type` is creator.")
+    product = ProductSerializer(required=False, help_text="Where `type` is product.")
+    video = VideoSerializer(required=False, help_text="Where `type` is video.")
+    raw = serializers.DictField(
+        required=False,
+        help_text="The provider's own object, of a video its `frames`; with `include=raw`.",
+    )
+
+    class Meta:
+        model = Result
+        fields = (
+            "id",
+            "lookup_id",
+            "source",
+            "type",
+            "rank",
+            "sequence",
+            "observed_at",
+            "external_id",
+            "title",
+            "url",
+            "image_url",
+            "media_expires_at",
+            "score",
+            "creator",
+            "product",
+            "video",
+            "raw",
+        )
+        read_only_fields = fields
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        if not self.context.get("raw", True):
+            del fields["raw"]
+        return fields
+
+    def to_representation(self, result: Result) -> dict[str, Any]:
+        # A row has no `creator`, so the field skips itself; the detail is shown as it was stored.
+        return super().to_representation(result) | {result.type: result.detail}
+
+
+class CallErrorSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class CallSerializer(serializers.ModelSerializer[Call]):
+    """One HTTP request to a provider: one page of a lookup."""
+
+    source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
+    armed_at = serializers.DateTimeField(help_text="When its lookup's turn came.")
+    sent_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When its first byte left. Null in a `failed` one: nothing left, for want of a connection or of a key.",
+    )
+    duration_ms = serializers.SerializerMethodField()
+    status = serializers.IntegerField(allow_null=True, help_text="The provider's HTTP status.")
+    returned = serializers.IntegerField(allow_null=True, help_text="Results that came.")
+    unreadable = serializers.IntegerField(
+        help_text="Items that came beside them and cannot be identified; they are billed."
+    )
+    credits = Credits(help_text="What it was charged.")
+    provider_request_id = serializers.SerializerMethodField()
+    error = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Call
+        fields = (
+            "id",
+            "lookup_id",
+            "source",
+            "page",
+            "state",
+            "armed_at",
+            "sent_at",
+            "finished_at",
+            "duration_ms",
+            "status",
+            "returned",
+            "unreadable",
+            "credits",
+            "provider_request_id",
+            "error",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field({"type": ["integer", "null"], "description": "From the first byte sent to the end."})
+    def get_duration_ms(self, call: Call) -> int | None:
+        if call.sent_at is None or call.finished_at is None:
+            return None
+        return round((call.finished_at - call.sent_at).total_seconds() * 1000)
+
+    @extend_schema_field({"type": ["string", "null"], "description": "The provider's own id of the request."})
+    def get_provider_request_id(self, call: Call) -> str | None:
+        return call.provider_request_id or None
+
+    @extend_schema_field(CallErrorSerializer(allow_null=True))
+    def get_error(self, call: Call) -> dict[str, str] | None:
+        return {"code": call.error_code, "detail": call.error_detail} if call.error_code else None

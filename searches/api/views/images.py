@@ -1,0 +1,90 @@
+"""Stored pictures over HTTP. They belong to the tenant and have no mode, unlike searches."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, ProtectedError, QuerySet
+from django.shortcuts import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from accounts.web.exceptions import Conflict
+from accounts.web.pagination import CursorPages
+from accounts.web.tenant_view import TenantView
+from searches import pictures
+from searches.api import schema
+from searches.api.exceptions import translate_domain_errors
+from searches.api.image_serializers import StoredImageSerializer, parsed_image, with_use
+from searches.api.query_serializers import ImageQuery
+from searches.api.views.picture_view import PictureView, not_fetched
+from searches.models import Image, Search
+
+# The lookup of the ORM that each query parameter stands for.
+FILTERS = {"created_after": "created_at__gt", "created_before": "created_at__lt"}
+
+
+class ImageView(TenantView):
+    queryset = Image.objects.all()
+
+    def get_queryset(self) -> QuerySet[Image]:
+        return with_use(super().get_queryset())
+
+    def serialized(self, images: Any, *, many: bool = False) -> Any:
+        retention = self.tenant.retention("image_retention_days")
+        return StoredImageSerializer(images, many=many, context={"retention": retention}).data
+
+
+@schema.IMAGES
+class Images(PictureView, ImageView):
+    pagination_class = CursorPages
+    query_class = ImageQuery
+    keys = ("-id",)
+    follows = False
+    error_statuses = {"POST": (409,)}
+
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filtered()) or []
+        return self.get_paginated_response(self.serialized(page, many=True))
+
+    def filtered(self) -> QuerySet[Image]:
+        query = self.query
+        found = self.get_queryset().filter(**{FILTERS[name]: query[name] for name in FILTERS if name in query})
+        if "unused" in query:
+            is_used = Exists(Search.objects.filter(image=OuterRef("pk")))
+            found = found.filter(~is_used if query["unused"] == "true" else is_used)
+        return found
+
+    def post(self, request: Request) -> Response:
+        given, wrong = parsed_image(request.data)
+        is_wrong = self.is_wrong(wrong)
+        with translate_domain_errors(), self.picture(not_fetched(given) if is_wrong else given) as picture:
+            if is_wrong:
+                raise self.invalid_with(picture, wrong)
+            picture.wait()
+            with transaction.atomic():
+                image = picture.save()
+                picture.hold()
+            pictures.refresh(image)
+        headers = {"Location": reverse("image", kwargs={"id": image.pk})}
+        stored = get_object_or_404(self.get_queryset(), pk=image.pk)
+        return Response(self.serialized(stored), status=201, headers=headers)
+
+
+@schema.IMAGE_VIEW
+class OneImage(ImageView):
+    error_statuses = {"DELETE": (409,)}
+
+    def get(self, request: Request, id: UUID) -> Response:
+        return Response(self.serialized(self.get_object()))
+
+    def delete(self, request: Request, id: UUID) -> Response:
+        try:
+            pictures.erase(self.get_object())
+        except (ProtectedError, IntegrityError):
+            detail = "A search names this picture, so it is kept as long as the search is."
+            raise Conflict(detail, code="image_in_use") from None
+        return Response(status=204)

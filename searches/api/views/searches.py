@@ -1,0 +1,158 @@
+"""Searches over HTTP: create, list, read, cancel, erase.
+
+An API key sees the searches of its own mode only. A test key that many people hold therefore reads nothing live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from django.utils.http import parse_etags
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from accounts.web.pagination import CursorPages
+from accounts.web.strict_fields import Nothing, merged
+from accounts.web.tenant_view import TenantView
+from providers import registry
+from providers.contract import PictureLimits
+from searches import representations
+from searches.api import long_poll, request_serializers, schema
+from searches.api.exceptions import lookup_errors, translate_domain_errors
+from searches.api.query_serializers import SearchQuery
+from searches.api.views.picture_view import NoPicture, PictureView, not_fetched
+from searches.models import Lookup, Search, Status
+from searches.orders import recall, submission
+
+OPEN = (Status.QUEUED, Status.RUNNING)
+# The lookup of the ORM that each query parameter stands for.
+FILTERS = {"status": "status", "created_after": "created_at__gt", "created_before": "created_at__lt"}
+
+
+class SearchView(TenantView):
+    queryset = Search.objects.all()
+
+    def get_queryset(self) -> QuerySet[Search]:
+        return super().get_queryset().filter(mode=self.api_key.mode, erased_at=None)
+
+    def search_now(self, id: UUID, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+        search = get_object_or_404(representations.with_lookups(self.get_queryset()), pk=id)
+        return search_response(representations.of_searches([search])[0], status=status, headers=headers or {})
+
+    def wait(self, id: UUID, is_over: Callable[[str, int], bool]) -> dict[str, str]:
+        """Waits as long as the caller prefers. Returns the header that says so; none where there was no wait."""
+        seconds = long_poll.preferred_seconds(self.request)
+        if seconds is None:
+            return {}
+        waited = long_poll.wait(
+            lambda: is_over(*self.status_and_version(id)), id, tenant_id=self.tenant.pk, seconds=seconds
+        )
+        return {"Preference-Applied": f"wait={seconds}"} if waited else {}
+
+    def status_and_version(self, id: UUID) -> tuple[str, int]:
+        """Reads both. Raises `Http404` for a search that is gone, even if somebody waits for it."""
+        found = self.get_queryset().filter(pk=id).values_list("status", "version").first()
+        if found is None:
+            raise Http404
+        return found
+
+
+@schema.SEARCHES
+class Searches(PictureView, SearchView):
+    pagination_class = CursorPages
+    query_class = SearchQuery
+    keys = ("-created_at", "-id")
+    follows = False
+    error_statuses = {"POST": (402, 409)}
+
+    def post(self, request: Request) -> Response:
+        new = self.submitted(request)
+        self.forget_body()
+        id = new.search.pk
+        waited = self.wait(id, lambda status, _: status not in OPEN)
+        headers = {"Location": reverse("search", kwargs={"id": id}), **waited}
+        if waited or new.ended:
+            return self.search_now(id, status=202, headers=headers)
+        body = representations.submitted(new.search, new.lookups, new.held)
+        return search_response(body, status=202, headers=headers)
+
+    def submitted(self, request: Request) -> submission.Submission:
+        """Submits the order in the body. The value returned holds no reference to the body."""
+        parsed = request_serializers.parsed_order(request.data)
+        order = parsed.order
+        fit = picture_limits(lookup.source for lookup in order.lookups)
+        is_wrong = self.is_wrong(parsed.wrong)
+        given = not_fetched(parsed.picture) if is_wrong else parsed.picture
+        with translate_domain_errors(), self.picture(given, fit=fit, crop=order.crop) as picture:
+            if is_wrong or isinstance(picture, NoPicture):
+                rejections = submission.rejections(self.api_key, order.lookups)
+                raise self.invalid_with(picture, merged(parsed.wrong, lookup_errors(rejections, parsed.numbers)))
+            try:
+                return submission.submit(self.api_key, order, picture)
+            except submission.WrongOrder as error:
+                raise self.invalid_with(picture, lookup_errors(error.rejections, parsed.numbers)) from None
+
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(representations.with_lookups(self.filtered())) or []
+        return self.get_paginated_response(representations.of_searches(page))
+
+    def filtered(self) -> QuerySet[Search]:
+        query = self.query
+        found = self.get_queryset().filter(**{FILTERS[name]: query[name] for name in FILTERS if name in query})
+        if "source" in query:
+            found = found.filter(Exists(Lookup.objects.filter(search=OuterRef("pk"), source=query["source"])))
+        return found.filter(metadata__contains=query["metadata"]) if query["metadata"] else found
+
+
+@schema.SEARCH
+class OneSearch(SearchView):
+    def get(self, request: Request, id: UUID) -> Response:
+        known = parse_etags(request.headers.get("If-None-Match", ""))
+        headers = self.wait(id, lambda status, version: is_news(known, status, version))
+        response = self.search_now(id, headers=headers)
+        if is_known(known, response["ETag"]):
+            return Response(status=304, headers={"ETag": response["ETag"], **headers})
+        return response
+
+    def delete(self, request: Request, id: UUID) -> Response:
+        if not recall.erase(get_object_or_404(self.get_queryset(), pk=id)):
+            raise Http404
+        return Response(status=204)
+
+
+@schema.CANCEL
+class Cancel(SearchView):
+    def post(self, request: Request, id: UUID) -> Response:
+        search = get_object_or_404(self.get_queryset(), pk=id)
+        self.read(Nothing())
+        recall.cancel(search)
+        return self.search_now(id)
+
+
+def picture_limits(sources: Iterable[str]) -> dict[str, PictureLimits]:
+    adapters = [registry.adapter(source) for source in sources]
+    return {adapter.provider: adapter.picture_limits for adapter in adapters}
+
+
+def search_response(search: dict[str, Any], *, status: int, headers: dict[str, str]) -> Response:
+    return Response(search, status=status, headers={"ETag": etag_of(search["version"]), **headers})
+
+
+def etag_of(version: int) -> str:
+    """Returns a weak tag, since a position in the queue may change without the version."""
+    return f'W/"{version}"'
+
+
+def is_known(known: list[str], etag: str) -> bool:
+    return "*" in known or etag.removeprefix("W/") in {tag.removeprefix("W/") for tag in known}
+
+
+def is_news(known: list[str], status: str, version: int) -> bool:
+    """Returns whether a waiting caller gets its answer now: at the end of the search, or at a version unlike those it knows."""
+    return status not in OPEN or (bool(known) and not is_known(known, etag_of(version)))
