@@ -6,14 +6,14 @@ from decimal import Decimal
 
 from config import kinds
 from config.environment import Environment
-from providers.sandbox.settings import Settings
+from providers.sandbox.settings import SandboxSettings
 
 DAY_MS = 86_400_000
 
 
-def read(env: Environment) -> Settings:
+def read(env: Environment) -> SandboxSettings:
     milliseconds = kinds.whole(0, DAY_MS)
-    return Settings(
+    return SandboxSettings(
         calls=env.read("SANDBOX_CALLS", kinds.whole(0, 1_000_000), 0) or None,
         window=_seconds(env.read("SANDBOX_WINDOW_MS", milliseconds, 0)) or None,
         one_account=env.read("SANDBOX_ONE_ACCOUNT", kinds.SWITCH, False),

@@ -1,6 +1,4 @@
-"""The world that the sandbox searches, the same at every start: 240 invented creators and what they posted, and 180
-products.
-"""
+"""Invents the world that the sandbox searches: 240 creators with their posts, and 180 products, the same at every start."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from random import Random
 
 from PIL import Image
 
-from providers.sandbox.drawing import KINDS, Scene, draw, scene
+from providers.sandbox.catalogue_pictures import MOTIFS, Scene, draw, scene
 from providers.sandbox.similarity import Gallery, describe
 
 CREATORS = 240
@@ -45,7 +43,7 @@ WARES = {
 
 @dataclass(frozen=True)
 class SandboxPost:
-    """-1 likes or comments are hidden ones."""
+    """A post of a creator. Hidden likes or comments are -1, as in Modash's answers."""
 
     id: str
     scene: Scene
@@ -87,16 +85,16 @@ class SandboxProduct:
 
 class Catalogue:
     def __init__(self) -> None:
-        chance = Random("the sandbox's world")
-        self.creators = [_creator(chance, number) for number in range(CREATORS)]
+        random = Random("the sandbox's world")
+        self.creators = [_creator(random, number) for number in range(CREATORS)]
         self.posts = [post for creator in self.creators for post in creator.posts]
-        chance = Random("the sandbox's shops")
-        self.products = [_product(chance) for _ in range(PRODUCTS)]
+        random = Random("the sandbox's shops")
+        self.products = [_product(random) for _ in range(PRODUCTS)]
         self._scenes = {pictured.id: pictured.scene for pictured in self._pictured()}
 
     @cached_property
     def gallery(self) -> Gallery:
-        """How the posts look, in their order."""
+        """Describes the pictures of all posts, in the order of `posts`."""
         return Gallery(describe(draw(post.scene, SMALL)) for post in self.posts)
 
     def picture(self, id: str) -> Image.Image | None:
@@ -110,52 +108,52 @@ class Catalogue:
         yield from self.products
 
 
-def _creator(chance: Random, number: int) -> SandboxCreator:
-    first, craft = chance.choice(FIRST_NAMES), chance.choice(CRAFTS)
-    location, language = chance.choice(HOMES)
-    kind, hue = chance.choice(sorted(KINDS)), chance.random()
-    posts = [_post(chance, kind=kind, hue=hue) for _ in range(chance.randint(3, 5))]
+def _creator(random: Random, number: int) -> SandboxCreator:
+    first, craft = random.choice(FIRST_NAMES), random.choice(CRAFTS)
+    location, language = random.choice(HOMES)
+    motif, hue = random.choice(sorted(MOTIFS)), random.random()
+    posts = [_post(random, motif=motif, hue=hue) for _ in range(random.randint(3, 5))]
     return SandboxCreator(
-        # Two fields that Modash may leave out, left out now and then.
-        user_id=None if number % 20 == 7 else str(chance.randint(10**17, 10**18)),
+        # Modash may leave these two fields out.
+        user_id=None if number % 20 == 7 else str(random.randint(10**17, 10**18)),
         full_name=None if number % 15 == 4 else f"{first} {craft}",
         username=f"{first}.{craft}.sandbox{number:03}".lower(),
-        portrait=_post(chance, kind=kind, hue=hue),
-        followers=round(10 ** chance.uniform(2.7, 7.6)),
-        engagement_rate=round(chance.uniform(0.002, 0.18), 4),
-        gender=chance.choice(("FEMALE", "FEMALE", "MALE", "MALE", "UNKNOWN")),
-        age=chance.randint(14, 70),
+        portrait=_post(random, motif=motif, hue=hue),
+        followers=round(10 ** random.uniform(2.7, 7.6)),
+        engagement_rate=round(random.uniform(0.002, 0.18), 4),
+        gender=random.choice(("FEMALE", "FEMALE", "MALE", "MALE", "UNKNOWN")),
+        age=random.randint(14, 70),
         location=location,
         language=language,
-        account_type=chance.choice(("creator", "creator", "creator", "brand")),
-        category=chance.choice(CATEGORIES),
-        has_email=chance.random() < 0.6,
-        brands=tuple(chance.sample(BRANDS, chance.randint(0, 2))),
+        account_type=random.choice(("creator", "creator", "creator", "brand")),
+        category=random.choice(CATEGORIES),
+        has_email=random.random() < 0.6,
+        brands=tuple(random.sample(BRANDS, random.randint(0, 2))),
         posts=tuple(posts),
     )
 
 
-def _product(chance: Random) -> SandboxProduct:
-    kind = chance.choice(sorted(KINDS))
+def _product(random: Random) -> SandboxProduct:
+    motif = random.choice(sorted(MOTIFS))
     return SandboxProduct(
-        id=str(chance.randint(17 * 10**17, 18 * 10**17)),
-        name=f"{chance.choice(LOOKS)} {chance.choice(WARES[kind])}",
-        region=chance.choice(REGIONS),
-        scene=scene(chance, kind=kind, hue=chance.random()),
+        id=str(random.randint(17 * 10**17, 18 * 10**17)),
+        name=f"{random.choice(LOOKS)} {random.choice(WARES[motif])}",
+        region=random.choice(REGIONS),
+        scene=scene(random, motif=motif, hue=random.random()),
     )
 
 
-def _post(chance: Random, *, kind: str, hue: float) -> SandboxPost:
-    plays = round(10 ** chance.uniform(2, 6.5))
-    likes = round(plays * chance.uniform(0.01, 0.2))
-    hidden = chance.random() < 0.1
+def _post(random: Random, *, motif: str, hue: float) -> SandboxPost:
+    plays = round(10 ** random.uniform(2, 6.5))
+    likes = round(plays * random.uniform(0.01, 0.2))
+    hidden = random.random() < 0.1
     return SandboxPost(
-        id=str(chance.randint(7 * 10**18, 75 * 10**17)),
-        scene=scene(chance, kind=kind, hue=hue),
-        content_type=chance.choice(("video", "video", "video", "image")),
-        age_days=round(chance.triangular(0, 500, 20)),
+        id=str(random.randint(7 * 10**18, 75 * 10**17)),
+        scene=scene(random, motif=motif, hue=hue),
+        content_type=random.choice(("video", "video", "video", "image")),
+        age_days=round(random.triangular(0, 500, 20)),
         likes=-1 if hidden else likes,
-        comments=-1 if hidden else likes // chance.randint(10, 60),
+        comments=-1 if hidden else likes // random.randint(10, 60),
         shares=likes // 20,
         plays=plays,
         collects=likes // 15,

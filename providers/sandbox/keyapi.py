@@ -1,5 +1,7 @@
-"""KeyAPI's product image search, as its page describes it. What the page leaves open is chosen here, on the strict side:
-unknown fields, and optional ones that are empty, are refused, and the picture is to be a JPEG.
+"""Plays KeyAPI's product image search as its page describes it.
+
+The page leaves some points open. They are decided here on the strict side: unknown fields and empty optional fields are refused,
+and only a JPEG is accepted.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ from uuid import uuid4
 from PIL import Image
 
 from providers.sandbox.catalogue import SMALL, Catalogue, SandboxProduct
-from providers.sandbox.drawing import draw
-from providers.sandbox.exchange import Request, Response
-from providers.sandbox.forms import Misfit, fields, number, text
-from providers.sandbox.provider import Address, Found, Provider, Refusal, Search
-from providers.sandbox.settings import Settings
+from providers.sandbox.catalogue_pictures import draw
+from providers.sandbox.played_provider import Address, BilledResponse, ErrorResponse, PlayedProvider, Search
+from providers.sandbox.settings import SandboxSettings
 from providers.sandbox.similarity import Gallery, NotAPicture, decode, describe
+from providers.sandbox.validation import InvalidBody, fields, number, text
+from providers.sandbox.wsgi import Request, Response
 
-# A request, whatever it finds.
+# Credits for a request, whatever it finds.
 PRICE = Decimal(1)
 MOST_PRODUCTS = 30
 REQUIRED = ("image_base64", "size")
@@ -35,11 +37,11 @@ FORM = fields(
 )
 
 
-class KeyAPI(Provider):
+class KeyAPI(PlayedProvider):
     name = "keyapi"
     path = "/keyapi"
 
-    def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
+    def __init__(self, catalogue: Catalogue, settings: SandboxSettings) -> None:
         super().__init__(catalogue, settings)
         self.gallery = Gallery(describe(draw(product.scene, SMALL)) for product in catalogue.products)
 
@@ -49,51 +51,51 @@ class KeyAPI(Provider):
     def sent_key(self, request: Request) -> str | None:
         return request.bearer
 
-    def rejected(self, key: str | None) -> Refusal:
-        return _refusal(401, "apiKey is null" if key is None else "apiKey is invalid")
+    def rejected(self, key: str | None) -> ErrorResponse:
+        return _error(401, "apiKey is null" if key is None else "apiKey is invalid")
 
-    def no_credits(self) -> Refusal:
-        return _refusal(402, "apiKey quota is not enough")
+    def no_credits(self) -> ErrorResponse:
+        return _error(402, "apiKey quota is not enough")
 
-    def too_many_requests(self) -> Refusal:
-        return _refusal(429, "qps limit exceeded")
+    def too_many_requests(self) -> ErrorResponse:
+        return _error(429, "qps limit exceeded")
 
-    def internal_error(self) -> Refusal:
-        return _refusal(500, "Internal server error")
+    def internal_error(self) -> ErrorResponse:
+        return _error(500, "Internal server error")
 
-    def nothing_found(self) -> Found:
-        return _found([])
+    def nothing_found(self) -> BilledResponse:
+        return _success([])
 
-    def image_search(self, key: str, request: Request) -> Found:
-        wanted = _wanted(request.body)
+    def image_search(self, key: str, request: Request) -> BilledResponse:
+        wanted = _checked_body(request.body)
         distances = self.gallery.distances(describe(_picture(wanted)))
         near = sorted(zip(distances, self.catalogue.products, strict=True), key=lambda pair: pair[0])
-        found = [_product(product, distance) for distance, product in near if _meant(product, wanted)]
-        return _found(found[: wanted["size"]])
+        found = [_product(product, distance) for distance, product in near if _matches(product, wanted)]
+        return _success(found[: wanted["size"]])
 
 
-def _refusal(status: int, message: str) -> Refusal:
-    return Refusal(Response.of({"code": status, "data": None, "message": message}, status))
+def _error(status: int, message: str) -> ErrorResponse:
+    return ErrorResponse(Response.of({"code": status, "data": None, "message": message}, status))
 
 
-def _found(products: list[dict[str, Any]]) -> Found:
+def _success(products: list[dict[str, Any]]) -> BilledResponse:
     answer = {"code": 0, "message": "success", "data": products, "requestId": str(uuid4())}
-    return Found(response=Response.of(answer), credits=PRICE)
+    return BilledResponse(response=Response.of(answer), credits=PRICE)
 
 
-def _wanted(body: bytes) -> dict[str, Any]:
+def _checked_body(body: bytes) -> dict[str, Any]:
     try:
         wanted: dict[str, Any] = json.loads(body)
         FORM(wanted, "")
-    except Misfit as misfit:
-        raise _refusal(400, f"{misfit}") from None
+    except InvalidBody as problem:
+        raise _error(400, f"{problem}") from None
     except (ValueError, RecursionError):
-        raise _refusal(400, "The body is not JSON") from None
+        raise _error(400, "The body is not JSON") from None
     for name in REQUIRED:
         if name not in wanted:
-            raise _refusal(400, f"Missing required parameter: {name}")
+            raise _error(400, f"Missing required parameter: {name}")
     if wanted["size"] > MOST_PRODUCTS:
-        raise _refusal(400, f"size must be at most {MOST_PRODUCTS}")
+        raise _error(400, f"size must be at most {MOST_PRODUCTS}")
     return wanted
 
 
@@ -101,17 +103,17 @@ def _picture(wanted: dict[str, Any]) -> Image.Image:
     try:
         return decode(b64decode(wanted["image_base64"], validate=True), "JPEG")
     except (ValueError, NotAPicture):
-        raise _refusal(400, "image_base64 is not a base64 encoded image") from None
+        raise _error(400, "image_base64 is not a base64 encoded image") from None
 
 
-def _meant(product: SandboxProduct, wanted: dict[str, Any]) -> bool:
+def _matches(product: SandboxProduct, wanted: dict[str, Any]) -> bool:
     words = wanted.get("product_name", "").lower().split()
     name = product.name.lower()
     return wanted.get("region") in (None, product.region) and all(word in name for word in words)
 
 
 def _product(product: SandboxProduct, distance: float) -> dict[str, Any]:
-    """The score grows with likeness; it has no upper end that the page would tell."""
+    """Returns a product as KeyAPI shows it. The score grows with similarity, and the page names no upper limit of it."""
     return {
         "_index": "product_image_search",
         "_id": product.id,

@@ -1,8 +1,8 @@
-"""Memories' two searches for videos by a picture, as their pages describe them: the private one takes no `type`.
+"""Plays Memories' two searches for videos by a picture, as their pages describe them. The private search takes no `type`.
 
-As other pages and clients of it have seen: failures come at HTTP 200, unless there is no key, and not all of them say
-`success` and `failed`; seconds are texts, at times the text "null"; an unknown `type` is taken for the default one without a
-word; what the private search finds has no `endTime`, and fields that the page does not know.
+Other pages and Memories' own clients add these facts. Failures come with HTTP 200, unless the request has no key, and not all
+of them have `success` and `failed`. Seconds are texts, sometimes the text "null". An unknown `type` is silently taken for the
+default. Results of the private search have no `endTime`, and have fields that the page does not list.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from PIL import Image
 
 from providers.sandbox import videos
 from providers.sandbox.catalogue import Catalogue
-from providers.sandbox.exchange import Request, Response
 from providers.sandbox.multipart import Malformed, Part, parts
-from providers.sandbox.provider import Address, Found, Provider, Refusal, Search
-from providers.sandbox.settings import Settings
+from providers.sandbox.played_provider import Address, BilledResponse, ErrorResponse, PlayedProvider, Search
+from providers.sandbox.settings import SandboxSettings
 from providers.sandbox.similarity import NotAPicture, decode, describe
 from providers.sandbox.videos import SandboxVideo, Shot
+from providers.sandbox.wsgi import Request, Response
 
 PRICE = Decimal(1)
 MOST_BYTES = 20 * 1024 * 1024
 FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP"}
 DEFAULT_TYPE, DEFAULT_UNIQUE_ID, DEFAULT_SIMILARITY = "TIKTOK", "default", "0.85"
-# The distance of pictures that are not at all alike: a retouched copy scores 0.9, the next best 0.85, most others 0.7.
+# The distance at which two pictures score 0. With it a retouched copy scores 0.9, the next best 0.85, most others 0.7.
 UNLIKE = 160
-# These two say `success` and `failed` themselves, the others leave them out.
+# Only these two codes come with `success` and `failed`.
 SAID = {"0000": {"success": True, "failed": False}, "0401": {"success": False, "failed": True}}
 
 Form = Mapping[str, Part]
 
 
-class Memories(Provider):
+class Memories(PlayedProvider):
     name = "memories"
     path = "/memories/serve/api"
 
-    def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
+    def __init__(self, catalogue: Catalogue, settings: SandboxSettings) -> None:
         super().__init__(catalogue, settings)
         self.public = videos.public(catalogue)
-        # Made now, and not by the first search.
+        # Computed now, so that the first search is not slow.
         self.gallery = catalogue.gallery
 
     def searches(self) -> Mapping[Address, Search]:
@@ -52,36 +52,36 @@ class Memories(Provider):
         }
 
     def sent_key(self, request: Request) -> str | None:
-        """The key alone, without a scheme before it."""
+        """Returns the key, which the header has without a scheme before it."""
         key = request.authorization.strip()
         return key if key and " " not in key else None
 
-    def rejected(self, key: str | None) -> Refusal:
-        return _refusal("0401", "Authorization is invalid or incorrect.", status=401 if key is None else 200)
+    def rejected(self, key: str | None) -> ErrorResponse:
+        return _error("0401", "Authorization is invalid or incorrect.", status=401 if key is None else 200)
 
-    def no_credits(self) -> Refusal:
-        return _refusal("0402", "You don't have enough points.")
+    def no_credits(self) -> ErrorResponse:
+        return _error("0402", "You don't have enough points.")
 
-    def too_many_requests(self) -> Refusal:
-        return _refusal("0429", "Request is too busy.")
+    def too_many_requests(self) -> ErrorResponse:
+        return _error("0429", "Request is too busy.")
 
-    def internal_error(self) -> Refusal:
-        return _refusal("9999", "Internal error.", status=500)
+    def internal_error(self) -> ErrorResponse:
+        return _error("9999", "Internal error.", status=500)
 
-    def nothing_found(self) -> Found:
-        return _found([])
+    def nothing_found(self) -> BilledResponse:
+        return _success([])
 
-    def search_public(self, key: str, request: Request) -> Found:
+    def search_public(self, key: str, request: Request) -> BilledResponse:
         form = _form(request)
         searched = self.public.get(_text(form, "type", DEFAULT_TYPE), self.public[DEFAULT_TYPE])
         frames = self._frames(form, searched)
-        return _found([_public_frame(*frame) for frame in frames])
+        return _success([_public_frame(*frame) for frame in frames])
 
-    def search_private(self, key: str, request: Request) -> Found:
+    def search_private(self, key: str, request: Request) -> BilledResponse:
         form = _form(request)
         searched = videos.library(self.catalogue, _text(form, "unique_id", DEFAULT_UNIQUE_ID))
         frames = self._frames(form, searched)
-        return _found([_private_frame(*frame) for frame in frames])
+        return _success([_private_frame(*frame) for frame in frames])
 
     def _frames(self, form: Form, searched: Iterable[SandboxVideo]) -> Iterator[tuple[SandboxVideo, Shot, float]]:
         least = _similarity(form)
@@ -96,20 +96,20 @@ class Memories(Provider):
                     yield video, shot, scores[shot.post_id]
 
 
-def _refusal(code: str, message: str, *, status: int = 200) -> Refusal:
-    return Refusal(Response.of({"code": code, "msg": message, "data": None, **SAID.get(code, {})}, status))
+def _error(code: str, message: str, *, status: int = 200) -> ErrorResponse:
+    return ErrorResponse(Response.of({"code": code, "msg": message, "data": None, **SAID.get(code, {})}, status))
 
 
-def _found(frames: list[dict[str, Any]]) -> Found:
+def _success(frames: list[dict[str, Any]]) -> BilledResponse:
     answer = {"code": "0000", "msg": "success", "data": frames, **SAID["0000"]}
-    return Found(response=Response.of(answer), credits=PRICE)
+    return BilledResponse(response=Response.of(answer), credits=PRICE)
 
 
 def _form(request: Request) -> Form:
     try:
         return parts(request.content_type, request.body)
     except Malformed as problem:
-        raise _refusal("0001", f"Bad form: {problem}.") from None
+        raise _error("0001", f"Bad form: {problem}.") from None
 
 
 def _text(form: Form, name: str, default: str) -> str:
@@ -122,23 +122,23 @@ def _similarity(form: Form) -> float:
     except ValueError:
         least = math.nan
     if not 0 <= least <= 1:
-        raise _refusal("0001", "similarity must be a number from 0 to 1.")
+        raise _error("0001", "similarity must be a number from 0 to 1.")
     return least
 
 
 def _picture(form: Form) -> Image.Image:
     file = form.get("file")
     if file is None or file.filename is None:
-        raise _refusal("0001", "file is required.")
+        raise _error("0001", "file is required.")
     format = FORMATS.get(file.filename.rpartition(".")[2].lower())
     if format is None or not file.media_type.startswith("image/"):
-        raise _refusal("0003", f"file must be an image: {', '.join(FORMATS)}.")
+        raise _error("0003", f"file must be an image: {', '.join(FORMATS)}.")
     if len(file.content) > MOST_BYTES:
-        raise _refusal("0003", "file is larger than 20 MB.")
+        raise _error("0003", "file is larger than 20 MB.")
     try:
         return decode(file.content, format)
     except NotAPicture:
-        raise _refusal("0003", f"file is no {format} image.") from None
+        raise _error("0003", f"file is no {format} image.") from None
 
 
 def _public_frame(video: SandboxVideo, shot: Shot, score: float) -> dict[str, Any]:

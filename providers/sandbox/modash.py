@@ -1,5 +1,7 @@
-"""Modash's TikTok image search, as its page describes it. What the page leaves open is chosen here, on the strict side:
-the status of each error code, and that unknown fields are refused.
+"""Plays Modash's TikTok image search as its page describes it.
+
+The page leaves some points open. They are decided here on the strict side: each error code has a status, and unknown fields are
+refused.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ from typing import Any
 
 from providers.sandbox import modash_dictionaries
 from providers.sandbox.catalogue import Catalogue, SandboxCreator, SandboxPost
-from providers.sandbox.exchange import Request, Response
-from providers.sandbox.forms import Misfit
-from providers.sandbox.limit import fingerprint
-from providers.sandbox.modash_filters import FORM, eligible, meant
-from providers.sandbox.provider import Address, Found, FreeCall, Provider, Refusal, Search
-from providers.sandbox.settings import Settings
+from providers.sandbox.meter import fingerprint
+from providers.sandbox.modash_filters import FORM, creator_matches, post_matches
+from providers.sandbox.played_provider import Address, BilledResponse, ErrorResponse, FreeCall, PlayedProvider, Search
+from providers.sandbox.settings import SandboxSettings
 from providers.sandbox.similarity import NotAPicture, decode, describe
+from providers.sandbox.validation import InvalidBody
+from providers.sandbox.wsgi import Request, Response
 
 PRICE = Decimal("0.025")
 DEEPEST = 1500
@@ -29,20 +31,20 @@ SHOWN_POSTS = 3
 
 @dataclass(frozen=True)
 class Match:
-    """A creator, and the posts that count, the most alike first."""
+    """A creator who matches the filters, with the matching posts, the most similar one first."""
 
     distance: float
     creator: SandboxCreator
     posts: list[SandboxPost]
 
 
-class Modash(Provider):
+class Modash(PlayedProvider):
     name = "modash"
     path = "/modash/v1"
 
-    def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
+    def __init__(self, catalogue: Catalogue, settings: SandboxSettings) -> None:
         super().__init__(catalogue, settings)
-        # Made now, and not by the first search.
+        # Computed now, so that the first search is not slow.
         self.gallery = catalogue.gallery
 
     def searches(self) -> Mapping[Address, Search]:
@@ -61,33 +63,33 @@ class Modash(Provider):
     def sent_key(self, request: Request) -> str | None:
         return request.bearer
 
-    def rejected(self, key: str | None) -> Refusal:
-        return _refusal(401, "api_token_invalid", "Send an access token of yours as a bearer token.")
+    def rejected(self, key: str | None) -> ErrorResponse:
+        return _error(401, "api_token_invalid", "Send an access token of yours as a bearer token.")
 
-    def no_credits(self) -> Refusal:
-        return _refusal(402, "not_enough_credits", "There are not enough credits left.")
+    def no_credits(self) -> ErrorResponse:
+        return _error(402, "not_enough_credits", "There are not enough credits left.")
 
-    def too_many_requests(self) -> Refusal:
-        return _refusal(429, "too_many_requests", "Only so many searches a second.")
+    def too_many_requests(self) -> ErrorResponse:
+        return _error(429, "too_many_requests", "Only so many searches a second.")
 
-    def internal_error(self) -> Refusal:
-        return _refusal(500, "internal_server_error", "Something went wrong.")
+    def internal_error(self) -> ErrorResponse:
+        return _error(500, "internal_server_error", "Something went wrong.")
 
-    def nothing_found(self) -> Found:
-        response = _refusal(404, "no_result", "No profile fits the filters.").response
-        return Found(response=response, credits=Decimal(0))
+    def nothing_found(self) -> BilledResponse:
+        response = _error(404, "no_result", "No profile fits the filters.").response
+        return BilledResponse(response=response, credits=Decimal(0))
 
-    def image_search(self, key: str, request: Request) -> Found:
-        wanted = _wanted(request.body)
+    def image_search(self, key: str, request: Request) -> BilledResponse:
+        wanted = _checked_body(request.body)
         page, size = wanted.get("page", 0), wanted.get("pageSize", 10)
         if (page + 1) * size > DEEPEST:
-            raise _refusal(400, "page_limit", f"Paging ends at {DEEPEST} results.")
+            raise _error(400, "page_limit", f"Paging ends at {DEEPEST} results.")
         matches = sorted(self._matches(wanted), key=lambda match: match.distance)
         if not matches:
             return self.nothing_found()
         profiles = [_profile(match, request.origin) for match in matches[page * size : (page + 1) * size]]
         answer = {"error": False, "total": len(matches), "profiles": profiles}
-        return Found(response=Response.of(answer), credits=PRICE * len(profiles))
+        return BilledResponse(response=Response.of(answer), credits=PRICE * len(profiles))
 
     def user_info(self, request: Request) -> Response:
         key = self.key(request)
@@ -118,35 +120,35 @@ class Modash(Provider):
         distances = self.gallery.distances(describe(_picture(wanted)))
         distance = {post.id: far for post, far in zip(self.catalogue.posts, distances, strict=True)}
         for creator in self.catalogue.creators:
-            posts = [post for post in creator.posts if eligible(post, filters)]
-            if posts and meant(creator, filters):
+            posts = [post for post in creator.posts if post_matches(post, filters)]
+            if posts and creator_matches(creator, filters):
                 posts.sort(key=lambda post: distance[post.id])
                 yield Match(distance[posts[0].id], creator, posts)
 
 
-def _refusal(status: int, code: str, message: str) -> Refusal:
-    return Refusal(Response.of({"error": True, "code": code, "message": message}, status))
+def _error(status: int, code: str, message: str) -> ErrorResponse:
+    return ErrorResponse(Response.of({"error": True, "code": code, "message": message}, status))
 
 
-def _wanted(body: bytes) -> dict[str, Any]:
+def _checked_body(body: bytes) -> dict[str, Any]:
     try:
         wanted: dict[str, Any] = json.loads(body)
         FORM(wanted, "")
-    except Misfit as misfit:
-        raise _refusal(400, "invalid_body_params", f"{misfit}.") from None
+    except InvalidBody as problem:
+        raise _error(400, "invalid_body_params", f"{problem}.") from None
     except (ValueError, RecursionError):
-        raise _refusal(400, "bad_request", "The body is not JSON.") from None
+        raise _error(400, "bad_request", "The body is not JSON.") from None
     return wanted
 
 
 def _picture(wanted: dict[str, Any]) -> Any:
     encoded, format = wanted["base64Image"], wanted["imageType"].removeprefix("image/").upper()
     if len(encoded) > ENCODED_BYTES:
-        raise _refusal(400, "invalid_body_params", "base64Image is larger than 5MB.")
+        raise _error(400, "invalid_body_params", "base64Image is larger than 5MB.")
     try:
         return decode(b64decode(encoded, validate=True), format)
     except (ValueError, NotAPicture):
-        raise _refusal(400, "bad_request", f"base64Image is not a base64 encoded {format} image.") from None
+        raise _error(400, "bad_request", f"base64Image is not a base64 encoded {format} image.") from None
 
 
 def _profile(match: Match, origin: str) -> dict[str, Any]:

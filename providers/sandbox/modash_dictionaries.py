@@ -1,6 +1,7 @@
-"""Modash's dictionaries, as facts about its Instagram ones tell: what a search's filters take, as far as the catalogue goes.
+"""Plays Modash's dictionaries, which list the values that a search's filters take, for the creators of the catalogue.
 
-Where the real one keeps its brands is not public; here they have an address of our own choice.
+Only the dictionaries for Instagram are documented; these follow them. The address of the real dictionary of brands is not public;
+the address here is our own choice.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from providers.sandbox.catalogue import BRANDS, SandboxCreator
-from providers.sandbox.exchange import Request, Response
-from providers.sandbox.provider import Refusal
+from providers.sandbox.played_provider import ErrorResponse
+from providers.sandbox.wsgi import Request, Response
 
-# Where the catalogue's creators live, and what they speak.
+# The homes and languages of the catalogue's creators (`catalogue.HOMES`).
 LOCATIONS = {
     148838: "United States",
     62149: "United Kingdom",
@@ -24,27 +25,27 @@ LOCATIONS = {
     59470: "Brazil",
 }
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "pt": "Portuguese"}
-# Followers from which on a creator of the catalogue bears a mark.
+# A creator with so many followers is shown as verified.
 VERIFIED_FROM = 1_000_000
-# So many without a `limit`.
-USUAL_LIMIT = 10
+# The number of lines in an answer to a request without `limit`.
+DEFAULT_LIMIT = 10
 LIMIT = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def locations(request: Request) -> Response:
     lines = [{"id": id, "name": name, "title": name} for id, name in LOCATIONS.items()]
-    return _those_asked_for(request, "locations", lines)
+    return _matching(request, "locations", lines)
 
 
 def languages(request: Request) -> Response:
-    """All, whatever is asked for."""
+    """Lists all languages, whatever the query is."""
     lines = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
     return Response.of({"error": False, "languages": lines})
 
 
 def brands(request: Request) -> Response:
     lines = [{"id": number, "name": name} for number, name in enumerate(BRANDS, start=1)]
-    return _those_asked_for(request, "brands", lines)
+    return _matching(request, "brands", lines)
 
 
 def users(request: Request, creators: Iterable[SandboxCreator]) -> Response:
@@ -60,17 +61,17 @@ def users(request: Request, creators: Iterable[SandboxCreator]) -> Response:
         }
         for creator in creators
     ]
-    return _those_asked_for(request, "users", lines, names=("username", "fullname"))
+    return _matching(request, "users", lines, names=("username", "fullname"))
 
 
-def _those_asked_for(
+def _matching(
     request: Request, name: str, lines: list[dict[str, Any]], *, names: tuple[str, ...] = ("name",)
 ) -> Response:
     asked = parse_qs(str(request.environ.get("QUERY_STRING", "")))
     query = asked.get("query", [""])[0].casefold()
-    limit = asked.get("limit", [str(USUAL_LIMIT)])[0]
+    limit = asked.get("limit", [str(DEFAULT_LIMIT)])[0]
     if not LIMIT.fullmatch(limit):
         error = {"error": True, "code": "bad_request", "message": "limit must be a whole number from 1 on."}
-        raise Refusal(Response.of(error, 400))
+        raise ErrorResponse(Response.of(error, 400))
     found = [line for line in lines if any(query in str(line[name] or "").casefold() for name in names)]
     return Response.of({"error": False, name: found[: int(limit)], "total": len(found)})

@@ -1,4 +1,4 @@
-"""What Modash's page lets a request say, and which creators and posts a request means."""
+"""Checks a request of Modash's image search, and selects the creators and posts that match its filters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from providers.sandbox.catalogue import SandboxCreator, SandboxPost
-from providers.sandbox.forms import fields, flag, list_of, number, one_of, text
+from providers.sandbox.validation import boolean, fields, list_of, number, one_of, text
 
 RANGES = (
     *(1_000, 3_000, 5_000, 10_000, 15_000, 20_000, 25_000, 35_000, 50_000, 75_000, 100_000),
@@ -33,7 +33,7 @@ FORM = fields(
                     }
                 ),
                 "engagementRate": fields({"min": number(at_least=0)}),
-                "hasEmail": flag,
+                "hasEmail": boolean,
                 "brands": list_of(text),
                 "username": text,
                 "maxPostAgeMonths": one_of(3, 6, 9, 12),
@@ -45,13 +45,13 @@ FORM = fields(
 )
 
 
-def meant(creator: SandboxCreator, filters: dict[str, Any]) -> bool:
-    """Every filter that speaks of creators holds."""
+def creator_matches(creator: SandboxCreator, filters: dict[str, Any]) -> bool:
+    """Tells whether a creator fulfils every filter that concerns creators."""
     return all(_creator_checks(creator, filters))
 
 
-def eligible(post: SandboxPost, filters: dict[str, Any]) -> bool:
-    """Every filter that speaks of posts holds."""
+def post_matches(post: SandboxPost, filters: dict[str, Any]) -> bool:
+    """Tells whether a post fulfils every filter that concerns posts."""
     young: bool = post.age_days <= filters.get("maxPostAgeMonths", 10_000) * 30
     return young and filters.get("contentType") in (None, post.content_type)
 

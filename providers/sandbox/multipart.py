@@ -1,5 +1,7 @@
-"""Reads multipart/form-data (RFC 7578) strictly. The standard library reads the heads; between them the body is cut as bytes,
-for its mail parser would take a large picture apart line by line.
+"""Reads multipart/form-data (RFC 7578) strictly.
+
+The standard library reads the headers of the parts. The body is split here as bytes, because the library's mail parser would
+split a large picture into lines.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ from email.policy import HTTP
 
 
 class Malformed(Exception):
-    """Says in a few words what is no multipart/form-data."""
+    """The body is not multipart/form-data. The message says why in a few words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """`filename` is None where it is no file, `media_type` empty where none was sent."""
+    """One field of a form. `filename` is None if the field is not a file; `media_type` is empty if none was sent."""
 
     name: str
     filename: str | None
@@ -29,7 +31,7 @@ class Part:
 
 
 def parts(content_type: str, body: bytes) -> dict[str, Part]:
-    """By their names; of two with one name, the first. Raises `Malformed`."""
+    """Returns the parts by their names. The first of two parts with one name counts. Raises `Malformed`."""
     pieces = (b"\r\n" + body).split(b"\r\n--" + _boundary(content_type))
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
         raise Malformed("the body does not end with its boundary")

@@ -1,4 +1,4 @@
-"""The sandbox as one WSGI application: what answers at which address."""
+"""The sandbox as one WSGI application: the providers that it plays, and their addresses."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from providers.sandbox.catalogue import Catalogue
-from providers.sandbox.exchange import Request, Response
 from providers.sandbox.keyapi import KeyAPI
 from providers.sandbox.memories import Memories
 from providers.sandbox.modash import Modash
-from providers.sandbox.provider import Provider
-from providers.sandbox.settings import Settings
+from providers.sandbox.played_provider import PlayedProvider
+from providers.sandbox.settings import SandboxSettings
+from providers.sandbox.wsgi import Request, Response
 
 # Every provider that the sandbox plays: one line each.
-PROVIDERS: tuple[type[Provider], ...] = (
+PROVIDERS: tuple[type[PlayedProvider], ...] = (
     Modash,
     KeyAPI,
     Memories,
@@ -26,7 +26,7 @@ PICTURES = "/pictures/"
 
 
 class Sandbox:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SandboxSettings) -> None:
         self.settings = settings
         self.catalogue = Catalogue()
         self.providers = {played.name: played(self.catalogue, settings) for played in PROVIDERS}
@@ -40,12 +40,12 @@ class Sandbox:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ, arrived=time.monotonic(), public_url=self.settings.public_url)
         response = self._respond(request)
-        # A body left unread would cut the caller off before it has its answer.
+        # A body that was not read would end the connection before the caller has the answer.
         _ = request.body
         return response.send(start_response)
 
     def stats(self) -> dict[str, Any]:
-        """Each provider's counts."""
+        """Returns each provider's counts."""
         return {name: provider.meter.stats() for name, provider in self.providers.items()}
 
     def reset(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Sandbox:
         return self.stats()
 
     def _respond(self, request: Request) -> Response:
-        # HEAD is answered as GET is; the server leaves the content out.
+        # HEAD is answered like GET; the server omits the content.
         method = "GET" if request.method == "HEAD" else request.method
         if method == "GET" and request.path.startswith(PICTURES):
             return self._picture(request)

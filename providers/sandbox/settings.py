@@ -1,4 +1,4 @@
-"""What the sandbox is told from outside: it has settings of its own, since it stands for machines that are not ours."""
+"""Holds the settings of the sandbox. They are separate from Sightline's, for the sandbox plays other companies' servers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from decimal import Decimal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Times in seconds. `calls` in any `window` are what every provider allows a key, where not what its document says, and
-    all keys together where they are of `one_account`; `slow` and `hang` are what magic credentials take for an answer:
-    longer than usual, and longer than anybody waits.
+class SandboxSettings:
+    """The settings of one sandbox. Times are in seconds.
+
+    `calls`, `window`: so many calls in any stretch of so many seconds are allowed; None: as the provider's document says.
+    `one_account`: all keys share one limit, instead of one limit a key. `latency`: the least time of an answer.
+    `slow`, `hang`: the time of an answer to a magic key, longer than usual and longer than any caller waits.
     """
 
     calls: int | None = None

@@ -1,7 +1,7 @@
-"""How alike two pictures look: where they are light, what colours they have and where, and where their edges run.
+"""Measures how similar two pictures look, by their light, their colours and their edges, and where these are.
 
-A picture is described by 352 bytes. The catalogue's descriptions are the rows of one grey image, so that Pillow compares
-a picture with all of them at once, at the speed of C.
+A description of a picture has 352 bytes. The descriptions of the catalogue are the rows of one grey image, so that Pillow
+compares a picture with all of them at once, in C.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ BOX = Image.Resampling.BOX
 
 
 class NotAPicture(Exception):
-    """These bytes are no picture of the format that they are said to be."""
+    """The bytes are not a picture of the stated format."""
 
 
 def decode(content: bytes, format: str) -> Image.Image:
-    """The picture, in RGB; one of more than 50 megapixels is refused before it is decoded."""
+    """Returns the picture in RGB. Raises `NotAPicture`, before decoding if it has more than 50 megapixels."""
     try:
         picture = Image.open(BytesIO(content), formats=[format])
         if picture.width * picture.height > MOST_PIXELS:
@@ -51,7 +51,7 @@ class Gallery:
         self.rows = Image.frombytes("L", self.size, b"".join(rows))
 
     def distances(self, description: bytes) -> list[float]:
-        """To each picture in turn; 0 is the same."""
+        """Returns the distance to each picture, in their order. The distance to an equal picture is 0."""
         row = Image.frombytes("L", (len(description), 1), description).resize(self.size, Image.Resampling.NEAREST)
         differences = ImageChops.difference(self.rows, row).convert("F")
         return array("f", differences.resize((1, self.size[1]), BOX).tobytes()).tolist()

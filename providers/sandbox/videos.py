@@ -1,5 +1,6 @@
-"""The videos that the sandbox searches: what its creators posted, moving. Their shots show the posts' own pictures, so that a
-picture finds a creator and the videos too.
+"""Invents the videos that the sandbox searches, from the posts of the catalogue.
+
+Their shots show the posts' own pictures, so that one picture finds a creator and that creator's videos.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ LIBRARY = 120
 
 @dataclass(frozen=True)
 class Shot:
-    """What is to be seen from second `start` to `end`, which is not always known."""
+    """The post that a video shows from second `start` to second `end`. None: the end is not known."""
 
     post_id: str
     start: int
@@ -31,40 +32,40 @@ class SandboxVideo:
 
 
 def public(catalogue: Catalogue) -> dict[str, list[SandboxVideo]]:
-    """By platform: each post that is a video, compilations of every second creator, teasers of every third."""
-    chance = Random("the sandbox's videos")
+    """Returns videos by platform: each post that is a video, compilations of every second creator, teasers of every third."""
+    random = Random("the sandbox's videos")
     creators = catalogue.creators
     return {
-        "TIKTOK": list(_posted(chance, creators)),
-        "YOUTUBE": [_video(chance, "PI", creator, creator.posts) for creator in creators[::2]],
-        "INSTAGRAM": [_video(chance, "PI", creator, creator.posts[:2]) for creator in creators[::3]],
+        "TIKTOK": list(_posted(random, creators)),
+        "YOUTUBE": [_video(random, "PI", creator, creator.posts) for creator in creators[::2]],
+        "INSTAGRAM": [_video(random, "PI", creator, creator.posts[:2]) for creator in creators[::3]],
     }
 
 
 def library(catalogue: Catalogue, unique_id: str) -> list[SandboxVideo]:
-    """Somebody's own: every name has another one, and always the same."""
-    chance = Random(f"the library {unique_id}")
-    return [_video(chance, "VI", creator, creator.posts) for creator in chance.sample(catalogue.creators, LIBRARY)]
+    """Returns the videos of a private library. Each `unique_id` has its own, which is always the same."""
+    random = Random(f"the library {unique_id}")
+    return [_video(random, "VI", creator, creator.posts) for creator in random.sample(catalogue.creators, LIBRARY)]
 
 
-def _posted(chance: Random, creators: Iterable[SandboxCreator]) -> Iterator[SandboxVideo]:
+def _posted(random: Random, creators: Iterable[SandboxCreator]) -> Iterator[SandboxVideo]:
     for creator in creators:
         for post in creator.posts:
             if post.content_type == "video":
-                # It returns to what it began with.
-                yield _video(chance, "PI", creator, (post, *islice(creator.posts, 2), post))
+                # The last shot shows the same picture as the first.
+                yield _video(random, "PI", creator, (post, *islice(creator.posts, 2), post))
 
 
-def _video(chance: Random, prefix: str, creator: SandboxCreator, posts: Iterable[SandboxPost]) -> SandboxVideo:
-    number = f"{prefix}-{chance.randint(10**17, 10**18)}"
+def _video(random: Random, prefix: str, creator: SandboxCreator, posts: Iterable[SandboxPost]) -> SandboxVideo:
+    number = f"{prefix}-{random.randint(10**17, 10**18)}"
     return SandboxVideo(
-        number, f"{creator.full_name or creator.username}, part {number[-2:]}", tuple(_shots(chance, posts))
+        number, f"{creator.full_name or creator.username}, part {number[-2:]}", tuple(_shots(random, posts))
     )
 
 
-def _shots(chance: Random, posts: Iterable[SandboxPost]) -> Iterator[Shot]:
-    start = chance.randint(0, 5)
+def _shots(random: Random, posts: Iterable[SandboxPost]) -> Iterator[Shot]:
+    start = random.randint(0, 5)
     for post in posts:
-        end = start + chance.randint(2, 9)
-        yield Shot(post.id, start, None if chance.random() < 0.1 else end)
-        start = end + chance.randint(0, 3)
+        end = start + random.randint(2, 9)
+        yield Shot(post.id, start, None if random.random() < 0.1 else end)
+        start = end + random.randint(0, 3)

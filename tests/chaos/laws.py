@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from providers import registry
-from providers.sandbox.limit import fingerprint
+from providers.sandbox.meter import fingerprint
 from tests.accounts.receiving import Heard
 from tests.chaos.cast import CAST
 from tests.chaos.orders import Order

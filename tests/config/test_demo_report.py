@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.demo.report import Pace, side_by_side
-from providers.sandbox.limit import Meter
+from providers.sandbox.meter import Meter
 
 
 @given(

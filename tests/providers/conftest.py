@@ -23,7 +23,7 @@ from django.conf import settings
 from config.launcher import ports
 from providers import http
 from providers.sandbox.routes import Sandbox
-from providers.sandbox.settings import Settings
+from providers.sandbox.settings import SandboxSettings
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def served(application: WSGIApplication) -> Iterator[str]:
 
 
 @contextmanager
-def sandbox_site(settings: Settings) -> Iterator[Site]:
+def sandbox_site(settings: SandboxSettings) -> Iterator[Site]:
     sandbox = Sandbox(settings)
     with served(sandbox) as url, httpx.Client(base_url=url) as client:
         yield Site(url, sandbox, client)
@@ -98,7 +98,7 @@ def fresh_connections() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def standing_sandbox() -> Iterator[Site]:
-    with sandbox_site(Settings(calls=1_000_000, latency=0)) as site:
+    with sandbox_site(SandboxSettings(calls=1_000_000, latency=0)) as site:
         yield site
 
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from providers.sandbox.catalogue import Catalogue
-from providers.sandbox.drawing import KINDS
-from providers.sandbox.settings import Settings
+from providers.sandbox.catalogue_pictures import MOTIFS
+from providers.sandbox.settings import SandboxSettings
 from tests.providers.conftest import Site, sandbox_site
 from tests.searches.samples import jpeg, png, written
 
@@ -101,11 +101,11 @@ def test_nothing_found_is_an_empty_success(site: Site, fields: dict[str, str]) -
     assert products(site, **fields) == []
 
 
-def test_the_products_are_the_same_at_every_start_and_show_every_kind(site: Site) -> None:
+def test_the_products_are_the_same_at_every_start_and_show_every_motif(site: Site) -> None:
     catalogue = site.sandbox.catalogue
     assert Catalogue().products == catalogue.products
     assert len({product.id for product in catalogue.products}) == len(catalogue.products) == 180
-    assert {product.scene.kind for product in catalogue.products} == set(KINDS)
+    assert {product.scene.motif for product in catalogue.products} == set(MOTIFS)
 
 
 # How it refuses
@@ -143,13 +143,13 @@ def test_a_body_that_is_no_json_is_refused(site: Site, body: bytes) -> None:
 
 
 def test_a_call_too_early_is_refused_in_its_words() -> None:
-    with sandbox_site(Settings(window=60, latency=0)) as site:
+    with sandbox_site(SandboxSettings(window=60, latency=0)) as site:
         assert search(site).status_code == 200
         assert refusal(search(site)) == (429, "qps limit exceeded")
 
 
 def test_a_request_costs_a_credit_whatever_it_finds_and_a_refusal_none() -> None:
-    with sandbox_site(Settings(calls=100, latency=0, credits=Decimal(2))) as site:
+    with sandbox_site(SandboxSettings(calls=100, latency=0, credits=Decimal(2))) as site:
         products(site)
         search(site, size=31)
         products(site, product_name="submarine")

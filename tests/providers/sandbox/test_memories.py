@@ -14,9 +14,9 @@ from PIL import Image
 
 from providers.sandbox import videos
 from providers.sandbox.catalogue import SandboxPost
-from providers.sandbox.limit import fingerprint
+from providers.sandbox.meter import fingerprint
 from providers.sandbox.multipart import Malformed, parts
-from providers.sandbox.settings import Settings
+from providers.sandbox.settings import SandboxSettings
 from tests.providers.conftest import Site, sandbox_site
 
 PUBLIC = "/memories/serve/api/v1/search_public_similar_images"
@@ -178,7 +178,7 @@ def test_a_body_that_is_no_form_is_refused(site: Site, content: bytes, media_typ
 
 
 def test_both_searches_are_under_one_limit_a_key() -> None:
-    with sandbox_site(Settings(window=60, latency=0)) as site:
+    with sandbox_site(SandboxSettings(window=60, latency=0)) as site:
         assert frames(search(site))
         assert refusal(search(site, PRIVATE)) == (200, "0429")
         assert frames(search(site, PRIVATE, key="bob", similarity="0"))
@@ -186,7 +186,7 @@ def test_both_searches_are_under_one_limit_a_key() -> None:
 
 
 def test_a_request_costs_a_credit_whatever_it_finds_and_a_refusal_none() -> None:
-    with sandbox_site(Settings(calls=1000, latency=0, credits=Decimal(2))) as site:
+    with sandbox_site(SandboxSettings(calls=1000, latency=0, credits=Decimal(2))) as site:
         assert frames(search(site, similarity="1")) == []
         assert refusal(search(site, similarity="2")) == (200, "0001")
         assert frames(search(site, PRIVATE, similarity="0"))

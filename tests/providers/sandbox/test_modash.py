@@ -14,10 +14,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from providers.sandbox.drawing import KINDS
-from providers.sandbox.limit import fingerprint
-from providers.sandbox.modash_filters import meant
-from providers.sandbox.settings import Settings
+from providers.sandbox.catalogue_pictures import MOTIFS
+from providers.sandbox.meter import fingerprint
+from providers.sandbox.modash_filters import creator_matches
+from providers.sandbox.settings import SandboxSettings
 from tests.providers.conftest import Site, sandbox_site
 
 SEARCH = "/modash/v1/ai/tiktok/image-search"
@@ -110,12 +110,12 @@ def test_posts_of_a_creator_are_ordered_by_likeness(site: Site) -> None:
     assert post.id not in [other["id"] for other in rest]
 
 
-def test_the_catalogue_is_the_same_at_every_start_and_shows_every_kind(site: Site) -> None:
+def test_the_catalogue_is_the_same_at_every_start_and_shows_every_motif(site: Site) -> None:
     catalogue = site.sandbox.catalogue
     again = type(catalogue)()
     assert again.creators == catalogue.creators
     assert len(catalogue.creators) == 240
-    assert {post.scene.kind for post in catalogue.posts} == set(KINDS)
+    assert {post.scene.motif for post in catalogue.posts} == set(MOTIFS)
     names = [creator.username for creator in catalogue.creators]
     assert len(set(names)) == len(names)
     assert len({post.id for post in catalogue.posts}) == len(catalogue.posts)
@@ -158,7 +158,7 @@ def test_a_profile_has_the_fields_of_the_page(site: Site) -> None:
         ({"contentType": "image"}, lambda creator: any(post.content_type == "image" for post in creator.posts)),
     ],
 )
-def test_a_filter_leaves_those_whom_it_means(
+def test_a_filter_selects_the_creators_that_fulfil_it(
     site: Site, filters: dict[str, Any], holds: Callable[[Any], object]
 ) -> None:
     expected = {creator.username for creator in site.sandbox.catalogue.creators if holds(creator)}
@@ -170,7 +170,7 @@ def test_filters_hold_together(site: Site) -> None:
     filters = {"gender": "MALE", "hasEmail": True, "followersCount": {"min": 100_000}}
     found = {profile["username"] for profile in profiles(site, filters=filters)}
     everybody = site.sandbox.catalogue.creators
-    assert found == {creator.username for creator in everybody if meant(creator, filters)}
+    assert found == {creator.username for creator in everybody if creator_matches(creator, filters)}
     assert 0 < len(found) < 100
 
 
@@ -229,7 +229,7 @@ def test_a_limit_of_terms_that_is_no_number_of_any_is_refused(site: Site, limit:
 
 
 def test_a_key_without_credits_is_refused() -> None:
-    with sandbox_site(Settings(calls=1_000_000, latency=0, credits=Decimal("0.1"))) as poor:
+    with sandbox_site(SandboxSettings(calls=1_000_000, latency=0, credits=Decimal("0.1"))) as poor:
         assert search(poor, pageSize=4).status_code == 200
         assert refusal(search(poor, pageSize=1)) == (402, "not_enough_credits")
 

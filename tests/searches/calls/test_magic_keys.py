@@ -17,7 +17,7 @@ from accounts.models import ApiKey, Mode, Tenant
 from providers import registry
 from providers.keyring import credentials
 from providers.sandbox import settings as sandbox
-from providers.sandbox.magic import MAGIC
+from providers.sandbox.magic_keys import MAGIC
 from searches import pictures
 from searches.calls import worker
 from searches.lanes import backoff
@@ -48,7 +48,7 @@ FATES = {
 
 @pytest.fixture(scope="module")
 def sandbox_url() -> Iterator[str]:
-    with sandbox_site(sandbox.Settings(calls=1_000_000, latency=0, slow=0.2, hang=2.5)) as site:
+    with sandbox_site(sandbox.SandboxSettings(calls=1_000_000, latency=0, slow=0.2, hang=2.5)) as site:
         yield site.url
 
 

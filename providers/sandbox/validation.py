@@ -1,4 +1,4 @@
-"""What a provider's document allows in a request body, as small checks that say where a body goes wrong."""
+"""Checks request bodies against a provider's document, by small functions that name the field that is wrong."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Any
 Check = Callable[[Any, str], None]
 
 
-class Misfit(Exception):
-    """Names the field and what it should be."""
+class InvalidBody(Exception):
+    """The body is not as the document says. The message names the field and what it should be."""
 
 
 def number(*, at_least: float | None = None, whole: bool = False) -> Check:
     def check(value: Any, path: str) -> None:
         kinds = int if whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds):
-            raise Misfit(f"{path} must be a {'whole ' if whole else ''}number")
+            raise InvalidBody(f"{path} must be a {'whole ' if whole else ''}number")
         if at_least is not None and value < at_least:
-            raise Misfit(f"{path} must be at least {at_least}")
+            raise InvalidBody(f"{path} must be at least {at_least}")
 
     return check
 
 
-def flag(value: Any, path: str) -> None:
+def boolean(value: Any, path: str) -> None:
     if not isinstance(value, bool):
-        raise Misfit(f"{path} must be a boolean")
+        raise InvalidBody(f"{path} must be a boolean")
 
 
 def text(value: Any, path: str) -> None:
     if not isinstance(value, str) or not value:
-        raise Misfit(f"{path} must be a string")
+        raise InvalidBody(f"{path} must be a string")
 
 
 def one_of(*choices: Any) -> Check:
     def check(value: Any, path: str) -> None:
         if not any(type(value) is type(choice) and value == choice for choice in choices):
-            raise Misfit(f"{path} must be one of {', '.join(map(str, choices))}")
+            raise InvalidBody(f"{path} must be one of {', '.join(map(str, choices))}")
 
     return check
 
@@ -44,7 +44,7 @@ def one_of(*choices: Any) -> Check:
 def list_of(item: Check) -> Check:
     def check(value: Any, path: str) -> None:
         if not isinstance(value, list):
-            raise Misfit(f"{path} must be an array")
+            raise InvalidBody(f"{path} must be an array")
         for index, each in enumerate(value):
             item(each, f"{path}[{index}]")
 
@@ -52,18 +52,18 @@ def list_of(item: Check) -> Check:
 
 
 def fields(known: Mapping[str, Check], *, required: tuple[str, ...] = ()) -> Check:
-    """An object of these fields and no others: that a provider ignores unknown ones is nowhere said."""
+    """Checks an object. A field that is not known is refused, for no document says that unknown fields are ignored."""
 
     def check(value: Any, path: str) -> None:
         if not isinstance(value, dict):
-            raise Misfit(f"{path or 'body'} must be an object")
+            raise InvalidBody(f"{path or 'body'} must be an object")
         for name in required:
             if name not in value:
-                raise Misfit(f"{path}.{name} is required".lstrip("."))
+                raise InvalidBody(f"{path}.{name} is required".lstrip("."))
         for name, each in value.items():
             where = f"{path}.{name}".lstrip(".")
             if name not in known:
-                raise Misfit(f"{where} is not allowed")
+                raise InvalidBody(f"{where} is not allowed")
             known[name](each, where)
 
     return check

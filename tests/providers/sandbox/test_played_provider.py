@@ -13,9 +13,9 @@ from config import sandbox_settings
 from config.environment import Environment
 from providers import registry
 from providers.failures import BadCredential, Throttled
-from providers.sandbox.limit import Meter, fingerprint
+from providers.sandbox.meter import Meter, fingerprint
 from providers.sandbox.routes import PROVIDERS
-from providers.sandbox.settings import Settings
+from providers.sandbox.settings import SandboxSettings
 from tests.providers.asking import SOURCES, ask
 from tests.providers.conftest import Site
 
@@ -69,10 +69,10 @@ def test_settings_come_from_the_environment() -> None:
     times = {"SANDBOX_WINDOW_MS": "500", "SANDBOX_LATENCY_MS": "0", "SANDBOX_SLOW_MS": "900", "SANDBOX_HANG_MS": "4000"}
     limit = {"SANDBOX_CALLS": "20", "SANDBOX_ONE_ACCOUNT": "true", "SANDBOX_CREDITS": "2.5"}
     read = sandbox_settings.read(Environment(times | limit))
-    assert read == Settings(
+    assert read == SandboxSettings(
         calls=20, window=0.5, one_account=True, latency=0.0, slow=0.9, hang=4.0, credits=Decimal("2.5")
     )
-    assert sandbox_settings.read(Environment({})) == Settings(
+    assert sandbox_settings.read(Environment({})) == SandboxSettings(
         calls=None, window=None, one_account=False, latency=0.3, slow=4.0, hang=35.0, credits=Decimal(1_000_000)
     )
 

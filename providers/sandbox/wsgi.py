@@ -1,4 +1,4 @@
-"""A request and an answer of the sandbox: the little of WSGI that it needs."""
+"""Wraps the part of WSGI that the sandbox needs in a request and a response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_BODY = 24 * 1024 * 1024
 
 @dataclass
 class Request:
-    """`arrived`: when its head was here, by the monotonic clock in seconds; its body may still be on the way."""
+    """A request whose head has arrived. `arrived`: when, in seconds of the monotonic clock. The body may still be on its way."""
 
     environ: WSGIEnvironment = field(repr=False)
     arrived: float
@@ -40,18 +40,18 @@ class Request:
 
     @property
     def bearer(self) -> str | None:
-        """The bearer token, if one was sent."""
+        """Returns the bearer token, if one was sent."""
         scheme, _, token = self.authorization.partition(" ")
         return token.strip() or None if scheme.lower() == "bearer" else None
 
     @property
     def origin(self) -> str:
-        """Where our pictures open: the address that the caller used, if no other is set."""
+        """Returns the address under which pictures open: `public_url` if it is set, else the one that the caller used."""
         return (self.public_url or application_uri(self.environ)).rstrip("/")
 
     @property
     def body(self) -> bytes:
-        # Not a cached_property: in Python 3.11 one slow body would hold that property's lock against all other requests.
+        # A cached_property of Python 3.11 has one lock for all instances: one slow body would block all other requests.
         if self._body is None:
             length = int(self.environ.get("CONTENT_LENGTH") or 0)
             self._body = self.environ["wsgi.input"].read(min(length, LARGEST_BODY)) if length else b""
@@ -60,13 +60,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """`leaving`: how many bytes of the content leave before the connection ends; None: all, and it stays open."""
+    """A response. `sent_bytes`: so many bytes are sent before the connection ends. None: all, and the connection stays open."""
 
     status: int
     content: bytes = field(repr=False)
     media_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
-    leaving: int | None = None
+    sent_bytes: int | None = None
 
     @classmethod
     def of(cls, value: Any, status: int = 200) -> Response:
@@ -76,8 +76,8 @@ class Response:
         line = f"{self.status} {HTTPStatus(self.status).phrase}"
         length = str(len(self.content))
         start_response(line, [("Content-Type", self.media_type), ("Content-Length", length), *self.headers])
-        if self.leaving is None:
+        if self.sent_bytes is None:
             return [self.content]
-        # A server closes the connection when an iterator ends before the length that was promised; granian waits for ever
-        # for the rest of a list.
-        return iter([self.content[: self.leaving]] if self.leaving else [])
+        # A server closes the connection when an iterator ends before the promised length. For the rest of a list granian
+        # waits for ever.
+        return iter([self.content[: self.sent_bytes]] if self.sent_bytes else [])

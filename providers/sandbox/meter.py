@@ -1,7 +1,7 @@
-"""Who called when, and what it cost: the limit that a provider sets on each key, enforced and counted.
+"""Enforces the limit that a provider sets on each key, and counts calls and credits.
 
-A request counts from the arrival of its head. One that comes too early is refused, is a breach, and takes no slot. Where all
-keys share one limit, as the keys of one account do, each is held to the calls of all.
+A request counts from the arrival of its head. A request that comes too early is refused, counts as a breach, and takes no
+slot. If all keys share one limit, as the keys of one account do, the calls of all of them count.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 
 @dataclass
 class KeyTally:
-    """One key's: `refusals` are the answers that were no success, breaches included; `played`, what its magic did.
-    `most_early`: by how many seconds the worst breach came too soon. `first` and `last`: when calls were admitted.
+    """The counts of one key.
+
+    `refusals`: answers that were not a success, breaches included. `played`: how often each behaviour of a magic key was played.
+    `most_early`: how many seconds the worst breach came too early. `first`, `last`: when calls were admitted.
     """
 
     calls: int = 0
@@ -45,7 +47,7 @@ class KeyTally:
 
 
 class Meter:
-    """`calls` in any `window` seconds a key; where the limit is `shared`, by all keys together."""
+    """Admits `calls` in any `window` seconds, of each key, or of all keys together if the limit is `shared`."""
 
     def __init__(self, *, calls: int, window: float, shared: bool = False) -> None:
         self.calls = calls
@@ -53,11 +55,11 @@ class Meter:
         self.shared = shared
         self.lock = Lock()
         self.tallies: dict[str, KeyTally] = defaultdict(KeyTally)
-        # When each key's last calls were admitted.
+        # The instants at which each key's last calls were admitted.
         self.recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=calls))
 
     def admit(self, key: str, arrived: float) -> int | None:
-        """Which of the key's admitted calls it is, counted from 1; None for a breach."""
+        """Returns the number of this call among the key's admitted calls, from 1; None for a breach."""
         with self.lock:
             tally = self.tallies[key]
             recent = self.recent["" if self.shared else key]
@@ -78,12 +80,12 @@ class Meter:
         with self.lock:
             self.tallies[key].refusals += 1
 
-    def play(self, key: str, act: str) -> None:
+    def play(self, key: str, behaviour: str) -> None:
         with self.lock:
-            self.tallies[key].played[act] += 1
+            self.tallies[key].played[behaviour] += 1
 
     def bill(self, key: str, credits: Decimal, *, of: Decimal) -> bool:
-        """False, and nothing billed, if the key has spent too much of its credits already."""
+        """Bills the key, or returns False if it has too few of its `of` credits left."""
         with self.lock:
             tally = self.tallies[key]
             if tally.credits + credits > of:
@@ -101,7 +103,7 @@ class Meter:
             self.recent.clear()
 
     def stats(self) -> dict[str, Any]:
-        """Sums, and each key's own under its fingerprint: a real key may have come here by mistake."""
+        """Returns the sums, and the counts of each key under its fingerprint, for a real key may be sent here by mistake."""
         with self.lock:
             tallies = list(self.tallies.values())
             return {

@@ -15,10 +15,10 @@ import pytest
 
 from providers import registry
 from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Lost, Throttled
-from providers.sandbox.limit import fingerprint
-from providers.sandbox.magic import MAGIC, UNSTEADY, Act, act, mistyped, truncated
-from providers.sandbox.provider import MOST_DAWDLERS
-from providers.sandbox.settings import Settings
+from providers.sandbox.magic_keys import MAGIC, UNSTEADY, Behaviour, behaviour, mistyped, truncated
+from providers.sandbox.meter import fingerprint
+from providers.sandbox.played_provider import MOST_SLOW_ANSWERS
+from providers.sandbox.settings import SandboxSettings
 from tests.providers.asking import SOURCES, ask
 from tests.providers.conftest import granian_sandbox, sandbox_site
 
@@ -153,22 +153,22 @@ def test_an_unsteady_one_does_each_of_its_acts_as_often_as_it_says(url: str, sou
     seen = Counter(outcomes(source, url, key, calls=len(UNSTEADY)))
     assert seen == {"Answer": 12, "Throttled": 3, "Faulty": 2, "Lost": 3}
     counted = tally(source, url, key)
-    assert counted["played"] == Counter(str(act) for act in UNSTEADY if act is not Act.ORDINARY)
+    assert counted["played"] == Counter(str(each) for each in UNSTEADY if each is not Behaviour.ORDINARY)
     # What was answered, what was cut off, and what hung.
     assert Decimal(counted["credits"]) == 14 * price_of_a_call(source, url)
 
 
 def test_few_may_hang_at_once_and_everybody_else_is_served() -> None:
-    with sandbox_site(Settings(calls=1_000_000, latency=0, hang=60)) as site:
+    with sandbox_site(SandboxSettings(calls=1_000_000, latency=0, hang=60)) as site:
 
         def ending(number: int) -> str:
             with pytest.raises(httpx.TransportError) as error, httpx.Client(base_url=site.url, timeout=2) as client:
                 modash(client, f"sandbox_hang_{number}")
             return type(error.value).__name__
 
-        with ThreadPoolExecutor(MOST_DAWDLERS + 2) as callers:
-            endings = Counter(callers.map(ending, range(MOST_DAWDLERS + 2)))
-        assert endings == {"ReadTimeout": MOST_DAWDLERS, "RemoteProtocolError": 2}
+        with ThreadPoolExecutor(MOST_SLOW_ANSWERS + 2) as callers:
+            endings = Counter(callers.map(ending, range(MOST_SLOW_ANSWERS + 2)))
+        assert endings == {"ReadTimeout": MOST_SLOW_ANSWERS, "RemoteProtocolError": 2}
         assert modash(site.client, "eve").is_success
 
 
@@ -196,19 +196,21 @@ def test_free_calls_see_a_rejected_key_and_an_empty_account(url: str) -> None:
 @pytest.mark.parametrize("behind", ["", "_alice", "-alice", "_1_2"])
 def test_what_follows_a_name_is_free(name: str, behind: str) -> None:
     if name != "sandbox_unsteady":
-        assert [act(name + behind, turn) for turn in (1, 2, 3, 4)] == [act(name, turn) for turn in (1, 2, 3, 4)]
+        assert [behaviour(name + behind, turn) for turn in (1, 2, 3, 4)] == [
+            behaviour(name, turn) for turn in (1, 2, 3, 4)
+        ]
 
 
 @pytest.mark.parametrize(
     "key", ["alice", "sandbox", "sandbox-demo", "sandbox_errors", "my_sandbox_error", "Sandbox_error"]
 )
 def test_no_other_key_is_magic(key: str) -> None:
-    assert {act(key, turn) for turn in range(1, 50)} == {Act.ORDINARY}
+    assert {behaviour(key, turn) for turn in range(1, 50)} == {Behaviour.ORDINARY}
 
 
 def test_an_unsteady_key_has_an_order_of_its_own_and_keeps_it() -> None:
-    def order(key: str) -> list[Act]:
-        return [act(key, turn) for turn in range(1, 41)]
+    def order(key: str) -> list[Behaviour]:
+        return [behaviour(key, turn) for turn in range(1, 41)]
 
     assert order("sandbox_unsteady_a") == order("sandbox_unsteady_a")
     assert len({tuple(order(f"sandbox_unsteady_{number}")) for number in range(20)}) == 20
