@@ -42,7 +42,7 @@ def own(path: Path) -> Sample:
 def drawn(folder: Path, *, followers: int) -> Sample:
     """A post of somebody in the sandbox with more followers than that. Kept, to be looked at."""
     catalogue = Catalogue()
-    known = (each for each in catalogue.creators if each.followers > followers and each.posts[0].scene.kind == SHOWN)
+    known = (each for each in catalogue.creators if each.followers > followers and each.posts[0].scene.motif == SHOWN)
     creator = next(known)
     picture = catalogue.picture(creator.posts[0].id)
     assert picture is not None
