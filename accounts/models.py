@@ -75,7 +75,7 @@ class Tenant(TenantLimits):
     max_age = models.PositiveIntegerField(
         default=3600,
         validators=[MaxValueValidator(MOST_MAX_AGE)],
-        help_text="Seconds: a lookup is answered by an equal one that young, or rides on one in progress, where its order "
+        help_text="Seconds: a lookup is answered by an equal one that young, or follows one in progress, where its order "
         "does not say otherwise. 0: the provider is always asked.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -1,6 +1,5 @@
-"""The Celery application. Queues: `searches` and `sandbox` (leave to look at a lane), `webhooks` (leave to look at
-what is to be delivered, and the sweep of its log), `landing` (who rides on a lookup that has ended), `sweeps` (all else that
-is periodic).
+"""The Celery application. Queues: `searches` and `sandbox` (look at a lane), `webhooks` (look at what is to be delivered, and
+the sweep of its log), `followers` (resolve the followers of a lookup that has ended), `sweeps` (all else that is periodic).
 """
 
 import gc

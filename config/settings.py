@@ -286,10 +286,10 @@ CELERY_TIMEZONE = "UTC"
 # Sweeps that nobody took up expire, late enough for a machine whose clock is minutes off.
 CELERY_BEAT_SCHEDULE = {
     "sweep-lanes": {"task": "searches.tasks.sweep_lanes", "schedule": 1.0, "options": {"expires": 900}},
-    "sweep-riders": {
+    "sweep-followers": {
         "task": "searches.tasks.sweep_riders",
         "schedule": 1.0,
-        "options": {"expires": 900, "queue": "landing"},
+        "options": {"expires": 900, "queue": "followers"},
     },
     "sweep-deliveries": {
         "task": "accounts.tasks.sweep_deliveries",

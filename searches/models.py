@@ -9,11 +9,11 @@ the database refuses every other (`transitions.sql`):
     queued ready    → queued out        taken out of line, to end in the same transaction
     queued parked   → queued ready      its credential works again, says the sweep
     queued parked   → queued out        taken out of line, to end in the same transaction
-    queued riding   → queued ready      what it rode on was canceled, expired or erased: it replaces it
+    queued riding   → queued ready      its leader was canceled, expired or erased: it is promoted
     queued riding   → queued parked     the same, and its credential is dead
-    queued riding   → queued out        what it rode on ended, or itself is to
-    queued out      → succeeded out     what it rode on was answered
-    queued out      → failed out        what it rode on failed; its credential was deleted; or nothing was left to hold
+    queued riding   → queued out        its leader ended, or itself is to
+    queued out      → succeeded out     its leader was answered
+    queued out      → failed out        its leader failed; its credential was deleted; or nothing was left to hold
     queued out      → canceled out      its tenant canceled it
     queued out      → expired out       its time was up
     running ready   → running out       claimed again; or taken out of line, to end in the same transaction
@@ -198,7 +198,7 @@ class Search(models.Model):
 
     One that has ended loses its picture and its results when their retention is over.
 
-    `version` counts the changes that a tenant can see, but for those of position and of whom a lookup rides on. An erased one
+    `version` counts the changes that a tenant can see, but for those of position and of a leader. An erased one
     is a tombstone: its row and those of its lookups and calls stay, for the ledger's entries name them, and say nothing of what
     was asked or found.
     """
@@ -264,7 +264,7 @@ class Standing(models.TextChoices):
     READY = "ready", "waits for its turn"
     ASLEEP = "asleep", "waits for a time"
     PARKED = "parked", "waits for its credential"
-    RIDING = "riding", "rides on an equal lookup"
+    RIDING = "riding", "follows an equal lookup"
     OUT = "out", "not in line: under way, or ended"
 
 
@@ -280,7 +280,7 @@ class Lookup(models.Model):
     """One source's part of a search; what waits in line, is priced, and succeeds or fails.
 
     `sort_key` orders a tenant's own lookups: priority first, then age, in one number that never changes, so that a lookup
-    that comes back stands where it stood. One on which others ride takes the first of their sort keys.
+    that comes back stands where it stood. A leader inherits the first of its followers' sort keys.
 
     Lookups of one `repeat_key` ask for the same (`repeats`); one that has none takes no part in that. `repeat_of` is the one
     whose answer it takes, and that one `has_followers` until all of them are resolved.

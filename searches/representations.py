@@ -84,13 +84,13 @@ class LookupSerializer(serializers.ModelSerializer[Lookup]):
         choices=("turn", "rate", "provider_backoff", "credential", "paused"),
         allow_null=True,
         read_only=True,
-        help_text="What it waits for. Of one that rides on another all this is that one's: once that is under way, "
+        help_text="What it waits for. A follower shows all this of its leader: once that is under way, "
         "it is its turn, it has no position, and it starts now.",
     )
     repeat = serializers.ChoiceField(
         choices=Repeat.values,
         help_text="`miss`: it asks the provider. `hit`: it took the answer of an equal lookup that had succeeded within "
-        "`max_age`. `coalesced`: it rides on an equal one that was in progress, and takes its answer or its failure.",
+        "`max_age`. `coalesced`: it follows an equal one that was in progress, and takes its answer or its failure.",
     )
     repeat_of = serializers.UUIDField(
         source="repeat_of_id", allow_null=True, help_text="The lookup whose answer it takes."

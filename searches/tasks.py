@@ -11,7 +11,7 @@ from django.conf import settings
 from providers.limiter import Unavailable
 from searches import pictures
 from searches.calls import settlement, worker
-from searches.coalescing import matching
+from searches.coalescing import followers
 from searches.lanes import credential_gate, wakeups
 from searches.lifecycle import deadlines, retention
 
@@ -24,16 +24,17 @@ def run(lane: str, seat: str) -> None:
     worker.run(lane, seat, stay_seconds=worker.STAY_SECONDS)
 
 
-@shared_task
-def land(lookup: str) -> None:
-    """Sees to those who ride on a lookup that has ended."""
-    matching.land(UUID(lookup))
+# The names of the next two are older than their functions: messages that are queued already have them.
+@shared_task(name="searches.tasks.land")
+def resolve_followers(lookup: str) -> None:
+    """Resolves followers of a lookup that has ended."""
+    followers.resolve(UUID(lookup))
 
 
-@shared_task
-def sweep_riders() -> None:
-    """Sees to those whom no wake-up reached; apart from the lanes' sweep, which they never keep waiting."""
-    matching.land_all()
+@shared_task(name="searches.tasks.sweep_riders")
+def sweep_followers() -> None:
+    """Resolves followers whose wake-up was lost. A sweep of its own, so that the lanes' sweep never waits for it."""
+    followers.resolve_all()
 
 
 @shared_task

@@ -208,7 +208,7 @@ class Sightline:
         self.manage("migrate")
         self._start(Program, "web", granian("config.wsgi:application", port, threads=64))
         self._start(Program, "sweeps", worker("sweeps", 1))
-        self._start(Program, "landing", [*worker("landing", 1), "--pool", "threads"])
+        self._start(Program, "followers", [*worker("followers", 1), "--pool", "threads"])
         self._start(Program, "beat", celery("beat", "-s", str(self.folder / "beat"), "--pidfile="))
 
     def let_alice_in(self) -> None:

@@ -148,7 +148,7 @@ def test_a_worker_killed_in_the_middle_of_a_hundred_lookups(day: Day, workers: l
     day.ends_well(most_unknown=MOST_CUT_OFF)
 
 
-def test_who_rides_lands_while_the_sweeps_hang(day: Day) -> None:
+def test_followers_are_resolved_while_the_sweeps_hang(day: Day) -> None:
     sweeps = next(program for program in day.sightline.programs if program.name == "sweeps")
     with suspended(sweeps.process, *sweeps.process.children()):
         search = day.sightline.submit(lookups=20, max_age=1)

@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
                     "max_age",
                     models.PositiveIntegerField(
                         default=3600,
-                        help_text="Seconds: a lookup is answered by an equal one that young, or rides on one in progress, where its order does not say otherwise. 0: the provider is always asked.",
+                        help_text="Seconds: a lookup is answered by an equal one that young, or follows one in progress, where its order does not say otherwise. 0: the provider is always asked.",
                         validators=[django.core.validators.MaxValueValidator(2592000)],
                     ),
                 ),

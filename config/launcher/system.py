@@ -39,7 +39,7 @@ WORKERS = {
     "sandbox-searches": ("sandbox", "threads", 16),
     # Its own threads deliver; of the pool's, one takes wake-ups while the others sweep.
     "webhooks": ("webhooks", "threads", 3),
-    "landing": ("landing", "threads", 1),
+    "followers": ("followers", "threads", 1),
     "sweeps": ("sweeps", "prefork", 1),
 }
 

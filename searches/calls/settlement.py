@@ -29,7 +29,7 @@ from providers.limiter import Fate
 from providers.models import Credential, Policy
 from searches import composite_rows, results
 from searches.calls import retry_policy
-from searches.coalescing import matching
+from searches.coalescing import keys
 from searches.lanes import breaker, pauses, queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import completion, erasure
@@ -105,7 +105,7 @@ def _lock(
         credits=min(cost, lookup.most_credits),
         **values,
     )
-    if moved and became != Call.State.UNKNOWN and matching.was_asked_otherwise(lookup):
+    if moved and became != Call.State.UNKNOWN and keys.is_outdated(lookup):
         Lookup.objects.filter(pk=lookup.pk).update(repeat_key="")
     return ours if moved else None
 

@@ -83,17 +83,17 @@ FIRST = Stand(0, 0, suspended=False, rests_until=None)
 
 
 def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
-    """A forecast for each lookup that waits; for one that rides on another, of that one, and when that waits no more, that it
+    """A forecast for each lookup that waits; for a follower, that of its leader, and when that waits no more, that it
     is its turn.
     """
     asked = list(lookups)
-    ridden_on = {lookup.pk: lookup.repeat_of_id for lookup in asked if lookup.standing == Standing.RIDING}
-    carriers = Lookup.objects.filter(pk__in=set(ridden_on.values())) if ridden_on else ()
-    found = _of_those_in_line({lookup.pk: lookup for lookup in (*asked, *carriers)}.values())
-    if not ridden_on:
+    leader_of = {lookup.pk: lookup.repeat_of_id for lookup in asked if lookup.standing == Standing.RIDING}
+    leaders = Lookup.objects.filter(pk__in=set(leader_of.values())) if leader_of else ()
+    found = _of_those_in_line({lookup.pk: lookup for lookup in (*asked, *leaders)}.values())
+    if not leader_of:
         return found
     under_way = Forecast(estimated_start_at=queue.now(), waiting_on="turn")
-    return found | {pk: found.get(carrier, under_way) for pk, carrier in ridden_on.items() if carrier}
+    return found | {pk: found.get(leader, under_way) for pk, leader in leader_of.items() if leader}
 
 
 def _of_those_in_line(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:

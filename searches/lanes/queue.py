@@ -244,7 +244,7 @@ def on_dead_credentials(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
 
 
 def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup]:
-    """Takes those of the lookups that still wait, in line or riding on one that does, out of it, locked; the caller's
+    """Takes those of the lookups that still wait, in line or as followers, out of it, locked; the caller's
     transaction ends them.
 
     `only`: what must be true of them still, for they may have been claimed and come back since they were read.

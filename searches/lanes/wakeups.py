@@ -6,7 +6,6 @@ million is a million rows and a handful of messages.
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -31,14 +30,12 @@ log = logging.getLogger(__name__)
 # With no worker to take them, wake-ups are not kept for longer. Celery compares two machines' clocks here, so it is more than
 # any clock should be wrong by.
 STALE_SECONDS = 900
-# After a failure no landing is asked for so long: a silent broker must not cost every end of a lookup its time limit.
-QUIET_SECONDS = 5.0
 # Of the lists in Redis that are Celery's queues.
 KEY_PREFIX = redis_client.keys(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]))
 # The broker begins its channels as it does its keys.
 redis_client.channels(KEY_PREFIX)
-_quiet_until = 0.0
-_unanswered = redis_client.Cooldown(QUIET_SECONDS)
+_unanswered = redis_client.Cooldown()
+_broker_failed = redis_client.Cooldown()
 
 
 def seat(lane: Lane, policy: Policy, name: str) -> Seat:
@@ -96,19 +93,19 @@ def _hire(lane: Lane, policy: Policy) -> bool:
     return taken.hire() and _send(lane, taken.name)
 
 
-def land(lookup: UUID) -> None:
-    """Asks for those who ride on a lookup that has ended to be landed. Never raises: the sweep finds them too."""
-    global _quiet_until
-    if time.monotonic() < _quiet_until:
+def resolve_followers(leader_id: UUID) -> None:
+    """Asks for the followers of a lookup that has ended to be resolved. Never raises: the sweep finds them too."""
+    if _broker_failed.active:
         return
     try:
         current_app.send_task(
-            "searches.tasks.land", (str(lookup),), queue="landing", expires=STALE_SECONDS, retry=False
+            "searches.tasks.land", (str(leader_id),), queue="followers", expires=STALE_SECONDS, retry=False
         )
     except (OperationalError, OSError):
-        _quiet_until = time.monotonic() + QUIET_SECONDS
+        _broker_failed.start()
         log.warning(
-            "no landing is asked for for %s s: the broker is unreachable; the sweep will see to it", QUIET_SECONDS
+            "followers wait for the sweep: the broker is unreachable, and is left alone for %s s",
+            _broker_failed.seconds,
         )
 
 

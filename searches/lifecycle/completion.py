@@ -69,7 +69,7 @@ def _end(
     lookup.error_retryable = failure.retryable if failure else bool(lookup.error_code)
     lookup.save(update_fields=[*ENDING, *Lookup.PROGRESS])
     if lookup.has_followers:
-        transaction.on_commit(lambda: wakeups.land(lookup.pk))
+        transaction.on_commit(lambda: wakeups.resolve_followers(lookup.pk))
     return ledger.close(lookup.reference, cost, key=key)
 
 

@@ -25,7 +25,7 @@ NOTHING_OF_A_LOOKUP: dict[str, Any] = {
     "unreadable": 0,
     "total": None,
     "error_detail": "",
-    # So that it answers and carries nobody (`repeats`).
+    # No equal lookup is answered or led by it any more (`coalescing`).
     "repeat_key": "",
 }
 NOTHING_OF_A_SEARCH: dict[str, Any] = {"image": None, "crop": "", "metadata": {}, "results_count": 0}

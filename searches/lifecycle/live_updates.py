@@ -27,7 +27,7 @@ def client() -> redis.Redis:
 
 
 def announce(search_id: UUID) -> None:
-    """Called when a change is committed. Never raises."""
+    """Publishes on the search's channel, after a change of it was committed. Never raises."""
     if cooldown.active:
         return
     try:

@@ -161,7 +161,7 @@ class Migration(migrations.Migration):
                             ("ready", "waits for its turn"),
                             ("asleep", "waits for a time"),
                             ("parked", "waits for its credential"),
-                            ("riding", "rides on an equal lookup"),
+                            ("riding", "follows an equal lookup"),
                             ("out", "not in line: under way, or ended"),
                         ],
                         default="ready",

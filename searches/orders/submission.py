@@ -21,7 +21,7 @@ from billing.models import Price
 from providers import policies, registry
 from providers.keyring import advice
 from providers.models import Credential, Policy
-from searches.coalescing import matching
+from searches.coalescing import keys, matching
 from searches.lanes import backlog, credential_gate, queue, wakeups
 from searches.models import Image, Lane, Lookup, Repeat, Search, Standing
 from searches.orders import quotes
@@ -143,10 +143,10 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
     max_age = api_key.tenant.max_age if order.max_age is None else order.max_age
     picture.wait()
     for lookup in lookups:
-        lookup.repeat_key = matching.key(lookup, pixels=picture.pixels_sha256, crop=picture.crop)
+        lookup.repeat_key = keys.key_of(lookup, pixels=picture.pixels_sha256, crop=picture.crop)
     queue.open_lanes(plan.lane for plan in plans)
     with transaction.atomic():
-        hits = matching.recognize(lookups, max_age=max_age) if max_age else []
+        hits = matching.match(lookups, max_age=max_age) if max_age else []
         search = Search.objects.create(
             id=uuid7(),
             tenant=api_key.tenant,
@@ -163,16 +163,16 @@ def submit(api_key: ApiKey, order: Order, picture: Picture) -> Submission:
             lookup.search = search
         Lookup.objects.bulk_create(lookups)
         for hit in hits:
-            matching.take(hit)
+            matching.answer(hit)
         asking = [plan for plan in plans if plan.lookup.repeat == Repeat.MISS]
         ready = [plan for plan in asking if plan.lookup.standing == Standing.READY]
-        riders = [lookup for lookup in lookups if lookup.standing == Standing.RIDING]
-        if riders:
-            # In one order, those that are ridden on and those that join.
-            carriers = [lookup.repeat_of_id for lookup in riders if lookup.repeat_of_id]
-            queue.lock_tenant_queues([*carriers, *(plan.lookup.pk for plan in ready)])
+        followers = [lookup for lookup in lookups if lookup.standing == Standing.RIDING]
+        if followers:
+            # Leaders and new lookups, in one order.
+            leaders = [lookup.repeat_of_id for lookup in followers if lookup.repeat_of_id]
+            queue.lock_tenant_queues([*leaders, *(plan.lookup.pk for plan in ready)])
         _join(ready)
-        matching.board(riders)
+        matching.attach(followers)
         demands = [demand for plan in asking for demand in plan.demands]
         ledger.hold(demands)
         if any(lookup.standing != Standing.OUT for lookup in lookups):

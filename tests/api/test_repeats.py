@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from accounts.models import Tenant
 from providers.keyring import credentials
 from searches.calls import settlement
-from searches.coalescing import matching
+from searches.coalescing import followers
 from searches.models import Lookup
 from tests.api.examples import create, lookup
 from tests.conftest import ClientOf
@@ -58,20 +58,20 @@ def test_a_hit_is_finished_when_it_is_accepted(asking: APIClient) -> None:
     assert asking.get(f"/v1/searches/{second['id']}/calls").json()["data"] == []
 
 
-def test_one_that_rides_is_told_what_the_other_waits_for_and_pays_nothing(asking: APIClient) -> None:
+def test_a_follower_shows_what_its_leader_waits_for_and_pays_nothing(asking: APIClient) -> None:
     first, second = sent(asking), sent(asking)
-    rider = told(asking, second)
-    assert (rider["status"], rider["repeat"], rider["position"]) == ("queued", "coalesced", 1)
-    assert (rider["repeat_of"], rider["waiting_on"]) == (first["lookups"][0]["id"], "rate")
-    assert rider["estimated_start_at"] is not None
+    follower = told(asking, second)
+    assert (follower["status"], follower["repeat"], follower["position"]) == ("queued", "coalesced", 1)
+    assert (follower["repeat_of"], follower["waiting_on"]) == (first["lookups"][0]["id"], "rate")
+    assert follower["estimated_start_at"] is not None
     errand = claimed()
-    rider = told(asking, second)
-    assert (rider["position"], rider["waiting_on"]) == (None, "turn")
-    assert rider["estimated_start_at"] is not None
+    follower = told(asking, second)
+    assert (follower["position"], follower["waiting_on"]) == (None, "turn")
+    assert follower["estimated_start_at"] is not None
     settlement.answered(errand, answer(2))
-    matching.land_all()
-    rider = told(asking, second)
-    assert (rider["search"], rider["calls"], rider["credits"]) == ("succeeded", 0, FREE | {"final": True})
+    followers.resolve_all()
+    follower = told(asking, second)
+    assert (follower["search"], follower["calls"], follower["credits"]) == ("succeeded", 0, FREE | {"final": True})
 
 
 def test_a_max_age_of_0_asks_anew(asking: APIClient) -> None:
@@ -86,11 +86,11 @@ def test_a_tenant_for_whom_it_is_off_may_ask_for_it(asking: APIClient, alice: Te
     assert said == ["miss", "miss", "coalesced"]
 
 
-def test_what_rode_on_a_canceled_search_is_told_that_it_asks_itself(asking: APIClient) -> None:
+def test_a_follower_of_a_canceled_search_is_shown_as_asking_itself(asking: APIClient) -> None:
     first, second = sent(asking), sent(asking)
     etag = asking.get(f"/v1/searches/{second['id']}")["ETag"]
     asking.post(f"/v1/searches/{first['id']}/cancel")
-    matching.land_all()
+    followers.resolve_all()
     now = told(asking, second)
     assert (now["repeat"], now["repeat_of"], now["position"]) == ("miss", None, 1)
     assert now["credits"]["held"] != "0"

@@ -69,7 +69,7 @@ def test_so_is_a_test_keys(sandbox: APIClient) -> None:
     assert made == read
 
 
-def test_so_is_one_that_waits_for_a_credential_and_one_that_rides(api: APIClient) -> None:
+def test_so_is_one_that_waits_for_a_credential_and_a_follower(api: APIClient) -> None:
     Credential.objects.filter(provider="keyapi").update(state=Credential.State.INVALID)
     made, read = compared(api, lookups=[lookup(), lookup(), {"source": "tiktok-products"}])
     assert made == read

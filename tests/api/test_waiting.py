@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -185,14 +185,13 @@ def test_who_waits_holds_no_database_connection(api: APIClient) -> None:
 
 
 @pytest.fixture
-def redis_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+def redis_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Moves Redis to another port of this machine, for what is announced and heard."""
 
     def move(port: int) -> None:
         monkeypatch.setattr(settings, "REDIS_URL", f"redis://127.0.0.1:{port}/0")
 
-    yield move
-    live_updates.cooldown.end()
+    return move
 
 
 def ends_without_redis(api: APIClient, search: Search) -> float:

@@ -134,7 +134,7 @@ class Workers:
         self.searching: list[subprocess.Popen[str]] = []
         self.sweeping = [
             stack.enter_context(process(*_worker("sweeps", "sweeps", 1), log=folder / "sweeps.log")),
-            stack.enter_context(process(*_worker("landing", "landing", 1), log=folder / "landing.log")),
+            stack.enter_context(process(*_worker("followers", "followers", 1), log=folder / "followers.log")),
             stack.enter_context(process(*_beat(folder), log=folder / "beat.log")),
         ]
         self._stack = stack

@@ -180,7 +180,7 @@ def nothing_is_held_but_the_unknown(sightline: Sightline) -> None:
 
 
 def no_repeat_cost_anything(sightline: Sightline) -> None:
-    """Neither what took an earlier answer nor what rode on a lookup to its end."""
+    """Neither what took an earlier answer nor what followed a lookup to its end."""
     nothing_of(sightline, REPEATS_THAT_COST)
 
 

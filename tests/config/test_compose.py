@@ -18,7 +18,7 @@ NEEDED = {
     "worker": set(SECRETS),
     "worker-sandbox": set(SECRETS),
     "worker-webhooks": set(SECRETS),
-    "worker-landing": set(SECRETS),
+    "worker-followers": set(SECRETS),
     "worker-sweeps": set(SECRETS),
     "beat": {"VALKEY_PASSWORD"},
     "migrate": {"POSTGRES_PASSWORD", "VALKEY_PASSWORD"},

@@ -18,7 +18,7 @@ from providers.keyring import credentials
 from providers.models import Policy
 from searches import pictures
 from searches.calls import settlement
-from searches.coalescing import matching
+from searches.coalescing import followers
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.models import Lookup, Search, Standing, TenantQueue
@@ -110,9 +110,9 @@ def failed(failure: Failure = REFUSED) -> None:
     settlement.failed(claimed(), Policy.objects.get(), failure)
 
 
-def landed() -> None:
-    """As the sweep does it."""
-    matching.land_all()
+def resolved() -> None:
+    """Resolves followers as the sweep does."""
+    followers.resolve_all()
 
 
 def overdue(search: Search) -> None:

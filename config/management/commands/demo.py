@@ -92,7 +92,7 @@ def search_and_tell(
     system: System, sample: Sample, tenant: ApiClient, neighbour: ApiClient, ear: Receiver, report: Report
 ) -> None:
     ear.secret = tenant.be_told(ear.url, ["search.succeeded"])
-    # Equal ones, that would ride on each other.
+    # Equal ones, which would be coalesced.
     order: dict[str, Any] = {"lookups": [NEIGHBOUR_LOOKUP], "max_age": 0}
     others = [neighbour.submit(sample.content, **order) for _ in range(NEIGHBOUR_SEARCHES)]
     report.line(f"A neighbour has {len(others)} searches in line. Now the tenant's, for {sample.title}:")

@@ -1,4 +1,4 @@
-"""Equal lookups asked, canceled, answered and landed at once, and in every order: one call, one charge, nobody left behind."""
+"""Equal lookups asked, canceled, answered and resolved at once, and in every order: one call, one charge, nobody stranded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from providers.failures import Faulty, Lost
 from providers.models import Policy
 from searches import pictures
 from searches.calls import settlement, worker
-from searches.coalescing import matching
+from searches.coalescing import followers, matching
 from searches.lanes import queue
 from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lane, Lookup, Repeat, Search, Standing, Status, TenantQueue
@@ -72,29 +72,29 @@ def some_search() -> Search | None:
 
 
 def open_holds_are_those_of_originals() -> None:
-    """One at most for each in progress, and none for who rides."""
+    """One at most for each in progress, and none for a follower."""
     asking = Lookup.objects.filter(repeat=Repeat.MISS, status__in=matching.IN_PROGRESS)
     references = {lookup.reference for lookup in asking}
     assert set(Hold.objects.exclude(open=0).values_list("reference", flat=True)) <= references
 
 
-def whoever_rides_is_carried() -> None:
-    """By one that is in progress, or that the sweep will find."""
-    carrying = Lookup.objects.filter(pk=OuterRef("repeat_of"), has_followers=True, repeat=Repeat.MISS)
-    assert not Lookup.objects.filter(~Exists(carrying), standing=Standing.RIDING).exists()
+def every_follower_has_a_leader() -> None:
+    """One that is in progress, or that the sweep will find."""
+    leaders = Lookup.objects.filter(pk=OuterRef("repeat_of"), has_followers=True, repeat=Repeat.MISS)
+    assert not Lookup.objects.filter(~Exists(leaders), standing=Standing.RIDING).exists()
 
 
 def all_come_to_an_end() -> None:
     """What a worker and the sweep do until nothing is left."""
     for _ in range(50):
-        matching.land_all()
+        followers.resolve_all()
         Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=queue.now())
         TenantQueue.objects.exclude(wake_at=None).update(wake_at=queue.now())
         while errand := claim():
             succeeds(errand)
         if not Lookup.objects.exclude(status__in=Lookup.ENDED).exists():
             break
-    matching.land_all()
+    followers.resolve_all()
     assert not Lookup.objects.exclude(status__in=Lookup.ENDED).exists()
     assert not Search.objects.filter(finished_at=None).exists()
     assert not Lookup.objects.filter(has_followers=True).exists()
@@ -124,7 +124,7 @@ def visits() -> None:
         assert time.monotonic() < deadline
         if Lane.objects.exists():
             worker.run("modash", str(uuid4()))
-        matching.land_all()
+        followers.resolve_all()
 
 
 def test_a_hundred_equal_submits_at_once_are_one_call_and_one_charge(brisk: None, alice: Tenant, site: Site) -> None:
@@ -179,7 +179,7 @@ def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: No
         *(partial(leave, erasure.erase) for _ in range(4)),
         *(expires for _ in range(3)),
         *(lambda come=come: work(claim(), come) for come in comes * 3),
-        *(matching.land_all for _ in range(6)),
+        *(followers.resolve_all for _ in range(6)),
     ]
 
     def again(task: Callable[[], Any]) -> None:
@@ -187,13 +187,13 @@ def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: No
             task()
 
     at_once([partial(again, task) for task in random.sample(tasks, len(tasks))])
-    whoever_rides_is_carried()
+    every_follower_has_a_leader()
     open_holds_are_those_of_originals()
     all_come_to_an_end()
 
 
 @pytest.mark.parametrize("come", [succeeds_with_nothing, fails])
-def test_two_that_land_the_same_at_once_land_it_once(
+def test_two_workers_that_resolve_the_same_at_once_resolve_it_once(
     transactional_db: None, alice: Tenant, come: Callable[[queue.Errand], None]
 ) -> None:
     alice_asks = asker(alice)
@@ -202,18 +202,18 @@ def test_two_that_land_the_same_at_once_land_it_once(
     with background() as start, transaction.atomic():
         Lookup.objects.select_for_update().get(search=second)
         for _ in range(2):
-            start(partial(matching.land, first.lookups.get().pk))
+            start(partial(followers.resolve, first.lookups.get().pk))
         until_somebody_waits_for_a_lock(2)
     second.refresh_from_db()
     assert (second.version, second.finished_at is not None) == (2, True)
 
 
-def test_a_cancel_that_races_those_who_join_strands_nobody(transactional_db: None, alice: Tenant) -> None:
+def test_a_cancel_that_races_new_followers_strands_none(transactional_db: None, alice: Tenant) -> None:
     alice_asks = asker(alice)
     for _ in range(5):
         first = alice_asks.ask()
-        at_once([*(alice_asks.ask for _ in range(8)), partial(cancellation.cancel, first), matching.land_all])
-        whoever_rides_is_carried()
+        at_once([*(alice_asks.ask for _ in range(8)), partial(cancellation.cancel, first), followers.resolve_all])
+        every_follower_has_a_leader()
         all_come_to_an_end()
         Lookup.objects.update(repeat_key="")
     assert Counter(Search.objects.values_list("status")) == {("canceled",): 5, ("succeeded",): 40}
@@ -221,7 +221,7 @@ def test_a_cancel_that_races_those_who_join_strands_nobody(transactional_db: Non
 
 # In every order
 
-STEPS = ("ask", "ask_anew", "ask_twice", "claim", "succeed", "fail", "stumble", "cancel", "expire", "erase", "land")
+STEPS = ("ask", "ask_anew", "ask_twice", "claim", "succeed", "fail", "stumble", "cancel", "expire", "erase", "resolve")
 
 
 class Play:
@@ -235,7 +235,7 @@ class Play:
         with suppress(InsufficientCredits):
             getattr(self, name)(number)
         open_holds_are_those_of_originals()
-        whoever_rides_is_carried()
+        every_follower_has_a_leader()
         assert audit.differences() == []
 
     def ask(self, number: int) -> None:
@@ -278,8 +278,8 @@ class Play:
         self.leave(number, overdue)
         deadlines.expire()
 
-    def land(self, number: int) -> None:
-        matching.land_all()
+    def resolve(self, number: int) -> None:
+        followers.resolve_all()
 
 
 @pytest.fixture

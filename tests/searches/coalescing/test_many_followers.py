@@ -1,4 +1,4 @@
-"""Those who ride are many, and others wait beside them: landing takes a few at a time, and nobody's claim waits for a rider."""
+"""Many followers are resolved a few at a time, and no claim of another tenant waits for them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from kombu.exceptions import OperationalError
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
+from accounts.redis_client import Cooldown
 from providers import policies
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import tasks
 from searches.calls import settlement
+from searches.coalescing import followers as resolving
 from searches.coalescing import matching
 from searches.lanes import queue, wakeups
 from searches.lifecycle import cancellation, completion
@@ -25,7 +27,7 @@ from searches.models import Lookup, Search, Status
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.bench.picture import jpeg
 from tests.searches.conftest import LEASE
-from tests.searches.repeating import Asker, answer, answered, asker, claimed, in_line, landed, money, only, told
+from tests.searches.repeating import Asker, answer, answered, asker, claimed, in_line, money, only, resolved, told
 
 pytestmark = pytest.mark.django_db
 Sent = list[Any]
@@ -38,14 +40,14 @@ def alice_asks(alice: Tenant) -> Asker:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    """What was asked to be landed."""
-    lookups: Sent = []
-    monkeypatch.setattr(wakeups, "land", lookups.append)
-    return lookups
+    """The leaders that a wake-up was sent for."""
+    leaders: Sent = []
+    monkeypatch.setattr(wakeups, "resolve_followers", leaders.append)
+    return leaders
 
 
-def with_riders(alice_asks: Asker, count: int, number: int = 0) -> tuple[Search, list[Search]]:
-    """A search and so many that ride on it; with each number another picture."""
+def with_followers(alice_asks: Asker, count: int, number: int = 0) -> tuple[Search, list[Search]]:
+    """A search and so many followers; with each number another picture."""
     return alice_asks.ask(jpeg(number)), [alice_asks.ask(jpeg(number)) for _ in range(count)]
 
 
@@ -58,76 +60,74 @@ def queries_of(work: Callable[[], Any]) -> int:
 # A few at a time
 
 
-def test_so_many_land_at_a_time_and_the_others_are_called_for(
+def test_one_batch_is_resolved_and_a_wake_up_is_sent_for_the_others(
     alice_asks: Asker, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matching, "AT_ONCE", 3)
-    first, riders = with_riders(alice_asks, 5)
+    monkeypatch.setattr(resolving, "BATCH", 3)
+    first, followers = with_followers(alice_asks, 5)
     answered(1)
-    matching.land(only(first).pk)
-    assert told(*riders) == ["succeeded/coalesced"] * 3 + ["queued/coalesced"] * 2
+    resolving.resolve(only(first).pk)
+    assert told(*followers) == ["succeeded/coalesced"] * 3 + ["queued/coalesced"] * 2
     assert sent == [only(first).pk]
-    matching.land(only(first).pk)
-    assert told(*riders) == ["succeeded/coalesced"] * 5
+    resolving.resolve(only(first).pk)
+    assert told(*followers) == ["succeeded/coalesced"] * 5
     assert len(sent) == 1
 
 
-def test_those_who_cannot_be_landed_are_not_called_for_without_end(
+def test_followers_that_cannot_be_resolved_send_no_wake_ups_without_end(
     alice_asks: Asker, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matching, "AT_ONCE", 3)
-    first, _ = with_riders(alice_asks, 5)
+    monkeypatch.setattr(resolving, "BATCH", 3)
+    first, _ = with_followers(alice_asks, 5)
     answered(1)
-    monkeypatch.setattr(matching, "_follow", lambda hit: 1 / 0)
-    matching.land(only(first).pk)
+    monkeypatch.setattr(resolving, "_end_as", lambda hit: 1 / 0)
+    resolving.resolve(only(first).pk)
     assert sent == []
     assert only(first).has_followers
 
 
-def test_the_sweep_of_lanes_lands_nobody(alice_asks: Asker, sent: Sent) -> None:
-    _, [rider] = with_riders(alice_asks, 1)
+def test_the_sweep_of_lanes_resolves_no_followers(alice_asks: Asker, sent: Sent) -> None:
+    _, [follower] = with_followers(alice_asks, 1)
     answered(1)
     tasks.sweep_lanes()
-    assert told(rider) == ["queued/coalesced"]
-    tasks.sweep_riders()
-    assert told(rider) == ["succeeded/coalesced"]
+    assert told(follower) == ["queued/coalesced"]
+    tasks.sweep_followers()
+    assert told(follower) == ["succeeded/coalesced"]
 
 
-def test_handing_many_over_asks_no_more_than_whether_each_still_rides(alice_asks: Asker) -> None:
-    few, many = with_riders(alice_asks, 5, number=1), with_riders(alice_asks, 25, number=2)
+def test_attaching_many_to_another_leader_asks_only_whether_each_still_follows(alice_asks: Asker) -> None:
+    few, many = with_followers(alice_asks, 5, number=1), with_followers(alice_asks, 25, number=2)
     for first, _ in (few, many):
         cancellation.cancel(first)
-    with_few, with_many = (queries_of(partial(matching.land, only(first).pk)) for first, _ in (few, many))
+    with_few, with_many = (queries_of(partial(resolving.resolve, only(first).pk)) for first, _ in (few, many))
     assert with_many - with_few <= 20
     assert told(*many[1]) == ["queued/miss"] + ["queued/coalesced"] * 24
-    assert {only(rider).repeat_of for rider in many[1][1:]} == {only(many[1][0])}
+    assert {only(follower).repeat_of for follower in many[1][1:]} == {only(many[1][0])}
     # Nothing changed for the others, whose tenants nobody need tell.
-    assert {Search.objects.get(pk=rider.pk).version for rider in many[1][1:]} == {1}
+    assert {Search.objects.get(pk=follower.pk).version for follower in many[1][1:]} == {1}
 
 
-def test_many_who_cannot_pay_cost_no_more_each_than_few(alice: Tenant) -> None:
+def test_many_that_cannot_pay_cost_no_more_each_than_few(alice: Tenant) -> None:
     alice_asks = asker(alice, credits=1)
-    few, many = with_riders(alice_asks, 5, number=1), with_riders(alice_asks, 20, number=2)
+    few, many = with_followers(alice_asks, 5, number=1), with_followers(alice_asks, 20, number=2)
     for first, _ in (few, many):
         cancellation.cancel(first)
     Lookup.objects.update(price_per_call=2)
-    with_few, with_many = (queries_of(partial(matching.land, only(first).pk)) for first, _ in (few, many))
+    with_few, with_many = (queries_of(partial(resolving.resolve, only(first).pk)) for first, _ in (few, many))
     assert with_many <= 4 * with_few
     assert {lookup.error_code for lookup in Lookup.objects.filter(status=Status.FAILED)} == {"insufficient_credits"}
     assert Lookup.objects.filter(status=Status.FAILED).count() == 25
     assert (money(), in_line()) == ((1, 0), 0)
 
 
-def test_one_that_cannot_be_landed_keeps_no_other_from_it_where_the_first_is_gone(
-    alice_asks: Asker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (first, [one]), (second, [other]) = with_riders(alice_asks, 1, number=1), with_riders(alice_asks, 1, number=2)
+def test_a_follower_that_cannot_be_promoted_delays_no_other(alice_asks: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first, [one]), (second, [other]) = with_followers(alice_asks, 1, number=1), with_followers(alice_asks, 1, number=2)
     for search in (first, second):
         cancellation.cancel(search)
         only(search).delete()
-    real, bad = matching._lane_of, only(one).pk
-    monkeypatch.setattr(matching, "_lane_of", lambda rider: 1 / 0 if rider.pk == bad else real(rider))
-    landed()
+    real, bad = resolving._present_lane, only(one).pk
+    monkeypatch.setattr(resolving, "_present_lane", lambda follower: 1 / 0 if follower.pk == bad else real(follower))
+    resolved()
     assert told(one, other) == ["queued/coalesced", "queued/miss"]
 
 
@@ -144,24 +144,24 @@ def test_long_answers_beyond_what_one_submit_copies_follow_it(
         ("succeeded", "hit", 20),
         ("queued", "hit", 0),
     ]
-    landed()
+    resolved()
     search.refresh_from_db()
     assert (search.status, search.results_count) == ("succeeded", 60)
     assert money() == before
     assert not only(first).has_followers
 
 
-def test_while_the_broker_is_silent_no_landing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_the_broker_is_silent_no_wake_up_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[Any] = []
 
     def fail(*arguments: Any, **options: Any) -> None:
         tries.append(arguments)
         raise OperationalError
 
-    monkeypatch.setattr(wakeups, "_quiet_until", 0.0)
+    monkeypatch.setattr(wakeups, "_broker_failed", Cooldown(60))
     monkeypatch.setattr("searches.lanes.wakeups.current_app.send_task", fail)
     for _ in range(20):
-        wakeups.land(uuid7())
+        wakeups.resolve_followers(uuid7())
     assert len(tries) == 1
 
 
@@ -175,30 +175,30 @@ def test_what_was_asked_with_another_key_answers_nobody_where_the_key_decides(al
     def ask() -> Search:
         return alice_asks.ask(source="private-videos", limit=None, credential="lib")
 
-    first, rider = ask(), ask()
+    first, follower = ask(), ask()
     credentials.change(Credential.objects.get(pk=library.pk), secret="key-of-library-two")
     errand = queue.claim(only(first).lane_id, policies.of("memories"), lease=LEASE)
     assert errand is not None
     settlement.answered(errand, answer(3))
-    landed()
-    assert told(first, rider) == ["succeeded/miss", "queued/miss"]
+    resolved()
+    assert told(first, follower) == ["succeeded/miss", "queued/miss"]
     credentials.change(Credential.objects.get(pk=library.pk), secret="key-of-library-one")
     assert only(ask()).result_count == 0
 
 
 def test_a_key_that_was_replaced_changes_no_answer_where_it_does_not_decide(alice_asks: Asker) -> None:
-    first, [rider] = with_riders(alice_asks, 1)
+    first, [follower] = with_followers(alice_asks, 1)
     credentials.change(Credential.objects.get(), secret="another-key-of-alices")
     answered(3)
-    landed()
-    assert told(first, rider) == ["succeeded/miss", "succeeded/coalesced"]
+    resolved()
+    assert told(first, follower) == ["succeeded/miss", "succeeded/coalesced"]
 
 
 # Beside others
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_claim_passes_over_the_tenant_whose_rider_is_boarding(alice: Tenant, bob: Tenant) -> None:
+def test_a_claim_passes_over_the_tenant_whose_follower_is_being_attached(alice: Tenant, bob: Tenant) -> None:
     alice_asks, bob_asks = asker(alice), asker(bob)
     alice_asks.ask()
     bobs = bob_asks.ask()
@@ -208,7 +208,7 @@ def test_a_claim_passes_over_the_tenant_whose_rider_is_boarding(alice: Tenant, b
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_cancel_and_one_who_boards_do_not_wait_for_each_other(alice: Tenant) -> None:
+def test_a_cancel_and_a_new_follower_do_not_wait_for_each_other(alice: Tenant) -> None:
     """Of the two lookups of the search, the later stands in line and the earlier is under way."""
     alice_asks = asker(alice)
     search = alice_asks.ask(also={"limit": 40})
@@ -226,18 +226,18 @@ def test_a_cancel_and_one_who_boards_do_not_wait_for_each_other(alice: Tenant) -
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_goes_on_in_another_lane_waits_for_its_place_in_the_first(alice: Tenant) -> None:
-    """As `withdraw` trusts: whoever changes a lookup's lane holds its queue in both."""
+def test_a_promotion_into_another_lane_waits_for_the_queue_in_the_first(alice: Tenant) -> None:
+    """As `withdraw` trusts: a change of lane locks the tenant's queue in both."""
     alice_asks = asker(alice)
-    first, [rider] = with_riders(alice_asks, 1)
+    first, [follower] = with_followers(alice_asks, 1)
     cancellation.cancel(first)
-    old = only(rider).lane_id
+    old = only(follower).lane_id
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     with background() as start:
         with transaction.atomic():
             queue.lock_tenant_queue(old, alice.pk)
-            lands = start(partial(matching.land, only(first).pk))
+            resolves = start(partial(resolving.resolve, only(first).pk))
             until_somebody_waits_for_a_lock()
-        lands.result(timeout=5)
-    assert told(rider) == ["queued/miss"]
-    assert only(rider).lane_id != old
+        resolves.result(timeout=5)
+    assert told(follower) == ["queued/miss"]
+    assert only(follower).lane_id != old

@@ -24,9 +24,9 @@ from tests.searches.repeating import (
     claimed,
     failed,
     in_line,
-    landed,
     money,
     only,
+    resolved,
     told,
 )
 
@@ -108,13 +108,13 @@ def test_a_failure_answers_nobody(alice_asks: Asker) -> None:
 # One in progress
 
 
-def test_an_equal_lookup_rides_on_the_one_in_progress(alice_asks: Asker) -> None:
+def test_an_equal_lookup_follows_the_one_in_progress(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
     assert told(first, second) == ["queued/miss", "queued/coalesced"]
     assert (in_line(), money()) == (1, (100 - PAGE, PAGE))
     answered(5)
     assert told(second) == ["queued/coalesced"]
-    landed()
+    resolved()
     assert told(first, second) == ["succeeded/miss", "succeeded/coalesced"]
     assert results_of(second) == results_of(first)
     assert Call.objects.count() == 1
@@ -133,7 +133,7 @@ def test_equal_lookups_of_one_search_are_one_call(alice_asks: Asker) -> None:
     search = alice_asks.ask(count=3)
     assert told(search) == ["queued/miss queued/coalesced queued/coalesced"]
     answered(4)
-    landed()
+    resolved()
     search.refresh_from_db()
     assert (search.status, search.results_count) == ("succeeded", 12)
     assert [lookup.result_count for lookup in search.lookups.all()] == [4, 4, 4]
@@ -146,7 +146,7 @@ def test_one_that_is_to_be_canceled_is_not_joined(alice_asks: Asker) -> None:
     assert told(first, alice_asks.ask()) == ["running/miss", "queued/miss"]
 
 
-def test_who_rides_is_told_of_the_one_it_rides_on(alice_asks: Asker) -> None:
+def test_a_follower_has_the_forecast_of_its_leader(alice_asks: Asker) -> None:
     alice_asks.ask(jpeg(1), priority=1)
     first, second = alice_asks.ask(), alice_asks.ask()
     told_of = estimates.forecast([only(first), only(second)])
@@ -161,7 +161,7 @@ def test_who_rides_is_told_of_the_one_it_rides_on(alice_asks: Asker) -> None:
     assert told_now.estimated_start_at <= queue.now()
 
 
-def test_who_is_in_a_hurry_takes_the_one_it_rides_on_along(alice_asks: Asker) -> None:
+def test_a_leader_inherits_the_priority_of_an_urgent_follower(alice_asks: Asker) -> None:
     alice_asks.ask(jpeg(1))
     first = alice_asks.ask(priority=-5)
     alice_asks.ask(priority=5)
@@ -290,8 +290,8 @@ def test_a_folder_of_ones_own_library_is_part_of_the_question_there_alone(
     assert told(searches[2]) == ["queued/coalesced" if are_equal else "queued/miss"]
 
 
-def test_who_asks_with_another_key_takes_an_answer_but_does_not_ride(alice_asks: Asker, alice: Tenant) -> None:
-    """It might have to replace the one it rides on."""
+def test_a_lookup_on_another_key_takes_an_answer_but_does_not_follow(alice_asks: Asker, alice: Tenant) -> None:
+    """It might have to replace its leader, whose lane and key are others."""
     credentials.store(alice, "modash", "a-second-key", label="second")
     alice_asks.ask()
     assert told(alice_asks.ask(credential="second")) == ["queued/miss"]
@@ -299,7 +299,7 @@ def test_who_asks_with_another_key_takes_an_answer_but_does_not_ride(alice_asks:
     assert told(alice_asks.ask(credential="second")) == ["succeeded/hit"]
 
 
-def test_who_rides_on_one_whose_key_is_dead_waits_with_it(alice_asks: Asker) -> None:
+def test_a_follower_of_one_whose_key_is_dead_waits_with_it(alice_asks: Asker) -> None:
     states.mark(Credential.objects.get(), Credential.State.INVALID)
     first, second = alice_asks.ask(), alice_asks.ask()
     assert told(first, second) == ["queued/miss", "queued/coalesced"]

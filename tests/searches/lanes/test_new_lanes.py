@@ -49,7 +49,7 @@ def test_two_submits_that_need_a_new_lane_and_share_a_known_one_do_not_wait_for_
     monkeypatch.setattr(queue, "open_lanes", opens)
     monkeypatch.setattr(queue, "join", joins)
     with background() as start:
-        # The second of its lookups rides on the first.
+        # The second of its lookups follows the first.
         first = start(lambda: submit(key, KNOWN, KNOWN, NEW, picture=2))
         assert opened.wait(5)
         start(lambda: submit(key, KNOWN, NEW, picture=3)).result(20)

@@ -60,11 +60,8 @@ def test_a_search_is_what_the_api_says_of_lookups_like_its_own(count: int) -> No
 def test_a_change_is_counted_and_told_once_it_is_committed(
     submit: Submit,
     redis_client: redis.Redis,
-    monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[Any]],
 ) -> None:
-    # A test before this one may have taken Redis away.
-    live_updates.cooldown.end()
     search = submit()
     told = redis_client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     told.subscribe(live_updates.channel(search.pk))

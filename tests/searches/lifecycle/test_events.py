@@ -21,7 +21,7 @@ from providers.failures import BadCredential, Exhausted, Faulty, Lost, Refused
 from providers.keyring import states
 from providers.models import Credential, Policy
 from searches.calls import settlement
-from searches.coalescing import matching
+from searches.coalescing import followers
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation, deadlines, erasure
@@ -218,11 +218,11 @@ def test_a_search_that_another_answers_is_told_of_at_its_very_submit(endpoint: E
     assert len(told("lookup.finished")) == 2
 
 
-def test_each_search_that_rode_on_another_is_told_of(endpoint: Endpoint, alice: Tenant) -> None:
+def test_each_search_that_followed_another_has_its_event(endpoint: Endpoint, alice: Tenant) -> None:
     mine = asker(alice)
     searches = [mine.ask() for _ in range(3)]
     succeed()
-    matching.land_all()
+    followers.resolve_all()
     assert {body["data"]["id"] for body in told("search.succeeded")} == {str(search.pk) for search in searches}
     assert len(told("search.succeeded")) == len(told("lookup.finished")) == 3
 

@@ -20,7 +20,7 @@ from searches.models import Call, Image, Lookup, Result, Search
 from tests.racing import at_once
 from tests.searches import samples
 from tests.searches.pictures.test_storage import files, keep
-from tests.searches.repeating import Asker, answered, asker, landed, only, told
+from tests.searches.repeating import Asker, answered, asker, only, resolved, told
 
 pytestmark = pytest.mark.django_db
 FOR_EVER = {"image_retention_days": 9999, "result_retention_days": 9999, "search_retention_days": 9999}
@@ -122,7 +122,7 @@ def test_followers_get_their_answer_before_the_leader_is_forgotten(alices: Asker
     assert told(leader, follower) == ["queued/miss", "queued/coalesced"]
     answered()
     retention.enforce()
-    landed()
+    resolved()
     assert told(leader, follower) == ["succeeded/miss", "succeeded/coalesced"]
     assert follower.results.count() == 20
     retention.enforce()
