@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 from config import dotenv
-from config.kinds import SWITCH, Kind, WrongPart
+from config.setting_types import SWITCH, SettingType, WrongPart
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # Read by Celery and kombu, libpq and psycopg, redis, granian, Django, boto.
@@ -152,7 +152,7 @@ def in_one_line() -> Iterator[None]:
 @dataclass(frozen=True)
 class Setting:
     name: str
-    kind: Kind[Any]
+    kind: SettingType[Any]
 
 
 class Environment:
@@ -162,7 +162,7 @@ class Environment:
         self._environ = environ
         self.settings: dict[str, Setting] = {}
 
-    def read(self, name: str, kind: Kind[T], default: D) -> T | D:
+    def read(self, name: str, kind: SettingType[T], default: D) -> T | D:
         """The setting, checked; `default` where it is unset. Raises `ImproperlyConfigured`."""
         self.settings[name] = Setting(name, kind)
         given = text(self._environ, name)

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from uuid_utils.compat import uuid7
 
 from accounts.authentication import CALLER
-from config import bodies
+from config import request_bodies
 
 USABLE = re.compile(r"[A-Za-z0-9._-]{8,100}")
 
@@ -56,16 +56,16 @@ class BodyLength:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        length, most = bodies.length_of(request.META), bodies.most_bytes(request.path)
+        length, most = request_bodies.length_of(request.META), request_bodies.most_bytes(request.path)
         if length > most:
             return self._refused(request, "too_large", f"The body has {length} bytes; send at most {most}.")
         # Django reads as many bytes as were announced: of a body in chunks it would see nothing.
         if "Transfer-Encoding" in request.headers and not length:
-            return self._refused(request, *bodies.CHUNKS)
+            return self._refused(request, *request_bodies.CHUNKS)
         return self.get_response(request)
 
     def _refused(self, request: HttpRequest, code: str, detail: str) -> HttpResponse:
-        return bodies.refused(request.path, (code, detail), request.request_id)  # type: ignore[attr-defined]
+        return request_bodies.refused(request.path, (code, detail), request.request_id)  # type: ignore[attr-defined]
 
 
 class BodyCaller:
@@ -75,7 +75,7 @@ class BodyCaller:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        may_tell = settings.SESSION_COOKIE_NAME in request.COOKIES and bodies.length_of(request.META)
+        may_tell = settings.SESSION_COOKIE_NAME in request.COOKIES and request_bodies.length_of(request.META)
         if may_tell and request.user.is_authenticated:
             request.META[CALLER] = f"operator {request.user.pk}"
         return self.get_response(request)

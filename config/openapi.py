@@ -16,7 +16,7 @@ from rest_framework import serializers
 
 from accounts.models import EventType
 from accounts.web.strict_fields import StrictDict
-from config import events, problems
+from config import openapi_webhooks, problems
 from providers import json_schema, registry
 from providers.contract import Adapter
 
@@ -39,7 +39,7 @@ searches are erased when their retention is over. JSON has at most 64 KB, the ba
 
 ## Errors
 
-Every error is `application/problem+json` (RFC 9457). Trouble with a provider is never a status here: it is the lookup's
+Every error is `application/problem+json` (RFC 9457). LaunchError with a provider is never a status here: it is the lookup's
 `error`; but for a dictionary, which belongs to no lookup and is 503 then.
 
 | status | code | |
@@ -91,7 +91,7 @@ def of_the_api(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, st
 def finished(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     result["info"]["description"] = about()
     enumerate_words(result["components"]["schemas"])
-    result["webhooks"] = events.webhooks(result["components"]["schemas"])
+    result["webhooks"] = openapi_webhooks.webhooks(result["components"]["schemas"])
     result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     drop_marks(result)
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from config import kinds
+from config import setting_types
 from config.environment import Environment
 from providers.sandbox.settings import SandboxSettings
 
@@ -12,16 +12,16 @@ DAY_MS = 86_400_000
 
 
 def read(env: Environment) -> SandboxSettings:
-    milliseconds = kinds.whole(0, DAY_MS)
+    milliseconds = setting_types.whole(0, DAY_MS)
     return SandboxSettings(
-        calls=env.read("SANDBOX_CALLS", kinds.whole(0, 1_000_000), 0) or None,
+        calls=env.read("SANDBOX_CALLS", setting_types.whole(0, 1_000_000), 0) or None,
         window=_seconds(env.read("SANDBOX_WINDOW_MS", milliseconds, 0)) or None,
-        one_account=env.read("SANDBOX_ONE_ACCOUNT", kinds.SWITCH, False),
+        one_account=env.read("SANDBOX_ONE_ACCOUNT", setting_types.SWITCH, False),
         latency=_seconds(env.read("SANDBOX_LATENCY_MS", milliseconds, 300)),
         slow=_seconds(env.read("SANDBOX_SLOW_MS", milliseconds, 4000)),
         hang=_seconds(env.read("SANDBOX_HANG_MS", milliseconds, 35_000)),
-        credits=env.read("SANDBOX_CREDITS", kinds.amount(Decimal(0), Decimal(10**12)), Decimal(1_000_000)),
-        public_url=env.read("SANDBOX_PUBLIC_URL", kinds.URL, ""),
+        credits=env.read("SANDBOX_CREDITS", setting_types.amount(Decimal(0), Decimal(10**12)), Decimal(1_000_000)),
+        public_url=env.read("SANDBOX_PUBLIC_URL", setting_types.URL, ""),
     )
 
 

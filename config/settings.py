@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from accounts import vault
-from config import addresses, environment, kinds, sandbox_settings, secret_keys
+from config import connection_urls, environment, sandbox_settings, secret_keys, setting_types
 from config.environment import BASE_DIR
 
 environment.prepare()
@@ -28,18 +28,18 @@ env = environment.Environment(os.environ)
 
 T = TypeVar("T")
 
-PRODUCTION = env.read("PRODUCTION", kinds.SWITCH, False)
-DEBUG = env.read("DEBUG", kinds.SWITCH, False)
+PRODUCTION = env.read("PRODUCTION", setting_types.SWITCH, False)
+DEBUG = env.read("DEBUG", setting_types.SWITCH, False)
 if PRODUCTION and DEBUG:
     raise ImproperlyConfigured("DEBUG must not be true where PRODUCTION is: its pages show strangers how we work.")
 
 
 def number(name: str, default: int, *, least: int = 1, most: int = 10**12) -> int:
     """A whole number."""
-    return env.read(name, kinds.whole(least, most), default)
+    return env.read(name, setting_types.whole(least, most), default)
 
 
-def needed(name: str, kind: kinds.Kind[T], otherwise: Callable[[], T]) -> T:
+def needed(name: str, kind: setting_types.SettingType[T], otherwise: Callable[[], T]) -> T:
     """A setting that production must have; elsewhere there is another."""
     value = env.read(name, kind, None)
     if value is not None:
@@ -50,10 +50,10 @@ def needed(name: str, kind: kinds.Kind[T], otherwise: Callable[[], T]) -> T:
 
 
 # Where `serve` and `demo` keep what is theirs: the embedded servers' data, pictures, logs, keys.
-STATE_DIR = env.read("STATE_DIR", kinds.folder(BASE_DIR), BASE_DIR / ".local")
+STATE_DIR = env.read("STATE_DIR", setting_types.folder(BASE_DIR), BASE_DIR / ".local")
 # Where they listen; 0 where nothing is said.
-PORT = env.read("PORT", kinds.PORT, 0)
-SANDBOX_PORT = env.read("SANDBOX_PORT", kinds.PORT, 0)
+PORT = env.read("PORT", setting_types.PORT, 0)
+SANDBOX_PORT = env.read("SANDBOX_PORT", setting_types.PORT, 0)
 
 
 def random_key() -> str:
@@ -66,12 +66,12 @@ def random_keyring() -> str:
 
 
 # A process that signs and seals nothing (the clock, migrations) is given no key, and what it makes up for itself ends with it.
-KEYLESS = env.read("KEYLESS", kinds.SWITCH, False)
-SECRET_KEY = secrets.token_urlsafe(50) if KEYLESS else needed("SECRET_KEY", kinds.TEXT, random_key)
+KEYLESS = env.read("KEYLESS", setting_types.SWITCH, False)
+SECRET_KEY = secrets.token_urlsafe(50) if KEYLESS else needed("SECRET_KEY", setting_types.TEXT, random_key)
 if PRODUCTION:
     secret_keys.check_secret_key(SECRET_KEY)
 # "id:key" pairs, the first of which seals; the others still open what they sealed.
-CREDENTIAL_KEYS = "" if KEYLESS else needed("CREDENTIAL_KEYS", kinds.TEXT, random_keyring)
+CREDENTIAL_KEYS = "" if KEYLESS else needed("CREDENTIAL_KEYS", setting_types.TEXT, random_keyring)
 keys = vault.keyring(CREDENTIAL_KEYS).values() if CREDENTIAL_KEYS else ()
 if PRODUCTION and CREDENTIAL_KEYS:
     secret_keys.check_keyring(keys)
@@ -79,12 +79,12 @@ if PRODUCTION and CREDENTIAL_KEYS:
 # Where people and programs reach it, and by which names: any other Host is refused.
 PUBLIC_URL = needed(
     "PUBLIC_URL",
-    kinds.SECURE_ORIGIN if PRODUCTION else kinds.ORIGIN,
+    setting_types.SECURE_ORIGIN if PRODUCTION else setting_types.ORIGIN,
     lambda: f"http://127.0.0.1:{PORT or 8000}",
 )
-PUBLIC_HOST = kinds.host(urlsplit(PUBLIC_URL).hostname or "")
+PUBLIC_HOST = setting_types.host(urlsplit(PUBLIC_URL).hostname or "")
 LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = env.read("ALLOWED_HOSTS", kinds.OWN_HOSTS if PRODUCTION else kinds.HOSTS, [PUBLIC_HOST])
+ALLOWED_HOSTS = env.read("ALLOWED_HOSTS", setting_types.OWN_HOSTS if PRODUCTION else setting_types.HOSTS, [PUBLIC_HOST])
 ALLOWED_HOSTS += [] if PRODUCTION else [*LOOPBACK, PUBLIC_HOST]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 DEFAULT_EXCEPTION_REPORTER = "config.debugging.Reporter"
@@ -148,7 +148,9 @@ TEMPLATES = [
 # PostgreSQL and Redis are the only state.
 DATABASES: dict[str, Any] = {
     "default": needed(
-        "DATABASE_URL", addresses.DATABASE, lambda: addresses.DATABASE.read("postgresql://app@127.0.0.1/app")
+        "DATABASE_URL",
+        connection_urls.DATABASE,
+        lambda: connection_urls.DATABASE.read("postgresql://app@127.0.0.1/app"),
     )
 }
 DATABASES["default"] |= {
@@ -170,15 +172,15 @@ DATABASES["default"] |= {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
-REDIS = needed("REDIS_URL", addresses.REDIS, lambda: addresses.REDIS.read("redis://127.0.0.1:6379/0"))
+REDIS = needed("REDIS_URL", connection_urls.REDIS, lambda: connection_urls.REDIS.read("redis://127.0.0.1:6379/0"))
 REDIS_URL = REDIS.url
 # Every connection to Redis gives up after this long, refused or silent alike.
-REDIS_TIMEOUT_SECONDS = env.read("REDIS_TIMEOUT_SECONDS", kinds.decimal(0.01, 60), 1.0)
+REDIS_TIMEOUT_SECONDS = env.read("REDIS_TIMEOUT_SECONDS", setting_types.decimal(0.01, 60), 1.0)
 
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": str(env.read("STORAGE_DIR", kinds.folder(BASE_DIR), STATE_DIR / "pictures"))},
+        "OPTIONS": {"location": str(env.read("STORAGE_DIR", setting_types.folder(BASE_DIR), STATE_DIR / "pictures"))},
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
@@ -208,29 +210,33 @@ ORPHANED_PICTURE_SECONDS = number("ORPHANED_PICTURE_SECONDS", 3600, least=60, mo
 CROP_SECONDS = 600
 
 # Where a provider is called, if not where its adapter says.
-MODASH_BASE_URL = env.read("MODASH_BASE_URL", kinds.URL, "")
-KEYAPI_BASE_URL = env.read("KEYAPI_BASE_URL", kinds.URL, "")
-MEMORIES_BASE_URL = env.read("MEMORIES_BASE_URL", kinds.URL, "")
+MODASH_BASE_URL = env.read("MODASH_BASE_URL", setting_types.URL, "")
+KEYAPI_BASE_URL = env.read("KEYAPI_BASE_URL", setting_types.URL, "")
+MEMORIES_BASE_URL = env.read("MEMORIES_BASE_URL", setting_types.URL, "")
 # Below that address; Modash tells it to its customers only.
-MODASH_BRANDS_PATH = env.read("MODASH_BRANDS_PATH", kinds.PATH, "")
+MODASH_BRANDS_PATH = env.read("MODASH_BRANDS_PATH", setting_types.PATH, "")
 # Plays them all, below one address.
-SANDBOX_URL = env.read("SANDBOX_URL", kinds.URL, f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
+SANDBOX_URL = env.read("SANDBOX_URL", setting_types.URL, f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
 # Its own process reads its settings. They are read here too, so that a wrong one stops the launcher.
 sandbox_settings.read(env)
 
 # Proxies of ours, whose `X-Forwarded-For` says who connected.
-PROXIES = env.read("PROXIES", kinds.BOUNDED_NETWORKS if PRODUCTION else kinds.NETWORKS, [])
+PROXIES = env.read("PROXIES", setting_types.BOUNDED_NETWORKS if PRODUCTION else setting_types.NETWORKS, [])
 
 # Addresses that tenants give: public ones on these ports, and those of these networks on any port.
-OUTBOUND_PORTS = env.read("OUTBOUND_PORTS", kinds.PORTS, [80, 443])
-OUTBOUND_ALLOW = env.read("OUTBOUND_ALLOW", kinds.OUTWARD_NETWORKS if PRODUCTION else kinds.NETWORKS, [])
+OUTBOUND_PORTS = env.read("OUTBOUND_PORTS", setting_types.PORTS, [80, 443])
+OUTBOUND_ALLOW = env.read(
+    "OUTBOUND_ALLOW", setting_types.OUTWARD_NETWORKS if PRODUCTION else setting_types.NETWORKS, []
+)
 # Picture URLs: how long one may take, and how many are fetched at once in one web process; past it they are answered 503.
-PICTURE_FETCH_SECONDS = env.read("PICTURE_FETCH_SECONDS", kinds.decimal(0.1, 600), 15.0)
+PICTURE_FETCH_SECONDS = env.read("PICTURE_FETCH_SECONDS", setting_types.decimal(0.1, 600), 15.0)
 FETCHERS_PER_PROCESS = number("FETCHERS_PER_PROCESS", 8, most=1000)
 
 # Webhooks: deliveries under way at once in one worker process, the pauses between tries, how long their log is kept.
 WEBHOOK_THREADS = number("WEBHOOK_THREADS", 128, least=2, most=2000)  # endpoints that hang take half of them
-WEBHOOK_PAUSES = env.read("WEBHOOK_PAUSES", kinds.PAUSES, [5.0, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400])
+WEBHOOK_PAUSES = env.read(
+    "WEBHOOK_PAUSES", setting_types.PAUSES, [5.0, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
+)
 WEBHOOK_LOG_DAYS = number("WEBHOOK_LOG_DAYS", 30, most=3650)
 # Test events and deliveries under way are bounded by host, and by address whatever names lead there.
 # To one host: test events and requests for redeliveries over all tenants; deliveries under way at once over all processes, of
@@ -349,10 +355,10 @@ UNFOLD = {
     "SITE_SUBHEADER": "For operators",
     "SITE_SYMBOL": "image_search",
     "SITE_URL": "/docs",
-    "SIDEBAR": {"navigation": "config.navigation.sidebar"},
+    "SIDEBAR": {"navigation": "config.admin_sidebar.sidebar"},
 }
 
-LOG_LEVEL = env.read("LOG_LEVEL", kinds.choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
+LOG_LEVEL = env.read("LOG_LEVEL", setting_types.choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -25,8 +25,8 @@ import redis
 from config import embedded
 from config.embedded import state, supervisor
 from config.launcher import ports
-from config.launcher.keeper import Keeper
 from config.launcher.process import MEMORY
+from config.launcher.reaper import Reaper
 from providers import registry
 from tests.searches.samples import jpeg
 
@@ -120,7 +120,7 @@ class Program:
     """One of Sightline's processes and its children, a group of their own: started at once, and again if wanted."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str], keeper: Keeper
+        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str], reaper: Reaper
     ) -> None:
         self.name = name
         self._command = command
@@ -129,7 +129,7 @@ class Program:
         database = environment["DATABASE_URL"]
         named = f"{database}{'&' if '?' in database else '?'}application_name={name}"
         self._environment = {**MEMORY, **os.environ, **environment, "DATABASE_URL": named}
-        self._keeper = keeper
+        self._reaper = reaper
         self._popen = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -142,7 +142,7 @@ class Program:
                 start_new_session=True,
                 env=self._environment,
             )
-        self._keeper.watch(popen.pid)
+        self._reaper.watch(popen.pid)
         return popen
 
     @property
@@ -155,7 +155,7 @@ class Program:
 
     def kill(self) -> None:
         """Its children too, for they are of its group."""
-        self._keeper.forget(self._popen.pid)
+        self._reaper.forget(self._popen.pid)
         self._popen.wait()
 
     def start_again(self) -> None:
@@ -196,14 +196,14 @@ class Sightline:
             for port in ("PORT", "SANDBOX_PORT")
         )
         self.programs: list[Program] = []
-        self._keeper = Keeper()
-        stack.callback(self._keeper.end_all, lambda: [program.has_ended for program in self.programs])
+        self._reaper = Reaper()
+        stack.callback(self._reaper.end_all, lambda: [program.has_ended for program in self.programs])
         self._image = ""
 
     def start(self) -> None:
         """All but the workers for searches."""
         port, sandbox_port = self.environment["PORT"], self.environment["SANDBOX_PORT"]
-        judge = self._start(Program, "sandbox", granian("config.sandbox:application", sandbox_port, threads=64))
+        judge = self._start(Program, "sandbox", granian("config.sandbox_wsgi:application", sandbox_port, threads=64))
         put_first(judge.process)
         self.manage("migrate")
         self._start(Program, "web", granian("config.wsgi:application", port, threads=64))
@@ -273,7 +273,7 @@ class Sightline:
 
     def _start(self, kind: type[P], name: str, command: Sequence[str], **environment: str) -> P:
         told = {**self.environment, **environment}
-        program = kind(name, command, log=self.folder / f"{name}.log", environment=told, keeper=self._keeper)
+        program = kind(name, command, log=self.folder / f"{name}.log", environment=told, reaper=self._reaper)
         self.programs.append(program)
         return program
 

@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from rich.console import Console
 
-from config.demo.caller import ApiClient, Json
-from config.demo.cast import GUARD_MS
-from config.demo.receiver import Arrival
-from config.launcher.trouble import Trouble
+from config.demo.api_client import ApiClient, Json
+from config.demo.tenants import GUARD_MS
+from config.demo.webhook_receiver import Arrival
+from config.launcher.errors import LaunchError
 
 SHOWN_RESULTS = 6
 NAME_WIDTH = 22
@@ -146,9 +146,9 @@ class Report:
         self.line(f"{'':12}{GUARD_MS} ms a call are kept as a guard: the sandbox refuses what comes a moment early.")
 
     def webhook(self, arrival: Arrival, search: Json) -> None:
-        """Raises `Trouble` where it tells something else than the API does."""
+        """Raises `LaunchError` where it tells something else than the API does."""
         if arrival.event["data"] != search:
-            raise Trouble(
+            raise LaunchError(
                 f"The webhook {arrival.event['type']} tells something else than GET /v1/searches/{search['id']}."
             )
         late = (arrival.at - datetime.fromisoformat(search["finished_at"])).total_seconds()
@@ -158,7 +158,7 @@ class Report:
         )
 
     def sandbox(self, stats: Json, found: Findings, neighbour: Findings) -> None:
-        """Raises `Trouble` where a provider's own count differs from ours."""
+        """Raises `LaunchError` where a provider's own count differs from ours."""
         for label, provider in _labelled("Sandbox", found.providers):
             counted = stats[provider]
             calls = len(found.calls_to(provider)) + len(neighbour.calls_to(provider))
@@ -169,7 +169,9 @@ class Report:
                 f"billed: {_plain(billed)} credits"
             )
             if counted["breaches"] or counted["calls"] != calls or billed != charged:
-                raise Trouble(f"That is not what we have: {calls} calls, no breach, {_plain(charged)} credits charged.")
+                raise LaunchError(
+                    f"That is not what we have: {calls} calls, no breach, {_plain(charged)} credits charged."
+                )
         self.line(f"{'':12}which is what our ledger says, to the last credit; the neighbour's part is in it.")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import environment, kinds
+from config import environment, setting_types
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PERSISTENT_TEMPORARY = Path("/var/tmp")
@@ -91,7 +91,7 @@ def of_servers() -> dict[str, str]:
 
 def folder(environ: Mapping[str, str], owner: SystemAccount) -> Path:
     """The state folder: STATE_DIR, else .local in the checkout, else (see above) one of root's own."""
-    wanted = environment.Environment(environ).read("STATE_DIR", kinds.folder(CHECKOUT), CHECKOUT / ".local")
+    wanted = environment.Environment(environ).read("STATE_DIR", setting_types.folder(CHECKOUT), CHECKOUT / ".local")
     make(wanted, owner)
     if owner.reaches(wanted):
         return wanted

@@ -8,31 +8,31 @@ from __future__ import annotations
 import errno
 import socket
 
-from config.launcher.trouble import Trouble
+from config.launcher.errors import LaunchError
 
 HOST = "127.0.0.1"
 
 
 def chosen(variable: str, port: int) -> int:
-    """The port that the variable names, if it can be had; any free one for 0. Raises `Trouble`."""
+    """The port that the variable names, if it can be had; any free one for 0. Raises `LaunchError`."""
     try:
         return _try(port)
     except OverflowError:
-        raise Trouble(f"{variable}: {port} is no port; choose one from 1 to 65535.", code=2) from None
+        raise LaunchError(f"{variable}: {port} is no port; choose one from 1 to 65535.", code=2) from None
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            raise Trouble(
+            raise LaunchError(
                 f"{variable}: port {port} cannot be used ({error.strerror}); choose another.", code=2
             ) from None
         told = f"Port {port} is taken by another program: end that one, or choose another port with {variable}=<port>."
-        raise Trouble(told, code=2) from None
+        raise LaunchError(told, code=2) from None
 
 
 def chosen_pair(port: int, sandbox_port: int) -> tuple[int, int]:
-    """Returns the API's port and the sandbox's, each as `chosen` has it, never one for both. Raises `Trouble`."""
+    """Returns the API's port and the sandbox's, each as `chosen` has it, never one for both. Raises `LaunchError`."""
     if port and port == sandbox_port:
         told = f"PORT and SANDBOX_PORT are both {port}: choose another port for one of them with PORT or SANDBOX_PORT."
-        raise Trouble(told, code=2)
+        raise LaunchError(told, code=2)
     first, second = chosen("PORT", port), chosen("SANDBOX_PORT", sandbox_port)
     # A free port that the kernel chooses may be the one that was named, which nobody holds yet.
     while first == second:

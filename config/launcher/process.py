@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from config.launcher.keeper import Keeper
+from config.launcher.reaper import Reaper
 
 LAST_LINES = 12
 # Before it is started again, in seconds: longer each time that it dies in a row.
@@ -33,7 +33,7 @@ class Process:
             log.replace(log.with_suffix(".log.before"))
         log.touch(mode=0o600)
 
-    def start(self, keeper: Keeper, environment: dict[str, str], *, folder: Path) -> None:
+    def start(self, reaper: Reaper, environment: dict[str, str], *, folder: Path) -> None:
         """In a session of its own, so that a terminal's Ctrl-C reaches the launcher alone."""
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
@@ -45,7 +45,7 @@ class Process:
                 cwd=folder,
                 start_new_session=True,
             )
-        keeper.watch(self._popen.pid)
+        reaper.watch(self._popen.pid)
         self._started = time.monotonic()
 
     @property
@@ -58,10 +58,10 @@ class Process:
         """Whether it is dead, and its pause is over."""
         return self._popen is None and time.monotonic() >= self._due
 
-    def bury(self, keeper: Keeper) -> float:
+    def bury(self, reaper: Reaper) -> float:
         """Ends what it left of its group; the seconds until it is due again."""
         assert self._popen is not None
-        keeper.forget(self._popen.pid)
+        reaper.forget(self._popen.pid)
         self._popen = None
         self._deaths = 1 if time.monotonic() - self._started > WELL_SECONDS else self._deaths + 1
         pause = PAUSES[min(self._deaths, len(PAUSES)) - 1]

@@ -24,10 +24,10 @@ from kombu.exceptions import OperationalError
 from config import readiness
 from config.celery import app as celery
 from config.embedded import locks
-from config.launcher.keeper import Keeper
+from config.launcher.errors import LaunchError
 from config.launcher.ports import HOST
 from config.launcher.process import Process
-from config.launcher.trouble import Trouble
+from config.launcher.reaper import Reaper
 from config.postgresql import base as postgresql
 
 READY_SECONDS = 90.0
@@ -48,7 +48,7 @@ class System:
     """`web` and `sandbox` are its addresses."""
 
     def __init__(
-        self, keeper: Keeper, *, port: int, sandbox_port: int, environment: Mapping[str, str], folder: Path
+        self, reaper: Reaper, *, port: int, sandbox_port: int, environment: Mapping[str, str], folder: Path
     ) -> None:
         self.web = f"http://{HOST}:{port}"
         self.sandbox = f"http://{HOST}:{sandbox_port}"
@@ -56,9 +56,9 @@ class System:
         self.logs.mkdir(mode=0o700, exist_ok=True)
         self._nodes = [f"{name}@sightline-{port}" for name in WORKERS]
         self._environment = os.environ | environment | {"PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
-        self._keeper = keeper
+        self._reaper = reaper
         self._servers = [
-            self._process("sandbox", _server("config.sandbox:application", sandbox_port, workers=1, threads=32)),
+            self._process("sandbox", _server("config.sandbox_wsgi:application", sandbox_port, workers=1, threads=32)),
             self._process("web", _server("config.wsgi:application", port, workers=2, threads=64)),
         ]
         self._workers = [self._process(node.partition("@")[0], _worker(node)) for node in self._nodes]
@@ -66,7 +66,7 @@ class System:
         self._processes = [*self._servers, *self._workers, self._beat]
 
     def start(self, prepare: Callable[[], object]) -> None:
-        """Returns when all of it works. Raises `Trouble`."""
+        """Returns when all of it works. Raises `LaunchError`."""
         _try_servers()
         # What needs no tables to come up does so while they are made: a start is mostly imports.
         for process in self._servers:
@@ -81,7 +81,7 @@ class System:
         self._wait_until(self._workers_answer, "The workers do")
 
     def check(self) -> None:
-        """Raises `Trouble` if one of the processes has died."""
+        """Raises `LaunchError` if one of the processes has died."""
         for process in self._processes:
             if process.exit_code is not None:
                 raise _death(process)
@@ -92,26 +92,26 @@ class System:
             for process in self._processes:
                 if process.exit_code is not None:
                     death = _death(process)
-                    say(f"{death}\n  It is started again in {process.bury(self._keeper):g} s.")
+                    say(f"{death}\n  It is started again in {process.bury(self._reaper):g} s.")
                 elif process.is_due:
                     self._start(process)
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        self._keeper.end_all(lambda: [process.exit_code for process in self._processes])
+        self._reaper.end_all(lambda: [process.exit_code for process in self._processes])
 
     def _process(self, name: str, command: list[str]) -> Process:
         return Process(name, command, log=self.logs / f"{name}.log")
 
     def _start(self, process: Process) -> None:
-        process.start(self._keeper, self._environment, folder=settings.BASE_DIR)
+        process.start(self._reaper, self._environment, folder=settings.BASE_DIR)
 
     def _wait_until(self, ready: Callable[[], bool], who_does: str) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while not ready():
             self.check()
             if time.monotonic() > deadline:
-                raise Trouble(f"{who_does} not answer after {READY_SECONDS:g} s; the logs are in {self.logs}.")
+                raise LaunchError(f"{who_does} not answer after {READY_SECONDS:g} s; the logs are in {self.logs}.")
             time.sleep(POLL_SECONDS)
 
     def _workers_answer(self) -> bool:
@@ -129,15 +129,15 @@ def launched(
     environment: Mapping[str, str] | None = None,
     prepare: Callable[[], object] = lambda: None,
 ) -> Iterator[System]:
-    """The whole system, its database up to date; it ends with the block. Raises `Trouble`.
+    """The whole system, its database up to date; it ends with the block. Raises `LaunchError`.
 
     `environment` is what its processes have beside ours. `prepare` is called when the tables are there and nobody works on
     them yet.
     """
     folder = settings.STATE_DIR
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone_in(folder) as keeper:
-        system = System(keeper, port=port, sandbox_port=sandbox_port, environment=environment or {}, folder=folder)
+    with _alone_in(folder) as reaper:
+        system = System(reaper, port=port, sandbox_port=sandbox_port, environment=environment or {}, folder=folder)
         try:
             system.start(prepare)
             yield system
@@ -146,17 +146,17 @@ def launched(
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[Keeper]:
-    """A keeper for the only system of this folder, once the processes of one that was killed have ended."""
+def _alone_in(folder: Path) -> Iterator[Reaper]:
+    """A reaper for the only system of this folder, once the processes of one that was killed have ended."""
     launched = locks.take(folder / "launched")
     if launched is None:
         told = f"A Sightline runs from {folder} already: end it, or give this one a folder of its own in STATE_DIR."
-        raise Trouble(told, code=2)
+        raise LaunchError(told, code=2)
     kept = locks.take(folder / "kept", seconds=LEFT_OVER_SECONDS)
     if kept is None:
-        raise Trouble(f"Processes that an earlier Sightline left in {folder} do not end.")
+        raise LaunchError(f"Processes that an earlier Sightline left in {folder} do not end.")
     try:
-        yield Keeper(kept)
+        yield Reaper(kept)
     finally:
         os.close(kept)
         os.close(launched)
@@ -167,27 +167,27 @@ def _try_servers() -> None:
     try:
         with psycopg.connect(**connection.get_connection_params()) as session:
             if postgresql.only_reads(session):
-                raise Trouble(f"DATABASE_URL: {postgresql.ONLY_READS}", code=2)
+                raise LaunchError(f"DATABASE_URL: {postgresql.ONLY_READS}", code=2)
     except psycopg.OperationalError as error:
-        raise Trouble(f"DATABASE_URL: the database does not answer: {str(error).splitlines()[0]}", code=2) from None
+        raise LaunchError(f"DATABASE_URL: the database does not answer: {str(error).splitlines()[0]}", code=2) from None
     if lacks := readiness.redis_lacks():
-        raise Trouble(f"REDIS_URL: {lacks}", code=2)
+        raise LaunchError(f"REDIS_URL: {lacks}", code=2)
 
 
 def _migrate() -> None:
-    """Makes the tables, and tries what the system does with them. Raises `Trouble`."""
+    """Makes the tables, and tries what the system does with them. Raises `LaunchError`."""
     try:
         call_command("migrate", verbosity=0, interactive=False)
     except DatabaseError as error:
-        raise Trouble(f"DATABASE_URL: the tables cannot be made: {str(error).splitlines()[0]}", code=2) from None
+        raise LaunchError(f"DATABASE_URL: the tables cannot be made: {str(error).splitlines()[0]}", code=2) from None
     if lacks := readiness.database_lacks():
-        raise Trouble(f"DATABASE_URL: {lacks}", code=2)
+        raise LaunchError(f"DATABASE_URL: {lacks}", code=2)
 
 
 def _server(application: str, port: int, *, workers: int, threads: int) -> list[str]:
     """Returns the command that the Dockerfile has too.
 
-    Headers must come within ten seconds; what follows them is `config.bodies`' affair. A worker that dies is started again
+    Headers must come within ten seconds; `config.request_bodies` bounds what follows them. A worker that dies is started again
     while the others go on: without that option granian ends them all.
     """
     options = {"--interface": "wsgi", "--http": "1", "--host": HOST, "--port": port, "--workers": workers}
@@ -215,6 +215,6 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _death(process: Process) -> Trouble:
+def _death(process: Process) -> LaunchError:
     told = f"{process.name} has ended (exit code {process.exit_code}). The end of {process.log}:"
-    return Trouble(f"{told}\n{process.last_words()}")
+    return LaunchError(f"{told}\n{process.last_words()}")

@@ -19,8 +19,8 @@ import httpx
 import redis
 
 from config.launcher import ports
-from config.launcher.keeper import Keeper
 from config.launcher.process import MEMORY
+from config.launcher.reaper import Reaper
 
 TICKS = os.sysconf("SC_CLK_TCK")
 # One tenant asks for all that is measured, and one receiver hears of it.
@@ -32,11 +32,11 @@ UNBOUNDED = {
 
 
 @cache
-def _keeper() -> Keeper:
+def _reaper() -> Reaper:
     """Ends what was started here if this program is killed and cannot."""
-    keeper = Keeper()
-    atexit.register(keeper.end_all, lambda: None)
-    return keeper
+    reaper = Reaper()
+    atexit.register(reaper.end_all, lambda: None)
+    return reaper
 
 
 @contextmanager
@@ -51,12 +51,12 @@ def process(*command: str, log: Path, **environment: str) -> Iterator[subprocess
             start_new_session=True,
             env=MEMORY | UNBOUNDED | os.environ | environment,
         )
-    _keeper().watch(started.pid)
+    _reaper().watch(started.pid)
     try:
         yield started
     finally:
         end(started)
-        _keeper().forget(started.pid)
+        _reaper().forget(started.pid)
 
 
 def end(started: subprocess.Popen[str]) -> None:

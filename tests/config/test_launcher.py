@@ -20,8 +20,8 @@ from PIL import Image
 from pytest_django import Settings
 
 from config.launcher import ports
-from config.launcher.keeper import Keeper
 from config.launcher.process import Process
+from config.launcher.reaper import Reaper
 from tests import programs
 from tests.config.conftest import As
 
@@ -238,10 +238,10 @@ def test_a_setting_of_the_wrong_kind_costs_one_clear_line(tmp_path: Path, name: 
 
 def test_processes_end_even_when_their_keeper_is_killed(tmp_path: Path) -> None:
     before = psutil.Process().children()
-    keeper = Keeper()
+    reaper = Reaper()
     (own,) = set(psutil.Process().children()) - set(before)
     process = Process("sleeper", ["sh", "-c", "sleep 100 & wait"], log=tmp_path / "sleeper.log")
-    process.start(keeper, {}, folder=tmp_path)
+    process.start(reaper, {}, folder=tmp_path)
     own.kill()
-    keeper.end_all(lambda: process.exit_code)
+    reaper.end_all(lambda: process.exit_code)
     assert process.exit_code == -signal.SIGTERM

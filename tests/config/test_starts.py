@@ -18,7 +18,7 @@ from tests.config.conftest import KEYS
 
 GRANIAN = ["granian", "--interface", "wsgi", "--workers", "1", "--no-log", "--port", str(ports.chosen("PORT", 0))]
 WEB = ["-m", *GRANIAN, "config.wsgi:application"]
-SANDBOX = ["-m", *GRANIAN, "config.sandbox:application"]
+SANDBOX = ["-m", *GRANIAN, "config.sandbox_wsgi:application"]
 CELERY = ["-m", "celery", "-A", "config", "report"]
 COMMAND = ["manage.py", "check"]
 SERVE = ["manage.py", "serve"]

@@ -114,7 +114,7 @@ def granian_sandbox(**told: int) -> Iterator[str]:
     """As it is served to users, in a process of its own; its settings, as in `window_ms=1000`."""
     port = str(ports.chosen("SANDBOX_PORT", 0))
     options = ("--interface", "wsgi", "--http", "1", "--no-ws", "--blocking-threads", "32", "--log-level", "critical")
-    command = [sys.executable, "-m", "granian", *options, "--port", port, "config.sandbox:application"]
+    command = [sys.executable, "-m", "granian", *options, "--port", port, "config.sandbox_wsgi:application"]
     environment = {f"SANDBOX_{name.upper()}": str(value) for name, value in told.items()}
     server = subprocess.Popen(command, cwd=settings.BASE_DIR, env=os.environ | environment)
     try:

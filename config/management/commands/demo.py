@@ -15,20 +15,20 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
-from config.demo import cast, picture, receiver
-from config.demo.caller import ApiClient
-from config.demo.cast import Cast
-from config.demo.picture import Sample
-from config.demo.receiver import Receiver
+from config.demo import sample_picture, tenants, webhook_receiver
+from config.demo.api_client import ApiClient
+from config.demo.progress import watch
 from config.demo.report import Findings, Report
-from config.demo.watching import watch
+from config.demo.sample_picture import SamplePicture
+from config.demo.tenants import DemoTenants
+from config.demo.webhook_receiver import Receiver
 from config.launcher import System, launched, ports
-from config.launcher.trouble import Trouble, in_plain_words, refuse_production
+from config.launcher.errors import LaunchError, exits_with_message, refuse_production
 from providers import registry
 
 # Creators take four calls, of which the last comes back half full: so there is something to wait for, and to release.
 ASKED: dict[str, Any] = {
-    "tiktok-creators": {"limit": 200, "parameters": {"followers_count": {"min": picture.FOLLOWERS}}}
+    "tiktok-creators": {"limit": 200, "parameters": {"followers_count": {"min": sample_picture.FOLLOWERS}}}
 }
 LOOKUPS = [{"source": source, **ASKED.get(source, {})} for source in registry.ADAPTERS]
 NEIGHBOUR_LOOKUP = {"source": "tiktok-creators", "limit": 10}
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         parser.add_argument("--image", type=Path, metavar="PATH", help="Your own picture instead of a drawn one.")
 
     def handle(self, *args: Any, image: Path | None, **options: Any) -> None:
-        with in_plain_words():
+        with exits_with_message():
             refuse_production("demo", "tenants and credits of its own")
             demonstrate(image, Report(Console(width=None if sys.stdout.isatty() else REPORT_WIDTH)))
 
@@ -53,12 +53,16 @@ class Command(BaseCommand):
 def demonstrate(image: Path | None, report: Report) -> None:
     begun = time.monotonic()
     port, sandbox_port = ports.chosen_pair(settings.PORT, settings.SANDBOX_PORT)
-    sample = picture.own(image) if image else picture.drawn(settings.STATE_DIR, followers=picture.FOLLOWERS)
+    sample = (
+        sample_picture.own(image)
+        if image
+        else sample_picture.drawn(settings.STATE_DIR, followers=sample_picture.FOLLOWERS)
+    )
     report.line("Starting the web server, six worker processes, beat and the sandbox ...")
     environment = played_providers(f"http://{ports.HOST}:{sandbox_port}") | reachable(ports.HOST)
-    with launched(port=port, sandbox_port=sandbox_port, environment=environment, prepare=cast.set_the_stage) as system:
+    with launched(port=port, sandbox_port=sandbox_port, environment=environment, prepare=tenants.prepare) as system:
         report.line(f"Started after {time.monotonic() - begun:.1f} s: the API at {system.web}/v1")
-        play(system, sample, cast.engage(), report)
+        play(system, sample, tenants.create(), report)
         report.line(f"Time        {time.monotonic() - begun:.1f} s in all")
 
 
@@ -73,25 +77,25 @@ def reachable(host: str) -> dict[str, str]:
     return {"OUTBOUND_ALLOW": ",".join([*map(str, settings.OUTBOUND_ALLOW), host])}
 
 
-def play(system: System, sample: Sample, players: Cast, report: Report) -> None:
+def play(system: System, sample: SamplePicture, players: DemoTenants, report: Report) -> None:
     try:
         with (
             ApiClient(system.web, players.tenant) as tenant,
             ApiClient(system.web, players.neighbour) as neighbour,
-            receiver.listening() as ear,
+            webhook_receiver.listening() as receiver,
         ):
-            search_and_tell(system, sample, tenant, neighbour, ear, report)
+            search_and_tell(system, sample, tenant, neighbour, receiver, report)
     except httpx.TransportError as error:
         system.check()
-        raise Trouble(
+        raise LaunchError(
             f"The web server does not answer ({type(error).__name__}); its log is in {system.logs}."
         ) from None
 
 
 def search_and_tell(
-    system: System, sample: Sample, tenant: ApiClient, neighbour: ApiClient, ear: Receiver, report: Report
+    system: System, sample: SamplePicture, tenant: ApiClient, neighbour: ApiClient, receiver: Receiver, report: Report
 ) -> None:
-    ear.secret = tenant.be_told(ear.url, ["search.succeeded"])
+    receiver.secret = tenant.be_told(receiver.url, ["search.succeeded"])
     # Equal ones, which would be coalesced.
     order: dict[str, Any] = {"lookups": [NEIGHBOUR_LOOKUP], "max_age": 0}
     others = [neighbour.submit(sample.content, **order) for _ in range(NEIGHBOUR_SEARCHES)]
@@ -100,12 +104,12 @@ def search_and_tell(
     for lookup in search["lookups"]:
         if lookup["status"] != "succeeded":
             error = lookup["error"] or {"detail": "it says no more."}
-            raise Trouble(f"{lookup['source']} ended as {lookup['status']}: {error['detail']}")
+            raise LaunchError(f"{lookup['source']} ended as {lookup['status']}: {error['detail']}")
     others = [neighbour.search(other["id"], wait=30) for other in others]
     found, theirs = Findings.read(tenant, [search]), Findings.read(neighbour, others)
     report.results(found, sample.maker)
     report.credits(found)
     stats = httpx.get(f"{system.sandbox}/_stats", trust_env=False).json()
     report.lanes(stats, found, theirs)
-    report.webhook(ear.next(), tenant.search(search["id"]))
+    report.webhook(receiver.next(), tenant.search(search["id"]))
     report.sandbox(stats, found, theirs)

@@ -8,11 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from config.demo import picture
-from config.demo.picture import Sample
+from config.demo import sample_picture
+from config.demo.sample_picture import SamplePicture
 from config.launcher import System, launched, logins, ports
+from config.launcher.errors import Stopped, exits_with_message, refuse_production
 from config.launcher.logins import Logins
-from config.launcher.trouble import Stopped, in_plain_words, refuse_production
 from providers import registry
 
 WEB_PORT = 8000
@@ -24,13 +24,13 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with in_plain_words():
+        with exits_with_message():
             refuse_production("serve", "an operator and keys, and prints them")
             port, sandbox_port = ports.chosen_pair(settings.PORT or WEB_PORT, settings.SANDBOX_PORT or SANDBOX_PORT)
             self.say("Starting; this takes about ten seconds ...")
             with launched(port=port, sandbox_port=sandbox_port) as system, suppress(Stopped):
                 access = logins.prepare(settings.STATE_DIR)
-                sample = picture.drawn(settings.STATE_DIR / "demo", followers=picture.FOLLOWERS)
+                sample = sample_picture.drawn(settings.STATE_DIR / "demo", followers=sample_picture.FOLLOWERS)
                 self.say(_welcome(system, access, sample))
                 system.supervise(self.say)
 
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _welcome(system: System, access: Logins, sample: Sample) -> str:
+def _welcome(system: System, access: Logins, sample: SamplePicture) -> str:
     password = access.password or "with your own password (`manage.py changepassword operator` sets another)"
     lines = {
         "API": f"{system.web}/v1",

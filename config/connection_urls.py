@@ -19,7 +19,7 @@ from environ import Env
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from config.kinds import Kind, WrongPart, host
+from config.setting_types import SettingType, WrongPart, host
 
 DATABASE_WORDS = (
     "an address such as postgresql://app:password@db.example.com/app; percent-encode what is special in a password"
@@ -189,5 +189,5 @@ def _number(given: str) -> int:
     return int(given)
 
 
-DATABASE = Kind(DATABASE_WORDS, _database)
-REDIS = Kind(REDIS_WORDS, _redis)
+DATABASE = SettingType(DATABASE_WORDS, _database)
+REDIS = SettingType(REDIS_WORDS, _redis)

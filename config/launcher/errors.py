@@ -15,7 +15,7 @@ from django.conf import settings
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Trouble(Exception):
+class LaunchError(Exception):
     """The message is all that is shown; `code` is what the program exits with: 2 where the caller can mend it."""
 
     def __init__(self, message: str, *, code: int = 1) -> None:
@@ -32,22 +32,22 @@ class Stopped(KeyboardInterrupt):
 
 
 def refuse_production(command: str, makes: str) -> None:
-    """Raises `Trouble` where the settings are production's."""
+    """Raises `LaunchError` where the settings are production's."""
     if settings.PRODUCTION:
         told = f"PRODUCTION is set, and `{command}` makes {makes}; production runs its parts one by one."
-        raise Trouble(told, code=2)
+        raise LaunchError(told, code=2)
 
 
 @contextmanager
-def in_plain_words() -> Iterator[None]:
-    """No traceback: a `Trouble` is printed, a signal only ends the block. Both exit; the next signal hurries nothing."""
+def exits_with_message() -> Iterator[None]:
+    """No traceback: a `LaunchError` is printed, a signal only ends the block. Both exit; the next signal hurries nothing."""
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
     try:
         yield
-    except Trouble as trouble:
-        sys.stderr.write(f"{trouble}\n")
-        sys.exit(trouble.code)
+    except LaunchError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.code)
     except Stopped as stopped:
         sys.exit(stopped.code)
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import httpx
 
-from config.launcher.trouble import Trouble
+from config.launcher.errors import LaunchError
 
 Json = dict[str, Any]
 # It is all that the person at the terminal has chosen.
@@ -30,7 +30,7 @@ class ApiClient:
         self._client.close()
 
     def submit(self, picture: bytes, **request: Any) -> Json:
-        """Raises `Trouble` in the API's own words where it takes the picture for none."""
+        """Raises `LaunchError` in the API's own words where it takes the picture for none."""
         form = {"image": ("picture", picture)}
         return self._answer(self._client.post("/searches", files=form, data={"request": json.dumps(request)}))
 
@@ -60,4 +60,4 @@ class ApiClient:
         if response.is_success:
             return body
         told = f"The API answers {response.status_code}. {body['detail']}"
-        raise Trouble(told, code=2 if response.status_code in THE_PICTURES_FAULT else 1)
+        raise LaunchError(told, code=2 if response.status_code in THE_PICTURES_FAULT else 1)

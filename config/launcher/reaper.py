@@ -20,7 +20,7 @@ KILL_SECONDS = 2.0
 POLL_SECONDS = 0.05
 
 
-class Keeper:
+class Reaper:
     """The launcher's side of the pipe. A process is named by its pid, and is the leader of a group of its own."""
 
     def __init__(self, *inherited: int) -> None:

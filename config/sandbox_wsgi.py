@@ -8,7 +8,7 @@
     SANDBOX_CREDITS=1000000                  what every key may spend
     SANDBOX_PUBLIC_URL=                      where its pictures open, if not at the address that it was called by
 
-`granian --interface wsgi --blocking-threads 32 config.sandbox:application` serves it, in one process: the limits
+`granian --interface wsgi --blocking-threads 32 config.sandbox_wsgi:application` serves it, in one process: the limits
 are counted in its memory. `GET /_stats` shows the counts, `POST /_reset` clears them. It stands for machines that are not
 ours, so it reads none of our settings, and needs none of our secrets.
 """

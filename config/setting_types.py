@@ -43,37 +43,37 @@ class WrongPart(ValueError):
 
 
 @dataclass(frozen=True)
-class Kind(Generic[T]):
+class SettingType(Generic[T]):
     """`read` raises ValueError for what is not as `words` say: "NAME must be {words}."."""
 
     words: str
     read: Callable[[str], T]
 
 
-def whole(least: int, most: int) -> Kind[int]:
+def whole(least: int, most: int) -> SettingType[int]:
     def read(given: str) -> int:
         if not WHOLE.fullmatch(given):
             raise ValueError
         return _bounded(int(given), least, most)
 
-    return Kind(f"a whole number from {least} to {most}", read)
+    return SettingType(f"a whole number from {least} to {most}", read)
 
 
-def decimal(least: float, most: float) -> Kind[float]:
+def decimal(least: float, most: float) -> SettingType[float]:
     exact = amount(Decimal(str(least)), Decimal(str(most)))
-    return Kind(exact.words, lambda given: float(exact.read(given)))
+    return SettingType(exact.words, lambda given: float(exact.read(given)))
 
 
-def amount(least: Decimal, most: Decimal) -> Kind[Decimal]:
+def amount(least: Decimal, most: Decimal) -> SettingType[Decimal]:
     def read(given: str) -> Decimal:
         if not DECIMAL.fullmatch(given):
             raise ValueError
         return _bounded(Decimal(given), least, most)
 
-    return Kind(f"a number from {least:f} to {most:f}", read)
+    return SettingType(f"a number from {least:f} to {most:f}", read)
 
 
-def listed(kind: Kind[T], words: str, *, most: int = 100) -> Kind[list[T]]:
+def listed(kind: SettingType[T], words: str, *, most: int = 100) -> SettingType[list[T]]:
     """Values with commas between them, each once."""
 
     def read(given: str) -> list[T]:
@@ -82,10 +82,10 @@ def listed(kind: Kind[T], words: str, *, most: int = 100) -> Kind[list[T]]:
             raise ValueError
         return list(dict.fromkeys(values))
 
-    return Kind(words, read)
+    return SettingType(words, read)
 
 
-def series(kind: Kind[T], words: str, *, most: int = 100) -> Kind[list[T]]:
+def series(kind: SettingType[T], words: str, *, most: int = 100) -> SettingType[list[T]]:
     """Values with commas between them, in their order."""
 
     def read(given: str) -> list[T]:
@@ -94,7 +94,7 @@ def series(kind: Kind[T], words: str, *, most: int = 100) -> Kind[list[T]]:
             raise ValueError
         return values
 
-    return Kind(words, read)
+    return SettingType(words, read)
 
 
 def _switch(given: str) -> bool:
@@ -107,13 +107,13 @@ def _switch(given: str) -> bool:
     raise ValueError
 
 
-def choice(*words: str) -> Kind[str]:
+def choice(*words: str) -> SettingType[str]:
     def read(given: str) -> str:
         if given.upper() not in words:
             raise ValueError
         return given.upper()
 
-    return Kind(f"one of {', '.join(words)}", read)
+    return SettingType(f"one of {', '.join(words)}", read)
 
 
 def host(given: str) -> str:
@@ -197,7 +197,7 @@ def _path(given: str) -> str:
     return given
 
 
-def folder(base: Path) -> Kind[Path]:
+def folder(base: Path) -> SettingType[Path]:
     def read(given: str) -> Path:
         try:
             path = base / Path(given).expanduser()
@@ -208,7 +208,7 @@ def folder(base: Path) -> Kind[Path]:
             raise ValueError
         return path
 
-    return Kind("a folder, or the path of one that can be made", read)
+    return SettingType("a folder, or the path of one that can be made", read)
 
 
 def _bounded(value: T, least: T, most: T) -> T:
@@ -217,29 +217,29 @@ def _bounded(value: T, least: T, most: T) -> T:
     return value
 
 
-SWITCH = Kind("true or false", _switch)
+SWITCH = SettingType("true or false", _switch)
 PORT = whole(1, 65535)
 PORTS = listed(PORT, "port numbers such as 80,443")
 NETWORK_WORDS = "networks such as {}, each by its first address"
-NETWORKS: Kind[list[Network]] = listed(
-    Kind("a network", ipaddress.ip_network), NETWORK_WORDS.format("127.0.0.0/8,::1/128")
+NETWORKS: SettingType[list[Network]] = listed(
+    SettingType("a network", ipaddress.ip_network), NETWORK_WORDS.format("127.0.0.0/8,::1/128")
 )
-BOUNDED_NETWORKS: Kind[list[Network]] = listed(
-    Kind("a network", _bounded_network), NETWORK_WORDS.format("10.0.0.0/8,fd00::/8")
+BOUNDED_NETWORKS: SettingType[list[Network]] = listed(
+    SettingType("a network", _bounded_network), NETWORK_WORDS.format("10.0.0.0/8,fd00::/8")
 )
-OUTWARD_NETWORKS: Kind[list[Network]] = listed(
-    Kind("a network", _outward_network), NETWORK_WORDS.format("10.1.0.0/16,fd00:1::/32")
+OUTWARD_NETWORKS: SettingType[list[Network]] = listed(
+    SettingType("a network", _outward_network), NETWORK_WORDS.format("10.1.0.0/16,fd00:1::/32")
 )
 HOST_WORDS = "names such as sightline.example.com, or addresses, without scheme and port; * would let any name in"
-HOSTS = listed(Kind("a host", _allowed_host), HOST_WORDS)
-OWN_HOSTS = listed(Kind("a host", _own_host), HOST_WORDS)
-ORIGIN = Kind("an address such as https://sightline.example.com, with its scheme and without a path", _origin)
-SECURE_ORIGIN = Kind(
+HOSTS = listed(SettingType("a host", _allowed_host), HOST_WORDS)
+OWN_HOSTS = listed(SettingType("a host", _own_host), HOST_WORDS)
+ORIGIN = SettingType("an address such as https://sightline.example.com, with its scheme and without a path", _origin)
+SECURE_ORIGIN = SettingType(
     "an address such as https://sightline.example.com, with https and without a path, where PRODUCTION is set",
     _secure_origin,
 )
-URL = Kind("an address such as https://api.example.com/v1, with http or https, without a question mark", _url)
-PATH = Kind("a path such as /brands", _path)
-TEXT: Kind[str] = Kind("text", str)
+URL = SettingType("an address such as https://api.example.com/v1, with http or https, without a question mark", _url)
+PATH = SettingType("a path such as /brands", _path)
+TEXT: SettingType[str] = SettingType("text", str)
 # The seconds before each try but the first.
 PAUSES = series(decimal(0, 30 * 86_400), "seconds with commas between them, such as 5,300,1800, none more than 30 days")

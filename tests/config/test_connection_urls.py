@@ -27,7 +27,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pytest_django import Settings
 
 from accounts import redis_client
-from config import addresses
+from config import connection_urls
 from config.environment import Environment
 from config.postgresql.base import DatabaseWrapper
 
@@ -86,7 +86,7 @@ def by_kombu(url: str) -> dict[str, Any]:
     ],
 )
 def test_redis_is_the_same_one_to_the_limiter_and_to_the_broker(given: str) -> None:
-    meant = addresses.REDIS.read(given)
+    meant = connection_urls.REDIS.read(given)
     assert by_kombu(meant.broker_url) == by_redis_py(meant.url)
 
 
@@ -103,7 +103,7 @@ def test_redis_is_the_same_one_to_the_limiter_and_to_the_broker(given: str) -> N
 )
 def test_an_address_of_redis_that_some_would_read_otherwise_is_refused(given: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^REDIS_URL must be an address such as"):
-        Environment({"REDIS_URL": given}).read("REDIS_URL", addresses.REDIS, None)
+        Environment({"REDIS_URL": given}).read("REDIS_URL", connection_urls.REDIS, None)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_an_address_of_redis_that_some_would_read_otherwise_is_refused(given: st
 )
 def test_the_database_is_the_one_that_libpq_reads(given: str) -> None:
     wanted = conninfo_to_dict(given)
-    settings = connection.settings_dict | addresses.DATABASE.read(given)
+    settings = connection.settings_dict | connection_urls.DATABASE.read(given)
     params = DatabaseWrapper(settings, alias="tried").get_connection_params()
     assert {name: str(params.get(name)) for name in wanted} == {name: str(value) for name, value in wanted.items()}
 
@@ -148,7 +148,7 @@ def test_the_database_is_the_one_that_libpq_reads(given: str) -> None:
 )
 def test_an_address_of_no_database_is_refused(given: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL must be an address such as"):
-        Environment({"DATABASE_URL": given}).read("DATABASE_URL", addresses.DATABASE, None)
+        Environment({"DATABASE_URL": given}).read("DATABASE_URL", connection_urls.DATABASE, None)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_an_address_of_no_database_is_refused(given: str) -> None:
 def test_an_option_that_libpq_cannot_use_is_named_at_the_start(option: str, given: str) -> None:
     url = f"postgresql://app:pw@x/app?application_name=here&{option}={quote(given)}"
     with pytest.raises(ImproperlyConfigured, match=rf"^DATABASE_URL: .* this value of {option}; .*\.$"):
-        Environment({"DATABASE_URL": url}).read("DATABASE_URL", addresses.DATABASE, None)
+        Environment({"DATABASE_URL": url}).read("DATABASE_URL", connection_urls.DATABASE, None)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,9 @@ def test_an_option_that_libpq_cannot_use_is_named_at_the_start(option: str, give
 )
 def test_options_that_libpq_does_not_take_together_are_named(query: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL: .* this value of (sslmode|sslnegotiation|sslroot)"):
-        Environment({"DATABASE_URL": f"postgresql://x/app?{query}"}).read("DATABASE_URL", addresses.DATABASE, None)
+        Environment({"DATABASE_URL": f"postgresql://x/app?{query}"}).read(
+            "DATABASE_URL", connection_urls.DATABASE, None
+        )
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_options_that_libpq_does_not_take_together_are_named(query: str) -> None
     ],
 )
 def test_an_option_that_libpq_knows_is_taken(query: str) -> None:
-    assert addresses.DATABASE.read(f"postgresql://app@db.example.com/app?{query}")["NAME"] == "app"
+    assert connection_urls.DATABASE.read(f"postgresql://app@db.example.com/app?{query}")["NAME"] == "app"
 
 
 @pytest.fixture
@@ -251,14 +253,14 @@ def ping(broker: Connection) -> None:
 
 def connect_all(given: str) -> None:
     """Connects as the limiter does, then as Celery does. The latter gives up at once."""
-    meant = addresses.REDIS.read(given)
+    meant = connection_urls.REDIS.read(given)
     redis.Redis.from_url(meant.url).ping()
     with Connection(meant.broker_url, transport_options={"max_retries": 1}) as broker:
         ping(broker)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused_by_all(redis_by_tls: str) -> None:
-    meant = addresses.REDIS.read(redis_by_tls)
+    meant = connection_urls.REDIS.read(redis_by_tls)
     with pytest.raises(redis.ConnectionError, match="self-signed"):
         redis.Redis.from_url(meant.url).ping()
     broker = Connection(meant.broker_url, transport_options={"max_retries": 1})

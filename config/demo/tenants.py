@@ -27,27 +27,27 @@ NAMES = ("Demo", "Neighbour in the demo")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cast:
-    """Two API keys."""
+class DemoTenants:
+    """An API key of each."""
 
     tenant: str
     neighbour: str
 
 
-def set_the_stage() -> None:
-    """What an interrupted demo left in line stands still from here on, for it would join the counts."""
+def prepare() -> None:
+    """Suspends the tenants of earlier demos, whose waiting lookups would join the counts, and widens the guards."""
     for name in NAMES:
         Tenant.objects.filter(name__startswith=f"{name} of ", suspended_at=None).update(suspended_at=Now())
     for provider in registry.PROVIDERS:
         Policy.objects.filter(pk=policies.of(provider).pk).update(guard_ms=GUARD_MS)
 
 
-def engage() -> Cast:
-    """New tenants each time."""
+def create() -> DemoTenants:
+    """Creates both tenants anew, with a provider key and credits each."""
     moment = timezone.now().isoformat(" ", "microseconds")
     tenant, neighbour = (_tenant(f"{name} of {moment}") for name in NAMES)
     connections.close_all()
-    return Cast(tenant=tenant, neighbour=neighbour)
+    return DemoTenants(tenant=tenant, neighbour=neighbour)
 
 
 def _tenant(name: str) -> str:

@@ -12,9 +12,9 @@ from threading import Thread
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from config.demo.caller import Json
+from config.demo.api_client import Json
+from config.launcher.errors import LaunchError
 from config.launcher.ports import HOST
-from config.launcher.trouble import Trouble
 
 LONGEST_SECONDS = 20.0
 
@@ -43,11 +43,11 @@ class Receiver(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/"
 
     def next(self) -> Arrival:
-        """Raises `Trouble` where none comes."""
+        """Raises `LaunchError` where none comes."""
         try:
             return self.arrived.get(timeout=LONGEST_SECONDS)
         except Empty:
-            raise Trouble(f"No webhook has come within {LONGEST_SECONDS:g} s of the search's end.") from None
+            raise LaunchError(f"No webhook has come within {LONGEST_SECONDS:g} s of the search's end.") from None
 
 
 class Handler(BaseHTTPRequestHandler):

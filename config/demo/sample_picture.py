@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageEnhance
 
-from config.launcher.trouble import Trouble
+from config.launcher.errors import LaunchError
 from providers.sandbox.catalogue import Catalogue
 from searches import pictures
 
@@ -18,7 +18,7 @@ FOLLOWERS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class SamplePicture:
     """`title` says what it is; `maker` is who should be found, where that is known; `file` is where a drawn one is kept."""
 
     content: bytes = field(repr=False)
@@ -27,19 +27,19 @@ class Sample:
     file: Path | None = None
 
 
-def own(path: Path) -> Sample:
+def own(path: Path) -> SamplePicture:
     """Looked at as the API will look at it, so that nothing is started for a file that is none."""
     try:
-        sample = Sample(content=path.expanduser().read_bytes(), title=str(path))
+        sample = SamplePicture(content=path.expanduser().read_bytes(), title=str(path))
         pictures.check(sample.content)
     except OSError as error:
-        raise Trouble(f"IMAGE: {path} cannot be read ({error.strerror}).", code=2) from None
+        raise LaunchError(f"IMAGE: {path} cannot be read ({error.strerror}).", code=2) from None
     except pictures.BadPicture as bad:
-        raise Trouble(f"IMAGE: {path}: {bad.detail}", code=2) from None
+        raise LaunchError(f"IMAGE: {path}: {bad.detail}", code=2) from None
     return sample
 
 
-def drawn(folder: Path, *, followers: int) -> Sample:
+def drawn(folder: Path, *, followers: int) -> SamplePicture:
     """A post of somebody in the sandbox with more followers than that. Kept, to be looked at."""
     catalogue = Catalogue()
     known = (each for each in catalogue.creators if each.followers > followers and each.posts[0].scene.motif == SHOWN)
@@ -50,7 +50,7 @@ def drawn(folder: Path, *, followers: int) -> Sample:
     file = folder / "picture.jpg"
     file.write_bytes(_altered(picture))
     title = f"a post of @{creator.username}, cut, darkened and compressed ({file})"
-    return Sample(content=file.read_bytes(), title=title, maker=creator.username, file=file)
+    return SamplePicture(content=file.read_bytes(), title=title, maker=creator.username, file=file)
 
 
 def _altered(picture: Image.Image) -> bytes:

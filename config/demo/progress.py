@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
-from config.demo.caller import ApiClient, Json
+from config.demo.api_client import ApiClient, Json
 from config.launcher import System
-from config.launcher.trouble import Trouble
+from config.launcher.errors import LaunchError
 
 LONGEST_SECONDS = 180.0
 LOOK_SECONDS = 0.2
@@ -25,7 +25,7 @@ REASONS = {
 
 
 def watch(caller: ApiClient, search: Json, console: Console, system: System) -> Json:
-    """Returns the search when it has ended. Raises `Trouble` when a process dies, or it takes too long."""
+    """Returns the search when it has ended. Raises `LaunchError` when a process dies, or it takes too long."""
     begun = time.monotonic()
     shown: dict[str, Any] = {}
     with console.status("") as live:
@@ -41,7 +41,9 @@ def watch(caller: ApiClient, search: Json, console: Console, system: System) -> 
             if search["status"] not in GOING_ON:
                 return search
             if spent > LONGEST_SECONDS:
-                raise Trouble(f"The search has not ended after {LONGEST_SECONDS:g} s; the logs are in {system.logs}.")
+                raise LaunchError(
+                    f"The search has not ended after {LONGEST_SECONDS:g} s; the logs are in {system.logs}."
+                )
             time.sleep(LOOK_SECONDS)
             search = caller.search(search["id"])
 
