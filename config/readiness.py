@@ -1,7 +1,7 @@
 """Finds what this process lacks to serve requests, in sentences for whoever runs it.
 
 A server can answer and still refuse: a standby only reads, an account may lack one command, a role one right. So each part is
-tried the way the system uses it: a row is written and rolled back, the limiter's script and the broker's queue are run under a
+tried the way the system uses it: a row is written and rolled back, the limiter's scripts and the broker's queue are run under a
 name of their own. No sentence quotes a server's own words, which could hold addresses and names.
 """
 
@@ -31,7 +31,7 @@ from config.postgresql import session
 from config.postgresql.base import ONLY_READS
 from providers import limiter
 from providers.keyring import turns
-from providers.limiter import Rate, Seat, Unavailable, Withheld
+from providers.limiter import LaneLimiter, Rate, TokenRefused, Unavailable
 from searches.lanes import wakeups
 from searches.lifecycle import live_updates
 
@@ -208,23 +208,23 @@ def rights() -> list[str]:
 
 
 def _try_limiter() -> None:
-    """Each operation of the script, as the lane of one call would run it."""
-    name = str(uuid4())
-    seat = Seat(lane=PROBE, name=name, rate=RATE, most_under_way=1000, messages=f"{wakeups.KEY_PREFIX}{PROBE}")
-    seat.hire()
-    seat.take()
-    seat.stay()
-    seat.bind(seconds=1)
-    with suppress(Withheld):
-        seat.redeem(name)
-        seat.confirm(name)
-    seat.postpone(name, 0)
-    limiter.revoke(PROBE, RATE, name, age_seconds=0)
-    limiter.pause(PROBE, RATE, seconds=0)
-    limiter.reopen(PROBE, RATE)
-    limiter.rest(PROBE, seconds=0.001)
-    limiter.rests_for(PROBE)
-    seat.leave()
+    """Runs each operation of the limiter's scripts, as the lane of one call would."""
+    name, lane = str(uuid4()), LaneLimiter(lane=PROBE, rate=RATE, max_in_flight=1000)
+    waiter = lane.waiter(name, broker_queue=f"{wakeups.KEY_PREFIX}{PROBE}")
+    waiter.reserve()
+    waiter.acquire()
+    waiter.reacquire()
+    waiter.start(seconds=1)
+    with suppress(TokenRefused):
+        waiter.redeem(name)
+        waiter.confirm(name)
+    waiter.postpone(name, 0)
+    lane.revoke(name, age_seconds=0)
+    lane.pause(seconds=0)
+    lane.resume()
+    limiter.rest_account(PROBE, seconds=0.001)
+    limiter.account_rests_for(PROBE)
+    waiter.release()
 
 
 def _try_broker() -> None:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from providers.http import Door
+    from providers.http import ProviderClient
     from providers.limiter import Token
     from providers.parameters import Parameters
 
@@ -151,7 +151,7 @@ class FreeCalls(ABC):
     provider: ClassVar[str]
 
     @abstractmethod
-    def account(self, *, secret: Secret, base_url: str, door: Door, token: Token) -> ProviderAccount:
+    def account(self, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> ProviderAccount:
         """Whether the provider takes this key, and what it tells of its account."""
 
     def dictionaries(self) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ class FreeCalls(ABC):
         return ()
 
     def dictionary(
-        self, name: str, query: str, *, secret: Secret, base_url: str, door: Door, token: Token
+        self, name: str, query: str, *, secret: Secret, base_url: str, client: ProviderClient, token: Token
     ) -> tuple[Term, ...]:
         """The terms of one of them that match; an empty query matches all."""
         raise LookupError(name)
@@ -205,5 +205,5 @@ class Adapter(ABC):
         return effective
 
     @abstractmethod
-    def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
+    def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
         """Makes one call; raises a `Failure`."""

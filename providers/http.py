@@ -3,7 +3,7 @@
 The transport is ours, over httpcore's public network backend, for what httpx alone cannot say: whether a first byte left
 (it reports a reset in mid-body and a stale kept connection alike), a deadline for the whole of a connection (DNS, every
 address, TLS) and one for the whole of a call, and a place just before the first byte, when all of the connection is
-behind, to redeem the token. Nothing left: `Unreachable`, or the limiter's own `Withheld` and `Unavailable`. Anything left
+behind, to redeem the token. Nothing left: `Unreachable`, or the limiter's own `TokenRefused` and `Unavailable`. Anything left
 and no whole answer came: `Lost`.
 """
 
@@ -25,7 +25,7 @@ import httpx
 from accounts.net.dns import LookUps
 from providers import content_codings
 from providers.failures import Garbled, Lost, Unreachable
-from providers.limiter import Token, Withheld
+from providers.limiter import Token, TokenRefused
 
 MOST_BYTES = 10 * 1024 * 1024
 KEPT_SECONDS = 30.0
@@ -48,14 +48,14 @@ class Reply:
 
 
 @dataclass(kw_only=True)
-class Departure:
+class CallInFlight:
     """One call on its way: until when it may connect, whether its first byte left, and until when an answer counts."""
 
     token: Token
     connect_until: float
     total_seconds: float
-    left: bool = False
-    gone: bool = False
+    first_byte_sent: bool = False
+    lateness_checked: bool = False
     deadline: float | None = None
 
     def to_connect(self) -> float:
@@ -67,12 +67,12 @@ class Departure:
 
     def before_write(self, stream: Stream) -> None:
         """The first one waits for the token's instant. A kept connection may be closed meanwhile: then nothing leaves."""
-        if not self.left:
+        if not self.first_byte_sent:
             self.token.redeem()
             if stream.was_closed():
-                self.token.left_at = None
-                raise Withheld
-            self.left = True
+                self.token.sent_at = None
+                raise TokenRefused
+            self.first_byte_sent = True
             self.deadline = time.monotonic() + self.total_seconds
 
     def after_write(self) -> None:
@@ -80,10 +80,10 @@ class Departure:
 
         The log hears of it before the body is sent, which may take longer than a window.
         """
-        if self.gone or self.token.left_at is None:
+        if self.lateness_checked or self.token.sent_at is None:
             return
-        self.gone = True
-        late = time.monotonic() - self.token.left_at
+        self.lateness_checked = True
+        late = time.monotonic() - self.token.sent_at
         if late > self.token.late_after_seconds:
             self.token.postpone(late)
 
@@ -96,26 +96,26 @@ class Departure:
         return left if timeout is None else min(timeout, left)
 
 
-_departure: ContextVar[Departure | None] = ContextVar("departure", default=None)
+_call_in_flight: ContextVar[CallInFlight | None] = ContextVar("call_in_flight", default=None)
 
 
 class Stream(httpcore.NetworkStream):
-    """A connection that asks the present departure before each byte."""
+    """A connection that asks the present call before each byte."""
 
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self.inner = inner
         self.kept = False
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        departure = _present()
+        call = _present_call()
         for start in range(0, len(buffer), PIECE_BYTES):
-            departure.before_write(self)
-            self.inner.write(buffer[start : start + PIECE_BYTES], departure.remaining(timeout))
-            departure.after_write()
+            call.before_write(self)
+            self.inner.write(buffer[start : start + PIECE_BYTES], call.remaining(timeout))
+            call.after_write()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         self.kept = True
-        return self.inner.read(max_bytes, _present().remaining(timeout))
+        return self.inner.read(max_bytes, _present_call().remaining(timeout))
 
     def was_closed(self) -> bool:
         """By the provider, between two calls: there is nothing else to read then. A fresh connection may have TLS tickets."""
@@ -127,7 +127,7 @@ class Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return Stream(self.inner.start_tls(ssl_context, server_hostname, _present().to_connect()))
+        return Stream(self.inner.start_tls(ssl_context, server_hostname, _present_call().to_connect()))
 
     def get_extra_info(self, info: str) -> Any:
         return self.inner.get_extra_info(info)
@@ -145,11 +145,11 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        departure = _present()
-        tried = _lookups.ask(host, seconds=departure.to_connect())[:MOST_TRIED]
+        call = _present_call()
+        tried = _lookups.ask(host, seconds=call.to_connect())[:MOST_TRIED]
         failure: Exception = httpcore.ConnectError("the name has no address")
         for number, address in enumerate(tried):
-            share = departure.to_connect() / (len(tried) - number)
+            share = call.to_connect() / (len(tried) - number)
             try:
                 return Stream(self.inner.connect_tcp(address, port, share, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
@@ -207,7 +207,7 @@ class Transport(httpx.BaseTransport):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Door:
+class ProviderClient:
     """The way out under one policy's time limits, in seconds.
 
     `connect`: for DNS, TCP and TLS together; `total`: from the first byte sent to the last one read. Within the total,
@@ -220,13 +220,13 @@ class Door:
     read_seconds: float | None = None
 
     def send(self, request: httpx.Request, *, token: Token) -> Reply:
-        """Makes the call at the token's instant. Raises `Unreachable`, `Lost`, `Garbled`, `Withheld`, `Unavailable`."""
+        """Makes the call at the token's instant. Raises `Unreachable`, `Lost`, `Garbled`, `TokenRefused`, `Unavailable`."""
         request.extensions["timeout"] = {"write": self.write_seconds, "read": self.read_seconds}
         # What comes compressed all the same is unpacked within the same bound.
         request.headers["Accept-Encoding"] = "identity"
         connect_until = time.monotonic() + self.connect_seconds
-        departure = Departure(token=token, connect_until=connect_until, total_seconds=self.total_seconds)
-        with _under_way(departure), _named(departure):
+        call = CallInFlight(token=token, connect_until=connect_until, total_seconds=self.total_seconds)
+        with _as_present_call(call), _failures_named(call):
             # Not through a client of httpx: it would take redirects to pieces, keep cookies and unpack.
             response = transport().handle_request(request)
             try:
@@ -250,16 +250,16 @@ def _read(response: httpx.Response) -> bytes:
 
 
 @contextmanager
-def _under_way(departure: Departure) -> Iterator[None]:
-    before = _departure.set(departure)
+def _as_present_call(call: CallInFlight) -> Iterator[None]:
+    before = _call_in_flight.set(call)
     try:
         yield
     finally:
-        _departure.reset(before)
+        _call_in_flight.reset(before)
 
 
 @contextmanager
-def _named(departure: Departure) -> Iterator[None]:
+def _failures_named(call: CallInFlight) -> Iterator[None]:
     """Names what went wrong by what had left. The cause stays behind: its text could quote the request."""
     try:
         yield
@@ -273,16 +273,16 @@ def _named(departure: Departure) -> Iterator[None]:
         UnicodeError,  # a host name that can be none
     ) as error:
         cause = type(error).__name__
-        if departure.left:
+        if call.first_byte_sent:
             raise Lost("outcome_unknown", f"The provider did not answer in full ({cause}).") from None
         raise Unreachable("unreachable", f"The provider could not be reached ({cause}); nothing was sent.") from None
 
 
-def _present() -> Departure:
-    departure = _departure.get()
-    if departure is None:
+def _present_call() -> CallInFlight:
+    call = _call_in_flight.get()
+    if call is None:
         raise RuntimeError("No byte leaves without a token.")
-    return departure
+    return call
 
 
 @cache

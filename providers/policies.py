@@ -7,8 +7,8 @@ from typing import Any
 
 from accounts.models import Mode
 from providers import registry
-from providers.http import Door
-from providers.limiter import Rate
+from providers.http import ProviderClient
+from providers.limiter import LaneLimiter, Rate
 from providers.models import Policy
 
 # All test keys share the sandbox's workers, and each tenant's have a lane for every provider: one that hangs leaves room.
@@ -40,13 +40,18 @@ def _documented(provider: str) -> dict[str, Any]:
 
 
 def rate(policy: Policy) -> Rate:
-    """The policy as the limiter counts it, in microseconds."""
+    """Returns the policy's limit as the limiter counts it, in microseconds."""
     return Rate(calls=policy.calls, window_us=policy.window_ms * 1000, guard_us=int(policy.guard_ms * 1000))
 
 
-def door(policy: Policy) -> Door:
-    """The way out under its time limits."""
-    return Door(
+def lane_limiter(lane: str, policy: Policy) -> LaneLimiter:
+    """Returns the limiter of a lane under a policy that is in force there."""
+    return LaneLimiter(lane=lane, rate=rate(policy), max_in_flight=policy.max_in_flight)
+
+
+def client(policy: Policy) -> ProviderClient:
+    """Returns the HTTP client under the policy's time limits."""
+    return ProviderClient(
         connect_seconds=policy.connect_timeout_ms / 1000,
         write_seconds=policy.write_timeout_ms / 1000,
         read_seconds=policy.read_timeout_ms / 1000,

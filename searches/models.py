@@ -54,6 +54,8 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import ApiKey, Mode, Tenant, TenantQuerySet
 from billing.models import CreditsField
+from providers import policies
+from providers.limiter import LaneLimiter
 from providers.models import Credential, Policy
 
 
@@ -146,6 +148,14 @@ class Lane(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def policy_in_force(self) -> Policy:
+        return policies.in_force(self.policy, self.mode)
+
+    @property
+    def limiter(self) -> LaneLimiter:
+        return policies.lane_limiter(self.name, self.policy_in_force)
 
 
 class TenantQueue(models.Model):

@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 @shared_task
-def run(lane: str, seat: str) -> None:
+def run(lane: str, waiter: str) -> None:
     """Leave to look at a lane."""
-    worker.run(lane, seat, stay_seconds=worker.STAY_SECONDS)
+    worker.run(lane, waiter, stay_seconds=worker.STAY_SECONDS)
 
 
 # The names of the next two are older than their functions: messages that are queued already have them.

@@ -39,7 +39,7 @@ from providers.failures import Failure, Refused
 from providers.parameters import Parameters, StrictText
 
 if TYPE_CHECKING:
-    from providers.http import Door, Reply
+    from providers.http import ProviderClient, Reply
     from providers.limiter import Token
 
 # "Maximum return 30 items", and no field that would ask for the next ones.
@@ -140,9 +140,9 @@ class TikTokProducts(Adapter):
     def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value.strip() for name, value in parameters.items() if value.strip()}
 
-    def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
+    def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
         wanted = self.effective(question.parameters)
-        reply = door.send(_request(question, wanted, secret, base_url), token=token)
+        reply = client.send(_request(question, wanted, secret, base_url), token=token)
         body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
         envelope = body if isinstance(body, dict) else {}
         request_id = reading.request_id(envelope.get("requestId"), secret.value)

@@ -43,7 +43,7 @@ from providers.contract import (
 from providers.failures import BadCredential, Duplicate, Failure, Refused
 
 if TYPE_CHECKING:
-    from providers.http import Door, Reply
+    from providers.http import ProviderClient, Reply
     from providers.limiter import Token
 
 SUCCESS = "0000"
@@ -113,11 +113,11 @@ class Videos(Adapter):
     def platform(self, parameters: Mapping[str, Any]) -> str | None:
         """Where the videos are that these effective parameters ask for."""
 
-    def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
+    def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
         wanted = self.effective(question.parameters)
         platform = self.platform(wanted)
         url = f"{base_url.rstrip('/')}{self.path}"
-        reply = door.send(_request(question.picture, wanted, platform, secret, url), token=token)
+        reply = client.send(_request(question.picture, wanted, platform, secret, url), token=token)
         body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
         envelope = body if isinstance(body, dict) else {}
         # What stands before their service answers in a form of its own: timestamp, path, status, error and requestId.

@@ -24,7 +24,7 @@ from providers.contract import Adapter, Answer, Hit, PictureLimits, PolicyDefaul
 from providers.failures import Failure, Faulty, Refused
 
 if TYPE_CHECKING:
-    from providers.http import Door, Reply
+    from providers.http import ProviderClient, Reply
     from providers.limiter import Token
 
 # Results that paging reaches: (page + 1) * pageSize, by the sibling text search.
@@ -88,8 +88,8 @@ class TikTokCreators(Adapter):
             effective["followers_count"] = followers
         return effective
 
-    def ask(self, question: Question, *, secret: Secret, base_url: str, door: Door, token: Token) -> Answer:
-        reply = door.send(_request(question, secret, base_url), token=token)
+    def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
+        reply = client.send(_request(question, secret, base_url), token=token)
         request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
         body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
         envelope = body if isinstance(body, dict) else {}

@@ -21,7 +21,7 @@ from providers.adapters.reading import Fields, Unreadable
 from providers.contract import FreeCalls, ProviderAccount, Secret, Term
 
 if TYPE_CHECKING:
-    from providers.http import Door, Reply
+    from providers.http import ProviderClient, Reply
     from providers.limiter import Token
 
 # The most terms of one query: what matches more should be asked for more closely.
@@ -35,9 +35,9 @@ VALUES = {"locations": "id", "languages": "code", "brands": "name", "users": "us
 class ModashAccount(FreeCalls):
     provider = "modash"
 
-    def account(self, *, secret: Secret, base_url: str, door: Door, token: Token) -> ProviderAccount:
+    def account(self, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> ProviderAccount:
         request = _request("/user/info", {}, secret, base_url)
-        reply = door.send(request, token=token)
+        reply = client.send(request, token=token)
         try:
             return _account(_body(reply, secret), secret)
         except Unreadable as problem:
@@ -47,10 +47,10 @@ class ModashAccount(FreeCalls):
         return tuple(_paths())
 
     def dictionary(
-        self, name: str, query: str, *, secret: Secret, base_url: str, door: Door, token: Token
+        self, name: str, query: str, *, secret: Secret, base_url: str, client: ProviderClient, token: Token
     ) -> tuple[Term, ...]:
         request = _request(_paths()[name], _asking_for(name, query), secret, base_url)
-        reply = door.send(request, token=token)
+        reply = client.send(request, token=token)
         body = _body(reply, secret)
         if modash.says_nothing_more(reply, body):
             return ()

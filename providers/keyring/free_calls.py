@@ -24,10 +24,10 @@ from accounts.web.bulkhead import Bulkhead, Busy
 from providers import limiter, policies, registry
 from providers.contract import Secret
 from providers.failures import Failure, Garbled, Lost, Throttled, Unreachable
-from providers.http import Door
+from providers.http import ProviderClient
 from providers.keyring import sealing
 from providers.keyring.turns import Turn
-from providers.limiter import Seat, Token, Unavailable, Withheld
+from providers.limiter import Token, TokenRefused, Unavailable, Waiter
 from providers.models import Credential, Policy
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ T = TypeVar("T", covariant=True)
 
 
 class Call(Protocol[T]):
-    def __call__(self, *, secret: Secret, base_url: str, door: Door, token: Token) -> T: ...
+    def __call__(self, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> T: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +103,13 @@ def make(call: Call[T], caller: Caller) -> T:
     policy = policies.in_force(policies.of(caller.provider), caller.mode)
     if policy.paused:
         raise Unreachable("paused", f"The operators have paused calls to {caller.provider}; ask again later.")
-    seat = Seat(lane=caller.lane, name=str(uuid7()), rate=policies.rate(policy), most_under_way=policy.max_in_flight)
+    waiter = policies.lane_limiter(caller.lane, policy).waiter(str(uuid7()))
     try:
         with slots.acquire(caller.tenant_id):
-            if seconds := limiter.rests_for(caller.account):
+            if seconds := limiter.account_rests_for(caller.account):
                 detail = f"{caller.provider} asked this key to wait; ask again in {ceil(seconds)} s."
                 raise Unreachable("busy", detail)
-            return _in_turn(call, caller, policy, seat)
+            return _in_turn(call, caller, policy, waiter)
     except Lost as failure:
         # What is free is surely not billed.
         raise Lost("no_answer", failure.detail) from None
@@ -118,49 +118,49 @@ def make(call: Call[T], caller: Caller) -> T:
         raise
     except Busy as busy:
         raise Unreachable("busy", busy.detail) from None
-    except Withheld:
+    except TokenRefused:
         raise _busy(caller.provider) from None
     except Unavailable:
         raise Unreachable("not_ready", "Redis cannot be reached, and without it no call leaves.") from None
 
 
-def _in_turn(call: Call[T], caller: Caller, policy: Policy, seat: Seat) -> T:
-    usual = policies.door(policy)
+def _in_turn(call: Call[T], caller: Caller, policy: Policy, waiter: Waiter) -> T:
+    usual = policies.client(policy)
     connect, total = min(CONNECT_SECONDS, usual.connect_seconds), min(TOTAL_SECONDS, usual.total_seconds)
-    turn = Turn(lane=caller.lane, tenant_id=caller.tenant_id, call=seat.name)
-    if not _wait_for_slot(seat, turn):
+    turn = Turn(lane=caller.lane, tenant_id=caller.tenant_id, call=waiter.name)
+    if not _wait_for_slot(waiter, turn):
         raise _busy(caller.provider)
-    token = Token(seat=seat, call=f"free:{uuid7()}", key=caller.account)
+    token = Token(waiter=waiter, call=f"free:{uuid7()}", key=caller.account)
     try:
-        seat.bind(seconds=limiter.PATIENCE_SECONDS + connect + total)
-        door = replace(usual, connect_seconds=connect, total_seconds=total)
-        return call(secret=caller.secret, base_url=caller.base_url, door=door, token=token)
+        waiter.start(seconds=limiter.PATIENCE_SECONDS + connect + total)
+        client = replace(usual, connect_seconds=connect, total_seconds=total)
+        return call(secret=caller.secret, base_url=caller.base_url, client=client, token=token)
     except Throttled:
         _unless_redis_is_down(lambda: _learn(caller, token))
         raise
-    except (Failure, Withheld, Unavailable):
+    except (Failure, TokenRefused, Unavailable):
         raise
     except Exception as error:
         # Its text could quote the answer or the key, so only its kind is kept.
         log.error("a free call to %s raised %s", caller.provider, type(error).__name__)
         raise Garbled("internal_error", "The provider's answer could not be handled; we were told.") from None
     finally:
-        _leave(seat)
+        _release(waiter)
 
 
 def _learn(caller: Caller, token: Token) -> None:
     """Tells the lane of a refusal, which may be for the jitter on the way. As in searches one key alone teaches little."""
     is_shared = caller.lane != caller.account
     key, tenant = (caller.account, str(caller.tenant_id)) if is_shared else ("", "")
-    limiter.refuse(caller.lane, token.seat.rate, token.call, key=key, tenant=tenant)
+    token.waiter.limiter.record_refusal(token.call, key=key, tenant=tenant)
 
 
-def _wait_for_slot(seat: Seat, turn: Turn) -> bool:
+def _wait_for_slot(waiter: Waiter, turn: Turn) -> bool:
     """Waits until shortly before it; False where there is none within the time."""
     deadline = time.monotonic() + SLOT_SECONDS
     try:
         while (left := deadline - time.monotonic()) > 0:
-            wait = seat.take() if turn.has_come() else None
+            wait = waiter.acquire() if turn.has_come() else None
             if wait is None:
                 time.sleep(min(LOOK_SECONDS, left))
             elif wait <= left:
@@ -171,25 +171,25 @@ def _wait_for_slot(seat: Seat, turn: Turn) -> bool:
                 break
     finally:
         _unless_redis_is_down(turn.leave)
-    _leave(seat)
+    _release(waiter)
     return False
 
 
-def _leave(seat: Seat) -> None:
-    _unless_redis_is_down(seat.leave)
+def _release(waiter: Waiter) -> None:
+    _unless_redis_is_down(waiter.release)
 
 
 def _rest(caller: Caller, failure: Throttled, usual: int) -> None:
     told = usual or REST_SECONDS if failure.retry_after is None else failure.retry_after
     seconds = min(told, LONGEST_REST_SECONDS)
-    _unless_redis_is_down(lambda: limiter.rest(caller.account, seconds=seconds))
+    _unless_redis_is_down(lambda: limiter.rest_account(caller.account, seconds=seconds))
 
 
 def _unless_redis_is_down(operation: Callable[[], object]) -> None:
     try:
         operation()
     except Unavailable:
-        log.info("a lane of free calls could not be told: Redis is unreachable; its seats lapse by themselves")
+        log.info("a lane of free calls could not be told: Redis is unreachable; its waiters lapse by themselves")
 
 
 def _busy(provider: str) -> Unreachable:

@@ -26,7 +26,6 @@ from accounts.web.admin_base import (
     done,
     page_of,
 )
-from providers import limiter, policies
 from providers.limiter import Unavailable
 from providers.models import Credential
 from searches.admin.columns import MODE_COLOURS, ByLaneProvider, ByPolicy
@@ -101,7 +100,7 @@ class LaneAdmin(Record):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         lane: Any = super().get_object(request, object_id, from_field)
         if lane is not None:
-            lane.state = estimates.lane_state(lane.pk, policies.in_force(lane.policy, lane.mode))
+            lane.state = estimates.lane_state(lane.pk, lane.policy_in_force)
         return lane
 
     @admin.display(description="a newcomer waits")
@@ -127,9 +126,9 @@ class LaneAdmin(Record):
     @admin.display(description="guard")
     def guard(self, obj: Any) -> str:
         """By how much more than the window calls are kept apart."""
-        own = policies.rate(policies.in_force(obj.policy, obj.mode)).guard_us / 1000
+        own = obj.limiter.rate.guard_us / 1000
         try:
-            learned = limiter.margin_ms(obj.pk)
+            learned = obj.limiter.margin_ms()
         except Unavailable:
             return f"{own:g} ms of the policy's; what the lane has learned is in Redis, which cannot be reached"
         return f"{own + learned:.3f} ms: {own:g} of the policy's, {learned:.3f} learned from calls that came too early"
@@ -146,7 +145,7 @@ class LaneAdmin(Record):
         lane = self._of_operator(request, object_id)
         if lane is None:
             return False
-        return pauses.until(lane, lane.moment) is not None or lane.trips > 0 or lane.key_rests
+        return pauses.resumes_at(lane, lane.moment) is not None or lane.trips > 0 or lane.key_rests
 
     def _of_operator(self, request: HttpRequest, object_id: str) -> Any:
         """The lane, for who may change it. The id is as it stands in the address."""
@@ -166,7 +165,10 @@ class LaneAdmin(Record):
         },
     )
     def pause(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        return self._stop(request, unquote(object_id), paused=True)
+        lane = Lane.objects.get(pk=unquote(object_id))
+        pauses.pause(lane)
+        self.log_change(request, lane, "Paused.")
+        return done(request, page_of(lane), "The lane is paused.")
 
     @action(
         description="Resume",
@@ -179,13 +181,10 @@ class LaneAdmin(Record):
         },
     )
     def resume(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        return self._stop(request, unquote(object_id), paused=False)
-
-    def _stop(self, request: HttpRequest, name: str, *, paused: bool) -> HttpResponse:
-        lane = Lane.objects.get(pk=name)
-        pauses.stop(lane, paused=paused)
-        self.log_change(request, lane, "Paused." if paused else "Resumed.")
-        return done(request, page_of(lane), "The lane is paused." if paused else "The lane goes on.")
+        lane = Lane.objects.get(pk=unquote(object_id))
+        pauses.resume(lane)
+        self.log_change(request, lane, "Resumed.")
+        return done(request, page_of(lane), "The lane goes on.")
 
     @action(
         description="End the pause",
@@ -201,7 +200,7 @@ class LaneAdmin(Record):
     def end_pause(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         lane = Lane.objects.select_related("policy").get(pk=unquote(object_id))
         try:
-            pauses.end(lane)
+            pauses.clear(lane)
         except Unavailable:
             return done(
                 request, page_of(lane), "Redis cannot be reached, so the pause goes on; try again.", messages.ERROR

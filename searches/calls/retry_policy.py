@@ -20,7 +20,7 @@ class Again:
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """The key rests, or its whole lane (`pauses.told_to_wait`); the lookup keeps its turn."""
+    """The key rests, or its whole lane (`pauses.record_throttle`); the lookup keeps its turn."""
 
     seconds: float
 

@@ -21,11 +21,11 @@ from django.db.models.functions import Now
 
 from accounts.models import Mode
 from billing import ledger
-from providers import limiter, policies
+from providers import limiter
 from providers.contract import Answer
 from providers.failures import Failure, Garbled, Lost
 from providers.keyring import resting, states
-from providers.limiter import Fate
+from providers.limiter import SendOutcome
 from providers.models import Credential, Policy
 from searches import composite_rows, results
 from searches.calls import retry_policy
@@ -127,7 +127,7 @@ def answered(errand: Errand, answer: Answer) -> None:
         # What we cannot read, operators should: an excerpt is on the call's page.
         log.error("lookup %s: %d items cannot be identified", errand.lookup.pk, answer.unreadable)
     lane = _answered(errand, answer)
-    pauses.answered(lane, backoff=errand.lookup.lane.backoff)
+    pauses.record_answer(lane, backoff=errand.lookup.lane.backoff)
 
 
 @transaction.atomic
@@ -192,13 +192,13 @@ def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
     level = logging.ERROR if isinstance(failure, Garbled) else logging.INFO
     log.log(level, "lookup %s: %s, so %s", errand.lookup.pk, failure.code, type(verdict).__name__)
     if isinstance(verdict, retry_policy.Pause):
-        pauses.hold(errand, policy, seconds=verdict.seconds)
+        pauses.pause_claimed(errand, seconds=verdict.seconds)
     with transaction.atomic():
         if isinstance(verdict, retry_policy.Pause):
             pauses.lock(lane.name)
         if breaker.is_theirs(failure) and errand.lookup.credential is not None:
             key, tenant = errand.lookup.credential.fingerprint, errand.lookup.tenant_id
-            seconds = pauses.failed(errand.call, lane=lane.name, key=key, tenant=tenant)
+            seconds = pauses.record_failure(errand.call, lane=lane.name, key=key, tenant=tenant)
         if isinstance(verdict, retry_policy.Unknown):
             lost(errand.call, errand.lookup, policy, failure)
         else:
@@ -206,7 +206,7 @@ def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
     if seconds:
         log.error("lane %s: its calls fail with every key, so it pauses for %s s", lane.name, seconds)
     if seconds or isinstance(verdict, retry_policy.Pause):
-        pauses.tell_row(lane)
+        pauses.sync_limiter(lane)
 
 
 def _apply(errand: Errand, policy: Policy, failure: Failure, verdict: retry_policy.Verdict) -> None:
@@ -226,7 +226,7 @@ def _apply(errand: Errand, policy: Policy, failure: Failure, verdict: retry_poli
     )
     # A credential is locked before the credit account that an end locks. The key was told to wait whoever settled the call.
     if isinstance(verdict, retry_policy.Pause):
-        pauses.told_to_wait(errand, policy, seconds=verdict.seconds)
+        pauses.record_throttle(errand, seconds=verdict.seconds)
     if ours is None:
         return None
     lookup = ours.lookup
@@ -323,7 +323,7 @@ def unsent(call: Call, lookup: Lookup, *, rests_for: float = 0.0) -> None:
 def recover_all() -> None:
     """Settles every call whose lease is over; one that cannot be settled keeps no other from it. Raises `Unavailable`."""
     over = Call.objects.filter(state=Call.State.ARMED, leased_until__lte=queue.now())
-    for call in over.select_related("lookup__lane"):
+    for call in over.select_related("lookup__lane__policy"):
         try:
             recover(call)
         except limiter.Unavailable:
@@ -335,10 +335,10 @@ def recover_all() -> None:
 def recover(call: Call) -> None:
     """Settles a call whose lease is over: its worker is gone, or hangs. Raises `Unavailable` where the log can't be read."""
     lookup = call.lookup
-    policy = policies.in_force(policies.of(lookup.provider), lookup.lane.mode)
+    policy = lookup.lane.policy_in_force
     age = (queue.now() - call.armed_at).total_seconds()
-    fate = limiter.revoke(lookup.lane_id, policies.rate(policy), str(call.pk), age_seconds=age)
-    if fate is Fate.NEVER_SENT:
+    outcome = lookup.lane.limiter.revoke(str(call.pk), age_seconds=age)
+    if outcome is SendOutcome.NEVER_SENT:
         unsent(call, lookup)
         return
     longest = longest_seconds(policy)

@@ -22,7 +22,7 @@ from providers import http, limiter, policies, registry
 from providers.contract import Answer, Question, Secret
 from providers.failures import BadCredential, Failure, Garbled, Refused
 from providers.keyring import sealing
-from providers.limiter import KeyRests, Rate, Seat, Token, Unavailable, Withheld
+from providers.limiter import KeyRests, Rate, Token, TokenRefused, Unavailable, Waiter
 from providers.models import Credential, Policy
 from searches import pictures
 from searches.calls import settlement
@@ -42,50 +42,50 @@ FARTHEST_SLOT_SECONDS = 5.0
 # begun is finished first; then whatever waits in the queue has its turn, as a rule another lane.
 STAY_SECONDS = 1.0
 # A server that went is looked for so often meanwhile, and Redis for longer than the stay: without it no call leaves and no
-# message comes, and the seat that this one holds is given up by nobody else.
+# message comes, and the waiter that this one holds is given up by nobody else.
 LOOK_SECONDS, LOOKS_FOR_STAYS = 0.1, 10
 
 
-def run(lane_name: str, seat_name: str, *, stay_seconds: float = 0.0) -> None:
+def run(lane_name: str, waiter_name: str, *, stay_seconds: float = 0.0) -> None:
     """Visits a lane, and again where there is more to do and the time to stay is not over; leaves word for others then."""
     lane = _lane(lane_name)
-    policy = policies.in_force(lane.policy, lane.mode)
-    seat = wakeups.seat(lane, policy, seat_name)
+    policy = lane.policy_in_force
+    waiter = wakeups.waiter(lane, policy, waiter_name)
     began = time.monotonic()
     stays_until, looks_until = began + stay_seconds, began + LOOKS_FOR_STAYS * stay_seconds
     while True:
         try:
-            return _stay(lane, policy, seat, stays_until)
+            return _stay(lane, policy, waiter, stays_until)
         except Unavailable:
             if time.monotonic() >= looks_until:
                 return log.warning("lane %s: Redis is unreachable, so no call leaves", lane.name)
         except (OperationalError, InterfaceError):
             connection.close()
             if time.monotonic() >= stays_until:
-                _give_up(seat)
+                _give_up(waiter)
                 raise
         except Exception:
-            _give_up(seat)
+            _give_up(waiter)
             raise
         time.sleep(LOOK_SECONDS)
 
 
-def _stay(lane: Lane, policy: Policy, seat: Seat, stays_until: float) -> None:
+def _stay(lane: Lane, policy: Policy, waiter: Waiter, stays_until: float) -> None:
     """One visit at least, under the policy that is in force at each."""
-    wait = seat.take()
+    wait = waiter.acquire()
     while wait is not None:
-        more = visit(lane, policy, seat, wait)
+        more = visit(lane, policy, waiter, wait)
         if more is None or time.monotonic() >= stays_until:
-            return wakeups.leave(lane, seat, more=more is not None)
-        policy, seat = more, wakeups.seat(lane, more, seat.name)
-        wait = seat.stay()
+            return wakeups.release(lane, waiter, more=more is not None)
+        policy, waiter = more, wakeups.waiter(lane, more, waiter.name)
+        wait = waiter.reacquire()
     return None
 
 
-def _give_up(seat: Seat) -> None:
+def _give_up(waiter: Waiter) -> None:
     """It would count as under way for as long as a call may take."""
     with suppress(Unavailable):
-        seat.leave()
+        waiter.release()
 
 
 def _lane(name: str) -> Lane:
@@ -98,12 +98,12 @@ def _lane(name: str) -> Lane:
         return lanes.get(pk=name)
 
 
-def visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> Policy | None:
+def visit(lane: Lane, policy: Policy, waiter: Waiter, wait: float) -> Policy | None:
     """Waits for the slot and uses it. The policy by now, where somebody should look again at once; else None."""
     if wait > FARTHEST_SLOT_SECONDS:
         return None
     slot_at = time.monotonic() + wait
-    time.sleep(max(0.0, wait - lead_seconds(seat.rate)))
+    time.sleep(max(0.0, wait - lead_seconds(waiter.limiter.rate)))
     try:
         errand = queue.claim(lane.name, policy, lease=timedelta(seconds=settlement.armed_seconds(policy)))
     except queue.Held:
@@ -112,17 +112,17 @@ def visit(lane: Lane, policy: Policy, seat: Seat, wait: float) -> Policy | None:
         return None
     # The limit may have been changed while this one waited for its slot.
     policy = errand.policy
-    seat = wakeups.seat(lane, policy, seat.name)
+    waiter = wakeups.waiter(lane, policy, waiter.name)
     try:
-        wakeups.bind(lane, seat, seconds=settlement.longest_seconds(policy), more=errand.more)
+        wakeups.start(lane, waiter, seconds=settlement.longest_seconds(policy), more=errand.more)
         if errand.begun:
             live_updates.announce(errand.lookup.search_id)
-        token = Token(seat=seat, call=str(errand.call.pk), key=_resting_name(errand), slot_at=slot_at)
+        token = Token(waiter=waiter, call=str(errand.call.pk), key=_resting_name(errand), slot_at=slot_at)
         answer = ask(errand, policy, token)
     except Failure as failure:
         came = failure
         _surely(lambda: settlement.failed(errand, policy, came))
-    except (Withheld, Unavailable) as reason:
+    except (TokenRefused, Unavailable) as reason:
         log.info("lane %s: a slot passed unused (%s)", lane.name, type(reason).__name__)
         rests_for = reason.seconds if isinstance(reason, KeyRests) else 0.0
         _surely(lambda: settlement.unsent(errand.call, errand.lookup, rests_for=rests_for))
@@ -159,33 +159,35 @@ def warm_up() -> None:
     with suppress(Unavailable, Error, KombuError, OSError):
         # Finds nobody in a lane that is none; the database has planned a claim then, which takes it longer than to make one.
         queue.claim("", Policy(), lease=timedelta())
-        limiter.reach()
+        limiter.connect()
         with current_app.producer_pool.acquire(block=True) as producer:
             producer.channel  # noqa: B018 - opened on first use
     connection.close()
 
 
 def ask(errand: Errand, policy: Policy, token: Token) -> Answer:
-    """Raises a `Failure`, `Withheld` or `Unavailable`, and nothing else: what is our own mistake fails one lookup only."""
+    """Raises a `Failure`, `TokenRefused` or `Unavailable`, and nothing else: what is our own mistake fails one lookup only."""
     lookup = errand.lookup
     adapter = registry.adapter(lookup.source)
     question, secret = _question(errand), _secret(lookup)
     try:
-        return adapter.ask(question, secret=secret, base_url=_base_url(lookup), door=policies.door(policy), token=token)
-    except (Failure, Withheld, Unavailable):
+        return adapter.ask(
+            question, secret=secret, base_url=_base_url(lookup), client=policies.client(policy), token=token
+        )
+    except (Failure, TokenRefused, Unavailable):
         raise
     except Exception as error:
         # Its text could quote the answer or the request, so only its kind is kept.
         log.error("lookup %s: the %s adapter raised %s", lookup.pk, adapter.provider, type(error).__name__)
         # Where nothing left, nothing can have been billed.
-        status = None if token.left_at is None else 200
+        status = None if token.sent_at is None else 200
         raise Garbled(
             "internal_error", "The provider's answer could not be handled; we were told.", status=status
         ) from None
     finally:
         errand.call.finished_at = errand.instant(time.monotonic())
-        if token.left_at is not None:
-            errand.call.sent_at = errand.instant(token.left_at)
+        if token.sent_at is not None:
+            errand.call.sent_at = errand.instant(token.sent_at)
 
 
 def _question(errand: Errand) -> Question:

@@ -122,16 +122,16 @@ def _move(credential: Credential, from_lane: Lane, to_lane: Lane) -> int:
     """The other lane stands still as this one did, because of what it takes in: but another account's pause is its own."""
     old, new = from_lane.name, to_lane.name
     with transaction.atomic():
-        seconds = pauses.carry(from_lane, to_lane) if from_lane.policy_id == old else 0.0
+        seconds = pauses.copy_to_lane(from_lane, to_lane) if from_lane.policy_id == old else 0.0
         tenant_queues = {lane: queue.lock_tenant_queue(lane, credential.tenant_id) for lane in sorted((old, new))}
         own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
         moved = queue.some_of(own.filter(standing__in=queue.IN_LINE))
         Lookup.objects.filter(pk__in=[lookup.pk for lookup in moved]).update(lane=new)
         queue.take_away(tenant_queues[old], moved)
         queue.add(tenant_queues[new], moved)
-        pauses.carry_to_key(from_lane, to_lane, credential)
+        pauses.copy_to_key(from_lane, to_lane, credential)
     if seconds:
-        pauses.tell(to_lane, seconds=seconds)
+        pauses.pause_limiter(to_lane, seconds=seconds)
     return len(moved)
 
 

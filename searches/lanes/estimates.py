@@ -130,7 +130,7 @@ def lane_state(lane: str, policy: Policy) -> LaneState:
 
 def _prospect(lane: Lane, policy: Policy, moment: datetime) -> Prospect:
     pace = timedelta(seconds=policies.rate(policy).interval_seconds)
-    goes_on_at = pauses.until(lane, moment)
+    goes_on_at = pauses.resumes_at(lane, moment)
     next_turn = lane.claimed_at + pace if lane.claimed_at else moment
     return Prospect(
         begins_at=max(moment, next_turn, goes_on_at or moment, _probe_ends_at(lane) or moment),

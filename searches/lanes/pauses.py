@@ -1,13 +1,12 @@
-"""Why a lane stands still: the provider said wait, its breaker is open, or an operator paused it.
+"""Decides why and how long a lane stands still: the provider said wait, its breaker is open, or an operator paused it.
 
-Each is a column of the lane's row, which every claim has in its hand, so that it costs a lane that moves nothing. Who writes
-one locks the lane before any other row. Of a pause that ends by itself the limiter is told too: calls that were claimed already
-wait for it there.
+Each reason is a column of the lane's row, which every claim reads anyway. Who writes one locks the lane before any other
+row. A pause that ends by itself is told to the limiter too: calls that were claimed already wait for it there.
 
-A provider's 429 is first of all about the key that it was told: that key rests, and the lane goes on with the others. The lane
-rests as a whole where keys of two tenants are told within two windows, for two calls of a full lane are a window apart; and
-for seconds only, where it has so rested and any key is told again before a call was answered. A lane of one account, and one of
-a test key's tenant, are one key's anyway.
+A provider's 429 is first of all about the key that was called with: that key rests, and the lane goes on with the others. The
+lane rests as a whole where keys of two tenants are told to wait within two windows. It rests for seconds only where it has
+so rested, and any key is told to wait again before a call is answered. All calls of a lane of one account are made with one
+key, and so are those of a test key's tenant: there the lane rests at once.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Greatest, Least
 
 from accounts.models import Mode
-from providers import limiter, policies
+from providers import limiter
 from providers.keyring import resting
-from providers.models import Credential, Policy
+from providers.models import Credential
 from searches.lanes import breaker, queue
 from searches.lanes.backoff import backoff
 from searches.lanes.queue import Errand
@@ -34,104 +33,81 @@ log = logging.getLogger(__name__)
 
 # Two calls next to each other in a full lane are one window apart, and their answers somewhat more or less.
 NEARBY_WINDOWS = 2
-# Refusals in a row are counted this far; the column has an end.
+# Refusals in a row are counted this far; the column is a small integer.
 MOST_BACKOFF = 1000
 NO_FAILURES = {"failures": 0, "failing_key": "", "failing_tenant": None, "several": False}
 CLOSED = NO_FAILURES | {"trips": 0, "broken_until": None, "probe": None}
 
 
-def hold(errand: Errand, policy: Policy, *, seconds: float) -> None:
-    """Tells the limiter at once of a call that was told to wait: whatever was claimed with its key must not leave.
+# What a call is told
+
+
+def pause_claimed(errand: Errand, *, seconds: float) -> None:
+    """Tells the limiter at once that a call was told to wait: no claimed call with its key, or of its lane, may leave.
 
     Without Redis no call leaves anyway, and the rows keep the rest.
     """
-    lane, rate = errand.lookup.lane, policies.rate(policy)
-    credential = errand.lookup.credential
     with suppress(limiter.Unavailable):
         if not times_throttled(errand):
-            _learn(errand, rate)
-        if credential is not None and _is_shared(lane):
-            limiter.rest_key(lane.pk, rate, resting_name(credential), seconds=seconds)
+            _record_refusal(errand)
+        if (key := _key_of_several(errand)) is not None:
+            errand.lookup.lane.limiter.rest_key(resting_name(key), seconds=seconds)
         else:
-            limiter.pause(lane.pk, rate, seconds=seconds)
+            errand.lookup.lane.limiter.pause(seconds=seconds)
 
 
-def _learn(errand: Errand, rate: limiter.Rate) -> None:
-    """Tells the limiter of the first refusal in a row, which may be for the jitter on the way. A key that is refused again and
-    again has other reasons; so may one that is refused and answered in turn, and by itself it teaches little.
+def _record_refusal(errand: Errand) -> None:
+    """Tells the limiter of the first refusal in a row, which may be due to jitter. A key that is refused again and again has
+    other reasons. So may a key that is refused and answered in turn, which by itself teaches little.
     """
-    lane, call, credential = errand.lookup.lane, errand.call, errand.lookup.credential
+    lookup, call, key = errand.lookup, errand.call, _key_of_several(errand)
     if call.sent_at is None:
         return
-    is_one_of_several = credential is not None and _is_shared(lane)
-    key = resting_name(credential) if credential is not None and is_one_of_several else ""
-    tenant = str(errand.lookup.tenant_id) if is_one_of_several else ""
-    if (margin := limiter.refuse(lane.pk, rate, str(call.pk), key=key, tenant=tenant)) is not None:
-        guard = rate.guard_us / 1000
-        log.warning("lane %s: refused at its window's edge, so its guard is %.1f ms for now", lane.pk, guard + margin)
+    whose = {"key": resting_name(key), "tenant": str(lookup.tenant_id)} if key is not None else {}
+    if (margin := lookup.lane.limiter.record_refusal(str(call.pk), **whose)) is not None:
+        guard = lookup.lane.limiter.rate.guard_us / 1000
+        log.warning(
+            "lane %s: refused at its window's edge, so its guard is %.1f ms for now", lookup.lane, guard + margin
+        )
 
 
-def lock(lane: str) -> None:
-    """For `told_to_wait`, before the settlement locks anything else."""
-    _locked(lane)
-
-
-def told_to_wait(errand: Errand, policy: Policy, *, seconds: float) -> None:
-    """Lets the key rest that a call was told to wait with, or the lane. In the call's settlement, after its lookup's rows and
-    before a credit account is locked.
+def record_throttle(errand: Errand, *, seconds: float) -> None:
+    """Lets the key rest that a call was told to wait with, or the lane. Runs in the call's settlement, after the rows of its
+    lookup and before a credit account is locked.
     """
-    lane, credential = errand.lookup.lane, errand.lookup.credential
-    if credential is None or not _is_shared(lane):
-        return throttled(lane.pk, seconds=seconds)
+    lane, key = errand.lookup.lane, _key_of_several(errand)
+    if key is None:
+        return throttle_lane(lane.pk, seconds=seconds)
     moment = queue.now()
-    nearby = NEARBY_WINDOWS * timedelta(microseconds=policies.rate(policy).full_window_us)
-    others = resting.longest_told_others(credential, since=moment - nearby)
-    resting.rest(credential, claimed_at=errand.call.armed_at, moment=moment, seconds=seconds)
-    again = Lane.objects.values_list("backoff", flat=True).get(pk=lane.pk)
+    nearby = NEARBY_WINDOWS * timedelta(microseconds=lane.limiter.rate.full_window_us)
+    others = resting.longest_told_others(key, since=moment - nearby)
+    resting.rest(key, claimed_at=errand.call.armed_at, moment=moment, seconds=seconds)
+    times = Lane.objects.values_list("backoff", flat=True).get(pk=lane.pk)
     if others is not None:
-        throttled(lane.pk, seconds=min(seconds, others.total_seconds()))
-    elif again:
-        throttled(lane.pk, seconds=min(seconds, backoff(again)))
+        throttle_lane(lane.pk, seconds=min(seconds, others.total_seconds()))
+    elif times:
+        throttle_lane(lane.pk, seconds=min(seconds, backoff(times)))
     return None
 
 
 def times_throttled(errand: Errand) -> int:
-    """How often in a row its key or its lane had been told to wait when the call was claimed."""
-    lane, credential = errand.lookup.lane, errand.lookup.credential
-    by_key = credential.times_told_to_wait if credential is not None and _is_shared(lane) else 0
-    return max(lane.backoff, by_key)
+    """Returns how often in a row the call's key or its lane had been told to wait when the call was claimed."""
+    key = _key_of_several(errand)
+    return max(errand.lookup.lane.backoff, key.times_told_to_wait if key is not None else 0)
 
 
-def resting_name(credential: Credential) -> str:
-    """Returns the name by which the limiter knows its key."""
-    return credential.fingerprint[:32]
-
-
-def resting_keys(lane: Lane, moment: datetime) -> QuerySet[Credential]:
-    """The keys that rest of those which the lane's lookups may go with."""
-    if lane.mode != Mode.LIVE:
-        return Credential.objects.none()
-    keys = resting.at(lane.policy_id, moment)
-    return keys if _is_shared(lane) else keys.filter(fingerprint__startswith=lane.pk.rpartition(":")[2])
-
-
-def _is_shared(lane: Lane) -> bool:
-    """Whether keys of several accounts go through it."""
-    return lane.pk == lane.policy_id
-
-
-def throttled(lane: str, *, seconds: float) -> None:
-    """The provider said wait to the whole lane: nothing of it is claimed for so long."""
-    _locked(lane)
+def throttle_lane(lane: str, *, seconds: float) -> None:
+    """Lets nothing of the lane be claimed for so long: the provider told the whole lane to wait."""
+    lock(lane)
     until = Value(queue.now() + timedelta(seconds=seconds))
     Lane.objects.filter(pk=lane).update(
         paused_until=Greatest("paused_until", until), backoff=Least(F("backoff") + 1, MOST_BACKOFF)
     )
 
 
-def failed(call: Call, *, lane: str, key: str, tenant: UUID) -> float:
-    """Counts a failure of the provider's, before the call is settled; for how many seconds the breaker opens, or 0."""
-    row = _locked(lane)
+def record_failure(call: Call, *, lane: str, key: str, tenant: UUID) -> float:
+    """Counts a failure of the provider's, before the call is settled. Returns the seconds for which the breaker opens, or 0."""
+    row = lock(lane)
     if row.mode != Mode.LIVE or not Call.objects.filter(pk=call.pk, state=Call.State.ARMED).exists():
         return 0.0
     before = breaker.Count(
@@ -146,99 +122,102 @@ def failed(call: Call, *, lane: str, key: str, tenant: UUID) -> float:
     return seconds
 
 
-def answered(lane: Lane, *, backoff: int) -> None:
-    """A call got its answer: all counts begin anew, and a breaker closes. `lane` is as it was when the call was settled;
-    `backoff` as it was at its claim, for one that was under way when others were told to wait takes nothing back.
+def record_answer(lane: Lane, *, backoff: int) -> None:
+    """Begins all counts anew and closes a breaker, because a call was answered.
 
-    After that settlement has been committed: within it, the lane would be locked after a tenant queue.
+    `lane`: as it was when the call was settled. `backoff`: as it was when the call was claimed; a call that was in flight when
+    others were told to wait ends no pause. Runs after that settlement was committed: within it, the lane would be locked
+    after a tenant queue.
     """
     if not (backoff or lane.failures or lane.trips):
         return
     with transaction.atomic():
-        # It may have opened since.
-        was_open = _locked(lane.pk).trips > 0
+        # The breaker may have opened since.
+        was_open = lock(lane.pk).trips > 0
         Lane.objects.filter(pk=lane.pk).update(backoff=0, **CLOSED)
     if was_open:
         with suppress(limiter.Unavailable):
-            _reopen(lane)
+            _resume_limiter(lane)
 
 
-def end(lane: Lane) -> None:
-    """An operator knows that the provider is well: its pause is over, its keys rest no more, and the breaker is closed.
+# What operators say
+
+
+def clear(lane: Lane) -> None:
+    """Ends the pause, the rests of its keys and the breaker: an operator knows that the provider is well.
 
     Raises `limiter.Unavailable`.
     """
-    limiter.reopen(lane.pk, _rate(lane))
-    # Before the rows, for a call that the limiter withholds writes its key's rest into them.
-    limiter.end_rests(lane.pk, _rate(lane))
+    lane.limiter.resume()
+    # Before the rows, because a call that the limiter refuses writes its key's rest into them.
+    lane.limiter.end_rests()
     with transaction.atomic():
-        _locked(lane.pk)
+        lock(lane.pk)
         Lane.objects.filter(pk=lane.pk).update(paused_until=None, backoff=0, **CLOSED)
         moment = queue.now()
         TenantQueue.objects.filter(lane=lane, rests_until__isnull=False).update(wake_at=moment)
         resting.end(resting_keys(lane, moment))
-    # Again, for somebody may have told it between what the row said until now.
-    _reopen(lane)
-    limiter.end_rests(lane.pk, _rate(lane))
+    # Again, because somebody may have told the limiter meanwhile what the row said until now.
+    _resume_limiter(lane)
+    lane.limiter.end_rests()
 
 
-def stop(lane: Lane, *, paused: bool) -> None:
-    """An operator pauses the lane, or lets it go on."""
+def pause(lane: Lane) -> None:
+    """Pauses the lane for an operator, until it is resumed."""
+    _set_paused(lane, True)
+
+
+def resume(lane: Lane) -> None:
+    """Ends an operator's pause."""
+    _set_paused(lane, False)
+
+
+def _set_paused(lane: Lane, paused: bool) -> None:
     with transaction.atomic():
-        _locked(lane.pk)
+        lock(lane.pk)
         Lane.objects.filter(pk=lane.pk).update(paused=paused)
 
 
-def tell(lane: Lane, *, seconds: float) -> None:
-    """Holds what was claimed already. Without Redis no call leaves anyway, and the row keeps the rest."""
-    with suppress(limiter.Unavailable):
-        limiter.pause(lane.pk, _rate(lane), seconds=seconds)
+# What a lane inherits from another, where the scope of the limit was changed
 
 
-def tell_row(lane: Lane) -> None:
-    """The same, of what the lane's row says once it has been committed. Whoever changes the row tells the limiter thereafter,
-    so whoever comes last has seen what all wrote: what the row does not say any more is taken back.
-    """
-    goes_on_at, seconds = _left(lane)
-    if seconds:
-        tell(lane, seconds=seconds)
-        if _left(lane)[0] != goes_on_at:
-            with suppress(limiter.Unavailable):
-                _reopen(lane)
-
-
-def carry(old: Lane, new: Lane) -> float:
-    """The limit's scope became narrower: what stood still stands still in the lane that its lookups move to, and for how many
-    seconds.
-    """
+def copy_to_lane(old: Lane, new: Lane) -> float:
+    """Lets a narrower lane stand still as the old one does. Returns the seconds for which it still does, or 0."""
     moment = queue.now()
-    goes_on_at = until(old, moment)
-    if goes_on_at is None and not old.paused:
+    until = resumes_at(old, moment)
+    if until is None and not old.paused:
         return 0.0
-    _locked(new.pk)
+    lock(new.pk)
     Lane.objects.filter(pk=new.pk).update(
-        paused_until=Greatest("paused_until", Value(goes_on_at)),
+        paused_until=Greatest("paused_until", Value(until)),
         paused=Case(When(paused=True, then=True), default=old.paused),
     )
-    return (goes_on_at - moment).total_seconds() if goes_on_at else 0.0
+    return (until - moment).total_seconds() if until else 0.0
 
 
-def carry_to_key(old: Lane, new: Lane, credential: Credential) -> None:
-    """The limit's scope became wider: what one account's lane was told holds for its key alone in the lane of all. What
-    operators paused does not: they did not mean the others. After the lookups' rows.
+def copy_to_key(old: Lane, new: Lane, credential: Credential) -> None:
+    """Lets one account's key rest in the lane of all as long as its own lane was told to. An operator's pause of the old lane
+    is not copied, for it did not mean the others. Runs after the lookups' rows are locked.
     """
-    moment = queue.now()
-    goes_on_at = until(old, moment)
-    if goes_on_at is not None and _is_shared(new):
-        resting.prolong(credential, goes_on_at)
+    until = resumes_at(old, queue.now())
+    if until is not None and _is_shared(new):
+        resting.prolong(credential, until)
+
+
+# Whether and why a lane stands still
+
+
+def resumes_at(lane: Lane, moment: datetime) -> datetime | None:
+    """Returns when the lane goes on by itself, or None where it is neither told to wait nor broken at this moment."""
+    ends = [end for end in (lane.paused_until, lane.broken_until) if end is not None and end > moment]
+    return max(ends, default=None)
 
 
 def reasons(lane: Lane, moment: datetime) -> list[str]:
-    """Why it stands still, in sentences for operators; empty where it does not."""
-    policy = policies.in_force(lane.policy, lane.mode)
+    """Returns why the lane stands still, in sentences for operators; none where it does not."""
     sentences = []
-    if policy.paused:
-        sentences.append(f"Operators have paused {policy.provider}, in its policy.")
+    if lane.policy_in_force.paused:
+        sentences.append(f"Operators have paused {lane.policy_id}, in its policy.")
     if lane.paused:
         sentences.append("Operators have paused this lane.")
     if lane.paused_until and lane.paused_until > moment:
@@ -250,30 +229,67 @@ def reasons(lane: Lane, moment: datetime) -> list[str]:
     return sentences
 
 
-def until(lane: Lane, moment: datetime) -> datetime | None:
-    """When the lane goes on by itself; None where it is neither told to wait nor broken at this moment."""
-    ends = [end for end in (lane.paused_until, lane.broken_until) if end is not None and end > moment]
-    return max(ends, default=None)
+def resting_keys(lane: Lane, moment: datetime) -> QuerySet[Credential]:
+    """Returns the resting keys among those that the lane's lookups may be called with."""
+    if lane.mode != Mode.LIVE:
+        return Credential.objects.none()
+    keys = resting.at(lane.policy_id, moment)
+    return keys if _is_shared(lane) else keys.filter(fingerprint__startswith=lane.pk.rpartition(":")[2])
 
 
-def _reopen(lane: Lane) -> None:
-    """The limiter knows one pause only: what the row still says is told anew, that too which it says since a moment ago."""
-    limiter.reopen(lane.pk, _rate(lane))
-    _, seconds = _left(lane)
+def resting_name(credential: Credential) -> str:
+    """Returns the name by which the limiter knows the credential's key."""
+    return credential.fingerprint[:32]
+
+
+def _key_of_several(errand: Errand) -> Credential | None:
+    """Returns the call's credential where its lane has keys of several accounts, else None."""
+    return errand.lookup.credential if _is_shared(errand.lookup.lane) else None
+
+
+def _is_shared(lane: Lane) -> bool:
+    """Returns whether keys of several accounts go through the lane."""
+    return lane.pk == lane.policy_id
+
+
+# What the limiter is told of it
+
+
+def pause_limiter(lane: Lane, *, seconds: float) -> None:
+    """Lets no claimed call leave for so long. Without Redis no call leaves anyway, and the row keeps the rest."""
+    with suppress(limiter.Unavailable):
+        lane.limiter.pause(seconds=seconds)
+
+
+def sync_limiter(lane: Lane) -> None:
+    """Tells the limiter how long the lane's row stands still.
+
+    Every writer updates Redis after its commit. The last writer has therefore seen all changes, and clears a pause that the
+    row no longer has.
+    """
+    until, seconds = _remaining(lane)
     if seconds:
-        tell(lane, seconds=seconds)
+        pause_limiter(lane, seconds=seconds)
+        if _remaining(lane)[0] != until:
+            with suppress(limiter.Unavailable):
+                _resume_limiter(lane)
 
 
-def _left(lane: Lane) -> tuple[datetime | None, float]:
-    """When the lane goes on by itself, as its row says now, and how long that is."""
+def _resume_limiter(lane: Lane) -> None:
+    """Ends the limiter's one pause, and begins it anew for what the row still says, or says since a moment ago."""
+    lane.limiter.resume()
+    _, seconds = _remaining(lane)
+    if seconds:
+        pause_limiter(lane, seconds=seconds)
+
+
+def _remaining(lane: Lane) -> tuple[datetime | None, float]:
+    """Returns when the lane goes on by itself, as its row says now, and in how many seconds."""
     moment = queue.now()
-    goes_on_at = until(Lane.objects.get(pk=lane.pk), moment)
-    return goes_on_at, (goes_on_at - moment).total_seconds() if goes_on_at else 0.0
+    until = resumes_at(Lane.objects.get(pk=lane.pk), moment)
+    return until, (until - moment).total_seconds() if until else 0.0
 
 
-def _rate(lane: Lane) -> limiter.Rate:
-    return policies.rate(policies.in_force(lane.policy, lane.mode))
-
-
-def _locked(lane: str) -> Lane:
+def lock(lane: str) -> Lane:
+    """Locks the lane's row, before any other row of the transaction."""
     return Lane.objects.select_for_update(no_key=True).get(pk=lane)

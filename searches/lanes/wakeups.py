@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 from accounts import redis_client
 from accounts.models import Mode
 from providers import limiter, policies
-from providers.limiter import Seat
+from providers.limiter import Waiter
 from searches.lanes import queue
 
 if TYPE_CHECKING:
@@ -38,14 +38,9 @@ _unanswered = redis_client.Cooldown()
 _broker_failed = redis_client.Cooldown()
 
 
-def seat(lane: Lane, policy: Policy, name: str) -> Seat:
-    return Seat(
-        lane=lane.name,
-        name=name,
-        rate=policies.rate(policy),
-        most_under_way=policy.max_in_flight,
-        messages=f"{KEY_PREFIX}{_queue(lane)}",
-    )
+def waiter(lane: Lane, policy: Policy, name: str) -> Waiter:
+    limits = policies.lane_limiter(lane.name, policy)
+    return limits.waiter(name, broker_queue=f"{KEY_PREFIX}{_queue(lane)}")
 
 
 def send(lane: Lane, policy: Policy) -> bool:
@@ -56,7 +51,7 @@ def send(lane: Lane, policy: Policy) -> bool:
     if _unanswered.active:
         return False
     try:
-        return _hire(lane, policy)
+        return _reserve(lane, policy)
     except limiter.Unavailable as error:
         # An answer, even a refusal, takes no time.
         if not isinstance(error.__cause__, ResponseError):
@@ -71,26 +66,26 @@ def fill_all() -> None:
     Raises `Unavailable` at the first: a Redis that is silent would take its time for each.
     """
     for lane in queue.lanes_to_look_at():
-        policy = policies.in_force(lane.policy, lane.mode)
+        policy = lane.policy_in_force
         room = 0 if policy.paused else policies.rate(policy).most_waiting
-        all(_hire(lane, policy) for _ in range(room))
+        all(_reserve(lane, policy) for _ in range(room))
 
 
-def bind(lane: Lane, mine: Seat, *, seconds: float, more: bool) -> None:
-    """Turns from waiting to being under way, and calls others to wait instead where there is `more` to do."""
-    for successor in mine.bind(seconds=seconds, successor=new_name() if more else ""):
+def start(lane: Lane, waiter: Waiter, *, seconds: float, more: bool) -> None:
+    """Counts a waiter as in flight, and calls others to wait instead where there is `more` to do."""
+    for successor in waiter.start(seconds=seconds, successor=new_name() if more else ""):
         _send(lane, successor)
 
 
-def leave(lane: Lane, mine: Seat, *, more: bool) -> None:
-    """Gives the seat up, and calls others where there is `more` to do and room for them."""
-    for successor in mine.leave(successor=new_name() if more else ""):
+def release(lane: Lane, waiter: Waiter, *, more: bool) -> None:
+    """Releases a waiter, and calls others where there is `more` to do and room for them."""
+    for successor in waiter.release(successor=new_name() if more else ""):
         _send(lane, successor)
 
 
-def _hire(lane: Lane, policy: Policy) -> bool:
-    taken = seat(lane, policy, new_name())
-    return taken.hire() and _send(lane, taken.name)
+def _reserve(lane: Lane, policy: Policy) -> bool:
+    reserved = waiter(lane, policy, new_name())
+    return reserved.reserve() and _send(lane, reserved.name)
 
 
 def resolve_followers(leader_id: UUID) -> None:
@@ -113,8 +108,8 @@ def new_name() -> str:
     return str(uuid7())
 
 
-def _send(lane: Lane, seat_name: str) -> bool:
-    arguments = (lane.name, seat_name)
+def _send(lane: Lane, waiter_name: str) -> bool:
+    arguments = (lane.name, waiter_name)
     try:
         current_app.send_task("searches.tasks.run", arguments, queue=_queue(lane), expires=STALE_SECONDS, retry=False)
     except (OperationalError, OSError):

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from providers import limiter, policies
-from providers.limiter import Fate, Unavailable
+from providers.limiter import SendOutcome, Unavailable
 from searches.calls import settlement
 from searches.lanes import queue
 from searches.lifecycle import cancellation, erasure
@@ -32,8 +31,7 @@ def _recall(search: Search) -> None:
     armed = Call.objects.filter(lookup__search=search, lookup__cancel_requested=True, state=Call.State.ARMED)
     with suppress(Unavailable):
         for call in armed.select_related("lookup__lane__policy"):
-            lane = call.lookup.lane
-            rate = policies.rate(policies.in_force(lane.policy, lane.mode))
             age = (queue.now() - call.armed_at).total_seconds()
-            if limiter.revoke(lane.name, rate, str(call.pk), age_seconds=age) is Fate.NEVER_SENT:
+            outcome = call.lookup.lane.limiter.revoke(str(call.pk), age_seconds=age)
+            if outcome is SendOutcome.NEVER_SENT:
                 settlement.unsent(call, call.lookup)

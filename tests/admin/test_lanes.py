@@ -13,7 +13,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from accounts.models import Mode
-from providers import limiter, policies
+from providers import policies
 from providers.keyring import resting
 from providers.models import Credential
 from searches.lanes import pauses, queue
@@ -63,7 +63,7 @@ def test_an_operator_pauses_a_lane_and_lets_it_go_on(desk: Client, lane: Lane) -
 
 def test_a_paused_lane_is_shown_as_one_in_the_list(desk: Client, lane: Lane) -> None:
     assert "still" not in desk.get(address(Lane, "changelist")).content.decode()
-    pauses.stop(lane, paused=True)
+    pauses.pause(lane)
     assert "still" in desk.get(address(Lane, "changelist")).content.decode()
     assert page_of(lane) not in desk.get(address(Lane, "changelist"), {"paused__exact": 0}).content.decode()
 
@@ -83,13 +83,13 @@ def test_the_page_of_a_lane_that_moves_says_so(desk: Client, lane: Lane) -> None
 def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], sentence: str) -> None:
     moment = queue.now()
     Lane.objects.update(**{name: moment + value if name.endswith("until") else value for name, value in values.items()})
-    limiter.pause(lane.pk, policies.rate(lane.policy), seconds=60)
+    policies.lane_limiter(lane.pk, lane.policy).pause(seconds=60)
     assert sentence in text(desk, lane)
     assert offered(desk, lane) == {"pause", "end_pause"}
     assert press(desk, lane, "end_pause").headers["HX-Redirect"] == page_of(lane)
     assert "It does not." in text(desk, lane)
-    seat = limiter.Seat(lane=lane.pk, name="mine", rate=policies.rate(lane.policy), most_under_way=1)
-    assert (seat.take() or 0) < 5
+    waiter = policies.lane_limiter(lane.pk, lane.policy).waiter("mine")
+    assert (waiter.acquire() or 0) < 5
     assert claims(lane)
 
 
@@ -115,7 +115,7 @@ def test_the_guard_that_a_lane_has_learned_is_shown_beside_its_policys(
 
 
 def test_a_pause_that_redis_cannot_be_told_of_goes_on(desk: Client, lane: Lane, settings: Settings) -> None:
-    pauses.throttled(lane.pk, seconds=60)
+    pauses.throttle_lane(lane.pk, seconds=60)
     settings.REDIS_URL = "redis://127.0.0.1:1"
     press(desk, lane, "end_pause")
     assert "Redis cannot be reached" in text(desk, lane)

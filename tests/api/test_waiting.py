@@ -41,7 +41,7 @@ def waiting_read(api: APIClient, search: Search, seconds: int, **headers: str) -
 
 
 def until_some_wait(number: int = 1) -> None:
-    """Until so many have taken their seats."""
+    """Until so many wait."""
     deadline = time.monotonic() + 5
     while long_poll.slots.taken.total() < number:
         assert time.monotonic() < deadline

@@ -13,8 +13,7 @@ from subprocess import Popen
 import redis
 from django.conf import settings
 
-from providers import limiter
-from searches.models import Lookup
+from searches.models import Lane, Lookup
 from tests.bench import limits, system
 from tests.bench.limits import Limit, prepare, wait_until
 from tests.bench.system import Provider
@@ -94,7 +93,7 @@ def _ours(folder: Path, provider: Provider, row: Row) -> Figures:
             seconds=30 + 1.5 * row.jobs / row.limit.rate,
         )
         figures = meter.read(provider, row.limit, system.executions("config", "searches.tasks.run"))
-        return replace(figures, guard_ms=limiter.margin_ms("modash"))
+        return replace(figures, guard_ms=Lane.objects.get(pk="modash").limiter.margin_ms())
 
 
 def fill(provider: Provider, limit: Limit, *, jobs: int) -> None:

@@ -69,7 +69,7 @@ def test_an_account_with_what_is_named_can_do_all_and_nothing_lies_elsewhere(as_
         one = log_ins._Try("dora", "192.0.2.1")
         one.count()
         one.succeeded()
-        limiter.rest("a key", seconds=60)
+        limiter.rest_account("a key", seconds=60)
         current_app.send_task("searches.tasks.sweep_lanes", queue="readiness")
         assert readiness.redis_lacks() is None
         kept = {key.decode() for key in everything.scan_iter()}

@@ -64,12 +64,17 @@ ROOMS = {
         ),
     ),
     "limiter": Room(
-        files=("providers/limiter.lua", "providers/limiter.py"),
+        files=(
+            "providers/limiter_lane.lua",
+            "providers/limiter_tokens.lua",
+            "providers/limiter_waiters.lua",
+            "providers/limiter.py",
+        ),
         tests=(
             "tests/providers/test_limiter.py",
             "tests/providers/test_limiter_guard.py",
             "tests/providers/test_limiter_redis.py",
-            "tests/providers/test_limiter_seats.py",
+            "tests/providers/test_limiter_waiters.py",
         ),
     ),
 }

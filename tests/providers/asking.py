@@ -12,11 +12,11 @@ from PIL import Image
 from providers import registry
 from providers.contract import Adapter, Answer, Picture, Question, Secret
 from providers.failures import Failure
-from providers.http import Door
+from providers.http import ProviderClient
 from tests.providers.lanes import any_token
 
 SOURCES = tuple(registry.ADAPTERS)
-DOOR = Door(connect_seconds=2, total_seconds=5)
+CLIENT = ProviderClient(connect_seconds=2, total_seconds=5)
 
 
 def drawn(format: str = "JPEG", colour: str = "teal") -> bytes:
@@ -43,7 +43,7 @@ def answer_of(
         page=page,
         page_size=page_size or adapter.policy.page_size,
     )
-    return adapter.ask(question, secret=secret, base_url=url, door=DOOR, token=any_token())
+    return adapter.ask(question, secret=secret, base_url=url, client=CLIENT, token=any_token())
 
 
 def failure_of(ask: Callable[..., Answer], *arguments: Any, **question: Any) -> Failure:
@@ -70,6 +70,6 @@ def ask(source: str, url: str, key: str, *, seconds: float = 10, **parameters: A
         ),
         secret=Secret(value=key),
         base_url=f"{url}{adapter.sandbox_path}",
-        door=Door(connect_seconds=2, total_seconds=seconds),
+        client=ProviderClient(connect_seconds=2, total_seconds=seconds),
         token=any_token(),
     )

@@ -16,7 +16,7 @@ from uuid import uuid4
 import redis
 from django.conf import settings
 
-from providers.limiter import Fate, Rate, Seat, Token, pause, revoke
+from providers.limiter import LaneLimiter, Rate, SendOutcome, Token, Waiter
 
 
 def a_rate(calls: int = 1, window_ms: float = 20, guard_ms: float = 0) -> Rate:
@@ -33,44 +33,42 @@ class Lane:
     """Its log began long ago, as Redis tells it, but for one that is `new`."""
 
     rate: Rate = field(default_factory=a_rate)
-    most_under_way: int = 100
+    max_in_flight: int = 100
     new: bool = False
     name: str = field(default_factory=lambda: f"test:{uuid4()}")
-    messages: str = field(default_factory=lambda: f"test:messages:{uuid4()}")
+    broker_queue: str = field(default_factory=lambda: f"test:messages:{uuid4()}")
 
     def __post_init__(self) -> None:
         if not self.new:
             self.pause(0)
-            self.set(since=0, free=0, closed=0)
+            self.set(log_began=0, next_free=0, closed_until=0)
 
     @cached_property
     def redis(self) -> redis.Redis:
         return redis.Redis.from_url(settings.REDIS_URL, decode_responses=True)
 
-    def seat(self, name: str = "") -> Seat:
-        return Seat(
-            lane=self.name,
-            name=name or str(uuid4()),
-            rate=self.rate,
-            most_under_way=self.most_under_way,
-            messages=self.messages,
-        )
+    @property
+    def limiter(self) -> LaneLimiter:
+        return LaneLimiter(lane=self.name, rate=self.rate, max_in_flight=self.max_in_flight)
+
+    def waiter(self, name: str = "") -> Waiter:
+        return self.limiter.waiter(name or str(uuid4()), broker_queue=self.broker_queue)
 
     def token(self, call: str = "", *, seconds: float = 60) -> Token:
         """Held by a worker that has something to send."""
-        seat = self.seat()
-        seat.bind(seconds=seconds)
-        return Token(seat=seat, call=call or str(uuid4()))
+        waiter = self.waiter()
+        waiter.start(seconds=seconds)
+        return Token(waiter=waiter, call=call or str(uuid4()))
 
     def under(self, rate: Rate) -> Lane:
         """The same lane after an operator has changed its policy."""
         return replace(self, rate=rate, new=True)
 
     def pause(self, seconds: float) -> None:
-        pause(self.name, self.rate, seconds=seconds)
+        self.limiter.pause(seconds=seconds)
 
-    def revoke(self, call: str, *, age_seconds: float = 0) -> Fate:
-        return revoke(self.name, self.rate, call, age_seconds=age_seconds)
+    def revoke(self, call: str, *, age_seconds: float = 0) -> SendOutcome:
+        return self.limiter.revoke(call, age_seconds=age_seconds)
 
     def now(self) -> int:
         """By Redis' clock, in microseconds, as everything here."""
@@ -94,7 +92,7 @@ class Lane:
 
     def flush(self) -> None:
         """Redis forgets the lane."""
-        self.redis.delete(self.key(), *(self.key(part) for part in ("log", "void")))
+        self.redis.delete(self.key(), *(self.key(part) for part in ("log", "revoked")))
 
     def key(self, part: str = "") -> str:
         return f"lane:{{{self.name}}}{part and f':{part}'}"

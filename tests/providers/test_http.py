@@ -15,8 +15,8 @@ from pytest_django import Settings
 
 from providers import http, limiter
 from providers.failures import Failure, Lost, Unreachable
-from providers.http import Door, Reply
-from providers.limiter import Token, Unavailable, Withheld
+from providers.http import ProviderClient, Reply
+from providers.limiter import Token, TokenRefused, Unavailable
 from tests.providers.lanes import Lane, a_rate, any_token, slow_answers
 from tests.providers.wire import Caller, Script, answering, deaf, dribbling, self_signed, silent, slow_to_hear, wire
 
@@ -31,7 +31,7 @@ def send(
     url: str, *, token: Token | None = None, body: bytes = b"{}", connect: float = 2, total: float = 5, path: str = ""
 ) -> Reply:
     request = httpx.Request("POST", url + path, headers={"Authorization": f"Bearer {SECRET}"}, content=body)
-    return Door(connect_seconds=connect, total_seconds=total).send(request, token=token or any_token())
+    return ProviderClient(connect_seconds=connect, total_seconds=total).send(request, token=token or any_token())
 
 
 def what_came(url: str, **how: float | bytes | Token) -> type[Failure]:
@@ -94,7 +94,7 @@ def test_a_call_that_is_withheld_sends_nothing() -> None:
     token = lane.token("mine")
     lane.revoke("mine")
     with wire(answering) as it:
-        with pytest.raises(Withheld):
+        with pytest.raises(TokenRefused):
             send(it.url, token=token)
         assert it.hung_up() == [b""]
 
@@ -122,7 +122,7 @@ def test_a_call_that_left_late_tells_the_log_before_its_body_is_sent(settings: S
         caller.reset()
 
     with wire(look) as it, slow_answers(settings.REDIS_URL, seconds=0.1) as settings.REDIS_URL:
-        limiter.reach()
+        limiter.connect()
         begin = lane.now()
         assert what_came(it.url, token=token, body=LARGE) is Lost
     assert moved.is_set()
@@ -290,7 +290,7 @@ def test_a_key_that_fits_no_header_is_not_quoted() -> None:
     with wire(answering) as it:
         request = httpx.Request("POST", it.url, headers={"Authorization": f"{SECRET}\nX: y"})
         with pytest.raises(Unreachable) as caught:
-            Door(connect_seconds=1, total_seconds=1).send(request, token=any_token())
+            ProviderClient(connect_seconds=1, total_seconds=1).send(request, token=any_token())
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 

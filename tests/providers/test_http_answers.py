@@ -19,7 +19,7 @@ import zstandard
 
 from providers import http
 from providers.failures import Garbled, Lost
-from providers.limiter import Withheld
+from providers.limiter import TokenRefused
 from tests.providers.lanes import Lane, a_rate
 from tests.providers.test_http import LARGE, answer_less_than_announced, send, waiting_token, what_came
 from tests.providers.wire import Caller, Script, answering, self_signed, wire
@@ -235,8 +235,8 @@ def test_a_kept_connection_that_is_closed_while_the_call_waits_for_its_instant_s
     token = waiting_token(Lane(a_rate(1, 2000)))
     with wire(hang_up_soon, answering) as it:
         send(it.url)
-        with pytest.raises(Withheld):
+        with pytest.raises(TokenRefused):
             send(it.url, token=token)
         assert send(it.url).status == 200
-    assert token.left_at is None
+    assert token.sent_at is None
     assert [heard.count(b"POST") for heard in it.hung_up()] == [1, 1]

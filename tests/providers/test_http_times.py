@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from providers.failures import Failure, Lost, Unreachable
-from providers.http import Door, Reply
+from providers.http import ProviderClient, Reply
 from providers.limiter import Token
 from tests.providers.lanes import Lane, a_rate, any_token
 from tests.providers.wire import Caller, Script, answering, wire
@@ -73,8 +73,8 @@ def send(
     read: float = 5,
     write: float = 5,
 ) -> Reply:
-    door = Door(connect_seconds=connect, total_seconds=total, read_seconds=read, write_seconds=write)
-    return door.send(httpx.Request("POST", url, content=body), token=token or any_token())
+    client = ProviderClient(connect_seconds=connect, total_seconds=total, read_seconds=read, write_seconds=write)
+    return client.send(httpx.Request("POST", url, content=body), token=token or any_token())
 
 
 def ended(url: str, **how: Any) -> tuple[type[Failure], float]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from providers import limiter
-from providers.limiter import Fate, Rate, Token, Withheld
+from providers.limiter import Rate, SendOutcome, Token, TokenRefused
 from tests.providers.lanes import Lane, a_rate, slow_answers
 from tests.racing import at_once
 
@@ -44,7 +44,7 @@ def assert_window_kept(lane: Lane) -> None:
 def is_sent(token: Token) -> bool:
     try:
         token.redeem()
-    except Withheld:
+    except TokenRefused:
         return False
     return True
 
@@ -96,7 +96,7 @@ def test_idle_time_saves_no_credit(rate: Rate) -> None:
     time.sleep(2 * rate.full_window_us / 1_000_000)
     begin = lane.now()
     for _ in range(12):
-        lane.seat().take()
+        lane.waiter().acquire()
         lane.token().redeem()
     interval = ceil(rate.full_window_us / rate.calls)
     assert all(instant >= begin + number * interval for number, instant in enumerate(lane.instants()[1:]))
@@ -105,33 +105,33 @@ def test_idle_time_saves_no_credit(rate: Rate) -> None:
 def test_a_late_slot_leaves_those_after_it_where_they_were() -> None:
     lane = Lane(a_rate(10, 1000))
     due = lane.now() - 150_000
-    lane.set(free=due)
+    lane.set(next_free=due)
     lane.token().redeem()
-    assert lane.get("free") == due + 100_000
+    assert lane.get("next_free") == due + 100_000
 
 
 def test_leave_that_is_given_ahead_keeps_the_slots_after_it_where_they_were() -> None:
     lane = Lane(a_rate(1, 1000))
-    token, other = lane.token(), lane.seat()
-    lane.set(free=lane.now() + 2000)
-    while not token.seat.redeem(token.call)[0]:
+    token, other = lane.token(), lane.waiter()
+    lane.set(next_free=lane.now() + 2000)
+    while not token.waiter.redeem(token.call)[0]:
         pass
-    other.leave()
-    assert lane.get("free") == lane.instants()[0] + 1_000_000
+    other.release()
+    assert lane.get("next_free") == lane.instants()[0] + 1_000_000
 
 
 def test_a_slot_later_than_a_quarter_of_the_window_is_void() -> None:
     lane = Lane(a_rate(10, 1000))
-    lane.set(free=lane.now() - 5_000_000)
+    lane.set(next_free=lane.now() - 5_000_000)
     lane.token().redeem()
-    assert lane.get("free") == lane.instants()[0] + 100_000 - 250_000
+    assert lane.get("next_free") == lane.instants()[0] + 100_000 - 250_000
 
 
 def test_with_one_call_a_window_nothing_is_made_up() -> None:
     lane = Lane(a_rate(1, 50))
-    lane.set(free=lane.now() - 20_000)
+    lane.set(next_free=lane.now() - 20_000)
     lane.token().redeem()
-    assert lane.get("free") == lane.instants()[0] + 50_000
+    assert lane.get("next_free") == lane.instants()[0] + 50_000
 
 
 def test_a_stricter_rate_holds_from_the_next_call_on() -> None:
@@ -156,7 +156,7 @@ def test_a_rate_that_was_raised_is_in_force_at_once() -> None:
 def test_a_rate_that_was_raised_does_not_end_a_pause() -> None:
     lane = Lane(a_rate(1, 60_000))
     lane.pause(60)
-    assert (lane.under(a_rate(10, 100)).seat().take() or 0) > 50
+    assert (lane.under(a_rate(10, 100)).waiter().acquire() or 0) > 50
 
 
 def test_a_window_of_an_hour_remembers_an_hour() -> None:
@@ -165,7 +165,7 @@ def test_a_window_of_an_hour_remembers_an_hour() -> None:
         lane.redis.zadd(lane.key("log"), {call: lane.now() - minutes_ago * 60_000_000})
     lane.token("third").redeem()
     assert set(lane.log()) == {"first", "second", "third"}
-    assert (lane.seat().take() or 0) > 500
+    assert (lane.waiter().acquire() or 0) > 500
 
 
 def test_lanes_do_not_wait_for_each_other() -> None:
@@ -177,7 +177,7 @@ def test_lanes_do_not_wait_for_each_other() -> None:
 
 def test_slots_are_handed_out_one_interval_apart() -> None:
     lane = Lane(a_rate(1, 1000))
-    waits = [lane.seat().take() for _ in range(2)]
+    waits = [lane.waiter().acquire() for _ in range(2)]
     assert waits[0] is not None
     assert waits[1] is not None
     assert 0.5 < waits[1] - waits[0] <= 1
@@ -199,14 +199,14 @@ def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     lane = Lane()
     lane.pause(60)
     lane.pause(0.01)
-    assert (lane.seat().take() or 0) > 50
+    assert (lane.waiter().acquire() or 0) > 50
 
 
 def test_a_call_that_would_wait_too_long_is_withheld_at_once() -> None:
     lane = Lane()
     lane.pause(limiter.PATIENCE_SECONDS + 5)
     begin = time.monotonic()
-    with pytest.raises(Withheld):
+    with pytest.raises(TokenRefused):
         lane.token().redeem()
     assert time.monotonic() - begin < limiter.PATIENCE_SECONDS
     assert lane.instants() == []
@@ -225,8 +225,8 @@ def test_a_pause_that_is_ended_lets_calls_leave_at_their_distance() -> None:
     lane = Lane(a_rate(2, 200))
     lane.token().redeem()
     lane.pause(60)
-    assert (lane.seat().take() or 0) > 50
-    limiter.reopen(lane.name, lane.rate)
+    assert (lane.waiter().acquire() or 0) > 50
+    lane.limiter.resume()
     for _ in range(3):
         lane.token().redeem()
     assert_kept(lane)
@@ -234,10 +234,10 @@ def test_a_pause_that_is_ended_lets_calls_leave_at_their_distance() -> None:
 
 def test_ending_a_pause_does_not_end_the_wait_of_a_lane_whose_past_is_unknown() -> None:
     lane = Lane(a_rate(1, 60_000), new=True)
-    limiter.reopen(lane.name, lane.rate)
+    lane.limiter.resume()
     lane.pause(600)
-    limiter.reopen(lane.name, lane.rate)
-    assert 50 < (lane.seat().take() or 0) <= 60
+    lane.limiter.resume()
+    assert 50 < (lane.waiter().acquire() or 0) <= 60
 
 
 # Calls that left later than they were allowed to
@@ -268,15 +268,15 @@ def test_a_call_that_never_left_cannot_be_late() -> None:
     lane = Lane(a_rate(1, 60_000))
     lane.token().postpone(1)
     assert lane.log() == {}
-    assert lane.seat().take() == 0
+    assert lane.waiter().acquire() == 0
 
 
 def test_redeeming_tells_the_instant_by_the_local_clock() -> None:
     token, before = Lane().token(), time.monotonic()
-    assert token.left_at is None
+    assert token.sent_at is None
     token.redeem()
-    assert token.left_at is not None
-    assert before <= token.left_at <= time.monotonic()
+    assert token.sent_at is not None
+    assert before <= token.sent_at <= time.monotonic()
 
 
 # Words of leave that came late
@@ -288,7 +288,7 @@ def test_leave_that_was_heard_late_counts_from_when_it_was_heard(late: float, se
     lane = Lane(a_rate(1, 200))
     token = lane.token()
     with slow_answers(settings.REDIS_URL, seconds=late) as settings.REDIS_URL:
-        limiter.reach()
+        limiter.connect()
         begin = lane.now()
         token.redeem()
     assert lane.instants()[0] >= begin + late * 1_000_000
@@ -297,21 +297,21 @@ def test_leave_that_was_heard_late_counts_from_when_it_was_heard(late: float, se
 def test_leave_that_was_heard_after_another_call_left_is_none() -> None:
     lane = Lane(a_rate(1, 100))
     late, other = lane.token("late"), lane.token("other")
-    assert late.seat.redeem("late")[0]
+    assert late.waiter.redeem("late")[0]
     other.redeem()
-    with pytest.raises(Withheld):
-        late.seat.confirm("late")
+    with pytest.raises(TokenRefused):
+        late.waiter.confirm("late")
     assert list(lane.log()) == ["other"]
-    assert lane.revoke("late") is Fate.NEVER_SENT
+    assert lane.revoke("late") is SendOutcome.NEVER_SENT
 
 
 def test_of_several_calls_a_window_some_may_leave_after_others() -> None:
     lane = Lane(a_rate(3, 150))
     late = lane.token("late")
-    assert late.seat.redeem("late")[0]
+    assert late.waiter.redeem("late")[0]
     lane.token("other").redeem()
     time.sleep(0.05)
-    late.seat.confirm("late")
+    late.waiter.confirm("late")
     for _ in range(3):
         lane.token().redeem()
     assert list(lane.log())[:2] == ["other", "late"]

@@ -32,7 +32,7 @@ def left(lane: Lane, *, late: float = 0.0) -> str:
 def refuse(lane: Lane, call: str, who: str = "") -> float | None:
     """`who`: a key and its tenant, as in "key of tenant"; in a lane of one account nobody."""
     key, _, tenant = who.partition(" of ")
-    return limiter.refuse(lane.name, lane.rate, call, key=key, tenant=tenant)
+    return lane.limiter.record_refusal(call, key=key, tenant=tenant)
 
 
 def refused(lane: Lane, *who: str) -> list[float | None]:
@@ -40,7 +40,7 @@ def refused(lane: Lane, *who: str) -> list[float | None]:
     margins = []
     for each in who:
         margins.append(refuse(lane, packed(lane)[-1], each))
-        lane.set(widened=0)
+        lane.set(margin_widened_at=0)
     return margins
 
 
@@ -63,7 +63,7 @@ def test_a_refusal_at_the_windows_edge_doubles_the_guard_at_once() -> None:
     assert refuse(lane, refused) == 3.0
     left(lane)
     assert gaps(lane)[-1] >= 106_000 - 3
-    assert limiter.margin_ms(lane.name) == pytest.approx(3, rel=0.01)
+    assert lane.limiter.margin_ms() == pytest.approx(3, rel=0.01)
 
 
 def test_each_that_follows_doubles_it_again_up_to_a_twentieth_of_the_window() -> None:
@@ -72,7 +72,7 @@ def test_each_that_follows_doubles_it_again_up_to_a_twentieth_of_the_window() ->
     widened = []
     for call in calls:
         widened.append(refuse(lane, call))
-        lane.set(widened=0)
+        lane.set(margin_widened_at=0)
     assert widened == [3.0, 5.0, 5.0]
 
 
@@ -95,7 +95,7 @@ def test_a_refusal_for_another_reason_teaches_nothing(why: str) -> None:
     first, second = packed(lane, apart_ms=60)
     call = {"it kept its distance": second, "it was the first": first, "nobody knows it": str(uuid4())}[why]
     assert refuse(lane, call) is None
-    assert limiter.margin_ms(lane.name) == 0
+    assert lane.limiter.margin_ms() == 0
 
 
 def test_of_many_calls_a_window_the_one_a_window_before_counts() -> None:
@@ -133,7 +133,7 @@ def test_it_is_kept_over_a_pause_and_over_a_policy_that_changes() -> None:
     lane.pause(0.01)
     wider = lane.under(a_rate(1, 100, 10))
     wider.pause(0)
-    assert limiter.margin_ms(lane.name) == 4.0
+    assert lane.limiter.margin_ms() == 4.0
     left(wider), left(wider)
     assert gaps(wider)[-1] >= 113_900
 
@@ -189,11 +189,11 @@ def test_a_key_that_makes_all_calls_teaches_up_to_a_hundredth_and_one_call_of_an
         token = lane.token()
         token.key = "k" if number else "l"
         token.redeem()
-    assert lane.get("run_length") == 100
+    assert lane.get("calls_in_a_row") == 100
     slower = lane.under(SECOND)
     assert refused(slower, *["k of a"] * 4) == [3.0, 9.0, 10.0, 10.0]
     lane.token().redeem()
-    assert lane.get("run_length") == 1
+    assert lane.get("calls_in_a_row") == 1
 
 
 def test_a_lane_of_one_account_teaches_itself() -> None:
@@ -203,7 +203,7 @@ def test_a_lane_of_one_account_teaches_itself() -> None:
 def test_without_redis_nobody_knows_it(settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1"
     with pytest.raises(limiter.Unavailable):
-        limiter.margin_ms("any")
+        Lane(new=True).limiter.margin_ms()
 
 
 @hypothesis.settings(max_examples=10, deadline=None)
@@ -228,13 +228,13 @@ def test_whatever_it_has_learned_no_two_windows_of_calls_are_closer_than_window_
 
 def test_a_key_that_rests_makes_no_call_and_others_do() -> None:
     lane = Lane(a_rate(1, 20))
-    limiter.rest_key(lane.name, lane.rate, "hers", seconds=30)
+    lane.limiter.rest_key("hers", seconds=30)
     hers, his = lane.token(), lane.token()
     hers.key, his.key = "hers", "his"
-    with pytest.raises(limiter.Withheld):
+    with pytest.raises(limiter.TokenRefused):
         hers.redeem()
     his.redeem()
-    limiter.end_rests(lane.name, lane.rate)
+    lane.limiter.end_rests()
     hers.redeem()
     assert list(lane.log()) == [his.call, hers.call]
 
@@ -242,10 +242,10 @@ def test_a_key_that_rests_makes_no_call_and_others_do() -> None:
 def test_of_two_rests_of_a_key_the_longer_holds_and_one_that_is_over_is_forgotten() -> None:
     lane = Lane(a_rate(1, 20))
     for key, seconds in (("hers", 0.2), ("hers", 0.01), ("his", 0.01)):
-        limiter.rest_key(lane.name, lane.rate, key, seconds=seconds)
+        lane.limiter.rest_key(key, seconds=seconds)
     token = lane.token()
     token.key = "hers"
-    with pytest.raises(limiter.Withheld):
+    with pytest.raises(limiter.TokenRefused):
         token.redeem()
     time.sleep(0.25)
     token.redeem()

@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from config import embedded
 from providers import limiter
-from providers.limiter import Fate, Rate, Seat, Token, Unavailable, Withheld
+from providers.limiter import LaneLimiter, Rate, SendOutcome, Token, TokenRefused, Unavailable
 from tests.providers.lanes import Lane, a_rate
 from tests.providers.test_limiter import is_sent
 from tests.racing import at_once
@@ -44,11 +44,11 @@ def test_a_flushed_lane_waits_a_window(rate: Rate) -> None:
 
 def test_another_redis_waits_a_window_and_keeps_no_seats() -> None:
     lane = Lane(a_rate(1, 50))
-    while lane.seat().hire():
+    while lane.waiter().reserve():
         pass
-    lane.set(run="another")
+    lane.set(server="another")
     begin = lane.now()
-    assert lane.seat().hire()
+    assert lane.waiter().reserve()
     lane.token().redeem()
     assert lane.instants()[0] >= begin + 50_000
 
@@ -60,7 +60,7 @@ def test_a_call_cannot_be_redeemed_twice() -> None:
     lane = Lane()
     token = lane.token()
     token.redeem()
-    with pytest.raises(Withheld):
+    with pytest.raises(TokenRefused):
         token.redeem()
     assert len(lane.instants()) == 1
 
@@ -75,36 +75,36 @@ def test_of_many_that_redeem_one_call_one_may_send_it() -> None:
 def test_a_revoked_call_was_never_sent_and_never_will_be() -> None:
     lane = Lane()
     token = lane.token("mine")
-    assert lane.revoke("mine") is Fate.NEVER_SENT
-    with pytest.raises(Withheld):
+    assert lane.revoke("mine") is SendOutcome.NEVER_SENT
+    with pytest.raises(TokenRefused):
         token.redeem()
-    assert lane.revoke("mine") is Fate.NEVER_SENT
+    assert lane.revoke("mine") is SendOutcome.NEVER_SENT
 
 
 def test_a_redeemed_call_was_sent() -> None:
     lane = Lane()
     lane.token("mine").redeem()
-    assert lane.revoke("mine") is Fate.SENT
+    assert lane.revoke("mine") is SendOutcome.SENT
 
 
 def test_a_race_of_revoking_and_redeeming_has_one_winner() -> None:
     for _ in range(20):
         lane = Lane(a_rate(1000, 10))
         sent, fate = at_once([partial(is_sent, lane.token("mine")), partial(lane.revoke, "mine")])
-        assert fate is (Fate.SENT if sent else Fate.NEVER_SENT)
+        assert fate is (SendOutcome.SENT if sent else SendOutcome.NEVER_SENT)
 
 
 @pytest.mark.parametrize("age_seconds", [60, 0.5])
 def test_of_a_call_that_may_be_older_than_the_log_nobody_knows(age_seconds: float) -> None:
     lane = Lane(new=True)
     lane.pause(0)
-    assert lane.revoke("mine", age_seconds=age_seconds) is Fate.NOBODY_KNOWS
+    assert lane.revoke("mine", age_seconds=age_seconds) is SendOutcome.UNKNOWN
 
 
 def test_a_call_of_which_nobody_knows_is_not_sent_after_all() -> None:
     lane = Lane(new=True)
-    assert lane.revoke("mine", age_seconds=60) is Fate.NOBODY_KNOWS
-    with pytest.raises(Withheld):
+    assert lane.revoke("mine", age_seconds=60) is SendOutcome.UNKNOWN
+    with pytest.raises(TokenRefused):
         lane.token("mine").redeem()
 
 
@@ -112,7 +112,7 @@ def test_a_worker_that_slept_through_its_time_sends_nothing() -> None:
     lane = Lane()
     token = lane.token(seconds=0.03)
     time.sleep(0.03)
-    with pytest.raises(Withheld):
+    with pytest.raises(TokenRefused):
         token.redeem()
 
 
@@ -120,19 +120,19 @@ def test_a_worker_whose_seat_redis_forgot_sends_nothing() -> None:
     lane = Lane()
     token = lane.token()
     lane.flush()
-    with pytest.raises(Withheld):
+    with pytest.raises(TokenRefused):
         token.redeem()
 
 
 def test_of_a_call_older_than_the_horizon_nobody_knows() -> None:
-    assert Lane().revoke("mine", age_seconds=limiter.HORIZON_US / 1_000_000 + 1) is Fate.NOBODY_KNOWS
+    assert Lane().revoke("mine", age_seconds=limiter.HORIZON_US / 1_000_000 + 1) is SendOutcome.UNKNOWN
 
 
 def test_the_log_names_a_call_that_is_older_than_its_beginning() -> None:
     lane = Lane()
     lane.token("mine").redeem()
-    lane.set(since=lane.now())
-    assert lane.revoke("mine", age_seconds=60) is Fate.SENT
+    lane.set(log_began=lane.now())
+    assert lane.revoke("mine", age_seconds=60) is SendOutcome.SENT
 
 
 # A Redis that is not there
@@ -146,10 +146,11 @@ def brief(settings: Settings) -> Settings:
 
 
 def assert_fails_closed() -> None:
-    seat = Seat(lane=str(uuid4()), name="mine", rate=a_rate(), most_under_way=1)
-    revoking = partial(limiter.revoke, seat.lane, seat.rate, "mine", age_seconds=0)
-    pausing = partial(limiter.pause, seat.lane, seat.rate, seconds=1)
-    for ask in (seat.hire, seat.take, Token(seat=seat, call="mine").redeem, revoking, pausing):
+    lane = LaneLimiter(lane=str(uuid4()), rate=a_rate(), max_in_flight=1)
+    waiter = lane.waiter("mine")
+    revoking = partial(lane.revoke, "mine", age_seconds=0)
+    pausing = partial(lane.pause, seconds=1)
+    for ask in (waiter.reserve, waiter.acquire, Token(waiter=waiter, call="mine").redeem, revoking, pausing):
         begin = time.monotonic()
         with pytest.raises(Unavailable):
             ask()
@@ -199,10 +200,10 @@ def test_after_a_restart_a_lane_waits_a_window_and_remembers_its_log(redis_of_ou
         lane.token("before").redeem()
     with redis_of_our_own():
         begin = lane.now()
-        assert lane.revoke("before") is Fate.SENT
+        assert lane.revoke("before") is SendOutcome.SENT
         lane.token("after").redeem()
         assert lane.log()["after"] >= begin + 300_000
-        assert lane.revoke("older", age_seconds=30) is Fate.NOBODY_KNOWS
+        assert lane.revoke("older", age_seconds=30) is SendOutcome.UNKNOWN
 
 
 def test_no_call_leaves_where_redis_does_not_write(redis_of_our_own: Running) -> None:
@@ -219,4 +220,4 @@ def test_no_call_leaves_on_an_answer_that_comes_too_late(redis_of_our_own: Runni
         lane.redis.client_pause(300)
         with pytest.raises(Unavailable):
             token.redeem()
-        assert token.left_at is None
+        assert token.sent_at is None

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from providers import policies, registry
-from providers.http import Door
+from providers.http import ProviderClient
 from providers.models import Policy
 from tests.racing import at_once
 
@@ -35,8 +35,8 @@ def test_many_who_ask_first_at_once_get_one_row() -> None:
 
 def test_each_time_limit_is_one_of_the_door() -> None:
     policy = Policy(connect_timeout_ms=2500, write_timeout_ms=300, read_timeout_ms=4000, total_timeout_ms=5000)
-    door = Door(connect_seconds=2.5, write_seconds=0.3, read_seconds=4, total_seconds=5)
-    assert policies.door(policy) == door
+    client = ProviderClient(connect_seconds=2.5, write_seconds=0.3, read_seconds=4, total_seconds=5)
+    assert policies.client(policy) == client
 
 
 @pytest.mark.parametrize(("guard_ms", "guard_us"), [("0", 0), ("2", 2000), ("1.2", 1200), ("0.001", 1)])

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from providers import registry
 from providers.contract import ProviderAccount, Secret, Term
 from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Throttled
-from providers.http import Door
+from providers.http import ProviderClient
 from tests.providers.conftest import Provider, Site
 from tests.providers.lanes import any_token
 
@@ -22,8 +22,8 @@ BRANDS_PATH = "/tiktok/brands"
 
 
 def asking(url: str, key: str = KEY) -> dict[str, Any]:
-    door = Door(connect_seconds=2, total_seconds=2)
-    return {"secret": Secret(value=key), "base_url": url, "door": door, "token": any_token()}
+    client = ProviderClient(connect_seconds=2, total_seconds=2)
+    return {"secret": Secret(value=key), "base_url": url, "client": client, "token": any_token()}
 
 
 def account(provider: Provider, body: Any, **reply: Any) -> ProviderAccount:

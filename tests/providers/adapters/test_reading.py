@@ -18,7 +18,7 @@ from providers.adapters.memories import PublicVideos
 from providers.adapters.modash import TikTokCreators
 from providers.contract import Adapter, Answer, Picture, Question, Secret
 from providers.failures import Failure, Garbled
-from providers.http import Door, Reply
+from providers.http import ProviderClient, Reply
 from tests.providers.adapters import test_keyapi, test_memories, test_modash
 from tests.providers.conftest import Provider
 from tests.providers.lanes import any_token
@@ -120,9 +120,9 @@ def test_a_request_id_that_is_our_key_come_back_is_none(
 def ask(adapter: Adapter, provider: Provider) -> Answer | Failure:
     picture = Picture(content=jpeg(), media_type="image/jpeg")
     question = Question(picture=picture, parameters={}, page=0, page_size=30)
-    door = Door(connect_seconds=2, total_seconds=5)
+    client = ProviderClient(connect_seconds=2, total_seconds=5)
     try:
-        return adapter.ask(question, secret=Secret(value=KEY), base_url=provider.url, door=door, token=any_token())
+        return adapter.ask(question, secret=Secret(value=KEY), base_url=provider.url, client=client, token=any_token())
     except Failure as failure:
         return failure
 

@@ -186,7 +186,7 @@ def test_a_place_that_is_held_for_long_stops_neither_the_lane_nor_the_visits(
             with pytest.raises(queue.Held):
                 queue.claim("modash", policy, lease=timedelta(seconds=10))
             lane = Lane.objects.get()
-            again = worker.visit(lane, policy, wakeups.seat(lane, policy, "mine"), 0.0)
+            again = worker.visit(lane, policy, wakeups.waiter(lane, policy, "mine"), 0.0)
             submit(customers[1])
             another = claim(policy)
         finally:

@@ -49,21 +49,21 @@ def brisk(db: None, redis_client: redis.Redis) -> None:
     policies.of("modash")
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, page_size=20, total_timeout_ms=2000)
     redis_client.flushdb()
-    limiter.pause("modash", seat().rate, seconds=0)
-    redis_client.hset("lane:{modash}", "since", 0)
+    waiter().limiter.pause(seconds=0)
+    redis_client.hset("lane:{modash}", "log_began", 0)
 
 
-def seat() -> limiter.Seat:
-    return limiter.Seat(lane="modash", name="mine", rate=policies.rate(Policy.objects.get()), most_under_way=5)
+def waiter() -> limiter.Waiter:
+    return policies.lane_limiter("modash", Policy.objects.get()).waiter("mine")
 
 
 def claimed() -> tuple[queue.Errand, limiter.Token]:
     """A lookup that a worker holds, with leave to send its call."""
     errand = queue.claim("modash", Policy.objects.get(), lease=timedelta(seconds=10))
     assert errand is not None
-    mine = seat()
-    mine.bind(seconds=30)
-    return errand, limiter.Token(seat=mine, call=str(errand.call.pk))
+    mine = waiter()
+    mine.start(seconds=30)
+    return errand, limiter.Token(waiter=mine, call=str(errand.call.pk))
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_a_call_that_was_claimed_before_its_key_was_told_to_wait_does_not_leave(
 ) -> None:
     at(provider.url)
     submit()
-    limiter.rest_key("modash", seat().rate, pauses.resting_name(Credential.objects.get()), seconds=30)
+    waiter().limiter.rest_key(pauses.resting_name(Credential.objects.get()), seconds=30)
     lookup = visit()
     assert (lookup.standing, Call.objects.count(), provider.body) == ("ready", 0, b"")
 
@@ -247,7 +247,7 @@ def test_the_sandbox_says_nothing_of_a_live_key(
     Search.objects.update(mode=Mode.TEST)
     Lookup.objects.update(lane=lane, price_per_result=0)
     TenantQueue.objects.update(lane=lane)
-    worker.run(lane.name, "a-seat")
+    worker.run(lane.name, "a-waiter")
     credential.refresh_from_db()
     assert (Lookup.objects.get().status, credential.state) == (Status.FAILED, "unknown")
 
@@ -351,7 +351,7 @@ def test_a_call_that_was_never_sent_goes_back_to_its_old_turn(submit: Submit) ->
     settlement.recover(errand.call)
     assert not Call.objects.exists()
     assert Lookup.objects.get().standing == Standing.READY
-    with pytest.raises(limiter.Withheld):
+    with pytest.raises(limiter.TokenRefused):
         token.redeem()
 
 

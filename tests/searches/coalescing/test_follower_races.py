@@ -23,7 +23,7 @@ from accounts.models import Tenant
 from billing import audit
 from billing.ledger import InsufficientCredits
 from billing.models import Account, Entry, Hold
-from providers import limiter, policies
+from providers import policies
 from providers.failures import Faulty, Lost
 from providers.models import Policy
 from searches import pictures
@@ -113,8 +113,8 @@ def brisk(transactional_db: None, redis_client: redis.Redis, settings: Settings,
     policies.of("modash")
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     redis_client.flushdb()
-    limiter.pause("modash", policies.rate(Policy.objects.get()), seconds=0)
-    redis_client.hset("lane:{modash}", "since", 0)
+    policies.lane_limiter("modash", Policy.objects.get()).pause(seconds=0)
+    redis_client.hset("lane:{modash}", "log_began", 0)
 
 
 def visits() -> None:

@@ -12,7 +12,7 @@ import redis
 from django.db import connection
 
 from accounts.models import Mode, Tenant
-from providers import limiter, policies
+from providers import policies
 from providers.contract import Answer
 from providers.failures import (
     BadCredential,
@@ -109,8 +109,8 @@ def test_what_the_provider_does_counts_and_what_it_says_does_not(failure: Failur
 def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
     """A lane whose log began long ago."""
     redis_client.flushdb()
-    limiter.pause(policy.provider, policies.rate(policy), seconds=0)
-    redis_client.hset(f"lane:{{{policy.provider}}}", "since", 0)
+    policies.lane_limiter(policy.provider, policy).pause(seconds=0)
+    redis_client.hset(f"lane:{{{policy.provider}}}", "log_began", 0)
     return policy
 
 
@@ -152,7 +152,7 @@ def closed(lane: Lane) -> bool:
 def closed_in_redis(client: redis.Redis, lane: Lane) -> float:
     """Seconds for which the limiter lets nothing out."""
     seconds, microseconds = client.time()
-    until = int(client.hget(f"lane:{{{lane.pk}}}", "closed") or 0)
+    until = int(client.hget(f"lane:{{{lane.pk}}}", "closed_until") or 0)
     return max(0.0, until / 1e6 - seconds - microseconds / 1e6)
 
 
@@ -228,7 +228,7 @@ def test_what_opens_and_closes_while_an_answer_is_settled_leaves_the_limiter_ope
     as_settled = now(lane)
     fail()
     assert closed_in_redis(redis_client, lane) > 10
-    pauses.answered(as_settled, backoff=0)
+    pauses.record_answer(as_settled, backoff=0)
     assert closed(lane)
     assert closed_in_redis(redis_client, lane) == 0
 
@@ -237,22 +237,22 @@ def test_a_pause_is_not_told_that_the_row_says_no_more(
     broken: Lane, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer closes the breaker just before the limiter hears that it opened."""
-    told = pauses.tell
+    told = pauses.pause_limiter
 
     def late(lane: Lane, *, seconds: float) -> None:
-        monkeypatch.setattr(pauses, "tell", told)
-        pauses.answered(broken, backoff=0)
+        monkeypatch.setattr(pauses, "pause_limiter", told)
+        pauses.record_answer(broken, backoff=0)
         told(lane, seconds=seconds)
 
-    monkeypatch.setattr(pauses, "tell", late)
-    pauses.tell_row(broken)
+    monkeypatch.setattr(pauses, "pause_limiter", late)
+    pauses.sync_limiter(broken)
     assert closed(broken)
     assert closed_in_redis(redis_client, broken) == 0
 
 
 def test_closing_it_keeps_a_pause_that_the_provider_asked_for_since(broken: Lane, redis_client: redis.Redis) -> None:
-    pauses.throttled(broken.pk, seconds=60)
-    pauses.answered(broken, backoff=0)
+    pauses.throttle_lane(broken.pk, seconds=60)
+    pauses.record_answer(broken, backoff=0)
     assert 50 < closed_in_redis(redis_client, broken) <= 60
 
 
@@ -296,7 +296,7 @@ def test_closing_it_ends_no_pause_that_the_provider_asked_for(
     let_it_pass(broken)
     probe = claim()
     assert probe is not None
-    pauses.throttled(broken.pk, seconds=60)
+    pauses.throttle_lane(broken.pk, seconds=60)
     settlement.answered(probe, FOUND)
     assert closed(broken)
     assert claim() is None

@@ -143,7 +143,7 @@ def test_a_sleeper_in_a_lane_that_stands_still_wakes_no_earlier(
     errand = claim()
     assert errand is not None
     settlement.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
-    pauses.throttled(lane.name, seconds=60)
+    pauses.throttle_lane(lane.name, seconds=60)
     told = foretold(only)
     assert told.waiting_on == "provider_backoff"
     assert told.estimated_start_at == Lane.objects.get().paused_until
@@ -184,7 +184,7 @@ def test_while_a_probe_is_under_way_the_others_wait_for_its_lease_at_the_most(
 
 def test_what_operators_stopped_has_no_time(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> None:
     [only] = fill(alice, 1)
-    pauses.stop(lane, paused=True)
+    pauses.pause(lane)
     assert foretold(only) == Forecast(waiting_on="paused")
     assert estimates.lane_state(lane.name, policy).expected_wait_seconds is None
 

@@ -202,7 +202,7 @@ def readmit(tenant: Tenant) -> None:
 
 
 def stop_everybody(claim: Claim, policy: Policy, tenant: Tenant) -> None:
-    pauses.throttled(policy.provider, seconds=3000)
+    pauses.throttle_lane(policy.provider, seconds=3000)
 
 
 def end_waiting(tenant: Tenant) -> None:

@@ -14,7 +14,7 @@ from django.core.files.storage import default_storage
 from pytest_django import Settings
 
 from accounts.models import Mode, Tenant
-from providers import limiter, policies
+from providers import policies
 from providers.keyring import credentials
 from providers.models import Policy
 from searches.calls import worker
@@ -34,8 +34,8 @@ def visit(policy: Policy, lane: Lane, redis_client: redis.Redis, provider: Provi
     settings.MODASH_BASE_URL = provider.url
     provider.answers({"error": False, "total": 0, "profiles": []})
     redis_client.flushdb()
-    limiter.pause(lane.name, policies.rate(policy), seconds=0)
-    redis_client.hset(f"lane:{{{lane.name}}}", "since", 0)
+    policies.lane_limiter(lane.name, policy).pause(seconds=0)
+    redis_client.hset(f"lane:{{{lane.name}}}", "log_began", 0)
 
     def visit() -> bool:
         before = Call.objects.exclude(sent_at=None).count()
@@ -126,14 +126,14 @@ def test_a_pause_follows_to_the_lane_of_a_narrower_scope(
     account.refresh_from_db()
     assert (account.paused_until, account.paused) == (until, False)
     assert not claims(account)
-    assert int(redis_client.hget(f"lane:{{{account.pk}}}", "closed") or 0) > until.timestamp() * 1e6 - 2e6
+    assert int(redis_client.hget(f"lane:{{{account.pk}}}", "closed_until") or 0) > until.timestamp() * 1e6 - 2e6
 
 
 def test_what_one_account_was_told_holds_for_its_key_alone_in_the_lane_of_all(
     account: Lane, lane: Lane, fill: Fill, alice: Tenant, bob: Tenant
 ) -> None:
     rescope(Policy.Scope.ACCOUNT)
-    pauses.throttled(account.pk, seconds=60)
+    pauses.throttle_lane(account.pk, seconds=60)
     account.refresh_from_db()
     rescope(Policy.Scope.PROVIDER)
     fill(bob, 1)
@@ -155,21 +155,21 @@ def test_a_lane_that_moves_lets_what_came_from_it_go(account: Lane) -> None:
 
 
 def test_what_operators_paused_stays_so_in_narrower_lanes(account: Lane, lane: Lane) -> None:
-    pauses.stop(lane, paused=True)
+    pauses.pause(lane)
     rescope(Policy.Scope.ACCOUNT)
     assert not claims(account)
 
 
 def test_one_account_that_operators_paused_pauses_not_everybody(account: Lane, lane: Lane) -> None:
     rescope(Policy.Scope.ACCOUNT)
-    pauses.stop(account, paused=True)
+    pauses.pause(account)
     rescope(Policy.Scope.PROVIDER)
     assert claims(lane)
 
 
 def test_a_new_key_does_not_wait_for_what_the_provider_told_the_old_one(account: Lane, alice: Tenant) -> None:
     rescope(Policy.Scope.ACCOUNT)
-    pauses.throttled(account.pk, seconds=60)
+    pauses.throttle_lane(account.pk, seconds=60)
     replaced = credentials.store(alice, "modash", "another-key")
     credential_gate.move()
     policy = Policy.objects.get()

@@ -134,8 +134,8 @@ def test_a_sleeper_is_passed_over_until_it_is_due(fill: Fill, claim: Claim, lane
 
 def test_a_shorter_pause_does_not_end_a_longer_one(lane: Lane) -> None:
     with transaction.atomic():
-        pauses.throttled(lane.name, seconds=60)
-        pauses.throttled(lane.name, seconds=1)
+        pauses.throttle_lane(lane.name, seconds=60)
+        pauses.throttle_lane(lane.name, seconds=1)
     lane.refresh_from_db()
     assert lane.paused_until is not None
     assert lane.paused_until > queue.now() + timedelta(seconds=30)
@@ -145,7 +145,7 @@ def test_a_shorter_pause_does_not_end_a_longer_one(lane: Lane) -> None:
 def test_refusals_without_end_can_be_counted(lane: Lane) -> None:
     Lane.objects.update(backoff=pauses.MOST_BACKOFF)
     with transaction.atomic():
-        pauses.throttled(lane.name, seconds=1)
+        pauses.throttle_lane(lane.name, seconds=1)
     lane.refresh_from_db()
     assert lane.backoff == pauses.MOST_BACKOFF
 
@@ -153,7 +153,7 @@ def test_refusals_without_end_can_be_counted(lane: Lane) -> None:
 def test_nothing_is_claimed_in_a_pause(fill: Fill, claim: Claim, lane: Lane, policy: Policy, alice: Tenant) -> None:
     fill(alice, 1)
     with transaction.atomic():
-        pauses.throttled(lane.name, seconds=60)
+        pauses.throttle_lane(lane.name, seconds=60)
     assert claim() is None
     Lane.objects.update(paused_until=None)
     policy.paused = True

@@ -59,7 +59,7 @@ def rest_of(tenant: Tenant) -> timedelta:
 
 
 def is_paused(lane: Lane) -> bool:
-    return pauses.until(Lane.objects.get(pk=lane.pk), queue.now()) is not None
+    return pauses.resumes_at(Lane.objects.get(pk=lane.pk), queue.now()) is not None
 
 
 def let_it_pass(tenant: Tenant) -> None:
@@ -314,7 +314,7 @@ def test_a_rest_that_ends_early_lets_the_line_go_on(
         credentials.store(alice, "modash", "a-new-key")
         credential_gate.wake_rested()
     else:
-        pauses.end(lane)
+        pauses.clear(lane)
     assert alice.credentials.get().rests_until is None
     assert claim() is not None
 
@@ -396,11 +396,11 @@ def test_a_call_that_was_claimed_before_does_not_leave_with_a_key_that_rests(
     assert refused is not None
     assert claimed is not None
     settlement.failed(refused, policy, wait(30))
-    seat = limiter.Seat(lane=lane.pk, name="mine", rate=policies.rate(policy), most_under_way=5)
-    seat.bind(seconds=30)
-    with pytest.raises(limiter.Withheld):
-        seat.redeem(str(claimed.call.pk), pauses.resting_name(alice.credentials.get()))
-    assert seat.redeem(str(claimed.call.pk), "another key")[1]
+    waiter = policies.lane_limiter(lane.pk, policy).waiter("mine")
+    waiter.start(seconds=30)
+    with pytest.raises(limiter.TokenRefused):
+        waiter.redeem(str(claimed.call.pk), pauses.resting_name(alice.credentials.get()))
+    assert waiter.redeem(str(claimed.call.pk), "another key")[1]
 
 
 # What it teaches the lane
@@ -420,10 +420,10 @@ def test_the_first_refusal_in_a_row_widens_the_lanes_guard_and_no_other_does(
     """A key that is refused again and again has other reasons than the jitter on the way; by itself it teaches a hint."""
     fill(alice, 1)
     alice.credentials.update(times_told_to_wait=times)
-    limiter.pause(lane.pk, policies.rate(policy), seconds=0)
+    policies.lane_limiter(lane.pk, policy).pause(seconds=0)
     errand = claim()
     assert errand is not None
     errand.call.sent_at = queue.now()
     redis_client.zadd(f"lane:{{{lane.pk}}}:log", {"before": 1_000_000, str(errand.call.pk): 2_003_000})
     settlement.failed(errand, policy, wait())
-    assert limiter.margin_ms(lane.pk) == learned
+    assert lane.limiter.margin_ms() == learned

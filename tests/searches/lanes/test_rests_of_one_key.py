@@ -42,8 +42,8 @@ def brisk(db: None, redis_client: redis.Redis, settings: Settings, provider: Pro
     policies.of("modash")
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     redis_client.flushdb()
-    limiter.pause("modash", policies.rate(Policy.objects.get()), seconds=0)
-    redis_client.hset("lane:{modash}", "since", 0)
+    policies.lane_limiter("modash", Policy.objects.get()).pause(seconds=0)
+    redis_client.hset("lane:{modash}", "log_began", 0)
     settings.MODASH_BASE_URL = provider.url
     provider.answers(NOTHING, status=404)
 
@@ -173,7 +173,7 @@ def test_a_row_that_was_locked_when_its_key_was_told_to_wait_rests_at_its_next_t
 ) -> None:
     Credential.objects.update(rests_until=None, told_to_wait_at=None, times_told_to_wait=0)
     TenantQueue.objects.update(rests_until=None, wake_at=None)
-    limiter.end_rests("modash", policies.rate(Policy.objects.get()))
+    policies.lane_limiter("modash", Policy.objects.get()).end_rests()
     other = credentials.store(bob, "modash", SECRET)
     provider.answers({"error": True, "code": "slow"}, status=429, headers=WAIT)
     with transaction.atomic():
@@ -208,20 +208,20 @@ def test_an_operator_who_ends_the_pause_ends_the_rest_in_every_row_and_in_the_li
 ) -> None:
     credentials.store(bob, "modash", SECRET)
     submit(bob)
-    pauses.end(queue.lane_of(Policy.objects.get(), mode=Mode.LIVE, tenant_id=alice.pk))
+    pauses.clear(queue.lane_of(Policy.objects.get(), mode=Mode.LIVE, tenant_id=alice.pk))
     visit(5)
     assert answered() == {alice.name: 3, bob.name: 1}
 
 
 def test_the_limiter_tells_how_long_a_key_rests_still() -> None:
-    rate = policies.rate(Policy.objects.get())
-    limiter.rest_key("modash", rate, "a-key", seconds=30)
-    seat = limiter.Seat(lane="modash", name="mine", rate=rate, most_under_way=5)
-    seat.bind(seconds=30)
+    modash = policies.lane_limiter("modash", Policy.objects.get())
+    modash.rest_key("a-key", seconds=30)
+    waiter = modash.waiter("mine")
+    waiter.start(seconds=30)
     with pytest.raises(limiter.KeyRests) as refused:
-        seat.redeem("a-call", "a-key")
+        waiter.redeem("a-call", "a-key")
     assert 25 < refused.value.seconds <= 30
     time.sleep(0.05)
-    with pytest.raises(limiter.Withheld) as never_sent:
-        limiter.Seat(lane="modash", name="nobody", rate=rate, most_under_way=5).redeem("a-call", "another-key")
+    with pytest.raises(limiter.TokenRefused) as never_sent:
+        modash.waiter("nobody").redeem("a-call", "another-key")
     assert not isinstance(never_sent.value, limiter.KeyRests)

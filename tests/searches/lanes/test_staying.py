@@ -14,8 +14,8 @@ import redis
 from django.db import connection
 from pytest_django import Settings
 
-from providers import limiter, policies
-from providers.limiter import Seat
+from providers import policies
+from providers.limiter import Waiter
 from providers.models import Policy
 from searches.calls import settlement, worker
 from searches.lanes import wakeups
@@ -33,23 +33,23 @@ def brisk(policy: Policy, redis_client: redis.Redis, site: Site, settings: Setti
     settings.MODASH_BASE_URL = f"{site.url}/modash/v1"
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, total_timeout_ms=2000)
     redis_client.flushdb()
-    limiter.pause("modash", policies.rate(Policy.objects.get()), seconds=0)
-    redis_client.hset("lane:{modash}", "since", 0)
+    policies.lane_limiter("modash", Policy.objects.get()).pause(seconds=0)
+    redis_client.hset("lane:{modash}", "log_began", 0)
 
 
 @pytest.fixture
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
-    """`meanwhile("stay", happen)`: once, just before the worker's seat does that."""
+    """`meanwhile("reacquire", happen)`: once, just before the worker's waiter does that."""
 
     def meanwhile(what: str, happen: Callable[[], Any]) -> None:
-        present = getattr(Seat, what)
+        present = getattr(Waiter, what)
 
-        def with_it(seat: Seat, *arguments: Any, **named: Any) -> Any:
-            monkeypatch.setattr(Seat, what, present)
+        def with_it(waiter: Waiter, *arguments: Any, **named: Any) -> Any:
+            monkeypatch.setattr(Waiter, what, present)
             happen()
-            return present(seat, *arguments, **named)
+            return present(waiter, *arguments, **named)
 
-        monkeypatch.setattr(Seat, what, with_it)
+        monkeypatch.setattr(Waiter, what, with_it)
 
     return meanwhile
 
@@ -100,7 +100,7 @@ def test_it_looks_for_redis_for_longer_than_it_stays(submit: Submit, settings: S
 def test_a_full_lane_goes_on_where_redis_came_back_before_a_call_could_leave(
     submit: Submit, settings: Settings, meanwhile: Meanwhile
 ) -> None:
-    """Of the call that came to nothing Redis has not heard: its seat counts as under way."""
+    """Of the call that came to nothing Redis has not heard: its waiter counts as under way."""
     submit()
     Policy.objects.update(max_in_flight=1)
     meanwhile("redeem", lambda: away(settings, seconds=0.3))
@@ -110,7 +110,7 @@ def test_a_full_lane_goes_on_where_redis_came_back_before_a_call_could_leave(
 @pytest.mark.django_db(transaction=True)
 def test_it_goes_on_where_the_database_was_started_anew(submit: Submit, meanwhile: Meanwhile) -> None:
     submit(pages=3)
-    meanwhile("stay", lose_the_connection)
+    meanwhile("reacquire", lose_the_connection)
     assert stay().status == "succeeded"
 
 
@@ -128,18 +128,18 @@ def test_what_operators_change_is_in_force_at_its_next_visit(
 ) -> None:
     submit(pages=3)
     meanwhile("redeem", lambda: Policy.objects.update(calls=500, max_in_flight=3))
-    went_by, present = [], Seat.stay
+    went_by, present = [], Waiter.reacquire
 
-    def noted(seat: Seat) -> float | None:
-        went_by.append((seat.rate.calls, seat.most_under_way))
-        return present(seat)
+    def noted(waiter: Waiter) -> float | None:
+        went_by.append((waiter.limiter.rate.calls, waiter.limiter.max_in_flight))
+        return present(waiter)
 
-    monkeypatch.setattr(Seat, "stay", noted)
+    monkeypatch.setattr(Waiter, "reacquire", noted)
     stay()
     assert went_by[-1] == (500, 3)
 
 
-def test_an_error_of_ours_leaves_no_seat_behind(submit: Submit, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_ours_leaves_no_waiter_behind(submit: Submit, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     submit()
     Policy.objects.update(max_in_flight=1)
 
@@ -149,4 +149,4 @@ def test_an_error_of_ours_leaves_no_seat_behind(submit: Submit, lane: Lane, monk
     monkeypatch.setattr(settlement, "answered", broken)
     with pytest.raises(RuntimeError):
         stay()
-    assert wakeups.seat(lane, Policy.objects.get(), "another").hire()
+    assert wakeups.waiter(lane, Policy.objects.get(), "another").reserve()

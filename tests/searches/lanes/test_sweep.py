@@ -11,7 +11,7 @@ import redis
 from django.db import connection, transaction
 from django.db.models import F
 
-from accounts.models import Tenant
+from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Hold
 from providers import limiter, policies
@@ -34,8 +34,8 @@ def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     policy.refresh_from_db()
     redis_client.flushdb()
-    limiter.pause("modash", policies.rate(policy), seconds=0)
-    redis_client.hset("lane:{modash}", "since", 0)
+    policies.lane_limiter("modash", policy).pause(seconds=0)
+    redis_client.hset("lane:{modash}", "log_began", 0)
     return policy
 
 
@@ -50,16 +50,16 @@ def errands(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> list[Erran
     return [errand for errand in claimed if errand]
 
 
-def seat(policy: Policy) -> limiter.Seat:
-    return limiter.Seat(lane="modash", name="mine", rate=policies.rate(policy), most_under_way=5)
+def waiter(policy: Policy) -> limiter.Waiter:
+    return policies.lane_limiter("modash", policy).waiter("mine")
 
 
 def send(errands: list[Errand], policy: Policy) -> None:
     """As far as the lane's log can tell."""
-    mine = seat(policy)
-    mine.bind(seconds=60)
+    mine = waiter(policy)
+    mine.start(seconds=60)
     for errand in errands:
-        limiter.Token(seat=mine, call=str(errand.call.pk)).redeem()
+        limiter.Token(waiter=mine, call=str(errand.call.pk)).redeem()
 
 
 def let_pass(**time: float) -> None:
@@ -114,8 +114,13 @@ def test_a_sweep_that_comes_when_the_log_has_forgotten_takes_no_call_for_unsent(
     assert held() == {(MOST, MOST)}
 
 
-def test_a_call_that_cannot_be_settled_keeps_no_other_from_it(errands: list[Errand], redis_client: redis.Redis) -> None:
-    Lookup.objects.filter(pk=errands[0].lookup.pk).update(provider="gone")
+def test_a_call_that_cannot_be_settled_keeps_no_other_from_it(
+    errands: list[Errand], policy: Policy, redis_client: redis.Redis
+) -> None:
+    policy.pk = "gone"
+    policy.save(force_insert=True)
+    lane = Lane.objects.create(name="gone", policy=policy, mode=Mode.TEST)
+    Lookup.objects.filter(pk=errands[0].lookup.pk).update(lane=lane)
     tasks.sweep_lanes()
     assert [call.pk for call in Call.objects.all()] == [errands[0].call.pk]
     assert TenantQueue.objects.get().ready == 9

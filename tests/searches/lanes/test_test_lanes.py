@@ -101,17 +101,17 @@ def test_it_is_told_so(strange: Policy, submit: Submit, alice: Tenant) -> None:
 
 
 def test_the_sweep_fills_it(strange: Policy, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
-    hired: list[tuple[str, int]] = []
-    monkeypatch.setattr(wakeups, "_hire", lambda lane, policy: hired.append((lane.name, policy.calls)))
+    reserved: list[tuple[str, int]] = []
+    monkeypatch.setattr(wakeups, "_reserve", lambda lane, policy: reserved.append((lane.name, policy.calls)))
     lane = submit(None).lane_id
     assert TenantQueue.objects.get(lane=lane).ready == 1
-    hired.clear()
+    reserved.clear()
     wakeups.fill_all()
-    assert set(hired) == {(lane, 1)}
+    assert set(reserved) == {(lane, 1)}
     Lane.objects.update(mode=Mode.LIVE)
-    hired.clear()
+    reserved.clear()
     wakeups.fill_all()
-    assert hired == []
+    assert reserved == []
 
 
 def test_its_free_calls_go_on_too(strange: Policy, alice: Tenant, provider: Provider, settings: Settings) -> None:

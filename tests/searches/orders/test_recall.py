@@ -8,8 +8,8 @@ import pytest
 import redis
 from pytest_django import Settings
 
-from providers import limiter, policies
-from providers.limiter import Token, Withheld
+from providers import policies
+from providers.limiter import Token, TokenRefused
 from providers.models import Policy
 from searches.calls import settlement
 from searches.lanes.queue import Errand
@@ -29,16 +29,15 @@ def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     policy.refresh_from_db()
     redis_client.flushdb()
-    limiter.pause("modash", policies.rate(policy), seconds=0)
-    redis_client.hset("lane:{modash}", "since", 0)
+    policies.lane_limiter("modash", policy).pause(seconds=0)
+    redis_client.hset("lane:{modash}", "log_began", 0)
     return policy
 
 
 def token(errand: Errand) -> Token:
-    rate = policies.rate(Policy.objects.get())
-    seat = limiter.Seat(lane="modash", name=str(errand.call.pk), rate=rate, most_under_way=50)
-    seat.bind(seconds=60)
-    return Token(seat=seat, call=str(errand.call.pk))
+    waiter = policies.lane_limiter("modash", Policy.objects.get()).waiter(str(errand.call.pk))
+    waiter.start(seconds=60)
+    return Token(waiter=waiter, call=str(errand.call.pk))
 
 
 @pytest.mark.parametrize("stop", STOPS)
@@ -50,7 +49,7 @@ def test_what_has_not_left_ends_at_once_and_never_leaves(submit: Submit, stop: S
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)
     assert not Call.objects.exists()
-    with pytest.raises(Withheld):
+    with pytest.raises(TokenRefused):
         mine.redeem()
     settlement.unsent(errand.call, errand.lookup)
     assert states(search) == "canceled: canceled"
@@ -101,7 +100,7 @@ def test_of_stopping_and_leaving_one_is_first(submit: Submit, stop: Stop) -> Non
     def leave(mine: Token) -> None:
         try:
             mine.redeem()
-        except Withheld:
+        except TokenRefused:
             return
         left.add(mine.call)
 

@@ -1,0 +1,191 @@
+"""A lane's waiters: how many wait for a slot, and how many calls are in flight."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from providers import limiter
+from tests.providers.lanes import Lane, a_rate
+from tests.racing import at_once
+
+
+def test_only_so_many_wait_however_many_ask_at_once() -> None:
+    lane = Lane(a_rate(1, 60_000))
+    reserved: list[bool] = []
+    at_once([lambda: reserved.append(lane.waiter().reserve()) for _ in range(20)])
+    assert sum(reserved) == lane.rate.most_waiting == 2
+
+
+def test_a_fast_lane_has_more_waiters() -> None:
+    assert a_rate(1000, 1000).most_waiting == 102
+
+
+def test_a_seat_that_was_hired_is_taken_and_another_is_not() -> None:
+    lane = Lane(a_rate(1, 1000))
+    mine, other = lane.waiter(), lane.waiter()
+    assert mine.reserve()
+    assert other.reserve()
+    assert lane.waiter().acquire() is None
+    assert mine.acquire() is not None
+
+
+def test_only_so_many_are_under_way() -> None:
+    lane = Lane(a_rate(1, 1000), max_in_flight=3)
+    waiters = [lane.waiter() for _ in range(3)]
+    for waiter in waiters:
+        waiter.start(seconds=60)
+    assert lane.waiter().acquire() is None
+    waiters[0].release()
+    assert lane.waiter().acquire() is not None
+
+
+def test_those_who_wait_leave_none_too_many_under_way() -> None:
+    lane = Lane(a_rate(100, 1000), max_in_flight=3)
+    waiting = [waiter for waiter in (lane.waiter() for _ in range(10)) if waiter.acquire() is not None]
+    for waiter in waiting:
+        waiter.start(seconds=60)
+    assert len(waiting) == 3
+    assert not lane.waiter().reserve()
+    assert lane.waiter().reacquire() is None
+
+
+def test_of_seats_that_nobody_has_taken_up_yet_there_are_two() -> None:
+    """While all workers are busy, another message would only wait behind those."""
+    lane = Lane(a_rate(100, 1000))
+    reserved = [lane.waiter() for _ in range(3)]
+    assert [waiter.reserve() for waiter in reserved] == [True, True, False]
+    reserved[0].acquire()
+    assert reserved[2].reserve()
+
+
+def test_who_binds_calls_a_successor_to_wait_in_its_stead() -> None:
+    lane = Lane(a_rate(1, 60_000))
+    waiters = [lane.waiter() for _ in range(2)]
+    assert all(waiter.reserve() for waiter in waiters)
+    assert waiters[0].start(seconds=60, successor="next") == ["next:0"]
+    assert not lane.waiter().reserve()
+    assert lane.waiter("next:0").acquire() is not None
+
+
+def test_who_leaves_calls_a_successor_only_where_there_is_room() -> None:
+    lane = Lane(a_rate(1, 60_000))
+    mine = lane.waiter()
+    assert [mine.reserve(), lane.waiter().reserve()] == [True, True]
+    assert mine.release(successor="next") == ["next:0"]
+    assert lane.waiter().release(successor="one more") == []
+
+
+def test_who_is_at_work_calls_as_many_as_the_lane_lacks() -> None:
+    lane = Lane(a_rate(30, 1000))
+    mine = lane.waiter()
+    mine.acquire()
+    assert mine.start(seconds=60, successor="next") == ["next:0", "next:1"]
+    assert [lane.waiter(f"next:{number}").acquire() is not None for number in range(2)] == [True, True]
+    assert lane.rate.most_waiting == 5
+    assert len(mine.start(seconds=60, successor="others")) == 2
+
+
+def test_who_stays_has_another_slot() -> None:
+    lane = Lane(a_rate(1, 1000))
+    mine = lane.waiter()
+    assert mine.acquire() == 0
+    mine.start(seconds=60)
+    assert mine.reacquire() == 0
+    other = lane.waiter().acquire()
+    assert other is not None
+    assert 0.5 < other <= 1
+
+
+def test_who_would_stay_where_enough_others_wait_gives_its_seat_up() -> None:
+    lane = Lane(a_rate(1, 60_000), max_in_flight=3)
+    mine = lane.waiter()
+    mine.start(seconds=60)
+    others = [lane.waiter() for _ in range(2)]
+    assert all(other.acquire() is not None for other in others)
+    assert mine.reacquire() is None
+    others[0].start(seconds=60)
+    others[1].start(seconds=60)
+    assert lane.waiter().reserve()
+
+
+def test_a_few_more_may_stay_than_are_called() -> None:
+    """So that calls that take longer and shorter send nobody away only to call another."""
+    lane = Lane(a_rate(20, 1000))
+    waiters = [lane.waiter() for _ in range(10)]
+    assert sum(waiter.acquire() is not None for waiter in waiters) == lane.rate.most_waiting == 4
+    assert sum(lane.waiter().reacquire() is not None for _ in range(10)) == 2
+    assert lane.rate.most_staying == 6
+
+
+def test_a_seat_that_nobody_took_up_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limiter, "WAITER_LEASE_US", 30_000)
+    lane = Lane(a_rate(1, 60_000))
+    while lane.waiter().reserve():
+        pass
+    time.sleep(0.03)
+    assert lane.waiter().reserve()
+
+
+def test_who_is_at_work_calls_another_where_a_message_was_lost() -> None:
+    """A worker that dies takes the messages with it that it had not begun; who only passes by waits for the lease."""
+    lane = Lane(a_rate(10, 1000))
+    mine = lane.waiter()
+    mine.start(seconds=60)
+    while lane.waiter().reserve():
+        pass
+    assert not mine.start(seconds=60, successor="too early")
+    time.sleep(0.16)
+    assert not lane.waiter().reserve()
+    assert mine.release(successor="next")
+
+
+def test_nobody_is_called_in_the_stead_of_one_whose_message_still_waits_for_a_worker() -> None:
+    lane = Lane(a_rate(10, 1000))
+    mine = lane.waiter()
+    mine.start(seconds=60)
+    while lane.waiter().reserve():
+        lane.redis.lpush(lane.broker_queue, "a message")
+    time.sleep(0.16)
+    assert not mine.start(seconds=60, successor="next")
+    lane.redis.delete(lane.broker_queue)
+    assert mine.release(successor="next")
+
+
+def test_where_messages_wait_all_the_time_a_lost_one_is_missed_after_a_second() -> None:
+    lane = Lane(a_rate(10, 1000))
+    mine = lane.waiter()
+    mine.start(seconds=60)
+    while lane.waiter().reserve():
+        pass
+    lane.redis.lpush(lane.broker_queue, "another lane's")
+    assert not mine.start(seconds=60, successor="next")
+    time.sleep(1.05)
+    assert mine.start(seconds=60, successor="next")
+
+
+def test_who_comes_has_nothing_under_way() -> None:
+    """Of the end of its last call Redis may not have heard."""
+    lane = Lane(a_rate(10, 1000), max_in_flight=2)
+    waiters = [lane.waiter() for _ in range(2)]
+    for waiter in waiters:
+        waiter.start(seconds=60)
+    assert lane.waiter().acquire() is None
+    assert all(waiter.acquire() is not None for waiter in waiters)
+
+
+def test_waiters_that_died_before_their_slots_are_released() -> None:
+    lane = Lane(a_rate(1, 30))
+    last = max(wait for wait in iter(lambda: lane.waiter().acquire(), None))
+    assert last > 0
+    time.sleep(last + 0.030)
+    assert lane.waiter().acquire() == 0
+
+
+def test_a_worker_that_died_under_way_is_released_when_its_time_is_over() -> None:
+    lane = Lane(a_rate(1, 60_000), max_in_flight=1)
+    lane.token(seconds=0.05)
+    assert not lane.waiter().reserve()
+    time.sleep(0.05)
+    assert lane.waiter().reserve()
