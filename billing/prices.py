@@ -1,29 +1,19 @@
-"""What a source costs now. Prices are rows with a date; a search keeps the one it was submitted under."""
+"""Seeds the prices of sources. Prices are rows with a date; a search keeps the one that its quote had (`orders.quotes`)."""
 
 from __future__ import annotations
 
 from typing import Any
-
-from django.db.models.functions import Now
 
 from billing.models import Price
 from providers import registry
 
 
 class PriceMissing(Exception):
-    """No price: refused, never free."""
+    """A source has no price in force: a search of it is refused, never free."""
 
     def __init__(self, source: str) -> None:
         super().__init__(source)
         self.source = source
-
-
-def current(source: str) -> Price:
-    """Raises `PriceMissing`."""
-    price = Price.objects.filter(source=source, valid_from__lte=Now()).order_by("-valid_from").first()
-    if price is None:
-        raise PriceMissing(source)
-    return price
 
 
 def seed(**_: Any) -> None:

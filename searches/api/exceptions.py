@@ -18,7 +18,7 @@ from billing import ledger, prices
 from billing.serializers import credits_text
 from searches import pictures
 from searches.lanes import backlog
-from searches.orders import submission
+from searches.orders.order import BadOffset, CredentialMissing, Rejected, UnknownCredential
 
 PRICE_MISSING = "{} has no price, so it cannot be searched; ask the operator of this Sightline to set one."
 CREDENTIAL_DELETED = "The credential was deleted while this request was handled; store another, or name one."
@@ -28,9 +28,9 @@ INSUFFICIENT_CREDITS = (
     "ask for fewer results, or have credits granted."
 )
 # The field of a lookup that each rejection is about, and its code.
-REJECTIONS: Mapping[type[submission.Rejected], tuple[str, str]] = {
-    submission.UnknownCredential: ("credential", "does_not_exist"),
-    submission.BadOffset: ("offset", "bad_offset"),
+REJECTIONS: Mapping[type[Rejected], tuple[str, str]] = {
+    UnknownCredential: ("credential", "does_not_exist"),
+    BadOffset: ("offset", "bad_offset"),
 }
 
 
@@ -45,7 +45,7 @@ def translate_domain_errors() -> Iterator[None]:
     try:
         with translate_limit_errors(), translate_picture_errors():
             yield
-    except submission.CredentialMissing as error:
+    except CredentialMissing as error:
         raise Conflict(f"lookups[{error.index}]: {error.detail}", code="credential_missing") from None
     except prices.PriceMissing as error:
         raise PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing") from None
@@ -88,7 +88,7 @@ def translate_limit_errors() -> Iterator[None]:
         raise TooManyRequests(str(error), code="too_many_waiting_lookups", wait=backlog.WAIT_SECONDS) from None
 
 
-def lookup_errors(rejections: Sequence[submission.Rejected], numbers: Sequence[int]) -> Wrong:
+def lookup_errors(rejections: Sequence[Rejected], numbers: Sequence[int]) -> Wrong:
     """Returns the rejections as errors of fields. `numbers`: the index in the request of each lookup of the order."""
     errors: Wrong = {}
     for rejection in rejections:

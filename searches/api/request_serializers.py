@@ -31,7 +31,7 @@ from providers import registry
 from providers.contract import Adapter
 from searches.api.exceptions import field_error
 from searches.api.picture_fields import FORMATS, GivenPicture, PictureFile, PictureGiven
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from searches.pictures import Crop
 
 SOURCES = tuple(sorted(registry.ADAPTERS))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rest_framework import serializers
 
 from accounts.models import ApiKey, Mode
-from billing import prices
-from billing.models import Price
 from billing.serializers import Credits
-from providers import json_schema, policies, registry
+from providers import json_schema, registry
 from providers.contract import Adapter
-from providers.keyring import credentials
 from providers.models import Policy
 from searches.lanes import estimates, queue
+from searches.orders import quotes
+from searches.orders.quotes import Quote
 
 WHOSE = {
     Policy.Scope.PROVIDER: "The provider's; everyone on this Sightline shares it, in turns.",
@@ -73,31 +73,27 @@ class SourceSerializer(serializers.Serializer[Any]):
     caveats = serializers.ListField(child=serializers.CharField(), help_text="What its data leaves out.")
 
 
-def describe(source: str, api_key: ApiKey) -> dict[str, Any]:
-    adapter = registry.adapter(source)
-    policy = policies.in_force(policies.of(adapter.provider), api_key.mode)
+def describe(sources: Sequence[str], api_key: ApiKey) -> list[dict[str, Any]]:
+    quoted = quotes.of(api_key, [(source, None) for source in sources])
+    return [_described(registry.adapter(source), quote, api_key) for source, quote in zip(sources, quoted, strict=True)]
+
+
+def _described(adapter: Adapter, quote: Quote, api_key: ApiKey) -> dict[str, Any]:
     return {
-        "source": source,
+        "source": adapter.source,
         "provider": adapter.provider,
         "title": adapter.title,
         "result_type": adapter.result_type,
         "parameters": json_schema.of(adapter.parameters),
         "default_limit": adapter.default_limit,
         "max_results": adapter.max_results,
-        "price": price_of(source),
-        "rate": rate_of(policy, api_key),
-        "line": estimates.lane_state(lane_name(policy, api_key), policy),
+        "price": quote.price,
+        "rate": rate_of(quote.policy, api_key),
+        "line": estimates.lane_state(lane_name(quote, api_key), quote.policy),
         "score_range": score_range_of(adapter),
         "lag": adapter.lag,
         "caveats": adapter.caveats,
     }
-
-
-def price_of(source: str) -> Price | None:
-    try:
-        return prices.current(source)
-    except prices.PriceMissing:
-        return None
 
 
 def rate_of(policy: Policy, api_key: ApiKey) -> dict[str, Any]:
@@ -109,11 +105,10 @@ def rate_of(policy: Policy, api_key: ApiKey) -> dict[str, Any]:
     }
 
 
-def lane_name(policy: Policy, api_key: ApiKey) -> str:
+def lane_name(quote: Quote, api_key: ApiKey) -> str:
     """Returns the name of the lane that a lookup with the default credential would wait in."""
-    credential = credentials.default_of(api_key.tenant_id, policy.provider)
-    fingerprint = credential.fingerprint if credential else ""
-    return queue.lane_name(policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint)
+    fingerprint = quote.credential.fingerprint if quote.credential else ""
+    return queue.lane_name(quote.policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint)
 
 
 def score_range_of(adapter: Adapter) -> dict[str, float] | None:

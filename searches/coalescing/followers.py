@@ -18,7 +18,6 @@ from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 
 from accounts.models import Mode
-from billing import ledger
 from billing.ledger import InsufficientCredits
 from billing.serializers import credits_text
 from providers import policies
@@ -27,7 +26,7 @@ from providers.models import Policy
 from searches.coalescing import keys, matching
 from searches.coalescing.matching import Hit
 from searches.lanes import credential_gate, queue, wakeups
-from searches.lifecycle import completion
+from searches.lifecycle import completion, holds
 from searches.models import Lane, Lookup, Repeat, Standing, Status, TenantQueue
 
 log = logging.getLogger(__name__)
@@ -168,7 +167,7 @@ def _promote(follower: Lookup, lane: Lane, leader: Lookup | None) -> bool:
         with transaction.atomic():
             _enqueue(follower, tenant_queues[lane.name], leader)
             completion.recount(completion.lock(follower.search_id))
-            ledger.hold(_demands(follower))
+            holds.hold([follower])
     except InsufficientCredits as error:
         return _end(follower, Status.FAILED, _unaffordable(error))
     return True
@@ -201,19 +200,6 @@ def _enqueue(follower: Lookup, tenant_queue: TenantQueue, leader: Lookup | None)
     )
     if not waits:
         queue.add_ready(tenant_queue, 1, pending_calls=follower.calls_left)
-
-
-def _demands(follower: Lookup) -> list[ledger.Demand]:
-    if follower.lane.mode == Mode.TEST:
-        return []
-    return [
-        ledger.Demand(
-            reference=follower.reference,
-            tenant_id=follower.tenant_id,
-            provider=follower.provider,
-            amount=follower.most_credits,
-        )
-    ]
 
 
 def _unaffordable(error: InsufficientCredits) -> Failure:

@@ -1,8 +1,8 @@
-"""What an order goes by: each source's policy, price and credential as they are now, fetched for all its lookups at once."""
+"""Quotes what is in force for the sources of an order: policy, credential and price, for all its lookups in one query."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -10,40 +10,44 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Model
 
+from accounts.models import ApiKey
 from billing.models import Price
-from providers import registry
+from providers import policies, registry
 from providers.models import Credential, Policy
 from searches import composite_rows
 
 ROWS: Mapping[str, type[Model]] = {"policy": Policy, "credential": Credential, "price": Price}
-TERMS = f"""
-SELECT moment, {composite_rows.columns(ROWS)} FROM searches_terms(%s, %s::text[], %s::text[], %s::uuid[], %s::text[])
+QUOTES = f"""
+SELECT moment, {composite_rows.columns(ROWS)} FROM searches_quotes(%s, %s::text[], %s::text[], %s::uuid[], %s::text[])
 """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
-    """What holds for one source at `moment`; None where there is no such row."""
+class Quote:
+    """What is in force for one source at `moment`. Credential and price are None where there is none."""
 
     moment: datetime
-    policy: Policy | None
+    policy: Policy
     credential: Credential | None
     price: Price | None
 
 
-def of(tenant_id: UUID, asked: Sequence[tuple[str, str | None]]) -> list[Terms]:
-    """Of each source with the credential, by id or label, that it is asked with; None for the tenant's default."""
-    sources = [source for source, _ in asked]
-    providers = [registry.adapter(source).provider for source in sources]
-    ids = [_uuid(name) for _, name in asked]
-    labels = [name if id is None else None for (_, name), id in zip(asked, ids, strict=True)]
+def of(api_key: ApiKey, asked: Iterable[tuple[str, str | None]]) -> list[Quote]:
+    """Returns a quote for each source with its credential: an id or a label, or None for the tenant's default."""
+    pairs = list(asked)
+    providers = [registry.adapter(source).provider for source, _ in pairs]
+    ids = [_uuid(name) for _, name in pairs]
+    labels = [name if id is None else None for (_, name), id in zip(pairs, ids, strict=True)]
     with connection.cursor() as cursor:
-        cursor.execute(TERMS, (tenant_id, sources, providers, ids, labels))
-        return [_terms(moment, *composite_rows.instances(ROWS, values)) for moment, *values in cursor.fetchall()]
+        cursor.execute(QUOTES, (api_key.tenant_id, [source for source, _ in pairs], providers, ids, labels))
+        rows = cursor.fetchall()
+    return [_quote(api_key, provider, *row) for provider, row in zip(providers, rows, strict=True)]
 
 
-def _terms(moment: datetime, policy: Policy | None, credential: Credential | None, price: Price | None) -> Terms:
-    return Terms(moment=moment, policy=policy, credential=credential, price=price)
+def _quote(api_key: ApiKey, provider: str, moment: datetime, *values: object) -> Quote:
+    policy, credential, price = composite_rows.instances(ROWS, values)
+    present = policies.in_force(policy or policies.of(provider), api_key.mode)
+    return Quote(moment=moment, policy=present, credential=credential, price=price)
 
 
 def _uuid(name: str | None) -> UUID | None:

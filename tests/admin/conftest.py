@@ -26,8 +26,10 @@ from billing.models import Account, Entry, Hold, Price
 from providers import policies
 from providers.keyring import credentials
 from providers.models import Credential
+from searches import pictures
 from searches.models import Call, Image, Lookup, Rendering, Result, Search, TenantQueue
 from searches.orders import submission
+from searches.orders.order import LookupOrder, Order
 
 PROVIDER = "modash"
 SOURCE = "tiktok-creators"
@@ -78,8 +80,8 @@ def build(name: str) -> World:
     account = ledger.account_of(tenant, PROVIDER)
     ledger.grant(account, Decimal(100), note="welcome")
     image = picture(tenant)
-    order = submission.Order(lookups=[submission.LookupOrder(source=SOURCE, parameters={}, limit=40)])
-    search = submission.submit(key, order, Stored(image)).search
+    order = Order(lookups=[LookupOrder(source=SOURCE, parameters={}, limit=40)])
+    search = submission.submit(key, order, pictures.Draft(image=image, stored=True)).search
     lookup = search.lookups.get()
     call = called(lookup)
     result = found(lookup)
@@ -110,27 +112,6 @@ def build(name: str) -> World:
         delivery=delivery,
         rows={type(row): row for row in rows},
     )
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A picture that the tenant has."""
-
-    image: Image
-    crop: str = ""
-
-    @property
-    def pixels_sha256(self) -> str:
-        return self.image.pixels_sha256
-
-    def wait(self) -> None:
-        """Nothing to wait for."""
-
-    def save(self) -> Image:
-        return self.image
-
-    def hold(self) -> None:
-        """Nobody takes it."""
 
 
 def picture(tenant: Tenant) -> Image:

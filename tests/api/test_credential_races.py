@@ -15,42 +15,32 @@ from accounts.models import ApiKey
 from accounts.web.exceptions import Conflict
 from providers.keyring import credentials
 from providers.models import Credential
+from searches import pictures
 from searches.api.exceptions import translate_domain_errors
 from searches.models import Image, Lookup, Search
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from tests.api.examples import made
 from tests.searches import samples
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@dataclass(frozen=True)
-class SlowPicture:
-    """While it is being read, something happens."""
+@dataclass(kw_only=True)
+class SlowPicture(pictures.Draft):
+    """A stored picture; something happens while the submit first waits for it."""
 
-    image: Image
     meanwhile: Callable[[], None]
-    crop: str = ""
-
-    @property
-    def pixels_sha256(self) -> str:
-        return self.image.pixels_sha256
 
     def wait(self) -> None:
-        self.meanwhile()
-
-    def save(self) -> Image:
-        return self.image
-
-    def hold(self) -> None:
-        """Nobody takes it."""
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
 
 
 def submit(image: Image, meanwhile: Callable[[], None]) -> None:
     order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, limit=20)])
     with translate_domain_errors():
-        submission.submit(ApiKey.objects.get(), order, SlowPicture(image, meanwhile))
+        submission.submit(ApiKey.objects.get(), order, SlowPicture(image=image, stored=True, meanwhile=meanwhile))
 
 
 def submit_and_leave(image: Image) -> None:

@@ -12,6 +12,7 @@ from providers.keyring import credentials
 from searches import pictures
 from searches.models import Image, Search
 from searches.orders import submission
+from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
 
 SOURCE = "tiktok-creators"
@@ -29,8 +30,8 @@ class Submitter:
 
     def submit(self, *, limits: Sequence[int] = (20,), priority: int = 0, key: ApiKey | None = None) -> Search:
         """`limits`: of each lookup."""
-        lookups = [submission.LookupOrder(source=SOURCE, parameters={}, limit=limit) for limit in limits]
-        order = submission.Order(lookups=lookups, priority=priority, max_age=0)
+        lookups = [LookupOrder(source=SOURCE, parameters={}, limit=limit) for limit in limits]
+        order = Order(lookups=lookups, priority=priority, max_age=0)
         with self._picture() as picture:
             search = submission.submit(key or self.key, order, picture).search
         self.image = search.image
@@ -43,7 +44,7 @@ class Submitter:
             self.submit(limits=[20] * size, key=keys[number % len(keys)] if keys else None)
 
     @contextmanager
-    def _picture(self) -> Iterator[submission.Picture]:
+    def _picture(self) -> Iterator[pictures.Draft]:
         if self.image is None:
             with pictures.received(self.key.tenant, jpeg(), fit=self.fit) as picture:
                 yield picture

@@ -8,9 +8,7 @@ from django.core.management import call_command
 from django.db import IntegrityError
 from django.utils import timezone
 
-from billing import prices
 from billing.models import Price
-from billing.prices import PriceMissing
 from providers import registry
 from providers.contract import PriceDefaults
 
@@ -27,36 +25,6 @@ def price(per_result: str, *, days: float = 0, source: str = SOURCE) -> Price:
     """Valid from so many days from now on."""
     valid_from = timezone.now() + timedelta(days=days)
     return Price.objects.create(source=source, per_result=Decimal(per_result), valid_from=valid_from)
-
-
-def test_a_source_without_a_price_is_refused_never_free() -> None:
-    price("1", source="another-source")
-    with pytest.raises(PriceMissing) as caught:
-        prices.current(SOURCE)
-    assert caught.value.source == SOURCE
-
-
-def test_the_newest_price_in_force_counts() -> None:
-    price("0.03", days=-1)
-    price("0.02", days=-30)
-    price("0.9", days=1)
-    assert prices.current(SOURCE).per_result == Decimal("0.03")
-
-
-def test_a_price_to_come_is_none_yet() -> None:
-    price("0.9", days=0.001)
-    with pytest.raises(PriceMissing):
-        prices.current(SOURCE)
-
-
-def test_a_price_without_a_date_is_in_force_at_once() -> None:
-    Price.objects.create(source=SOURCE, per_call=Decimal(2))
-    assert prices.current(SOURCE).per_call == 2
-
-
-def test_a_price_of_nothing_is_a_price() -> None:
-    price("0")
-    assert prices.current(SOURCE).per_result == 0
 
 
 def test_a_fresh_database_has_the_adapters_prices() -> None:

@@ -23,7 +23,7 @@ from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.models import Lookup, Search, Standing, TenantQueue
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
 
 Submit = Callable[..., Search]

@@ -29,7 +29,7 @@ from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
 from searches.models import Lookup, Search, Standing
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
 from tests.racing import at_once
 

@@ -29,6 +29,7 @@ from searches.api.query_serializers import SearchQuery
 from searches.api.views.picture_view import NoPicture, PictureView, not_fetched
 from searches.models import Lookup, Search, Status
 from searches.orders import recall, submission
+from searches.orders.order import WrongOrder
 
 OPEN = (Status.QUEUED, Status.RUNNING)
 # The lookup of the ORM that each query parameter stands for.
@@ -95,7 +96,7 @@ class Searches(PictureView, SearchView):
                 raise self.invalid_with(picture, merged(parsed.wrong, lookup_errors(rejections, parsed.numbers)))
             try:
                 return submission.submit(self.api_key, order, picture)
-            except submission.WrongOrder as error:
+            except WrongOrder as error:
                 raise self.invalid_with(picture, lookup_errors(error.rejections, parsed.numbers)) from None
 
     def get(self, request: Request) -> Response:

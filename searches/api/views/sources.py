@@ -23,7 +23,7 @@ class Sources(TenantView):
     def get(self, request: Request) -> Response:
         pages = cast(CursorPages, self.paginator)
         page = pages.cut(adapters_after, self.keys, request, self)
-        sources = [source_catalog.describe(adapter.source, self.api_key) for adapter in page]
+        sources = source_catalog.describe([adapter.source for adapter in page], self.api_key)
         return self.get_paginated_response(source_catalog.SourceSerializer(sources, many=True).data)
 
 

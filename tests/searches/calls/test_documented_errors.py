@@ -26,7 +26,7 @@ from searches.calls import worker
 from searches.lanes import credential_gate, queue
 from searches.models import Call, Lane, Lookup, Standing, TenantQueue
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
 from tests.providers.adapters import test_keyapi, test_memories, test_modash
 from tests.providers.conftest import Provider

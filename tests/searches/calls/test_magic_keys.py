@@ -23,7 +23,7 @@ from searches.calls import worker
 from searches.lanes import backoff
 from searches.models import Lookup, Status
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
 from tests.providers.asking import SOURCES
 from tests.providers.conftest import sandbox_site

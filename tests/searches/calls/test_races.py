@@ -34,7 +34,7 @@ from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
 from searches.models import Call, Image, Lane, Lookup, Rendering, Search, Standing, TenantQueue
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from tests.racing import patiently
 from tests.searches.samples import jpeg
 

@@ -27,7 +27,7 @@ from searches.lanes import credential_gate, pauses, queue
 from searches.lifecycle import cancellation, deadlines
 from searches.models import Call, Lane, Lookup, Search, Standing, Status, TenantQueue
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
 from tests.providers.conftest import Provider, Site
 

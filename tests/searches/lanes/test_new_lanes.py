@@ -14,7 +14,7 @@ from searches import pictures
 from searches.lanes import queue
 from searches.models import Lane, TenantQueue
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from tests.api.background import background
 from tests.bench.picture import jpeg
 

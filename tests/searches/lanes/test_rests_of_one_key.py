@@ -24,7 +24,7 @@ from searches.calls import worker
 from searches.lanes import pauses, queue
 from searches.models import Call, Standing, TenantQueue
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
 from tests.providers.conftest import Provider
 from tests.racing import at_once

@@ -19,7 +19,7 @@ from searches.calls import worker
 from searches.lanes import estimates, wakeups
 from searches.models import Lane, Lookup, TenantQueue
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
 from tests.providers.conftest import Provider
 
@@ -95,7 +95,8 @@ def test_it_is_told_so(strange: Policy, submit: Submit, alice: Tenant) -> None:
     assert lookup.page_size == 20
     told = estimates.forecast([lookup])[lookup.pk]
     assert (told.position, told.waiting_on) == (1, "rate")
-    shown = source_catalog.describe("tiktok-creators", lookup.search.api_key)  # type: ignore[arg-type]
+    assert lookup.search.api_key
+    [shown] = source_catalog.describe(["tiktok-creators"], lookup.search.api_key)
     assert (shown["rate"]["calls"], shown["rate"]["window_ms"], shown["rate"]["scope"]) == (1, 1000, "provider")
     assert shown["line"].expected_wait_seconds == pytest.approx(1.003)
 

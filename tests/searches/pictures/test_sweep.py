@@ -15,7 +15,7 @@ from searches import pictures
 from searches.lifecycle import cancellation
 from searches.models import Image, Lookup, Search, Standing, Status
 from searches.orders import submission
-from searches.orders.submission import LookupOrder, Order
+from searches.orders.order import LookupOrder, Order
 from searches.pictures import Busy
 from tests.searches import samples
 from tests.searches.pictures.test_crops import MIDDLE, ONLY_JPEG, WEB, keep

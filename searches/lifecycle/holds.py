@@ -1,0 +1,26 @@
+"""Holds the most that lookups can cost, at a submit and at a promotion. A test key's lookups cost nothing and hold nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from accounts.models import Mode
+from billing import ledger
+from searches.models import Lookup
+
+
+def hold(lookups: Iterable[Lookup]) -> Mapping[str, Decimal]:
+    """Holds all or none, and returns the credits by the lookups' references. Raises `InsufficientCredits`."""
+    live = [lookup for lookup in lookups if lookup.lane.mode == Mode.LIVE]
+    demands = [
+        ledger.Demand(
+            reference=lookup.reference,
+            tenant_id=lookup.tenant_id,
+            provider=lookup.provider,
+            amount=lookup.most_credits,
+        )
+        for lookup in live
+    ]
+    ledger.hold(demands)
+    return {demand.reference: demand.amount for demand in demands}

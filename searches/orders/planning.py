@@ -1,0 +1,132 @@
+"""Plans the lookups of an order by their quotes, or rejects it. Prices, pages and their size are frozen here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+
+from uuid_utils.compat import uuid7
+
+from accounts.models import ApiKey, Mode
+from billing import prices
+from billing.models import Price
+from providers import registry
+from providers.keyring import advice
+from providers.models import Credential, Policy
+from searches.lanes import credential_gate, queue
+from searches.models import Lookup, Standing
+from searches.orders import quotes
+from searches.orders.order import BadOffset, CredentialMissing, LookupOrder, Order, Rejected, UnknownCredential
+from searches.orders.quotes import Quote
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pages:
+    """How a lookup is cut into calls: `count` of them, with `size` results each, from page `first` on."""
+
+    count: int
+    size: int
+    first: int
+
+
+def quotes_for(api_key: ApiKey, lookups: Sequence[LookupOrder]) -> list[Quote]:
+    return quotes.of(api_key, ((wanted.source, wanted.credential) for wanted in lookups))
+
+
+def rejections(api_key: ApiKey, lookups: Sequence[LookupOrder], quoted: Sequence[Quote]) -> Iterator[Rejected]:
+    """Yields all that is wrong with the pages and the named credentials of these lookups."""
+    for index, (wanted, quote) in enumerate(zip(lookups, quoted, strict=True)):
+        try:
+            _pages(wanted, index, quote.policy)
+        except BadOffset as error:
+            yield error
+        if wanted.credential is not None and quote.credential is None:
+            provider = registry.adapter(wanted.source).provider
+            yield UnknownCredential(index, advice.why_unknown(api_key.tenant_id, provider, wanted.credential))
+
+
+def lookups(api_key: ApiKey, order: Order, quoted: Sequence[Quote]) -> list[Lookup]:
+    """Returns the lookups as they will be written, but for their search. Raises `CredentialMissing` or `PriceMissing`.
+
+    Their lanes need not be written yet; each has the policy in force.
+    """
+    return [_lookup(api_key, order, index, quote) for index, quote in enumerate(quoted)]
+
+
+def _lookup(api_key: ApiKey, order: Order, index: int, quote: Quote) -> Lookup:
+    wanted = order.lookups[index]
+    adapter = registry.adapter(wanted.source)
+    pages = _pages(wanted, index, quote.policy)
+    credential = _credential(api_key, wanted, index, quote.credential)
+    price = _price(api_key, wanted, quote.price)
+    fingerprint = credential.fingerprint if credential else ""
+    created_at = quote.moment
+    return Lookup(
+        id=uuid7(),
+        tenant_id=api_key.tenant_id,
+        ordinal=index,
+        source=wanted.source,
+        provider=adapter.provider,
+        credential=credential,
+        lane=queue.lane_for(quote.policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint),
+        standing=Standing.PARKED if credential_gate.must_wait(credential, api_key.mode) else Standing.READY,
+        sort_key=queue.sort_key(priority=order.priority, created_at=created_at) + index,
+        expires_at=created_at + timedelta(seconds=order.expires_in),
+        parameters=wanted.parameters,
+        effective_parameters=adapter.effective(wanted.parameters),
+        limit=wanted.limit,
+        first_page=pages.first,
+        page_size=pages.size,
+        pages=pages.count,
+        price_per_call=price.per_call,
+        price_per_result=price.per_result,
+        created_at=created_at,
+    )
+
+
+def cut(*, limit: int | None, offset: int, largest: int) -> Pages:
+    """Cuts `limit` results into the fewest equal pages. Raises `ValueError` on an offset that falls between two of them."""
+    if limit is None:
+        return Pages(count=1, size=largest, first=0)
+    count = ceil(limit / largest)
+    size = ceil(limit / count)
+    if offset % size:
+        below = offset - offset % size
+        raise ValueError(
+            f"With limit {limit} a page has {size} results; offset must be a multiple of that: {below} or {below + size}."
+        )
+    return Pages(count=count, size=size, first=offset // size)
+
+
+def _pages(wanted: LookupOrder, index: int, policy: Policy) -> Pages:
+    adapter = registry.adapter(wanted.source)
+    # A source without pages is asked once, for all that is wanted.
+    largest = policy.page_size if adapter.paged else wanted.limit or policy.page_size
+    try:
+        pages = cut(limit=wanted.limit, offset=wanted.offset, largest=largest)
+    except ValueError as error:
+        raise BadOffset(index, str(error)) from None
+    most = adapter.max_results
+    if most is not None and (pages.first + pages.count) * pages.size > most:
+        raise BadOffset(index, f"The source gives its first {most} results; ask for fewer, or from further ahead.")
+    return pages
+
+
+def _credential(api_key: ApiKey, wanted: LookupOrder, index: int, found: Credential | None) -> Credential | None:
+    """Returns the credential that was named, or the default; a test key needs none."""
+    if wanted.credential is None and api_key.mode == Mode.TEST:
+        return None
+    if found is None:
+        provider = registry.adapter(wanted.source).provider
+        raise CredentialMissing(index, advice.why_no_default(api_key.tenant_id, provider))
+    return found
+
+
+def _price(api_key: ApiKey, wanted: LookupOrder, found: Price | None) -> Price:
+    if api_key.mode == Mode.TEST:
+        return Price(source=wanted.source)
+    if found is None:
+        raise prices.PriceMissing(wanted.source)
+    return found
