@@ -416,11 +416,18 @@ class Lookup(models.Model):
         """Calls that it may take still."""
         return self.pages - self.pages_done
 
+    def cost_of_call(self, *, results: int) -> Decimal:
+        """Returns the credits that a call with so many results costs, at the prices of the submit; 0 in the sandbox."""
+        cost: Decimal = self.price_per_call + results * self.price_per_result
+        return cost
+
+    @property
+    def most_credits_per_call(self) -> Decimal:
+        return self.cost_of_call(results=self.page_size)
+
     @property
     def most_credits(self) -> Decimal:
-        """What it can cost, at the prices of its submit."""
-        most: Decimal = self.pages * (self.price_per_call + self.page_size * self.price_per_result)
-        return most
+        return self.pages * self.most_credits_per_call
 
 
 class Call(models.Model):

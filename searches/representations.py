@@ -193,6 +193,13 @@ def of_searches(searches: Sequence[Any]) -> list[dict[str, Any]]:
     return [SEARCH.to_representation(search) for search in searches]
 
 
+def of_ended_search(search: Search) -> dict[str, Any]:
+    """Returns the JSON object of a search that has ended, and therefore has no estimates, as its rows are now."""
+    row: Any = with_lookups(Search.objects.filter(pk=search.pk)).get()
+    _attach(row.ordered_lookups, {}, ledger.tallies(lookup.reference for lookup in row.ordered_lookups))
+    return SEARCH.to_representation(row)
+
+
 def submitted(search: Any, lookups: Sequence[Any], held: Mapping[str, Decimal]) -> dict[str, Any]:
     """Returns the JSON object of a search that was just written, without reading its rows again.
 

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from providers.limiter import Unavailable
 from searches import pictures
-from searches.calls import settlement, worker
+from searches.calls import recovery, worker
 from searches.coalescing import followers
 from searches.lanes import credential_gate, wakeups
 from searches.lifecycle import deadlines, retention
@@ -46,7 +46,7 @@ def sweep_lanes() -> None:
     steps = (
         *(deadlines.expire, deadlines.fail_without_credential),
         *(credential_gate.move, credential_gate.park_dead, credential_gate.unpark, credential_gate.wake_rested),
-        *(settlement.recover_all, wakeups.fill_all),
+        *(recovery.recover_all, wakeups.fill_all),
     )
     for step in steps:
         try:

@@ -1,7 +1,7 @@
--- Locks what a settlement moves, in the order of locks: the lookup, and then its search, before the credit account that a charge
--- locks: the search's other lookups settle beside this one. What waited for a lock sees what was committed before it. The rows
--- come with it, as with a claim, and the lane as it is now.
--- Each of its statements looks into one index, so their plans are kept.
+-- Locks the rows that a settlement moves, in the order of locks: the lookup, and then its search. The credit account comes after
+-- them, because the search's other lookups settle at the same time. Each row is read after its lock was waited for, so it has
+-- what was committed meanwhile. The lane is read and not locked.
+-- Every statement uses one index, so cached plans stay right.
 CREATE OR REPLACE FUNCTION searches_lock(
     lookup_id uuid, OUT lookup searches_lookup, OUT search searches_search, OUT lane searches_lane
 ) LANGUAGE plpgsql SET plan_cache_mode = auto AS $$

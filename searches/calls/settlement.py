@@ -1,8 +1,7 @@
-"""Settles what came of a call, in one transaction: the call, its results, the charge, the lookup's next standing, and the
-release at its end.
+"""Settles a call in one transaction: its row, its results, its charge, and the lookup's end or next queue state.
 
-A call is settled once: whoever moves its row out of `armed` does it, the worker that made it or, when its lease is over, the
-sweep.
+Every call is settled once. The settlement that moves the row out of `armed` is the one that counts: the worker's, or the sweep's
+after the call's lease (`recovery`). A later one changes nothing.
 """
 
 from __future__ import annotations
@@ -21,14 +20,12 @@ from django.db.models.functions import Now
 
 from accounts.models import Mode
 from billing import ledger
-from providers import limiter
 from providers.contract import Answer
-from providers.failures import Failure, Garbled, Lost
+from providers.failures import Failure, Garbled
 from providers.keyring import resting, states
-from providers.limiter import SendOutcome
 from providers.models import Credential, Policy
 from searches import composite_rows, results
-from searches.calls import retry_policy
+from searches.calls.retry_policy import BackOff, Block, Fail, Retry, Unknown, Verdict
 from searches.coalescing import keys
 from searches.lanes import breaker, pauses, queue
 from searches.lanes.queue import Errand
@@ -37,26 +34,16 @@ from searches.models import Call, Lane, Lookup, Search, Status, TenantQueue
 
 log = logging.getLogger(__name__)
 
-# What may pass beyond every time limit before a worker is taken to be gone.
-MARGIN_SECONDS = 5.0
 LOCKED: Mapping[str, type[Model]] = {"lookup": Lookup, "search": Search, "lane": Lane}
 LOCK = f"SELECT {composite_rows.columns(LOCKED)} FROM searches_lock(%s)"
 
 
-def armed_seconds(policy: Policy) -> float:
-    """The lease of a call that has not left yet: after this long it has, or came to nothing, or its worker is gone."""
-    return policy.connect_timeout_ms / 1000 + limiter.PATIENCE_SECONDS + MARGIN_SECONDS
-
-
-def longest_seconds(policy: Policy) -> float:
-    """After this long a claimed call has been settled, or its worker is gone."""
-    return armed_seconds(policy) + policy.total_timeout_ms / 1000
-
-
 @dataclass(frozen=True, kw_only=True)
-class Ours:
-    """The rows that a settlement moves, locked in order, and what the provider bills for the call. Of the lookup and of its
-    search it is noted here what becomes of them: who says where the lookup goes next saves it (`ending`, `scheduler`).
+class LockedCall:
+    """The locked rows of a settlement, and what the provider bills for the call.
+
+    Changes of the lookup and its search are made on these instances. They are saved with the lookup's next queue state (`queue`)
+    or its end (`completion`).
     """
 
     call: Call
@@ -69,154 +56,90 @@ class Ours:
         return self.lookup.search
 
     @property
-    def erased(self) -> bool:
-        """Of what came nothing may be kept but what it cost."""
+    def is_erased(self) -> bool:
+        """Whether the search was erased: then only the cost of the call may be kept."""
         return self.search.erased_at is not None
 
     @property
     def tenant_queue(self) -> TenantQueue:
-        """Where the lookup goes back in line."""
-        assert self.locked_tenant_queue is not None, "it was not to go back"
+        """The queue to which the lookup returns."""
+        assert self.locked_tenant_queue is not None, "a lookup that ends was locked without its queue"
         return self.locked_tenant_queue
 
 
-def _lock(
-    call: Call,
-    lookup: Lookup,
-    *,
-    became: Call.State,
-    may_go_back: bool = True,
-    cost: Decimal = ledger.ZERO,
-    **values: Any,
-) -> Ours | None:
-    """Locks what a settlement needs and moves the call out of `armed`; None where somebody else did.
-
-    Not the queue of what has ended: claims pass over a tenant queue that is locked, which would cost a busy tenant its share.
-    """
-    tenant_queue = queue.lock_tenant_queue(lookup.lane_id, lookup.tenant_id) if may_go_back else None
-    ours = Ours(call=call, lookup=_locked(lookup.pk), locked_tenant_queue=tenant_queue, cost=cost)
-    if ours.erased:
-        values |= erasure.NOTHING_OF_A_CALL
-    moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
-        state=became,
-        sent_at=call.sent_at,
-        finished_at=call.finished_at or Now(),
-        # As it is charged in the end, but for what is billed above what was held (`_check_charged`).
-        credits=min(cost, lookup.most_credits),
-        **values,
-    )
-    if moved and became != Call.State.UNKNOWN and keys.is_outdated(lookup):
-        Lookup.objects.filter(pk=lookup.pk).update(repeat_key="")
-    return ours if moved else None
-
-
-def _locked(lookup_id: UUID) -> Lookup:
-    """With its search, locked too, and its lane (`lock.sql`)."""
-    with connection.cursor() as cursor:
-        cursor.execute(LOCK, (lookup_id,))
-        lookup, search, lane = composite_rows.instances(LOCKED, cursor.fetchone())
-    if lookup is None:
-        raise Lookup.DoesNotExist
-    lookup.search, lookup.lane = search, lane
-    return lookup  # type: ignore[no-any-return]
-
-
-def answered(errand: Errand, answer: Answer) -> None:
-    """Keeps what came, charges it, and either ends the lookup or puts it back in line for its next page."""
-    if answer.unreadable:
-        # What we cannot read, operators should: an excerpt is on the call's page.
-        log.error("lookup %s: %d items cannot be identified", errand.lookup.pk, answer.unreadable)
-    lane = _answered(errand, answer)
-    pauses.record_answer(lane, backoff=errand.lookup.lane.backoff)
-
-
 @transaction.atomic
-def _answered(errand: Errand, answer: Answer) -> Lane:
-    """The lane as it is now."""
-    cost = _price_of(errand.lookup, results=answer.billed_results)
-    is_last = answer.last or errand.lookup.pages_done + 1 >= errand.lookup.pages
-    ours = _lock(
-        errand.call,
-        errand.lookup,
-        became=Call.State.ANSWERED,
-        may_go_back=not is_last,
-        cost=cost,
+def answered(claimed: Errand, answer: Answer) -> Lane | None:
+    """Keeps the results, charges the call, and ends the lookup or returns it to its queue for the next page.
+
+    Returns the lane as it is now, or None if the call was settled already.
+    """
+    lookup = claimed.lookup
+    is_last = answer.last or lookup.pages_done + 1 >= lookup.pages
+    locked = _begin(
+        claimed.call,
+        lookup,
+        state=Call.State.ANSWERED,
+        may_return=not is_last,
+        cost=lookup.cost_of_call(results=answer.billed_results),
         status=answer.status,
         returned=len(answer.hits),
         unreadable=answer.unreadable,
         excerpt=answer.excerpt,
         provider_request_id=answer.request_id[:100],
     )
-    if ours is None:
-        _settle_late(errand, cost)
-        return errand.lookup.lane
-    _note_success(errand)
-    lookup = ours.lookup
-    if not ours.erased:
-        results.keep(lookup, ours.search, answer, came_at=ours.call.finished_at or queue.now())
+    if locked is None:
+        return None
+    lookup = locked.lookup
+    if not locked.is_erased:
+        results.keep(lookup, locked.search, answer, came_at=locked.call.finished_at or queue.now())
     lookup.pages_done += 1
     lookup.attempts = 0
     if lookup.cancel_requested:
-        _finish(ours, Status.CANCELED)
+        _end(locked, Status.CANCELED)
     elif is_last:
-        _finish(ours, Status.SUCCEEDED)
+        _end(locked, Status.SUCCEEDED)
     else:
-        _charge(ours)
-        queue.put_back(lookup, ours.tenant_queue)
-        completion.recount(ours.search)
+        _charge(locked)
+        queue.put_back(lookup, locked.tenant_queue)
+        completion.recount(locked.search)
     return lookup.lane
 
 
-def _note_success(errand: Errand) -> None:
-    """Of a live search: the sandbox takes any key."""
-    credential = errand.lookup.credential
-    if errand.lookup.search.mode != Mode.LIVE or credential is None:
-        return
-    if credential.is_unproven:
-        states.worked(credential, asked_at=errand.asked_at)
-    if credential.times_told_to_wait:
-        resting.answered(credential)
+@transaction.atomic
+def answered_late(claimed: Errand, answer: Answer) -> None:
+    """Charges an answer that came after the sweep had settled its call as unknown."""
+    lookup = _lock_rows(claimed.lookup.pk)
+    late = Call.objects.filter(pk=claimed.call.pk, state=Call.State.UNKNOWN)
+    part = min(lookup.most_credits_per_call, ledger.tallies([lookup.reference])[lookup.reference].unknown)
+    charged = min(lookup.cost_of_call(results=answer.billed_results), part)
+    if part and late.update(state=Call.State.ANSWERED, credits=charged):
+        ledger.settle(lookup.reference, amount=part, charged=charged, key=str(claimed.call.pk))
 
 
-def failed(errand: Errand, policy: Policy, failure: Failure) -> None:
-    """Does what follows from a failure (`retries.decide`), and to its lane (`breaker`)."""
-    lane, seconds = errand.lookup.lane, 0.0
-    verdict = retry_policy.decide(
-        failure,
-        attempts=errand.lookup.attempts,
-        allowed=policy.attempts,
-        throttled=pauses.times_throttled(errand),
-        throttled_seconds=policy.throttled_seconds,
-    )
-    # What we cannot read, operators should: the excerpt is on the call's page.
-    level = logging.ERROR if isinstance(failure, Garbled) else logging.INFO
-    log.log(level, "lookup %s: %s, so %s", errand.lookup.pk, failure.code, type(verdict).__name__)
-    if isinstance(verdict, retry_policy.Pause):
-        pauses.pause_claimed(errand, seconds=verdict.seconds)
-    with transaction.atomic():
-        if isinstance(verdict, retry_policy.Pause):
-            pauses.lock(lane.name)
-        if breaker.is_theirs(failure) and errand.lookup.credential is not None:
-            key, tenant = errand.lookup.credential.fingerprint, errand.lookup.tenant_id
-            seconds = pauses.record_failure(errand.call, lane=lane.name, key=key, tenant=tenant)
-        if isinstance(verdict, retry_policy.Unknown):
-            lost(errand.call, errand.lookup, policy, failure)
-        else:
-            _apply(errand, policy, failure, verdict)
-    if seconds:
-        log.error("lane %s: its calls fail with every key, so it pauses for %s s", lane.name, seconds)
-    if seconds or isinstance(verdict, retry_policy.Pause):
-        pauses.sync_limiter(lane)
+@transaction.atomic
+def failed(claimed: Errand, policy: Policy, failure: Failure, verdict: Verdict) -> float:
+    """Settles a failed call as the verdict says. Returns the seconds for which it opened its lane's breaker; 0: it did not."""
+    lookup, seconds = claimed.lookup, 0.0
+    if isinstance(verdict, BackOff):
+        pauses.lock(lookup.lane_id)
+    if breaker.is_theirs(failure) and lookup.credential is not None:
+        key, tenant = lookup.credential.fingerprint, lookup.tenant_id
+        seconds = pauses.record_failure(claimed.call, lane=lookup.lane_id, key=key, tenant=tenant)
+    if isinstance(verdict, Unknown):
+        lost(claimed.call, lookup, policy, failure)
+    else:
+        _apply(claimed, policy, failure, verdict)
+    return seconds
 
 
-def _apply(errand: Errand, policy: Policy, failure: Failure, verdict: retry_policy.Verdict) -> None:
-    billed = verdict.billed_results if isinstance(verdict, retry_policy.Stop) and verdict.answered else None
-    ours = _lock(
-        errand.call,
-        errand.lookup,
-        became=Call.State.FAILED,
-        may_go_back=not isinstance(verdict, retry_policy.Stop),
-        cost=ledger.ZERO if billed is None else _price_of(errand.lookup, results=billed),
+def _apply(claimed: Errand, policy: Policy, failure: Failure, verdict: Retry | BackOff | Block | Fail) -> None:
+    billed = verdict.billed_results if isinstance(verdict, Fail) and verdict.answered else None
+    locked = _begin(
+        claimed.call,
+        claimed.lookup,
+        state=Call.State.FAILED,
+        may_return=not isinstance(verdict, Fail),
+        cost=ledger.ZERO if billed is None else claimed.lookup.cost_of_call(results=billed),
         status=failure.status,
         returned=0,
         error_code=failure.code,
@@ -224,88 +147,84 @@ def _apply(errand: Errand, policy: Policy, failure: Failure, verdict: retry_poli
         provider_request_id=failure.request_id[:100],
         excerpt=failure.excerpt if isinstance(failure, Garbled) else "",
     )
-    # A credential is locked before the credit account that an end locks. The key was told to wait whoever settled the call.
-    if isinstance(verdict, retry_policy.Pause):
-        pauses.record_throttle(errand, seconds=verdict.seconds)
-    if ours is None:
+    # The key was told to wait even if somebody else settled the call. Its credential is locked before the credit account.
+    if isinstance(verdict, BackOff):
+        pauses.record_throttle(claimed, seconds=verdict.seconds)
+    if locked is None:
         return None
-    lookup = ours.lookup
-    # Of a canceled lookup too: its key is dead all the same.
-    parked = isinstance(verdict, retry_policy.Park) and _park(errand, ours, verdict, failure)
-    if lookup.cancel_requested and not isinstance(verdict, retry_policy.Stop):
-        return _finish(ours, Status.CANCELED)
+    lookup = locked.lookup
+    # The key of a canceled lookup is dead all the same.
+    is_blocked = isinstance(verdict, Block) and _block(claimed, locked, verdict, failure)
+    if lookup.cancel_requested and not isinstance(verdict, Fail):
+        return _end(locked, Status.CANCELED)
     match verdict:
-        case retry_policy.Again(after=seconds):
+        case Retry(after=seconds):
             lookup.attempts += 1
-            queue.put_back(lookup, ours.tenant_queue, after=timedelta(seconds=seconds))
-        case retry_policy.Pause():
-            queue.put_back(lookup, ours.tenant_queue)
-        case retry_policy.Park() if parked:
+            queue.put_back(lookup, locked.tenant_queue, after=timedelta(seconds=seconds))
+        case BackOff():
+            queue.put_back(lookup, locked.tenant_queue)
+        case Block() if is_blocked:
             pass
-        case retry_policy.Stop(answered=True, billed_results=None):
+        case Fail(answered=True, billed_results=None):
             lookup.unknown_calls += 1
             _set_unknown(lookup)
-            return _fail(ours, failure)
+            return _end_failed(locked, failure)
         case _:
-            return _fail(ours, failure)
-    completion.recount(ours.search)
+            return _end_failed(locked, failure)
+    completion.recount(locked.search)
     return None
 
 
-def _fail(ours: Ours, failure: Failure) -> None:
-    """Of an erased search it is not kept why."""
-    if ours.erased:
-        _finish(ours, Status.CANCELED)
-    else:
-        _finish(ours, Status.FAILED, failure)
+def _block(claimed: Errand, locked: LockedCall, verdict: Block, failure: Failure) -> bool:
+    """Marks the credential dead and blocks the lookups that wait for it. Returns False where there is nothing to wait for.
 
-
-def _finish(ours: Ours, status: Status, failure: Failure | None = None) -> None:
-    charged = completion.finish(ours.lookup, ours.search, status, failure, cost=ours.cost, key=str(ours.call.pk))
-    _check_charged(ours, charged)
-
-
-def _park(errand: Errand, ours: Ours, verdict: retry_policy.Park, failure: Failure) -> bool:
-    """Notes that the key is dead; False where there is no credential to wait for, or the sandbox said so: that is not the
-    provider's word. A key that was verified since the call left is not dead: then the sweep brings the lookup back at once.
+    The sandbox's word is not the provider's, and marks nothing. A key that was verified since the call was sent is not dead;
+    then the sweep unblocks the lookup at once.
     """
-    # As it was asked with: the row may hold another key by now.
-    asked_with = errand.lookup.credential
-    if asked_with is None or ours.lookup.credential_id is None or errand.lookup.lane.mode != Mode.LIVE:
+    # The credential as it was when it was asked with: its row may hold another key by now.
+    asked_with = claimed.lookup.credential
+    if asked_with is None or locked.lookup.credential_id is None or claimed.lookup.lane.mode != Mode.LIVE:
         return False
-    state = Credential.State(verdict.state)
-    states.mark(asked_with, state, problem=failure.detail, asked_at=errand.asked_at)
-    if ours.lookup.cancel_requested:
-        queue.park_waiting(ours.tenant_queue, ours.lookup.credential_id)
+    states.mark(asked_with, Credential.State(verdict.state), problem=failure.detail, asked_at=claimed.asked_at)
+    if locked.lookup.cancel_requested:
+        queue.park_waiting(locked.tenant_queue, locked.lookup.credential_id)
     else:
-        queue.park(ours.lookup, ours.tenant_queue)
+        queue.park(locked.lookup, locked.tenant_queue)
     return True
 
 
 @transaction.atomic
 def lost(call: Call, lookup: Lookup, policy: Policy, failure: Failure) -> None:
-    """Nobody knows whether the provider billed it: that part stays held, and the policy says whether to ask once more."""
-    ours = _lock(call, lookup, became=Call.State.UNKNOWN, error_code=failure.code, error_detail=failure.detail[:500])
-    if ours is None:
+    """Settles a call that may have been billed: its part of the hold stays held, and the policy says whether to ask again."""
+    locked = _begin(call, lookup, state=Call.State.UNKNOWN, error_code=failure.code, error_detail=failure.detail[:500])
+    if locked is None:
         return
-    _set_unknown(ours.lookup)
-    ours.lookup.unknown_calls += 1
-    if ours.lookup.cancel_requested:
-        _finish(ours, Status.CANCELED)
-    elif _may_ask_again(ours.lookup, policy, call):
-        queue.put_back(ours.lookup, ours.tenant_queue)
-        completion.recount(ours.search)
+    lookup = locked.lookup
+    _set_unknown(lookup)
+    lookup.unknown_calls += 1
+    if lookup.cancel_requested:
+        _end(locked, Status.CANCELED)
+    elif _may_ask_again(lookup, policy, call):
+        queue.put_back(lookup, locked.tenant_queue)
+        completion.recount(locked.search)
     else:
-        _finish(ours, Status.FAILED, failure)
+        _end(locked, Status.FAILED, failure)
+
+
+def _may_ask_again(lookup: Lookup, policy: Policy, call: Call) -> bool:
+    """Returns whether a second call may be made, once. It takes a hold of its own: nothing is spent above what is held."""
+    if policy.on_unknown != Policy.OnUnknown.RETRY or lookup.unknown_calls > 1:
+        return False
+    most = lookup.most_credits_per_call
+    return not most or ledger.hold_more(lookup.reference, most, key=str(call.pk))
 
 
 @transaction.atomic
 def unsent(call: Call, lookup: Lookup, *, rests_for: float = 0.0) -> None:
-    """Settles a call that never left: it leaves no row, costs nothing, and the lookup has its turn again.
+    """Settles a call that was never sent: its row is deleted, it costs nothing, and the lookup has its turn again.
 
-    `rests_for`: the seconds that its key rests for still, where the limiter withheld it for that. Its credential says so from
-    now on, so that the lane goes on with others; and the turn counts, so that no tenant is claimed for such a key time after
-    time, whatever becomes of the credential.
+    `rests_for`: seconds for which its key rests, if the limiter refused the call for that. The credential notes the rest, so that
+    the lane goes on with other keys. The turn counts then, so that no tenant is claimed again and again for such a key.
     """
     tenant_queue = queue.lock_tenant_queue(lookup.lane_id, lookup.tenant_id)
     locked = Lookup.objects.select_for_update(no_key=True).get(pk=lookup.pk)
@@ -320,75 +239,76 @@ def unsent(call: Call, lookup: Lookup, *, rests_for: float = 0.0) -> None:
         queue.put_back(locked, tenant_queue, void=not rests_for)
 
 
-def recover_all() -> None:
-    """Settles every call whose lease is over; one that cannot be settled keeps no other from it. Raises `Unavailable`."""
-    over = Call.objects.filter(state=Call.State.ARMED, leased_until__lte=queue.now())
-    for call in over.select_related("lookup__lane__policy"):
-        try:
-            recover(call)
-        except limiter.Unavailable:
-            raise
-        except Exception:
-            log.exception("call %s cannot be settled", call.pk)
+def _begin(
+    call: Call,
+    lookup: Lookup,
+    *,
+    state: Call.State,
+    may_return: bool = True,
+    cost: Decimal = ledger.ZERO,
+    **values: Any,
+) -> LockedCall | None:
+    """Locks the rows of a settlement and moves the call out of `armed`. Returns None if the call was settled already.
+
+    The tenant's queue is not locked for a lookup that ends. Claims pass over a locked queue, which would cost a busy tenant its
+    share.
+    """
+    tenant_queue = queue.lock_tenant_queue(lookup.lane_id, lookup.tenant_id) if may_return else None
+    locked = LockedCall(call=call, lookup=_lock_rows(lookup.pk), locked_tenant_queue=tenant_queue, cost=cost)
+    if locked.is_erased:
+        values |= erasure.NOTHING_OF_A_CALL
+    moved = Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(
+        state=state,
+        sent_at=call.sent_at,
+        finished_at=call.finished_at or Now(),
+        # The charge, unless the provider bills more than was held (`_check_charged`).
+        credits=min(cost, lookup.most_credits),
+        **values,
+    )
+    if moved and state != Call.State.UNKNOWN and keys.is_outdated(lookup):
+        Lookup.objects.filter(pk=lookup.pk).update(repeat_key="")
+    return locked if moved else None
 
 
-def recover(call: Call) -> None:
-    """Settles a call whose lease is over: its worker is gone, or hangs. Raises `Unavailable` where the log can't be read."""
-    lookup = call.lookup
-    policy = lookup.lane.policy_in_force
-    age = (queue.now() - call.armed_at).total_seconds()
-    outcome = lookup.lane.limiter.revoke(str(call.pk), age_seconds=age)
-    if outcome is SendOutcome.NEVER_SENT:
-        unsent(call, lookup)
-        return
-    longest = longest_seconds(policy)
-    if age < longest:
-        # It left, or may have: its worker may still be waiting for the answer.
-        until = call.armed_at + timedelta(seconds=longest)
-        Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(leased_until=until)
-        return
-    gone = Lost("outcome_unknown", "The call was sent, and its answer was lost.")
-    lost(call, lookup, policy, gone)
+def _lock_rows(lookup_id: UUID) -> Lookup:
+    """Returns the locked lookup with its locked search and its lane (`lock_rows.sql`)."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, (lookup_id,))
+        lookup, search, lane = composite_rows.instances(LOCKED, cursor.fetchone())
+    if lookup is None:
+        raise Lookup.DoesNotExist
+    locked: Lookup = lookup
+    locked.search, locked.lane = search, lane
+    return locked
 
 
-def _price_of(lookup: Lookup, *, results: int) -> Decimal:
-    """What a call with so many results costs, under the prices of the submit; nothing in the sandbox."""
-    cost: Decimal = lookup.price_per_call + results * lookup.price_per_result
-    return cost
+def _end(locked: LockedCall, status: Status, failure: Failure | None = None) -> None:
+    charged = completion.finish(
+        locked.lookup, locked.search, status, failure, cost=locked.cost, key=str(locked.call.pk)
+    )
+    _check_charged(locked, charged)
 
 
-def _charge(ours: Ours) -> None:
-    if ours.cost:
-        charged = ledger.charge(ours.lookup.reference, ours.cost, key=str(ours.call.pk))
-        _check_charged(ours, charged)
+def _end_failed(locked: LockedCall, failure: Failure) -> None:
+    """Ends the lookup as failed. An erased search keeps no failure, so its lookups end as canceled."""
+    if locked.is_erased:
+        _end(locked, Status.CANCELED)
+    else:
+        _end(locked, Status.FAILED, failure)
 
 
-def _check_charged(ours: Ours, charged: Decimal) -> None:
-    if charged != ours.cost:
-        log.error("lookup %s: the provider billed %s where %s was held", ours.lookup.pk, ours.cost, charged)
-        Call.objects.filter(pk=ours.call.pk).update(credits=charged)
+def _charge(locked: LockedCall) -> None:
+    if locked.cost:
+        charged = ledger.charge(locked.lookup.reference, locked.cost, key=str(locked.call.pk))
+        _check_charged(locked, charged)
+
+
+def _check_charged(locked: LockedCall, charged: Decimal) -> None:
+    if charged != locked.cost:
+        log.error("lookup %s: the provider billed %s where %s was held", locked.lookup.pk, locked.cost, charged)
+        Call.objects.filter(pk=locked.call.pk).update(credits=charged)
 
 
 def _set_unknown(lookup: Lookup) -> None:
-    most = _price_of(lookup, results=lookup.page_size)
-    if most:
+    if most := lookup.most_credits_per_call:
         ledger.set_unknown(lookup.reference, most)
-
-
-def _may_ask_again(lookup: Lookup, policy: Policy, call: Call) -> bool:
-    """Once, under a second hold: no money is spent above what was held."""
-    if policy.on_unknown != Policy.OnUnknown.RETRY or lookup.unknown_calls > 1:
-        return False
-    most = _price_of(lookup, results=lookup.page_size)
-    return not most or ledger.hold_more(lookup.reference, most, key=str(call.pk))
-
-
-def _settle_late(errand: Errand, cost: Decimal) -> None:
-    """The sweep gave the call up as unknown before its answer came: now it is known what it cost."""
-    late = Call.objects.filter(pk=errand.call.pk, state=Call.State.UNKNOWN)
-    reference = errand.lookup.reference
-    part = min(
-        _price_of(errand.lookup, results=errand.lookup.page_size), ledger.tallies([reference])[reference].unknown
-    )
-    if part and late.update(state=Call.State.ANSWERED, credits=min(cost, part)):
-        ledger.settle(reference, amount=part, charged=min(cost, part), key=str(errand.call.pk))

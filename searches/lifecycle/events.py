@@ -1,7 +1,7 @@
-"""What searches announce: each end, in the transaction that makes it true, in the words that a reader would get just then.
+"""Records the events of searches: every end, in the transaction that makes it true, with the object that GET would answer then.
 
-Whoever ends something calls this last, when its money is final; nothing is built that nobody wants to hear. Of a search
-that was erased nothing is told any more, and what was told is erased with it.
+The caller records last, when the money of the end is final. The body of an event is built only if an endpoint wants it. An erased
+search has no events any more, and those recorded before are deleted with it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from accounts.models import EventType
 from searches import representations
 from searches.models import Lookup, Search, Status
 
-# Of what the events of a search are about.
+# The start of the reference under which the events of a search are recorded; its id follows.
 PREFIX = "search:"
 
 
 def ended(search: Search, lookups: Iterable[Lookup], status: Status | None) -> None:
-    """Announces that these lookups of the search ended, and that the search ended with `status`, unless that is None."""
+    """Records that these lookups of the search ended, and that the search ended with `status`, unless that is None."""
     if search.erased_at is not None:
         return
-    builders = {EventType.LOOKUP_FINISHED: lambda: _lookups(search, lookups)}
+    builders = {EventType.LOOKUP_FINISHED: lambda: [_finished_lookup(search, lookup) for lookup in lookups]}
     if status:
-        builders[EventType(f"search.{status}")] = lambda: _search(search)
+        builders[EventType(f"search.{status}")] = lambda: [representations.of_ended_search(search)]
     webhooks.record_wanted(search.tenant_id, search.mode, builders, reference=_reference(search))
 
 
@@ -32,12 +32,8 @@ def erase(search: Search) -> None:
     webhooks.erase(_reference(search))
 
 
-def _lookups(search: Search, lookups: Iterable[Lookup]) -> list[dict[str, Any]]:
-    return [{**representations.of_ended_lookup(lookup), "search_id": search.pk} for lookup in lookups]
-
-
-def _search(search: Search) -> list[dict[str, Any]]:
-    return representations.of_searches(list(representations.with_lookups(Search.objects.filter(pk=search.pk))))
+def _finished_lookup(search: Search, lookup: Lookup) -> dict[str, Any]:
+    return {**representations.of_ended_lookup(lookup), "search_id": search.pk}
 
 
 def _reference(search: Search) -> str:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from providers.limiter import SendOutcome, Unavailable
-from searches.calls import settlement
-from searches.lanes import queue
+from providers.limiter import Unavailable
+from searches.calls import recovery
 from searches.lifecycle import cancellation, erasure
 from searches.models import Call, Search
 
@@ -31,7 +30,4 @@ def _recall(search: Search) -> None:
     armed = Call.objects.filter(lookup__search=search, lookup__cancel_requested=True, state=Call.State.ARMED)
     with suppress(Unavailable):
         for call in armed.select_related("lookup__lane__policy"):
-            age = (queue.now() - call.armed_at).total_seconds()
-            outcome = call.lookup.lane.limiter.revoke(str(call.pk), age_seconds=age)
-            if outcome is SendOutcome.NEVER_SENT:
-                settlement.unsent(call, call.lookup)
+            recovery.settle_if_unsent(call)

@@ -21,7 +21,7 @@ from providers import policies
 from providers.contract import Answer, Hit
 from providers.failures import Faulty, Lost, Refused
 from providers.models import Policy
-from searches.calls import settlement
+from searches.calls import outcomes, settlement
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import erasure
@@ -91,7 +91,7 @@ def test_an_answer_that_is_being_settled_goes_with_the_rest(api: APIClient, alic
     errand = claimed()
     with background() as start:
         with transaction.atomic():
-            settlement.answered(errand, FOUND)
+            outcomes.answered(errand, FOUND)
             erased = start(lambda: api.delete(path_of(search)))
             until_somebody_waits_for_a_lock()
         assert erased.result(5).status_code == 204
@@ -103,10 +103,10 @@ def test_an_answer_that_is_being_settled_goes_with_the_rest(api: APIClient, alic
 @pytest.mark.parametrize(
     ("settle", "money"),
     [
-        (lambda errand: settlement.answered(errand, FOUND), (COST, 0)),
+        (lambda errand: outcomes.answered(errand, FOUND), (COST, 0)),
         (lambda errand: settlement.unsent(errand.call, errand.lookup), (0, 0)),
-        (lambda errand: settlement.failed(errand, Policy.objects.get(), Refused("refused", "…")), (0, 0)),
-        (lambda errand: settlement.failed(errand, Policy.objects.get(), Lost("no_answer", "…")), (0, Decimal("0.5"))),
+        (lambda errand: outcomes.failed(errand, Policy.objects.get(), Refused("refused", "…")), (0, 0)),
+        (lambda errand: outcomes.failed(errand, Policy.objects.get(), Lost("no_answer", "…")), (0, Decimal("0.5"))),
     ],
     ids=["answered", "never sent", "refused", "lost"],
 )
@@ -194,13 +194,13 @@ def settle(errand: Errand, policy: Policy) -> None:
     """Now and then twice: the second comes late, to a lookup that has ended."""
     match random.choice([FOUND, FOUND, None, Lost("no_answer", ""), Faulty("provider_error", "")]):
         case Answer() as answer:
-            settlement.answered(errand, answer)
+            outcomes.answered(errand, answer)
         case None:
             settlement.unsent(errand.call, errand.lookup)
         case failure:
-            settlement.failed(errand, policy, failure)
+            outcomes.failed(errand, policy, failure)
     if random.random() < 0.3:
-        settlement.answered(errand, FOUND)
+        outcomes.answered(errand, FOUND)
 
 
 def test_nobody_waits_in_a_circle(api: APIClient, alice: Tenant) -> None:

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 from accounts.models import Tenant
 from providers.keyring import credentials
 from providers.models import Credential
-from searches.calls import settlement
+from searches.calls import outcomes
 from searches.models import Lane
 from tests.api.examples import create, lookup
 from tests.conftest import ClientOf
@@ -79,7 +79,7 @@ def test_so_is_one_that_waits_for_a_credential_and_a_follower(api: APIClient) ->
 
 def test_so_is_one_of_which_a_part_was_answered_before(api: APIClient) -> None:
     create(api)
-    settlement.answered(claimed(), answer(3))
+    outcomes.answered(claimed(), answer(3))
     made, read = compared(api, lookups=[lookup(), lookup(limit=7)])
     assert made == read
     assert (made["status"], [each["status"] for each in made["lookups"]]) == ("running", ["succeeded", "queued"])

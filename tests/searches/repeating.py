@@ -17,7 +17,7 @@ from providers.failures import Failure, Refused
 from providers.keyring import credentials
 from providers.models import Policy
 from searches import pictures
-from searches.calls import settlement
+from searches.calls import outcomes
 from searches.coalescing import followers
 from searches.lanes import queue
 from searches.lanes.queue import Errand
@@ -103,11 +103,11 @@ def answer(results: int = 20, *, last: bool = True, first: int = 0) -> Answer:
 
 def answered(results: int = 20) -> None:
     """Somebody's turn comes, and the call is answered."""
-    settlement.answered(claimed(), answer(results))
+    outcomes.answered(claimed(), answer(results))
 
 
 def failed(failure: Failure = REFUSED) -> None:
-    settlement.failed(claimed(), Policy.objects.get(), failure)
+    outcomes.failed(claimed(), Policy.objects.get(), failure)
 
 
 def resolved() -> None:

@@ -23,7 +23,7 @@ from providers.failures import BadCredential, Failure, Throttled
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import pictures
-from searches.calls import settlement
+from searches.calls import outcomes, settlement
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
@@ -42,11 +42,11 @@ Settle = Callable[[Errand], None]
 
 
 def failed(failure: Failure) -> Settle:
-    return lambda errand: settlement.failed(errand, Policy.objects.get(), failure)
+    return lambda errand: outcomes.failed(errand, Policy.objects.get(), failure)
 
 
 SETTLEMENTS: dict[str, Settle] = {
-    "answered": lambda errand: settlement.answered(errand, FOUND),
+    "answered": lambda errand: outcomes.answered(errand, FOUND),
     "told to wait": failed(WAIT),
     "refused its key": failed(DEAD),
     "withheld": lambda errand: settlement.unsent(errand.call, errand.lookup, rests_for=1.0),

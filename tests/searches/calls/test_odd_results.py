@@ -15,7 +15,7 @@ from accounts.models import Mode, Tenant
 from providers.contract import Answer, Hit
 from searches import results
 from searches.api.result_serializers import ResultSerializer
-from searches.calls import settlement
+from searches.calls import outcomes
 from searches.lanes import queue
 from searches.models import Call, Lookup, Result
 from tests.providers.adapters.test_odd_answers import CASES, ODD, Case, ask, changed, paths
@@ -81,7 +81,7 @@ def test_what_cannot_be_identified_is_counted_charged_and_kept_for_operators(sub
         answer = Answer(
             hits=found, billed_results=4 - page, unreadable=4 - page - len(found), excerpt="[7]", last=False, status=200
         )
-        settlement.answered(claimed(), answer)
+        outcomes.answered(claimed(), answer)
     assert states(search) == "succeeded: succeeded"
     assert money() == (100 - 7 * Decimal("0.025"), 0)
     assert list(Call.objects.values_list("returned", "unreadable", "excerpt")) == [(3, 1, "[7]"), (0, 3, "[7]")]

@@ -28,7 +28,7 @@ from providers.failures import Faulty, Lost, Throttled
 from providers.keyring import credentials
 from providers.models import Policy
 from searches import pictures
-from searches.calls import settlement, worker
+from searches.calls import outcomes, settlement, worker
 from searches.lanes import queue, wakeups
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
@@ -143,7 +143,7 @@ def test_a_cancel_that_races_a_claim_ends_every_lookup_once(customers: list[ApiK
         if number % 2:
             cancellation.cancel(searches[number // 2])
         elif errand := claim(policy):
-            settlement.answered(errand, FOUND)
+            outcomes.answered(errand, FOUND)
 
     at_once(cancel_or_work)
     for search in searches:
@@ -160,7 +160,7 @@ def test_a_tenant_keeps_its_turn_while_a_call_of_its_own_is_settled(customers: l
         submit(api_key)
     errands = {errand.lookup.tenant_id: errand for errand in (claim(policy), claim(policy)) if errand}
     with transaction.atomic():
-        settlement.answered(errands[heavy.tenant_id], FOUND)
+        outcomes.answered(errands[heavy.tenant_id], FOUND)
         (next_one,) = at_once(lambda _: claim(policy), 1)
     assert next_one is not None
     assert next_one.lookup.tenant_id == heavy.tenant_id
@@ -216,11 +216,11 @@ def settle(errand: Errand, policy: Policy) -> None:
     failures = [Lost("no_answer", ""), Throttled("rate_limited", "", retry_after=0.001), Faulty("provider_error", "")]
     match random.choice([NOTHING, FOUND, FOUND, None, *failures]):
         case Answer() as answer:
-            settlement.answered(errand, answer)
+            outcomes.answered(errand, answer)
         case None:
             settlement.unsent(errand.call, errand.lookup)
         case failure:
-            settlement.failed(errand, policy, failure)
+            outcomes.failed(errand, policy, failure)
 
 
 def test_nobody_waits_in_a_circle(customers: list[ApiKey], policy: Policy) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Lost, Refused, Throttled, Unreachable
 from searches.calls import retry_policy
-from searches.calls.retry_policy import Again, Park, Pause, Stop, Unknown, Verdict
+from searches.calls.retry_policy import BackOff, Block, Fail, Retry, Unknown, Verdict
 from searches.lanes.backoff import backoff
 
 
@@ -26,17 +26,17 @@ def garbled(status: int | None, billed: int | None) -> Garbled:
     ("failure", "verdict"),
     [
         (Lost("no_answer", "…"), Unknown()),
-        (Refused("refused", "…"), Stop()),
-        (BadCredential("credential_invalid", "…"), Park(state="invalid")),
-        (Exhausted("credential_exhausted", "…"), Park(state="exhausted")),
-        (Throttled("rate_limited", "…", retry_after=17.5), Pause(seconds=17.5)),
-        (Throttled("rate_limited", "…", retry_after=0), Pause(seconds=0)),
-        (garbled(200, 7), Stop(answered=True, billed_results=7)),
-        (garbled(200, 0), Stop(answered=True, billed_results=0)),
-        (garbled(201, None), Stop(answered=True, billed_results=None)),
-        (garbled(404, None), Stop()),
-        (garbled(500, 7), Stop()),
-        (garbled(None, None), Stop()),
+        (Refused("refused", "…"), Fail()),
+        (BadCredential("credential_invalid", "…"), Block(state="invalid")),
+        (Exhausted("credential_exhausted", "…"), Block(state="exhausted")),
+        (Throttled("rate_limited", "…", retry_after=17.5), BackOff(seconds=17.5)),
+        (Throttled("rate_limited", "…", retry_after=0), BackOff(seconds=0)),
+        (garbled(200, 7), Fail(answered=True, billed_results=7)),
+        (garbled(200, 0), Fail(answered=True, billed_results=0)),
+        (garbled(201, None), Fail(answered=True, billed_results=None)),
+        (garbled(404, None), Fail()),
+        (garbled(500, 7), Fail()),
+        (garbled(None, None), Fail()),
     ],
     ids=repr,
 )
@@ -54,16 +54,16 @@ def test_what_may_pass_is_tried_as_often_as_the_policy_allows(
     kind: type[Failure], attempts: int, allowed: int, again: bool
 ) -> None:
     verdict = decide(kind("provider_error", "…"), attempts=attempts, allowed=allowed)
-    assert isinstance(verdict, Again if again else Stop)
-    assert again or verdict == Stop()
+    assert isinstance(verdict, Retry if again else Fail)
+    assert again or verdict == Fail()
 
 
 @pytest.mark.parametrize(("times", "seconds"), [(0, 1), (1, 2), (2, 4), (3, 8), (4, 8), (100_000, 8)])
 def test_each_time_is_waited_for_longer_up_to_eight_seconds(times: int, seconds: float) -> None:
     faulty = decide(Faulty("provider_error", "…"), attempts=times, allowed=times + 2)
     throttled = decide(Throttled("rate_limited", "…"), throttled=times)
-    assert isinstance(faulty, Again)
-    assert isinstance(throttled, Pause)
+    assert isinstance(faulty, Retry)
+    assert isinstance(throttled, BackOff)
     assert faulty.after == pytest.approx(seconds, rel=0.1)
     assert throttled.seconds == pytest.approx(seconds, rel=0.1)
 
@@ -75,4 +75,4 @@ def test_lanes_that_stumbled_together_come_back_apart() -> None:
 @given(st.floats(min_value=0, allow_nan=False, allow_infinity=False))
 def test_no_provider_closes_a_lane_for_longer_than_an_hour(named: float) -> None:
     verdict = decide(Throttled("rate_limited", "…", retry_after=named))
-    assert verdict == Pause(seconds=min(named, 3600))
+    assert verdict == BackOff(seconds=min(named, 3600))

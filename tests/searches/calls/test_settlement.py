@@ -16,7 +16,7 @@ from accounts.webhooks import endpoints
 from providers.contract import Answer
 from providers.failures import Faulty, Garbled, Lost, Refused
 from providers.models import Credential, Policy
-from searches.calls import settlement
+from searches.calls import outcomes
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
@@ -46,7 +46,7 @@ def asked(settle: Callable[[], None]) -> list[str]:
 
 
 def settled(errand: Errand, came: Answer) -> list[str]:
-    return asked(lambda: settlement.answered(errand, came))
+    return asked(lambda: outcomes.answered(errand, came))
 
 
 LAST_PAGE = [
@@ -88,7 +88,7 @@ def test_a_page_that_is_not_the_last_is_nine(submit: Submit) -> None:
 def test_a_refusal_is_six(submit: Submit) -> None:
     submit()
     errand, policy = proven(), Policy.objects.get()
-    assert asked(lambda: settlement.failed(errand, policy, Refused("refused", "No."))) == [
+    assert asked(lambda: outcomes.failed(errand, policy, Refused("refused", "No."))) == [
         one for one in LAST_PAGE if one != "INSERT searches_result"
     ]
 
@@ -99,9 +99,9 @@ def test_a_refusal_is_six(submit: Submit) -> None:
 def test_a_lookup_keeps_what_its_calls_have_come_to_wherever_it_stands_next(submit: Submit) -> None:
     submit(pages=3)
     policy = Policy.objects.get()
-    settlement.answered(claimed(), answer(7))
-    settlement.failed(claimed(), policy, Lost("outcome_unknown", "…"))
-    settlement.failed(claimed(), policy, Faulty("provider_error", "…"))
+    outcomes.answered(claimed(), answer(7))
+    outcomes.failed(claimed(), policy, Lost("outcome_unknown", "…"))
+    outcomes.failed(claimed(), policy, Faulty("provider_error", "…"))
     lookup = Lookup.objects.get()
     assert (lookup.status, lookup.standing) == ("running", "asleep")
     assert (lookup.pages_done, lookup.attempts, lookup.unknown_calls, lookup.result_count) == (1, 1, 1, 7)
@@ -111,7 +111,7 @@ def test_a_lookup_keeps_what_its_calls_have_come_to_wherever_it_stands_next(subm
 def test_lookups_that_are_answered_at_once_count_their_results_in_one_search(submit: Submit) -> None:
     search = submit(6)
     errands = [claimed() for _ in range(6)]
-    at_once([partial(settlement.answered, errand, answer(number)) for number, errand in enumerate(errands)])
+    at_once([partial(outcomes.answered, errand, answer(number)) for number, errand in enumerate(errands)])
     assert states(search) == "succeeded: " + " ".join(["succeeded"] * 6)
     assert search.results_count == 15
     assert sorted(Result.objects.values_list("sequence", flat=True)) == list(range(1, 16))
@@ -121,7 +121,7 @@ def test_lookups_that_are_answered_at_once_count_their_results_in_one_search(sub
 def test_a_result_was_seen_when_its_answer_came(submit: Submit) -> None:
     submit()
     errand = proven()
-    settlement.answered(errand, answer(2))
+    outcomes.answered(errand, answer(2))
     assert set(Result.objects.values_list("observed_at", flat=True)) == {errand.call.finished_at}
 
 
@@ -137,7 +137,7 @@ def test_a_cancel_of_several_is_one_change(submit: Submit) -> None:
 def test_calls_that_are_billed_above_what_was_held_say_what_was_charged(submit: Submit) -> None:
     submit(pages=3)
     for results in (50, 100, 20):
-        settlement.answered(claimed(), answer(results))
+        outcomes.answered(claimed(), answer(results))
     assert list(Call.objects.values_list("credits", flat=True)) == [50 * Decimal("0.025"), Decimal("0.25"), 0]
     assert money() == (100 - 3 * PAGE, 0)
 
@@ -145,6 +145,6 @@ def test_calls_that_are_billed_above_what_was_held_say_what_was_charged(submit: 
 def test_a_garbled_answer_that_is_billed_says_what_was_charged(submit: Submit) -> None:
     submit()
     garbled = Garbled("garbled", "…", status=200, billed_results=4)
-    settlement.failed(claimed(), Policy.objects.get(), garbled)
+    outcomes.failed(claimed(), Policy.objects.get(), garbled)
     assert Call.objects.get().credits == Decimal("0.1")
     assert money() == (Decimal("99.9"), 0)

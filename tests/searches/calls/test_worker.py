@@ -22,7 +22,7 @@ from providers.failures import Throttled
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import pictures
-from searches.calls import settlement, worker
+from searches.calls import outcomes, recovery, request, worker
 from searches.lanes import credential_gate, pauses, queue
 from searches.lifecycle import cancellation, deadlines
 from searches.models import Call, Lane, Lookup, Search, Standing, Status, TenantQueue
@@ -264,7 +264,7 @@ def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
     assert money(lookup) == (0, 0, 0.5)
     assert "so sorry" in Call.objects.get().excerpt
     alerts = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert alerts == [f"lookup {lookup.pk}: unreadable_answer, so Stop"]
+    assert alerts == [f"lookup {lookup.pk}: unreadable_answer, so Fail"]
 
 
 def test_a_refusal_is_settled_though_redis_has_gone_meanwhile(submit: Submit, settings: Settings) -> None:
@@ -272,7 +272,7 @@ def test_a_refusal_is_settled_though_redis_has_gone_meanwhile(submit: Submit, se
     errand, _ = claimed()
     with socket.create_server(("127.0.0.1", 0)) as gone:
         settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
-    settlement.failed(errand, Policy.objects.get(), Throttled("rate_limited", "…", retry_after=30))
+    outcomes.failed(errand, Policy.objects.get(), Throttled("rate_limited", "…", retry_after=30))
     lookup = Lookup.objects.get()
     assert (lookup.standing, Call.objects.get().state) == ("ready", "failed")
     assert Credential.objects.get().rests_until is not None
@@ -328,8 +328,8 @@ def test_a_call_under_way_when_its_search_is_canceled_is_finished_charged_and_ke
     search = submit(limit=20)
     errand, token = claimed()
     cancellation.cancel(search)
-    answer = worker.ask(errand, Policy.objects.get(), token)
-    settlement.answered(errand, answer)
+    answer = request.send(errand, Policy.objects.get(), token)
+    outcomes.answered(errand, answer)
     lookup = Lookup.objects.get()
     assert (lookup.status, lookup.result_count) == (Status.CANCELED, 20)
     assert money(lookup) == (0, 0.5, 0)
@@ -339,16 +339,16 @@ def test_an_answer_is_settled_once_however_often(submit: Submit, at: Callable[[s
     at(f"{site.url}/modash/v1")
     submit(limit=20)
     errand, token = claimed()
-    answer = worker.ask(errand, Policy.objects.get(), token)
+    answer = request.send(errand, Policy.objects.get(), token)
     for _ in range(3):
-        settlement.answered(errand, answer)
+        outcomes.answered(errand, answer)
     assert money(Lookup.objects.get()) == (0, 0.5, 0)
 
 
 def test_a_call_that_was_never_sent_goes_back_to_its_old_turn(submit: Submit) -> None:
     submit()
     errand, token = claimed()
-    settlement.recover(errand.call)
+    recovery.recover(errand.call)
     assert not Call.objects.exists()
     assert Lookup.objects.get().standing == Standing.READY
     with pytest.raises(limiter.TokenRefused):
@@ -373,7 +373,7 @@ def test_a_call_that_connected_slowly_is_not_given_up_before_its_time(submit: Su
     _, token = claimed()
     token.redeem()
     Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
-    settlement.recover(Call.objects.select_related("lookup").get())
+    recovery.recover(Call.objects.select_related("lookup").get())
     assert Call.objects.get().state == Call.State.ARMED
 
 
@@ -381,10 +381,10 @@ def test_a_worker_that_died_with_its_call_under_way_leaves_an_unknown_outcome(su
     submit()
     errand, token = claimed()
     token.redeem()
-    settlement.recover(errand.call)
+    recovery.recover(errand.call)
     assert Call.objects.get().state == Call.State.ARMED
     Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
-    settlement.recover(Call.objects.select_related("lookup").get())
+    recovery.recover(Call.objects.select_related("lookup").get())
     lookup = Lookup.objects.get()
     assert (Call.objects.get().state, lookup.standing) == ("unknown", "ready")
     assert money(lookup) == (0.5, 0, 0.5)
@@ -396,10 +396,10 @@ def test_an_answer_that_comes_after_all_settles_what_was_unknown(
     at(f"{site.url}/modash/v1")
     submit(limit=20)
     errand, token = claimed()
-    answer = worker.ask(errand, Policy.objects.get(), token)
+    answer = request.send(errand, Policy.objects.get(), token)
     Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
-    settlement.recover(Call.objects.select_related("lookup").get())
-    settlement.answered(errand, answer)
+    recovery.recover(Call.objects.select_related("lookup").get())
+    outcomes.answered(errand, answer)
     assert money(Lookup.objects.get()) == (0.5, 0.5, 0)
 
 

@@ -27,7 +27,7 @@ from providers import policies
 from providers.failures import Faulty, Lost
 from providers.models import Policy
 from searches import pictures
-from searches.calls import settlement, worker
+from searches.calls import outcomes, settlement, worker
 from searches.coalescing import followers, matching
 from searches.lanes import queue
 from searches.lifecycle import cancellation, deadlines, erasure
@@ -51,15 +51,15 @@ def work(errand: queue.Errand | None, come: Callable[[queue.Errand], None]) -> N
 
 
 def succeeds(errand: queue.Errand) -> None:
-    settlement.answered(errand, answer(3))
+    outcomes.answered(errand, answer(3))
 
 
 def succeeds_with_nothing(errand: queue.Errand) -> None:
-    settlement.answered(errand, answer(0))
+    outcomes.answered(errand, answer(0))
 
 
 def fails(errand: queue.Errand, failure: Any = REFUSED) -> None:
-    settlement.failed(errand, Policy.objects.get(), failure)
+    outcomes.failed(errand, Policy.objects.get(), failure)
 
 
 def unsent(errand: queue.Errand) -> None:

@@ -17,7 +17,7 @@ from providers.failures import BadCredential, Faulty, Lost
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import tasks
-from searches.calls import settlement
+from searches.calls import outcomes
 from searches.coalescing import followers
 from searches.lanes import credential_gate, wakeups
 from searches.lifecycle import cancellation, deadlines, erasure
@@ -72,11 +72,11 @@ def test_a_failure_that_may_pass_is_retryable_for_all(alice_asks: Asker) -> None
 
 def test_an_answer_of_several_pages_is_taken_whole(alice_asks: Asker) -> None:
     first = alice_asks.ask(limit=40)
-    settlement.answered(claimed(), answer(20, last=False))
+    outcomes.answered(claimed(), answer(20, last=False))
     second = alice_asks.ask(limit=40)
     resolved()
     assert told(second) == ["queued/coalesced"]
-    settlement.answered(claimed(), answer(20, first=15))
+    outcomes.answered(claimed(), answer(20, first=15))
     resolved()
     assert (only(first).result_count, only(first).duplicates) == (35, 5)
     assert (only(second).result_count, only(second).duplicates) == (35, 5)
@@ -159,7 +159,7 @@ def test_a_cancel_of_a_call_under_way_promotes_when_it_has_ended(alice_asks: Ask
     cancellation.cancel(first)
     resolved()
     assert told(second) == ["queued/coalesced"]
-    settlement.answered(errand, answer())
+    outcomes.answered(errand, answer())
     resolved()
     assert told(first, second) == ["canceled/miss", "queued/miss"]
 
@@ -310,9 +310,9 @@ def test_a_follower_does_not_expire_while_its_leader_is_under_way(alice_asks: As
     errand = claimed()
     overdue(second)
     assert deadlines.expire() == 0
-    settlement.answered(errand, answer(last=False))
+    outcomes.answered(errand, answer(last=False))
     assert deadlines.expire() == 0
-    settlement.answered(claimed(), answer(first=20))
+    outcomes.answered(claimed(), answer(first=20))
     assert deadlines.expire() == 0
     resolved()
     assert told(second) == ["succeeded/coalesced"]
@@ -321,7 +321,7 @@ def test_a_follower_does_not_expire_while_its_leader_is_under_way(alice_asks: As
 def test_a_follower_expires_while_its_leader_waits_for_its_key(alice_asks: Asker) -> None:
     alice_asks.ask(limit=40)
     second = alice_asks.ask(limit=40)
-    settlement.answered(claimed(), answer(last=False))
+    outcomes.answered(claimed(), answer(last=False))
     failed(BadCredential("credential_invalid", "…"))
     overdue(second)
     assert deadlines.expire() == 1
@@ -352,7 +352,7 @@ def test_a_leader_erased_during_its_call_is_replaced_when_that_has_ended(alice_a
     first, second = alice_asks.ask(), alice_asks.ask()
     errand = claimed()
     erasure.erase(first)
-    settlement.answered(errand, answer())
+    outcomes.answered(errand, answer())
     resolved()
     assert told(second) == ["queued/miss"]
     assert not Result.objects.exists()

@@ -18,7 +18,7 @@ from providers import policies
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import tasks
-from searches.calls import settlement
+from searches.calls import outcomes
 from searches.coalescing import followers as resolving
 from searches.coalescing import matching
 from searches.lanes import queue, wakeups
@@ -179,7 +179,7 @@ def test_what_was_asked_with_another_key_answers_nobody_where_the_key_decides(al
     credentials.change(Credential.objects.get(pk=library.pk), secret="key-of-library-two")
     errand = queue.claim(only(first).lane_id, policies.of("memories"), lease=LEASE)
     assert errand is not None
-    settlement.answered(errand, answer(3))
+    outcomes.answered(errand, answer(3))
     resolved()
     assert told(first, follower) == ["succeeded/miss", "queued/miss"]
     credentials.change(Credential.objects.get(pk=library.pk), secret="key-of-library-one")

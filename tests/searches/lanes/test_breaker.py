@@ -28,7 +28,7 @@ from providers.failures import (
 )
 from providers.keyring import credentials
 from providers.models import Policy
-from searches.calls import settlement
+from searches.calls import outcomes, settlement
 from searches.lanes import breaker, estimates, pauses, queue, wakeups
 from searches.lanes.breaker import FAILURES, Count
 from searches.lanes.queue import Errand
@@ -122,7 +122,7 @@ def fail(claim: Claim, policy: Policy) -> Callable[..., None]:
         for _ in range(times):
             errand = claim()
             assert errand is not None
-            settlement.failed(errand, policy, failure)
+            outcomes.failed(errand, policy, failure)
 
     return fail
 
@@ -182,7 +182,7 @@ def test_then_one_goes_first_and_the_others_wait_for_it(broken: Lane, claim: Cla
     assert probe is not None
     assert not probe.more
     assert claim() is None
-    settlement.answered(probe, FOUND)
+    outcomes.answered(probe, FOUND)
     assert closed(broken)
     assert [claim() is not None for _ in range(4)] == [True] * 4
 
@@ -209,7 +209,7 @@ def test_the_next_probe_is_another_tenants_however_heavy_the_first(
         probe = claim()
         assert probe is not None
         probes += probe.lookup.tenant.name[0]
-        settlement.failed(probe, policy, OUTAGE)
+        outcomes.failed(probe, policy, OUTAGE)
     assert probes in ("ABABABAB", "BABABABA")
 
 
@@ -263,7 +263,7 @@ def test_a_probe_that_says_nothing_is_followed_by_another(broken: Lane, claim: C
     settlement.unsent(never_sent.call, never_sent.lookup)
     refused = claim()
     assert refused is not None
-    settlement.failed(refused, policy, Refused("refused", "Not this picture.", status=400))
+    outcomes.failed(refused, policy, Refused("refused", "Not this picture.", status=400))
     assert claim() is not None
     assert claim() is None
     assert now(broken).trips == 1
@@ -284,7 +284,7 @@ def test_what_was_under_way_when_it_opened_closes_it_if_it_is_answered(
     assert under_way is not None
     fail(FAILURES)
     assert now(lane).trips == 1
-    settlement.answered(under_way, FOUND)
+    outcomes.answered(under_way, FOUND)
     assert closed(lane)
     assert closed_in_redis(redis_client, lane) == 0
     assert claim() is not None
@@ -297,7 +297,7 @@ def test_closing_it_ends_no_pause_that_the_provider_asked_for(
     probe = claim()
     assert probe is not None
     pauses.throttle_lane(broken.pk, seconds=60)
-    settlement.answered(probe, FOUND)
+    outcomes.answered(probe, FOUND)
     assert closed(broken)
     assert claim() is None
     assert 50 < closed_in_redis(redis_client, broken) <= 60
@@ -311,7 +311,7 @@ def test_an_answer_between_begins_the_count_anew(
     under_way = claim()
     assert under_way is not None
     fail(FAILURES - 1)
-    settlement.answered(under_way, FOUND)
+    outcomes.answered(under_way, FOUND)
     fail(FAILURES - 1)
     assert now(lane).trips == 0
     fail()
@@ -336,7 +336,7 @@ def test_a_healthy_lane_is_not_written_for_an_answer(fill: Fill, claim: Claim, a
         return execute(sql, *rest)
 
     with connection.execute_wrapper(note):
-        settlement.answered(errand, FOUND)
+        outcomes.answered(errand, FOUND)
     assert written == []
 
 
@@ -348,9 +348,9 @@ def test_one_tenants_broken_key_stops_nobody_else(
     answered = 0
     while errand := claim():
         if errand.lookup.tenant_id == alice.pk:
-            settlement.failed(errand, policy, OUTAGE)
+            outcomes.failed(errand, policy, OUTAGE)
         else:
-            settlement.answered(errand, FOUND)
+            outcomes.answered(errand, FOUND)
             answered += 1
     assert answered == 20
     assert now(lane).trips == 0
@@ -396,7 +396,7 @@ def test_a_failure_that_is_settled_twice_is_counted_once(
     errand = claim()
     assert errand is not None
     for _ in range(3):
-        settlement.failed(errand, policy, OUTAGE)
+        outcomes.failed(errand, policy, OUTAGE)
     assert now(lane).failures == 1
 
 

@@ -14,7 +14,7 @@ from accounts.models import Tenant
 from providers.contract import Answer
 from providers.failures import Faulty
 from providers.models import Policy
-from searches.calls import settlement
+from searches.calls import outcomes
 from searches.lanes import estimates, pauses, queue
 from searches.lanes.estimates import Forecast
 from searches.lanes.queue import Errand
@@ -39,7 +39,7 @@ def turns_taken(claim: Claim) -> list[Lookup]:
     taken = []
     while errand := claim():
         taken.append(errand.lookup)
-        settlement.answered(errand, PAGE)
+        outcomes.answered(errand, PAGE)
     return taken
 
 
@@ -55,7 +55,7 @@ def test_on_a_quiet_line_each_starts_after_as_many_calls_as_it_was_told(
             fill(tenant, 1, pages=pages, priority=data.draw(st.integers(-1, 1)))
     for _ in range(data.draw(st.integers(0, 4))):
         if errand := claim():
-            settlement.answered(errand, PAGE)
+            outcomes.answered(errand, PAGE)
     told = {pk: forecast.calls_before for pk, forecast in estimates.forecast(ready()).items()}
     taken = [lookup.pk for lookup in turns_taken(claim)]
     transaction.savepoint_rollback(point)
@@ -94,7 +94,7 @@ def test_who_sleeps_is_counted_where_it_will_have_woken(
     fill(alice, 1, pages=2)
     errand = claim()
     assert errand is not None
-    settlement.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
+    outcomes.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
     mine = fill(bob, 30)
     assert foretold(mine[0]).calls_before == 0
     assert foretold(mine[-1]).calls_before == 29 + 2
@@ -109,7 +109,7 @@ def test_a_start_is_as_many_intervals_after_the_next_slot(
     [last] = fill(alice, 1)
     errand = claim()
     assert errand is not None
-    settlement.answered(errand, PAGE)
+    outcomes.answered(errand, PAGE)
     start = foretold(last).estimated_start_at
     assert start is not None
     assert start == errand.call.armed_at + timedelta(milliseconds=4 * (1000 + float(policy.guard_ms)))
@@ -142,7 +142,7 @@ def test_a_sleeper_in_a_lane_that_stands_still_wakes_no_earlier(
     [only] = fill(alice, 1)
     errand = claim()
     assert errand is not None
-    settlement.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
+    outcomes.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
     pauses.throttle_lane(lane.name, seconds=60)
     told = foretold(only)
     assert told.waiting_on == "provider_backoff"
@@ -155,7 +155,7 @@ def test_a_sleeper_comes_back_into_a_line_that_others_stand_in(
     [only] = fill(alice, 1)
     errand = claim()
     assert errand is not None
-    settlement.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
+    outcomes.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
     for number in range(20):
         fill(Tenant.objects.create(name=f"tenant {number}"), 3)
     # However long it took to write them.
@@ -208,7 +208,7 @@ def test_the_turns_of_a_place_are_those_of_its_lookups(
     errand = claim()
     assert errand is not None
     assert counted() == (2, 8)
-    settlement.answered(errand, PAGE)
+    outcomes.answered(errand, PAGE)
     assert counted() == (3, 11)
     with transaction.atomic():
         queue.withdraw(lookups[:1])

@@ -16,7 +16,7 @@ from accounts.models import Mode, Tenant
 from providers.contract import Answer
 from providers.failures import Failure, Faulty, Throttled
 from providers.models import Credential, Policy
-from searches.calls import settlement
+from searches.calls import outcomes, settlement
 from searches.lanes import credential_gate, pauses, queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
@@ -37,7 +37,7 @@ def turns(claim: Claim, count: int = 1000) -> str:
     taken = ""
     while len(taken) < count and (errand := claim()):
         taken += errand.lookup.tenant.name[0]
-        settlement.answered(errand, PAGE)
+        outcomes.answered(errand, PAGE)
     return taken
 
 
@@ -142,10 +142,10 @@ def test_retries_are_turns_like_any_other(
         assert errand is not None
         taken[errand.lookup.tenant.name] += 1
         if errand.lookup.tenant_id == alice.pk:
-            settlement.failed(errand, policy, failure)
+            outcomes.failed(errand, policy, failure)
             wake()
         else:
-            settlement.answered(errand, PAGE)
+            outcomes.answered(errand, PAGE)
     assert abs(taken["Alice"] - taken["Bob"]) <= 1
 
 
@@ -167,9 +167,9 @@ def delay(claim: Claim, policy: Policy, tenant: Tenant) -> None:
         errand = claim()
         assert errand is not None
         if errand.lookup.tenant_id == tenant.pk:
-            settlement.failed(errand, policy, FAULT)
+            outcomes.failed(errand, policy, FAULT)
         else:
-            settlement.answered(errand, PAGE)
+            outcomes.answered(errand, PAGE)
     later = queue.now() + timedelta(hours=1)
     Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=later)
     TenantQueue.objects.filter(tenant=tenant).update(wake_at=later)
@@ -189,8 +189,8 @@ def throttle(claim: Claim, policy: Policy, tenant: Tenant) -> None:
         errand = claim()
         assert errand is not None
         if errand.lookup.tenant_id == tenant.pk:
-            return settlement.failed(errand, policy, Throttled("rate_limited", "Slow down.", retry_after=3000))
-        settlement.answered(errand, PAGE)
+            return outcomes.failed(errand, policy, Throttled("rate_limited", "Slow down.", retry_after=3000))
+        outcomes.answered(errand, PAGE)
 
 
 def suspend(claim: Claim, policy: Policy, tenant: Tenant) -> None:
@@ -270,7 +270,7 @@ def test_what_was_claimed_and_never_sent_is_no_turn_and_no_gain(
             settlement.unsent(errand.call, errand.lookup)
         else:
             sent[errand.lookup.tenant.name] += 1
-            settlement.answered(errand, PAGE)
+            outcomes.answered(errand, PAGE)
     assert abs(sent["Alice"] - sent["Bob"]) <= 1
 
 

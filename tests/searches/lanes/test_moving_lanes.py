@@ -17,7 +17,7 @@ from providers.failures import BadCredential, Faulty
 from providers.keyring import credentials, states
 from providers.models import Credential, Policy
 from searches import tasks
-from searches.calls import settlement, worker
+from searches.calls import outcomes, settlement, worker
 from searches.lanes import credential_gate, queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
@@ -285,9 +285,9 @@ def test_what_comes_back_to_a_key_that_died_meanwhile_waits_for_it(
 ) -> None:
     fill(alice, 4, pages=2)
     refused, *others = [claimed(claim) for _ in range(4)]
-    settlement.failed(refused, policy, REFUSED)
-    settlement.failed(others[0], policy, Faulty("provider_error", "It failed.", status=500))
-    settlement.answered(others[1], NOTHING)
+    outcomes.failed(refused, policy, REFUSED)
+    outcomes.failed(others[0], policy, Faulty("provider_error", "It failed.", status=500))
+    outcomes.answered(others[1], NOTHING)
     settlement.unsent(others[2].call, others[2].lookup)
     assert standings() == ["parked"] * 4
     assert claim() is None
@@ -300,7 +300,7 @@ def test_a_dead_key_is_remembered_though_its_lookup_was_canceled(
     canceled, _ = fill(alice, 2)
     errand = claimed(claim)
     cancellation.cancel(canceled.search)
-    settlement.failed(errand, policy, REFUSED)
+    outcomes.failed(errand, policy, REFUSED)
     credential.refresh_from_db()
     assert credential.state == Credential.State.INVALID
     assert set(Lookup.objects.values_list("status", "standing")) == {
@@ -315,7 +315,7 @@ def test_a_refusal_of_the_key_of_before_says_nothing_of_the_one_that_replaced_it
     fill(alice, 1)
     errand = claimed(claim)
     credentials.store(alice, "modash", "another-key")
-    settlement.failed(errand, policy, REFUSED)
+    outcomes.failed(errand, policy, REFUSED)
     credential.refresh_from_db()
     assert credential.state == Credential.State.UNKNOWN
     assert credential_gate.unpark() == ["modash"]
@@ -356,7 +356,7 @@ def test_a_key_can_be_deleted_while_a_call_with_it_is_refused(
 
         with connection.execute_wrapper(wait_for_the_deletion):
             # As a worker settles: PostgreSQL chooses whom it tells to begin anew.
-            worker._surely(lambda: settlement.failed(errand, policy, REFUSED))
+            worker._settle_surely(lambda: outcomes.failed(errand, policy, REFUSED))
 
     def delete() -> None:
         assert refused.wait(10)

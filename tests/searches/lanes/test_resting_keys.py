@@ -17,7 +17,7 @@ from providers.contract import Answer
 from providers.failures import Throttled
 from providers.keyring import credentials
 from providers.models import Credential, Policy
-from searches.calls import settlement
+from searches.calls import outcomes
 from searches.lanes import credential_gate, estimates, pauses, queue
 from searches.lanes.queue import Errand
 from searches.models import Call, Lane, Lookup, Standing, TenantQueue
@@ -46,7 +46,7 @@ def throttle(claim: Claim, policy: Policy) -> Callable[..., Errand]:
     def throttle(seconds: float | None = 60) -> Errand:
         errand = claim()
         assert errand is not None
-        settlement.failed(errand, policy, wait(seconds))
+        outcomes.failed(errand, policy, wait(seconds))
         return errand
 
     return throttle
@@ -104,7 +104,7 @@ def test_an_answer_ends_the_count_of_rests_and_each_without_one_is_longer(
         let_it_pass(alice)
     errand = claim()
     assert errand is not None
-    settlement.answered(errand, FOUND)
+    outcomes.answered(errand, FOUND)
     throttle(None)
     assert rest_of(alice).total_seconds() == pytest.approx(1, rel=0.3)
 
@@ -117,7 +117,7 @@ def test_keyapi_is_left_alone_for_a_minute(fill: Fill, claim: Claim, alice: Tena
     fill(alice, 1)
     errand = claim()
     assert errand is not None
-    settlement.failed(errand, policies.of("keyapi"), wait(None))
+    outcomes.failed(errand, policies.of("keyapi"), wait(None))
     assert timedelta(seconds=55) < rest_of(alice) <= timedelta(seconds=60)
 
 
@@ -234,7 +234,7 @@ def test_one_key_that_two_tenants_store_rests_for_both_and_says_nothing_of_other
     errands = [claim(), claim()]
     for errand in errands:
         assert errand is not None
-        settlement.failed(errand, policy, wait())
+        outcomes.failed(errand, policy, wait())
     assert not is_paused(lane)
     assert claim() is None
     assert min(rest_of(alice), rest_of(bob)) > timedelta(seconds=50)
@@ -266,7 +266,7 @@ def test_a_lane_of_one_account_rests_as_a_whole(
     account = Lookup.objects.first().lane  # type: ignore[union-attr]
     errand = queue.claim(account.pk, policy, lease=timedelta(seconds=30))
     assert errand is not None
-    settlement.failed(errand, policy, wait())
+    outcomes.failed(errand, policy, wait())
     assert is_paused(account)
     assert not is_paused(lane)
 
@@ -277,7 +277,7 @@ def test_fifty_answers_at_once_are_one_rest(
 ) -> None:
     fill(alice, 50)
     errands = [claim() for _ in range(50)]
-    at_once([partial(settlement.failed, errand, policy, wait(None)) for errand in errands if errand])
+    at_once([partial(outcomes.failed, errand, policy, wait(None)) for errand in errands if errand])
     credential = alice.credentials.get()
     assert credential.times_told_to_wait == 1
     assert not is_paused(lane)
@@ -294,7 +294,7 @@ def test_answers_to_many_tenants_at_once_pause_the_lane_once_and_lock_nobody_out
     for tenant in tenants:
         fill(tenant, 6)
     errands = [claim() for _ in range(18)]
-    at_once([partial(settlement.failed, errand, policy, wait(30)) for errand in errands if errand])
+    at_once([partial(outcomes.failed, errand, policy, wait(30)) for errand in errands if errand])
     assert is_paused(lane)
     assert {tenant.credentials.get().times_told_to_wait for tenant in tenants} == {1}
     assert sum(TenantQueue.objects.values_list("ready", flat=True)) == 18
@@ -338,7 +338,7 @@ def test_what_is_told_of_a_key_that_was_replaced_meanwhile_says_nothing_of_the_n
     errand = claim()
     assert errand is not None
     credentials.store(alice, "modash", "a-new-key")
-    settlement.failed(errand, policy, wait(3000))
+    outcomes.failed(errand, policy, wait(3000))
     assert alice.credentials.get().rests_until is None
 
 
@@ -395,7 +395,7 @@ def test_a_call_that_was_claimed_before_does_not_leave_with_a_key_that_rests(
     refused, claimed = claim(), claim()
     assert refused is not None
     assert claimed is not None
-    settlement.failed(refused, policy, wait(30))
+    outcomes.failed(refused, policy, wait(30))
     waiter = policies.lane_limiter(lane.pk, policy).waiter("mine")
     waiter.start(seconds=30)
     with pytest.raises(limiter.TokenRefused):
@@ -425,5 +425,5 @@ def test_the_first_refusal_in_a_row_widens_the_lanes_guard_and_no_other_does(
     assert errand is not None
     errand.call.sent_at = queue.now()
     redis_client.zadd(f"lane:{{{lane.pk}}}:log", {"before": 1_000_000, str(errand.call.pk): 2_003_000})
-    settlement.failed(errand, policy, wait())
+    outcomes.failed(errand, policy, wait())
     assert lane.limiter.margin_ms() == learned

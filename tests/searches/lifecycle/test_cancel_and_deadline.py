@@ -15,7 +15,7 @@ from django.db.models import Count
 from billing import audit, ledger
 from providers.failures import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Throttled
 from providers.models import Policy
-from searches.calls import settlement
+from searches.calls import outcomes, settlement
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation, deadlines, erasure
@@ -33,17 +33,17 @@ THREE_PAGES = 3
 
 
 def fail(failure: Failure) -> Callable[[Errand], None]:
-    return lambda errand: settlement.failed(errand, Policy.objects.get(), failure)
+    return lambda errand: outcomes.failed(errand, Policy.objects.get(), failure)
 
 
 def answer_after_all(errand: Errand) -> None:
     LOST(errand)
-    settlement.answered(errand, answer())
+    outcomes.answered(errand, answer())
 
 
 LOST = fail(Lost("no_answer", "…"))
 COMES: dict[str, Callable[[Errand], None]] = {
-    "an answer": lambda errand: settlement.answered(errand, answer()),
+    "an answer": lambda errand: outcomes.answered(errand, answer()),
     "it never leaves": lambda errand: settlement.unsent(errand.call, errand.lookup),
     "a fault": fail(Faulty("provider_error", "…")),
     "a 429": fail(Throttled("rate_limited", "…", retry_after=60)),
@@ -73,7 +73,7 @@ def claimed_of_three(submit: Submit) -> Moment:
 
 def between_pages(submit: Submit) -> Moment:
     search = submit(pages=THREE_PAGES)
-    settlement.answered(claimed(), answer())
+    outcomes.answered(claimed(), answer())
     return search, None
 
 
@@ -173,7 +173,7 @@ def carry_on() -> None:
         TenantQueue.objects.update(wake_at=queue.now())
         if nobody_in_line():
             return
-        settlement.answered(claimed(), answer())
+        outcomes.answered(claimed(), answer())
 
 
 def outcome(search: Search) -> str:

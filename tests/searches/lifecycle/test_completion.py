@@ -16,7 +16,7 @@ from django.db import connection, transaction
 
 from providers.failures import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Unreachable
 from providers.models import Policy
-from searches.calls import settlement
+from searches.calls import outcomes, settlement
 from searches.lifecycle import cancellation, completion, deadlines, live_updates
 from searches.models import Lookup, Search, TenantQueue
 from tests.searches.lives import PAGE, Submit, answer, claimed, end, money, nobody_in_line, states
@@ -97,7 +97,7 @@ def test_canceling_twice_changes_nothing_more(submit: Submit) -> None:
 
 def test_a_search_that_has_ended_cannot_be_canceled(submit: Submit) -> None:
     search = submit()
-    settlement.answered(claimed(), answer(last=True))
+    outcomes.answered(claimed(), answer(last=True))
     cancellation.cancel(search)
     assert states(search) == "succeeded: succeeded"
     assert money() == (Decimal("99.5"), 0)
@@ -109,7 +109,7 @@ def test_a_call_under_way_is_finished_charged_and_kept(submit: Submit) -> None:
     cancellation.cancel(search)
     assert states(search) == "running: running canceled canceled"
     assert money() == (99, 1)
-    settlement.answered(errand, answer(7))
+    outcomes.answered(errand, answer(7))
     assert states(search) == "canceled: canceled canceled canceled"
     assert errand.lookup.results.count() == 7
     assert money() == (100 - 7 * Decimal("0.025"), 0)
@@ -118,7 +118,7 @@ def test_a_call_under_way_is_finished_charged_and_kept(submit: Submit) -> None:
 
 def test_what_came_before_is_kept_and_only_the_rest_released(submit: Submit) -> None:
     search = submit(pages=3)
-    settlement.answered(claimed(), answer())
+    outcomes.answered(claimed(), answer())
     cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
     assert search.results.count() == 20
@@ -133,7 +133,7 @@ def test_who_waits_for_something_else_is_canceled_too(
     submit: Submit, failure: Faulty | BadCredential, standing: str
 ) -> None:
     search = submit()
-    settlement.failed(claimed(), Policy.objects.get(), failure)
+    outcomes.failed(claimed(), Policy.objects.get(), failure)
     assert Lookup.objects.get().standing == standing
     cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
@@ -143,7 +143,7 @@ def test_who_waits_for_something_else_is_canceled_too(
 
 def test_what_may_have_been_billed_stays_held_after_a_cancel(submit: Submit) -> None:
     search = submit()
-    settlement.failed(claimed(), Policy.objects.get(), Lost("no_answer", "…"))
+    outcomes.failed(claimed(), Policy.objects.get(), Lost("no_answer", "…"))
     assert money() == (99, 2 * PAGE)
     cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
@@ -155,7 +155,7 @@ def test_a_canceled_call_that_fails_costs_nothing(submit: Submit) -> None:
         search = submit()
         errand = claimed()
         cancellation.cancel(search)
-        settlement.failed(errand, Policy.objects.get(), failure)
+        outcomes.failed(errand, Policy.objects.get(), failure)
         search.refresh_from_db()
         assert search.finished_at is not None
         assert money() == (100, 0)
@@ -198,7 +198,7 @@ def test_a_search_of_which_some_expires_goes_on(submit: Submit) -> None:
     end(search, ordinal=1)
     deadlines.expire()
     assert states(search) == "running: queued expired"
-    settlement.answered(claimed(), answer(last=True))
+    outcomes.answered(claimed(), answer(last=True))
     assert states(search) == "partial: succeeded expired"
     assert money() == (Decimal("99.5"), 0)
 
@@ -208,16 +208,16 @@ def test_a_call_under_way_is_left_to_end_by_itself(submit: Submit) -> None:
     errand = claimed()
     end(search)
     assert deadlines.expire() == 0
-    settlement.answered(errand, answer(last=True))
+    outcomes.answered(errand, answer(last=True))
     assert states(search) == "succeeded: succeeded"
 
 
 def test_what_has_begun_is_brought_to_its_end(submit: Submit) -> None:
     search = submit(pages=2)
-    settlement.answered(claimed(), answer())
+    outcomes.answered(claimed(), answer())
     end(search)
     assert deadlines.expire() == 0
-    settlement.answered(claimed(), answer())
+    outcomes.answered(claimed(), answer())
     assert states(search) == "succeeded: succeeded"
     assert money() == (99, 0)
 
@@ -225,8 +225,8 @@ def test_what_has_begun_is_brought_to_its_end(submit: Submit) -> None:
 def test_what_waits_for_a_credential_expires_whatever_it_has(submit: Submit) -> None:
     fresh, begun = submit(), submit(pages=2)
     Lookup.objects.filter(search=begun).update(sort_key=0)
-    settlement.answered(claimed(), answer(4))
-    settlement.failed(claimed(), Policy.objects.get(), BadCredential("credential_invalid", "…"))
+    outcomes.answered(claimed(), answer(4))
+    outcomes.failed(claimed(), Policy.objects.get(), BadCredential("credential_invalid", "…"))
     for search in (fresh, begun):
         end(search)
     assert deadlines.expire() == 2
@@ -238,7 +238,7 @@ def test_what_waits_for_a_credential_expires_whatever_it_has(submit: Submit) -> 
 
 def test_what_sleeps_after_a_failure_expires(submit: Submit) -> None:
     search = submit()
-    settlement.failed(claimed(), Policy.objects.get(), Faulty("provider_error", "…"))
+    outcomes.failed(claimed(), Policy.objects.get(), Faulty("provider_error", "…"))
     end(search)
     assert deadlines.expire() == 1
     assert states(search) == "expired: expired"
@@ -250,7 +250,7 @@ def test_what_sleeps_after_a_failure_expires(submit: Submit) -> None:
 
 def test_a_failure_is_told_to_the_tenant_and_gives_back_what_was_held(submit: Submit) -> None:
     search = submit()
-    settlement.failed(claimed(), Policy.objects.get(), Refused("refused", "Modash refused it."))
+    outcomes.failed(claimed(), Policy.objects.get(), Refused("refused", "Modash refused it."))
     lookup = Lookup.objects.get()
     assert (lookup.error_code, lookup.error_detail, lookup.error_retryable) == ("refused", "Modash refused it.", False)
     assert lookup.finished_at is not None
@@ -286,9 +286,9 @@ def test_whatever_follows_a_call_that_may_have_been_billed_the_outcome_is_unknow
 ) -> None:
     submit()
     policy = Policy.objects.get()
-    settlement.failed(claimed(), policy, Lost("outcome_unknown", "Lost."))
+    outcomes.failed(claimed(), policy, Lost("outcome_unknown", "Lost."))
     Policy.objects.update(attempts=1)
-    settlement.failed(claimed(), Policy.objects.get(), then)
+    outcomes.failed(claimed(), Policy.objects.get(), then)
     lookup = Lookup.objects.get()
     assert (lookup.status, lookup.error_code) == ("failed", "outcome_unknown")
     assert lookup.error_detail.startswith(then.detail)
@@ -299,7 +299,7 @@ def test_whatever_follows_a_call_that_may_have_been_billed_the_outcome_is_unknow
 def test_what_was_never_sent_says_that_there_is_no_answer(submit: Submit) -> None:
     submit()
     Policy.objects.update(attempts=1)
-    settlement.failed(claimed(), Policy.objects.get(), Unreachable("unreachable", "Nothing was sent."))
+    outcomes.failed(claimed(), Policy.objects.get(), Unreachable("unreachable", "Nothing was sent."))
     lookup = Lookup.objects.get()
     assert (lookup.error_code, lookup.error_detail, lookup.error_retryable) == ("no_answer", "Nothing was sent.", True)
 
@@ -307,18 +307,18 @@ def test_what_was_never_sent_says_that_there_is_no_answer(submit: Submit) -> Non
 def test_a_loss_that_was_settled_before_the_end_leaves_nothing_unknown(submit: Submit) -> None:
     submit()
     lost = claimed()
-    settlement.failed(lost, Policy.objects.get(), Lost("outcome_unknown", "Lost."))
-    settlement.answered(lost, answer(3))
-    settlement.failed(claimed(), Policy.objects.get(), Refused("refused", "Refused."))
+    outcomes.failed(lost, Policy.objects.get(), Lost("outcome_unknown", "Lost."))
+    outcomes.answered(lost, answer(3))
+    outcomes.failed(claimed(), Policy.objects.get(), Refused("refused", "Refused."))
     lookup = Lookup.objects.get()
     assert (lookup.error_code, lookup.error_detail) == ("refused", "Refused.")
 
 
 def test_an_end_by_cancel_or_by_time_says_what_may_have_been_billed_too(submit: Submit) -> None:
     canceled, expired = submit(), submit()
-    settlement.failed(claimed(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
+    outcomes.failed(claimed(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
     cancellation.cancel(canceled)
-    settlement.failed(claimed(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
+    outcomes.failed(claimed(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
     end(expired)
     deadlines.expire()
     ended = Lookup.objects.values_list("status", "error_code", "error_retryable").order_by("status")

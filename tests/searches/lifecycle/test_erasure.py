@@ -15,7 +15,7 @@ from providers.contract import Answer, Hit
 from providers.failures import Failure, Garbled, Lost, Refused
 from providers.models import Policy
 from searches import pictures
-from searches.calls import settlement
+from searches.calls import outcomes, settlement
 from searches.lifecycle import erasure
 from searches.models import Call, Image, Lookup, Rendering, Result, Search
 from tests.searches.lives import PAGE, Submit, answer, claimed, money, nobody_in_line, states
@@ -49,8 +49,8 @@ def kept() -> list[str]:
 def test_nothing_is_kept_of_what_was_asked_and_found(submit: Submit, storage: Path) -> None:
     search = submit(2)
     told(search)
-    settlement.answered(claimed(), FOUND)
-    settlement.failed(claimed(), Policy.objects.get(), UNREADABLE)
+    outcomes.answered(claimed(), FOUND)
+    outcomes.failed(claimed(), Policy.objects.get(), UNREADABLE)
     assert kept() == ["Search", "Lookup", "Call", "Result"]
     assert erasure.erase(search)
     assert kept() == []
@@ -63,7 +63,7 @@ def test_nothing_is_kept_of_what_was_asked_and_found(submit: Submit, storage: Pa
 
 def test_what_it_cost_stays_to_be_compared(submit: Submit) -> None:
     search = submit(2)
-    settlement.answered(claimed(), FOUND)
+    outcomes.answered(claimed(), FOUND)
     before = money()
     erasure.erase(search)
     assert before == (Decimal("99.475"), PAGE)
@@ -75,8 +75,8 @@ def test_what_it_cost_stays_to_be_compared(submit: Submit) -> None:
 
 def test_what_waits_is_canceled_and_what_has_ended_stays_as_it_ended(submit: Submit) -> None:
     search = submit(3)
-    settlement.answered(claimed(), FOUND)
-    settlement.failed(claimed(), Policy.objects.get(), Refused("refused", MARK))
+    outcomes.answered(claimed(), FOUND)
+    outcomes.failed(claimed(), Policy.objects.get(), Refused("refused", MARK))
     erasure.erase(search)
     assert states(search) == "partial: succeeded failed canceled"
     assert list(search.lookups.values_list("error_code", "error_detail")) == [("", ""), ("refused", ""), ("", "")]
@@ -94,8 +94,8 @@ def test_a_search_is_erased_once(submit: Submit) -> None:
 def test_a_neighbours_search_is_left_alone(submit: Submit) -> None:
     mine, other = submit(), submit()
     told(other)
-    settlement.answered(claimed(), FOUND)
-    settlement.answered(claimed(), FOUND)
+    outcomes.answered(claimed(), FOUND)
+    outcomes.answered(claimed(), FOUND)
     erasure.erase(mine)
     assert states(other) == "succeeded: succeeded"
     assert other.results.get().title == MARK
@@ -112,7 +112,7 @@ def test_an_answer_that_comes_later_is_charged_and_not_kept(submit: Submit, last
     erasure.erase(search)
     assert states(search) == "running: running"
     assert money() == (Decimal("98.5"), 3 * PAGE)
-    settlement.answered(errand, answer(7, last=last))
+    outcomes.answered(errand, answer(7, last=last))
     assert states(search) == "canceled: canceled"
     assert not Result.objects.exists()
     assert money() == (100 - 7 * Decimal("0.025"), 0)
@@ -136,7 +136,7 @@ def test_a_failure_that_comes_later_says_nothing(
     search = submit()
     errand = claimed()
     erasure.erase(search)
-    settlement.failed(errand, Policy.objects.get(), failure)
+    outcomes.failed(errand, Policy.objects.get(), failure)
     assert states(search) == "canceled: canceled"
     assert kept() == []
     assert Call.objects.get().error_code == failure.code
@@ -163,7 +163,7 @@ def test_an_unknown_outcome_is_settled_whenever_it_is_known(submit: Submit, is_l
     if not is_late:
         erasure.erase(search)
     assert money() == (Decimal("99.5"), PAGE)
-    settlement.answered(errand, FOUND)
+    outcomes.answered(errand, FOUND)
     assert states(search) == "canceled: canceled"
     assert not Result.objects.exists()
     assert money() == (Decimal("99.975"), 0)

@@ -20,7 +20,7 @@ from providers.contract import Answer
 from providers.failures import BadCredential, Exhausted, Faulty, Lost, Refused
 from providers.keyring import states
 from providers.models import Credential, Policy
-from searches.calls import settlement
+from searches.calls import outcomes, settlement
 from searches.coalescing import followers
 from searches.lanes import queue
 from searches.lanes.queue import Errand
@@ -44,11 +44,11 @@ def endpoint(alice: Tenant) -> Endpoint:
 def succeed(errand: Errand | None = None, results: int = 20) -> None:
     errand = errand or claimed()
     errand.call.sent_at = queue.now()
-    settlement.answered(errand, answer(results, last=True))
+    outcomes.answered(errand, answer(results, last=True))
 
 
 def refuse() -> None:
-    settlement.failed(claimed(), Policy.objects.get(), Refused("refused", "No."))
+    outcomes.failed(claimed(), Policy.objects.get(), Refused("refused", "No."))
 
 
 def lose(errand: Errand | None = None) -> None:
@@ -146,7 +146,7 @@ def test_a_lookup_is_told_of_in_the_words_of_the_search(
 
 def test_what_goes_on_is_not_told(submit: Submit, endpoint: Endpoint) -> None:
     submit()
-    settlement.failed(claimed(), Policy.objects.get(), Faulty("fault", "Later.", status=500))
+    outcomes.failed(claimed(), Policy.objects.get(), Faulty("fault", "Later.", status=500))
     assert types() == []
 
 
@@ -264,7 +264,7 @@ def test_a_lost_answer_s_cost_is_told_when_it_is_known(submit: Submit, endpoint:
         "unknown": "0.5",
         "final": False,
     }
-    settlement.answered(errand, Answer(hits=(), billed_results=4, last=True, status=200))
+    outcomes.answered(errand, Answer(hits=(), billed_results=4, last=True, status=200))
     [settled] = told("credits.settled")
     assert settled["data"] == {
         "reference": errand.lookup.reference,
@@ -304,7 +304,7 @@ def test_a_key_that_is_found_dead_is_told_once(
     submit(2)
     errands = [claimed(), claimed()]
     for errand in errands:
-        settlement.failed(errand, Policy.objects.get(), failure)
+        outcomes.failed(errand, Policy.objects.get(), failure)
     credential = Credential.objects.get()
     said = {"id": str(credential.pk), "provider": "modash", "label": "default", "state": state}
     assert [(body["type"], body["data"]) for body in told()] == [(type, said)]

@@ -11,7 +11,7 @@ from pytest_django import Settings
 from providers import policies
 from providers.limiter import Token, TokenRefused
 from providers.models import Policy
-from searches.calls import settlement
+from searches.calls import outcomes, settlement
 from searches.lanes.queue import Errand
 from searches.models import Call, Lookup, Search
 from searches.orders import recall
@@ -63,7 +63,7 @@ def test_what_has_left_is_finished_and_charged(submit: Submit, stop: Stop) -> No
     token(errand).redeem()
     stop(search)
     assert states(search) == "running: running"
-    settlement.answered(errand, answer())
+    outcomes.answered(errand, answer())
     assert states(search) == "canceled: canceled"
     assert search.results.count() == (20 if stop is recall.cancel else 0)
     assert money() == (100 - 20 * errand.lookup.price_per_result, 0)
@@ -110,7 +110,7 @@ def test_of_stopping_and_leaving_one_is_first(submit: Submit, stop: Stop) -> Non
     assert {str(call) for call in Call.objects.values_list("pk", flat=True)} == left
     for errand in errands:
         if str(errand.call.pk) in left:
-            settlement.answered(errand, answer())
+            outcomes.answered(errand, answer())
         else:
             settlement.unsent(errand.call, errand.lookup)
     assert set(Lookup.objects.values_list("status", flat=True)) == {"canceled"}
