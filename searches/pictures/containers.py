@@ -38,11 +38,11 @@ JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # What a decoder needs: tables, frame, restarts, scans. Encoders need 700 bytes of it before a scan; much more is a hiding place.
 JPEG_NEEDED = {b"\xc0", b"\xc1", b"\xc2", b"\xc4", b"\xdb", b"\xdd", JPEG_SCAN}
 JPEG_HEAD_BYTES = 1024
-# How archives, programs and pages are known that could hide among a scan's bytes. Chance brings such letters once in thousands
-# of pictures, which then are written anew.
-HIDDEN = re.compile(
-    rb"PK[\x01-\x08][\x02-\x08]|Rar!|7z\xbc\xaf|\x7fELF|%PDF"
-    rb"|<(?:[sS][cC][rR]|[hH][tT][mM]|[bB][oO][dD]|[iI][mM][gG]|[iI][fF][rR]|[sS][vV][gG]|\?[pP][hH]|\?[xX][mM]|![dD][oO])"
+# Starts of archives, programs and pages that could hide among a scan's bytes. Chance brings such letters once in thousands of
+# pictures, which then are written anew. Six patterns with one start each search 200 kB in 0.4 ms; as one they take 0.9.
+HIDDEN = (
+    *(re.compile(start) for start in (rb"PK[\x01-\x08][\x02-\x08]", rb"Rar!", rb"7z\xbc\xaf", rb"\x7fELF", rb"%PDF")),
+    re.compile(rb"<(?:scr|htm|bod|img|ifr|svg|\?ph|\?xm|!do)", re.IGNORECASE),
 )
 # Which application wrote it, without room for a preview; and Adobe's word on the colours.
 JPEG_LABELS = (b"\xff\xe0\x00\x10JFIF\x00", b"\xff\xee\x00\x0eAdobe")
@@ -174,7 +174,7 @@ def _walk_jpeg(content: bytes, pixels: float) -> int:
 
 def is_bare_jpeg(content: bytes) -> bool:
     """Whether a JPEG has a place only for its picture: then writing it anew would strip no metadata, and lose a little."""
-    if HIDDEN.search(content):
+    if any(hidden.search(content) for hidden in HIDDEN):
         return False
     at, head, scanning = 2, 0, False
     while marker := JPEG_MARKER.search(content, at):

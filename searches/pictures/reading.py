@@ -7,9 +7,9 @@ a GIF and a BMP become a PNG, which loses nothing; a HEIC and an AVIF a JPEG, or
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -36,7 +36,6 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 PILLOW_NAMES = {"HEIC": "HEIF"}
-STRIP_PIXELS = 4_000_000
 # How Pillow says that a file has less than all pixels; the latter of packed rows.
 LACKING = re.compile("truncated|not enough image data", re.IGNORECASE)
 # Fast rather than small.
@@ -97,28 +96,15 @@ def thumbnail(format: str, content: bytes, size: tuple[int, int]) -> bytes:
     return fitting.write(image, format="WEBP")
 
 
-def pixels_sha256(pixels: Image.Image) -> str:
-    """Equal for two files that show the same, whatever their format. By strips, so that no second copy is held."""
-    digest = hashlib.sha256(f"{pixels.mode} {pixels.width} {pixels.height} ".encode())
-    at_once = max(1, STRIP_PIXELS // pixels.width)
-    if at_once >= pixels.height:
-        digest.update(pixels.tobytes())
-        return digest.hexdigest()
-    for top in range(0, pixels.height, at_once):
-        strip = pixels.crop((0, top, pixels.width, min(top + at_once, pixels.height)))
-        digest.update(strip.tobytes())
-    return digest.hexdigest()
-
-
 def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> Decoded:
     image = _opened(format, file.content, most_pixels)
     _check_size(file.canvas or image.size, most_pixels)
+    if format == "JPEG":
+        _load_whole(image, file.content, most_pixels)
     image.load()
     # Known while it is as it was opened.
     options = _options(image, format, file.content)
     may_be_bare = format == "JPEG" and image.mode == "RGB" and file.orientation == 1 and not file.profile
-    if format == "JPEG" and scans.is_cut(file.content, image, lambda other: _loaded(other, most_pixels)):
-        raise truncated()
     if format == "PNG" and pixel_rows.are_cut(file.content, image):
         raise truncated()
     pixels = colours.plain(_shown(format, image, file), _profiles(format, image, file), file.gamma)
@@ -145,10 +131,18 @@ def _opened(format: str, content: bytes, most_pixels: int) -> Image.Image:
     return image
 
 
-def _loaded(jpeg: bytes, most_pixels: int) -> Image.Image:
-    image = _opened("JPEG", jpeg, most_pixels)
-    image.load()
-    return image
+def _load_whole(image: Image.Image, content: bytes, most_pixels: int) -> None:
+    """Decodes a stripped JPEG, and the filled file in a thread beside it. Raises `BadPicture` where the file is cut.
+
+    One after the other, the two took 3 ms longer for 1280 × 853 pixels.
+    """
+    filled = _opened("JPEG", scans.filled(content), most_pixels)
+    with ThreadPoolExecutor(1) as beside:
+        loading = beside.submit(filled.load)
+        image.load()
+        loading.result()
+    if scans.is_cut(content, image, filled):
+        raise truncated()
 
 
 def _check_size(size: tuple[int, int], most_pixels: int) -> None:

@@ -7,10 +7,11 @@ stands before the end: a file is whole if a few bytes put there change none of i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from PIL import Image, ImageChops
+from PIL import Image
 
+from searches.pictures import strips
 from searches.pictures.containers import JPEG_END, JPEG_FRAMES, JPEG_MARKER, JPEG_SCAN
 
 END = b"\xff\xd9"
@@ -21,15 +22,22 @@ PROGRESSIVE = (0xC2, 0xCA)
 RESTARTS, RESTART = 0xDD, re.compile(rb"\xff[\xd0-\xd7]")
 
 
-def is_cut(content: bytes, image: Image.Image, decode: Callable[[bytes], Image.Image]) -> bool:
-    """Tells whether the scans of a stripped JPEG, whose decoded pixels are `image`, end before the picture does."""
+def filled(content: bytes) -> bytes:
+    """Returns a stripped JPEG with a filler before its end."""
+    return content.removesuffix(END) + FILLER + END
+
+
+def is_cut(content: bytes, image: Image.Image, of_filled: Image.Image) -> bool:
+    """Tells whether the scans of a stripped JPEG end before the picture does.
+
+    `image` has its decoded pixels, `of_filled` those of the filled file.
+    """
     told = _Told()
     for kind, segment, data in _segments(content):
         told.look(kind, segment, data)
     if told.lacking or told.fewer_restarts:
         return True
-    again = decode(content.removesuffix(END) + FILLER + END)
-    return ImageChops.difference(again, image).getbbox(alpha_only=False) is not None
+    return not strips.are_equal(image, of_filled)
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:

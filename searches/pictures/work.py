@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from searches.pictures import fitting, reading
+from searches.pictures import fitting, reading, strips
 from searches.pictures.cropping import BadCrop, Crop
 from searches.pictures.exceptions import BadPicture
 
@@ -37,7 +37,7 @@ def _read(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], lis
     said = {
         "kept_as": picture.kept_as,
         "size": picture.pixels.size,
-        "pixels_sha256": reading.pixels_sha256(picture.pixels),
+        "pixels_sha256": strips.pixels_sha256(picture.pixels),
     }
     return _packed(said, content, original, found)
 

@@ -123,7 +123,8 @@ def test_where_the_system_has_no_filters_it_still_opens_nothing(attempt: str) ->
 @only_root
 def test_the_program_has_nothing_of_ours() -> None:
     process = program()
-    assert process.environ() == {}
+    # The C library cuts its own variable into pieces as it reads it.
+    assert all(name.startswith(("GLIBC_TUNABLES", "glibc.malloc.")) for name in process.environ())
     files = {Path(file.path).suffix for file in process.open_files()}
     assert files == set()
     kinds = {os.readlink(path).split(":")[0] for path in Path(f"/proc/{process.pid}/fd").iterdir()}

@@ -13,7 +13,7 @@ from PIL import Image
 from pytest_django import Settings
 
 from providers.contract import PictureLimits
-from searches.pictures import BadPicture, TooLarge, fitting, isolation, reading
+from searches.pictures import BadPicture, TooLarge, fitting, isolation, reading, strips
 from searches.pictures.containers import judge
 from tests.searches import samples
 
@@ -249,7 +249,7 @@ def test_malformed_metadata_are_no_reason_to_refuse() -> None:
 
 def test_equal_pixels_have_one_hash_whatever_the_file() -> None:
     def pixels_hash(content: bytes) -> str:
-        return reading.pixels_sha256(kept(content)[1])
+        return strips.pixels_sha256(kept(content)[1])
 
     plain, packed, lossless = samples.png(), samples.png(compress_level=9), samples.webp(lossless=True)
     assert pixels_hash(plain) == pixels_hash(packed) == pixels_hash(lossless)
@@ -257,9 +257,9 @@ def test_equal_pixels_have_one_hash_whatever_the_file() -> None:
 
 
 def test_a_large_picture_has_the_hash_that_a_small_one_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = reading.pixels_sha256(samples.picture())
-    monkeypatch.setattr(reading, "STRIP_PIXELS", 64 * 5)
-    assert reading.pixels_sha256(samples.picture()) == whole
+    whole = strips.pixels_sha256(samples.picture())
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 64 * 5)
+    assert strips.pixels_sha256(samples.picture()) == whole
 
 
 def fitted(pixels: Image.Image, format: str, max_bytes: int) -> tuple[str, bytes]:
