@@ -44,10 +44,11 @@ def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
     if wrong := list(planning.rejections(api_key, order.lookups, quoted)):
         raise WrongOrder(wrong)
     lookups = planning.lookups(api_key, order, quoted)
+    # Takes 1 ms, while the picture is being read.
+    queue.open_lanes(lookup.lane for lookup in lookups)
     picture.wait()
     for lookup in lookups:
         lookup.repeat_key = keys.key_of(lookup, pixels=picture.pixels_sha256, crop=picture.crop)
-    queue.open_lanes(lookup.lane for lookup in lookups)
     with transaction.atomic():
         max_age = api_key.tenant.max_age if order.max_age is None else order.max_age
         hits = matching.match(lookups, max_age=max_age) if max_age else []
