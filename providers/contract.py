@@ -1,8 +1,8 @@
-"""What an adapter is: the words that providers and the rest of Sightline exchange.
+"""Defines what an adapter is, and the values that adapters and the rest of Sightline exchange.
 
-An adapter turns a `Question` into one HTTP request and the reply into an `Answer`, or raises one `Failure`. It knows no
-tenants, no tables, no clock. An adapter
-classifies what went wrong; `searches.calls` decides what follows (`providers.failures` has the tree).
+An adapter turns a `Question` into one HTTP request, and the reply into an `Answer` or one `Failure`. It knows no tenants, no
+tables and no clock. An adapter classifies a failure, and `searches.calls` decides what follows from it
+(`providers.failures`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureLimits:
-    """The largest rendering that a source takes: Pillow format names, best first; bytes of the file as sent."""
+    """The picture files that a source accepts. `formats`: Pillow's names, best first. `max_bytes`: of the file as it is sent."""
 
     formats: tuple[str, ...]
     max_bytes: int
@@ -29,14 +29,14 @@ class PictureLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyDefaults:
-    """What the provider's documents say of its limit; operators change the row, never this."""
+    """The limits that a provider's documents state. Operators change the policy's row, never these."""
 
     calls: int
     window_ms: int
     guard_ms: Decimal
     page_size: int
     attempts: int
-    # How long a key rests after a 429 that does not say; 0: 1, 2, 4, 8 s.
+    # Seconds that a key rests after a 429 without Retry-After. 0: 1, 2, 4, 8 s.
     throttled_seconds: int = 0
     max_in_flight: int = 12
     connect_timeout_ms: int = 5_000
@@ -47,7 +47,7 @@ class PolicyDefaults:
 
 @dataclass(frozen=True, kw_only=True)
 class PriceDefaults:
-    """In the provider's own credits."""
+    """The price of a call, in the provider's own credits."""
 
     per_call: Decimal = Decimal(0)
     per_result: Decimal = Decimal(0)
@@ -55,7 +55,7 @@ class PriceDefaults:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A rendering ready to send. Its bytes stay out of every repr."""
+    """A picture file that is ready to send. Its bytes are in no repr."""
 
     content: bytes = field(repr=False)
     media_type: str
@@ -63,7 +63,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One page of a lookup. `parameters` are as the tenant gave them, already checked by the adapter's `Parameters`."""
+    """One page of a lookup. `parameters`: as the tenant gave them, checked by the adapter's `Parameters`."""
 
     picture: Picture
     parameters: Mapping[str, Any]
@@ -80,12 +80,12 @@ class Secret:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyForm:
-    """How a provider's keys look by its documents. Another form is a reason to warn, and never to refuse."""
+    """The form of a provider's keys by its documents. A key of another form gets a warning, and is never refused."""
 
     begins: str
 
     def warning(self, secret: Secret, *, provider: str) -> str:
-        """Returns a sentence for the key's owner; empty where the key looks as it should."""
+        """Returns a sentence for the key's owner; empty if the key has the form."""
         if secret.value.startswith(self.begins):
             return ""
         return f"Keys to {provider} begin with {self.begins} by its documents, and this one does not; it is tried all the same."
@@ -93,11 +93,13 @@ class KeyForm:
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One thing that an adapter found. `raw` is the provider's own object, `detail` what its `type` has beside the common fields:
-    creator   username, followers_count, engagement_rate, views_count_median, account_category, matched_posts, recent_posts
-    product   product_id, name, region, source_image
-    video     video_no, name, platform, moments: each of start_seconds, end_seconds, score
-    Of these an `external_id` alone is always there; what a provider left out or garbled is None.
+    """One thing that an adapter found. `raw` is the provider's own object. `detail` has the fields of the `type`:
+
+        creator   username, followers_count, engagement_rate, views_count_median, account_category, matched_posts, recent_posts
+        product   product_id, name, region, source_image
+        video     video_no, name, platform, moments (each: start_seconds, end_seconds, score)
+
+    Every field but `external_id` is None if the provider left it out or garbled it.
     """
 
     type: str
@@ -112,10 +114,10 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One page as it came: `billed_results` is what the provider counts, `last` whether asking on can bring more.
+    """One page of results.
 
-    `unreadable`: items that were billed and have no identity that can be read; `excerpt`: the beginning of them, at most 2 kB,
-    for operators only.
+    `billed_results`: as many as the provider counts. `last`: no later page can have more. `unreadable`: items that were
+    billed and have no readable identity. `excerpt`: the beginning of those, at most 2 kB, for operators only.
     """
 
     hits: tuple[Hit, ...]
@@ -130,7 +132,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderAccount:
-    """What a provider tells of a key's account: its credits that are left, and other limits in its own words."""
+    """The account of a key, as the provider describes it: the credits left, and other limits in the provider's words."""
 
     credits: Decimal | None = None
     limits: Mapping[str, Any] = field(default_factory=dict)
@@ -138,7 +140,7 @@ class ProviderAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """A line of a provider's dictionary. `value` is what a search's parameter takes."""
+    """A line of a provider's dictionary. `value` is the value for a search's parameter."""
 
     value: int | str
     name: str
@@ -146,33 +148,35 @@ class Term:
 
 
 class FreeCalls(ABC):
-    """What a provider answers for nothing, beside its sources; most offer none. Stateless, and fails as adapters do."""
+    """The calls to a provider that cost nothing, beside its sources. Most providers offer none. Raises the failures of
+    adapters.
+    """
 
     provider: ClassVar[str]
 
     @abstractmethod
     def account(self, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> ProviderAccount:
-        """Whether the provider takes this key, and what it tells of its account."""
+        """Returns the key's account. Raises `BadCredential` if the provider does not accept the key."""
 
     def dictionaries(self) -> tuple[str, ...]:
-        """Their names; those that can be asked now."""
+        """Returns the names of the dictionaries that can be asked under the present settings."""
         return ()
 
     def dictionary(
         self, name: str, query: str, *, secret: Secret, base_url: str, client: ProviderClient, token: Token
     ) -> tuple[Term, ...]:
-        """The terms of one of them that match; an empty query matches all."""
+        """Returns the terms of a dictionary that match. An empty query matches all."""
         raise LookupError(name)
 
 
 class Adapter(ABC):
-    """One source. Subclasses are stateless; `registry` holds one instance of each."""
+    """One source. Subclasses are stateless, and `registry` has one instance of each."""
 
     provider: ClassVar[str]
     source: ClassVar[str]
     result_type: ClassVar[str]
     title: ClassVar[str]
-    # Where the provider is, unless a setting says otherwise: MODASH_BASE_URL, and so on by its name.
+    # The provider's address, unless the setting <PROVIDER>_BASE_URL names another.
     base_url: ClassVar[str]
     sandbox_path: ClassVar[str]
     parameters: ClassVar[type[Parameters]]
@@ -181,15 +185,15 @@ class Adapter(ABC):
     price: ClassVar[PriceDefaults]
     default_limit: ClassVar[int | None]
     max_results: ClassVar[int | None]
-    # Whether it can be asked for a later page; where it cannot, a lookup is one call and takes no offset.
+    # Whether later pages can be asked for. If not, a lookup is one call and takes no offset.
     paged: ClassVar[bool] = False
-    # Whether it searches what belongs to the account of the key that asks, and not what everyone sees.
+    # Whether the source searches the library of the key's own account, instead of public data.
     own_library: ClassVar[bool] = False
     score_range: ClassVar[tuple[float, float] | None] = None
     caveats: ClassVar[tuple[str, ...]] = ()
-    # How far its data are behind, in a sentence.
+    # A sentence that says how old the data may be.
     lag: ClassVar[str] = ""
-    # How keys to its provider look, where that is documented.
+    # The documented form of keys to the provider.
     key_form: ClassVar[KeyForm | None] = None
 
     @property
@@ -197,13 +201,13 @@ class Adapter(ABC):
         return f"{self.provider.upper()}_BASE_URL"
 
     def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters as the provider will understand them, rounding included."""
+        """Returns the parameters as the provider will understand them, rounding included."""
         return dict(parameters)
 
     def deciding(self, effective: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Returns the effective parameters that can change the answer: lookups that are equal in them ask for the same."""
+        """Returns the effective parameters that can change the answer. Lookups that are equal in these are the same question."""
         return effective
 
     @abstractmethod
     def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
-        """Makes one call; raises a `Failure`."""
+        """Makes one call. Raises a `Failure`."""

@@ -1,6 +1,6 @@
-"""The failures of a call to a provider, as one tree.
+"""Defines the failures of a call to a provider, as one tree.
 
-An adapter, or the client that sends its request, classifies a failure; `searches.calls` decides what follows from its class:
+An adapter, or the client that sends its request, classifies a failure. `searches.calls` decides what follows from the class:
 
     Failure
     ├── Unreachable     nothing was sent                            back in line, counted
@@ -12,7 +12,7 @@ An adapter, or the client that sends its request, classifies a failure; `searche
     ├── BadCredential   the tenant's key is dead                    its lookups wait for another
     └── Exhausted       the tenant is out of the provider's credits  the same
 
-A class is split off only where something else follows from it.
+A class of its own exists only where something else follows from it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 
 class Failure(Exception):
-    """What came instead of an answer. `code` and `detail` are for the tenant: never a key, a picture or a raw body."""
+    """A call that got no answer. The tenant sees `code` and `detail`, which have no key, picture or raw body in them."""
 
     retryable: ClassVar[bool] = False
 
@@ -38,7 +38,7 @@ class Unreachable(Failure):
 
 
 class Throttled(Failure):
-    """`retry_after`: seconds, where the provider named them."""
+    """The provider asks to wait. `retry_after`: seconds, if the provider named them."""
 
     retryable = True
 
@@ -52,7 +52,7 @@ class Faulty(Failure):
 
 
 class Duplicate(Faulty):
-    """It takes the question for one that it still works on: nothing is wrong with the provider itself."""
+    """The provider takes the question for one that it still works on. The provider itself is well, so no breaker counts this."""
 
 
 class Lost(Failure):
@@ -64,7 +64,9 @@ class Refused(Failure):
 
 
 class Garbled(Failure):
-    """`excerpt`: at most 2 kB of the answer, for operators only. `billed_results`: where it could still be counted."""
+    """An unreadable answer. `excerpt`: at most 2 kB of it, for operators only. `billed_results`: None if they cannot be
+    counted.
+    """
 
     def __init__(
         self, code: str, detail: str, *, excerpt: str = "", billed_results: int | None = None, **rest: Any

@@ -1,8 +1,8 @@
-"""A source's parameters as JSON Schema (2020-12), from the serializer that checks them, so that neither can drift.
+"""Describes a source's parameters as JSON Schema (2020-12), made from the serializer that checks them, so that the two agree.
 
-It holds no references: what `/v1/sources` answers can be used as it is, and the OpenAPI document takes it whole. Rules
-between fields (min at most max) cannot be said there and stand in the descriptions. A kind of field that is not known
-here is an error and not a guess.
+The schema has no references: a client can use what `/v1/sources` answers as it is, and the OpenAPI document includes it
+whole. JSON Schema cannot express rules between fields (min at most max), so the descriptions state them. A type of field that
+is not known here is an error.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Schema = dict[str, Any]
 
 
 def of(parameters: type[serializers.Serializer[Any]]) -> Schema:
-    """The whole document for a source's parameters."""
+    """Returns the whole document for a source's parameters."""
     return {"$schema": DIALECT, **_of_field(parameters())}
 
 
 def _of_field(field: Any) -> Schema:
-    schema = _of_kind(field)
-    description = field.help_text or (_said_of(field) if isinstance(field, serializers.Serializer) else "")
+    schema = _of_type(field)
+    description = field.help_text or (_own_docstring(field) if isinstance(field, serializers.Serializer) else "")
     return schema | ({"description": str(description)} if description else {})
 
 
-def _of_kind(field: Any) -> Schema:
-    # The narrow kinds before those that they are kinds of.
+def _of_type(field: Any) -> Schema:
+    # A subclass must come before its base class.
     match field:
         case serializers.Serializer():
             return _of_object(field)
@@ -85,6 +85,6 @@ def _bounds(field: Any, **names: str) -> Schema:
     return {word: bound for word, name in names.items() if (bound := getattr(field, name, None)) is not None}
 
 
-def _said_of(serializer: object) -> str:
-    """A class' own docstring, not one that it inherits."""
+def _own_docstring(serializer: object) -> str:
+    """Returns the docstring of the object's class, and no inherited one."""
     return (type(serializer).__dict__.get("__doc__") or "").strip()

@@ -1,4 +1,4 @@
-"""How a source declares what it can be asked: a serializer of the strict kind, whose fields are had from here too."""
+"""Provides the base class and the fields with which an adapter declares the parameters of its source."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ __all__ = [
 
 
 class Parameters(StrictSerializer):
-    """The `parameters` of one source. What it validates is stored as given and shown again."""
+    """The `parameters` of one source. Valid parameters are stored and shown as they were given."""

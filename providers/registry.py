@@ -1,4 +1,4 @@
-"""Every source that can be searched: one line an adapter."""
+"""Lists every source that can be searched: one line for each adapter."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ ADAPTERS: dict[str, Adapter] = {
         PrivateVideos(),
     )
 }  # fmt: skip
-# A provider's limits and address stand on the first of its sources.
+# A provider's limits and address are those of the first of its sources.
 PROVIDERS: dict[str, Adapter] = {adapter.provider: adapter for adapter in reversed(ADAPTERS.values())}
-# What providers answer for nothing, where they do.
+# The providers that have calls which cost nothing.
 FREE_CALLS: dict[str, FreeCalls] = {calls.provider: calls for calls in (ModashAccount(),)}
 
 
 def base_url(adapter: Adapter) -> str:
-    """Where its provider is called: at the operator's address, else at its own."""
+    """Returns the address at which the adapter's provider is called: the operator's setting, or else the provider's own."""
     return getattr(settings, adapter.base_url_setting, "") or adapter.base_url
 
 
 def adapter(source: str) -> Adapter:
-    """Raises KeyError for a source that nobody serves."""
+    """Returns the adapter of a source. Raises KeyError if there is none."""
     return ADAPTERS[source]

@@ -1,7 +1,7 @@
-"""Tells which of the addresses that providers answer may be handed on as links.
+"""Decides which of the addresses in providers' answers are passed on as links.
 
-Anything may stand where an address belongs: `javascript:`, `data:`, a storage's own `tos://`. A browser or a fetcher may be sent
-to http(s) at a host alone; everything else is data, and stays in the raw object.
+A field for an address may have anything in it: `javascript:`, `data:`, a storage's own `tos://`. Only http and https with a
+host are safe for a browser or a fetcher. Every other value stays in the raw object alone.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LONGEST = 2000
-# What nearly all are, told at once: a page of results has thousands.
+# Nearly all addresses match this. The check is fast, and a page of results has thousands of addresses.
 USUAL = re.compile(r"https?://[a-z0-9-]+(\.[a-z0-9-]+)+(/[!#-;=?-\[\]-~]*)?")
-# Browsers take these out of an address before they read it.
-UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# Browsers take a backslash for a slash: the host would end before it. The others are in no host.
-NO_HOST = re.compile(r"[\\\s<>\"]")
+# Control characters, which browsers remove from an address before they read it.
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Browsers read a backslash as a slash, which ends the host. The others are never part of a host.
+NOT_IN_A_HOST = re.compile(r"[\\\s<>\"]")
 
 
 def web_address(given: Any) -> str | None:
-    """Returns what was given, if it is an address of http or https with a host; else None. A cut one leads nowhere."""
-    if not isinstance(given, str) or len(given) > LONGEST or UNSEEN.search(given) or given != given.strip():
+    """Returns the given value if it is an address of http or https with a host; else None. An address is never shortened."""
+    if not isinstance(given, str) or len(given) > LONGEST or CONTROLS.search(given) or given != given.strip():
         return None
     if USUAL.fullmatch(given):
         return given
     try:
         parts = urlsplit(given)
-        # A port that is none raises too.
-        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        is_one = is_one and not NO_HOST.search(parts.netloc)
+        # An invalid port raises ValueError too.
+        is_link = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_link = is_link and not NOT_IN_A_HOST.search(parts.netloc)
     except ValueError:
         return None
-    return given if is_one else None
+    return given if is_link else None

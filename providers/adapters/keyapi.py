@@ -1,9 +1,9 @@
-"""KeyAPI: products of TikTok Shop that look like what a picture shows.
+"""Searches KeyAPI for products of TikTok Shop that look like what a picture shows.
 
-KeyAPI says how a request went twice: by its HTTP status, and by `code` in the body, which may be a failure where the status
-is none. The status decides first. Its document gives one example of an answer and no schema: what identifies a product
-must be there, the rest may be missing, and nothing may be of another type. A request is paid, not what it finds: its code
-for success is enough to know that it was, whatever the rest looks like.
+KeyAPI reports the outcome twice: by the HTTP status, and by `code` in the body, which may be a failure under a status of
+success. The status decides first. The document gives one example of an answer and no schema, so only the identity of a
+product is required. KeyAPI bills the request and not its results: a body whose code means success was billed, whatever the
+rest of it looks like.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import httpx
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
-from providers.adapters import reading
-from providers.adapters.failures import Kind, Kinds, failure
-from providers.adapters.reading import Fields, Unreadable
+from providers.adapters.failure_kinds import FailureKind, FailureKinds
+from providers.adapters.fields import Fields, has_objects, items
 from providers.adapters.regions import NOT_ISO, REGIONS
+from providers.adapters.replies import ParsedReply, UnreadableAnswer
 from providers.contract import (
     Adapter,
     Answer,
@@ -39,32 +39,32 @@ from providers.failures import Failure, Refused
 from providers.parameters import Parameters, StrictText
 
 if TYPE_CHECKING:
-    from providers.http import ProviderClient, Reply
+    from providers.http import ProviderClient
     from providers.limiter import Token
 
 # "Maximum return 30 items", and no field that would ask for the next ones.
 MOST_PRODUCTS = 30
-# No limit of a picture is documented. 5 MB is assumed, of the base64 text, which the file is then within as well.
+# No limit of a picture is documented. 5 MB of base64 text is assumed, which keeps the file below 5 MB too.
 ENCODED_BYTES = 5_000_000
-# Inferred from TikTok Shop's public pages: KeyAPI answers with ids only.
+# KeyAPI answers with ids only. The address follows TikTok Shop's public pages.
 PRODUCT_PAGE = "https://www.tiktok.com/shop/pdp/{product_id}"
 
 SUCCESS = 0
-# The number, should it ever come in quotes.
+# A code that comes as a text.
 CODE = re.compile(r"-?[0-9]{1,9}")
-KINDS = Kinds("KeyAPI")
-# Its pages say never to retry a 403. Its published skills say that one may mean "plan quota exceeded or feature restricted", and
-# a key that is dead has its 401. Where the message names what is used up, no lookup with the key helps until there is more of it;
-# else it fails one lookup, and does not stop all others that the key would still serve.
-NOT_PERMITTED: Kind = (
+KINDS = FailureKinds("KeyAPI")
+# KeyAPI's pages say never to retry a 403, and its published skills that it may mean "plan quota exceeded or feature
+# restricted"; a dead key gets 401. If the message names what is used up (`USED_UP`), all lookups with the key wait. Otherwise
+# one lookup fails, and the others that the key can serve go on.
+NOT_PERMITTED = FailureKind(
     Refused,
     "not_permitted",
     "KeyAPI does not let this key search products by picture: see what its plan allows, or use another key.",
 )
 FORBIDDEN = 403
 USED_UP = re.compile(r"(?<![a-z])(quota|credit|plan)s?(?![a-z])", re.IGNORECASE)
-# By the HTTP status; where that is a success, by the body's `code`, which counts in the same numbers.
-BY_NUMBER: dict[int, Kind] = {
+# Keys are HTTP statuses, and the body's `code`, which uses the same numbers.
+BY_NUMBER: dict[int, FailureKind] = {
     400: KINDS.refused,
     401: KINDS.dead_key,
     402: KINDS.no_credits,
@@ -75,7 +75,7 @@ BY_NUMBER: dict[int, Kind] = {
 
 
 class RegionCode(RegexValidator):
-    """Says of a code that would silently find nothing which one is meant."""
+    """Refuses a region's code with which KeyAPI would silently find nothing, and names the right one."""
 
     regex = r"\A([A-Z]{2})?\Z"
     message = "Must be an ISO 3166 region code of two capital letters, such as US."
@@ -118,8 +118,8 @@ class TikTokProducts(Adapter):
     sandbox_path = "/keyapi"
     parameters = ProductParameters
     picture_limits = PictureLimits(formats=("JPEG",), max_bytes=ENCODED_BYTES // 4 * 3)
-    # The number behind its "qps limit exceeded" is not public. Two attempts: a 500 is to be tried again once at most.
-    # Its own published clients wait 60 s after a 429, which names no time: one that asks sooner earns the next.
+    # The number behind its "qps limit exceeded" is not public. Two attempts, for its page says to retry a 500 once at most.
+    # Its published clients wait 60 s after a 429, which names no time. An earlier call gets the next 429.
     policy = PolicyDefaults(
         calls=1, window_ms=1000, guard_ms=Decimal(3), page_size=MOST_PRODUCTS, attempts=2, throttled_seconds=60
     )
@@ -142,32 +142,21 @@ class TikTokProducts(Adapter):
 
     def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
         wanted = self.effective(question.parameters)
-        reply = client.send(_request(question, wanted, secret, base_url), token=token)
-        body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
-        envelope = body if isinstance(body, dict) else {}
-        request_id = reading.request_id(envelope.get("requestId"), secret.value)
+        reply = ParsedReply.of(client.send(_request(question, wanted, secret, base_url), token=token), secret)
         try:
-            number = _outcome(reply, body)
+            number = _outcome(reply)
             if number != SUCCESS:
-                raise _failure(number, reply, envelope, secret, request_id)
-            products = _products(envelope)
-        except Unreadable as problem:
-            kind, billed = KINDS.unreadable(str(problem)), _billed(envelope)
-            raise failure(kind, reply, secret, billed_results=billed, request_id=request_id) from None
-        found = reading.items(products, _identity)
-        return Answer(
-            hits=tuple(_hit(product_id, product) for product_id, product in found.known),
-            billed_results=len(products),
-            last=True,
-            status=reply.status,
-            request_id=request_id,
-            unreadable=len(found.others),
-            excerpt=found.excerpt(secret.value),
-        )
+                raise _failure(number, reply)
+            products = _products(reply.envelope)
+        except UnreadableAnswer as problem:
+            billed = _billed(reply.envelope)
+            raise reply.failure(KINDS.unreadable(str(problem)), billed_results=billed) from None
+        found = items(products, _identity)
+        return reply.answer(found, (_hit(product_id, product) for product_id, product in found.known), last=True)
 
 
 def _request(question: Question, wanted: Mapping[str, Any], secret: Secret, base_url: str) -> httpx.Request:
-    """Without the optional fields that are empty: "do not send empty optional parameters"."""
+    """Returns the request, without empty fields, for the page says: "do not send empty optional parameters"."""
     body = {"image_base64": b64encode(question.picture.content).decode(), **wanted, "size": question.page_size}
     return httpx.Request(
         "POST",
@@ -177,20 +166,20 @@ def _request(question: Question, wanted: Mapping[str, Any], secret: Secret, base
     )
 
 
-def _outcome(reply: Reply, body: Any) -> float:
-    """The number that says how it went: the HTTP status, or, where that is a success, the body's `code`. Where that is none,
-    products that came say that it was a success.
+def _outcome(reply: ParsedReply) -> float:
+    """Returns the HTTP status, or the body's `code` if the status is a success. Products without a readable code are a
+    success.
     """
-    if not _is_success(reply):
+    if not reply.has_success_status:
         return reply.status
-    if not isinstance(body, dict):
-        raise Unreadable("it is not a JSON object")
-    code = _code(body)
+    if not isinstance(reply.body, dict):
+        raise UnreadableAnswer("it is not a JSON object")
+    code = _code(reply.body)
     if code is not None:
         return code
-    if reading.brought_something(body.get("data")):
+    if has_objects(reply.body.get("data")):
         return SUCCESS
-    raise Unreadable("code is not a number" if "code" in body else "code is missing")
+    raise UnreadableAnswer("code is not a number" if "code" in reply.body else "code is missing")
 
 
 def _code(envelope: Mapping[str, Any]) -> float | None:
@@ -202,43 +191,41 @@ def _code(envelope: Mapping[str, Any]) -> float | None:
 
 
 def _products(envelope: Mapping[str, Any]) -> list[Any]:
-    """Its document shows `data: null` with errors alone. With a success, in word as well as number, it is taken for nothing
-    found, and so is no `data` at all; without that word it is not known what was meant.
+    """Returns the listed products.
+
+    The document shows `data: null` with errors only. Missing or null `data` beside the message "success" is taken for an empty
+    list; without that message its meaning is unknown.
     """
     products = envelope.get("data")
     if products is None and envelope.get("message") == "success":
         return []
     if not isinstance(products, list):
-        raise Unreadable("data is not a list" if "data" in envelope else "data is missing")
+        raise UnreadableAnswer("data is not a list" if "data" in envelope else "data is missing")
     return products
 
 
-def _failure(number: float, reply: Reply, envelope: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
-    said = f"{envelope.get('code', '')} {envelope.get('message', '')}".strip()
-    kind = _kind(int(number), is_status=not _is_success(reply))
-    if kind is NOT_PERMITTED and USED_UP.search(said):
+def _failure(number: float, reply: ParsedReply) -> Failure:
+    message = f"{reply.envelope.get('code', '')} {reply.envelope.get('message', '')}".strip()
+    kind = _kind(int(number), is_status=not reply.has_success_status)
+    if kind is NOT_PERMITTED and USED_UP.search(message):
         kind = KINDS.no_credits
-    return failure(kind, reply, secret, said=said, request_id=request_id)
+    return reply.failure(kind, message=message)
 
 
-def _kind(number: int, *, is_status: bool) -> Kind:
-    """A code that is unheard of says that it failed, and not that asking again would help."""
+def _kind(number: int, *, is_status: bool) -> FailureKind:
+    """Returns the kind of a failure. An unknown code means a refusal, for nothing says that asking again would help."""
     if number in BY_NUMBER:
         return BY_NUMBER[number]
     return KINDS.by_status(number) if is_status or 400 <= number < 600 else KINDS.refused
 
 
-def _is_success(reply: Reply) -> bool:
-    return 200 <= reply.status < 300
-
-
 def _billed(envelope: Mapping[str, Any]) -> int | None:
-    """What they took for a success they bill; where they didn't say whether it was one, nobody knows."""
+    """Returns 0 if the code says success, which bills the request itself; None if it does not, for then the bill is unknown."""
     return 0 if _code(envelope) == SUCCESS else None
 
 
 def _identity(product: Fields) -> str | None:
-    """The document shows the same number in two places."""
+    """Returns the product's id, which the document shows in two places."""
     return product.object("_source").identity("product_id") or product.identity("_id")
 
 
@@ -255,7 +242,7 @@ def _hit(product_id: str, product: Fields) -> Hit:
             "product_id": product_id,
             "name": name,
             "region": source.text("priority_region"),
-            # A tos:// address: data, never a link.
+            # An address with the scheme tos://, which is data and never a link.
             "source_image": source.text("vector_source_image"),
         },
         raw=product.value,

@@ -1,10 +1,10 @@
-"""Memories: videos in which a frame looks like the picture, public ones and those of the account's own library.
+"""Searches Memories for videos in which a frame looks like the picture: public videos, and those of the account's own library.
 
-Both searches are documented: the private one takes no `type`, and its answer often has no `endTime`. An answer lists frames; a
-video is one hit here, its frames the moments of it. Repeated breaches of their limit may suspend the key, say their pages.
+The private search takes no `type`, and its answer often has no `endTime`. An answer lists frames. Here a video is one hit,
+and its frames are the moments of the hit. Memories' pages say that repeated breaches of the limit may suspend the key.
 
-Failures have a code and often come at HTTP 200: the code decides, the status where the code says nothing. Newer pages of
-theirs write the same codes as numbers without the leading zero, so both are read. A search is paid by the call.
+Failures have a code and often come with HTTP 200. The code decides, and the status only if there is no known code. Newer
+pages write the same codes as numbers without the leading zero, so both forms are read. A search is billed by the call.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
-from providers.adapters import reading
-from providers.adapters.failures import Kind, Kinds, failure
+from providers.adapters.failure_kinds import FailureKind, FailureKinds
+from providers.adapters.fields import Fields, has_objects, items
 from providers.adapters.memories_parameters import (
     DEFAULT_PLATFORM,
     DEFAULT_SIMILARITY,
@@ -27,7 +27,7 @@ from providers.adapters.memories_parameters import (
     PublicVideoParameters,
     VideoParameters,
 )
-from providers.adapters.reading import Fields, Unreadable
+from providers.adapters.replies import ParsedReply, UnreadableAnswer
 from providers.contract import (
     Adapter,
     Answer,
@@ -43,36 +43,36 @@ from providers.contract import (
 from providers.failures import BadCredential, Duplicate, Failure, Refused
 
 if TYPE_CHECKING:
-    from providers.http import ProviderClient, Reply
+    from providers.http import ProviderClient
     from providers.limiter import Token
 
 SUCCESS = "0000"
-# They tell a picture by the extension of its name as well as by its type.
+# Memories looks at the extension of a file's name as well as at its type.
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
-# "Max 20 MB" does not say of which: of the smaller ones it is right either way.
+# The page says "Max 20 MB", and not whether MB or MiB. The smaller one is right in both cases.
 MOST_BYTES = 20_000_000
 SECONDS = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
-KINDS = Kinds("Memories")
-# The account and not the key is disabled, but no call with the key helps until it is mended: its lookups wait for that.
-DISABLED: Kind = (
+KINDS = FailureKinds("Memories")
+# The account is disabled and not the key. No call with the key succeeds until the account is enabled, so its lookups wait.
+DISABLED = FailureKind(
     BadCredential,
     "account_disabled",
     "The Memories account of this key is disabled: ask Memories why, or store another account's key.",
 )
-# It may be about this search alone, so the key's other lookups go on.
-NOT_PERMITTED: Kind = (
+# The code may concern this search alone, so the key's other lookups go on.
+NOT_PERMITTED = FailureKind(
     Refused,
     "permission_denied",
     "This key may not make this search at Memories: ask Memories for it, or use another key.",
 )
-# A search changes nothing there, so it can only repeat one that is still under way, and later it repeats none.
-DUPLICATE: Kind = (
+# A search changes nothing at Memories, so it can only be a duplicate of one that is still under way. A later try is none.
+DUPLICATE = FailureKind(
     Duplicate,
     "duplicate_request",
     "Memories took the search for a repetition of one that it still works on.",
 )
-BY_CODE: dict[str, Kind] = {
+BY_CODE: dict[str, FailureKind] = {
     "0001": KINDS.refused,
     "0003": KINDS.refused,
     "0401": KINDS.dead_key,
@@ -85,14 +85,14 @@ BY_CODE: dict[str, Kind] = {
 
 
 class Videos(Adapter):
-    """What the two searches share: all but the path, the platform and the parameters."""
+    """What the two searches have in common: everything but the path, the platform and the parameters."""
 
     provider = "memories"
     result_type = "video"
     base_url = "https://api.memories.ai/serve/api"
     sandbox_path = "/memories/serve/api"
     picture_limits = PictureLimits(formats=("JPEG", "PNG", "WEBP", "GIF", "BMP"), max_bytes=MOST_BYTES)
-    # No page size is sent: were videos priced by the result, a hold would be for so many.
+    # No page size is sent. If operators set a price a result, a hold is for this many results.
     policy = PolicyDefaults(calls=1, window_ms=1000, guard_ms=Decimal(3), page_size=100, attempts=4)
     price = PriceDefaults(per_call=Decimal(1))
     default_limit = None
@@ -111,36 +111,24 @@ class Videos(Adapter):
 
     @abstractmethod
     def platform(self, parameters: Mapping[str, Any]) -> str | None:
-        """Where the videos are that these effective parameters ask for."""
+        """Returns the platform whose videos the effective parameters ask for; None for the account's own library."""
 
     def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
         wanted = self.effective(question.parameters)
         platform = self.platform(wanted)
         url = f"{base_url.rstrip('/')}{self.path}"
-        reply = client.send(_request(question.picture, wanted, platform, secret, url), token=token)
-        body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
-        envelope = body if isinstance(body, dict) else {}
-        # What stands before their service answers in a form of its own: timestamp, path, status, error and requestId.
-        given = reply.headers.get("x-request-id") or envelope.get("requestId")
-        request_id = reading.request_id(given, secret.value)
-        if not 200 <= reply.status < 300 or _says_it_failed(envelope):
-            raise _failure(reply, envelope, secret, request_id)
+        request = _request(question.picture, wanted, platform, secret, url)
+        reply = ParsedReply.of(client.send(request, token=token), secret)
+        if not reply.has_success_status or _is_failure(reply.envelope):
+            raise _failure(reply)
         try:
-            frames = _frames(body)
-        except Unreadable as problem:
-            kind, billed = KINDS.unreadable(str(problem)), _billed(envelope)
-            raise failure(kind, reply, secret, billed_results=billed, request_id=request_id) from None
-        found = reading.items(frames, lambda frame: frame.identity("videoNo"))
-        return Answer(
-            hits=_hits(found.known, platform),
-            billed_results=len(frames),
-            total=Fields(envelope).object("data").count("total"),
-            last=True,
-            status=reply.status,
-            request_id=request_id,
-            unreadable=len(found.others),
-            excerpt=found.excerpt(secret.value),
-        )
+            frames = _frames(reply.body)
+        except UnreadableAnswer as problem:
+            billed = _billed(reply.envelope)
+            raise reply.failure(KINDS.unreadable(str(problem)), billed_results=billed) from None
+        found = items(frames, lambda frame: frame.identity("videoNo"))
+        total = Fields(reply.envelope).object("data").count("total")
+        return reply.answer(found, _hits(found.known, platform), total=total, last=True)
 
 
 class PublicVideos(Videos):
@@ -157,7 +145,9 @@ class PublicVideos(Videos):
         return str(parameters["platform"])
 
     def deciding(self, effective: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Without `unique_id`, which names a folder of the account's own library: it is sent, and changes nothing here."""
+        """Leaves out `unique_id`: it names a folder of the account's own library, and does not change a search for public
+        videos.
+        """
         return {name: value for name, value in effective.items() if name != "unique_id"}
 
 
@@ -190,70 +180,74 @@ def _request(
     )
 
 
-def _says_it_failed(envelope: Mapping[str, Any]) -> bool:
-    """One that names no code at all says neither: it is for the reading to complain."""
+def _is_failure(envelope: Mapping[str, Any]) -> bool:
+    """Tells whether an envelope reports a failure. One without a code reports nothing, and is unreadable."""
     if envelope.get("success") is False or envelope.get("failed") is True:
         return True
     return _code(envelope) not in ("", SUCCESS)
 
 
 def _code(envelope: Mapping[str, Any]) -> str:
-    """As their document writes it: a number is the same without its leading zeros. Empty, where it is neither."""
+    """Returns the code as the document writes it, with leading zeros; empty if it is neither a text nor a number."""
     code = envelope.get("code")
     if code == "" or isinstance(code, bool) or not isinstance(code, str | int):
         return ""
     return str(code).zfill(len(SUCCESS))
 
 
-def _failure(reply: Reply, envelope: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
-    """By code first, by status second. One at HTTP 200 that nobody has heard of is no success either, and brought nothing."""
+def _failure(reply: ParsedReply) -> Failure:
+    """Classifies by the code, or else by the status. An unknown code with HTTP 200 is a failure too.
+
+    Memories' gateway answers in another form: timestamp, path, status, error and requestId.
+    """
+    envelope = reply.envelope
     kind = BY_CODE.get(_code(envelope)) or KINDS.by_status(reply.status)
-    said = f"{envelope.get('code') or ''} {envelope.get('msg') or envelope.get('error') or ''}".strip()
-    return failure(kind, reply, secret, said=said, request_id=request_id)
+    message = f"{envelope.get('code') or ''} {envelope.get('msg') or envelope.get('error') or ''}".strip()
+    return reply.failure(kind, message=message)
 
 
 def _frames(body: Any) -> list[Any]:
-    """One client saw an object around the document's list. What found nothing may be null."""
+    """Returns the listed frames. The list may be inside an object, as one client saw, and null if nothing was found."""
     if not isinstance(body, dict):
-        raise Unreadable("it is not a JSON object")
-    if _code(body) != SUCCESS and not _brought_frames(body):
-        raise Unreadable("code is neither a text nor a number" if "code" in body else "code is missing")
-    path, holder, name = _place_of_frames(body)
+        raise UnreadableAnswer("it is not a JSON object")
+    if _code(body) != SUCCESS and not _has_frames(body):
+        raise UnreadableAnswer("code is neither a text nor a number" if "code" in body else "code is missing")
+    path, holder, name = _location_of_frames(body)
     frames = holder.get(name, ...)
     if frames is None:
         return []
     if not isinstance(frames, list):
-        raise Unreadable(f"{path} is {'missing' if frames is ... else 'not a list'}")
+        raise UnreadableAnswer(f"{path} is {'missing' if frames is ... else 'not a list'}")
     return frames
 
 
-def _place_of_frames(envelope: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], str]:
+def _location_of_frames(envelope: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], str]:
     data = envelope.get("data")
     return ("data.results", data, "results") if isinstance(data, dict) else ("data", envelope, "data")
 
 
-def _brought_frames(envelope: Mapping[str, Any]) -> bool:
-    _, holder, name = _place_of_frames(envelope)
-    return reading.brought_something(holder.get(name))
+def _has_frames(envelope: Mapping[str, Any]) -> bool:
+    _, holder, name = _location_of_frames(envelope)
+    return has_objects(holder.get(name))
 
 
 def _billed(envelope: Mapping[str, Any]) -> int | None:
-    """What they took for a success they bill; where they didn't say whether it was one, nobody knows."""
+    """Returns 0 if the code says success, which bills the call itself; None if it does not, for then the bill is unknown."""
     return 0 if _code(envelope) == SUCCESS else None
 
 
 def _hits(frames: list[tuple[str, Fields]], platform: str | None) -> tuple[Hit, ...]:
-    """A video each, the most alike first: the document's own example is not in that order."""
+    """Returns a hit for each video, the most similar first. The document's own example is not in that order."""
     videos: dict[str, list[Fields]] = {}
     for number, frame in frames:
         videos.setdefault(number, []).append(frame)
-    hits = [_hit(number, of_it, platform) for number, of_it in videos.items()]
-    return tuple(sorted(hits, key=lambda hit: _likeness(hit.score), reverse=True))
+    hits = [_hit(number, own, platform) for number, own in videos.items()]
+    return tuple(sorted(hits, key=lambda hit: _rank(hit.score), reverse=True))
 
 
 def _hit(video_no: str, frames: list[Fields], platform: str | None) -> Hit:
     names = [frame.text("videoName") for frame in frames]
-    moments = sorted((_moment(frame) for frame in frames), key=lambda each: _likeness(each["score"]), reverse=True)
+    moments = sorted((_moment(frame) for frame in frames), key=lambda each: _rank(each["score"]), reverse=True)
     name = next(filter(None, names), None)
     return Hit(
         type="video",
@@ -273,13 +267,13 @@ def _moment(frame: Fields) -> dict[str, Any]:
     }
 
 
-def _likeness(score: float | None) -> float:
-    """To order by: what has no score comes last."""
+def _rank(score: float | None) -> float:
+    """Returns the value to sort by. A missing score is last."""
     return -math.inf if score is None else score
 
 
 def _seconds(frame: Fields, name: str) -> float | None:
-    """A text of seconds, or a number; negative, or the text "null", where they know none."""
+    """Returns seconds, which come as a text or a number; None if they are negative or the text "null"."""
     text = frame.text(name) or ""
     seconds = float(text) if SECONDS.fullmatch(text) else frame.score(name)
     return None if seconds is None or seconds < 0 else seconds

@@ -1,5 +1,6 @@
-"""What Memories' two searches can be asked. A platform that it does not know is refused here: it would search another one
-and say nothing of it.
+"""Defines the parameters of Memories' two searches.
+
+An unknown platform is refused here, because Memories would silently search another one.
 """
 
 from __future__ import annotations

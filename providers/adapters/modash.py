@@ -1,8 +1,8 @@
-"""Modash: creators on TikTok who have posted what a picture shows.
+"""Searches Modash for creators on TikTok who have posted what a picture shows.
 
-Modash names its errors by `code` and documents no status for them: the code decides, the status where the code says
-nothing. It does not say either how many results a page may have or how deep paging goes; both are inferred, from
-its sibling endpoints, and an answer that says otherwise is obeyed.
+Modash's errors have a `code`, and no status is documented for them. The code decides, and the status only if the code is
+unknown. The largest page and the depth of paging are not documented either. Both are inferred from Modash's similar
+endpoints, and an answer that says otherwise is believed.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from urllib.parse import quote
 
 import httpx
 
-from providers.adapters import reading
-from providers.adapters.failures import Kind, Kinds, failure
+from providers.adapters.failure_kinds import FailureKind, FailureKinds
+from providers.adapters.fields import Fields, Items, has_objects, items
 from providers.adapters.modash_parameters import CreatorParameters, filters, rounded
-from providers.adapters.reading import Fields
+from providers.adapters.replies import ParsedReply
 from providers.contract import Adapter, Answer, Hit, PictureLimits, PolicyDefaults, PriceDefaults, Question, Secret
 from providers.failures import Failure, Faulty, Refused
 
 if TYPE_CHECKING:
-    from providers.http import ProviderClient, Reply
+    from providers.http import ProviderClient
     from providers.limiter import Token
 
-# Results that paging reaches: (page + 1) * pageSize, by the sibling text search.
+# The last result that paging reaches, (page + 1) * pageSize, as documented of the text search.
 DEEPEST = 1500
-# "Max size 5MB" does not say of what: the base64 text is kept below it, so the file is right either way.
+# The page says "Max size 5MB", and not of what. The base64 text is kept below it, and so is the file.
 ENCODED_BYTES = 5_000_000
 
-# An empty success, and the end of paging.
+# The codes of an empty success and of the end of paging.
 NO_RESULT, PAGE_LIMIT = "no_result", "page_limit"
 NOTHING_MORE = (NO_RESULT, PAGE_LIMIT)
 TOO_MANY = 429
-KINDS = Kinds("Modash")
-NOT_INCLUDED: Kind = (
+KINDS = FailureKinds("Modash")
+NOT_INCLUDED = FailureKind(
     Refused,
     "feature_not_available",
     "The Modash plan of this key does not include image search: ask Modash for it, or use another key.",
 )
-# It means hours by their pages, and no lookup is kept waiting for as long: its attempts are used up before.
-LATER: Kind = (
+# Modash's pages speak of hours. A lookup's attempts are used up earlier, so that none waits as long.
+LATER = FailureKind(
     Faulty,
     "provider_error",
     "Modash cannot answer this at the moment and asks to try again in a couple of hours.",
 )
-BY_CODE: dict[str, Kind] = {
+BY_CODE: dict[str, FailureKind] = {
     "api_token_invalid": KINDS.dead_key,
     "not_enough_credits": KINDS.no_credits,
     "feature_not_available": NOT_INCLUDED,
@@ -89,30 +89,18 @@ class TikTokCreators(Adapter):
         return effective
 
     def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
-        reply = client.send(_request(question, secret, base_url), token=token)
-        request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
-        body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
-        envelope = body if isinstance(body, dict) else {}
-        profiles = envelope.get("profiles")
-        if says_nothing_more(reply, envelope) and not reading.brought_something(profiles):
-            return _nothing(question, reply, envelope, request_id)
-        if says_it_failed(reply, envelope, brought=isinstance(profiles, list)):
-            raise failure_of(reply, envelope, secret, request_id)
+        reply = ParsedReply.of(client.send(_request(question, secret, base_url), token=token), secret)
+        profiles = reply.envelope.get("profiles")
+        if has_nothing_more(reply) and not has_objects(profiles):
+            return _nothing(question, reply)
+        if is_failure(reply, has_results=isinstance(profiles, list)):
+            raise failure_of(reply)
         if not isinstance(profiles, list):
-            problem = _problem(body)
-            raise failure(KINDS.unreadable(problem), reply, secret, billed_results=None, request_id=request_id)
-        found = reading.items(profiles, _identity)
-        total = Fields(envelope).count("total")
-        return Answer(
-            hits=tuple(_hit(user_id, profile) for user_id, profile in found.known),
-            billed_results=len(profiles),
-            total=total,
-            last=_is_last(question, len(profiles), total),
-            status=reply.status,
-            request_id=request_id,
-            unreadable=len(found.others),
-            excerpt=found.excerpt(secret.value),
-        )
+            raise reply.failure(KINDS.unreadable(_problem(reply.body)), billed_results=None)
+        found = items(profiles, _identity)
+        hits = (_hit(user_id, profile) for user_id, profile in found.known)
+        total = Fields(reply.envelope).count("total")
+        return reply.answer(found, hits, total=total, last=_is_last(question, len(profiles), total))
 
 
 def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request:
@@ -132,32 +120,32 @@ def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request
     )
 
 
-def failure_of(reply: Reply, error: Mapping[str, Any], secret: Secret, request_id: str) -> Failure:
-    """By code first, by status second; a refused pace stays one whatever name it bears, but those of a key's own end."""
-    code = str(error.get("code", ""))
+def failure_of(reply: ParsedReply) -> Failure:
+    """Classifies by the code, or else by the status. A 429 asks to wait, unless its code means a dead key or no credits."""
+    code = str(reply.envelope.get("code", ""))
     kind = BY_CODE.get(code) or KINDS.by_status(reply.status)
-    if reply.status == TOO_MANY and kind[0] in (Faulty, Refused):
+    if reply.status == TOO_MANY and kind.failure in (Faulty, Refused):
         kind = KINDS.too_soon
-    said = f"{code} {error.get('message', '')}".strip()
-    return failure(kind, reply, secret, said=said, request_id=request_id)
+    return reply.failure(kind, message=f"{code} {reply.envelope.get('message', '')}".strip())
 
 
-def says_it_failed(reply: Reply, envelope: Mapping[str, Any], *, brought: bool) -> bool:
-    """`brought`: whether what was asked for is in it. Then an `error` that is neither true nor false says nothing."""
-    if not 200 <= reply.status < 300 or envelope.get("error") is True:
+def is_failure(reply: ParsedReply, *, has_results: bool) -> bool:
+    """Tells whether a reply reports a failure. If it has results, an `error` other than true reports none."""
+    error = reply.envelope.get("error")
+    if not reply.has_success_status or error is True:
         return True
-    return not brought and (bool(envelope.get("error")) or envelope.get("code") in BY_CODE)
+    return not has_results and (bool(error) or reply.envelope.get("code") in BY_CODE)
 
 
-def says_nothing_more(reply: Reply, error: Mapping[str, Any]) -> bool:
-    """An error by its form, and an empty answer by its meaning."""
-    return error.get("code") in NOTHING_MORE and reply.status != TOO_MANY
+def has_nothing_more(reply: ParsedReply) -> bool:
+    """Tells whether a reply, which looks like an error, means that there is nothing or nothing more to find."""
+    return reply.envelope.get("code") in NOTHING_MORE and reply.status != TOO_MANY
 
 
-def _nothing(question: Question, reply: Reply, error: Mapping[str, Any], request_id: str) -> Answer:
-    """How many there are is told by a first page that has none, and not by the end of paging."""
-    total = 0 if error["code"] == NO_RESULT and not question.page else None
-    return Answer(hits=(), billed_results=0, total=total, last=True, status=reply.status, request_id=request_id)
+def _nothing(question: Question, reply: ParsedReply) -> Answer:
+    """Returns an empty answer. Only an empty first page says how many results there are; the end of paging does not."""
+    total = 0 if reply.envelope["code"] == NO_RESULT and not question.page else None
+    return reply.answer(Items([], []), (), total=total, last=True)
 
 
 def _problem(body: Any) -> str:
@@ -172,7 +160,7 @@ def _is_last(question: Question, profiles: int, total: int | None) -> bool:
 
 
 def _identity(profile: Fields) -> str | None:
-    """The id is optional by the document, the name is not."""
+    """Returns the id, which is optional in the document, or else the name, which is required."""
     return profile.identity("userId") or profile.identity("username")
 
 
@@ -182,11 +170,11 @@ def _hit(user_id: str, profile: Fields) -> Hit:
         "username": username,
         "followers_count": profile.count("followersCount"),
         "engagement_rate": profile.number("engagementRate"),
-        # Of newer answers.
+        # Only newer answers have the next two.
         "views_count_median": profile.count("viewsCountMedian"),
         "account_category": profile.text("accountCategory"),
         "matched_posts": [_post(post) for post in profile.objects("matchedPosts")],
-        # Their form is not documented: read as matched posts.
+        # The form of recent posts is not documented. They are read like matched posts.
         "recent_posts": [_post(post) for post in profile.objects("recentPosts")],
     }
     return Hit(

@@ -1,8 +1,9 @@
-"""What Modash answers for nothing: a key's account, and the dictionaries that a search's parameters come from.
+"""Makes Modash's free calls: a key's account, and the dictionaries that a search's parameters come from.
 
-`GET /user/info` and the forms of the dictionaries are inferred from its other endpoints: what is missing is passed over,
-and only an answer that holds nothing of what was asked for is taken for none. Languages are filtered here, for their
-address takes no query. Where the brands are is not public: a setting says it, and without it there are none.
+The answers of `GET /user/info` and of the dictionaries are inferred from other endpoints. Missing fields are therefore
+skipped, and an answer is unreadable only if it has nothing of what was asked for. Languages are filtered here, because their
+address takes no query. The address of the brands is not public: a setting gives it, and without the setting there is no such
+dictionary.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from django.conf import settings
 
-from providers.adapters import modash, reading
-from providers.adapters.failures import failure
-from providers.adapters.reading import Fields, Unreadable
+from providers.adapters import modash, redaction
+from providers.adapters.fields import Fields
+from providers.adapters.replies import ParsedReply, UnreadableAnswer
 from providers.contract import FreeCalls, ProviderAccount, Secret, Term
 
 if TYPE_CHECKING:
-    from providers.http import ProviderClient, Reply
+    from providers.http import ProviderClient
     from providers.limiter import Token
 
-# The most terms of one query: what matches more should be asked for more closely.
+# The most terms of one answer. A query that matches more should be narrowed.
 MOST_TERMS = 100
-# What a plan says of its limits is kept and shown: a few lines, not a book.
+# The longest text of a plan's limits that is kept and shown, as JSON.
 MOST_CHARACTERS = 4000
-# Which field is what a search's parameter takes.
+# The field of each dictionary that a search's parameter takes.
 VALUES = {"locations": "id", "languages": "code", "brands": "name", "users": "username"}
 
 
@@ -37,11 +38,12 @@ class ModashAccount(FreeCalls):
 
     def account(self, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> ProviderAccount:
         request = _request("/user/info", {}, secret, base_url)
-        reply = client.send(request, token=token)
+        reply = ParsedReply.of(client.send(request, token=token), secret)
+        _raise_failure(reply)
         try:
-            return _account(_body(reply, secret), secret)
-        except Unreadable as problem:
-            raise failure(modash.KINDS.unreadable(str(problem)), reply, secret) from None
+            return _account(reply.envelope, secret)
+        except UnreadableAnswer as problem:
+            raise reply.failure(modash.KINDS.unreadable(str(problem))) from None
 
     def dictionaries(self) -> tuple[str, ...]:
         return tuple(_paths())
@@ -49,15 +51,15 @@ class ModashAccount(FreeCalls):
     def dictionary(
         self, name: str, query: str, *, secret: Secret, base_url: str, client: ProviderClient, token: Token
     ) -> tuple[Term, ...]:
-        request = _request(_paths()[name], _asking_for(name, query), secret, base_url)
-        reply = client.send(request, token=token)
-        body = _body(reply, secret)
-        if modash.says_nothing_more(reply, body):
+        request = _request(_paths()[name], _query(name, query), secret, base_url)
+        reply = ParsedReply.of(client.send(request, token=token), secret)
+        _raise_failure(reply)
+        if modash.has_nothing_more(reply):
             return ()
         try:
-            terms = _terms(name, _listed(name, body))
-        except Unreadable as problem:
-            raise failure(modash.KINDS.unreadable(str(problem)), reply, secret) from None
+            terms = _terms(name, _listed(name, reply.envelope))
+        except UnreadableAnswer as problem:
+            raise reply.failure(modash.KINDS.unreadable(str(problem))) from None
         return tuple(term for term in terms if name != "languages" or _matches(term, query))[:MOST_TERMS]
 
 
@@ -71,7 +73,7 @@ def _paths() -> dict[str, str]:
     return {name: path for name, path in paths.items() if path}
 
 
-def _asking_for(name: str, query: str) -> dict[str, str]:
+def _query(name: str, query: str) -> dict[str, str]:
     if name == "languages":
         return {}
     return {**({"query": query} if query else {}), "limit": str(MOST_TERMS)}
@@ -86,26 +88,20 @@ def _request(path: str, query: Mapping[str, str], secret: Secret, base_url: str)
     )
 
 
-def _body(reply: Reply, secret: Secret) -> dict[str, Any]:
-    """Raises the failure that the answer tells of."""
-    body = reading.parse(reply.content, reply.headers.get("Content-Type", ""))
-    answer: dict[str, Any] = body if isinstance(body, dict) else {}
-    if modash.says_nothing_more(reply, answer):
-        return answer
-    if modash.says_it_failed(reply, answer, brought=False):
-        request_id = reading.request_id(reply.headers.get("x-request-id"), secret.value)
-        raise modash.failure_of(reply, answer, secret, request_id)
-    return answer
+def _raise_failure(reply: ParsedReply) -> None:
+    """Raises the failure that a reply reports."""
+    if modash.is_failure(reply, has_results=False) and not modash.has_nothing_more(reply):
+        raise modash.failure_of(reply)
 
 
 def _account(body: Mapping[str, Any], secret: Secret) -> ProviderAccount:
     if not any(isinstance(body.get(name), dict) for name in ("user", "billing")):
-        raise Unreadable("neither user nor billing is in it")
-    told = Fields(body)
-    billing = told.object("billing")
+        raise UnreadableAnswer("neither user nor billing is in it")
+    fields = Fields(body)
+    billing = fields.object("billing")
     credits = billing.number("credits")
     limits = {
-        "rateLimits": told.object("rateLimits").value or None,
+        "rateLimits": fields.object("rateLimits").value or None,
         "rawRequests": billing.number("rawRequests"),
     }
     return ProviderAccount(
@@ -115,28 +111,28 @@ def _account(body: Mapping[str, Any], secret: Secret) -> ProviderAccount:
 
 
 def _shown(limits: dict[str, Any], secret: Secret) -> dict[str, Any]:
-    """Nothing of a provider's that could be a key of ours, or that goes on for ever."""
+    """Returns the limits; nothing if they quote the key or are too long."""
     text = json.dumps(limits)
-    return {} if len(text) > MOST_CHARACTERS or reading.quotes(text, secret.value) else limits
+    return {} if len(text) > MOST_CHARACTERS or redaction.quotes(text, secret.value) else limits
 
 
 def _listed(name: str, body: Mapping[str, Any]) -> list[Any]:
     listed = body.get(name)
     if not isinstance(listed, list):
-        raise Unreadable(f"{name} is not a list")
+        raise UnreadableAnswer(f"{name} is not a list")
     return listed
 
 
 def _terms(name: str, listed: list[Any]) -> list[Term]:
-    """A line that does not say what a parameter takes is passed over; where none does, they are of another form."""
+    """Reads the lines. A line without the parameter's value is skipped; if all lines lack it, the answer is unreadable."""
     terms = [term for term in (_term(name, each) for each in listed) if term is not None]
     if listed and not terms:
-        raise Unreadable(f"{name} has no line with its {VALUES[name]}")
+        raise UnreadableAnswer(f"{name} has no line with its {VALUES[name]}")
     return terms
 
 
 def _term(name: str, given: Any) -> Term | None:
-    """Of a brand nothing is documented: it may be its bare name."""
+    """Reads a line. The form of a brand is not documented: it may be a mere name."""
     if isinstance(given, str):
         given = {VALUES[name]: given}
     fields = Fields(given if isinstance(given, dict) else {})
@@ -144,15 +140,15 @@ def _term(name: str, given: Any) -> Term | None:
     if shown is None:
         return None
     if name == "users":
-        return Term(value=shown, name=fields.text("fullname") or shown, title=_of_user(fields))
+        return Term(value=shown, name=fields.text("fullname") or shown, title=_user_title(fields))
     value = fields.value[VALUES[name]]
     return Term(value=value, name=fields.text("name") or shown, title=fields.text("title") or "")
 
 
-def _of_user(user: Fields) -> str:
+def _user_title(user: Fields) -> str:
     followers = user.count("followers")
-    told = "" if followers is None else f"{followers:,} followers"
-    return ", ".join(filter(None, (told, "verified" if user.value.get("isVerified") is True else "")))
+    count = "" if followers is None else f"{followers:,} followers"
+    return ", ".join(filter(None, (count, "verified" if user.value.get("isVerified") is True else "")))
 
 
 def _matches(term: Term, query: str) -> bool:

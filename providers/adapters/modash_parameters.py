@@ -1,8 +1,7 @@
-"""What `tiktok-creators` can be asked: every filter of Modash's page, in our own shape, refused here where Modash would
-refuse it there, after a place in line.
+"""Defines the parameters of `tiktok-creators`: every filter of Modash's page, in Sightline's form.
 
-Modash moves follower bounds to the ranges that it counts in. A tenant's own number is sent, so that their rounding
-decides; `rounded` says what becomes of it.
+A filter that Modash would refuse is refused here, before the lookup waits for its turn. Modash rounds bounds of followers to
+its own ranges. The tenant's number is sent as it is, so that Modash's rounding decides, and `rounded` predicts the result.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ FOLLOWER_RANGES = (
 MOST_FOLLOWERS = 10_000_000_000
 AGES = (13, 18, 25, 35, 45, 65)
 
-# Modash's names, where they are not ours.
+# Modash's names that differ from ours.
 THEIR_NAMES = {
     "followers_count": "followersCount",
     "last_posted_in_days": "lastPostedInDays",
@@ -45,7 +44,7 @@ THEIR_NAMES = {
 
 
 def filters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """As Modash's request has them: its names, and ages as strings."""
+    """Returns the filters as Modash's request has them: with its names, and ages as strings."""
     filters = {THEIR_NAMES.get(name, name): value for name, value in parameters.items()}
     if "age" in filters:
         filters["age"] = {bound: str(age) for bound, age in filters["age"].items()}
@@ -53,10 +52,10 @@ def filters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rounded(followers: Mapping[str, int]) -> dict[str, int]:
-    """Follower bounds as Modash documents its rounding: a minimum down, a maximum up to the next of its ranges.
+    """Rounds bounds of followers as Modash documents it: a minimum down, a maximum up to the next of its ranges.
 
-    Below the lowest range a minimum has nothing to go down to, above the highest a maximum nothing to go up to. The
-    page is silent on both; by its words such a bound binds nobody, so it is absent here.
+    A minimum below the lowest range and a maximum above the highest one are left out: the page does not mention them, and by its
+    rule they exclude nobody.
     """
     effective = {}
     if "min" in followers and (index := bisect_right(FOLLOWER_RANGES, followers["min"])):
@@ -67,7 +66,7 @@ def rounded(followers: Mapping[str, int]) -> dict[str, int]:
 
 
 class Bounds(StrictSerializer):
-    """At least one of `min` and `max`, in that order."""
+    """Bounds of a value: `min`, `max` or both, with `min` not greater than `max`."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs:

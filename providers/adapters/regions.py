@@ -1,4 +1,4 @@
-"""The regions of the world by their ISO 3166-1 codes of two letters, as of 2025, for providers that know them by these alone."""
+"""Lists the ISO 3166-1 codes of two letters, as of 2025, for providers that know regions by these alone."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV
 VN VU WF WS YE YT ZA ZM ZW
 """
 REGIONS = frozenset(CODES.split())
-# Written for a region everywhere, and its code nowhere in ISO 3166.
+# Codes in common use that ISO 3166 does not have, and the codes that it has.
 NOT_ISO = {"UK": "GB", "EL": "GR"}

@@ -1,4 +1,4 @@
-"""Asks a source through its adapter, as a worker would."""
+"""Asks a source through its adapter, as a worker does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLIENT = ProviderClient(connect_seconds=2, total_seconds=5)
 
 
 def drawn(format: str = "JPEG", colour: str = "teal") -> bytes:
-    """A small picture."""
+    """Draws a small picture."""
     file = BytesIO()
     Image.new("RGB", (64, 64), colour).save(file, format)
     return file.getvalue()
@@ -53,13 +53,13 @@ def failure_of(ask: Callable[..., Answer], *arguments: Any, **question: Any) -> 
 
 
 def errors_of(adapter: Adapter, parameters: Any) -> Any:
-    """What is wrong with them, by field."""
+    """Returns the errors of parameters, by field."""
     checked = adapter.parameters(data=parameters)
     return {} if checked.is_valid() else checked.errors
 
 
 def ask(source: str, url: str, key: str, *, seconds: float = 10, **parameters: Any) -> Answer:
-    """Any source that there is, at the sandbox at `url`, which is given so long: no test that uses this names a provider."""
+    """Asks any source of the registry at the sandbox at `url`. Tests that use this name no provider."""
     adapter = registry.adapter(source)
     return adapter.ask(
         Question(

@@ -1,4 +1,4 @@
-"""The providers' side of the wire, over real sockets: the sandbox, or one answer that a test chooses."""
+"""Plays the providers over real sockets: by the sandbox, or with one answer that a test chooses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from providers.sandbox.settings import SandboxSettings
 
 @dataclass(frozen=True)
 class Site:
-    """The sandbox, and where it answers."""
+    """A running sandbox, its address, and a client for it."""
 
     url: str
     sandbox: Sandbox
@@ -37,7 +37,7 @@ class Site:
 
 @dataclass
 class Provider:
-    """Answers every request with `reply`, and keeps what it was asked."""
+    """Answers every request with `reply`, and keeps the last request."""
 
     url: str = ""
     reply: tuple[int, list[tuple[str, str]], bytes] = (200, [], b"")
@@ -88,7 +88,7 @@ def sandbox_site(settings: SandboxSettings) -> Iterator[Site]:
 
 @pytest.fixture
 def fresh_connections() -> Iterator[None]:
-    """No test meets a connection that another left behind."""
+    """Closes the connections that other tests left open."""
     http.transport().close()
     http.transport.cache_clear()
     yield
@@ -104,14 +104,14 @@ def standing_sandbox() -> Iterator[Site]:
 
 @pytest.fixture
 def site(standing_sandbox: Site) -> Site:
-    """The sandbox in a hurry: no thinking time, and a limit that no test reaches."""
+    """Returns a sandbox that answers at once, with a limit that no test reaches."""
     standing_sandbox.sandbox.reset()
     return standing_sandbox
 
 
 @contextmanager
 def granian_sandbox(**told: int) -> Iterator[str]:
-    """As it is served to users, in a process of its own; its settings, as in `window_ms=1000`."""
+    """Serves the sandbox in a process of its own, as users get it. The settings are named as in `window_ms=1000`."""
     port = str(ports.chosen("SANDBOX_PORT", 0))
     options = ("--interface", "wsgi", "--http", "1", "--no-ws", "--blocking-threads", "32", "--log-level", "critical")
     command = [sys.executable, "-m", "granian", *options, "--port", port, "config.sandbox_wsgi:application"]
@@ -136,7 +136,7 @@ def _answering(url: str) -> str:
 
 @pytest.fixture(scope="module")
 def paced_sandbox() -> Iterator[str]:
-    """Its address. It keeps the limit that the real providers have."""
+    """Yields the address of a sandbox with the limits of the real providers."""
     with granian_sandbox(latency_ms=100) as url:
         yield url
 

@@ -1,4 +1,4 @@
-"""What every source's parameters have in common, whatever they are."""
+"""Tests what the parameters of all sources have in common."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.providers.conftest import Provider, Site
 ADAPTER = TikTokProducts()
 SECRET = Secret(value="sk_live_of_alice_with_her_products")
 
-# The example of the page, as it stands there.
+# The page's own example.
 PRODUCT: dict[str, Any] = {
     "_index": "product_image_search",
     "_id": "1731083827559830517",
@@ -36,7 +36,7 @@ ANSWER: dict[str, Any] = {
     "data": [PRODUCT],
     "requestId": "79e17592-5dc7-42ed-97f9-a0929413d230",
 }
-# Every error of the page, word by word: none has a requestId.
+# Every error of the page, word by word. No error has a requestId.
 DOCUMENTED = [
     (400, "Missing required parameter: handle", Refused, "refused"),
     (401, "apiKey is null", BadCredential, "credential_invalid"),
@@ -51,7 +51,7 @@ def ask(url: str, **question: Any) -> Answer:
 
 
 def product(**source: Any) -> dict[str, Any]:
-    """The page's product with other fields; one that is "missing" is left out."""
+    """Returns the page's product with other fields. The value "missing" leaves a field out."""
     fields = {name: value for name, value in (PRODUCT["_source"] | source).items() if value != "missing"}
     return PRODUCT | {"_source": fields}
 
@@ -68,7 +68,7 @@ def test_its_defaults_are_those_of_the_page() -> None:
     assert ADAPTER.score_range is None
 
 
-# What it sends
+# Requests
 
 
 def test_every_field_of_the_page_is_sent(provider: Provider) -> None:
@@ -100,7 +100,7 @@ def test_a_picture_is_a_jpeg_that_encodes_to_at_most_5_000_000_bytes() -> None:
     assert len(base64.b64encode(bytes(limits.max_bytes))) == 5_000_000
 
 
-# What it reads
+# Answers
 
 
 def test_the_example_of_the_page_is_read_field_by_field(provider: Provider) -> None:
@@ -177,7 +177,7 @@ def test_an_id_cannot_lead_to_another_page(provider: Provider) -> None:
     assert hit.url == "https://www.tiktok.com/shop/pdp/..%2F..%2F%40someone%3Fx%3D1"
 
 
-# What it may be asked
+# Parameters
 
 
 @pytest.mark.parametrize(
@@ -215,9 +215,7 @@ def test_what_the_page_takes_is_taken(parameters: dict[str, str]) -> None:
         ({"size": 5}, "size", "Unknown field; known here: product_name, region."),
     ],
 )
-def test_bad_parameters_are_refused_by_name_and_with_the_mend(
-    parameters: dict[str, Any], field: str, says: str
-) -> None:
+def test_bad_parameters_are_refused_by_name_and_with_a_hint(parameters: dict[str, Any], field: str, says: str) -> None:
     [problem] = errors_of(ADAPTER, parameters)[field]
     assert says in problem
 

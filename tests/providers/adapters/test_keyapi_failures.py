@@ -1,4 +1,4 @@
-"""What the adapter of KeyAPI makes of answers that are none, as they come over the wire."""
+"""Proves how the adapter for KeyAPI classifies failures and unreadable answers, over real sockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def failure(provider: Provider, **question: Any) -> Failure:
 
 @pytest.mark.parametrize(("code", "message", "kind", "name"), DOCUMENTED)
 @pytest.mark.parametrize("at_200", [False, True])
-def test_every_documented_error_is_told_by_its_number(
+def test_every_documented_error_is_classified_by_its_number(
     provider: Provider, code: int, message: str, kind: type[Failure], name: str, at_200: bool
 ) -> None:
     status = 200 if at_200 else code
@@ -34,7 +34,7 @@ def test_every_documented_error_is_told_by_its_number(
 @pytest.mark.parametrize(
     ("status", "code", "kind", "name"),
     [
-        # Never tried again, and not the key's end.
+        # A refusal is never tried again, and does not prove the key dead.
         (403, 403, Refused, "not_permitted"),
         (200, 403, Refused, "not_permitted"),
         (404, 404, Refused, "refused"),
@@ -44,11 +44,11 @@ def test_every_documented_error_is_told_by_its_number(
         (503, 0, Faulty, "provider_error"),
         (200, 503, Faulty, "provider_error"),
         (302, 0, Garbled, "unreadable_answer"),
-        # The status goes before the code.
+        # The status decides before the code.
         (400, 402, Refused, "refused"),
         (401, 500, BadCredential, "credential_invalid"),
         (500, 0, Faulty, "provider_error"),
-        # Anything but 0 is a failure.
+        # Every code but 0 is a failure.
         (200, 1, Refused, "refused"),
         (200, -1, Refused, "refused"),
         (200, 200, Refused, "refused"),
@@ -58,7 +58,7 @@ def test_every_documented_error_is_told_by_its_number(
         (201, 429, Throttled, "rate_limited"),
     ],
 )
-def test_undocumented_errors_are_told_apart_too(
+def test_undocumented_errors_are_classified_too(
     provider: Provider, status: int, code: float, kind: type[Failure], name: str
 ) -> None:
     provider.answers(ANSWER | {"code": code}, status)
@@ -79,7 +79,9 @@ def test_a_code_in_quotes_means_the_same(
 
 
 @pytest.mark.parametrize(("status", "kind"), [(502, Faulty), (403, Refused), (401, BadCredential), (429, Throttled)])
-def test_a_failure_without_json_is_told_by_its_status(provider: Provider, status: int, kind: type[Failure]) -> None:
+def test_a_failure_without_json_is_classified_by_its_status(
+    provider: Provider, status: int, kind: type[Failure]
+) -> None:
     provider.answers(b"<html>no</html>", status)
     assert type(failure(provider)) is kind
 
@@ -129,7 +131,7 @@ def test_what_cannot_be_read_is_garbled(provider: Provider, content: bytes, says
     assert failed.excerpt[:8] == content.decode()[:8]
 
 
-def test_what_may_have_been_billed_is_unknown_where_no_product_can_be_counted(provider: Provider) -> None:
+def test_the_bill_is_unknown_where_no_product_can_be_counted(provider: Provider) -> None:
     provider.answers(b"<html>so sorry</html>")
     failed = failure(provider)
     assert isinstance(failed, Garbled)

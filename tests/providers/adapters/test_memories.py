@@ -51,7 +51,7 @@ def ask(url: str, adapter: Videos = PUBLIC, **question: Any) -> Answer:
 
 
 def parts_of(provider: Provider) -> dict[str, Message]:
-    """The form as it arrived, read by a parser that neither the adapter nor the sandbox uses."""
+    """Returns the form as it arrived, read by a parser that neither the adapter nor the sandbox uses."""
     head = f"Content-Type: {provider.headers['CONTENT_TYPE']}\r\n\r\n".encode()
     form = message_from_bytes(head + provider.body)
     assert (form.get_content_type(), form.defects) == ("multipart/form-data", [])
@@ -64,7 +64,7 @@ def fields_of(provider: Provider) -> dict[str, Any]:
 
 
 def frame(**changes: Any) -> dict[str, Any]:
-    """A change to `...` takes a field out."""
+    """Returns the example with changes. The value `...` removes a field."""
     return {name: value for name, value in (FIRST | changes).items() if value is not ...}
 
 
@@ -83,7 +83,7 @@ def test_the_registry_knows_both_sources_and_their_provider() -> None:
     assert PUBLIC.picture_limits is PRIVATE.picture_limits
 
 
-# What it sends
+# Requests
 
 
 def test_the_picture_arrives_as_a_file_with_extension_and_type(provider: Provider) -> None:
@@ -119,7 +119,7 @@ def test_the_private_search_is_asked_without_a_type(provider: Provider) -> None:
     assert fields_of(provider) == {"similarity": "1", "unique_id": "Shelf 2"}
 
 
-def test_defaults_are_sent_and_not_left_to_them(provider: Provider) -> None:
+def test_defaults_are_sent_and_not_left_to_memories(provider: Provider) -> None:
     provider.answers(ANSWER)
     ask(provider.url)
     assert fields_of(provider) == {"type": "TIKTOK", "similarity": "0.85", "unique_id": "default"}
@@ -139,7 +139,7 @@ def test_the_key_goes_without_bearer(provider: Provider, adapter: Videos) -> Non
     assert provider.headers["HTTP_AUTHORIZATION"] == SECRET.value
 
 
-# What it reads
+# Answers
 
 
 def test_the_documents_example_is_read_field_by_field(provider: Provider) -> None:
@@ -157,7 +157,7 @@ def test_the_documents_example_is_read_field_by_field(provider: Provider) -> Non
         "moments": [{"start_seconds": 79, "end_seconds": 82, "score": 0.8631}],
     }
     assert sample.raw == {"frames": [FIRST]}
-    # It stands second in their example, which is not in the order of the scores.
+    # The best frame is the second in the example, which is not in the order of the scores.
     assert (another.external_id, another.score) == ("PI-600947902470296460", 0.8712)
 
 
@@ -180,7 +180,7 @@ def test_frames_of_one_video_are_one_hit_with_the_best_moment_first(provider: Pr
         (10, 0.86),
     ]
     assert video.raw == {"frames": [low, best, middle]}
-    # They list frames, so frames are what they would count.
+    # Memories lists frames, so it would bill frames.
     assert answer.billed_results == 4
 
 
@@ -247,7 +247,7 @@ def test_an_object_around_the_list_is_read_as_well(provider: Provider, adapter: 
 
 
 @pytest.mark.parametrize("total", [..., None, "7", -1, 1.5, {}])
-def test_a_total_that_is_none_is_not_told(provider: Provider, total: Any) -> None:
+def test_a_total_that_is_no_count_is_none(provider: Provider, total: Any) -> None:
     provider.answers(ANSWER | {"data": {"results": [FIRST]} | ({} if total is ... else {"total": total})})
     answer = ask(provider.url)
     assert (len(answer.hits), answer.total) == (1, None)
@@ -266,7 +266,7 @@ def test_a_success_need_not_say_more_than_its_code(provider: Provider, left_out:
     assert len(ask(provider.url).hits) == 2
 
 
-# What may be asked
+# Parameters
 
 
 @pytest.mark.parametrize(
@@ -289,9 +289,7 @@ def test_a_success_need_not_say_more_than_its_code(provider: Provider, left_out:
         ({"unique_id": 7}, "unique_id", "text in quotes"),
     ],
 )
-def test_bad_parameters_are_refused_by_name_and_with_the_mend(
-    parameters: dict[str, Any], field: str, says: str
-) -> None:
+def test_bad_parameters_are_refused_by_name_and_with_a_hint(parameters: dict[str, Any], field: str, says: str) -> None:
     problem = errors_of(PUBLIC, parameters)
     assert set(problem) == {field}
     assert says in problem[field][0]
@@ -318,7 +316,7 @@ def test_effective_parameters_show_the_defaults_that_hold() -> None:
 
 
 def sandbox(site: Site, adapter: Videos, **parameters: Any) -> Answer:
-    """Asked with a picture that one of its creators posted as a video."""
+    """Asks with a picture that a creator of the sandbox posted as a video."""
     post = next(post for post in site.sandbox.catalogue.posts if post.content_type == "video")
     file = BytesIO()
     picture = site.sandbox.catalogue.picture(post.id)

@@ -1,4 +1,4 @@
-"""What the adapter of Memories makes of answers that are none, as they come over the wire."""
+"""Proves how the adapter for Memories classifies failures and unreadable answers, over real sockets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.providers.asking import drawn, failure_of
 from tests.providers.conftest import Provider
 
 ADAPTERS = [PublicVideos(), PrivateVideos()]
-# The envelope as it is described, and without the fields that have been seen missing.
+# The envelope as documented, and without the fields that clients saw missing.
 WHOLE: dict[str, Any] = {"data": None, "success": False, "failed": True}
 SHORT: dict[str, Any] = {"data": None}
 CODES: dict[str, tuple[int, type[Failure], str]] = {
@@ -55,7 +55,7 @@ def test_a_code_written_as_a_number_means_the_same(provider: Provider, code: str
 
 
 @pytest.mark.parametrize("code", [0, "0", "0000"])
-def test_so_does_the_code_of_a_success(provider: Provider, code: Any) -> None:
+def test_the_code_of_a_success_may_be_a_number_too(provider: Provider, code: Any) -> None:
     provider.answers(ANSWER | {"code": code})
     assert len(ask(provider.url, ADAPTERS[0]).hits) == 2
     provider.answers(ANSWER | {"code": code, "data": "none"})
@@ -82,7 +82,7 @@ def test_so_does_the_code_of_a_success(provider: Provider, code: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("body", [b"", b"<html>no</html>", {"code": "7777", "msg": "…"}, ANSWER, {"code": None}])
-def test_where_no_code_says_it_the_status_does(
+def test_without_a_known_code_the_status_classifies(
     provider: Provider, status: int, kind: type[Failure], name: str, body: Any
 ) -> None:
     provider.answers(body, status)
@@ -137,7 +137,9 @@ def test_a_retry_after_is_passed_on(
         {"code": False, "data": []},
     ],
 )
-def test_an_answer_that_does_not_say_whether_it_is_one_may_have_been_billed(provider: Provider, content: Any) -> None:
+def test_an_answer_that_reports_neither_success_nor_failure_may_have_been_billed(
+    provider: Provider, content: Any
+) -> None:
     provider.answers(content)
     failed = failure(provider)
     assert isinstance(failed, Garbled)

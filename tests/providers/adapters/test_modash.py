@@ -60,7 +60,7 @@ def test_the_registry_knows_the_source_and_its_provider() -> None:
     assert registry.PROVIDERS["modash"] is registry.ADAPTERS["tiktok-creators"]
 
 
-# What it sends
+# Requests
 
 
 def test_every_parameter_becomes_its_filter(provider: Provider) -> None:
@@ -104,7 +104,7 @@ def test_the_largest_picture_encodes_to_at_most_5_000_000_bytes() -> None:
     assert len(base64.b64encode(bytes(most))) == 5_000_000
 
 
-# What it reads
+# Answers
 
 
 def test_a_profile_is_read_field_by_field(provider: Provider) -> None:
@@ -184,12 +184,12 @@ def test_what_a_database_cannot_keep_is_left_out_of_texts(provider: Provider) ->
         (1, 50, 120, 50, False),
         (2, 50, 120, 20, True),
         (0, 50, 50, 50, True),
-        # A short page does not end it while the total says that there is more; an empty one does.
+        # A short page does not end paging while the total says that there is more. An empty page does.
         (0, 50, 120, 48, False),
         (0, 50, 120, 0, True),
-        # A hidden total says nothing.
+        # A hidden total is ignored.
         (0, 50, -1, 50, False),
-        # The next page would lie beyond 1,500 results.
+        # The next page would be beyond 1,500 results.
         (28, 50, 9000, 50, False),
         (29, 50, 9000, 50, True),
         (20, 70, 9000, 70, True),
@@ -210,7 +210,7 @@ def test_no_result_and_the_page_limit_are_empty_answers(provider: Provider, code
     assert (answer.hits, answer.billed_results, answer.last) == ((), 0, True)
 
 
-def test_no_result_on_the_first_page_is_a_total_of_none(provider: Provider) -> None:
+def test_no_result_on_the_first_page_is_a_total_of_zero(provider: Provider) -> None:
     provider.answers({"error": True, "code": "no_result", "message": "…"}, 404)
     assert (ask(provider.url).total, ask(provider.url, page=1).total) == (0, None)
 

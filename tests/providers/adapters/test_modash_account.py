@@ -1,4 +1,4 @@
-"""What Modash answers for nothing, against the sandbox and against answers that a test chooses, over real sockets."""
+"""Tests the free calls to Modash against the sandbox and against chosen answers, over real sockets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def terms(provider: Provider, name: str, body: Any, query: str = "") -> tuple[Te
     return MODASH.dictionary(name, query, **asking(provider.url))
 
 
-def test_the_sandbox_tells_of_a_keys_account(site: Site) -> None:
+def test_the_sandbox_describes_a_keys_account(site: Site) -> None:
     told = MODASH.account(**asking(f"{site.url}/modash/v1"))
     assert told.credits == Decimal(1_000_000)
     assert set(told.limits) == {"rateLimits", "rawRequests"}
@@ -57,7 +57,7 @@ def test_it_is_asked_as_documented(provider: Provider) -> None:
         ({"user": {"id": "1"}}, None),
     ],
 )
-def test_what_is_missing_is_not_told_and_fails_nothing(
+def test_missing_fields_are_left_out_and_fail_nothing(
     provider: Provider, body: dict[str, Any], credits: Decimal | None
 ) -> None:
     assert account(provider, body).credits == credits
@@ -89,7 +89,7 @@ def test_limits_without_end_are_not_kept(provider: Provider) -> None:
         (302, {}, Garbled),
     ],
 )
-def test_failures_are_told_apart_as_those_of_searches(
+def test_failures_are_classified_like_those_of_searches(
     provider: Provider, status: int, body: Any, failure: type[Failure]
 ) -> None:
     with pytest.raises(failure) as came:
@@ -152,7 +152,7 @@ def test_users_are_found_by_either_name_and_named_as_the_filter_takes_them(provi
     assert provider.headers["QUERY_STRING"] == "query=a&limit=100"
 
 
-def test_a_line_that_says_no_value_is_passed_over(provider: Provider) -> None:
+def test_a_line_without_a_value_is_skipped(provider: Provider) -> None:
     lines = [7, {"name": "no id"}, {"id": 62149, "name": "United Kingdom"}, {"id": None}, {"id": 10**400, "name": "x"}]
     [term] = terms(provider, "locations", {"locations": lines})
     assert (term.value, term.name) == (62149, "United Kingdom")

@@ -1,4 +1,4 @@
-"""What the adapter of Modash makes of answers that are none, as they come over the wire."""
+"""Proves how the adapter for Modash classifies failures and unreadable answers, over real sockets."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def failure(provider: Provider, **question: Any) -> Failure:
         (429, "feature_not_available", Throttled, "rate_limited"),
         (429, "no_result", Throttled, "rate_limited"),
         (429, "page_limit", Throttled, "rate_limited"),
-        # That a key is at its end is more than that it is to wait.
+        # A dead key or an empty account counts for more than a request to wait.
         (429, "not_enough_credits", Exhausted, "credential_exhausted"),
         (429, "api_token_invalid", BadCredential, "credential_invalid"),
-        # Without a code that says it, the status does.
+        # The status classifies an unknown code.
         (429, "", Throttled, "rate_limited"),
         (429, "too_fast", Throttled, "rate_limited"),
         (401, "", BadCredential, "credential_invalid"),
@@ -57,7 +57,7 @@ def failure(provider: Provider, **question: Any) -> Failure:
         (500, "never_heard_of", Faulty, "provider_error"),
         (502, "", Faulty, "provider_error"),
         (302, "", Garbled, "unreadable_answer"),
-        # An error at 200 is one all the same.
+        # An error with HTTP 200 is an error too.
         (200, "api_token_invalid", BadCredential, "credential_invalid"),
         (200, "retry_later", Faulty, "provider_error"),
         (200, "invalid_body_params", Refused, "refused"),

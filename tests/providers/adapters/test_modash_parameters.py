@@ -1,4 +1,4 @@
-"""What Modash may be asked, each field's bounds, and how it rounds them."""
+"""Tests the parameters for Modash: the bounds of each field, and how Modash rounds them."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_every_wrong_parameter_is_named_at_once() -> None:
         ({"max": 500_001}, {"max": 1_000_000}),
         ({"max": 3_000_000}, {"max": 3_000_000}),
         ({"max": 7}, {"max": 1000}),
-        # No range lower, and none higher: the bound binds nobody.
+        # There is no lower or no higher range, so the bound excludes nobody.
         ({"min": 999}, {}),
         ({"max": 3_000_001}, {}),
         ({"min": 13000, "max": 16000}, {"min": 10000, "max": 20000}),

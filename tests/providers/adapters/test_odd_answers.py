@@ -1,5 +1,6 @@
-"""Paid answers are handed over: every field of every documented answer in turn is something else, and all that can be
-told apart is still found, counted and billed.
+"""Proves that an answer which was paid for is handed over, though any field of any documented answer is odd.
+
+Each field in turn gets each odd value. Every item that can be identified must still be found, counted and billed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import registry
-from providers.adapters import reading
+from providers.adapters import fields, parsing
 from providers.contract import Answer, Secret
 from providers.failures import Garbled
 from tests.providers.adapters import test_keyapi, test_memories, test_modash
@@ -23,7 +24,7 @@ from tests.providers.asking import answer_of, failure_of
 from tests.providers.conftest import Provider
 
 SECRET = Secret(value="a-key-of-alice")
-# Written into JSON as it stands: what no Python value would be written as is in it too.
+# The values are inserted into JSON as bytes, for no Python value would be written as some of them.
 ODD = {
     "null": b"null",
     "missing": b"",
@@ -58,7 +59,7 @@ USERS_POST = test_modash.PROFILE | {"recentPosts": [test_modash.POST], "viewsCou
 
 @dataclass(frozen=True)
 class Case:
-    """`listed`: where the items are; the second of three is changed."""
+    """An answer of a source with three items. `listed`: the field that lists them. The second item is changed."""
 
     source: str
     answer: dict[str, Any]
@@ -95,7 +96,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.source
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yields the path of each value within, and of the whole."""
+    """Yields the path of a value, and of each value in it."""
     yield path
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, part in parts:
@@ -103,7 +104,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def changed(answer: dict[str, Any], path: tuple[Any, ...], odd: bytes) -> bytes:
-    """The answer as JSON, with this in the place of what is at the path."""
+    """Returns the answer as JSON, with an odd value at the path."""
     new = copy.deepcopy(answer)
     holder = inside(new, path[:-1])
     if odd:
@@ -125,9 +126,7 @@ def storable(answer: Answer) -> bool:
 
 
 @every_case
-def test_an_item_with_any_odd_field_costs_no_other_and_is_found_by_what_identifies_it(
-    provider: Provider, case: Case
-) -> None:
+def test_an_item_with_any_odd_field_costs_no_other_and_is_found_by_its_identity(provider: Provider, case: Case) -> None:
     item = case.answer[case.listed][1]
     for field, (name, odd) in ((field, odd) for field in paths(item) for odd in ODD.items() if field):
         provider.answers(changed(case.answer, (case.listed, 1, *field), odd))
@@ -142,7 +141,7 @@ def test_an_item_with_any_odd_field_costs_no_other_and_is_found_by_what_identifi
 
 @every_case
 @pytest.mark.parametrize("odd", ODD)
-def test_an_item_that_is_none_is_counted_billed_and_shown_to_operators(
+def test_an_unidentified_item_is_counted_billed_and_shown_to_operators(
     provider: Provider, case: Case, odd: str
 ) -> None:
     provider.answers(changed(case.answer, (case.listed, 1), ODD[odd] or b"7"))
@@ -154,20 +153,20 @@ def test_an_item_that_is_none_is_counted_billed_and_shown_to_operators(
 
 @every_case
 def test_the_rest_of_the_envelope_may_be_odd_too(provider: Provider, case: Case) -> None:
-    """Spares the fields that say that it failed: a code that is one, and a flag that is set."""
+    """Leaves out the odd values that report a failure: another code, or a flag that is set."""
     for field in (name for name in case.answer if name != case.listed):
         for name, odd in ODD.items():
-            if (field, name) in SAYS_IT_FAILED:
+            if (field, name) in REPORTS_A_FAILURE:
                 continue
             provider.answers(changed(case.answer, (field,), odd))
             assert [hit.external_id for hit in ask(provider, case).hits] == ["id-0", "id-1", "id-2"], (field, name)
 
 
-SAYS_IT_FAILED = {
+REPORTS_A_FAILURE = {
     ("error", "true"),
     ("success", "false"),
     ("failed", "true"),
-    # Codes of no meaning are codes, and not those of success.
+    # A code without a meaning is not the code of a success.
     *(("code", name) for name in ("a text", "blanks", "minus one", "a fraction", "beyond 64 bits", "beyond a double")),
     *(("code", name) for name in ("NaN", "infinity", "1e999", "beyond Python", "huge", "NUL", "half a surrogate")),
     *(("code", name) for name in ("a raw control character", "not UTF-8", "a script")),
@@ -203,7 +202,7 @@ def came(provider: Provider, case: Case) -> Any:
         ("utf-32-be", "text/plain"),
         ("iso-8859-1", "application/json; charset=ISO-8859-1"),
         ("windows-1252", 'application/json;charset="windows-1252"'),
-        # What says that it is Latin-1 and is UTF-8 is UTF-8.
+        # UTF-8 is recognized although the header says Latin-1.
         ("utf-8", "application/json; charset=iso-8859-1"),
         ("utf-8", "text/html; charset=no-such-charset"),
         ("utf-8", "application/json; charset=base64"),
@@ -216,7 +215,7 @@ def test_an_answer_in_another_charset_is_read(provider: Provider, case: Case, en
 
 
 @every_case
-def test_an_excerpt_of_what_cannot_be_identified_quotes_no_key(provider: Provider, case: Case) -> None:
+def test_an_excerpt_of_unidentified_items_quotes_no_key(provider: Provider, case: Case) -> None:
     provider.answers(case.answer | {case.listed: [SECRET.value, {"by": SECRET.value}, "and more"]})
     answer = ask(provider, case)
     assert (answer.hits, answer.unreadable) == ((), 3)
@@ -227,15 +226,17 @@ def test_an_excerpt_of_what_cannot_be_identified_quotes_no_key(provider: Provide
 @every_case
 def test_more_than_can_be_kept_at_once_is_counted(provider: Provider, case: Case) -> None:
     [first, *_] = case.answer[case.listed]
-    many = [json.loads(json.dumps(first).replace("id-0", f"n-{number}")) for number in range(reading.MOST_OBJECTS + 3)]
+    many = [json.loads(json.dumps(first).replace("id-0", f"n-{number}")) for number in range(fields.MOST_OBJECTS + 3)]
     provider.answers(case.answer | {case.listed: many})
     answer = ask(provider, case)
-    assert (len(answer.hits), answer.unreadable) == (reading.MOST_OBJECTS, 3)
-    assert answer.billed_results == reading.MOST_OBJECTS + 3
+    assert (len(answer.hits), answer.unreadable) == (fields.MOST_OBJECTS, 3)
+    assert answer.billed_results == fields.MOST_OBJECTS + 3
 
 
 @pytest.mark.parametrize("path", ["matchedPosts", "recentPosts"])
-def test_a_post_that_is_none_is_left_out_and_an_odd_one_is_as_far_as_it_goes(provider: Provider, path: str) -> None:
+def test_a_post_that_is_no_object_is_left_out_and_an_odd_one_keeps_its_good_fields(
+    provider: Provider, path: str
+) -> None:
     profile = test_modash.PROFILE | {path: [7, {"id": 7012, "url": "tos://a/b", "thumbnail": "javascript:x"}, None]}
     provider.answers(test_modash.ANSWER | {"profiles": [profile]})
     [hit] = ask(provider, CASES[0]).hits
@@ -254,8 +255,8 @@ def test_a_failure_is_no_answer_however_much_came_with_it(provider: Provider) ->
 @given(
     st.binary(), st.sampled_from(["", "application/json; charset=utf-16", "text/html; charset=gb18030", "charset=x"])
 )
-def test_whatever_bytes_come_are_read_as_json_or_as_none(content: bytes, content_type: str) -> None:
-    json.dumps(reading.parse(content, content_type), allow_nan=False)
+def test_any_bytes_are_parsed_as_json_or_none(content: bytes, content_type: str) -> None:
+    json.dumps(parsing.parse(content, content_type), allow_nan=False)
 
 
 JSON = st.recursive(
@@ -266,7 +267,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_any_json_is_kept_as_a_database_can_keep_it(value: Any) -> None:
-    kept = json.dumps(reading.parse(json.dumps(value).encode()), allow_nan=False, ensure_ascii=False)
+def test_any_json_becomes_storable(value: Any) -> None:
+    kept = json.dumps(parsing.parse(json.dumps(value).encode()), allow_nan=False, ensure_ascii=False)
     assert "\\u0000" not in kept
     assert kept.encode("utf-8")

@@ -1,4 +1,4 @@
-"""The sandbox as a client of KeyAPI's would meet it, over real sockets."""
+"""Tests the sandbox's KeyAPI as a client of KeyAPI's meets it, over real sockets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PICTURE = encoded(jpeg())
 
 
 def search(site: Site, *, headers: dict[str, str] = BEARER, **fields: Any) -> httpx.Response:
-    """A field that is None is left out."""
+    """Sends a search. A field that is None is left out."""
     body = {"image_base64": PICTURE, "size": 30, **fields}
     sent = {name: value for name, value in body.items() if value is not None}
     return site.client.post(SEARCH, json=sent, headers=headers)
@@ -48,14 +48,14 @@ def products(site: Site, **fields: Any) -> list[dict[str, Any]]:
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str]:
-    """In the form of the page, which has the status twice and no requestId."""
+    """Checks the form of an error, which has the status twice and no requestId, and returns status and message."""
     problem = answer.json()
     assert set(problem) == {"code", "data", "message"}
     assert (problem["code"], problem["data"]) == (answer.status_code, None)
     return answer.status_code, problem["message"]
 
 
-# What it finds
+# Results
 
 
 def test_a_picture_of_the_catalogue_finds_its_product_first(site: Site) -> None:
@@ -108,7 +108,7 @@ def test_the_products_are_the_same_at_every_start_and_show_every_motif(site: Sit
     assert {product.scene.motif for product in catalogue.products} == set(MOTIFS)
 
 
-# How it refuses
+# Errors
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "sk_live_alice"}, {"Authorization": "Bearer"}])

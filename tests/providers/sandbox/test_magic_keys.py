@@ -1,4 +1,4 @@
-"""Magic credentials, at every provider that the sandbox plays: asked by its own adapters, as it is served, over real sockets."""
+"""Tests the magic keys at every provider that the sandbox plays, through the adapters, over real sockets."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from tests.providers.conftest import granian_sandbox, sandbox_site
 
 every_source = pytest.mark.parametrize("source", SOURCES)
 SLOW_SECONDS, HANG_SECONDS = 0.4, 2.5
-# A caller that has this much patience waits for what is slow and for nothing that hangs.
+# Longer than a slow answer takes, and shorter than one that hangs.
 PATIENCE_SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The address of a sandbox in a hurry."""
+    """Yields the address of a sandbox that answers at once."""
     slow, hang = int(SLOW_SECONDS * 1000), int(HANG_SECONDS * 1000)
     with granian_sandbox(calls=1_000_000, latency_ms=0, slow_ms=slow, hang_ms=hang) as url:
         yield url
 
 
 def outcome(source: str, url: str, key: str) -> str:
-    """What the adapter made of one call."""
+    """Returns the name of the failure that one call raised, or "Answer"."""
     try:
         ask(source, url, key, seconds=PATIENCE_SECONDS)
     except Failure as failure:
@@ -61,7 +61,7 @@ def price_of_a_call(source: str, url: str) -> Decimal:
     return Decimal(counted["credits"]) / int(counted["calls"])
 
 
-# What each does
+# Each behaviour
 
 
 @every_source
@@ -115,14 +115,14 @@ def test_a_reset_comes_after_the_bill_and_before_it_in_turn(url: str, source: st
 
 
 @every_source
-def test_one_that_hangs_is_billed_and_answers_when_nobody_waits(url: str, source: str) -> None:
+def test_a_key_that_hangs_is_billed_and_answers_when_nobody_waits(url: str, source: str) -> None:
     with pytest.raises(Lost, match="ReadTimeout"):
         ask(source, url, f"sandbox_hang_{source}", seconds=PATIENCE_SECONDS)
     assert Decimal(tally(source, url, "sandbox_hang")["credits"]) == price_of_a_call(source, url)
 
 
 @every_source
-def test_a_slow_one_answers_late(url: str, source: str) -> None:
+def test_a_slow_key_answers_late(url: str, source: str) -> None:
     began = time.monotonic()
     assert outcomes(source, url, "sandbox_slow", calls=1) == ["Answer"]
     assert SLOW_SECONDS <= time.monotonic() - began < PATIENCE_SECONDS
@@ -148,13 +148,13 @@ def test_an_empty_answer_is_a_success(url: str, source: str) -> None:
 
 
 @every_source
-def test_an_unsteady_one_does_each_of_its_acts_as_often_as_it_says(url: str, source: str) -> None:
+def test_an_unsteady_key_plays_each_behaviour_as_often_as_its_table_says(url: str, source: str) -> None:
     key = "sandbox_unsteady"
     seen = Counter(outcomes(source, url, key, calls=len(UNSTEADY)))
     assert seen == {"Answer": 12, "Throttled": 3, "Faulty": 2, "Lost": 3}
     counted = tally(source, url, key)
     assert counted["played"] == Counter(str(each) for each in UNSTEADY if each is not Behaviour.ORDINARY)
-    # What was answered, what was cut off, and what hung.
+    # Twelve answers, one cut off and one that hung are billed.
     assert Decimal(counted["credits"]) == 14 * price_of_a_call(source, url)
 
 
@@ -189,12 +189,12 @@ def test_free_calls_see_a_rejected_key_and_an_empty_account(url: str) -> None:
     assert other.json()["billing"]["credits"] > 0
 
 
-# Which key does what
+# Names of magic keys
 
 
 @pytest.mark.parametrize("name", MAGIC)
 @pytest.mark.parametrize("behind", ["", "_alice", "-alice", "_1_2"])
-def test_what_follows_a_name_is_free(name: str, behind: str) -> None:
+def test_any_text_may_follow_a_name(name: str, behind: str) -> None:
     if name != "sandbox_unsteady":
         assert [behaviour(name + behind, turn) for turn in (1, 2, 3, 4)] == [
             behaviour(name, turn) for turn in (1, 2, 3, 4)

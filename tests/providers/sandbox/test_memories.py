@@ -1,4 +1,4 @@
-"""The sandbox as a client of Memories' would meet it, over real sockets."""
+"""Tests the sandbox's Memories as a client of Memories' meets it, over real sockets."""
 
 from __future__ import annotations
 

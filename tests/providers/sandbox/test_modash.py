@@ -1,4 +1,4 @@
-"""The sandbox as a client of Modash's would meet it, over real sockets."""
+"""Tests the sandbox's Modash as a client of Modash's meets it, over real sockets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def file_of(picture: Image.Image, format: str = "JPEG") -> bytes:
 
 
 def square_png(side: int) -> bytes:
-    """A white one of a few kilobytes, written without ever holding its pixels."""
+    """Writes a white PNG of a few kilobytes without holding its pixels in memory."""
     squeeze = zlib.compressobj()
     row = b"\0" + b"\xff" * (side // 8)
     pixels = b"".join(squeeze.compress(row) for _ in range(side)) + squeeze.flush()

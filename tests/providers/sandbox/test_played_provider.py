@@ -1,4 +1,6 @@
-"""What the sandbox does for every provider that it plays: the limit, the counts, the bill; and how it is served."""
+"""Tests what the sandbox does for every provider that it plays: the limit, the counts and the bill. The last tests start its
+server.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +128,7 @@ def test_what_is_not_there_is_404(site: Site, path: str) -> None:
     assert site.client.get(path).status_code == 404
 
 
-# As it is served
+# Served in a process of its own
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -1,4 +1,4 @@
-"""What of a provider's answer may be kept: nothing that is the tenant's key, in whatever escaping it comes back."""
+"""Proves that what is kept of a provider's answer has nothing of the tenant's key, whatever escaping it comes back in."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from providers.adapters import reading
-from providers.adapters.failures import Kinds, failure
+from providers.adapters import redaction
+from providers.adapters.failure_kinds import FailureKind, FailureKinds
 from providers.adapters.keyapi import TikTokProducts
 from providers.adapters.memories import PublicVideos
 from providers.adapters.modash import TikTokCreators
+from providers.adapters.replies import ParsedReply
 from providers.contract import Adapter, Answer, Picture, Question, Secret
 from providers.failures import Failure, Garbled
 from providers.http import ProviderClient, Reply
@@ -24,7 +25,7 @@ from tests.providers.conftest import Provider
 from tests.providers.lanes import any_token
 from tests.searches.samples import jpeg
 
-# Short enough not to be taken for a picture, and with all that is escaped anywhere.
+# Too short to be taken for a picture, with every character that any escaping changes.
 KEY = "sk/live+of=alice&%2Fb<o>b"
 KEYS = (KEY, 'quo"ted\\key', "back\\\\slashes/\\", "%41%2541%%20", "short/+1")
 Escaping = Callable[[str], str]
@@ -76,9 +77,9 @@ ESCAPINGS: dict[str, Escaping] = {
 EVERY_ESCAPING = pytest.mark.parametrize("escaping", ESCAPINGS.values(), ids=ESCAPINGS)
 
 
-def failed(kind: Any, *, content: bytes = b"", said: str = "") -> Failure:
+def failed(kind: FailureKind, *, content: bytes = b"", message: str = "") -> Failure:
     reply = Reply(status=400, headers=httpx.Headers(), content=content)
-    return failure(kind, reply, Secret(value=KEY), said=said)
+    return ParsedReply.of(reply, Secret(value=KEY)).failure(kind, message=message)
 
 
 @EVERY_ESCAPING
@@ -86,14 +87,14 @@ def failed(kind: Any, *, content: bytes = b"", said: str = "") -> Failure:
 def test_an_excerpt_never_has_the_key(escaping: Escaping, key: str) -> None:
     for content in (f'{{"by": "{escaping(key)}", "at": 7}}', f"{escaping(key)} by"):
         for given in (content, content.encode()):
-            assert reading.excerpt(given, key) in ('{"by": "…", "at": 7}', "… by")
+            assert redaction.excerpt(given, key) in ('{"by": "…", "at": 7}', "… by")
 
 
 @EVERY_ESCAPING
-def test_a_failure_tells_no_tenant_and_no_operator_of_it(escaping: Escaping) -> None:
-    said = f"key {escaping(KEY)} is odd"
-    assert '"key … is odd"' in failed(Kinds("Modash").refused, said=said).detail
-    garbled = failed(Kinds("Modash").unreadable(), content=said.encode(), said=said)
+def test_a_failure_shows_it_to_no_tenant_and_no_operator(escaping: Escaping) -> None:
+    message = f"key {escaping(KEY)} is odd"
+    assert '"key … is odd"' in failed(FailureKinds("Modash").refused, message=message).detail
+    garbled = failed(FailureKinds("Modash").unreadable(), content=message.encode(), message=message)
     assert isinstance(garbled, Garbled)
     assert garbled.excerpt == "key … is odd"
     assert '"key … is odd"' in garbled.detail
@@ -109,7 +110,7 @@ def test_a_failure_tells_no_tenant_and_no_operator_of_it(escaping: Escaping) -> 
 )
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("escaping", [as_it_is, str.upper, by_php, quote])
-def test_a_request_id_that_is_our_key_come_back_is_none(
+def test_a_request_id_that_quotes_the_key_is_not_kept(
     provider: Provider, adapter: Adapter, body: dict[str, Any], status: int, escaping: Escaping
 ) -> None:
     for request_id, kept in ((f"r-17 {escaping(KEY)}", ""), ("r-17", "r-17")):
@@ -137,23 +138,23 @@ def ask(adapter: Adapter, provider: Provider) -> Answer | Failure:
         ("alice lives", "alice lives"),
     ],
 )
-def test_a_piece_that_is_long_enough_to_matter_is_hidden_too(written: str, kept: str) -> None:
-    assert reading.excerpt(written, KEY) == kept
+def test_a_long_piece_of_the_key_is_hidden_too(written: str, kept: str) -> None:
+    assert redaction.excerpt(written, KEY) == kept
 
 
-def test_a_key_at_the_end_of_what_is_looked_at_does_not_show_its_beginning() -> None:
-    for ahead in range(reading.LOOKED_AT - 30, reading.LOOKED_AT):
+def test_a_key_that_is_cut_by_the_end_of_the_excerpt_is_hidden() -> None:
+    for ahead in range(redaction.LOOKED_AT - 30, redaction.LOOKED_AT):
         content = " " * 20 + "." + "x" * (ahead - 21) + KEY
-        assert len(reading.excerpt(content, KEY)) < 20 + 1 + 1 + reading.PIECE
+        assert len(redaction.excerpt(content, KEY)) < 20 + 1 + 1 + redaction.PIECE
 
 
 @pytest.mark.parametrize("escaping", [as_it_is, by_php, by_some_code, quote], ids=["plain", "php", "codes", "url"])
-def test_nor_is_a_picture_kept_in_any_escaping(escaping: Escaping) -> None:
+def test_a_picture_is_kept_in_no_escaping(escaping: Escaping) -> None:
     picture = "/9j/4AAQ+SkZJRg==" * 5
-    assert reading.excerpt(f'{{"sent": "{escaping(picture)}"}}', KEY) == '{"sent": "…"}'
+    assert redaction.excerpt(f'{{"sent": "{escaping(picture)}"}}', KEY) == '{"sent": "…"}'
 
 
-def test_what_quotes_neither_is_kept_as_it_came() -> None:
+def test_a_text_that_quotes_neither_is_kept_unchanged() -> None:
     for content in ('{"total": 1, "profiles": {}}', "50 % of ünïcode\n\tis ĲſK", "<html>so sorry</html>"):
-        assert reading.excerpt(content, KEY) == content
-        assert not reading.quotes(content, KEY)
+        assert redaction.excerpt(content, KEY) == content
+        assert not redaction.quotes(content, KEY)
