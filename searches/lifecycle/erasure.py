@@ -1,7 +1,7 @@
-"""Erases searches: what was asked, found and shown goes at once, in one transaction with the cancel; what the ledger and a
-provider's bill are compared with stays, as rows that say nothing else.
+"""Erases searches: everything that was asked, found and shown, in one transaction with the cancel.
 
-A call that has left is finished and charged as ever, and nothing of its answer is kept (`settlement`).
+The rows that the ledger and a provider's bill are compared with stay, and say nothing else. A call that was sent is finished and
+charged as ever, but nothing of its answer is kept (`settlement`).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ NOTHING_OF_A_SEARCH: dict[str, Any] = {"image": None, "crop": "", "metadata": {}
 
 @transaction.atomic
 def erase(search: Search) -> bool:
-    """False where it was erased before. A picture that no other search names goes with it."""
+    """Erases a search, and its picture unless another search names it. Returns False where it was erased before."""
     lookups = Lookup.objects.filter(search=search)
     queue.lock_tenant_queues(lookups.filter(status__in=(Status.QUEUED, Status.RUNNING)).values_list("pk", flat=True))
-    # Of those that have ended as well, and before the search: a late answer to one locks them in this order.
+    # Ended ones too, and before the search: a late answer to one locks them in this order.
     list(lookups.select_for_update(no_key=True).order_by("pk").values_list("pk"))
     cancellation.cancel(search)
     lookups.update(**NOTHING_OF_A_LOOKUP)

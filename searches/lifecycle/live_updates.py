@@ -1,6 +1,6 @@
-"""Tells those who wait that a search has changed: a message on its Redis channel, which says only "look".
+"""Tells waiting callers that a search has changed, by an empty message on its Redis channel.
 
-The row is the truth, so a lost message, or no Redis at all, costs a waiter the time to its next look and nothing else.
+The row is the truth. A lost message, or no Redis at all, delays a caller until its next look and costs nothing else.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ def channel(search_id: UUID | str) -> str:
 
 
 class Listener:
-    """Hears of one search's changes while it is entered; without Redis it is deaf, and `wait` only sleeps."""
+    """Listens for the changes of one search while entered. Without Redis, `wait` only sleeps."""
 
     def __init__(self, search_id: UUID) -> None:
         self._channel = channel(search_id)
         self._messages = client().pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-        self._deaf = False
+        self._disconnected = False
 
     def __enter__(self) -> Self:
         try:
             self._messages.subscribe(self._channel)
         except redis.RedisError:
-            self._deaf = True
+            self._disconnected = True
         return self
 
     def wait(self, seconds: float) -> None:
-        """Until something may have changed, and at most so long."""
+        """Waits until the search may have changed, for at most `seconds`."""
         deadline = time.monotonic() + seconds
-        if not self._deaf:
+        if not self._disconnected:
             try:
                 self._messages.get_message(timeout=seconds)
             except redis.RedisError:
-                self._deaf = True
-        if self._deaf:
+                self._disconnected = True
+        if self._disconnected:
             time.sleep(max(0.0, deadline - time.monotonic()))
 
     def __exit__(

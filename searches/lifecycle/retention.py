@@ -31,13 +31,13 @@ from searches.models import Call, Image, Lookup, Search
 
 log = logging.getLogger(__name__)
 
-# Of one tenant and kind in one turn.
+# Rows of one tenant and kind that a run erases before it looks at the next.
 AT_ONCE = 100
 # Searches that one statement separates from their picture.
 DETACHED_AT_ONCE = 1000
-# A run waits for its worker's other tasks, and they for it.
+# The other tasks of a worker wait while it runs.
 LONGEST_SECONDS = 20.0
-# Longer than deliveries are tried, so that whoever was not reached by then is not reached.
+# Longer than deliveries are tried: an event that is pending after that is never delivered.
 GRACE = timedelta(days=7)
 
 Row = TypeVar("Row", Search, Image)
@@ -45,17 +45,17 @@ Row = TypeVar("Row", Search, Image)
 
 @dataclass
 class Walk(Generic[Row]):
-    """How far runs have come in the rows of one tenant and kind. A row that cannot be erased is passed, and is looked at again
-    when the walk begins anew.
+    """The progress of runs through the rows of one tenant and kind. A row that cannot be erased is skipped until the walk begins
+    anew.
     """
 
     erase: Callable[[Row], object]
-    # The column of the instant by which rows are walked, the oldest first.
+    # The column that orders the walk, the oldest instant first.
     instant: str
     last: Row | None = None
 
-    def go_on(self, rows: QuerySet[Row]) -> bool:
-        """Erases some of the rows behind the last one looked at. Returns whether there may be more."""
+    def advance(self, rows: QuerySet[Row]) -> bool:
+        """Erases some of the rows after the last one. Returns whether there may be more."""
         rows = rows.order_by(self.instant, "pk")
         if self.last is not None:
             at = getattr(self.last, self.instant)
@@ -74,7 +74,7 @@ class Walk(Generic[Row]):
             log.exception("%s %s cannot be erased yet", type(row).__name__, row.pk)
 
 
-# By tenant and kind: a run goes on where this process' last one ran out of time.
+# By tenant and kind. A run continues where the last one of this process ran out of time.
 _walks: dict[tuple[UUID, str], Walk[Any]] = {}
 
 
@@ -94,21 +94,21 @@ def enforce() -> None:
 
 
 def _enforce(tenant: Tenant) -> bool:
-    """Whether there may be more. A kind that fails keeps neither the others nor the next tenants from theirs."""
+    """Erases some rows of each kind; returns whether there may be more. A kind that fails stops no other and no next tenant."""
     now, more = queue.now(), False
-    for name, go_on in KINDS.items():
+    for name, advance in KINDS.items():
         try:
-            more |= go_on(tenant, now - tenant.retention(name))
+            more |= advance(tenant, now - tenant.retention(name))
         except Exception:
             _walks.pop((tenant.pk, name), None)
             log.exception("%s of tenant %s is not enforced", name, tenant.pk)
     return more
 
 
-def _go_on(name: str, tenant: Tenant, rows: QuerySet[Row], erase: Callable[[Row], object], instant: str) -> bool:
+def _advance(name: str, tenant: Tenant, rows: QuerySet[Row], erase: Callable[[Row], object], instant: str) -> bool:
     walk = _walks.pop((tenant.pk, name), None) or Walk(erase=erase, instant=instant)
     walk.erase = erase
-    more = walk.go_on(rows)
+    more = walk.advance(rows)
     if more:
         _walks[tenant.pk, name] = walk
     return more
@@ -117,14 +117,14 @@ def _go_on(name: str, tenant: Tenant, rows: QuerySet[Row], erase: Callable[[Row]
 def erase_searches(tenant: Tenant, ended_by: datetime) -> bool:
     """Erases some searches as DELETE does. Returns whether there may be more."""
     ended = _ended(tenant, ended_by).filter(erased_at=None).exclude(_has_followers())
-    told = ended.filter(Q(finished_at__lte=ended_by - GRACE) | ~Exists(_pending_deliveries()))
-    return _go_on("search_retention_days", tenant, told, erasure.erase, "finished_at")
+    announced = ended.filter(Q(finished_at__lte=ended_by - GRACE) | ~Exists(_pending_deliveries()))
+    return _advance("search_retention_days", tenant, announced, erasure.erase, "finished_at")
 
 
 def erase_results(tenant: Tenant, ended_by: datetime) -> bool:
     """Erases what some searches found, and what a provider said instead. Returns whether there may be more."""
     ended = _ended(tenant, ended_by).filter(results_erased_at=None).exclude(_has_followers())
-    return _go_on("result_retention_days", tenant, ended, _erase_results, "finished_at")
+    return _advance("result_retention_days", tenant, ended, _erase_results, "finished_at")
 
 
 def erase_images(tenant: Tenant, unused_since: datetime) -> bool:
@@ -132,7 +132,9 @@ def erase_images(tenant: Tenant, unused_since: datetime) -> bool:
     needing = Search.objects.filter(image=OuterRef("pk")).filter(Q(finished_at=None) | Q(finished_at__gt=unused_since))
     unused = Image.objects.for_tenant(tenant).filter(stored_at__lte=unused_since).exclude(Exists(needing))
     rows = unused.only("stored_at")
-    return _go_on("image_retention_days", tenant, rows, lambda image: _erase_image(image.pk, unused_since), "stored_at")
+    return _advance(
+        "image_retention_days", tenant, rows, lambda image: _erase_image(image.pk, unused_since), "stored_at"
+    )
 
 
 KINDS: dict[str, Callable[[Tenant, datetime], bool]] = {
@@ -157,7 +159,7 @@ def _pending_deliveries() -> QuerySet[Delivery]:
 
 @transaction.atomic
 def _erase_results(search: Search) -> None:
-    """Locks as an erasure does: lookups, then their search."""
+    """Erases the results of one search. Locks its lookups and then the search, as an erasure does."""
     lookups = Lookup.objects.filter(search=search)
     locked = list(lookups.select_for_update(no_key=True).order_by("pk"))
     if any(lookup.has_followers for lookup in locked):
@@ -170,7 +172,7 @@ def _erase_results(search: Search) -> None:
 
 
 def _erase_image(image_id: UUID, unused_since: datetime) -> None:
-    """Ended searches let go of the picture first, some in each transaction."""
+    """Erases a picture, after detaching it from ended searches, some in each transaction."""
     while _detach(image_id, unused_since) == DETACHED_AT_ONCE:
         pass
     pictures.erase_unused(image_id, unused_since)

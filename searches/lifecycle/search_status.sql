@@ -1,4 +1,4 @@
--- What a search is, when its lookups are these.
+-- Returns the status of a search whose lookups have these statuses.
 CREATE OR REPLACE FUNCTION searches_status_of(lookups text[]) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE
         WHEN 'queued' = ALL (lookups) THEN 'queued'
@@ -11,8 +11,8 @@ CREATE OR REPLACE FUNCTION searches_status_of(lookups text[]) RETURNS text LANGU
     END
 $$;
 
--- Counts a search anew of which a lookup or more has changed, and says what it is now. Whoever calls this has locked it, so that
--- all that its lookups have become is seen. Each of its statements looks into one index, so their plans are kept.
+-- Counts the status of a search anew, after a lookup of it changed, and returns it. The caller has locked the search, so that
+-- every committed change of its lookups is seen. Each of its statements looks into one index, so their plans are kept.
 CREATE OR REPLACE FUNCTION searches_count(counted uuid, results integer) RETURNS text LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     present text := searches_status_of(ARRAY(SELECT status FROM searches_lookup WHERE search_id = counted));
