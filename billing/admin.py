@@ -1,4 +1,4 @@
-"""Prices, accounts and the ledger. Credits move by `ledger` alone: the pages show rows and offer its functions."""
+"""The admin pages of prices, accounts and the ledger. They show rows, and move credits by functions of `ledger` alone."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class PriceAdmin(Page):
     id_fields = ()
 
     def get_fields(self, request: HttpRequest, obj: Price | None = None) -> tuple[str, ...]:
-        """As it is printed everywhere, where it cannot be changed."""
+        """Shows credits as they are printed everywhere, where they cannot be changed."""
         if self.has_change_permission(request, obj):
             return ("source", "per_call", "per_result", "valid_from")
         return ("source", "per_call_credits", "per_result_credits", "valid_from")
@@ -87,7 +87,7 @@ class PriceAdmin(Page):
         return ("per_call_credits", "per_result_credits")
 
     def has_change_permission(self, request: HttpRequest, obj: Price | None = None) -> bool:
-        """A price that has been in force is history: a new one is added beside it."""
+        """Allows changes of prices to come. One that has been in force is history; a new one is added beside it."""
         return super().has_change_permission(request, obj) and (obj is None or obj.valid_from > timezone.now())
 
     def has_delete_permission(self, request: HttpRequest, obj: Price | None = None) -> bool:
@@ -103,7 +103,7 @@ class PriceAdmin(Page):
 
 
 class CreditsForm(DialogForm):
-    """Asks for an amount and a word on why. A dialog that was opened once counts once, however often it is sent."""
+    """Asks for an amount and a reason. A dialog that was opened once counts once, however often it is sent."""
 
     amount = forms.DecimalField(max_digits=18, decimal_places=6, widget=UnfoldAdminDecimalFieldWidget)
     note = forms.CharField(
@@ -130,7 +130,7 @@ class SettleForm(DialogForm):
 
 
 class Movement:
-    """How a line of the ledger is shown, wherever it is."""
+    """The columns that show a line of the ledger, in lists and on accounts."""
 
     @admin.display(description="kind", ordering="kind")
     def kind_badge(self, obj: Entry) -> SafeString:
@@ -169,7 +169,7 @@ class AccountAdmin(Page):
     actions_detail = ("grant", "adjust")
 
     def has_change_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
-        """Nothing on it is typed over: credits are granted and adjusted, and a grant makes it prepaid."""
+        """Forbids edits: credits are granted and adjusted, and a grant makes the account prepaid."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:

@@ -18,7 +18,7 @@ HELD = {Kind.HOLD: 1, Kind.CHARGE: -1, Kind.RELEASE: -1}
 
 
 def differences() -> list[str]:
-    """One sentence for each account or hold that its entries do not add up to; all from one snapshot."""
+    """Returns a sentence for each account or hold that its entries do not add up to; all from one snapshot."""
     begins_here = not connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
         if begins_here:
@@ -41,15 +41,15 @@ def _accounts() -> Iterator[str]:
 
 
 def _holds() -> Iterator[str]:
-    # Summed by the database, where most lookups come to nothing.
+    # The database sums them, because the sum of most lookups is 0.
     signed = Case(*(When(kind=kind, then=sign * F("amount")) for kind, sign in HELD.items()), default=Decimal(0))
     sums = Entry.objects.exclude(reference="").order_by().values("reference").annotate(sum=Sum(signed))
-    said = dict(sums.exclude(sum=0).values_list("reference", "sum"))
+    sums_of = dict(sums.exclude(sum=0).values_list("reference", "sum"))
     for hold in Hold.objects.iterator():
-        entries = said.pop(hold.reference, Decimal(0))
+        entries = sums_of.pop(hold.reference, Decimal(0))
         if hold.open + hold.unknown != entries:
             yield _sentence(f"{hold}: held", hold.open + hold.unknown, entries)
-    for reference, entries in said.items():
+    for reference, entries in sums_of.items():
         yield _sentence(f"{reference}: held", Decimal(0), entries)
 
 

@@ -1,23 +1,22 @@
--- Books what a call cost out of its lookup's hold, and gives back the rest where it was the last.
+-- Charges what a call cost out of its lookup's hold, and releases what is left where `released` is NULL, or else that much of it.
+-- Returns what was charged: at most what is open, because nothing above that was agreed to. What is unknown stays held.
 --
--- One function and not half a dozen statements from Python: the account's row, which all lookups of a tenant with a provider
--- share, is locked for no round trip. Locks: hold, account. Answers what was charged: at most what is open, for nothing above
--- that was agreed to. What is unknown stays held until it is settled.
--- Each of its statements looks into one index, so their plans are kept.
-CREATE OR REPLACE FUNCTION billing_spend(
-    lookup text, cost numeric, event text, is_last boolean, charge_id uuid, release_id uuid
+-- One function for the reason that `hold.sql` has. Locks: hold, account. Each of its statements looks into one index, so their
+-- plans are kept.
+CREATE OR REPLACE FUNCTION billing_charge_and_release(
+    lookup text, cost numeric, released numeric, charge_key text, release_key text, charge_id uuid, release_id uuid
 ) RETURNS numeric LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     present billing_hold;
     charged numeric(18, 6);
-    released numeric(18, 6);
+    is_last boolean := released IS NULL;
 BEGIN
     SELECT * INTO present FROM billing_hold WHERE reference = lookup FOR UPDATE;
     IF NOT FOUND THEN
         RETURN 0;
     END IF;
     charged := least(cost, present.open);
-    released := CASE WHEN is_last THEN present.open - charged ELSE 0 END;
+    released := coalesce(released, present.open - charged);
     IF is_last AND present.unknown = 0 THEN
         DELETE FROM billing_hold WHERE reference = lookup;
     ELSE
@@ -26,11 +25,11 @@ BEGIN
     -- An entry's unique key makes a movement that is repeated fail, and take its transaction with it.
     IF charged <> 0 THEN
         INSERT INTO billing_entry (id, account_id, kind, amount, reference, key, note)
-        VALUES (charge_id, present.account_id, 'charge', charged, lookup, 'charge:' || event, '');
+        VALUES (charge_id, present.account_id, 'charge', charged, lookup, 'charge:' || charge_key, '');
     END IF;
     IF released <> 0 THEN
         INSERT INTO billing_entry (id, account_id, kind, amount, reference, key, note)
-        VALUES (release_id, present.account_id, 'release', released, lookup, 'release:' || lookup, '');
+        VALUES (release_id, present.account_id, 'release', released, lookup, 'release:' || release_key, '');
     END IF;
     IF charged <> 0 OR released <> 0 THEN
         UPDATE billing_account SET posted = posted - charged, held = held - charged - released

@@ -1,4 +1,4 @@
-"""What money announces, in the transaction that moves it."""
+"""Announces movements of credits by webhook, in the transaction that makes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from billing.serializers import credits_text
 
 
 def settled(account: Account, reference: str, *, charged: Decimal, released: Decimal, unknown: Decimal) -> None:
-    """What an unknown outcome cost is known. `unknown`: what still is not, of the same lookup. Only live ones cost anything."""
+    """Announces what an unknown outcome cost, of a live lookup. `unknown` is the part of the lookup that is not settled yet."""
     data = {
         "reference": reference,
         "provider": account.provider,

@@ -1,9 +1,10 @@
-"""Every movement of credits, and nothing else moves any.
+"""Moves credits; nothing else does.
 
-A balance is never read, decided on and written back: each movement is one conditional update, one look at the row count
-and one entry, in the caller's transaction. What a lookup may still cost lives in its `Hold` (`set_aside.sql`); a charge can
-only come out of one (`spend.sql`), so nothing is ever spent above what was held. Whoever calls this holds the lookup's row;
-accounts are locked last, sorted by provider.
+A balance is never read, decided on and written back. Each movement is one conditional update, one look at the row count and one
+entry, in the caller's transaction. What a lookup may still cost is its `Hold`; each hold is made by `hold.sql`, and each charge
+and release comes out of one by `charge_and_release.sql`, so that nothing is ever spent above what was held.
+
+The caller has locked the lookup's row. Accounts are locked last, sorted by provider.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ from billing import events
 from billing.models import Account, Entry, Hold
 
 ZERO = Decimal(0)
-# In one movement by hand: what is more is a slip of the finger, and would outgrow the column in the end.
+# The most that one movement by hand may be: more is a slip of the finger, and would outgrow the column in the end.
 MOST = Decimal(1_000_000_000)
 FINEST = Decimal("0.000001")
-SET_ASIDE = "SELECT billing_set_aside(%s, %s, %s, %s::text[], %s::numeric[], %s::uuid[])"
+HOLD = "SELECT billing_hold_credits(%s, %s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[])"
 TALLIES = """
 SELECT reference, coalesce(open, 0), coalesce((
     SELECT sum(amount) FROM billing_entry AS entry WHERE entry.reference = asked.reference AND kind = 'charge'
 ), 0), coalesce(unknown, 0)
 FROM unnest(%s::text[]) AS asked (reference) LEFT JOIN billing_hold USING (reference)
 """
-SPEND = "SELECT billing_spend(%s, %s, %s, %s, %s, %s)"
+CHARGE_AND_RELEASE = "SELECT billing_charge_and_release(%s, %s, %s, %s, %s, %s, %s)"
 
 
 class InsufficientCredits(Exception):
-    """A prepaid account has less than what a search could cost."""
+    """A prepaid account has less than a search can cost."""
 
     def __init__(self, provider: str, needed: Decimal, available: Decimal) -> None:
         super().__init__(provider)
@@ -60,7 +61,7 @@ class Demand:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What a lookup has cost and may still cost."""
+    """Credits that a lookup has cost, and may still cost."""
 
     held: Decimal = ZERO
     charged: Decimal = ZERO
@@ -68,7 +69,7 @@ class Tally:
 
 
 def account_of(tenant: Tenant, provider: str) -> Account:
-    """The tenant's account with a provider; metered until credits are granted."""
+    """Returns the tenant's account with a provider, metered until credits are granted."""
     return Account.objects.get_or_create(tenant=tenant, provider=provider)[0]
 
 
@@ -95,46 +96,47 @@ def adjust(account: Account, amount: Decimal, *, note: str, key: str = "") -> No
 
 
 def hold(demands: Sequence[Demand]) -> None:
-    """Sets aside the most that lookups can cost, all or none. Raises `InsufficientCredits`."""
+    """Holds the most that lookups can cost, all or none. Raises `InsufficientCredits`."""
     by_account: dict[tuple[str, UUID], list[Demand]] = defaultdict(list)
     for demand in demands:
         by_account[demand.provider, demand.tenant_id].append(demand)
     for provider, tenant_id in sorted(by_account):
-        _set_aside(provider, tenant_id, by_account[provider, tenant_id])
+        own = by_account[provider, tenant_id]
+        if _hold(own):
+            continue
+        # The account has no room, or this is the tenant's first lookup with the provider.
+        account = Account.objects.get_or_create(tenant_id=tenant_id, provider=provider)[0]
+        if not _hold(own):
+            account.refresh_from_db()
+            raise InsufficientCredits(provider, _total(own), account.available or ZERO)
 
 
 def hold_more(reference: str, amount: Decimal, *, key: str) -> bool:
-    """Sets aside more for a lookup that must ask again; False where the account has no room for it."""
-    held = Hold.objects.select_for_update().filter(reference=reference).first()
-    if held is None or not _reserve(held.account_id, amount):
+    """Holds more for a lookup that must ask again; False where its account has no room for it, or it has no hold."""
+    held = Hold.objects.select_for_update(of=("self",)).select_related("account").filter(reference=reference).first()
+    if held is None:
         return False
-    Hold.objects.filter(reference=reference).update(open=F("open") + amount)
-    _enter(held.account_id, Entry.Kind.HOLD, amount, key=f"hold:{key}", reference=reference)
-    return True
+    own = held.account
+    return _hold([Demand(reference=reference, tenant_id=own.tenant_id, provider=own.provider, amount=amount)], key=key)
 
 
-def charge(reference: str, amount: Decimal, *, key: str) -> Decimal:
-    """Books what a call cost and returns it.
+def charge(reference: str, cost: Decimal, *, key: str) -> Decimal:
+    """Charges what a call cost, and returns that.
 
     A provider that bills more than it was asked for is charged up to what was held: nothing above that was agreed to.
     """
-    return _spend(reference, amount, key=key, is_last=False)
+    return _charge_and_release(reference, cost, released=ZERO, key=key)
 
 
-def release(reference: str) -> None:
-    """Gives back what a lookup did not spend. What is unknown stays held until it is settled."""
-    _spend(reference, ZERO, key="", is_last=True)
-
-
-def close(reference: str, amount: Decimal, *, key: str) -> Decimal:
-    """Books what a lookup's last call cost, and gives back the rest: `charge` and `release` in one movement."""
-    return _spend(reference, amount, key=key, is_last=True)
+def close(reference: str, cost: Decimal = ZERO, *, key: str = "") -> Decimal:
+    """Charges what a lookup's last call cost, if anything, and releases the rest. What is unknown stays held until settled."""
+    return _charge_and_release(reference, cost, released=None, key=key)
 
 
 def set_unknown(reference: str, amount: Decimal) -> None:
-    """Marks a part of a hold as perhaps billed: it stays held, and cannot be spent.
+    """Marks a part of a hold as perhaps billed: it stays held, and cannot be charged.
 
-    At most what is open: a provider that billed a page above what was asked for has left less for the next.
+    The part is at most what is open: where a provider billed a page above the request, less is left for the next.
     """
     part = Least(F("open"), amount)
     Hold.objects.filter(reference=reference).update(open=F("open") - part, unknown=F("unknown") + part)
@@ -142,7 +144,7 @@ def set_unknown(reference: str, amount: Decimal) -> None:
 
 @transaction.atomic
 def settle(reference: str, *, charged: Decimal, amount: Decimal | None = None, key: str = "") -> None:
-    """Ends an unknown outcome: of `amount` (all of it where None) `charged` was billed, the rest is released."""
+    """Settles an unknown outcome: `charged` of `amount` was billed, the rest is released. `amount` None means all of it."""
     _check(charged, name="charged")
     held = Hold.objects.select_for_update().filter(reference=reference).first()
     unknown = held.unknown if held else ZERO
@@ -152,17 +154,14 @@ def settle(reference: str, *, charged: Decimal, amount: Decimal | None = None, k
     if held is None or not part:
         return
     event = key or f"settlement:{uuid7()}"
-    Hold.objects.filter(reference=reference).update(unknown=F("unknown") - part)
-    if charged:
-        _book(held.account_id, charged, key=event, reference=reference)
-    if part > charged:
-        _free(held.account_id, part - charged, key=event, reference=reference)
-    _forget_if_empty(reference)
+    Hold.objects.filter(reference=reference).update(unknown=F("unknown") - part, open=F("open") + part)
+    _charge_and_release(reference, charged, released=part - charged, key=event, release_key=event)
+    Hold.objects.filter(reference=reference, open=0, unknown=0).delete()
     events.settled(held.account, reference, charged=charged, released=part - charged, unknown=unknown - part)
 
 
 def tallies(references: Iterable[str]) -> dict[str, Tally]:
-    """What each of these lookups has cost and may still cost. One query, however many they are."""
+    """Returns what each of these lookups has cost and may still cost, in one query."""
     with connection.cursor() as cursor:
         cursor.execute(TALLIES, [list(references)])
         return {
@@ -172,7 +171,7 @@ def tallies(references: Iterable[str]) -> dict[str, Tally]:
 
 
 def _check(amount: Decimal, *, name: str = "amount") -> None:
-    """That the columns keep it as it is: what they round, they round differently in an entry and in a balance."""
+    """Refuses amounts that the columns would round: an entry and a balance round differently."""
     if amount.is_finite() and abs(amount) > MOST:
         raise ValueError(f"{name}: must be at most {MOST:,} credits; split it if it is really more.")
     if not amount.is_finite() or amount != amount.quantize(FINEST):
@@ -180,7 +179,7 @@ def _check(amount: Decimal, *, name: str = "amount") -> None:
 
 
 def _begin_prepaid(account: Account) -> None:
-    """From here on the balance counts: what was used while it was metered is settled by an adjustment, on the record."""
+    """Makes the balance count from now on. An adjustment, on the record, covers what was used while the account was metered."""
     locked = Account.objects.select_for_update().get(pk=account.pk)
     if locked.kind == Account.Kind.PREPAID:
         return
@@ -193,52 +192,36 @@ def _begin_prepaid(account: Account) -> None:
     account.kind = Account.Kind.PREPAID
 
 
-def _set_aside(provider: str, tenant_id: UUID, demands: Sequence[Demand]) -> None:
-    """For all of these, which are of one account."""
-    total = sum((demand.amount for demand in demands), ZERO)
-    references, amounts = [demand.reference for demand in demands], [demand.amount for demand in demands]
-    values = (tenant_id, provider, total, references, amounts, [uuid7() for _ in demands])
-    if _answer(SET_ASIDE, values):
-        return
-    # It has no room, or is the tenant's first with this provider.
-    account = Account.objects.get_or_create(tenant_id=tenant_id, provider=provider)[0]
-    if not _answer(SET_ASIDE, values):
-        account.refresh_from_db()
-        raise InsufficientCredits(provider, total, account.available or ZERO)
+def _hold(demands: Sequence[Demand], *, key: str = "") -> bool:
+    """Holds credits of one account. `key` names the entry of a lookup's second hold; the first is named after the lookup."""
+    references = [demand.reference for demand in demands]
+    amounts = [demand.amount for demand in demands]
+    named = [key or reference for reference in references]
+    values = (demands[0].tenant_id, demands[0].provider, _total(demands), references, amounts, named)
+    return _call(HOLD, (*values, [uuid7() for _ in demands])) is not None
 
 
-def _reserve(account_id: UUID, amount: Decimal) -> bool:
-    fits = Q(kind=Account.Kind.METERED) | Q(posted__gte=F("held") + amount)
-    return bool(Account.objects.filter(fits, pk=account_id).update(held=F("held") + amount))
+def _total(demands: Sequence[Demand]) -> Decimal:
+    return sum((demand.amount for demand in demands), ZERO)
 
 
-def _spend(reference: str, amount: Decimal, *, key: str, is_last: bool) -> Decimal:
-    charged: Decimal = _answer(SPEND, (reference, amount, key, is_last, uuid7(), uuid7()))
+def _charge_and_release(
+    reference: str, cost: Decimal, *, released: Decimal | None, key: str, release_key: str = ""
+) -> Decimal:
+    """Returns what was charged. `released` None means all that is open after the charge: the lookup has ended."""
+    values = (reference, cost, released, key, release_key or reference, uuid7(), uuid7())
+    charged: Decimal = _call(CHARGE_AND_RELEASE, values)
     return charged
 
 
-def _answer(function: str, values: Sequence[Any]) -> Any:
+def _call(function: str, values: Sequence[Any]) -> Any:
     with connection.cursor() as cursor:
         cursor.execute(function, values)
         return cursor.fetchone()[0]
 
 
-def _book(account_id: UUID, amount: Decimal, *, key: str, reference: str) -> None:
-    _enter(account_id, Entry.Kind.CHARGE, amount, key=f"charge:{key}", reference=reference)
-    Account.objects.filter(pk=account_id).update(held=F("held") - amount, posted=F("posted") - amount)
-
-
-def _free(account_id: UUID, amount: Decimal, *, key: str, reference: str) -> None:
-    _enter(account_id, Entry.Kind.RELEASE, amount, key=f"release:{key}", reference=reference)
-    Account.objects.filter(pk=account_id).update(held=F("held") - amount)
-
-
-def _forget_if_empty(reference: str) -> None:
-    Hold.objects.filter(reference=reference, open=0, unknown=0).delete()
-
-
 def _enter(
     account_id: UUID, kind: Entry.Kind, amount: Decimal, *, key: str, reference: str = "", note: str = ""
 ) -> None:
-    """The entry's unique key makes a movement that is repeated fail, and take its transaction with it."""
+    """Writes an entry. Its unique key makes a movement that is repeated fail, and take its transaction with it."""
     Entry.objects.create(account_id=account_id, kind=kind, amount=amount, key=key, reference=reference, note=note)

@@ -1,4 +1,4 @@
-"""What it cost: prices, accounts, and the ledger that every balance can be rebuilt from.
+"""Prices, accounts, and the ledger that every balance can be rebuilt from.
 
 Credits are each provider's own unit and never summed across providers. An account's two running sums are a cache of
 its entries, moved in the same transaction; `ledger` alone writes them and `audit_ledger` proves them.
@@ -27,7 +27,7 @@ class CreditsField(models.DecimalField):  # type: ignore[type-arg]  # not subscr
 
 
 class Price(models.Model):
-    """What a source costs from a moment on. No price row: searches of that source are refused, never free."""
+    """The price of a source from a moment on. Without one, searches of the source are refused, never free."""
 
     source = models.CharField(max_length=40)
     per_call = CreditsField(default=Decimal(0))
@@ -46,7 +46,7 @@ class Price(models.Model):
 
 
 class Account(models.Model):
-    """A tenant's standing with one provider: `posted` is grants and adjustments less charges, `held` what may be spent."""
+    """A tenant's account with one provider: `posted` is grants and adjustments less charges, `held` the sum of its holds."""
 
     class Kind(models.TextChoices):
         METERED = "metered", "metered: counts, needs no balance"
@@ -78,12 +78,12 @@ class Account(models.Model):
 
     @property
     def available(self) -> Decimal | None:
-        """What may still be held; None where there is no bound (a metered account)."""
+        """The credits that may still be held; None for a metered account, which has no bound."""
         return None if self.kind == self.Kind.METERED else self.posted - self.held
 
 
 class Hold(models.Model):
-    """What a lookup may still cost: `open` is not spent yet, `unknown` may have been billed and waits to be settled."""
+    """What a lookup may still cost: `open` can be charged, `unknown` may have been billed and waits to be settled."""
 
     reference = models.CharField(max_length=60, primary_key=True, help_text="lookup:<id>")
     account = models.ForeignKey(Account, models.PROTECT, related_name="holds")

@@ -1,4 +1,4 @@
-"""Credits as they are printed everywhere: a decimal text, without trailing zeros and without an exponent."""
+"""Credits, accounts and entries as JSON. Credits are printed in one way: a decimal text, without trailing zeros or exponent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Credits(serializers.Field[Decimal, Any, str, Any]):
 
 
 class AccountSerializer(serializers.ModelSerializer[Account]):
-    """A tenant's standing with one provider, in that provider's own credits."""
+    """A tenant's account with one provider, in that provider's own credits."""
 
     posted = Credits(help_text="Grants and adjustments, less charges.")
     held = Credits(help_text="Set aside for lookups that have not ended, and for unknown outcomes.")

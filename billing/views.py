@@ -1,4 +1,4 @@
-"""What a tenant has and what became of it. Both are money of live searches: a test key's cost nothing and show nothing."""
+"""The balances and the ledger of a tenant, over HTTP. A test key's searches cost nothing, so it sees no accounts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from billing.serializers import AccountSerializer, EntrySerializer
 
 
 class LedgerView(TenantView):
-    """A list that can also be had as CSV."""
+    """A list of a tenant's accounts or entries, as JSON, CSV or NDJSON."""
 
     queryset = Account.objects.all()
     query_class = PageQuery

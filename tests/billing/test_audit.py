@@ -31,7 +31,7 @@ def ledger_of_alice(alice: Tenant) -> None:
         ledger.charge("open", Decimal(1), key="call")
         ledger.set_unknown("open", Decimal(1))
         ledger.charge("ended", Decimal("0.5"), key="another call")
-        ledger.release("ended")
+        ledger.close("ended")
 
 
 def audited() -> tuple[int, str, str]:

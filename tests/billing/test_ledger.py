@@ -93,7 +93,7 @@ def test_a_lookup_is_held_for_once(alice: Tenant, prepaid: Account) -> None:
 def test_a_metered_account_counts_and_needs_no_balance(alice: Tenant) -> None:
     hold(alice, 1000)
     in_one(ledger.charge, "lookup:1", Decimal(600), key="call")
-    in_one(ledger.release, "lookup:1")
+    in_one(ledger.close, "lookup:1")
     assert balance(alice) == (-600, 0)
     assert Account.objects.get().available is None
 
@@ -139,7 +139,7 @@ def test_a_release_gives_back_what_was_not_spent_and_forgets_the_hold(alice: Ten
     hold(alice, 4)
     in_one(ledger.charge, "lookup:1", Decimal(1), key="call")
     for _ in range(2):
-        in_one(ledger.release, "lookup:1")
+        in_one(ledger.close, "lookup:1")
     assert (balance(alice), tally()) == ((9, 0), Tally(charged=Decimal(1)))
     assert not Hold.objects.exists()
     assert Entry.objects.filter(kind="release").count() == 1
@@ -149,7 +149,7 @@ def test_what_may_have_been_billed_stays_held(alice: Tenant, prepaid: Account) -
     hold(alice, 4)
     in_one(ledger.set_unknown, "lookup:1", Decimal(1))
     assert in_one(ledger.charge, "lookup:1", Decimal(9), key="call") == 3
-    in_one(ledger.release, "lookup:1")
+    in_one(ledger.close, "lookup:1")
     assert (balance(alice), tally()) == ((7, 1), Tally(charged=Decimal(3), unknown=Decimal(1)))
 
 
@@ -165,7 +165,7 @@ def test_an_unknown_outcome_is_settled_to_the_credit(
 ) -> None:
     hold(alice, 4)
     in_one(ledger.set_unknown, "lookup:1", Decimal(1))
-    in_one(ledger.release, "lookup:1")
+    in_one(ledger.close, "lookup:1")
     ledger.settle("lookup:1", charged=Decimal(charged))
     assert (balance(alice), tally()) == ((Decimal(posted), 0), Tally(charged=Decimal(charged)))
     assert not Hold.objects.exists()
@@ -240,7 +240,7 @@ def test_what_was_used_while_metered_is_settled_on_the_record(alice: Tenant) -> 
     ledger.grant(ledger.account_of(alice, "modash"), Decimal(10))
     assert Account.objects.get().available == 10
     assert [entry.amount for entry in Entry.objects.filter(kind="adjustment")] == [6]
-    in_one(ledger.release, "lookup:1")
+    in_one(ledger.close, "lookup:1")
     assert Account.objects.get().available == 14
     assert audit.differences() == []
 

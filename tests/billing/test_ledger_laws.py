@@ -63,7 +63,7 @@ class Money(RuleBasedStateMachine):
         reference = self.known(data)
         # A lookup ends once.
         if not Entry.objects.filter(key=f"release:{reference}").exists():
-            in_one(ledger.release, reference)
+            in_one(ledger.close, reference)
             assert ledger.tallies([reference])[reference].held == 0
 
     @rule(data=st.data(), amount=NONE_OR_SOME)
@@ -134,7 +134,7 @@ def test_whatever_happens_the_money_is_right(db: None) -> None:
 
 def charge_and_release(reference: str, cost: Decimal, *, key: str) -> Decimal:
     charged = ledger.charge(reference, cost, key=key)
-    ledger.release(reference)
+    ledger.close(reference)
     return charged
 
 

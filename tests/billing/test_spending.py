@@ -62,7 +62,7 @@ def test_a_lookup_of_which_nothing_is_held_costs_nothing(alice: Tenant) -> None:
     assert in_one(ledger.charge, "lookup:1", Decimal(1), key="call") == 0
     assert not in_one(ledger.hold_more, "lookup:1", Decimal(1), key="call")
     in_one(ledger.set_unknown, "lookup:1", Decimal(1))
-    in_one(ledger.release, "lookup:1")
+    in_one(ledger.close, "lookup:1")
     assert not Entry.objects.exists()
 
 

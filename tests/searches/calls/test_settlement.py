@@ -55,7 +55,7 @@ LAST_PAGE = [
     "UPDATE searches_call",
     "INSERT searches_result",
     "UPDATE searches_lookup",
-    "SELECT billing_spend",
+    "SELECT billing_charge_and_release",
     "SELECT searches_count",
     "SELECT accounts_endpoint",
 ]
@@ -78,7 +78,7 @@ def test_a_page_that_is_not_the_last_is_nine(submit: Submit) -> None:
         # Before the others: the lookup goes back there.
         "SELECT searches_tenantqueue",
         *("SELECT searches_lock", "UPDATE searches_call", "INSERT searches_result"),
-        "SELECT billing_spend",
+        "SELECT billing_charge_and_release",
         # Whether its credential was found dead meanwhile.
         "SELECT searches_lookup",
         *("UPDATE searches_lookup", "UPDATE searches_tenantqueue", "SELECT searches_count"),
