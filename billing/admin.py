@@ -9,10 +9,9 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.db import IntegrityError
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
@@ -23,21 +22,10 @@ from unfold.widgets import (
 )
 from uuid_utils.compat import uuid7
 
-from accounts.web.admin_base import (
-    ActionVariant,
-    ByTenant,
-    DialogForm,
-    DropdownFilter,
-    MadeWithin,
-    Page,
-    Record,
-    RecordInline,
-    action,
-    badge,
-    by_choice,
-    done,
-    page_of,
-)
+from accounts.web.admin_base import Page, Record, RecordInline
+from accounts.web.admin_columns import badge
+from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
+from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin, by_choice
 from billing import ledger
 from billing.models import Account, Entry, Hold, Price
 from billing.serializers import credits_text
@@ -203,54 +191,42 @@ class AccountAdmin(Page):
     def available_credits(self, obj: Account) -> str:
         return "unbounded" if obj.available is None else credits_text(obj.available)
 
-    def has_book_permission(self, request: HttpRequest, object_id: str) -> bool:
-        return self.get_object(request, unquote(object_id)) is not None and request.user.has_perm(
-            "billing.change_account"
-        )
-
-    @action(
-        description="Grant credits",
-        permissions=["book"],
+    @dialog(
+        "Grant credits",
+        permission="billing.change_account",
         icon="add_card",
         variant=ActionVariant.PRIMARY,
-        dialog={
-            "title": "Grant credits",
-            "description": "In the provider's own credits. The account is prepaid from then on.",
-            "form_class": GrantForm,
-            "form_submit_text": "Grant",
-        },
+        title="Grant credits",
+        text="In the provider's own credits. The account is prepaid from then on.",
+        button="Grant",
+        form_class=GrantForm,
     )
-    def grant(self, request: HttpRequest, form: GrantForm, object_id: str) -> HttpResponse:
-        return self._move(request, form, object_id, ledger.grant, "Granted")
+    def grant(self, account: Account, form: GrantForm) -> Done:
+        return _move(account, form, ledger.grant, "Granted")
 
-    @action(
-        description="Adjust",
-        permissions=["book"],
+    @dialog(
+        "Adjust",
+        permission="billing.change_account",
         icon="tune",
-        dialog={
-            "title": "Adjust the balance",
-            "description": "Adds to what is posted, or takes from it where the amount is negative.",
-            "form_class": CreditsForm,
-            "form_submit_text": "Adjust",
-        },
+        title="Adjust the balance",
+        text="Adds to what is posted, or takes from it where the amount is negative.",
+        button="Adjust",
+        form_class=CreditsForm,
     )
-    def adjust(self, request: HttpRequest, form: CreditsForm, object_id: str) -> HttpResponse:
-        return self._move(request, form, object_id, ledger.adjust, "Adjusted by")
+    def adjust(self, account: Account, form: CreditsForm) -> Done:
+        return _move(account, form, ledger.adjust, "Adjusted by")
 
-    def _move(
-        self, request: HttpRequest, form: CreditsForm, object_id: str, move: Callable[..., None], verb: str
-    ) -> HttpResponse:
-        account = self.row(request, object_id)
-        amount, note = form.cleaned_data["amount"], form.cleaned_data["note"]
-        try:
-            move(account, amount, note=note, key=f"operator:{form.cleaned_data['key']}")
-        except ValueError as error:
-            return done(request, page_of(account), str(error), messages.ERROR)
-        except IntegrityError:
-            return done(request, page_of(account), "That was sent twice; it counted once.", messages.WARNING)
-        said = f"{verb} {credits_text(amount)} credits."
-        self.log_change(request, account, said)
-        return done(request, page_of(account), said)
+
+def _move(account: Account, form: CreditsForm, move: Callable[..., None], verb: str) -> Done:
+    amount = form.cleaned_data["amount"]
+    try:
+        move(account, amount, note=form.cleaned_data["note"], key=f"operator:{form.cleaned_data['key']}")
+    except ValueError as error:
+        raise NotDone(str(error)) from None
+    except IntegrityError:
+        raise NotDone("That was sent twice; it counted once.", level=messages.WARNING) from None
+    said = f"{verb} {credits_text(amount)} credits."
+    return Done(record=said, message=said)
 
 
 class ByAccountProvider(ByProvider):
@@ -272,7 +248,7 @@ class EntryAdmin(Movement, Record):
     fields = (*list_display, "key")
     readonly_fields = fields
 
-    def names(self, wanted: UUID) -> Q:
+    def matching(self, wanted: UUID) -> Q:
         return Q(pk=wanted) | Q(reference=f"lookup:{wanted}")
 
 
@@ -298,7 +274,7 @@ class HoldAdmin(Record):
     readonly_fields = fields
     actions_detail = ("settle",)
 
-    def names(self, wanted: UUID) -> Q:
+    def matching(self, wanted: UUID) -> Q:
         return Q(pk=f"lookup:{wanted}")
 
     @admin.display(description="for")
@@ -313,30 +289,22 @@ class HoldAdmin(Record):
     def unknown_credits(self, obj: Hold) -> str:
         return credits_text(obj.unknown)
 
-    def has_settle_permission(self, request: HttpRequest, object_id: str) -> bool:
-        hold = self.get_object(request, unquote(object_id))
-        unsettled = hold is not None and hold.unknown > 0
-        return unsettled and request.user.has_perm("billing.change_hold")
-
-    @action(
-        description="Settle the unknown",
-        permissions=["settle"],
+    @dialog(
+        "Settle the unknown",
+        permission="billing.change_hold",
         icon="gavel",
         variant=ActionVariant.WARNING,
-        dialog={
-            "title": "Was it billed?",
-            "description": "A call was sent and nobody knows what came of it. Look it up with the provider.",
-            "form_class": SettleForm,
-            "form_submit_text": "Settle",
-        },
+        offered=lambda hold: hold.unknown > 0,
+        title="Was it billed?",
+        text="A call was sent and nobody knows what came of it. Look it up with the provider.",
+        button="Settle",
+        form_class=SettleForm,
     )
-    def settle(self, request: HttpRequest, form: SettleForm, object_id: str) -> HttpResponse:
-        hold = self.row(request, object_id)
+    def settle(self, hold: Hold, form: SettleForm) -> Done:
+        charged = form.cleaned_data["charged"]
         try:
-            key = f"operator:{form.cleaned_data['key']}"
-            ledger.settle(hold.reference, charged=form.cleaned_data["charged"], key=key)
+            ledger.settle(hold.reference, charged=charged, key=f"operator:{form.cleaned_data['key']}")
         except ValueError as error:
-            return done(request, page_of(hold), str(error), messages.ERROR)
-        said = f"Settled: {credits_text(form.cleaned_data['charged'])} of {credits_text(hold.unknown)} credits were billed."
-        self.log_change(request, hold, said)
-        return done(request, page_of(hold.account), said)
+            raise NotDone(str(error)) from None
+        said = f"Settled: {credits_text(charged)} of {credits_text(hold.unknown)} credits were billed."
+        return Done(record=said, message=said, page_of=hold.account)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -16,18 +16,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
-from accounts.web.admin_base import (
-    ByTenant,
-    DropdownFilter,
-    Page,
-    action,
-    badge,
-    by_choice,
-    done,
-    indented,
-    locked,
-    page_of,
-)
+from accounts.web.admin_base import Page, locked
+from accounts.web.admin_columns import badge, indented
+from accounts.web.admin_dialogs import DialogForm, Done, dialog
+from accounts.web.admin_filters import ByTenant, DropdownFilter, by_choice
 from providers import policies, registry
 from providers.keyring import advice, credentials, sealing, verification
 from providers.models import Credential, Policy
@@ -233,48 +225,32 @@ class CredentialAdmin(Page):
     def begins(self, obj: Credential) -> str:
         return f"{obj.fingerprint[:8]}…"
 
-    def has_verify_permission(self, request: HttpRequest, object_id: str) -> bool:
-        credential = self.get_object(request, object_id)
-        return credential is not None and request.user.has_perm("providers.change_credential")
-
-    @action(
-        description="Verify",
-        permissions=["verify"],
+    @dialog(
+        "Verify",
+        permission="providers.change_credential",
         icon="verified_user",
-        dialog={
-            "title": "Verify it now?",
-            "description": "Where the provider has a call for it that costs nothing, it is asked; elsewhere a dead key is "
-            "tried again by the next search. Lookups that wait for it go on by themselves.",
-            "form_submit_text": "Verify",
-        },
+        title="Verify it now?",
+        text="Where the provider has a call for it that costs nothing, it is asked; elsewhere a dead key is "
+        "tried again by the next search. Lookups that wait for it go on by themselves.",
+        button="Verify",
     )
-    def verify(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        credential = self.row(request, object_id)
+    def verify(self, credential: Credential, form: DialogForm) -> Done:
         verification.verify(credential)
         credential.refresh_from_db()
-        self.log_change(request, credential, f"Verified: {credential.check_problem or credential.get_state_display()}.")
-        said = credential.check_problem or f"{credential}: {credential.get_state_display()}."
-        return done(
-            request, page_of(credential), said, messages.WARNING if credential.check_problem else messages.SUCCESS
+        problem, state = credential.check_problem, credential.get_state_display()
+        return Done(
+            record=f"Verified: {problem or state}.", message=problem or f"{credential}: {state}.", warning=bool(problem)
         )
 
-    def has_make_default_permission(self, request: HttpRequest, object_id: str) -> bool:
-        credential = self.get_object(request, object_id)
-        other = credential is not None and not credential.is_default
-        return other and request.user.has_perm("providers.change_credential")
-
-    @action(
-        description="Make it the default",
-        permissions=["make_default"],
+    @dialog(
+        "Make it the default",
+        permission="providers.change_credential",
         icon="star",
-        dialog={
-            "title": "Make it the default?",
-            "description": "Searches that name no credential use it from now on; those that wait keep theirs.",
-            "form_submit_text": "Make it the default",
-        },
+        offered=lambda credential: not credential.is_default,
+        title="Make it the default?",
+        text="Searches that name no credential use it from now on; those that wait keep theirs.",
+        button="Make it the default",
     )
-    def make_default(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        credential = self.row(request, object_id)
+    def make_default(self, credential: Credential, form: DialogForm) -> Done:
         credentials.make_default(credential)
-        self.log_change(request, credential, "Made the default.")
-        return done(request, page_of(credential), f"{credential} is the default now.")
+        return Done(record="Made the default.", message=f"{credential} is the default now.")

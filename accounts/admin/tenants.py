@@ -18,21 +18,10 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from accounts import keys, limits
 from accounts.models import ApiKey, Tenant
-from accounts.web.admin_base import (
-    ActionVariant,
-    ByTenant,
-    Page,
-    RecordInline,
-    WhetherSet,
-    action,
-    badge,
-    by_choice,
-    done,
-    link,
-    list_of,
-    locked,
-    page_of,
-)
+from accounts.web.admin_base import Page, RecordInline, locked
+from accounts.web.admin_columns import badge, link, list_of, page_of
+from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, action, dialog
+from accounts.web.admin_filters import ByTenant, WhetherSet, by_choice
 
 MODE_COLOURS = {"live": "success", "test": "info"}
 STANDING_COLOURS = {"active": "success", "valid": "success", "suspended": "danger", "revoked": "danger"}
@@ -201,24 +190,16 @@ class ApiKeyAdmin(Page):
     def standing(self, obj: ApiKey) -> SafeString:
         return badge("revoked" if obj.revoked_at else "valid", STANDING_COLOURS)
 
-    def has_revoke_permission(self, request: HttpRequest, object_id: str) -> bool:
-        key = self.get_object(request, object_id)
-        revocable = key is not None and key.revoked_at is None
-        return revocable and request.user.has_perm("accounts.change_apikey")
-
-    @action(
-        description="Revoke",
-        permissions=["revoke"],
+    @dialog(
+        "Revoke",
+        permission="accounts.change_apikey",
         icon="key_off",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Revoke this API key?",
-            "description": "Requests that carry it are refused from now on. It cannot be made valid again.",
-            "form_submit_text": "Revoke",
-        },
+        offered=lambda key: key.revoked_at is None,
+        title="Revoke this API key?",
+        text="Requests that carry it are refused from now on. It cannot be made valid again.",
+        button="Revoke",
     )
-    def revoke(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        key = self.row(request, object_id)
+    def revoke(self, key: ApiKey, form: DialogForm) -> Done:
         keys.revoke(key)
-        self.log_change(request, key, "Revoked.")
-        return done(request, page_of(key), f"{key} is revoked.")
+        return Done(record="Revoked.", message=f"{key} is revoked.")

@@ -8,33 +8,20 @@ import json
 from typing import Any
 from uuid import UUID
 
-from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.utils import flatten, flatten_fieldsets
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from accounts import webhooks
 from accounts.admin.tenants import MODE_COLOURS
 from accounts.models import Attempt, Delivery, Endpoint, Event
-from accounts.web.admin_base import (
-    ActionVariant,
-    ByTenant,
-    DropdownFilter,
-    MadeWithin,
-    Record,
-    RecordInline,
-    action,
-    badge,
-    by_choice,
-    done,
-    indented,
-    link,
-    list_of,
-    page_of,
-)
+from accounts.web.admin_base import Record, RecordInline
+from accounts.web.admin_columns import badge, indented, link, list_of, page_of
+from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
+from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin, by_choice
 from accounts.webhooks import endpoints
 
 STANDING_COLOURS = {"enabled": "success", "failing": "warning", "disabled": "danger"}
@@ -100,49 +87,32 @@ class EndpointAdmin(Record):
     def its_deliveries(self, obj: Endpoint) -> SafeString:
         return link(list_of(Delivery, endpoint__id__exact=obj.pk), "its deliveries")
 
-    def may_change(self, request: HttpRequest, object_id: str, *, enabled: bool) -> bool:
-        endpoint = self.get_object(request, object_id)
-        is_so = endpoint is not None and endpoint.enabled == enabled
-        return is_so and request.user.has_perm("accounts.change_endpoint")
-
-    def has_enable_permission(self, request: HttpRequest, object_id: str) -> bool:
-        return self.may_change(request, object_id, enabled=False)
-
-    def has_disable_permission(self, request: HttpRequest, object_id: str) -> bool:
-        return self.may_change(request, object_id, enabled=True)
-
-    @action(
-        description="Enable",
-        permissions=["enable"],
+    @dialog(
+        "Enable",
+        permission="accounts.change_endpoint",
         icon="notifications_active",
-        dialog={
-            "title": "Enable this endpoint?",
-            "description": "It is told of what happens from now on. What failed meanwhile can be sent once more.",
-            "form_submit_text": "Enable",
-        },
+        offered=lambda endpoint: not endpoint.enabled,
+        title="Enable this endpoint?",
+        text="It is told of what happens from now on. What failed meanwhile can be sent once more.",
+        button="Enable",
     )
-    def enable(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        endpoint = self.row(request, object_id)
+    def enable(self, endpoint: Endpoint, form: DialogForm) -> Done:
         endpoints.enable(endpoint)
-        self.log_change(request, endpoint, "Enabled.")
-        return done(request, page_of(endpoint), "The endpoint is enabled.")
+        return Done(record="Enabled.", message="The endpoint is enabled.")
 
-    @action(
-        description="Disable",
-        permissions=["disable"],
+    @dialog(
+        "Disable",
+        permission="accounts.change_endpoint",
         icon="notifications_off",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Disable this endpoint?",
-            "description": "It is told of nothing more, and what comes due for it fails. The tenant's other endpoints are told.",
-            "form_submit_text": "Disable",
-        },
+        offered=lambda endpoint: endpoint.enabled,
+        title="Disable this endpoint?",
+        text="It is told of nothing more, and what comes due for it fails. The tenant's other endpoints are told.",
+        button="Disable",
     )
-    def disable(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        endpoint = self.row(request, object_id)
+    def disable(self, endpoint: Endpoint, form: DialogForm) -> Done:
         endpoints.disable(endpoint, endpoints.BY_OPERATOR)
-        self.log_change(request, endpoint, "Disabled.")
-        return done(request, page_of(endpoint), "The endpoint is disabled.")
+        return Done(record="Disabled.", message="The endpoint is disabled.")
 
 
 class DeliveryState:
@@ -177,7 +147,7 @@ class EventAdmin(Record):
     fields = (("type", "tenant"), ("mode_badge", "created_at"), ("reference", "id"), "told")
     inlines = (DeliveryInline,)
 
-    def names(self, wanted: UUID) -> Q:
+    def matching(self, wanted: UUID) -> Q:
         return Q(pk=wanted) | Q(reference=f"search:{wanted}")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Event | None = None) -> list[str]:
@@ -233,26 +203,18 @@ class DeliveryAdmin(DeliveryState, Record):
         """Without the large columns of what is shown by name alone."""
         return super().get_queryset(request).defer("event__body", "endpoint__sealed", "endpoint__previous_sealed")
 
-    def has_redeliver_permission(self, request: HttpRequest, object_id: str) -> bool:
-        delivery = self.get_object(request, object_id)
-        takes_any = delivery is not None and delivery.endpoint.enabled
-        return takes_any and request.user.has_perm("accounts.change_delivery")
-
-    @action(
-        description="Redeliver",
-        permissions=["redeliver"],
+    @dialog(
+        "Redeliver",
+        permission="accounts.change_delivery",
         icon="replay",
-        dialog={
-            "title": "Send it once more?",
-            "description": "At once, and again by the schedule if need be; with the same webhook-id and body as before.",
-            "form_submit_text": "Send",
-        },
+        offered=lambda delivery: delivery.endpoint.enabled,
+        title="Send it once more?",
+        text="At once, and again by the schedule if need be; with the same webhook-id and body as before.",
+        button="Send",
     )
-    def redeliver(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        delivery = self.row(request, object_id)
+    def redeliver(self, delivery: Delivery, form: DialogForm) -> Done:
         try:
             webhooks.redeliver(delivery)
         except webhooks.TooManyAttempts:
-            return done(request, page_of(delivery), "It was tried as often as one delivery may be.", messages.ERROR)
-        self.log_change(request, delivery, "Sent once more.")
-        return done(request, page_of(delivery), "It is on its way once more.")
+            raise NotDone("It was tried as often as one delivery may be.") from None
+        return Done(record="Sent once more.", message="It is on its way once more.")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from accounts.web.admin_base import badge
+from accounts.web.admin_columns import badge
 from billing import ledger
 from billing.serializers import credits_text
 from providers.admin import ByProvider, BySource

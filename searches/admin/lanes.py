@@ -7,25 +7,18 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.utils import flatten, unquote
+from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Sum, When
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from accounts.web.admin_base import (
-    ActionVariant,
-    ByTenant,
-    Record,
-    RecordInline,
-    action,
-    badge,
-    by_choice,
-    done,
-    page_of,
-)
+from accounts.web.admin_base import Record, RecordInline
+from accounts.web.admin_columns import badge
+from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
+from accounts.web.admin_filters import ByTenant, by_choice
+from providers import policies
 from providers.limiter import Unavailable
 from providers.models import Credential
 from searches.admin.columns import MODE_COLOURS, ByLaneProvider, ByPolicy
@@ -46,6 +39,10 @@ class TenantQueueInline(RecordInline):
         """In the order of their turns, then those whose keys rest, and those with nothing to do last."""
         waiting = Case(When(ready__gt=0, rests_until=None, then=0), When(ready__gt=0, then=1), default=2)
         return super().get_queryset(request).select_related("tenant").order_by(waiting, "virtual_time", "tenant")
+
+
+def _can_end_pause(lane: Any) -> bool:
+    return pauses.resumes_at(lane, lane.moment) is not None or lane.trips > 0 or lane.key_rests
 
 
 @admin.register(Lane)
@@ -72,7 +69,7 @@ class LaneAdmin(Record):
     inlines = (TenantQueueInline,)
     actions_detail = ("pause", "resume", "end_pause")
 
-    def names(self, wanted: UUID) -> Q:
+    def matching(self, wanted: UUID) -> Q:
         return Q(pk__endswith=f":{wanted}")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lane]:
@@ -133,80 +130,49 @@ class LaneAdmin(Record):
             return f"{own:g} ms of the policy's; what the lane has learned is in Redis, which cannot be reached"
         return f"{own + learned:.3f} ms: {own:g} of the policy's, {learned:.3f} learned from calls that came too early"
 
-    def has_pause_permission(self, request: HttpRequest, object_id: str) -> bool:
-        lane = self._of_operator(request, object_id)
-        return lane is not None and not lane.paused
-
-    def has_resume_permission(self, request: HttpRequest, object_id: str) -> bool:
-        lane = self._of_operator(request, object_id)
-        return lane is not None and lane.paused
-
-    def has_end_pause_permission(self, request: HttpRequest, object_id: str) -> bool:
-        lane = self._of_operator(request, object_id)
-        if lane is None:
-            return False
-        return pauses.resumes_at(lane, lane.moment) is not None or lane.trips > 0 or lane.key_rests
-
-    def _of_operator(self, request: HttpRequest, object_id: str) -> Any:
-        """The lane, for who may change it. The id is as it stands in the address."""
-        if not request.user.has_perm("searches.change_lane"):
-            return None
-        return super().get_object(request, unquote(object_id))
-
-    @action(
-        description="Pause",
-        permissions=["pause"],
+    @dialog(
+        "Pause",
+        permission="searches.change_lane",
         icon="pause",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Pause this lane?",
-            "description": "No more calls leave it, and its lookups wait. A call that is under way is finished.",
-            "form_submit_text": "Pause the lane",
-        },
+        offered=lambda lane: not lane.paused,
+        title="Pause this lane?",
+        text="No more calls leave it, and its lookups wait. A call that is under way is finished.",
+        button="Pause the lane",
     )
-    def pause(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        lane = Lane.objects.get(pk=unquote(object_id))
+    def pause(self, lane: Lane, form: DialogForm) -> Done:
         pauses.pause(lane)
-        self.log_change(request, lane, "Paused.")
-        return done(request, page_of(lane), "The lane is paused.")
+        return Done(record="Paused.", message="The lane is paused.")
 
-    @action(
-        description="Resume",
-        permissions=["resume"],
+    @dialog(
+        "Resume",
+        permission="searches.change_lane",
         icon="play_arrow",
-        dialog={
-            "title": "Let this lane go on?",
-            "description": "Its lookups go on where they stood.",
-            "form_submit_text": "Let it go on",
-        },
+        offered=lambda lane: lane.paused,
+        title="Let this lane go on?",
+        text="Its lookups go on where they stood.",
+        button="Let it go on",
     )
-    def resume(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        lane = Lane.objects.get(pk=unquote(object_id))
+    def resume(self, lane: Lane, form: DialogForm) -> Done:
         pauses.resume(lane)
-        self.log_change(request, lane, "Resumed.")
-        return done(request, page_of(lane), "The lane goes on.")
+        return Done(record="Resumed.", message="The lane goes on.")
 
-    @action(
-        description="End the pause",
-        permissions=["end_pause"],
+    @dialog(
+        "End the pause",
+        permission="searches.change_lane",
         icon="fast_forward",
-        dialog={
-            "title": "End the pause now?",
-            "description": "What the provider asked the lane or single keys to wait for, and what the breaker keeps from it: "
-            "calls leave at once, as the limit allows. One that the provider refuses makes a new pause.",
-            "form_submit_text": "End the pause",
-        },
+        offered=_can_end_pause,
+        title="End the pause now?",
+        text="What the provider asked the lane or single keys to wait for, and what the breaker keeps from it: "
+        "calls leave at once, as the limit allows. One that the provider refuses makes a new pause.",
+        button="End the pause",
     )
-    def end_pause(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        lane = Lane.objects.select_related("policy").get(pk=unquote(object_id))
+    def end_pause(self, lane: Lane, form: DialogForm) -> Done:
         try:
             pauses.clear(lane)
         except Unavailable:
-            return done(
-                request, page_of(lane), "Redis cannot be reached, so the pause goes on; try again.", messages.ERROR
-            )
-        self.log_change(request, lane, "Ended its pause.")
-        return done(request, page_of(lane), "The pause is over.")
+            raise NotDone("Redis cannot be reached, so the pause goes on; try again.") from None
+        return Done(record="Ended its pause.", message="The pause is over.")
 
 
 @admin.register(TenantQueue)

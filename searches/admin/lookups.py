@@ -12,18 +12,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from accounts.web.admin_base import (
-    ByTenant,
-    MadeWithin,
-    Record,
-    RecordInline,
-    badge,
-    by_choice,
-    indented,
-    link,
-    list_of,
-    page_of,
-)
+from accounts.web.admin_base import Record, RecordInline
+from accounts.web.admin_columns import badge, indented, link, list_of, page_of
+from accounts.web.admin_filters import ByTenant, MadeWithin, by_choice
 from billing import ledger
 from billing.models import Entry
 from billing.serializers import credits_text

@@ -12,7 +12,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.web.admin_base import ByTenant, MadeWithin, Record, RecordInline, link, list_of, page_of
+from accounts.web.admin_base import Record, RecordInline
+from accounts.web.admin_columns import link, list_of, page_of
+from accounts.web.admin_filters import ByTenant, MadeWithin
 from providers.admin import ByProvider
 from searches import pictures
 from searches.models import Image, Rendering, Search

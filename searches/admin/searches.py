@@ -5,28 +5,16 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import flatten
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from accounts.web.admin_base import (
-    ActionVariant,
-    ByTenant,
-    MadeWithin,
-    Record,
-    WhetherSet,
-    action,
-    badge,
-    by_choice,
-    done,
-    indented,
-    link,
-    list_of,
-    page_of,
-)
+from accounts.web.admin_base import Record
+from accounts.web.admin_columns import badge, indented, link, list_of, page_of
+from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, dialog
+from accounts.web.admin_filters import ByTenant, MadeWithin, WhetherSet, by_choice
 from billing import ledger
 from billing.serializers import credits_text
 from providers import registry
@@ -83,7 +71,7 @@ class SearchAdmin(Record):
     change_form_outer_after_template = "admin/searches/search/found.html"
     actions_detail = ("cancel", "erase")
 
-    def names(self, wanted: UUID) -> Q:
+    def matching(self, wanted: UUID) -> Q:
         return Q(pk=wanted) | Q(image=wanted) | Q(pk__in=Lookup.objects.filter(pk=wanted).values("search"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Search]:
@@ -191,47 +179,31 @@ class SearchAdmin(Record):
     def tenants_metadata(self, obj: Search) -> SafeString:
         return indented(obj.metadata)
 
-    def has_cancel_permission(self, request: HttpRequest, object_id: str) -> bool:
-        search = self.get_object(request, object_id)
-        running = search is not None and search.finished_at is None and search.erased_at is None
-        return running and request.user.has_perm("searches.change_search")
-
-    @action(
-        description="Cancel",
-        permissions=["cancel"],
+    @dialog(
+        "Cancel",
+        permission="searches.change_search",
         icon="cancel",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Cancel this search?",
-            "description": "What waits ends at no cost. A call that has left is finished, charged and kept.",
-            "form_submit_text": "Cancel the search",
-        },
+        offered=lambda search: search.finished_at is None and search.erased_at is None,
+        title="Cancel this search?",
+        text="What waits ends at no cost. A call that has left is finished, charged and kept.",
+        button="Cancel the search",
     )
-    def cancel(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        search = self.row(request, object_id)
+    def cancel(self, search: Search, form: DialogForm) -> Done:
         recall.cancel(search)
-        self.log_change(request, search, "Canceled.")
-        return done(request, page_of(search), "The search is canceled.")
+        return Done(record="Canceled.", message="The search is canceled.")
 
-    def has_erase_permission(self, request: HttpRequest, object_id: str) -> bool:
-        search = self.get_object(request, object_id)
-        kept = search is not None and search.erased_at is None
-        return kept and request.user.has_perm("searches.delete_search")
-
-    @action(
-        description="Erase",
-        permissions=["erase"],
+    @dialog(
+        "Erase",
+        permission="searches.delete_search",
         icon="delete_forever",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Erase this search?",
-            "description": "It is canceled; its parameters and results go now and for good, and its picture unless another "
-            "search uses it. Its tenant no longer sees it. What it cost stays in the ledger.",
-            "form_submit_text": "Erase the search",
-        },
+        offered=lambda search: search.erased_at is None,
+        title="Erase this search?",
+        text="It is canceled; its parameters and results go now and for good, and its picture unless another "
+        "search uses it. Its tenant no longer sees it. What it cost stays in the ledger.",
+        button="Erase the search",
     )
-    def erase(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
-        search = self.row(request, object_id)
+    def erase(self, search: Search, form: DialogForm) -> Done:
         recall.erase(search)
-        self.log_change(request, search, "Erased.")
-        return done(request, page_of(search), "The search is erased.")
+        return Done(record="Erased.", message="The search is erased.")

@@ -15,7 +15,7 @@ from django.utils import timezone
 from PIL import Image as Picture
 
 from accounts.models import User
-from accounts.web.admin_base import first_id_of
+from accounts.web.admin_filters import first_id_of
 from providers import registry
 from providers.models import Policy
 from searches.models import Lane, Lookup, Search, TenantQueue

@@ -1,0 +1,119 @@
+"""Actions on a row that ask first, in a dialog: the one shape of every change that operators make beside forms.
+
+Only operators with the permission, and only where the row's state allows it, are offered the action, and only they can do it.
+What was done is on record in the row's history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from unfold.enums import ActionVariant
+
+from accounts.web.admin_columns import page_of
+
+if TYPE_CHECKING:  # unfold has no types of its own
+
+    class DialogForm(forms.Form):
+        request: HttpRequest
+        object_id: str
+
+    # `permissions` name methods of the page: of Django's own names unfold asks the database, before it is migrated.
+    def action(
+        *,
+        description: str,
+        icon: str,
+        permissions: Sequence[str] | None = None,
+        variant: ActionVariant = ...,
+        dialog: dict[str, Any] | None = None,
+    ) -> Callable[[Callable[..., Any]], Any]: ...
+else:
+    from unfold.decorators import action
+    from unfold.forms import BaseDialogForm as DialogForm
+
+__all__ = ["ActionVariant", "DialogForm", "action"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The end of an action: what the history and the operator are told. `page_of`: the row to show, if another."""
+
+    record: str
+    message: str
+    warning: bool = False
+    page_of: Model | None = None
+
+
+class NotDone(Exception):
+    """An action that changed nothing. The message tells the operator why."""
+
+    def __init__(self, message: str, *, level: int = messages.ERROR) -> None:
+        super().__init__(message)
+        self.level = level
+
+
+def dialog(
+    label: str,
+    *,
+    permission: str,
+    icon: str,
+    title: str,
+    text: str,
+    button: str,
+    form_class: type[DialogForm] | None = None,
+    variant: ActionVariant = ActionVariant.DEFAULT,
+    offered: Callable[[Any], bool] = lambda row: True,
+) -> Callable[[Callable[[Any, Any, Any], Done]], Any]:
+    """Makes an action of a method of a `Page`, which takes the row and the valid form. `offered`: whether a row allows it."""
+
+    def decorate(act: Callable[[Any, Any, Any], Done]) -> Any:
+        @action(
+            description=label,
+            icon=icon,
+            variant=variant,
+            dialog={"title": title, "description": text, "form_class": form_class, "form_submit_text": button},
+        )
+        @wraps(act)
+        def submitted(page: Any, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
+            row = page.row(request, object_id)
+            try:
+                done = act(page, row, form)
+            except NotDone as error:
+                return _shown(request, row, str(error), error.level)
+            page.log_change(request, row, done.record)
+            return _shown(
+                request, done.page_of or row, done.message, messages.WARNING if done.warning else messages.SUCCESS
+            )
+
+        def is_offered(page: Any, request: HttpRequest, object_id: str) -> bool:
+            if not request.user.has_perm(permission):
+                return False
+            row = page.get_object(request, unquote(object_id))
+            return row is not None and offered(row)
+
+        def guarded(page: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+            if not is_offered(page, request, object_id):
+                raise PermissionDenied
+            response: HttpResponse = submitted(page, request, object_id=object_id)
+            return response
+
+        method: Any = wraps(submitted)(guarded)
+        method.is_offered = is_offered
+        return method
+
+    return decorate
+
+
+def _shown(request: HttpRequest, row: Model, message: str, level: int) -> HttpResponse:
+    """Ends a dialog: loads the page behind it anew, with a message."""
+    messages.add_message(request, level, message)
+    return HttpResponse(headers={"HX-Redirect": page_of(row)})

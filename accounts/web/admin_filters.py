@@ -1,0 +1,66 @@
+"""Filters of the operators' lists: by tenant, by a column's choices, by age, and by whether a column is set."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+
+if TYPE_CHECKING:  # unfold has no types of its own; this one is Django's
+    from django.contrib.admin import SimpleListFilter as DropdownFilter
+else:
+    from unfold.contrib.filters.admin import DropdownFilter
+
+__all__ = ["DropdownFilter"]
+
+ByTenant = ("tenant", AutocompleteSelectFilter)
+
+
+def by_choice(field: str) -> tuple[str, Any]:
+    return (field, ChoicesDropdownFilter)
+
+
+class MadeWithin(DropdownFilter):
+    """Filters by age, through the primary key: UUIDs of version 7 begin with the millisecond at which they were made."""
+
+    title = "age"
+    parameter_name = "made"
+    spans: ClassVar[dict[str, tuple[str, timedelta]]] = {
+        "hour": ("the past hour", timedelta(hours=1)),
+        "day": ("the past 24 hours", timedelta(days=1)),
+        "week": ("the past 7 days", timedelta(days=7)),
+        "month": ("the past 30 days", timedelta(days=30)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, words) for name, (words, _) in self.spans.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        span = self.spans.get(self.value() or "")
+        return queryset.filter(pk__gte=first_id_of(timezone.now() - span[1])) if span else queryset
+
+
+class WhetherSet(DropdownFilter):
+    """Filters by whether a column is null. `words`: the choice for rows where it is, and the one for rows where it is not."""
+
+    column: ClassVar[str]
+    words: ClassVar[tuple[str, str]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(word, word) for word in self.words]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        if self.value() not in self.words:
+            return queryset
+        return queryset.filter(**{f"{self.column}__isnull": self.value() == self.words[0]})
+
+
+def first_id_of(moment: datetime) -> UUID:
+    """Returns the smallest UUID of version 7 that can have been made at this moment."""
+    milliseconds = int(moment.timestamp() * 1000)
+    return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62)
