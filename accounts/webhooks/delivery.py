@@ -22,7 +22,8 @@ from django.db.models.functions import Coalesce, Greatest, Now
 
 from accounts import vault
 from accounts.models import Attempt, Delivery, Endpoint, EventType
-from accounts.net import outbound
+from accounts.net import addresses, outbound
+from accounts.net.failures import OutboundFailure, TimedOut
 from accounts.webhooks import endpoints, events, retry_schedule, signing
 from accounts.webhooks.destinations import Crowded, Visit
 
@@ -159,9 +160,9 @@ def attempt(delivery: Delivery, *, at: datetime) -> Outcome:
         )
     except Crowded:
         raise
-    except outbound.TimedOut as failure:
+    except TimedOut as failure:
         return Outcome(cause=failure.code, detail=f"No answer came within {LONGEST_SECONDS:g} seconds.")
-    except outbound.OutboundFailure as failure:
+    except OutboundFailure as failure:
         return Outcome(cause=failure.code, detail=failure.detail)
     except vault.Unopenable:
         return Outcome(cause="secret_unreadable", detail="The signing secret cannot be opened any more; rotate it.")
@@ -178,7 +179,7 @@ def _request(delivery: Delivery, at: datetime) -> httpx.Request:
     secrets = endpoints.secrets_of(delivery.endpoint, at=at)
     headers = signing.headers(str(delivery.event_id), body, at=at, secrets=secrets)
     headers["Content-Type"] = "application/json"
-    return httpx.Request("POST", outbound.parsed(delivery.endpoint.url), headers=headers, content=body.encode())
+    return httpx.Request("POST", addresses.parse(delivery.endpoint.url), headers=headers, content=body.encode())
 
 
 def _answered(reply: outbound.OutboundReply, now: datetime) -> Outcome:

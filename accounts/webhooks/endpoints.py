@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 
 from accounts import vault
 from accounts.models import Endpoint, EventType, Tenant
-from accounts.net import outbound
+from accounts.net import addresses
 from accounts.webhooks.events import record
 from accounts.webhooks.wakeups import wake_up
 
@@ -58,9 +58,9 @@ def create(
 ) -> tuple[Endpoint, str]:
     """A new endpoint and its secret, which nobody can show again. `events`: empty for all.
 
-    Raises `outbound.BadAddress`, `UnknownTypes`, `TooManyEndpoints` and `Repeated`.
+    Raises `BadAddress`, `UnknownTypes`, `TooManyEndpoints` and `Repeated`.
     """
-    target = outbound.target(outbound.parsed(url))
+    target = addresses.host_of(addresses.parse(url))
     _check_types(events)
     secret = _new_secret()
     endpoint = Endpoint(tenant=tenant, mode=mode, url=url, target=target, description=description, events=list(events))
@@ -83,11 +83,11 @@ def change(
     events: Sequence[str] | None = None,
     enabled: bool | None = None,
 ) -> None:
-    """All of what is given, or nothing; what is under way still goes where it went. Raises `outbound.BadAddress`,
+    """All of what is given, or nothing; what is under way still goes where it went. Raises `BadAddress`,
     `UnknownTypes`, `TooManyEndpoints`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
     """
     values: dict[str, Any] = {}
-    target = None if url is None else outbound.target(outbound.parsed(url))
+    target = None if url is None else addresses.host_of(addresses.parse(url))
     if description is not None:
         values["description"] = description
     if events is not None:

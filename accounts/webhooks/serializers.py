@@ -11,7 +11,8 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts.models import Attempt, Delivery, Endpoint, EventType
-from accounts.net import outbound
+from accounts.net import addresses
+from accounts.net.failures import OutboundFailure
 from accounts.web.pagination import PageQuery
 from accounts.web.query_params import Instant
 from accounts.web.strict_fields import StrictBoolean, StrictChoice, StrictList, StrictSerializer, StrictText, Wrong
@@ -22,7 +23,7 @@ from accounts.webhooks.redelivery import MOST_ATTEMPTS, MOST_RESENT
 WANTED = tuple(type.value for type in EventType if type != EventType.PING)
 
 
-@extend_schema_field({"type": "string", "format": "uri", "maxLength": outbound.LONGEST_URL})
+@extend_schema_field({"type": "string", "format": "uri", "maxLength": addresses.LONGEST_URL})
 class EndpointURL(StrictText):
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -35,8 +36,8 @@ class EndpointURL(StrictText):
     def to_internal_value(self, data: Any) -> str:
         url = super().to_internal_value(data)
         try:
-            outbound.promising(url)
-        except outbound.OutboundFailure as failure:
+            addresses.check(url)
+        except OutboundFailure as failure:
             raise ValidationError(failure.detail, code=failure.code) from None
         return url
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from django.db import IntegrityError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from accounts.net import outbound
+from accounts.net.failures import AnswerTooLarge, OutboundFailure
 from accounts.web.exceptions import Conflict, PayloadTooLarge, PaymentRequired, ServiceUnavailable, TooManyRequests
 from accounts.web.strict_fields import Wrong
 from billing import ledger, prices
@@ -67,11 +67,11 @@ def translate_picture_errors() -> Iterator[None]:
     """Translates every exception that reading or fetching a picture can raise."""
     try:
         yield
-    except (pictures.TooLarge, outbound.AnswerTooLarge) as error:
+    except (pictures.TooLarge, AnswerTooLarge) as error:
         raise PayloadTooLarge(error.detail) from None
     except pictures.BadPicture as error:
         raise ValidationError({error.field: field_error(error.detail, error.code)}) from None
-    except outbound.OutboundFailure as error:
+    except OutboundFailure as error:
         raise ValidationError({"image": {"url": field_error(error.detail, error.code)}}) from None
     except pictures.Busy as error:
         raise ServiceUnavailable(error.detail) from None

@@ -13,7 +13,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from accounts.net import outbound
+from accounts.net import addresses
+from accounts.net.failures import BadAddress
 from accounts.web.exceptions import PayloadTooLarge
 from accounts.web.strict_fields import StrictSerializer, StrictText, StrictUUID
 from searches.api.json_text import Encoded
@@ -58,13 +59,13 @@ class Base64(serializers.CharField):
         return value if is_empty else self.to_internal_value(value)
 
 
-@extend_schema_field({"type": "string", "format": "uri", "maxLength": outbound.LONGEST_URL})
+@extend_schema_field({"type": "string", "format": "uri", "maxLength": addresses.LONGEST_URL})
 class PictureURL(StrictText):
     def to_internal_value(self, data: Any) -> str:
         url = super().to_internal_value(data)
         try:
-            outbound.parsed(url)
-        except outbound.BadAddress as error:
+            addresses.parse(url)
+        except BadAddress as error:
             raise ValidationError(error.detail, code=error.code) from None
         return url
 

@@ -21,7 +21,7 @@ slots = Bulkhead(lambda: settings.FETCHERS_PER_PROCESS, BUSY)
 
 
 def fetched(tenant: Tenant, url: str) -> bytes:
-    """Raises an `outbound.OutboundFailure`, or `Busy`."""
+    """Raises an `OutboundFailure`, or `Busy`."""
     with slots.acquire(tenant.pk):
         connection.close()
         return outbound.fetch(

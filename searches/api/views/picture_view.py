@@ -12,7 +12,7 @@ from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from accounts.net import outbound
+from accounts.net.failures import OutboundFailure
 from accounts.web.exceptions import PayloadTooLarge, ServiceUnavailable
 from accounts.web.strict_fields import Wrong, merged
 from accounts.web.tenant_view import TenantView
@@ -23,7 +23,7 @@ from searches.api.parsers import Form, PictureForm, StrictJSON
 from searches.api.picture_fields import GivenPicture
 from searches.models import Image
 
-UNUSABLE = (pictures.BadPicture, pictures.Busy, outbound.OutboundFailure, ValidationError)
+UNUSABLE = (pictures.BadPicture, pictures.Busy, OutboundFailure, ValidationError)
 
 
 @dataclass(frozen=True)

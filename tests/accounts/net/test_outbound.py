@@ -12,18 +12,18 @@ import httpx
 import pytest
 from pytest_django import Settings
 
-from accounts.net import outbound
-from accounts.net.outbound import (
+from accounts.net import addresses, outbound
+from accounts.net.failures import (
     AnswerTooLarge,
     BadStatus,
     Broken,
     CompressedAnswer,
     ConnectionRefused,
     OutboundFailure,
-    OutboundReply,
     Redirected,
     TimedOut,
 )
+from accounts.net.outbound import OutboundReply
 from tests.accounts.exchanges import Ask, each_way, fetch
 from tests.providers.wire import Caller, Script, answering, deaf, dribbling, silent, slow_to_hear, wire
 
@@ -45,7 +45,7 @@ def why_not(url: str, ask: Ask = fetch) -> OutboundFailure:
 
 
 def post(url: str, body: bytes, *, most_bytes: int = 1000, seconds: float = 5) -> OutboundReply:
-    request = httpx.Request("POST", outbound.parsed(url), headers={"Webhook-Id": "7"}, content=body)
+    request = httpx.Request("POST", addresses.parse(url), headers={"Webhook-Id": "7"}, content=body)
     return outbound.send(request, most_bytes=most_bytes, seconds=seconds)
 
 

@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from accounts.net import outbound
 from accounts.net.dns import LookUps
-from accounts.net.outbound import BadTLS, ConnectionRefused, PrivateAddress, TimedOut, Unresolved
+from accounts.net.failures import BadTLS, ConnectionRefused, PrivateAddress, TimedOut, Unresolved
 from tests.accounts.exchanges import Ask, each_way, fetch
 from tests.accounts.names import AAAA, A, Names, names
 from tests.providers.wire import Caller, Script, Wire, answering, self_signed, wire

@@ -14,7 +14,8 @@ from pytest_django import Settings
 
 from accounts import vault, webhooks
 from accounts.models import Delivery, Endpoint, Event, EventType, Mode, Tenant
-from accounts.net import outbound
+from accounts.net import addresses
+from accounts.net.failures import BadAddress
 from accounts.webhooks import delivery, endpoints
 from tests.racing import at_once, crowd
 
@@ -42,10 +43,10 @@ def test_a_secret_is_sealed_for_its_endpoint_alone(alice: Tenant) -> None:
 
 @pytest.mark.parametrize("url", ["ftp://alice.example", "https://user:word@alice.example", "https://2130706433/", "x"])
 def test_an_address_that_cannot_be_asked_is_refused(alice: Tenant, url: str) -> None:
-    with pytest.raises(outbound.BadAddress):
+    with pytest.raises(BadAddress):
         endpoints.create(alice, Mode.LIVE, url=url)
     endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
-    with pytest.raises(outbound.BadAddress):
+    with pytest.raises(BadAddress):
         endpoints.change(endpoint, url=url)
 
 
@@ -280,4 +281,4 @@ def test_a_disabled_endpoint_says_why(alice: Tenant) -> None:
     ],
 )
 def test_a_host_is_one_however_its_address_is_spelled(url: str, target: str) -> None:
-    assert outbound.target(outbound.parsed(url)) == target
+    assert addresses.host_of(addresses.parse(url)) == target
