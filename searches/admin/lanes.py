@@ -18,7 +18,6 @@ from accounts.web.admin_base import Record, RecordInline
 from accounts.web.admin_columns import badge
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
 from accounts.web.admin_filters import ByTenant, by_choice
-from providers import policies
 from providers.limiter import Unavailable
 from providers.models import Credential
 from searches.admin.columns import MODE_COLOURS, ByLaneProvider, ByPolicy
