@@ -1,4 +1,7 @@
-"""Keeps what an adapter found: one row a hit, in the order of the pages; an equal one on a later page is counted only."""
+"""Stores the hits of an adapter as results: one row for each, in the order of the pages.
+
+A hit that an earlier page had already is not stored again, only counted.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ from providers.contract import Answer, Hit
 from providers.web_addresses import web_address
 from searches.models import Lookup, Result, Search
 
-# What a column of whole numbers holds.
+# The largest number of an `integer` column.
 LARGEST_TOTAL = 2_147_483_647
 COLUMNS = {str(field.column): field.attname for field in Result._meta.concrete_fields}
-# As one document, which the database takes apart: Django would write an array for each column, with all that is JSON in it
-# quoted once more, which takes three times as long.
+# All rows are sent as one JSON document. Django would send an array for each column, with the JSON columns quoted once more,
+# which takes three times as long.
 WRITE = f"""
 INSERT INTO searches_result ({", ".join(COLUMNS)})
 SELECT {", ".join(COLUMNS)} FROM json_populate_recordset(NULL::searches_result, %s)
@@ -28,8 +31,9 @@ SELECT {", ".join(COLUMNS)} FROM json_populate_recordset(NULL::searches_result, 
 
 
 def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime) -> None:
-    """Writes the hits that the lookup does not have yet and counts them on it and on its search, which the caller holds and
-    saves.
+    """Writes the hits that the lookup does not have yet, and counts them on the lookup and its search.
+
+    The caller has locked both, and saves them.
     """
     lookup.unreadable += answer.unreadable
     if answer.total is not None and answer.total <= LARGEST_TOTAL:
@@ -66,7 +70,7 @@ def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime) -
 
 
 def copy(found: Sequence[Result], lookup: Lookup, search: Search) -> None:
-    """Writes another lookup's results as this one's too, in the order in which they are given, and counts them as `keep`."""
+    """Writes another lookup's results as results of this one, in the given order, and counts them as `keep` does."""
     _write(
         _copied(result, lookup, sequence=search.results_count + number) for number, result in enumerate(found, start=1)
     )
@@ -82,7 +86,7 @@ def _write(found: Iterable[Result]) -> None:
 
 def _row(result: Result) -> dict[str, Any]:
     row = {column: getattr(result, name) for column, name in COLUMNS.items()}
-    # The encoder would cut microseconds off.
+    # Django's encoder would cut off the microseconds.
     return {name: str(value) if isinstance(value, (datetime, UUID)) else value for name, value in row.items()}
 
 

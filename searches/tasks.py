@@ -1,4 +1,4 @@
-"""The waist: what is above writes rows and wake-ups, what is below does the work. A task decides nothing."""
+"""The Celery tasks. They decide nothing: callers above write rows and send wake-ups, and the modules below do the work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @shared_task
 def run(lane: str, waiter: str) -> None:
-    """Leave to look at a lane."""
+    """Makes visits to a lane (`worker`)."""
     worker.run(lane, waiter, stay_seconds=worker.STAY_SECONDS)
 
 
@@ -39,9 +39,9 @@ def sweep_followers() -> None:
 
 @shared_task
 def sweep_lanes() -> None:
-    """Finds what a lost wake-up, a dead worker or a lapsed deadline left behind. Harmless when doubled or late.
+    """Finds what a lost wake-up, a dead worker or a lapsed deadline left behind. Running twice or late does no harm.
 
-    A step that fails keeps none of the others from its work: all lanes live by this.
+    A step that fails does not stop the others, since all lanes depend on them.
     """
     steps = (
         *(deadlines.expire, deadlines.fail_without_credential),
@@ -59,12 +59,12 @@ def sweep_lanes() -> None:
 
 @shared_task
 def sweep_retention() -> None:
-    """Erases what is kept for longer than its tenant says, a little of it. Harmless when doubled or late."""
+    """Erases some of what was kept for longer than its tenant's retention. Running twice or late does no harm."""
     retention.enforce()
 
 
 @shared_task
 def sweep_pictures() -> None:
-    """Removes what no search needs: renderings of crops, and files that no row came to name."""
+    """Removes the files that no search needs: renderings of crops, and files that no row names."""
     pictures.sweep_crops(settings.CROP_SECONDS)
     pictures.sweep_orphans(settings.ORPHANED_PICTURE_SECONDS)

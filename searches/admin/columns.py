@@ -1,6 +1,6 @@
-"""How states, waits, money and foreign addresses are shown on the pages of this app.
+"""Columns that several admin pages of this app share: states, waits, credits and the texts of results.
 
-What providers return is foreign: only http and https addresses become links or pictures, and no referrer goes with them.
+Text from providers is not trusted: only http and https addresses become links or pictures, and no referrer is sent to them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lookups, their calls and their results."""
+"""The admin pages of lookups, their calls and their results."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class LookupAdmin(Record):
                 )
             },
         ),
-        ("What was asked", {"fields": (("asked", "understood"),)}),
+        ("What was asked", {"fields": (("asked", "effective"),)}),
     )
     inlines = (CallInline,)
 
@@ -95,7 +95,7 @@ class LookupAdmin(Record):
         return flatten_fieldsets(self.fieldsets)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """With what must be asked for: a page reads each of its fields several times."""
+        """Attaches the estimate and the credits to the row, because the page reads each of its fields several times."""
         lookup: Any = super().get_object(request, object_id, from_field)
         if lookup is not None:
             lookup.forecast = estimates.forecast([lookup]).get(lookup.pk)
@@ -139,7 +139,7 @@ class LookupAdmin(Record):
         return indented(obj.parameters)
 
     @admin.display(description="as the provider takes it")
-    def understood(self, obj: Lookup) -> SafeString:
+    def effective(self, obj: Lookup) -> SafeString:
         return indented(obj.effective_parameters)
 
 
@@ -195,7 +195,7 @@ class ResultAdmin(Record):
         return flatten(self.fields)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Result]:
-        """Without the large columns, which a result's own page fetches one by one."""
+        """Leaves the large columns out of lists. A result's own page fetches them one by one."""
         return super().get_queryset(request).defer("raw", "detail")
 
     @admin.display(description="source", ordering="lookup__source")

@@ -1,4 +1,4 @@
-"""Pictures: shown small, through a view that asks for the permission to see them."""
+"""The admin pages of pictures. A thumbnail comes from a view that checks the permission to see pictures."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ImageAdmin(Record):
         return [path("<uuid:image_id>/picture/", show, name="searches_image_picture"), *super().get_urls()]
 
     def show(self, request: HttpRequest, image_id: UUID) -> HttpResponse:
-        """The picture, made small. It is encoded anew, so that its type is ours to say, whatever was sent in."""
+        """Answers a thumbnail. It is encoded anew, so that its content type is sure whatever the tenant sent."""
         image = get_object_or_404(Image, pk=image_id)
         if not self.has_view_permission(request, image):
             raise PermissionDenied

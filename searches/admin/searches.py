@@ -1,4 +1,4 @@
-"""A search with its picture, lookups, calls and first results. All of it is read-only, but that it can be canceled and erased."""
+"""The admin page of a search, with its picture, lookups, calls and first results. Its only actions are cancel and erase."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from searches.lanes import estimates
 from searches.models import Call, Image, Lookup, Result, Search
 from searches.orders import recall
 
-# The page shows this many of its newest calls and first results, and links to the rest.
+# The page shows this many of the newest calls and first results, and links to the rest.
 SHOWN = 48
-# However many lookups there are, so many of each.
+# The page shows at least this many results of each lookup.
 LEAST_OF_EACH = 6
 CREATORS = {source for source, adapter in registry.ADAPTERS.items() if adapter.result_type == "creator"}
 SIGNS = {"creator": "person", "product": "shopping_bag", "video": "movie"}
@@ -87,7 +87,7 @@ class SearchAdmin(Record):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """With what came of it, as far as the operator may see each kind of row."""
+        """Adds the lookups, calls and results, each only if the operator may see that kind of row."""
         parts = ((Lookup, self._lookups), (Call, self._calls), (Result, self._results))
         context["parts"] = [
             part(context["original"])
@@ -142,7 +142,7 @@ class SearchAdmin(Record):
         }
 
     def _results(self, search: Search) -> dict[str, Any]:
-        """The best of each lookup, creators first: in the order of arrival a quick source would push out all others."""
+        """Returns the best results of each lookup, creators first. By arrival a quick source would hide the others."""
         lookups = sorted(search.lookups.all(), key=lambda lookup: (lookup.source not in CREATORS, lookup.ordinal))
         share = max(LEAST_OF_EACH, SHOWN // max(1, len(lookups)))
         galleries = [

@@ -1,10 +1,10 @@
-"""JSON as it is read here: strict, and bounded before it is built.
+"""Reads JSON strictly, within bounds that are checked before any object is built.
 
-Python's reader takes what RFC 8259 leaves open or forbids (a name twice, NaN, 1e999); each would mean something that the
-caller did not say, so each is refused. A byte order mark in front is passed over, as RFC 8259 lets a reader do.
+Python's reader accepts what RFC 8259 leaves open or forbids (a repeated name, NaN, 1e999). Each would be given a meaning that the
+caller did not write, so each is refused. A byte order mark at the start is skipped, as RFC 8259 allows.
 
-The base64 text of a picture is no part of the bound of 64 KB. `apart` takes it out of a body as a view of its bytes, so that
-no Python string of it is ever made.
+The base64 text of a picture does not count towards the bound of 64 KB. `cut_out` takes it out of a body as a view of its bytes,
+so that no Python string of it is ever made.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from typing import Any
 from django.conf import settings
 
 MOST_DIGITS = 1000
-# The deepest body that is taken has 6.
+# The deepest valid body has 6 levels.
 MOST_DEPTH = 32
-# A string without its end is matched up to where the text ends: two tries never begin in the same one.
+# A string without its closing quote is matched to the end of the text, so that no second match begins inside it.
 STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
-# The name `base64`, and the quote after which its text begins.
+# The name `base64` and the opening quote of its text.
 ENCODED = re.compile(rb'"base64"[ \t\r\n]*+:[ \t\r\n]*+"')
-# Some encoders escape these signs of base64 (PHP the slash, .NET the plus, Gson the equals sign), and none any other.
+# The characters of base64 that encoders escape: PHP the slash, .NET the plus, Gson the equals sign.
 ESCAPES = (
     *((rb"\/", b"/"), (rb"\u002f", b"/"), (rb"\u002F", b"/")),
     *((rb"\u002b", b"+"), (rb"\u002B", b"+"), (rb"\u003d", b"="), (rb"\u003D", b"=")),
 )
-# Stands in the JSON where the text was.
+# Replaces the base64 text in the JSON.
 MARK = b"\xe2\x80\xa6 the base64 text that was taken apart \xe2\x80\xa6"
 
 
 class UnreadableJSON(ValueError):
-    """Why a text is not taken, in words that go on after its name."""
+    """The reason why a text is refused, worded to follow the name of the text."""
 
 
 class TooLong(UnreadableJSON):
-    """More JSON than is taken anywhere."""
+    """The text has more JSON than any view takes."""
 
     def __init__(self) -> None:
         most = f"{settings.JSON_MAX_BYTES:,}"
@@ -49,14 +49,14 @@ class TooLong(UnreadableJSON):
 
 @dataclass(frozen=True)
 class Encoded:
-    """The base64 text of a picture, still in the body that brought it."""
+    """The base64 text of a picture, as a part of the body that it came in."""
 
     body: bytearray = field(repr=False)
     start: int
     end: int
 
     def text(self) -> memoryview | bytearray:
-        """Copies it only where there are escapes to undo."""
+        """Returns the text, copied only if it has escapes."""
         if self.body.find(b"\\", self.start, self.end) < 0:
             return memoryview(self.body)[self.start : self.end]
         text = self.body[self.start : self.end]
@@ -65,8 +65,8 @@ class Encoded:
         return text
 
 
-def apart(body: bytearray) -> tuple[bytearray, Encoded | None]:
-    """The body without the longest text that is named `base64`, and that text. Raises `TooLong` where the rest is."""
+def cut_out(body: bytearray) -> tuple[bytearray, Encoded | None]:
+    """Returns the body without its longest text under the name `base64`, and that text. Raises `TooLong` if the rest is."""
     longest: Encoded | None = None
     position, room = 0, settings.JSON_MAX_BYTES
     while room > 0 and (match := ENCODED.search(body, position, position + room)):
@@ -82,10 +82,10 @@ def apart(body: bytearray) -> tuple[bytearray, Encoded | None]:
 
 
 def loads_with_picture(body: bytearray) -> Any:
-    """The JSON of the body, where `image.base64` is an `Encoded` if the whole is longer than JSON may be."""
+    """Returns the parsed body. In a body that is longer than JSON may be, `image.base64` is an `Encoded`."""
     if len(body) <= settings.JSON_MAX_BYTES:
         return loads(body)
-    rest, encoded = apart(body)
+    rest, encoded = cut_out(body)
     if rest.count(MARK) > 1:
         raise TooLong
     read = loads(rest, most=settings.JSON_MAX_BYTES + len(MARK))
@@ -97,7 +97,7 @@ def loads_with_picture(body: bytearray) -> Any:
 
 
 def loads(text: bytes | bytearray, *, most: int | None = None) -> Any:
-    """Raises `UnreadableJSON`. `most`: bytes; as JSON may have anywhere, if not said."""
+    """Returns the parsed text. `most`: its most bytes, 64 KB by default. Raises `UnreadableJSON`."""
     if len(text) > (settings.JSON_MAX_BYTES if most is None else most):
         raise TooLong
     text = text.removeprefix(codecs.BOM_UTF8)
@@ -125,7 +125,7 @@ def in_our_words(error: json.JSONDecodeError) -> str:
 
 
 def refuse_deep(text: bytes | bytearray) -> None:
-    """Before Python's reader, which goes one level deeper in C for each."""
+    """Refuses deep nesting before Python's reader, which recurses in C for every level."""
     if text.count(b"[") + text.count(b"{") <= MOST_DEPTH:
         return
     depth = 0
@@ -145,7 +145,7 @@ def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def short(text: str) -> int:
-    """Python refuses to read thousands of digits, in words for its programmers."""
+    """Returns the whole number. Python would refuse thousands of digits too, but in words for its programmers."""
     if len(text) > MOST_DIGITS:
         raise UnreadableJSON(
             f"is not taken: {text[:20]}… has {len(text)} digits; nothing that is taken here has more than {MOST_DIGITS}"

@@ -1,8 +1,8 @@
-"""How a body is read: as JSON, or as a form with a picture as a file and the rest as JSON. Both come out as one mapping, for
-one serializer.
+"""The two parsers of bodies: strict JSON, and a form with a picture as a file and the rest as JSON.
 
-A body is refused by its length before it is read (`accounts.web.tenant_view`). JSON is held to its own bound while it
-arrives: where its beginning shows no picture, no more of it is read.
+Both return one mapping, so that one serializer serves both. A body of too many bytes is refused before it is read
+(`accounts.web.tenant_view`). JSON has a bound of its own while it arrives: a longer body whose start names no picture is not read
+to its end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PIECE_BYTES = 1024 * 1024
 
 
 class StrictJSON(BaseParser):
-    """JSON of at most 64 KB. Where the view takes pictures, one may come with it in base64."""
+    """Parses JSON of at most 64 KB, and the base64 text of a picture beside that in views that take pictures."""
 
     media_type = "application/json"
 
@@ -46,7 +46,7 @@ class StrictJSON(BaseParser):
 
 
 def read(stream: Any, *, takes_pictures: bool) -> bytearray:
-    """Raises `TooLong` as soon as it is."""
+    """Reads a JSON body. Raises `TooLong` as soon as the bound is passed."""
     body = bytearray(stream.read(settings.JSON_MAX_BYTES + 1))
     if len(body) <= settings.JSON_MAX_BYTES:
         return body
@@ -58,30 +58,30 @@ def read(stream: Any, *, takes_pictures: bool) -> bytearray:
 
 
 class Form(dict[str, Any]):
-    """Holds what a form says. `wrong`: what is wrong with its parts; a part that is, is not among the values."""
+    """The values of a form. `wrong`: the errors of its parts; a wrong part is not among the values."""
 
     wrong: Wrong
 
     def with_parts(self, wrong: Wrong) -> Wrong:
-        """`wrong` is what the values were found to have. Nothing is said of fields of a part that could not be read."""
-        told = {"image": wrong["image"]} if "image" in wrong else {}
-        all_wrong: Wrong = merged(self.wrong, told if "request" in self.wrong else wrong)
+        """Merges the errors of the parts into those of the values. Fields of a part that could not be read are left out."""
+        about_image = {"image": wrong["image"]} if "image" in wrong else {}
+        all_wrong: Wrong = merged(self.wrong, about_image if "request" in self.wrong else wrong)
         return all_wrong
 
 
 class PictureForm(MultiPartParser):
-    """`image`: the file. `request`: everything else, as JSON."""
+    """Parses a form with the parts `image`, a file, and `request`, JSON with everything else."""
 
     def parse(self, stream: Any, media_type: str | None = None, context: Mapping[str, Any] | None = None) -> Any:
         try:
-            # In Latin-1 every byte is a sign: Django would replace what is not UTF-8, without a word.
+            # Every byte is a character of Latin-1. Django would silently replace bytes that are not UTF-8.
             form: Any = super().parse(stream, media_type, {**(context or {}), "encoding": "latin-1"})
         except (TooManyFieldsSent, TooManyFilesSent):
             raise ParseError("The form has too many parts; send a file `image` and JSON in `request`.") from None
         except RequestDataTooBig:
             raise PayloadTooLarge(too_long()) from None
         except ParseError:
-            # The parser's own words name its inner parts.
+            # The parser's own message names its internals.
             raise ParseError(BROKEN_FORM) from None
         return form_of(form.data, form.files)
 
@@ -118,7 +118,7 @@ def wrong_parts(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]])
 
 
 def request_part(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]) -> dict[str, Any]:
-    # A browser that gives the part a type sends it as a file.
+    # A browser sends a part with a content type as a file.
     file = files.get("request")
     text = file.read(settings.JSON_MAX_BYTES + 1) if file else texts.get("request", "{}").encode("latin-1")
     body = json_text.loads(text)

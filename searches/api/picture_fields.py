@@ -24,7 +24,7 @@ FORMATS = "JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF of at most 20 MB and 50 megap
 
 @dataclass(frozen=True, kw_only=True)
 class GivenPicture:
-    """Either its bytes, or where it lies, or the id of one that is stored."""
+    """The picture of a request: its bytes, or its URL, or the id of a stored one."""
 
     content: bytes | None = field(default=None, repr=False)
     url: str | None = field(default=None, repr=False)
@@ -32,7 +32,7 @@ class GivenPicture:
 
 
 class Base64(serializers.CharField):
-    """Reads a text, or one that was left in its body: then nothing is copied but the picture."""
+    """Decodes base64 text. Text that was left in its body (`Encoded`) is not copied; only the picture is."""
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str | Encoded):
@@ -54,7 +54,7 @@ class Base64(serializers.CharField):
             raise ValidationError(detail, code="broken_base64") from None
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
-        """A text's own checks (blank, its validators) do not fit bytes."""
+        """Skips the checks of a text field (blank, validators), which do not fit bytes."""
         is_empty, value = self.validate_empty_values(data)
         return value if is_empty else self.to_internal_value(value)
 
@@ -97,4 +97,4 @@ class PictureGiven(StrictSerializer):
 
 @extend_schema_field({"type": "string", "format": "binary"})
 class PictureFile(serializers.FileField):
-    """A part of a form, for the OpenAPI document: `bodies` reads it."""
+    """A file of a form, for the OpenAPI document only. `parsers` reads it."""

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of these views beside their serializers: headers, statuses, examples."""
+"""The parts of the OpenAPI document that these views' serializers do not have: headers, statuses, texts and examples."""
 
 from __future__ import annotations
 
