@@ -1,4 +1,4 @@
-"""The receivers that the README shows, run as they stand there: real deliveries verify, during a rotation too."""
+"""Runs the receivers that `docs/webhooks.md` prints: real deliveries verify, during a rotation too."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from accounts.webhooks import delivery, endpoints
 from config.launcher import ports
 
 FOLDER = Path(__file__).parent
-README = FOLDER.parent.parent / "README.md"
+PAGE = FOLDER.parent.parent / "docs" / "webhooks.md"
 PACKAGE = "standardwebhooks@1.1.1"
 DATA = {"id": "019a9f3e", "name": "Zoë's 🎉 \u2028 </script>"}
 
@@ -128,5 +128,5 @@ def test_a_secret_that_is_over_verifies_nothing(command: Command, endpoint: Endp
 
 
 @pytest.mark.parametrize("name", ["receiver.py", "receiver.mjs"])
-def test_the_readme_shows_it_as_it_is_run(name: str) -> None:
-    assert f"\n{(FOLDER / name).read_text()}```\n" in README.read_text()
+def test_the_page_shows_it_as_it_is_run(name: str) -> None:
+    assert f"\n{(FOLDER / name).read_text()}```\n" in PAGE.read_text()
