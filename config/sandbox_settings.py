@@ -1,4 +1,4 @@
-"""Reads what the sandbox is told from outside. The sandbox plays machines that are not ours: none of our settings are here."""
+"""Reads the settings of the sandbox from the environment. They are separate from Sightline's settings."""
 
 from __future__ import annotations
 

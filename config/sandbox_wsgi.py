@@ -1,16 +1,16 @@
-"""The sandbox as a program: the providers as test keys see them, in a process of its own, over real HTTP.
+"""Runs the sandbox, which plays the providers for test keys, as a program of its own that serves real HTTP.
 
-    SANDBOX_CALLS=1 SANDBOX_WINDOW_MS=1000   how often a key may search, where not as the provider says
+    SANDBOX_CALLS=1 SANDBOX_WINDOW_MS=1000   the limit of a key, if it is not the provider's own
     SANDBOX_ONE_ACCOUNT=true                 all keys share that limit, as the keys of one account do
-    SANDBOX_LATENCY_MS=300                   how long a search takes at least
-    SANDBOX_SLOW_MS=4000                     how long one with a key that is slow by magic takes
-    SANDBOX_HANG_MS=35000                    and one with a key that hangs: longer than the caller waits
-    SANDBOX_CREDITS=1000000                  what every key may spend
-    SANDBOX_PUBLIC_URL=                      where its pictures open, if not at the address that it was called by
+    SANDBOX_LATENCY_MS=300                   the least time that a search takes
+    SANDBOX_SLOW_MS=4000                     the time that a search with a slow magic key takes
+    SANDBOX_HANG_MS=35000                    the time that a search with a hanging magic key takes: longer than a caller waits
+    SANDBOX_CREDITS=1000000                  the credits of each key
+    SANDBOX_PUBLIC_URL=                      the address of its pictures, if it is not the one that the caller used
 
-`granian --interface wsgi --blocking-threads 32 config.sandbox_wsgi:application` serves it, in one process: the limits
-are counted in its memory. `GET /_stats` shows the counts, `POST /_reset` clears them. It stands for machines that are not
-ours, so it reads none of our settings, and needs none of our secrets.
+`granian --interface wsgi --blocking-threads 32 config.sandbox_wsgi:application` serves it, in one process, since the limits are
+counted in its memory. `GET /_stats` shows the counts, and `POST /_reset` clears them. The sandbox plays other companies'
+servers, so it reads none of Sightline's settings and needs none of its secrets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from config import environment, sandbox_settings
 from config.environment import Environment
 from providers.sandbox.routes import Sandbox
 
-# A thread that ranks pictures makes a request that arrives wait for the interpreter; the limit counts milliseconds.
+# The limit counts milliseconds, and a thread that ranks pictures must not keep an arriving request from the interpreter.
 sys.setswitchinterval(0.0005)
 with environment.in_one_line():
     environment.prepare()

@@ -1,4 +1,6 @@
-"""The rules in force for a provider: its row, made from the adapter's defaults the first time it is asked for."""
+"""Decides which limits are in force for a provider: those of its row, which is made from the adapter's defaults when it is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ from providers.http import ProviderClient
 from providers.limiter import LaneLimiter, Rate
 from providers.models import Policy
 
-# All test keys share the sandbox's workers, and each tenant's have a lane for every provider: one that hangs leaves room.
+# Calls under way in one test lane. All test lanes share the sandbox's workers, so one that hangs must not occupy them all.
 MOST_IN_A_TEST_LANE = 4
 
 
 def of(provider: str) -> Policy:
-    """The provider's policy as operators have it now."""
+    """Returns the provider's policy as operators have set it."""
     policy = Policy.objects.filter(pk=provider).first()
     if policy is None:
         policy = Policy.objects.get_or_create(provider=provider, defaults=_documented(provider))[0]
@@ -24,14 +26,16 @@ def of(provider: str) -> Policy:
 
 
 def in_force(policy: Policy, mode: str) -> Policy:
-    """What holds in a lane of this mode. The sandbox enforces what the provider's documents say, whatever operators have
+    """Returns the policy of a lane of this mode.
+
+    The sandbox enforces the limits in the provider's documents. A test lane therefore follows these, whatever operators have
     set or paused for the provider itself.
     """
     if mode == Mode.LIVE:
         return policy
     documented = _documented(policy.provider)
     few = min(documented["max_in_flight"], MOST_IN_A_TEST_LANE)
-    # A test key tries out what a 429 does; the sandbox punishes nobody who comes back before a minute is over.
+    # Some providers punish a call that comes too early after a 429. The sandbox does not, so a test key need not wait as long.
     return Policy(provider=policy.provider, **documented | {"max_in_flight": few, "throttled_seconds": 0})
 
 

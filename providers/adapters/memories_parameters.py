@@ -19,7 +19,7 @@ class VideoParameters(Parameters):
         required=False,
         min_value=0,
         max_value=1,
-        help_text=f"Frames with a lower score are left out; {DEFAULT_SIMILARITY} where it is not given.",
+        help_text=f"Frames with a lower score are left out. The default is {DEFAULT_SIMILARITY}.",
     )
     unique_id = StrictText(
         required=False,
@@ -28,8 +28,8 @@ class VideoParameters(Parameters):
         validators=[
             RegexValidator(r"\A\S(.*\S)?\Z", "Must neither begin nor end with a space, nor hold a line break."),
         ],
-        help_text=f"Names a part of your Memories library, upper and lower case apart; "
-        f'"{DEFAULT_UNIQUE_ID}" where it is not given. On public videos it changes nothing, and makes no other question of one.',
+        help_text=f"Names a part of your Memories library, case-sensitively. The default is "
+        f'"{DEFAULT_UNIQUE_ID}". It does not affect a search for public videos, and does not make it another question.',
     )
 
 
@@ -37,5 +37,5 @@ class PublicVideoParameters(VideoParameters):
     platform = StrictChoice(
         ("TIKTOK", "YOUTUBE", "INSTAGRAM"),
         required=False,
-        help_text=f"Whose videos are searched; {DEFAULT_PLATFORM} where it is not given.",
+        help_text=f"The platform whose videos are searched. The default is {DEFAULT_PLATFORM}.",
     )

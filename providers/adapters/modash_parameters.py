@@ -84,13 +84,13 @@ class FollowersCount(Bounds):
         required=False,
         min_value=0,
         max_value=MOST_FOLLOWERS,
-        help_text="Modash rounds it down to one of its ranges (1000 to 3000000); below the first it binds nobody.",
+        help_text="Modash rounds it down to one of its ranges (1000 to 3000000). Below the first range it excludes nobody.",
     )
     max = StrictInteger(
         required=False,
         min_value=0,
         max_value=MOST_FOLLOWERS,
-        help_text="Modash rounds it up to one of its ranges (1000 to 3000000); above the last it binds nobody.",
+        help_text="Modash rounds it up to one of its ranges (1000 to 3000000). Above the last range it excludes nobody.",
     )
 
 
@@ -147,5 +147,5 @@ class CreatorParameters(Parameters):
             RegexValidator(r"\A[A-Za-z0-9._]+\Z", "Must be letters, digits, dots and underscores only, without the @.")
         ],
     )
-    max_post_age_months = StrictChoice((3, 6, 9, 12), required=False, help_text="Only posts this young are matched.")
-    content_type = StrictChoice(("video", "image"), required=False, help_text="Both, where it is left out.")
+    max_post_age_months = StrictChoice((3, 6, 9, 12), required=False, help_text="Older posts are not matched.")
+    content_type = StrictChoice(("video", "image"), required=False, help_text="Without it, both are matched.")

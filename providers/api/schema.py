@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of these views beside their serializers."""
+"""Describes these views in the OpenAPI document, beside what their serializers say."""
 
 from __future__ import annotations
 
@@ -39,10 +39,12 @@ SHOWN: dict[str, Any] = {
     "updated_at": "2026-11-20T09:12:03.118000Z",
 }
 EXAMPLE = OpenApiExample("A credential", value=SHOWN, response_only=True, status_codes=["200", "201"])
-LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="Where it is.")
+LOCATION = OpenApiParameter(
+    "Location", str, OpenApiParameter.HEADER, response=[201], description="The address of the new credential."
+)
 CHECK = (
-    "Where the provider has a call that costs nothing (Modash has), the key is checked with it, for a few seconds at "
-    "most; `check_problem` says why that told nothing good. Only the provider's own word makes a key `invalid`."
+    "If the provider has a call that costs nothing (Modash has), the key is checked with it, within a few seconds. "
+    "`check_problem` says why the check proved nothing good. Only the provider's own word makes a key `invalid`."
 )
 
 CREDENTIALS = extend_schema_view(
@@ -79,7 +81,7 @@ CREDENTIAL = extend_schema_view(
     patch=extend_schema(
         operation_id="change_credential",
         summary="Replace, rename, or make it the default",
-        description=f"A new `secret` takes the place of the old one, also for searches that wait for it. {CHECK}",
+        description=f"A new `secret` replaces the old one, also for searches that wait for it. {CHECK}",
         request=CredentialChange,
         responses={200: CredentialSerializer},
         examples=[OpenApiExample("A new key", value={"secret": "your-new-key"}, request_only=True), EXAMPLE],
@@ -88,7 +90,7 @@ CREDENTIAL = extend_schema_view(
         operation_id="delete_credential",
         summary="Delete a key",
         description="Lookups that wait for it fail with `credential_missing` when their turn comes; none is sent with "
-        "another key. If it was the default, your oldest other key to the provider is from now on.",
+        "another key. If it was the default, your oldest other key to the provider becomes the default.",
         responses={204: None},
     ),
 )
@@ -96,11 +98,10 @@ VERIFY = extend_schema_view(
     post=extend_schema(
         operation_id="verify_credential",
         summary="Check a key now",
-        description="Asks the provider what it makes of the key, and for the account's balance and limits, where it has "
-        "a call for that which costs nothing; trouble on the way leaves `state` as it was, and `check_problem` says when "
-        "to ask again. Elsewhere a dead key is "
-        "`unknown` again, for the next search to try. Lookups that wait for it go on by themselves: one first, and the "
-        "others when that has worked.",
+        description="Asks the provider for the key's account, its balance and limits, if there is a call for that which costs "
+        "nothing. If the provider cannot be asked, `state` stays as it was, and `check_problem` says when to ask again. If there "
+        "is no such call, a dead key becomes `unknown`, and the next search tries it. Lookups that wait for the key go on by "
+        "themselves: one first, and the others when that has worked.",
         request=None,
         responses={200: CredentialSerializer},
         examples=[EXAMPLE],
@@ -109,9 +110,9 @@ VERIFY = extend_schema_view(
 DICTIONARY = extend_schema_view(
     get=extend_schema(
         operation_id="look_up_in_dictionary",
-        summary="What a parameter takes, from the provider",
-        description="At most 100 terms match a query; ask more closely for others. Kept for a day. It is asked with your "
-        "default key to the provider, at no cost; for a test key, of the sandbox. Where the provider cannot be asked, "
+        summary="Look up values for a parameter in a provider's dictionary",
+        description="At most 100 terms match a query; narrow it for others. Answers are kept for a day. The provider is asked "
+        "with your default key, at no cost. A test key's question is answered by the sandbox. If the provider cannot be asked, "
         "the answer is 503.",
         parameters=[
             OpenApiParameter("provider", str, OpenApiParameter.PATH, enum=sorted(registry.FREE_CALLS)),

@@ -1,4 +1,4 @@
-"""What a caller sends about credentials and dictionaries, and what is answered. A secret stands in the first alone."""
+"""Reads requests about credentials and dictionaries, and writes the answers. Only a request has a secret in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from providers.keyring import advice, credentials, sealing
 from providers.models import Credential
 
 PROVIDERS = tuple(sorted(registry.PROVIDERS))
-# As many as the admin shows: enough to see that two keys are equal, or that one was replaced.
+# The admin shows as many: enough to see that two keys are equal, or that one was replaced.
 FINGERPRINT_CHARACTERS = 8
 
 
@@ -24,8 +24,8 @@ class Label(StrictText):
     def __init__(self, **options: Any) -> None:
         super().__init__(
             max_length=100,
-            help_text="Tells several keys to one provider apart. `default` is a label like others: which is the default, "
-            "`is_default` says.",
+            help_text="Distinguishes several keys to one provider. `default` is a label like any other: `is_default` says which "
+            "key is the default.",
             **options,
         )
 
@@ -37,7 +37,7 @@ class Label(StrictText):
 
 
 class SecretText(StrictText):
-    """A provider key. What is wrong with one is said without it."""
+    """A provider's key. Errors do not quote it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -54,22 +54,22 @@ class SecretText(StrictText):
 class CredentialRequest(StrictSerializer):
     """A key to store."""
 
-    provider = StrictChoice(PROVIDERS, help_text="Whose key it is.")
+    provider = StrictChoice(PROVIDERS, help_text="The provider that issued the key.")
     secret = SecretText()
-    label = Label(default=credentials.DEFAULT_LABEL)  # type: ignore[assignment]  # a field, not DRF's
+    label: Any = Label(default=credentials.DEFAULT_LABEL)
     is_default = StrictBoolean(
         default=False,
-        help_text="Whether searches that name no credential use it. The first one is in any case, unless it is a magic "
-        "key of the sandbox's (`sandbox_…`).",
+        help_text="Whether searches that name no credential use this one. The first key to a provider is the default in any "
+        "case, unless it is a magic key of the sandbox's (`sandbox_…`).",
     )
 
 
 class CredentialChange(StrictSerializer):
-    """What is given changes, all of it or nothing."""
+    """Changes to a credential. All that are given are made, or none."""
 
     secret = SecretText(required=False)
-    label = Label(required=False)  # type: ignore[assignment]
-    is_default = StrictBoolean(required=False, help_text="True makes it the default, and the one before no longer.")
+    label: Any = Label(required=False)
+    is_default = StrictBoolean(required=False, help_text="True makes this key the default in place of the present one.")
 
     def validate(self, values: Any) -> Any:
         if not values:
@@ -88,10 +88,12 @@ class CredentialQuery(PageQuery):
 
 
 class ProviderAccountSerializer(serializers.Serializer[Any]):
-    """What the provider told of the account."""
+    """The account of the key, as the provider describes it."""
 
-    credits = serializers.CharField(allow_null=True, help_text="Left, in the provider's own credits.")
-    limits = serializers.DictField(read_only=True, help_text="What else it tells, in its own words.")
+    credits = serializers.CharField(allow_null=True, help_text="Credits left, in the provider's own unit.")
+    limits = serializers.DictField(
+        read_only=True, help_text="Other limits of the account, in the provider's own words."
+    )
     read_at = serializers.DateTimeField()
 
 
@@ -100,15 +102,15 @@ class CredentialSerializer(serializers.ModelSerializer[Credential]):
 
     state = serializers.ChoiceField(
         choices=Credential.State.values,
-        help_text="`unknown`: not tried yet. `verified`: the provider took it. `invalid`: it does not. `exhausted`: the "
-        "account was out of the provider's credits. Searches wait for an `invalid` or `exhausted` one "
-        "(`waiting_on: credential`) and go on by themselves when it is replaced or verified: the first of them alone, and "
-        "the others when that one has worked, so that for a while they wait for a `verified` one too. Magic keys of the "
-        "sandbox's (`sandbox_…`) are not checked.",
+        help_text="`unknown`: not tried yet. `verified`: the provider accepted the key. `invalid`: the provider refused it. "
+        "`exhausted`: the account had no credits left. Searches wait for an `invalid` or `exhausted` key (`waiting_on: "
+        "credential`) and go on by themselves when it is replaced or verified: one search first, and the others when that has "
+        "worked. For a while they therefore wait for a `verified` key too. Magic keys of the sandbox's (`sandbox_…`) are not "
+        "checked.",
     )
     needs_reentry = serializers.SerializerMethodField()
     fingerprint = serializers.SerializerMethodField()
-    checked_at = serializers.DateTimeField(allow_null=True, help_text="When a check was last tried.")
+    checked_at = serializers.DateTimeField(allow_null=True, help_text="The time of the last try of a check.")
     check_problem = serializers.SerializerMethodField()
     warning = serializers.SerializerMethodField()
     account = serializers.SerializerMethodField()
@@ -127,16 +129,14 @@ class CredentialSerializer(serializers.ModelSerializer[Credential]):
     def get_needs_reentry(self, credential: Credential) -> bool:
         return sealing.is_unreadable(credential)
 
-    @extend_schema_field(
-        {"type": "string", "description": "Equal for equal keys; the key cannot be found out from it."}
-    )
+    @extend_schema_field({"type": "string", "description": "Equal for equal keys. The key cannot be computed from it."})
     def get_fingerprint(self, credential: Credential) -> str:
         return credential.fingerprint[:FINGERPRINT_CHARACTERS]
 
     @extend_schema_field(
         {
             "type": ["string", "null"],
-            "description": "Why the key is not known to be good; null where nothing speaks against it.",
+            "description": "Why the key is not known to be good; null if nothing speaks against it.",
         }
     )
     def get_check_problem(self, credential: Credential) -> str | None:
@@ -145,8 +145,8 @@ class CredentialSerializer(serializers.ModelSerializer[Credential]):
     @extend_schema_field(
         {
             "type": ["string", "null"],
-            "description": "What looks odd about the key, such as another form than the provider's keys have. It is tried all "
-            "the same.",
+            "description": "An oddity of the key, such as another form than the provider's keys have. The key is used all the "
+            "same.",
         }
     )
     def get_warning(self, credential: Credential) -> str | None:
@@ -154,7 +154,7 @@ class CredentialSerializer(serializers.ModelSerializer[Credential]):
 
     @extend_schema_field(
         ProviderAccountSerializer(
-            allow_null=True, help_text="Null where the provider does not tell, and for test keys."
+            allow_null=True, help_text="Null if the provider does not describe it, and for test keys."
         )
     )
     def get_account(self, credential: Credential) -> dict[str, Any] | None:
@@ -168,12 +168,12 @@ class TermQuery(PageQuery):
         default="",
         allow_blank=True,
         max_length=100,
-        help_text="Part of a name; without it, the beginning of the dictionary.",
+        help_text="Part of a name. Without it, the answer is the beginning of the dictionary.",
     )
 
 
 @extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
-class Value(serializers.Field[Any, Any, Any, Any]):
+class TermValue(serializers.Field[Any, Any, Any, Any]):
     def to_representation(self, value: Any) -> Any:
         return value
 
@@ -181,10 +181,10 @@ class Value(serializers.Field[Any, Any, Any, Any]):
 class TermSerializer(serializers.Serializer[Any]):
     """A line of a provider's dictionary."""
 
-    value = Value(read_only=True, help_text="What the search's parameter takes.")
+    value = TermValue(read_only=True, help_text="The value for the search's parameter.")
     name = serializers.CharField()
     title = serializers.CharField(
-        help_text="The name in full, or what else tells it from others, if there is such; else empty."
+        help_text="The full name, or another text that distinguishes the term, if there is one; else empty."
     )
 
 

@@ -1,7 +1,7 @@
-"""The key ring over HTTP, and the providers' dictionaries.
+"""Serves credentials and the providers' dictionaries over HTTP.
 
-Credentials are a tenant's real keys to the real providers, whatever key of ours asks: a test key may see what there is,
-since its searches may name one, but changes and checks nothing, for test keys go through many hands.
+Credentials are a tenant's real keys to the real providers, for test keys too. A test key may list them, since its searches
+may name one. It may not change or check them, because many people share a test key.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ class CredentialView(TenantView):
         if request.method not in SAFE_METHODS and self.api_key.mode == Mode.TEST:
             raise PermissionDenied(LIVE_ONLY)
 
-    def answer(self, credential: Credential) -> dict[str, Any]:
+    def shown(self, credential: Credential) -> dict[str, Any]:
         return dict(CredentialSerializer(credential, context={"mode": self.api_key.mode}).data)
 
-    def now(self, credential: Credential) -> dict[str, Any]:
-        """As its row is after a check. It may have been deleted meanwhile."""
+    def reread(self, credential: Credential) -> dict[str, Any]:
+        """Returns the credential as its row is after a check. Answers 404 if it was deleted meanwhile."""
         present = self.get_queryset().filter(pk=credential.pk).first()
         if present is None:
             raise Http404
-        return self.answer(present)
+        return self.shown(present)
 
 
 def taken(credentials: QuerySet[Credential], values: dict[str, Any]) -> Wrong:
@@ -78,7 +78,7 @@ class Credentials(CredentialView):
         own = self.get_queryset()
         if "provider" in self.query:
             own = own.filter(provider=self.query["provider"])
-        return self.get_paginated_response([self.answer(each) for each in self.paginate_queryset(own) or []])
+        return self.get_paginated_response([self.shown(each) for each in self.paginate_queryset(own) or []])
 
     def post(self, request: Request) -> Response:
         given = self.read(CredentialRequest(), taken=lambda values: taken(self.get_queryset(), values))
@@ -91,13 +91,13 @@ class Credentials(CredentialView):
             raise Conflict(str(error), code="too_many_credentials") from None
         verification.check(credential)
         headers = {"Location": reverse("credential", kwargs={"id": credential.pk})}
-        return Response(self.now(credential), status=201, headers=headers)
+        return Response(self.reread(credential), status=201, headers=headers)
 
 
 @schema.CREDENTIAL
 class OneCredential(CredentialView):
     def get(self, request: Request, id: Any) -> Response:
-        return Response(self.answer(self.get_object()))
+        return Response(self.shown(self.get_object()))
 
     def patch(self, request: Request, id: Any) -> Response:
         credential = self.get_object()
@@ -114,7 +114,7 @@ class OneCredential(CredentialView):
             raise Http404 from None
         if "secret" in given:
             verification.check(credential)
-        return Response(self.now(credential))
+        return Response(self.reread(credential))
 
     def delete(self, request: Request, id: Any) -> Response:
         credentials.remove(self.get_object())
@@ -128,14 +128,14 @@ class Verify(CredentialView):
         self.read(Nothing())
         rate_limits.key_check(self.tenant)
         verification.verify(credential)
-        return Response(self.now(credential))
+        return Response(self.reread(credential))
 
 
 @schema.DICTIONARY
 class Dictionary(TenantView):
     pagination_class = CursorPages
     query_class = TermQuery
-    keys = ("place",)
+    keys = ("number",)
     follows = False
     error_statuses = {"GET": (404, 409)}
 
@@ -146,7 +146,7 @@ class Dictionary(TenantView):
         return self.get_paginated_response(TermSerializer([row.term for row in page], many=True).data)
 
     def terms(self, provider: str, name: str) -> tuple[Term, ...]:
-        """Nothing waits in line for these, so a provider's trouble is an answer here: 503, and to be asked again."""
+        """Looks the terms up. A provider's failure is answered with 503, because nothing queues and retries these calls."""
         try:
             return dictionaries.look_up(self.tenant, self.api_key.mode, provider, name, self.query["query"])
         except dictionaries.UnknownDictionary as error:
@@ -160,13 +160,13 @@ class Dictionary(TenantView):
 
 
 @dataclass(frozen=True)
-class Row:
-    """A term by its place in the dictionary's answer, which a cursor names."""
+class NumberedTerm:
+    """A term and its number in the dictionary's answer, which a cursor names."""
 
-    place: int
+    number: int
     term: Term
 
 
-def rows_after(terms: tuple[Term, ...], last: list[str] | None) -> list[Row]:
-    rows = [Row(place, term) for place, term in enumerate(terms)]
+def rows_after(terms: tuple[Term, ...], last: list[str] | None) -> list[NumberedTerm]:
+    rows = [NumberedTerm(number, term) for number, term in enumerate(terms)]
     return rows[int(last[0]) + 1 :] if last else rows

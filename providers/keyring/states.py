@@ -36,7 +36,8 @@ def now() -> datetime:
     """Returns the database's clock, by which the age of a state is compared."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        return cursor.fetchone()[0]  # type: ignore[no-any-return]
+        moment: datetime = cursor.fetchone()[0]
+    return moment
 
 
 def note_failure(credential: Credential, failure: Failure, *, asked_at: datetime) -> None:

@@ -44,7 +44,7 @@ def _record_working_key(claimed: Errand) -> None:
     if credential.is_unproven:
         states.worked(credential, asked_at=claimed.asked_at)
     if credential.times_told_to_wait:
-        resting.answered(credential)
+        resting.note_answer(credential)
 
 
 def failed(claimed: Errand, policy: Policy, failure: Failure) -> None:

@@ -156,7 +156,7 @@ def clear(lane: Lane) -> None:
         Lane.objects.filter(pk=lane.pk).update(paused_until=None, backoff=0, **CLOSED)
         moment = queue.now()
         TenantQueue.objects.filter(lane=lane, rests_until__isnull=False).update(wake_at=moment)
-        resting.end(resting_keys(lane, moment))
+        resting.end_rests(resting_keys(lane, moment))
     # Again, because somebody may have told the limiter meanwhile what the row said until now.
     _resume_limiter(lane)
     lane.limiter.end_rests()
@@ -233,7 +233,7 @@ def resting_keys(lane: Lane, moment: datetime) -> QuerySet[Credential]:
     """Returns the resting keys among those that the lane's lookups may be called with."""
     if lane.mode != Mode.LIVE:
         return Credential.objects.none()
-    keys = resting.at(lane.policy_id, moment)
+    keys = resting.resting_at(lane.policy_id, moment)
     return keys if _is_shared(lane) else keys.filter(fingerprint__startswith=lane.pk.rpartition(":")[2])
 
 

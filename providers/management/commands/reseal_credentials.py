@@ -1,8 +1,7 @@
-"""Moves every sealed secret, providers' keys and webhooks' alike, to the first of `CREDENTIAL_KEYS`, while searches run:
-the way to retire a sealing key.
+"""Moves every sealed secret to the first of `CREDENTIAL_KEYS` while searches run, so that an older sealing key can be retired.
 
-Every process must know the new key before it starts, as the first or not; run it again until nothing is left, then take
-the old key away.
+The secrets are the keys to the providers and the secrets of webhooks. Every process must know the new key before the command
+starts, as the first key or a later one. Run the command until no secret remains, then remove the old key.
 """
 
 from __future__ import annotations

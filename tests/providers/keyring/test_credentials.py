@@ -18,7 +18,7 @@ from providers.models import Credential
 from tests.racing import at_once, crowd
 
 SECRET = "modash-key-0123456789"
-# Nobody listens there.
+# No server listens at this address.
 NOWHERE = "http://127.0.0.1:9"
 State = Credential.State
 
@@ -82,14 +82,14 @@ def test_equal_keys_of_two_tenants_have_one_fingerprint(alice: Tenant, bob: Tena
 
 
 @pytest.mark.parametrize("secret", ["", " \n", "two words", "line\nbreak", "clé", "nul\0", "x" * 4097])
-def test_what_no_header_can_carry_is_refused_without_being_quoted(alice: Tenant, secret: str) -> None:
+def test_a_secret_that_no_header_can_have_is_refused_without_being_quoted(alice: Tenant, secret: str) -> None:
     with pytest.raises(sealing.BadSecret) as refused:
         credentials.store(alice, "modash", secret)
     assert not secret.strip() or secret not in str(refused.value)
     assert not Credential.objects.exists()
 
 
-def test_a_mark_is_noted_once_with_its_time(alice: Tenant) -> None:
+def test_a_state_is_noted_once_with_its_time(alice: Tenant) -> None:
     credential = credentials.store(alice, "modash", SECRET)
     before = credential.state_changed_at
     assert states.mark(credential, State.INVALID)
@@ -99,7 +99,7 @@ def test_a_mark_is_noted_once_with_its_time(alice: Tenant) -> None:
     assert credential.state_changed_at >= before
 
 
-def test_what_was_found_dead_stays_so_whatever_worked_before(alice: Tenant) -> None:
+def test_a_dead_key_stays_dead_whatever_worked_before(alice: Tenant) -> None:
     credential = credentials.store(alice, "modash", SECRET)
     states.mark(credential, State.INVALID)
     states.worked(credential)
@@ -114,7 +114,7 @@ def test_a_late_failure_of_the_old_key_does_not_mark_the_new_one(alice: Tenant) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_keys_stored_at_once_exactly_one_is_the_default() -> None:
+def test_exactly_one_of_several_keys_stored_concurrently_is_the_default() -> None:
     tenant = Tenant.objects.create(name="Alice")
 
     def store(label: str) -> None:
@@ -137,7 +137,7 @@ def test_a_first_key_is_the_default_whatever_is_asked(alice: Tenant) -> None:
     assert (first.is_default, second.is_default) == (False, True)
 
 
-def test_a_label_stands_for_one_key(alice: Tenant, bob: Tenant) -> None:
+def test_a_label_belongs_to_one_key(alice: Tenant, bob: Tenant) -> None:
     first = credentials.create(alice, "modash", "one", label="a")
     other = credentials.create(alice, "modash", "two", label="b")
     for tenant, provider in ((alice, "keyapi"), (bob, "modash")):
@@ -174,16 +174,16 @@ def test_the_oldest_of_the_others_inherits_from_a_default_that_is_removed(alice:
     assert Credential.objects.get() == of_bob
 
 
-def test_a_magic_key_is_the_default_only_if_it_is_told_to(alice: Tenant) -> None:
+def test_a_magic_key_is_the_default_only_on_request(alice: Tenant) -> None:
     magic = credentials.store(alice, "modash", "sandbox_error")
     assert not magic.is_default
     real = credentials.store(alice, "modash", SECRET, label="real")
     assert real.is_default
     credentials.remove(real)
     assert not alice.credentials.filter(is_default=True).exists()
-    told = credentials.create(alice, "modash", "sandbox_empty", label="told", is_default=True)
-    assert told.is_default
-    credentials.remove(told)
+    requested = credentials.create(alice, "modash", "sandbox_empty", label="requested", is_default=True)
+    assert requested.is_default
+    credentials.remove(requested)
     assert credentials.store(alice, "modash", SECRET).is_default
     assert alice.credentials.get() == magic
 
@@ -210,7 +210,7 @@ def test_a_change_is_dated_by_the_databases_clock(alice: Tenant, monkeypatch: py
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_ring_that_many_change_at_once_has_one_default() -> None:
+def test_keys_that_are_changed_concurrently_have_one_default() -> None:
     tenant = Tenant.objects.create(name="Alice")
     keys = [credentials.store(tenant, "modash", SECRET, label=f"old {number}") for number in range(4)]
     tasks: list[Callable[[], object]] = [partial(credentials.remove, key) for key in keys[:2]]
@@ -221,7 +221,7 @@ def test_a_ring_that_many_change_at_once_has_one_default() -> None:
     assert Credential.objects.filter(is_default=True).count() == 1
 
 
-def test_what_worked_after_a_death_ends_the_trial(alice: Tenant) -> None:
+def test_a_search_that_works_after_a_replacement_ends_the_probing(alice: Tenant) -> None:
     credential = credentials.store(alice, "modash", SECRET)
     states.mark(credential, State.EXHAUSTED)
     credential = credentials.store(alice, "modash", "another-key")
@@ -269,7 +269,7 @@ def test_a_bad_argument_is_one_clear_line_and_stores_nothing(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_fifty_keys_stored_at_once_no_more_than_the_most_are(alice: Tenant) -> None:
+def test_no_more_keys_than_allowed_are_stored_of_fifty_at_once(alice: Tenant) -> None:
     Tenant.objects.update(most_credentials=7)
     alice.refresh_from_db()
 
@@ -295,7 +295,7 @@ def test_at_the_most_a_key_can_still_be_replaced(alice: Tenant) -> None:
         call_command("store_credential", alice.name, "keyapi", from_env="HOME")
 
 
-def test_whether_a_key_is_magic_is_known_without_opening_it(alice: Tenant, settings: Settings) -> None:
+def test_a_magic_key_is_recognized_without_opening_it(alice: Tenant, settings: Settings) -> None:
     magic = credentials.store(alice, "modash", "sandbox_garbage", label="magic")
     settings.CREDENTIAL_KEYS = "other:" + "B" * 43
     credentials.store(alice, "modash", "sandbox_down", label="more magic")
@@ -304,7 +304,7 @@ def test_whether_a_key_is_magic_is_known_without_opening_it(alice: Tenant, setti
     assert credentials.store(alice, "modash", SECRET, label="real").is_default
 
 
-def test_a_key_that_takes_the_place_of_a_magic_one_is_none(alice: Tenant) -> None:
+def test_a_key_that_replaces_a_magic_one_is_not_magic(alice: Tenant) -> None:
     assert credentials.store(alice, "modash", "sandbox_down").is_magic
     real = credentials.store(alice, "modash", SECRET)
     assert (real.is_magic, real.is_default) == (False, True)

@@ -94,7 +94,7 @@ def test_another_format_and_size_of_it_finds_it_as_well(site: Site, format: str)
 @pytest.mark.parametrize("colour", ["red", "limegreen", "blue"])
 def test_a_plain_colour_finds_pictures_of_that_colour(site: Site, colour: str) -> None:
     wanted = Image.new("RGB", (50, 50), colour)
-    channel = max(range(3), key=lambda index: wanted.getpixel((0, 0))[index])  # type: ignore[index]
+    channel = max(range(3), key=lambda index: wanted.tobytes()[index])
     for profile in profiles(site, **body(file_of(wanted)))[:3]:
         seen = Image.open(BytesIO(site.client.get(profile["matchedPosts"][0]["thumbnail"]).content))
         means = seen.resize((1, 1), Image.Resampling.BOX).tobytes()

@@ -176,7 +176,7 @@ def test_the_price_is_the_one_in_force_and_not_one_to_come(submit: Submit) -> No
 def test_each_lookup_of_an_order_has_its_own_quote(live_key: ApiKey, alice: Tenant) -> None:
     default = credentials.store(alice, "keyapi", "a-keyapi-key")
     second = credentials.store(alice, "modash", "her-second-key", label="second")
-    alices_own = Credential.objects.get(provider="modash", is_default=True)
+    alices_own = credentials.default_of(alice.pk, "modash")
     wanted = [
         LookupOrder(source="tiktok-creators", parameters={}, limit=20, credential="second"),
         LookupOrder(source="tiktok-products", parameters={}, limit=30, credential=str(default.pk)),

@@ -1,4 +1,4 @@
-"""Keys are checked where that costs nothing, and only the provider's own word makes one dead."""
+"""Tests that keys are checked where that costs nothing, and that only the provider's own word makes a key dead."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EMPTY = {"error": True, "code": "not_enough_credits", "message": "None left"}
 
 @pytest.fixture(autouse=True)
 def brisk(db: None) -> None:
-    """A lane that hardly waits, whose log is new."""
+    """Makes a new lane that hardly waits."""
     policies.of("modash")
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, total_timeout_ms=300)
     redis.Redis.from_url(django_settings.REDIS_URL).flushdb()
@@ -64,7 +64,7 @@ def test_a_key_that_the_provider_takes_is_verified_and_its_account_told(
 
 
 @pytest.mark.parametrize(("body", "state"), [(REJECTED, State.INVALID), (EMPTY, State.EXHAUSTED)])
-def test_the_providers_word_makes_it_dead(
+def test_the_providers_word_makes_a_key_dead(
     modash: Provider, credential: Credential, body: dict[str, Any], state: State
 ) -> None:
     modash.answers(body, status=401)
@@ -76,7 +76,7 @@ def test_the_providers_word_makes_it_dead(
 
 @pytest.mark.parametrize("before", [State.UNKNOWN, State.VERIFIED, State.INVALID, State.EXHAUSTED])
 @pytest.mark.parametrize("status", [429, 500, 503, 403, 302, 200])
-def test_what_could_not_be_asked_leaves_the_state_as_it_was(
+def test_a_check_that_failed_leaves_the_state_as_it_was(
     modash: Provider, credential: Credential, before: State, status: int
 ) -> None:
     Credential.objects.update(state=before)
@@ -95,7 +95,7 @@ def test_a_time_out_leaves_an_untried_key_untried(credential: Credential, settin
     assert "did not answer" in row.check_problem
 
 
-def test_a_dead_key_that_is_taken_after_all_is_verified(modash: Provider, credential: Credential) -> None:
+def test_a_dead_key_that_the_provider_accepts_again_is_verified(modash: Provider, credential: Credential) -> None:
     states.mark(credential, State.INVALID)
     modash.answers(GOOD)
     row = checked(credential, verification.verify)
@@ -124,7 +124,7 @@ def test_what_a_search_found_since_the_last_check_is_asked_about_again(
     assert row.account is not None
 
 
-def test_a_check_that_began_before_a_search_found_it_dead_does_not_mend_it(credential: Credential) -> None:
+def test_a_check_that_began_before_a_search_found_the_key_dead_does_not_revive_it(credential: Credential) -> None:
     began = states.now()
     states.mark(credential, State.EXHAUSTED, problem="None left.", asked_at=states.now())
     states.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=began)
@@ -134,12 +134,12 @@ def test_a_check_that_began_before_a_search_found_it_dead_does_not_mend_it(crede
     assert Credential.objects.get(pk=credential.pk).state == State.VERIFIED
 
 
-def test_a_call_that_left_before_its_key_was_verified_neither_kills_nor_proves_it(credential: Credential) -> None:
+def test_a_call_sent_before_its_key_was_verified_neither_kills_nor_proves_it(credential: Credential) -> None:
     states.mark(credential, State.EXHAUSTED)
-    left = states.now()
+    sent_at = states.now()
     states.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=states.now())
-    assert not states.mark(credential, State.EXHAUSTED, asked_at=left)
-    states.worked(credential, asked_at=left)
+    assert not states.mark(credential, State.EXHAUSTED, asked_at=sent_at)
+    states.worked(credential, asked_at=sent_at)
     row = Credential.objects.get(pk=credential.pk)
     assert (row.state, row.probing) == (State.VERIFIED, True)
     states.worked(credential, asked_at=states.now())
@@ -158,7 +158,7 @@ def test_a_check_of_the_old_key_says_nothing_of_the_new_one(modash: Provider, cr
     assert (row.state, row.checked_at, row.check_problem) == (State.UNKNOWN, None, "")
 
 
-def test_a_new_key_forgets_what_was_told_of_the_old_one(modash: Provider, credential: Credential) -> None:
+def test_a_new_key_clears_the_account_of_the_old_one(modash: Provider, credential: Credential) -> None:
     modash.answers(GOOD)
     checked(credential)
     row = credentials.store(credential.tenant, "modash", "another-key")
@@ -185,7 +185,7 @@ def test_where_nothing_is_free_verifying_a_good_key_changes_no_state(alice: Tena
     assert checked(credential, verification.verify).state == State.VERIFIED
 
 
-def test_a_search_that_works_answers_what_was_in_doubt(alice: Tenant) -> None:
+def test_a_search_that_works_proves_the_key(alice: Tenant) -> None:
     credential = credentials.store(alice, "keyapi", SECRET)
     states.worked(credential)
     row = checked(credential, verification.verify)
@@ -195,7 +195,7 @@ def test_a_search_that_works_answers_what_was_in_doubt(alice: Tenant) -> None:
     assert (row.is_unproven, row.check_problem) == (False, "")
 
 
-def test_a_dead_key_keeps_what_was_said_of_it_whatever_worked_before(modash: Provider, credential: Credential) -> None:
+def test_a_dead_key_keeps_its_problem_whatever_worked_before(modash: Provider, credential: Credential) -> None:
     modash.answers(REJECTED, status=401)
     row = checked(credential)
     states.worked(row)

@@ -1,4 +1,4 @@
-"""A sealing key is retired while keys are stored and used: every secret moves, none is lost, none holds up another."""
+"""Tests how a sealing key is retired while keys are stored and used: every secret moves, and none is lost or delays others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def old_key(settings: Settings) -> None:
 
 
 def reseal() -> tuple[str, str, bool]:
-    """What the command printed, what it complained of, and whether it was content."""
+    """Runs the command. Returns its output, its complaints, and whether it succeeded."""
     out, err = StringIO(), StringIO()
     try:
         call_command("reseal_credentials", stdout=out, stderr=err)
@@ -122,7 +122,7 @@ def test_a_key_that_is_stored_meanwhile_wins(
     interrupted: list[bool] = []
 
     def store_first(plaintext: str, **rest: Any) -> bytes:
-        """Another process stores a key between this one's reading and writing, and still seals with the old key."""
+        """Stores a key as another process would, between reading and writing, sealed with the old key."""
         if not interrupted:
             interrupted.append(True)
             settings.CREDENTIAL_KEYS = OLD
