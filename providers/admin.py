@@ -69,7 +69,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 class PolicyAdmin(Page):
     icon = "speed"
     form = PolicyForm
-    list_display = ("provider", "limit", "guard_ms", "scope", "max_in_flight", "standing", "updated_at")
+    list_display = ("provider", "limit", "guard_ms", "scope", "max_in_flight", "state", "updated_at")
     list_filter = ("paused", by_choice("scope"), by_choice("on_unknown"))
     search_fields = ("provider",)
     readonly_fields = ("provider", "updated_at")
@@ -100,8 +100,8 @@ class PolicyAdmin(Page):
     def limit(self, obj: Policy) -> str:
         return f"{obj.calls} in {obj.window_ms:,} ms"
 
-    @admin.display(description="standing", ordering="paused")
-    def standing(self, obj: Policy) -> SafeString:
+    @admin.display(description="state", ordering="paused")
+    def state(self, obj: Policy) -> SafeString:
         return badge("paused" if obj.paused else "open", {"open": "success", "paused": "warning"})
 
 

@@ -1,35 +1,35 @@
 """The product: a picture, the search for it, its lookups, and the line that they wait in.
 
-A lookup's `status` is what tenants see; its `standing` is where it is in its lane's line. They move together, by
+A lookup's `status` is what tenants see; its `queue_state` is where it is in its lane's line. They move together, by
 conditional updates in `scheduler` (with `claim.sql`), `parking`, `repeats` and `ending`. These are all the ways there are;
 the database refuses every other (`transitions.sql`):
 
-    queued ready    → running out       a worker claimed it
-    queued ready    → queued parked     its credential was found dead, by a claim or the sweep
-    queued ready    → queued out        taken out of line, to end in the same transaction
-    queued parked   → queued ready      its credential works again, says the sweep
-    queued parked   → queued out        taken out of line, to end in the same transaction
-    queued riding   → queued ready      its leader was canceled, expired or erased: it is promoted
-    queued riding   → queued parked     the same, and its credential is dead
-    queued riding   → queued out        its leader ended, or itself is to
-    queued out      → succeeded out     its leader was answered
-    queued out      → failed out        its leader failed; its credential was deleted; or nothing was left to hold
-    queued out      → canceled out      its tenant canceled it
-    queued out      → expired out       its time was up
-    running ready   → running out       claimed again; or taken out of line, to end in the same transaction
-    running ready   → running parked    its credential was found dead, by a claim or the sweep
-    running asleep  → running ready     its time has come, says a claim
-    running asleep  → running parked    its credential was found dead
-    running asleep  → running out       taken out of line, to end in the same transaction
-    running parked  → running ready     its credential works again, says the sweep
-    running parked  → running out       taken out of line, to end in the same transaction
-    running out     → running ready     more pages; never sent; the provider said wait; its outcome is unknown, and it asks again
-    running out     → running asleep    it failed, and may be tried again later
-    running out     → running parked    its credential is dead
-    running out     → succeeded out     its last page came
-    running out     → failed out        refused, or tried often enough, or its outcome is unknown; its credential was deleted
-    running out     → canceled out      its tenant canceled it
-    running out     → expired out       its time was up before it found anything
+    queued ready    → running none       a worker claimed it
+    queued ready    → queued blocked     its credential was found dead, by a claim or the sweep
+    queued ready    → queued none        taken none of line, to end in the same transaction
+    queued blocked   → queued ready      its credential works again, says the sweep
+    queued blocked   → queued none        taken none of line, to end in the same transaction
+    queued following   → queued ready      its leader was canceled, expired or erased: it is promoted
+    queued following   → queued blocked     the same, and its credential is dead
+    queued following   → queued none        its leader ended, or itself is to
+    queued none      → succeeded none     its leader was answered
+    queued none      → failed none        its leader failed; its credential was deleted; or nothing was left to hold
+    queued none      → canceled none      its tenant canceled it
+    queued none      → expired none       its time was up
+    running ready   → running none       claimed again; or taken none of line, to end in the same transaction
+    running ready   → running blocked    its credential was found dead, by a claim or the sweep
+    running delayed  → running ready     its time has come, says a claim
+    running delayed  → running blocked    its credential was found dead
+    running delayed  → running none       taken none of line, to end in the same transaction
+    running blocked  → running ready     its credential works again, says the sweep
+    running blocked  → running none       taken none of line, to end in the same transaction
+    running none     → running ready     more pages; never sent; the provider said wait; its outcome is unknown, and it asks again
+    running none     → running delayed    it failed, and may be tried again later
+    running none     → running blocked    its credential is dead
+    running none     → succeeded none     its last page came
+    running none     → failed none        refused, or tried often enough, or its outcome is unknown; its credential was deleted
+    running none     → canceled none      its tenant canceled it
+    running none     → expired none       its time was up before it found anything
 
 What is new stands ready, parked where its credential is dead, riding where an equal one is in progress or its answer is too
 long to be copied at once, or has succeeded already, where it repeats one that did. The sweep moves what waits to another lane
@@ -268,14 +268,14 @@ class Search(models.Model):
         return str(self.id)
 
 
-class Standing(models.TextChoices):
+class QueueState(models.TextChoices):
     """Where a lookup is in its lane's line."""
 
     READY = "ready", "waits for its turn"
-    ASLEEP = "asleep", "waits for a time"
-    PARKED = "parked", "waits for its credential"
-    RIDING = "riding", "follows an equal lookup"
-    OUT = "out", "not in line: under way, or ended"
+    DELAYED = "delayed", "waits for a time"
+    BLOCKED = "blocked", "waits for its credential"
+    FOLLOWING = "following", "follows an equal lookup"
+    NONE = "none", "not in line: under way, or ended"
 
 
 class Repeat(models.TextChoices):
@@ -313,7 +313,7 @@ class Lookup(models.Model):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
 
     lane = models.ForeignKey(Lane, models.PROTECT, related_name="lookups")
-    standing = models.CharField(max_length=6, choices=Standing.choices, default=Standing.READY)
+    queue_state = models.CharField(max_length=9, choices=QueueState.choices, default=QueueState.READY)
     sort_key = models.BigIntegerField()
     not_before = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField()
@@ -355,23 +355,23 @@ class Lookup(models.Model):
     class Meta:
         ordering = ("search", "ordinal")
         indexes = [
-            models.Index(fields=["lane", "tenant", "sort_key"], condition=Q(standing="ready"), name="lookups_in_line"),
+            models.Index(fields=["lane", "tenant", "sort_key"], condition=Q(queue_state="ready"), name="lookups_ready"),
             models.Index(
-                fields=["lane", "tenant", "not_before"], condition=Q(standing="asleep"), name="lookups_asleep"
+                fields=["lane", "tenant", "not_before"], condition=Q(queue_state="delayed"), name="lookups_delayed"
             ),
             models.Index(
-                fields=["standing", "credential", "lane", "sort_key"],
-                condition=Q(standing__in=["ready", "asleep", "parked"]),
+                fields=["queue_state", "credential", "lane", "sort_key"],
+                condition=Q(queue_state__in=["ready", "delayed", "blocked"]),
                 name="lookups_by_credential",
             ),
             models.Index(
                 fields=["expires_at"],
-                condition=Q(standing__in=["ready", "asleep", "parked", "riding"]),
+                condition=Q(queue_state__in=["ready", "delayed", "blocked", "following"]),
                 name="lookups_to_expire",
             ),
             models.Index(
                 fields=["lane"],
-                condition=Q(credential=None, standing__in=["ready", "asleep", "parked"]),
+                condition=Q(credential=None, queue_state__in=["ready", "delayed", "blocked"]),
                 name="lookups_without_credential",
             ),
             models.Index(
@@ -379,11 +379,11 @@ class Lookup(models.Model):
                 condition=Q(repeat="miss", status__in=["queued", "running", "succeeded"]) & ~Q(repeat_key=""),
                 name="lookups_to_repeat",
             ),
-            models.Index(fields=["repeat_of"], condition=Q(standing="riding"), name="followers_by_leader"),
+            models.Index(fields=["repeat_of"], condition=Q(queue_state="following"), name="followers_by_leader"),
             models.Index(
                 fields=["tenant"],
-                condition=Q(standing__in=["asleep", "parked", "riding"]),
-                name="lookups_that_are_held_up",
+                condition=Q(queue_state__in=["delayed", "blocked", "following"]),
+                name="lookups_not_ready",
             ),
             models.Index(
                 fields=["id"],
@@ -394,12 +394,12 @@ class Lookup(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["search", "ordinal"], name="one_lookup_per_ordinal_in_search"),
             models.CheckConstraint(
-                condition=Q(status__in=["queued", "running"]) | Q(standing="out"),
-                name="ended_lookups_stand_in_no_line",
+                condition=Q(status__in=["queued", "running"]) | Q(queue_state="none"),
+                name="ended_lookups_are_in_no_queue",
             ),
             models.CheckConstraint(
-                condition=~Q(standing="asleep") | Q(not_before__isnull=False),
-                name="sleepers_know_when_to_wake",
+                condition=~Q(queue_state="delayed") | Q(not_before__isnull=False),
+                name="delayed_lookups_have_a_time",
             ),
         ]
 

@@ -7,23 +7,23 @@ BEGIN
             USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
     END IF;
     RAISE EXCEPTION 'A lookup that is % and stands % never becomes % and %.',
-        OLD.status, OLD.standing, NEW.status, NEW.standing
+        OLD.status, OLD.queue_state, NEW.status, NEW.queue_state
         USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
 END $$;
 
 CREATE OR REPLACE TRIGGER lookups_move_along_the_diagram BEFORE UPDATE ON searches_lookup FOR EACH ROW WHEN (
-    (OLD.status, OLD.standing) IS DISTINCT FROM (NEW.status, NEW.standing)
-    AND OLD.status || ' ' || OLD.standing || ' > ' || NEW.status || ' ' || NEW.standing NOT IN (
-        'queued ready > running out', 'queued ready > queued parked', 'queued ready > queued out',
-        'queued parked > queued ready', 'queued parked > queued out',
-        'queued riding > queued ready', 'queued riding > queued parked', 'queued riding > queued out',
-        'queued out > succeeded out', 'queued out > failed out', 'queued out > canceled out', 'queued out > expired out',
-        'running ready > running out', 'running ready > running parked',
-        'running asleep > running ready', 'running asleep > running parked', 'running asleep > running out',
-        'running parked > running ready', 'running parked > running out',
-        'running out > running ready', 'running out > running asleep', 'running out > running parked',
-        'running out > succeeded out', 'running out > failed out', 'running out > canceled out',
-        'running out > expired out'
+    (OLD.status, OLD.queue_state) IS DISTINCT FROM (NEW.status, NEW.queue_state)
+    AND OLD.status || ' ' || OLD.queue_state || ' > ' || NEW.status || ' ' || NEW.queue_state NOT IN (
+        'queued ready > running none', 'queued ready > queued blocked', 'queued ready > queued none',
+        'queued blocked > queued ready', 'queued blocked > queued none',
+        'queued following > queued ready', 'queued following > queued blocked', 'queued following > queued none',
+        'queued none > succeeded none', 'queued none > failed none', 'queued none > canceled none', 'queued none > expired none',
+        'running ready > running none', 'running ready > running blocked',
+        'running delayed > running ready', 'running delayed > running blocked', 'running delayed > running none',
+        'running blocked > running ready', 'running blocked > running none',
+        'running none > running ready', 'running none > running delayed', 'running none > running blocked',
+        'running none > succeeded none', 'running none > failed none', 'running none > canceled none',
+        'running none > expired none'
     )
 ) EXECUTE FUNCTION searches_refuse_transition();
 

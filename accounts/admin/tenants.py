@@ -24,7 +24,7 @@ from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, action, 
 from accounts.web.admin_filters import ByTenant, WhetherSet, by_choice
 
 MODE_COLOURS = {"live": "success", "test": "info"}
-STANDING_COLOURS = {"active": "success", "valid": "success", "suspended": "danger", "revoked": "danger"}
+STATE_COLOURS = {"active": "success", "valid": "success", "suspended": "danger", "revoked": "danger"}
 
 
 class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
@@ -48,12 +48,12 @@ class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
 
 class BySuspension(WhetherSet):
-    title, parameter_name = "standing", "standing"
+    title, parameter_name = "state", "state"
     column, words = "suspended_at", ("active", "suspended")
 
 
 class ByRevocation(WhetherSet):
-    title, parameter_name = "standing", "standing"
+    title, parameter_name = "state", "state"
     column, words = "revoked_at", ("valid", "revoked")
 
 
@@ -71,7 +71,7 @@ class ApiKeyInline(RecordInline):
 class TenantAdmin(Page):
     icon = "apartment"
     form = TenantForm
-    list_display = ("name", "weight", "standing", "created_at")
+    list_display = ("name", "weight", "state", "created_at")
     list_filter = (BySuspension,)
     search_fields = ("name",)
     search_help_text = "A name, or an id"
@@ -99,9 +99,9 @@ class TenantAdmin(Page):
             obj.suspended_at = timezone.now() if form.cleaned_data["suspended"] else None
         super().save_model(request, obj, form, change)
 
-    @admin.display(description="standing", ordering="suspended_at")
-    def standing(self, obj: Tenant) -> SafeString:
-        return badge("suspended" if obj.suspended_at else "active", STANDING_COLOURS)
+    @admin.display(description="state", ordering="suspended_at")
+    def state(self, obj: Tenant) -> SafeString:
+        return badge("suspended" if obj.suspended_at else "active", STATE_COLOURS)
 
     @admin.display(description="its rows")
     def rows(self, obj: Tenant) -> SafeString:
@@ -140,7 +140,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 class ApiKeyAdmin(Page):
     icon = "key"
     form = ApiKeyForm
-    list_display = ("__str__", "tenant", "label", "mode_badge", "standing", "last_used_at", "created_at")
+    list_display = ("__str__", "tenant", "label", "mode_badge", "state", "last_used_at", "created_at")
     list_select_related = ("tenant",)
     list_filter = (ByTenant, by_choice("mode"), ByRevocation)
     search_fields = ("tenant__name", "label", "prefix__startswith")
@@ -186,9 +186,9 @@ class ApiKeyAdmin(Page):
     def mode_badge(self, obj: ApiKey) -> SafeString:
         return badge(obj.mode, MODE_COLOURS)
 
-    @admin.display(description="standing", ordering="revoked_at")
-    def standing(self, obj: ApiKey) -> SafeString:
-        return badge("revoked" if obj.revoked_at else "valid", STANDING_COLOURS)
+    @admin.display(description="state", ordering="revoked_at")
+    def state(self, obj: ApiKey) -> SafeString:
+        return badge("revoked" if obj.revoked_at else "valid", STATE_COLOURS)
 
     @dialog(
         "Revoke",

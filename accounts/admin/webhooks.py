@@ -24,15 +24,15 @@ from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone,
 from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin, by_choice
 from accounts.webhooks import endpoints
 
-STANDING_COLOURS = {"enabled": "success", "failing": "warning", "disabled": "danger"}
+STATE_COLOURS = {"enabled": "success", "failing": "warning", "disabled": "danger"}
 STATE_COLOURS = {"pending": "info", "delivered": "success", "failed": "danger"}
 
 
-class ByStanding(DropdownFilter):
-    title, parameter_name = "standing", "standing"
+class ByState(DropdownFilter):
+    title, parameter_name = "state", "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(word, word) for word in STANDING_COLOURS]
+        return [(word, word) for word in STATE_COLOURS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         match self.value():
@@ -48,9 +48,9 @@ class ByStanding(DropdownFilter):
 @admin.register(Endpoint)
 class EndpointAdmin(Record):
     icon = "webhook"
-    list_display = ("url", "tenant", "mode_badge", "standing", "disabled_reason", "failing_since", "created_at")
+    list_display = ("url", "tenant", "mode_badge", "state", "disabled_reason", "failing_since", "created_at")
     list_select_related = ("tenant",)
-    list_filter = (ByTenant, by_choice("mode"), ByStanding)
+    list_filter = (ByTenant, by_choice("mode"), ByState)
     search_fields = ("tenant__name", "url", "description")
     search_help_text = "A tenant, a part of the URL or the description, or an id"
     secret_fields = ("sealed", "previous_sealed")
@@ -58,7 +58,7 @@ class EndpointAdmin(Record):
         (None, {"fields": (("url", "tenant"), ("description", "mode_badge"), ("types", "its_deliveries"))}),
         (
             "How it fares",
-            {"fields": (("standing", "disabled_reason"), ("failing_since", "quiet_until"), "slow")},
+            {"fields": (("state", "disabled_reason"), ("failing_since", "quiet_until"), "slow")},
         ),
         ("On record", {"fields": (("created_at", "updated_at"), ("previous_until", "id"))}),
     )
@@ -74,10 +74,10 @@ class EndpointAdmin(Record):
     def mode_badge(self, obj: Endpoint) -> SafeString:
         return badge(obj.mode, MODE_COLOURS)
 
-    @admin.display(description="standing")
-    def standing(self, obj: Endpoint) -> SafeString:
+    @admin.display(description="state")
+    def state(self, obj: Endpoint) -> SafeString:
         fares = "failing" if obj.failing_since else "enabled"
-        return badge(fares if obj.enabled else "disabled", STANDING_COLOURS)
+        return badge(fares if obj.enabled else "disabled", STATE_COLOURS)
 
     @admin.display(description="events")
     def types(self, obj: Endpoint) -> str:

@@ -16,7 +16,7 @@ with_work (id) AS (
     )
     FROM with_work WHERE with_work.id IS NOT NULL
 ),
-standing AS (
+candidate AS (
     SELECT endpoint.id, endpoint.tenant_id, endpoint.target, endpoint.slow, under_way.count AS under_way,
         endpoint.enabled AND tenant.suspended_at IS NULL
             AND (endpoint.quiet_until IS NULL OR endpoint.quiet_until <= %(now)s) AS takes_any,
@@ -36,7 +36,7 @@ due AS (
     SELECT delivery.*, endpoint.tenant_id, endpoint.target, endpoint.slow, endpoint.of_its_tenant, endpoint.of_its_kind,
         endpoint.of_its_target, endpoint.of_its_tenants_target,
         endpoint.under_way + row_number() OVER (PARTITION BY endpoint.id ORDER BY next_attempt_at) AS rank
-    FROM standing endpoint
+    FROM candidate endpoint
     CROSS JOIN LATERAL (
         SELECT id, next_attempt_at FROM accounts_delivery
         WHERE endpoint_id = endpoint.id AND state = 'pending' AND next_attempt_at <= %(now)s

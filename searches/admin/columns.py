@@ -26,7 +26,7 @@ STATUS_COLOURS = {
     "failed": "danger",
     "expired": "warning",
 }
-STANDING_COLOURS = {"ready": "info", "asleep": "warning", "parked": "danger", "riding": "info"}
+QUEUE_STATE_COLOURS = {"ready": "info", "delayed": "warning", "blocked": "danger", "following": "info"}
 CALL_COLOURS = {"armed": "info", "answered": "success", "failed": "danger", "unknown": "warning"}
 
 

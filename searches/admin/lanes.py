@@ -26,7 +26,7 @@ from searches.models import Lane, TenantQueue
 
 # Keys that rest are named up to here.
 MOST_NAMED = 20
-STANDING_COLOURS = {"moves": "success", "still": "warning"}
+STATE_COLOURS = {"moves": "success", "still": "warning"}
 
 
 class TenantQueueInline(RecordInline):
@@ -47,7 +47,7 @@ def _can_end_pause(lane: Any) -> bool:
 @admin.register(Lane)
 class LaneAdmin(Record):
     icon = "linear_scale"
-    list_display = ("name", "policy", "mode_badge", "standing", "waiting", "tenants", "paused_until", "broken_until")
+    list_display = ("name", "policy", "mode_badge", "state", "waiting", "tenants", "paused_until", "broken_until")
     list_select_related = ("policy",)
     list_filter = (ByPolicy, by_choice("mode"), "paused")
     search_fields = ("name",)
@@ -104,9 +104,9 @@ class LaneAdmin(Record):
         seconds = obj.state.expected_wait_seconds
         return "until it goes on" if seconds is None else f"about {seconds:,.1f} s"
 
-    @admin.display(description="standing", ordering="paused")
-    def standing(self, obj: Any) -> SafeString:
-        return badge("still" if pauses.reasons(obj, obj.moment) else "moves", STANDING_COLOURS)
+    @admin.display(description="state", ordering="paused")
+    def state(self, obj: Any) -> SafeString:
+        return badge("still" if pauses.reasons(obj, obj.moment) else "moves", STATE_COLOURS)
 
     @admin.display(description="why it stands still")
     def why(self, obj: Any) -> str:

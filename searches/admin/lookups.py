@@ -20,7 +20,7 @@ from billing.models import Entry
 from billing.serializers import credits_text
 from providers.admin import BySource
 from providers.web_addresses import web_address
-from searches.admin.columns import STANDING_COLOURS, STATUS_COLOURS, ByLookupSource, Sent, tally, wait
+from searches.admin.columns import QUEUE_STATE_COLOURS, STATUS_COLOURS, ByLookupSource, Sent, tally, wait
 from searches.lanes import estimates
 from searches.models import Call, Lookup, Result
 
@@ -44,14 +44,14 @@ class LookupAdmin(Record):
         "tenant",
         "source",
         "status_badge",
-        "standing_badge",
+        "queue_state_badge",
         "repeat",
         "lane",
         "progress",
         "found",
     )
     list_select_related = ("tenant", "lane")
-    list_filter = (ByTenant, BySource, by_choice("status"), by_choice("standing"), by_choice("repeat"), MadeWithin)
+    list_filter = (ByTenant, BySource, by_choice("status"), by_choice("queue_state"), by_choice("repeat"), MadeWithin)
     search_fields = ("error_code__exact", "tenant__name")
     search_help_text = "A tenant, an error code, or the id of a lookup or a search"
     id_fields = ("pk", "search")
@@ -62,7 +62,7 @@ class LookupAdmin(Record):
                 "fields": (
                     ("search", "tenant"),
                     ("source", "credential"),
-                    ("status_badge", "standing_badge"),
+                    ("status_badge", "queue_state_badge"),
                     ("repeat", "repeat_of"),
                     ("waits", "credits_so_far"),
                     ("error_code", "error_detail"),
@@ -106,9 +106,9 @@ class LookupAdmin(Record):
     def status_badge(self, obj: Lookup) -> SafeString:
         return badge(obj.status, STATUS_COLOURS)
 
-    @admin.display(description="standing", ordering="standing")
-    def standing_badge(self, obj: Lookup) -> SafeString:
-        return badge(obj.standing, STANDING_COLOURS)
+    @admin.display(description="queue_state", ordering="queue_state")
+    def queue_state_badge(self, obj: Lookup) -> SafeString:
+        return badge(obj.queue_state, QUEUE_STATE_COLOURS)
 
     @admin.display(description="pages")
     def progress(self, obj: Lookup) -> str:

@@ -27,7 +27,7 @@ from searches.coalescing import keys, matching
 from searches.coalescing.matching import Hit
 from searches.lanes import credential_gate, queue, wakeups
 from searches.lifecycle import completion, holds
-from searches.models import Lane, Lookup, Repeat, Standing, Status, TenantQueue
+from searches.models import Lane, Lookup, QueueState, Repeat, Status, TenantQueue
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def resolve(leader_id: UUID) -> None:
 
 
 def _followers_of(leader_id: UUID | None) -> QuerySet[Lookup]:
-    return Lookup.objects.filter(repeat_of=leader_id, standing=Standing.RIDING)
+    return Lookup.objects.filter(repeat_of=leader_id, queue_state=QueueState.FOLLOWING)
 
 
 def _batch(followers: QuerySet[Lookup]) -> list[Lookup]:
@@ -101,7 +101,7 @@ def _end_as(hit: Hit) -> None:
     follower, leader = hit.lookup, hit.original
     # No join: of two updates at once the second would be decided by the joined rows as they were.
     unerased = Exists(Lookup.objects.filter(pk=leader.pk, repeat_key=follower.repeat_key))
-    if not _followers_of(leader.pk).filter(unerased, pk=follower.pk).update(standing=Standing.OUT):
+    if not _followers_of(leader.pk).filter(unerased, pk=follower.pk).update(queue_state=QueueState.NONE):
         # Resolved by another worker, or the leader was erased since it was read.
         return
     if leader.status == Status.SUCCEEDED:
@@ -143,7 +143,7 @@ def _attach_all(follower: Lookup, leader: Lookup) -> None:
     """
     queue.lock_tenant_queues([follower.pk, leader.pk])
     alike = Q(repeat_of=follower.repeat_of_id, repeat_key=follower.repeat_key, credential=follower.credential_id)
-    following = alike & Q(standing=Standing.RIDING)
+    following = alike & Q(queue_state=QueueState.FOLLOWING)
     locked = Lookup.objects.select_for_update(no_key=True).filter(following | Q(pk=leader.pk)).order_by("pk")
     sort_keys = dict(locked.values_list("pk", "sort_key"))
     del sort_keys[leader.pk]
@@ -184,7 +184,7 @@ def _present_lane(follower: Lookup) -> tuple[Policy, Lane]:
 
 
 def _end(follower: Lookup, status: Status, failure: Failure | None = None) -> bool:
-    Lookup.objects.filter(pk=follower.pk).update(standing=Standing.OUT)
+    Lookup.objects.filter(pk=follower.pk).update(queue_state=QueueState.NONE)
     completion.finish(follower, completion.lock(follower.search_id), status, failure)
     return False
 
@@ -196,7 +196,7 @@ def _enqueue(follower: Lookup, tenant_queue: TenantQueue, leader: Lookup | None)
         repeat_of=None,
         lane=tenant_queue.lane_id,
         sort_key=min(one.sort_key for one in (follower, leader) if one),
-        standing=Standing.PARKED if waits else Standing.READY,
+        queue_state=QueueState.BLOCKED if waits else QueueState.READY,
     )
     if not waits:
         queue.add_ready(tenant_queue, 1, pending_calls=follower.calls_left)

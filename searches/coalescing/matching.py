@@ -22,7 +22,7 @@ from searches import results
 from searches.coalescing import keys
 from searches.lanes import wakeups
 from searches.lifecycle import completion
-from searches.models import Lookup, Repeat, Result, Standing, Status
+from searches.models import Lookup, QueueState, Repeat, Result, Status
 
 IN_PROGRESS = (Status.QUEUED, Status.RUNNING)
 # Results that one submit copies. A hit above that follows the lookup that answers it, and is resolved after the submit.
@@ -59,11 +59,11 @@ def match(lookups: Sequence[Lookup], *, max_age: int) -> list[Hit]:
             copied += len(found)
             fits = copied <= MOST_COPIED
             lookup.repeat, lookup.repeat_of = Repeat.HIT, original
-            lookup.standing = Standing.OUT if fits else Standing.RIDING
+            lookup.queue_state = QueueState.NONE if fits else QueueState.FOLLOWING
             if fits:
                 hits.append(Hit(lookup=lookup, original=original, found=found))
         elif same in leaders:
-            lookup.repeat, lookup.repeat_of, lookup.standing = Repeat.COALESCED, leaders[same], Standing.RIDING
+            lookup.repeat, lookup.repeat_of, lookup.queue_state = Repeat.COALESCED, leaders[same], QueueState.FOLLOWING
         else:
             leaders[same] = lookup
     return hits

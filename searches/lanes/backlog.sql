@@ -10,7 +10,7 @@ BEGIN
     ) + (
         SELECT count(*) FROM (
             SELECT FROM searches_lookup
-            WHERE tenant_id = of_tenant AND standing IN ('asleep', 'parked', 'riding') LIMIT most + 1
+            WHERE tenant_id = of_tenant AND queue_state IN ('delayed', 'blocked', 'following') LIMIT most + 1
         ) others
     );
 END

@@ -39,8 +39,8 @@ BEGIN
         WHERE lane_id = lane_name AND wake_at <= moment FOR NO KEY UPDATE SKIP LOCKED
     LOOP
         WITH due AS (
-            UPDATE searches_lookup SET standing = 'ready', not_before = NULL
-            WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND standing = 'asleep' AND not_before <= moment
+            UPDATE searches_lookup SET queue_state = 'ready', not_before = NULL
+            WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND queue_state = 'delayed' AND not_before <= moment
             RETURNING pages - pages_done AS calls_left
         ) SELECT count(*) AS lookups, coalesce(sum(due.calls_left), 0) AS pending_calls INTO woken FROM due;
         UPDATE searches_tenantqueue AS own SET
@@ -48,7 +48,7 @@ BEGIN
             virtual_time = searches_stands_at(own, lane.virtual_time), rests_until = NULL,
             wake_at = (
                 SELECT min(not_before) FROM searches_lookup
-                WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND standing = 'asleep'
+                WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND queue_state = 'delayed'
             )
         WHERE id = tenant_queue.id;
     END LOOP;
@@ -70,7 +70,7 @@ BEGIN
         END IF;
 
         SELECT * INTO lookup FROM searches_lookup
-        WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND standing = 'ready'
+        WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND queue_state = 'ready'
         ORDER BY sort_key LIMIT 1 FOR NO KEY UPDATE;
         IF NOT FOUND THEN
             -- Nothing should lead here. The count is mended, for an error would stop the lane for everybody.
@@ -86,7 +86,7 @@ BEGIN
             SELECT first.id INTO other
             FROM providers_credential own CROSS JOIN LATERAL (
                 SELECT id, sort_key FROM searches_lookup
-                WHERE standing = 'ready' AND credential_id = own.id AND lane_id = lane_name ORDER BY sort_key LIMIT 1
+                WHERE queue_state = 'ready' AND credential_id = own.id AND lane_id = lane_name ORDER BY sort_key LIMIT 1
             ) AS first
             WHERE own.tenant_id = tenant_queue.tenant_id AND own.provider = lane.policy_id
                 AND (own.rests_until IS NULL OR own.rests_until <= moment)
@@ -105,9 +105,9 @@ BEGIN
         -- The key was found dead by others than a call: no slot is spent on it. The sandbox takes any. Of more than can be
         -- parked while the lane is locked, the sweep takes care.
         WITH dead AS (
-            UPDATE searches_lookup SET standing = 'parked' WHERE id IN (
+            UPDATE searches_lookup SET queue_state = 'blocked' WHERE id IN (
                 SELECT id FROM searches_lookup
-                WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND standing = 'ready'
+                WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND queue_state = 'ready'
                     AND credential_id = credential.id
                 LIMIT 1000
             ) RETURNING pages - pages_done AS calls_left
@@ -120,7 +120,7 @@ BEGIN
         END IF;
     END LOOP;
     begun := lookup.status = 'queued';
-    UPDATE searches_lookup SET standing = 'out', status = 'running', started_at = coalesce(started_at, moment)
+    UPDATE searches_lookup SET queue_state = 'none', status = 'running', started_at = coalesce(started_at, moment)
     WHERE id = lookup.id RETURNING * INTO lookup;
     UPDATE searches_tenantqueue SET
         -- A probe is a whole turn, whatever the weight: where it fails, the next is another tenant's.

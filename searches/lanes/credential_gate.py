@@ -15,7 +15,7 @@ from accounts.models import Mode
 from providers.keyring import sealing
 from providers.models import Credential
 from searches.lanes import pauses, queue
-from searches.models import Call, Lane, Lookup, Standing, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 
 # A credential in one of these may be called with.
 USABLE = (Credential.State.UNKNOWN, Credential.State.VERIFIED)
@@ -23,26 +23,26 @@ USABLE = (Credential.State.UNKNOWN, Credential.State.VERIFIED)
 WAITED_FOR = """
 WITH RECURSIVE waited_for AS (
     (SELECT credential_id AS id FROM searches_lookup
-     WHERE standing = 'parked' AND credential_id IS NOT NULL ORDER BY credential_id LIMIT 1)
+     WHERE queue_state = 'blocked' AND credential_id IS NOT NULL ORDER BY credential_id LIMIT 1)
     UNION ALL
     SELECT (SELECT credential_id FROM searches_lookup
-            WHERE standing = 'parked' AND credential_id > waited_for.id ORDER BY credential_id LIMIT 1)
+            WHERE queue_state = 'blocked' AND credential_id > waited_for.id ORDER BY credential_id LIMIT 1)
     FROM waited_for WHERE waited_for.id IS NOT NULL
 ) SELECT id FROM waited_for WHERE id IS NOT NULL
 """
-# Of which credentials lookups stand in which lanes: as above, for each standing in turn.
+# Of which credentials lookups stand in which lanes: as above, for each queue state in turn.
 STANDS = """
 WITH RECURSIVE stands AS (
-    SELECT unnest(ARRAY['ready', 'asleep', 'parked']) AS standing,
+    SELECT unnest(ARRAY['ready', 'delayed', 'blocked']) AS queue_state,
         '00000000-0000-0000-0000-000000000000'::uuid AS credential_id, ''::varchar AS lane_id
     UNION ALL
-    SELECT stands.standing, next.credential_id, next.lane_id FROM stands CROSS JOIN LATERAL (
+    SELECT stands.queue_state, next.credential_id, next.lane_id FROM stands CROSS JOIN LATERAL (
         SELECT credential_id, lane_id FROM searches_lookup
-        WHERE standing = stands.standing AND standing IN ('ready', 'asleep', 'parked')
+        WHERE queue_state = stands.queue_state AND queue_state IN ('ready', 'delayed', 'blocked')
             AND (credential_id, lane_id) > (stands.credential_id, stands.lane_id)
         ORDER BY credential_id, lane_id LIMIT 1
     ) AS next
-) SELECT credential_id, lane_id, standing FROM stands WHERE lane_id <> '' ORDER BY 1, 2
+) SELECT credential_id, lane_id, queue_state FROM stands WHERE lane_id <> '' ORDER BY 1, 2
 """
 # A tenant queue that rests is due where lookups of its own stand ready on a key that may be called with.
 WAKE_RESTED = """
@@ -54,7 +54,7 @@ UPDATE searches_tenantqueue SET wake_at = %(moment)s WHERE id IN (
             AND (own.rests_until IS NULL OR own.rests_until <= %(moment)s)
             AND EXISTS (
                 SELECT FROM searches_lookup
-                WHERE standing = 'ready' AND credential_id = own.id AND lane_id = tenant_queue.lane_id
+                WHERE queue_state = 'ready' AND credential_id = own.id AND lane_id = tenant_queue.lane_id
             )
     ) FOR NO KEY UPDATE OF tenant_queue SKIP LOCKED
 )
@@ -115,7 +115,7 @@ def move() -> None:
 def _stands() -> list[tuple[UUID, str, str]]:
     with connection.cursor() as cursor:
         cursor.execute(STANDS)
-        return [(credential, lane, standing) for credential, lane, standing in cursor.fetchall()]
+        return [(credential, lane, queue_state) for credential, lane, queue_state in cursor.fetchall()]
 
 
 def _move(credential: Credential, from_lane: Lane, to_lane: Lane) -> int:
@@ -125,7 +125,7 @@ def _move(credential: Credential, from_lane: Lane, to_lane: Lane) -> int:
         seconds = pauses.copy_to_lane(from_lane, to_lane) if from_lane.policy_id == old else 0.0
         tenant_queues = {lane: queue.lock_tenant_queue(lane, credential.tenant_id) for lane in sorted((old, new))}
         own = Lookup.objects.filter(lane=old, tenant=credential.tenant_id, credential=credential)
-        moved = queue.some_of(own.filter(standing__in=queue.IN_LINE))
+        moved = queue.some_of(own.filter(queue_state__in=queue.IN_LINE))
         Lookup.objects.filter(pk__in=[lookup.pk for lookup in moved]).update(lane=new)
         queue.take_away(tenant_queues[old], moved)
         queue.add(tenant_queues[new], moved)
@@ -164,7 +164,7 @@ def _waited_for() -> list[UUID]:
 
 
 def _bring_back(lookups: QuerySet[Lookup]) -> list[str]:
-    parked, lanes = lookups.filter(standing=Standing.PARKED), dict[str, None]()
+    parked, lanes = lookups.filter(queue_state=QueueState.BLOCKED), dict[str, None]()
     for _ in range(BATCHES):
         # Any of them: to look at all would be to look at a million.
         first = parked.order_by().values_list("lane", "tenant")[:1]
@@ -179,7 +179,7 @@ def _bring_back(lookups: QuerySet[Lookup]) -> list[str]:
 
 def _send_probe(credential: Credential, lookups: QuerySet[Lookup]) -> list[str]:
     """Brings back the first of them, where none is in line or under way."""
-    parked = lookups.filter(standing=Standing.PARKED, lane__mode=Mode.LIVE)
+    parked = lookups.filter(queue_state=QueueState.BLOCKED, lane__mode=Mode.LIVE)
     probe = None if _is_tried(credential) else parked.order_by("sort_key").first()
     if probe is None:
         return []
@@ -197,10 +197,10 @@ def _is_tried(credential: Credential) -> bool:
     lanes = Lane.objects.filter(policy=credential.provider, mode=Mode.LIVE, tenant_queues__tenant=credential.tenant_id)
     own = Lookup.objects.filter(lane__in=lanes, tenant=credential.tenant_id, credential=credential)
     armed = Call.objects.filter(state=Call.State.ARMED, lookup__credential=credential, lookup__lane__mode=Mode.LIVE)
-    return armed.exists() or any(own.filter(standing=at).exists() for at in (Standing.READY, Standing.ASLEEP))
+    return armed.exists() or any(own.filter(queue_state=at).exists() for at in (QueueState.READY, QueueState.DELAYED))
 
 
 def _make_ready(parked: QuerySet[Lookup], tenant_queue: TenantQueue) -> None:
     back = queue.some_of(parked)
-    Lookup.objects.filter(pk__in=[lookup.pk for lookup in back]).update(standing=Standing.READY)
+    Lookup.objects.filter(pk__in=[lookup.pk for lookup in back]).update(queue_state=QueueState.READY)
     queue.add_ready(tenant_queue, len(back), pending_calls=sum(lookup.calls_left for lookup in back))

@@ -23,7 +23,7 @@ from providers import policies
 from providers.models import Policy
 from searches import composite_rows
 from searches.lanes import pauses, queue
-from searches.models import Call, Lane, Lookup, Standing, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 
 # Past this, a position is only "at least so many": counting one tenant's own million would take 50 ms.
 MOST_COUNTED = 10_000
@@ -87,7 +87,7 @@ def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     is its turn.
     """
     asked = list(lookups)
-    leader_of = {lookup.pk: lookup.repeat_of_id for lookup in asked if lookup.standing == Standing.RIDING}
+    leader_of = {lookup.pk: lookup.repeat_of_id for lookup in asked if lookup.queue_state == QueueState.FOLLOWING}
     leaders = Lookup.objects.filter(pk__in=set(leader_of.values())) if leader_of else ()
     found = _of_those_in_line({lookup.pk: lookup for lookup in (*asked, *leaders)}.values())
     if not leader_of:
@@ -97,11 +97,11 @@ def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
 
 
 def _of_those_in_line(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
-    waiting = [lookup for lookup in lookups if lookup.standing in queue.IN_LINE]
+    waiting = [lookup for lookup in lookups if lookup.queue_state in queue.IN_LINE]
     if not waiting:
         return {}
     prospects = _prospects({lookup.lane_id for lookup in waiting})
-    stands = _stands([lookup.pk for lookup in waiting if lookup.standing in queue.LINED_UP], prospects)
+    stands = _stands([lookup.pk for lookup in waiting if lookup.queue_state in queue.LINED_UP], prospects)
     return {
         # One that was claimed since it was read has nobody before it.
         lookup.pk: _of(lookup, prospects[lookup.lane_id], stands.get(lookup.pk, FIRST))
@@ -148,12 +148,12 @@ def _probe_ends_at(lane: Lane) -> datetime | None:
 
 
 def _of(lookup: Lookup, prospect: Prospect, stand: Stand) -> Forecast:
-    if lookup.standing == Standing.PARKED:
+    if lookup.queue_state == QueueState.BLOCKED:
         return Forecast(waiting_on="credential")
     if prospect.stopped or stand.suspended:
         return Forecast(waiting_on="paused")
     starts_at = prospect.begins_at + stand.calls_before * prospect.pace
-    not_before = lookup.not_before if lookup.standing == Standing.ASLEEP else stand.rests_until
+    not_before = lookup.not_before if lookup.queue_state == QueueState.DELAYED else stand.rests_until
     if not_before is not None:
         return Forecast(estimated_start_at=max(not_before, starts_at), waiting_on="provider_backoff")
     position = stand.lookups_before + 1

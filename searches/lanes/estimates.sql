@@ -37,12 +37,12 @@ WITH lane AS (
         FROM (
             SELECT own.id, own.sort_key, own.ready, own.calls_left, resting.rests_until FROM (
                 (SELECT id, sort_key, credential_id, 1 AS ready, pages - pages_done AS calls_left FROM searches_lookup
-                 WHERE lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'ready'
+                 WHERE lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND queue_state = 'ready'
                      AND sort_key <= asked.last
                  ORDER BY sort_key LIMIT most)
                 UNION ALL
                 SELECT id, sort_key, credential_id, 0, 0 FROM searches_lookup
-                WHERE id = ANY(wanted) AND lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND standing = 'asleep'
+                WHERE id = ANY(wanted) AND lane_id = asked.lane_id AND tenant_id = asked.tenant_id AND queue_state = 'delayed'
             ) AS own LEFT JOIN resting ON resting.id = own.credential_id
         ) AS first WINDOW line AS (ORDER BY sort_key, id ROWS UNBOUNDED PRECEDING)) AS own
 
@@ -53,7 +53,7 @@ WITH lane AS (
     WHERE call.state = 'armed' AND lane_id = ANY(lane_names) AND pages - pages_done > 1 AND NOT cancel_requested
     UNION ALL
     SELECT lane_id, tenant_id, sort_key, pages - pages_done, not_before
-    FROM searches_lookup WHERE lane_id = ANY(lane_names) AND standing = 'asleep'
+    FROM searches_lookup WHERE lane_id = ANY(lane_names) AND queue_state = 'delayed'
     UNION ALL
     SELECT lane_id, tenant_id, NULL, pending_calls, tenant_queue.rests_until
     FROM searches_tenantqueue tenant_queue
@@ -73,7 +73,7 @@ WITH lane AS (
     JOIN accounts_tenant tenant ON tenant.id = lookup.tenant_id
     LEFT JOIN ahead ON ahead.id = lookup.id
     LEFT JOIN resting ON resting.id = lookup.credential_id
-    WHERE lookup.id = ANY(wanted) AND lookup.standing IN ('ready', 'asleep')
+    WHERE lookup.id = ANY(wanted) AND lookup.queue_state IN ('ready', 'delayed')
 
 -- The virtual times at which its own turn comes, counted in lookups and in calls.
 ), reach AS (

@@ -29,13 +29,13 @@ from accounts.models import Mode
 from providers import policies
 from providers.models import Credential, Policy
 from searches import composite_rows
-from searches.models import Call, Lane, Lookup, Rendering, Search, Standing, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, Rendering, Search, TenantQueue
 
 # A whole turn, in units of virtual time: integers, so that shares are exact for weights of 1 to 1000.
 STEP = 10**9
-LINED_UP = (Standing.READY, Standing.ASLEEP)
-IN_LINE = (*LINED_UP, Standing.PARKED)
-WAITING = (*IN_LINE, Standing.RIDING)
+LINED_UP = (QueueState.READY, QueueState.DELAYED)
+IN_LINE = (*LINED_UP, QueueState.BLOCKED)
+WAITING = (*IN_LINE, QueueState.FOLLOWING)
 # Of a tenant's lookups no more are parked, brought back or moved in one transaction, for it locks their queue. As in a claim.
 MOST_AT_ONCE = 1000
 # One statement, so that a busy tenant's queue is locked no longer than it must be. Where it stands then, `returning.sql` says.
@@ -173,19 +173,19 @@ def put_back(lookup: Lookup, tenant_queue: TenantQueue, *, after: timedelta | No
         park(lookup, tenant_queue)
         return
     if after is None:
-        _stand(lookup, Standing.READY)
+        _move_to(lookup, QueueState.READY)
         add_ready(tenant_queue, 1, pending_calls=lookup.calls_left)
         return
     due = now() + after
-    _stand(lookup, Standing.ASLEEP, not_before=due)
+    _move_to(lookup, QueueState.DELAYED, not_before=due)
     wake_at = min(tenant_queue.wake_at, due) if tenant_queue.wake_at else due
     TenantQueue.objects.filter(pk=tenant_queue.pk).update(wake_at=wake_at)
 
 
-def _stand(lookup: Lookup, standing: Standing, *, not_before: datetime | None = None) -> None:
+def _move_to(lookup: Lookup, queue_state: QueueState, *, not_before: datetime | None = None) -> None:
     """Where a claimed lookup stands from now on. What its call came to is saved with it."""
-    lookup.standing, lookup.not_before = standing, not_before
-    lookup.save(update_fields=["standing", "not_before", *Lookup.PROGRESS])
+    lookup.queue_state, lookup.not_before = queue_state, not_before
+    lookup.save(update_fields=["queue_state", "not_before", *Lookup.PROGRESS])
 
 
 def park(lookup: Lookup, tenant_queue: TenantQueue) -> None:
@@ -193,7 +193,7 @@ def park(lookup: Lookup, tenant_queue: TenantQueue) -> None:
 
     Those that stand in another lane still are left to claims and `park_dead`, for their tenant queue is not locked here.
     """
-    _stand(lookup, Standing.PARKED)
+    _move_to(lookup, QueueState.BLOCKED)
     park_waiting(tenant_queue, lookup.credential_id)
 
 
@@ -202,8 +202,10 @@ def park_waiting(tenant_queue: TenantQueue, credential_id: UUID | None) -> int:
     the sweep take care.
     """
     own = Lookup.objects.filter(lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id, credential=credential_id)
-    parked = some_of(own.filter(standing__in=LINED_UP))
-    Lookup.objects.filter(pk__in=[lookup.pk for lookup in parked]).update(standing=Standing.PARKED, not_before=None)
+    parked = some_of(own.filter(queue_state__in=LINED_UP))
+    Lookup.objects.filter(pk__in=[lookup.pk for lookup in parked]).update(
+        queue_state=QueueState.BLOCKED, not_before=None
+    )
     take_away(tenant_queue, parked)
     return len(parked)
 
@@ -216,7 +218,7 @@ def some_of(lookups: QuerySet[Lookup]) -> list[Lookup]:
 
 def take_away(tenant_queue: TenantQueue, lookups: Sequence[Lookup]) -> None:
     """Counts lookups that were in line, and have just been written as elsewhere, out of it."""
-    calls_left = [lookup.calls_left for lookup in lookups if lookup.standing == Standing.READY]
+    calls_left = [lookup.calls_left for lookup in lookups if lookup.queue_state == QueueState.READY]
     TenantQueue.objects.filter(pk=tenant_queue.pk).update(
         ready=F("ready") - len(calls_left),
         pending_calls=F("pending_calls") - sum(calls_left),
@@ -226,14 +228,16 @@ def take_away(tenant_queue: TenantQueue, lookups: Sequence[Lookup]) -> None:
 
 def add(tenant_queue: TenantQueue, lookups: Sequence[Lookup]) -> None:
     """The contrary, of lookups that came from another lane."""
-    calls_left = [lookup.calls_left for lookup in lookups if lookup.standing == Standing.READY]
+    calls_left = [lookup.calls_left for lookup in lookups if lookup.queue_state == QueueState.READY]
     add_ready(tenant_queue, len(calls_left), pending_calls=sum(calls_left))
     TenantQueue.objects.filter(pk=tenant_queue.pk).update(wake_at=_first_due(tenant_queue))
 
 
 def _first_due(tenant_queue: TenantQueue) -> Least:
     """When the queue is to be looked at again: its first sleeper is due, or its rest is over."""
-    asleep = Lookup.objects.filter(lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id, standing=Standing.ASLEEP)
+    asleep = Lookup.objects.filter(
+        lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id, queue_state=QueueState.DELAYED
+    )
     first = asleep.order_by("not_before").values_list("not_before", flat=True).first()
     return Least(Value(first, DateTimeField()), "rests_until")
 
@@ -251,12 +255,12 @@ def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup
     """
     pks = [lookup.pk for lookup in lookups]
     lock_tenant_queues(pks)
-    standing = Lookup.objects.select_for_update(no_key=True).filter(only or Q(), pk__in=pks, standing__in=WAITING)
-    taken = list(standing.order_by("pk"))
-    Lookup.objects.filter(pk__in=[lookup.pk for lookup in taken]).update(standing=Standing.OUT, not_before=None)
+    waiting = Lookup.objects.select_for_update(no_key=True).filter(only or Q(), pk__in=pks, queue_state__in=WAITING)
+    taken = list(waiting.order_by("pk"))
+    Lookup.objects.filter(pk__in=[lookup.pk for lookup in taken]).update(queue_state=QueueState.NONE, not_before=None)
     ready, pending_calls = Counter[tuple[str, UUID]](), Counter[tuple[str, UUID]]()
     for lookup in taken:
-        if lookup.standing == Standing.READY:
+        if lookup.queue_state == QueueState.READY:
             ready[lookup.lane_id, lookup.tenant_id] += 1
             pending_calls[lookup.lane_id, lookup.tenant_id] += lookup.calls_left
     for (lane, tenant_id), count in ready.items():

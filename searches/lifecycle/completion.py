@@ -17,10 +17,10 @@ from billing import ledger
 from providers.failures import Failure, Lost, Refused, Unreachable
 from searches.lanes import wakeups
 from searches.lifecycle import events, live_updates
-from searches.models import Lookup, Search, Standing, Status
+from searches.models import Lookup, QueueState, Search, Status
 
 # The columns that an end writes.
-ENDING = ("status", "standing", "finished_at", "error_code", "error_detail", "error_retryable")
+ENDING = ("status", "queue_state", "finished_at", "error_code", "error_detail", "error_retryable")
 RECOUNT = "SELECT searches_count(%s, %s)"
 OUTCOME_UNKNOWN, NO_ANSWER = "outcome_unknown", "no_answer"
 MAY_BE_BILLED = "A call was sent whose answer was lost or cannot be read; it may have been billed."
@@ -64,7 +64,7 @@ def finish_all(lookups: Iterable[Lookup], search: Search, status: Status, failur
 def _end(
     lookup: Lookup, status: Status, failure: Failure | None, *, cost: Decimal = ledger.ZERO, key: str = ""
 ) -> Decimal:
-    lookup.status, lookup.standing, lookup.finished_at = status, Standing.OUT, Now()
+    lookup.status, lookup.queue_state, lookup.finished_at = status, QueueState.NONE, Now()
     lookup.error_code, lookup.error_detail = _error(lookup, status, failure)
     lookup.error_retryable = failure.retryable if failure else bool(lookup.error_code)
     lookup.save(update_fields=[*ENDING, *Lookup.PROGRESS])

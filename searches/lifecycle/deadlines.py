@@ -11,7 +11,7 @@ from accounts.models import Mode
 from providers.failures import Failure
 from searches.lanes import queue
 from searches.lifecycle import completion
-from searches.models import Lane, Lookup, Standing, Status
+from searches.models import Lane, Lookup, QueueState, Status
 
 
 def expire() -> int:
@@ -21,9 +21,9 @@ def expire() -> int:
     expires all the same while its credential is dead, for nobody knows when that will work again. A follower expires if its
     leader does.
     """
-    in_vain = Q(standing__in=queue.IN_LINE) & (Q(pages_done=0) | Q(standing=Standing.PARKED))
+    in_vain = Q(queue_state__in=queue.IN_LINE) & (Q(pages_done=0) | Q(queue_state=QueueState.BLOCKED))
     leaders = Lookup.objects.filter(in_vain, pk=OuterRef("repeat_of"))
-    follows_in_vain = Q(standing=Standing.RIDING) & Q(Exists(leaders))
+    follows_in_vain = Q(queue_state=QueueState.FOLLOWING) & Q(Exists(leaders))
     return _end_waiting((in_vain | follows_in_vain) & Q(expires_at__lte=queue.now()), Status.EXPIRED)
 
 
@@ -33,13 +33,13 @@ def fail_without_credential() -> int:
     Followers are left to their leader, whose call may be under way with the key still.
     """
     live = Lane.objects.filter(mode=Mode.LIVE).values("pk")
-    in_line = Q(standing__in=queue.IN_LINE, credential=None, lane__in=live)
+    in_line = Q(queue_state__in=queue.IN_LINE, credential=None, lane__in=live)
     return _end_waiting(in_line, Status.FAILED, completion.credential_deleted())
 
 
 def _end_waiting(which: Q, status: Status, failure: Failure | None = None) -> int:
     """Ends up to `MOST_AT_ONCE` waiting lookups, in one transaction a search."""
-    waiting = Lookup.objects.filter(which, standing__in=queue.WAITING).order_by("search")[: queue.MOST_AT_ONCE]
+    waiting = Lookup.objects.filter(which, queue_state__in=queue.WAITING).order_by("search")[: queue.MOST_AT_ONCE]
     count = 0
     for search_id, lookups in groupby(waiting, key=lambda lookup: lookup.search_id):
         with transaction.atomic():

@@ -155,17 +155,17 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "standing",
+                    "queue_state",
                     models.CharField(
                         choices=[
                             ("ready", "waits for its turn"),
-                            ("asleep", "waits for a time"),
-                            ("parked", "waits for its credential"),
-                            ("riding", "follows an equal lookup"),
-                            ("out", "not in line: under way, or ended"),
+                            ("delayed", "waits for a time"),
+                            ("blocked", "waits for its credential"),
+                            ("following", "follows an equal lookup"),
+                            ("none", "not in line: under way, or ended"),
                         ],
                         default="ready",
-                        max_length=6,
+                        max_length=9,
                     ),
                 ),
                 ("sort_key", models.BigIntegerField()),
@@ -612,9 +612,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("standing__in", ["asleep", "parked", "riding"])),
+                condition=models.Q(("queue_state__in", ["delayed", "blocked", "following"])),
                 fields=["tenant"],
-                name="lookups_that_are_held_up",
+                name="lookups_not_ready",
             ),
         ),
         migrations.AddIndex(
@@ -652,29 +652,31 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("standing", "ready")), fields=["lane", "tenant", "sort_key"], name="lookups_in_line"
+                condition=models.Q(("queue_state", "ready")),
+                fields=["lane", "tenant", "sort_key"],
+                name="lookups_ready",
             ),
         ),
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("standing", "asleep")),
+                condition=models.Q(("queue_state", "delayed")),
                 fields=["lane", "tenant", "not_before"],
-                name="lookups_asleep",
+                name="lookups_delayed",
             ),
         ),
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("standing__in", ["ready", "asleep", "parked"])),
-                fields=["standing", "credential", "lane", "sort_key"],
+                condition=models.Q(("queue_state__in", ["ready", "delayed", "blocked"])),
+                fields=["queue_state", "credential", "lane", "sort_key"],
                 name="lookups_by_credential",
             ),
         ),
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("standing__in", ["ready", "asleep", "parked", "riding"])),
+                condition=models.Q(("queue_state__in", ["ready", "delayed", "blocked", "following"])),
                 fields=["expires_at"],
                 name="lookups_to_expire",
             ),
@@ -682,7 +684,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("credential", None), ("standing__in", ["ready", "asleep", "parked"])),
+                condition=models.Q(("credential", None), ("queue_state__in", ["ready", "delayed", "blocked"])),
                 fields=["lane"],
                 name="lookups_without_credential",
             ),
@@ -702,7 +704,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="lookup",
             index=models.Index(
-                condition=models.Q(("standing", "riding")), fields=["repeat_of"], name="followers_by_leader"
+                condition=models.Q(("queue_state", "following")), fields=["repeat_of"], name="followers_by_leader"
             ),
         ),
         migrations.AddIndex(
@@ -722,17 +724,17 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="lookup",
             constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["queued", "running"]), ("standing", "out"), _connector="OR"),
-                name="ended_lookups_stand_in_no_line",
+                condition=models.Q(("status__in", ["queued", "running"]), ("queue_state", "none"), _connector="OR"),
+                name="ended_lookups_are_in_no_queue",
             ),
         ),
         migrations.AddConstraint(
             model_name="lookup",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("standing", "asleep"), _negated=True), ("not_before__isnull", False), _connector="OR"
+                    models.Q(("queue_state", "delayed"), _negated=True), ("not_before__isnull", False), _connector="OR"
                 ),
-                name="sleepers_know_when_to_wake",
+                name="delayed_lookups_have_a_time",
             ),
         ),
     ]

@@ -16,7 +16,7 @@ from providers import registry
 from providers.keyring import advice
 from providers.models import Credential, Policy
 from searches.lanes import credential_gate, queue
-from searches.models import Lookup, Standing
+from searches.models import Lookup, QueueState
 from searches.orders import quotes
 from searches.orders.order import BadOffset, CredentialMissing, LookupOrder, Order, Rejected, UnknownCredential
 from searches.orders.quotes import Quote
@@ -71,7 +71,7 @@ def _lookup(api_key: ApiKey, order: Order, index: int, quote: Quote) -> Lookup:
         provider=adapter.provider,
         credential=credential,
         lane=queue.lane_for(quote.policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint),
-        standing=Standing.PARKED if credential_gate.must_wait(credential, api_key.mode) else Standing.READY,
+        queue_state=QueueState.BLOCKED if credential_gate.must_wait(credential, api_key.mode) else QueueState.READY,
         sort_key=queue.sort_key(priority=order.priority, created_at=created_at) + index,
         expires_at=created_at + timedelta(seconds=order.expires_in),
         parameters=wanted.parameters,

@@ -18,7 +18,7 @@ from accounts.models import ApiKey
 from searches.coalescing import keys, matching
 from searches.lanes import backlog, queue, wakeups
 from searches.lifecycle import holds
-from searches.models import Lookup, Repeat, Search, Standing
+from searches.models import Lookup, QueueState, Repeat, Search
 from searches.orders import planning
 from searches.orders.order import LookupOrder, Order, Rejected, WrongOrder
 from searches.pictures import Draft
@@ -57,7 +57,7 @@ def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
             matching.answer(hit)
         _enqueue(lookups)
         held = holds.hold(lookup for lookup in lookups if lookup.repeat == Repeat.MISS)
-        if any(lookup.standing != Standing.OUT for lookup in lookups):
+        if any(lookup.queue_state != QueueState.NONE for lookup in lookups):
             backlog.check(api_key.tenant)
         picture.hold()
         transaction.on_commit(lambda: _wake_lanes(lookups))
@@ -92,7 +92,7 @@ def _write(api_key: ApiKey, order: Order, picture: Draft, lookups: Sequence[Look
 def _enqueue(lookups: Sequence[Lookup]) -> None:
     """Counts the ready lookups into their queues, lane by lane in the order of names, and attaches the followers."""
     ready = _ready(lookups)
-    followers = [lookup for lookup in lookups if lookup.standing == Standing.RIDING]
+    followers = [lookup for lookup in lookups if lookup.queue_state == QueueState.FOLLOWING]
     if followers:
         # Leaders and new lookups, in one order.
         leaders = [lookup.repeat_of_id for lookup in followers if lookup.repeat_of_id]
@@ -117,7 +117,7 @@ def _wake_lanes(lookups: Sequence[Lookup]) -> None:
 
 
 def _ready(lookups: Sequence[Lookup]) -> list[Lookup]:
-    return [lookup for lookup in lookups if lookup.standing == Standing.READY]
+    return [lookup for lookup in lookups if lookup.queue_state == QueueState.READY]
 
 
 def _lane_name(lookup: Lookup) -> str:

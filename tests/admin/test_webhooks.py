@@ -40,8 +40,8 @@ def test_endpoints_are_found_by_how_they_fare(desk: Client, world: World) -> Non
     disabled, _ = endpoints.create(world.tenant, Mode.LIVE, url="https://shop.example/disabled")
     Endpoint.objects.filter(pk=failing.pk).update(failing_since="2026-11-18T00:00:00Z")
     endpoints.disable(disabled)
-    by_standing = {word: listed(desk, Endpoint, standing=word) for word in ("enabled", "failing", "disabled")}
-    assert by_standing == {"enabled": [world.endpoint], "failing": [failing], "disabled": [disabled]}
+    by_state = {word: listed(desk, Endpoint, state=word) for word in ("enabled", "failing", "disabled")}
+    assert by_state == {"enabled": [world.endpoint], "failing": [failing], "disabled": [disabled]}
 
 
 def test_an_operator_disables_an_endpoint_and_the_others_are_told(desk: Client, world: World) -> None:

@@ -22,7 +22,7 @@ from providers.models import Credential, Policy
 from searches import tasks
 from searches.calls import worker
 from searches.lanes import credential_gate
-from searches.models import Call, Lookup, Search, Standing
+from searches.models import Call, Lookup, QueueState, Search
 from tests.api.examples import create, lookup, made
 from tests.conftest import ClientOf
 from tests.providers.conftest import Provider, provider
@@ -207,7 +207,7 @@ def test_a_test_keys_lookups_do_not_wait_for_it(search: Search, alice: Tenant, c
     response = create(client, lookups=[lookup(credential="default")])
     assert response.status_code == 202
     assert response.json()["lookups"][0]["waiting_on"] != "credential"
-    assert Lookup.objects.get(search=response.json()["id"]).standing == Standing.READY
+    assert Lookup.objects.get(search=response.json()["id"]).queue_state == QueueState.READY
 
 
 def test_what_an_operator_stores_is_checked_once_it_is_stored(

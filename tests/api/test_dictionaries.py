@@ -23,9 +23,9 @@ from tests.api.test_lists import read_all
 from tests.api.test_openapi import described
 from tests.api.test_problems import problem_of
 from tests.conftest import ClientOf
-from tests.providers.conftest import Provider, Site, provider, site, standing_sandbox
+from tests.providers.conftest import Provider, Site, provider, shared_sandbox, site
 
-__all__ = ["provider", "site", "standing_sandbox"]
+__all__ = ["provider", "shared_sandbox", "site"]
 
 ROUTE = "/v1/providers/{provider}/dictionaries/{name}"
 LOCATIONS = "/v1/providers/modash/dictionaries/locations"

@@ -155,7 +155,7 @@ def search(api: APIClient) -> Search:
     only = search.lookups.all()[0]
     at = search.created_at
     Call.objects.create(lookup=only, page=0, armed_at=at, leased_until=at, error_code="refused", error_detail="No.")
-    Lookup.objects.filter(pk=only.pk).update(standing="out")
+    Lookup.objects.filter(pk=only.pk).update(queue_state="none")
     Lookup.objects.filter(pk=only.pk).update(status="failed", error_code="refused", error_detail="No.")
     return search
 

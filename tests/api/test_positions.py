@@ -77,7 +77,7 @@ def test_a_suspended_neighbour_is_passed_over(api: APIClient, bob: Tenant, clien
 
 def test_who_waits_for_a_credential_has_no_position(api: APIClient) -> None:
     search = made(api)
-    search.lookups.update(standing="parked")
+    search.lookups.update(queue_state="blocked")
     [shown] = api.get(f"/v1/searches/{search.pk}").json()["lookups"]
     assert (shown["position"], shown["estimated_start_at"], shown["waiting_on"]) == (None, None, "credential")
 

@@ -55,7 +55,7 @@ def test_calls_are_counted_and_errors_told(api: APIClient) -> None:
     only = search.lookups.get()
     for page in range(2):
         Call.objects.create(lookup=only, page=page, armed_at=search.created_at, leased_until=search.created_at)
-    Lookup.objects.filter(pk=only.pk).update(standing="out")
+    Lookup.objects.filter(pk=only.pk).update(queue_state="none")
     Lookup.objects.filter(pk=only.pk).update(
         status=Status.FAILED, error_code="refused", error_detail="No.", error_retryable=False
     )

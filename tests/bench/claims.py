@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from providers import policies
 from providers.models import Policy
 from searches.lanes import estimates, queue
-from searches.models import Lookup, Standing
+from searches.models import Lookup, QueueState
 from tests.bench import backlog, limits
 from tests.bench.limits import prepare
 from tests.bench.system import Provider
@@ -42,7 +42,7 @@ WHERE other.lane_id = %(lane)s AND other.ready > 0 AND tenant.suspended_at IS NU
     WHERE tenant_queue.lane_id = %(lane)s AND tenant_queue.tenant_id = %(tenant)s)
 UNION ALL
 SELECT tenant_id FROM searches_lookup
-WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s AND standing = 'ready' AND sort_key < %(sort_key)s
+WHERE lane_id = %(lane)s AND tenant_id = %(tenant)s AND queue_state = 'ready' AND sort_key < %(sort_key)s
 """
 
 
@@ -86,7 +86,7 @@ def _policy() -> Policy:
 
 
 def _forecaster() -> Callable[[], object]:
-    ids = list(Lookup.objects.filter(standing=Standing.READY).order_by("sort_key").values_list("pk", flat=True))
+    ids = list(Lookup.objects.filter(queue_state=QueueState.READY).order_by("sort_key").values_list("pk", flat=True))
     chosen = random.Random(4).sample(ids, min(len(ids), FORECASTS))
     rows = iter(Lookup.objects.filter(pk__in=chosen).order_by("?"))
     lookups = [next(rows) for _ in chosen]

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from searches.lanes import estimates, queue
-from searches.models import Call, Lookup, Standing
+from searches.models import Call, Lookup, QueueState
 from tests.bench import limits, system
 from tests.bench.limits import prepare, wait_until
 from tests.bench.system import Provider
@@ -46,7 +46,7 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
 
 
 def _estimates() -> dict[UUID, datetime]:
-    waiting = list(Lookup.objects.filter(standing=Standing.READY))
+    waiting = list(Lookup.objects.filter(queue_state=QueueState.READY))
     found = estimates.forecast(waiting)
     return {pk: at.estimated_start_at for pk, at in found.items() if at.estimated_start_at is not None}
 

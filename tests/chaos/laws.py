@@ -31,7 +31,7 @@ SELECT account.provider, tenant.name,
 FROM billing_account account JOIN accounts_tenant tenant ON tenant.id = account.tenant_id
 """
 UNFINISHED = """
-SELECT search.id, search.status, lookup.status, lookup.standing FROM searches_search search
+SELECT search.id, search.status, lookup.status, lookup.queue_state FROM searches_search search
     JOIN searches_lookup lookup ON lookup.search_id = search.id
 WHERE search.finished_at IS NULL OR search.status IN ('queued', 'running')
     OR lookup.finished_at IS NULL OR lookup.status IN ('queued', 'running')
@@ -63,24 +63,24 @@ SELECT tenant_queue.lane_id, tenant_queue.tenant_id,
     tenant_queue.ready, tenant_queue.pending_calls, tenant_queue.wake_at, actual.*
 FROM searches_tenantqueue tenant_queue
 CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE standing = 'ready') AS ready,
-        coalesce(sum(pages - pages_done) FILTER (WHERE standing = 'ready'), 0) AS pending_calls,
-        min(not_before) FILTER (WHERE standing = 'asleep') AS wake_at
+    SELECT count(*) FILTER (WHERE queue_state = 'ready') AS ready,
+        coalesce(sum(pages - pages_done) FILTER (WHERE queue_state = 'ready'), 0) AS pending_calls,
+        min(not_before) FILTER (WHERE queue_state = 'delayed') AS wake_at
     FROM searches_lookup WHERE lane_id = tenant_queue.lane_id AND tenant_id = tenant_queue.tenant_id
 ) AS actual
 WHERE tenant_queue.ready <> actual.ready OR tenant_queue.pending_calls <> actual.pending_calls
     OR actual.wake_at < coalesce(tenant_queue.wake_at, 'infinity')
 """
 WITHOUT_A_QUEUE = """
-SELECT lookup.id, lookup.lane_id, lookup.standing FROM searches_lookup lookup
-WHERE lookup.standing IN ('ready', 'asleep', 'parked') AND NOT EXISTS (
+SELECT lookup.id, lookup.lane_id, lookup.queue_state FROM searches_lookup lookup
+WHERE lookup.queue_state IN ('ready', 'delayed', 'blocked') AND NOT EXISTS (
     SELECT 1 FROM searches_tenantqueue WHERE lane_id = lookup.lane_id AND tenant_id = lookup.tenant_id
 )
 """
 WITHOUT_LEASE = """
-SELECT lookup.id, lookup.status, lookup.standing, count(call.id) FROM searches_lookup lookup
+SELECT lookup.id, lookup.status, lookup.queue_state, count(call.id) FROM searches_lookup lookup
     LEFT JOIN searches_call call ON call.lookup_id = lookup.id AND call.state = 'armed'
-GROUP BY lookup.id HAVING count(call.id) <> CASE WHEN lookup.status = 'running' AND lookup.standing = 'out' THEN 1 ELSE 0 END
+GROUP BY lookup.id HAVING count(call.id) <> CASE WHEN lookup.status = 'running' AND lookup.queue_state = 'none' THEN 1 ELSE 0 END
 """
 
 

@@ -97,16 +97,16 @@ def fresh_connections() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def standing_sandbox() -> Iterator[Site]:
+def shared_sandbox() -> Iterator[Site]:
     with sandbox_site(SandboxSettings(calls=1_000_000, latency=0)) as site:
         yield site
 
 
 @pytest.fixture
-def site(standing_sandbox: Site) -> Site:
+def site(shared_sandbox: Site) -> Site:
     """Returns a sandbox that answers at once, with a limit that no test reaches."""
-    standing_sandbox.sandbox.reset()
-    return standing_sandbox
+    shared_sandbox.sandbox.reset()
+    return shared_sandbox
 
 
 @contextmanager

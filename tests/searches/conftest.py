@@ -1,4 +1,4 @@
-"""A lane with lookups standing in it, written as rows: what the line does is tested apart from what fills it."""
+"""A lane with lookups that wait in it, written as rows: what the line does is tested apart from what fills it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from providers.models import Credential, Policy
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.models import Image, Lane, Lookup, Search
-from tests.providers.conftest import provider, site, standing_sandbox
+from tests.providers.conftest import provider, shared_sandbox, site
 from tests.searches.lives import submit
 
-__all__ = ["provider", "site", "standing_sandbox", "submit"]
+__all__ = ["provider", "shared_sandbox", "site", "submit"]
 
 Fill = Callable[..., list[Lookup]]
 LEASE = timedelta(seconds=30)

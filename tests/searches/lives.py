@@ -21,7 +21,7 @@ from providers.models import Policy
 from searches import pictures
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.models import Lookup, Search, Standing, TenantQueue
+from searches.models import Lookup, QueueState, Search, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -79,6 +79,6 @@ def money() -> tuple[Any, Any]:
 
 def nobody_in_line() -> bool:
     return (
-        not Lookup.objects.exclude(standing=Standing.OUT).exists()
+        not Lookup.objects.exclude(queue_state=QueueState.NONE).exists()
         and not TenantQueue.objects.filter(ready__gt=0).exists()
     )

@@ -21,7 +21,7 @@ from searches.calls import outcomes
 from searches.coalescing import followers
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.models import Lookup, Search, Standing, TenantQueue
+from searches.models import Lookup, QueueState, Search, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -141,6 +141,6 @@ def money() -> tuple[Any, Any]:
 
 def in_line() -> int:
     """How many are ready to go, as the tenant queues count them and as the rows say."""
-    ready = Lookup.objects.filter(standing=Standing.READY).count()
+    ready = Lookup.objects.filter(queue_state=QueueState.READY).count()
     assert sum(TenantQueue.objects.values_list("ready", flat=True)) == ready
     return ready

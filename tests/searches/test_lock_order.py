@@ -27,7 +27,7 @@ from searches.calls import outcomes, settlement
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
-from searches.models import Lookup, Search, Standing
+from searches.models import Lookup, QueueState, Search
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -112,5 +112,5 @@ def test_one_that_waits_for_the_credential_has_not_locked_the_credit_account(how
 def test_settlements_of_one_key_that_come_at_once_never_wait_in_a_circle(errands: list[Errand]) -> None:
     ways = list(SETTLEMENTS.values())
     at_once([partial(ways[number % len(ways)], errand) for number, errand in enumerate(errands)])
-    assert set(Lookup.objects.values_list("status", "standing")) == {("canceled", Standing.OUT)}
+    assert set(Lookup.objects.values_list("status", "queue_state")) == {("canceled", QueueState.NONE)}
     assert audit.differences() == []

@@ -16,26 +16,26 @@ from accounts.models import Tenant
 from searches import models
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.models import Call, Lookup, Standing, Status
+from searches.models import Call, Lookup, QueueState, Status
 from tests.searches.conftest import Fill
 
 Claim = Callable[[], Errand | None]
 pytestmark = pytest.mark.django_db
-ENDS = ("succeeded out", "failed out", "canceled out", "expired out")
+ENDS = ("succeeded none", "failed none", "canceled none", "expired none")
 LOOKUPS = {
-    "queued ready": {"running out", "queued parked", "queued out"},
-    "queued parked": {"queued ready", "queued out"},
-    "queued riding": {"queued ready", "queued parked", "queued out"},
-    "queued out": {*ENDS},
-    "running ready": {"running out", "running parked"},
-    "running asleep": {"running ready", "running parked", "running out"},
-    "running parked": {"running ready", "running out"},
-    "running out": {"running ready", "running asleep", "running parked", *ENDS},
+    "queued ready": {"running none", "queued blocked", "queued none"},
+    "queued blocked": {"queued ready", "queued none"},
+    "queued following": {"queued ready", "queued blocked", "queued none"},
+    "queued none": {*ENDS},
+    "running ready": {"running none", "running blocked"},
+    "running delayed": {"running ready", "running blocked", "running none"},
+    "running blocked": {"running ready", "running none"},
+    "running none": {"running ready", "running delayed", "running blocked", *ENDS},
 }
 CALLS = {"armed": {"answered", "failed", "unknown"}, "unknown": {"answered"}}
 STATUSES = [status for status in Status if status != Status.PARTIAL]
 # What else a row may be the database refuses by its constraints, from whatever it was.
-STATES = [*(f"{status} {at}" for status, at in product(("queued", "running"), sorted({*Standing, "riding"}))), *ENDS]
+STATES = [*(f"{status} {at}" for status, at in product(("queued", "running"), sorted(QueueState))), *ENDS]
 
 
 def becomes(row: Lookup | Call, before: dict[str, Any], after: dict[str, str]) -> str:
@@ -59,8 +59,8 @@ def becomes(row: Lookup | Call, before: dict[str, Any], after: dict[str, str]) -
 
 
 def of_lookup(state: str) -> dict[str, str]:
-    status, standing = state.split()
-    return {"status": status, "standing": standing}
+    status, queue_state = state.split()
+    return {"status": status, "queue_state": queue_state}
 
 
 def documented(state: str) -> dict[str, set[str]]:
@@ -86,7 +86,7 @@ def test_the_diagram_that_is_documented_is_the_one_that_is_tested() -> None:
 
 def test_the_diagram_names_every_state_there_is() -> None:
     states = {*LOOKUPS, *(after for afters in LOOKUPS.values() for after in afters)}
-    assert {standing for _, standing in map(str.split, states)} == {*Standing, "riding"}
+    assert {queue_state for _, queue_state in map(str.split, states)} == set(QueueState)
     assert {status for status, _ in map(str.split, states)} == {*STATUSES}
     assert {*CALLS, *(after for afters in CALLS.values() for after in afters)} == {*Call.State}
 
@@ -113,7 +113,7 @@ def test_what_does_not_move_is_written_as_ever(errand: Errand) -> None:
     ended = Lookup.objects.filter(pk=errand.lookup.pk)
     ended.update(status=Status.FAILED)
     assert ended.update(error_code="refused") == 1
-    assert ended.update(status=Status.FAILED, standing=Standing.OUT, duplicates=1) == 1
+    assert ended.update(status=Status.FAILED, queue_state=QueueState.NONE, duplicates=1) == 1
 
 
 def test_nothing_ended_goes_on(errand: Errand) -> None:

@@ -24,7 +24,7 @@ from providers.models import Credential, Policy
 from searches import pictures
 from searches.calls import worker
 from searches.lanes import credential_gate, queue
-from searches.models import Call, Lane, Lookup, Standing, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -61,9 +61,9 @@ class Left:
     unknown: float = 0
 
 
-DEAD_KEY = Left(lookup="parked", credential="invalid", held=True)
-NO_CREDITS = Left(lookup="parked", credential="exhausted", held=True)
-LATER = Left(lookup="asleep", attempts=1, held=True)
+DEAD_KEY = Left(lookup="blocked", credential="invalid", held=True)
+NO_CREDITS = Left(lookup="blocked", credential="exhausted", held=True)
+LATER = Left(lookup="delayed", attempts=1, held=True)
 TOO_SOON = Left(lookup="ready", rests=True, held=True)
 REFUSED = Left(lookup="failed refused")
 NOT_INCLUDED = Left(lookup="failed feature_not_available")
@@ -204,7 +204,7 @@ def visit(lookup: Lookup) -> Left:
     assert tally.held in (0, HELD[lookup.source])
     ended = lookup.status in Lookup.ENDED
     return Left(
-        lookup=f"{lookup.status} {lookup.error_code}".strip() if ended else lookup.standing,
+        lookup=f"{lookup.status} {lookup.error_code}".strip() if ended else lookup.queue_state,
         credential=Credential.objects.get().state,
         attempts=lookup.attempts,
         rests=Credential.objects.get().rests_until is not None,
@@ -215,7 +215,7 @@ def visit(lookup: Lookup) -> Left:
 
 
 def wake() -> None:
-    Lookup.objects.update(standing=Standing.READY, not_before=None)
+    Lookup.objects.update(queue_state=QueueState.READY, not_before=None)
     TenantQueue.objects.update(ready=1, wake_at=None)
 
 
@@ -272,7 +272,7 @@ def test_a_key_replaced_the_lookup_goes_on(
 ) -> None:
     provider.answers(b"", error)
     lookup = submit(source)
-    assert visit(lookup).lookup == "parked"
+    assert visit(lookup).lookup == "blocked"
     provider.answers(FOUND[source])
     credentials.store(alice, lookup.provider, "another-key")
     assert credential_gate.unpark() == [lookup.provider]

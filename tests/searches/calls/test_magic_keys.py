@@ -70,7 +70,7 @@ def ended(
         lookup = submit(caller, source, f"{key}_{uuid4()}")
         deadline = time.monotonic() + 20
         while lookup.status in (Status.QUEUED, Status.RUNNING):
-            assert time.monotonic() < deadline, f"{lookup.status}, {lookup.standing}"
+            assert time.monotonic() < deadline, f"{lookup.status}, {lookup.queue_state}"
             worker.run(lookup.lane_id, str(uuid4()))
             lookup.refresh_from_db()
             time.sleep(0.01)

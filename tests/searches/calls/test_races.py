@@ -32,7 +32,7 @@ from searches.calls import outcomes, settlement, worker
 from searches.lanes import queue, wakeups
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
-from searches.models import Call, Image, Lane, Lookup, Rendering, Search, Standing, TenantQueue
+from searches.models import Call, Image, Lane, Lookup, QueueState, Rendering, Search, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.racing import patiently
@@ -105,9 +105,9 @@ def at_once(work: Callable[[int], T], times: int = FIFTY) -> list[T]:
 
 def the_line_adds_up() -> None:
     """Each queue counts the lookups that stand ready there; each balance follows from its entries."""
-    standing = Lookup.objects.filter(standing=Standing.READY).values_list("lane", "tenant").annotate(Count("pk"))
+    actual = Lookup.objects.filter(queue_state=QueueState.READY).values_list("lane", "tenant").annotate(Count("pk"))
     counted = TenantQueue.objects.filter(ready__gt=0).values_list("lane", "tenant", "ready")
-    assert sorted(counted, key=str) == sorted(standing.order_by(), key=str)
+    assert sorted(counted, key=str) == sorted(actual.order_by(), key=str)
     assert audit.differences() == []
 
 
@@ -207,7 +207,7 @@ def test_no_lookup_is_claimed_twice_while_many_submit(customers: list[ApiKey], p
 
     claimed = [errand.lookup.pk for errand in at_once(submit_or_claim) if errand]
     assert len(set(claimed)) == len(claimed) == Call.objects.count()
-    assert Lookup.objects.filter(standing=Standing.OUT).count() == len(claimed)
+    assert Lookup.objects.filter(queue_state=QueueState.NONE).count() == len(claimed)
     the_line_adds_up()
 
 

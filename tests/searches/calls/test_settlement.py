@@ -103,7 +103,7 @@ def test_a_lookup_keeps_what_its_calls_have_come_to_wherever_it_stands_next(subm
     outcomes.failed(claimed(), policy, Lost("outcome_unknown", "…"))
     outcomes.failed(claimed(), policy, Faulty("provider_error", "…"))
     lookup = Lookup.objects.get()
-    assert (lookup.status, lookup.standing) == ("running", "asleep")
+    assert (lookup.status, lookup.queue_state) == ("running", "delayed")
     assert (lookup.pages_done, lookup.attempts, lookup.unknown_calls, lookup.result_count) == (1, 1, 1, 7)
 
 

@@ -25,7 +25,7 @@ from searches import pictures
 from searches.calls import outcomes, recovery, request, worker
 from searches.lanes import credential_gate, pauses, queue
 from searches.lifecycle import cancellation, deadlines
-from searches.models import Call, Lane, Lookup, Search, Standing, Status, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, Search, Status, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -131,7 +131,7 @@ def test_each_page_takes_its_own_turn(submit: Submit, at: Callable[[str], None],
     at(f"{site.url}/modash/v1")
     submit(limit=60)
     lookup = visit()
-    assert (lookup.status, lookup.standing, lookup.pages_done) == ("running", "ready", 1)
+    assert (lookup.status, lookup.queue_state, lookup.pages_done) == ("running", "ready", 1)
     assert money(lookup) == (1, 0.5, 0)
     lookup = visit(2)
     assert (lookup.status, lookup.result_count, lookup.calls.count()) == ("succeeded", 60, 3)
@@ -177,7 +177,7 @@ def test_throttling_lets_the_key_rest_and_is_not_counted(
     provider.answers({"error": True, "code": "x", "message": "slow down"}, status=429, headers={"Retry-After": "30"})
     submit()
     lookup = visit()
-    assert (lookup.status, lookup.standing, lookup.attempts) == ("running", "ready", 0)
+    assert (lookup.status, lookup.queue_state, lookup.attempts) == ("running", "ready", 0)
     until = Credential.objects.get().rests_until
     assert until is not None
     assert timedelta(seconds=25) < until - queue.now() <= timedelta(seconds=30)
@@ -191,7 +191,7 @@ def test_a_call_that_was_claimed_before_its_key_was_told_to_wait_does_not_leave(
     submit()
     waiter().limiter.rest_key(pauses.resting_name(Credential.objects.get()), seconds=30)
     lookup = visit()
-    assert (lookup.standing, Call.objects.count(), provider.body) == ("ready", 0, b"")
+    assert (lookup.queue_state, Call.objects.count(), provider.body) == ("ready", 0, b"")
 
 
 def test_a_fault_is_tried_again_later_and_ends_after_the_last_attempt(
@@ -202,7 +202,7 @@ def test_a_fault_is_tried_again_later_and_ends_after_the_last_attempt(
     submit()
     for attempt in (1, 2, 3):
         lookup = visit()
-        assert (lookup.standing, lookup.attempts) == ("asleep", attempt)
+        assert (lookup.queue_state, lookup.attempts) == ("delayed", attempt)
         wake()
     lookup = visit()
     assert error_of(lookup) == "failed provider_error"
@@ -217,7 +217,7 @@ def test_what_was_never_sent_is_no_ones_cost(submit: Submit, at: Callable[[str],
         at(f"http://127.0.0.1:{nobody.getsockname()[1]}")
         submit()
         lookup = visit()
-    assert (lookup.standing, lookup.attempts) == ("asleep", 1)
+    assert (lookup.queue_state, lookup.attempts) == ("delayed", 1)
 
 
 def test_a_dead_key_parks_the_tenants_lookups_until_it_is_replaced(
@@ -227,7 +227,7 @@ def test_a_dead_key_parks_the_tenants_lookups_until_it_is_replaced(
     provider.answers({"error": True, "code": "api_token_invalid", "message": "Bad token"}, status=401)
     submit()
     lookup = visit()
-    assert (lookup.status, lookup.standing) == ("running", "parked")
+    assert (lookup.status, lookup.queue_state) == ("running", "blocked")
     assert Credential.objects.get().state == "invalid"
     provider.answers({"error": False, "total": 0, "profiles": []})
     credentials.store(alice, "modash", "a-new-key")
@@ -274,7 +274,7 @@ def test_a_refusal_is_settled_though_redis_has_gone_meanwhile(submit: Submit, se
         settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
     outcomes.failed(errand, Policy.objects.get(), Throttled("rate_limited", "…", retry_after=30))
     lookup = Lookup.objects.get()
-    assert (lookup.standing, Call.objects.get().state) == ("ready", "failed")
+    assert (lookup.queue_state, Call.objects.get().state) == ("ready", "failed")
     assert Credential.objects.get().rests_until is not None
     assert money(lookup) == (0.5, 0, 0)
 
@@ -286,7 +286,7 @@ def test_a_lost_answer_is_asked_for_once_more_under_a_second_hold(
     provider.reply = (200, [("Content-Length", "1000")], b"cut")
     submit()
     lookup = visit()
-    assert (lookup.standing, lookup.unknown_calls) == ("ready", 1)
+    assert (lookup.queue_state, lookup.unknown_calls) == ("ready", 1)
     assert money(lookup) == (0.5, 0, 0.5)
     provider.answers({"error": False, "total": 1, "profiles": [ONE_CREATOR]})
     lookup = visit()
@@ -350,7 +350,7 @@ def test_a_call_that_was_never_sent_goes_back_to_its_old_turn(submit: Submit) ->
     errand, token = claimed()
     recovery.recover(errand.call)
     assert not Call.objects.exists()
-    assert Lookup.objects.get().standing == Standing.READY
+    assert Lookup.objects.get().queue_state == QueueState.READY
     with pytest.raises(limiter.TokenRefused):
         token.redeem()
 
@@ -386,7 +386,7 @@ def test_a_worker_that_died_with_its_call_under_way_leaves_an_unknown_outcome(su
     Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
     recovery.recover(Call.objects.select_related("lookup").get())
     lookup = Lookup.objects.get()
-    assert (Call.objects.get().state, lookup.standing) == ("unknown", "ready")
+    assert (Call.objects.get().state, lookup.queue_state) == ("unknown", "ready")
     assert money(lookup) == (0.5, 0, 0.5)
 
 
@@ -418,11 +418,11 @@ def test_a_key_that_cannot_be_opened_needs_re_entry_and_stops_nothing_else(submi
     submit()
     Credential.objects.update(sealed=b"no longer what it was")
     lookup = visit()
-    assert lookup.standing == Standing.PARKED
+    assert lookup.queue_state == QueueState.BLOCKED
     assert "re-entry" in Call.objects.get().error_detail
 
 
 def wake() -> None:
-    Lookup.objects.update(standing=Standing.READY, not_before=None)
+    Lookup.objects.update(queue_state=QueueState.READY, not_before=None)
     lane = Lane.objects.get()
     lane.tenant_queues.update(ready=1, wake_at=None)

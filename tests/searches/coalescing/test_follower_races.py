@@ -31,7 +31,7 @@ from searches.calls import outcomes, settlement, worker
 from searches.coalescing import followers, matching
 from searches.lanes import queue
 from searches.lifecycle import cancellation, deadlines, erasure
-from searches.models import Call, Lane, Lookup, Repeat, Search, Standing, Status, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, Repeat, Search, Status, TenantQueue
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.providers.conftest import Site
 from tests.racing import at_once
@@ -81,14 +81,14 @@ def open_holds_are_those_of_originals() -> None:
 def every_follower_has_a_leader() -> None:
     """One that is in progress, or that the sweep will find."""
     leaders = Lookup.objects.filter(pk=OuterRef("repeat_of"), has_followers=True, repeat=Repeat.MISS)
-    assert not Lookup.objects.filter(~Exists(leaders), standing=Standing.RIDING).exists()
+    assert not Lookup.objects.filter(~Exists(leaders), queue_state=QueueState.FOLLOWING).exists()
 
 
 def all_come_to_an_end() -> None:
     """What a worker and the sweep do until nothing is left."""
     for _ in range(50):
         followers.resolve_all()
-        Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=queue.now())
+        Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=queue.now())
         TenantQueue.objects.exclude(wake_at=None).update(wake_at=queue.now())
         while errand := claim():
             succeeds(errand)

@@ -21,7 +21,7 @@ from searches.calls import outcomes
 from searches.coalescing import followers
 from searches.lanes import credential_gate, wakeups
 from searches.lifecycle import cancellation, deadlines, erasure
-from searches.models import Call, Lookup, Result, Search, Standing
+from searches.models import Call, Lookup, QueueState, Result, Search
 from tests.bench.picture import jpeg
 from tests.searches.repeating import (
     PAGE,
@@ -240,10 +240,10 @@ def test_on_a_dead_key_the_promoted_follower_waits_as_at_any_submit(alice_asks: 
     failed(BadCredential("credential_invalid", "…"))
     cancellation.cancel(first)
     resolved()
-    assert only(second).standing == Standing.PARKED
+    assert only(second).queue_state == QueueState.BLOCKED
     credentials.store(second.tenant, "modash", "a-new-key")
     credential_gate.unpark()
-    assert (only(second).standing, in_line()) == (Standing.READY, 1)
+    assert (only(second).queue_state, in_line()) == (QueueState.READY, 1)
 
 
 def test_without_a_key_the_next_fails_too(alice_asks: Asker) -> None:

@@ -32,7 +32,7 @@ from searches.calls import outcomes, settlement
 from searches.lanes import breaker, estimates, pauses, queue, wakeups
 from searches.lanes.breaker import FAILURES, Count
 from searches.lanes.queue import Errand
-from searches.models import Call, Lane, Lookup, Standing, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 from tests.racing import at_once
 from tests.searches.conftest import Fill
 
@@ -162,14 +162,14 @@ pytestmark = pytest.mark.django_db
 def test_nothing_is_claimed_while_it_is_open(broken: Lane, claim: Claim, redis_client: redis.Redis) -> None:
     assert claim() is None
     assert queue.lanes_to_look_at() == []
-    assert Lookup.objects.filter(standing=Standing.READY).count() == 5
+    assert Lookup.objects.filter(queue_state=QueueState.READY).count() == 5
     assert broken.broken_until is not None
     assert timedelta(seconds=10) < broken.broken_until - queue.now() <= timedelta(seconds=15)
     assert 10 < closed_in_redis(redis_client, broken) <= 15
 
 
 def test_who_waits_is_told_so(broken: Lane) -> None:
-    waiting = Lookup.objects.filter(standing=Standing.READY)
+    waiting = Lookup.objects.filter(queue_state=QueueState.READY)
     foretold = estimates.forecast(waiting).values()
     assert {each.waiting_on for each in foretold} == {"provider_backoff"}
     assert broken.broken_until is not None

@@ -18,7 +18,7 @@ from searches.calls import outcomes
 from searches.lanes import estimates, pauses, queue
 from searches.lanes.estimates import Forecast
 from searches.lanes.queue import Errand
-from searches.models import Lane, Lookup, Standing, TenantQueue
+from searches.models import Lane, Lookup, QueueState, TenantQueue
 from tests.searches.conftest import Fill
 
 Claim = Callable[[], Errand | None]
@@ -27,7 +27,7 @@ PAGE = Answer(hits=(), billed_results=0, last=False, status=200)
 
 
 def ready() -> list[Lookup]:
-    return list(Lookup.objects.filter(standing=Standing.READY))
+    return list(Lookup.objects.filter(queue_state=QueueState.READY))
 
 
 def foretold(lookup: Lookup) -> Forecast:
@@ -98,7 +98,7 @@ def test_who_sleeps_is_counted_where_it_will_have_woken(
     mine = fill(bob, 30)
     assert foretold(mine[0]).calls_before == 0
     assert foretold(mine[-1]).calls_before == 29 + 2
-    Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=queue.now() + timedelta(hours=1))
+    Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=queue.now() + timedelta(hours=1))
     assert foretold(mine[-1]).calls_before == 29
 
 

@@ -20,7 +20,7 @@ from searches.calls import outcomes, settlement
 from searches.lanes import credential_gate, pauses, queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
-from searches.models import Lane, Lookup, Search, Standing, TenantQueue
+from searches.models import Lane, Lookup, QueueState, Search, TenantQueue
 from tests.searches.conftest import Fill
 
 Claim = Callable[[], Errand | None]
@@ -108,7 +108,7 @@ def test_having_been_idle_gains_nothing_however_often(
 
 
 def cancel_all_of(tenant: Tenant) -> None:
-    waiting = Lookup.objects.filter(tenant=tenant).exclude(standing=Standing.OUT)
+    waiting = Lookup.objects.filter(tenant=tenant).exclude(queue_state=QueueState.NONE)
     for search in Search.objects.filter(lookups__in=waiting).distinct():
         cancellation.cancel(search)
 
@@ -153,7 +153,7 @@ def wake() -> None:
     """Whoever waits for a time waits no longer."""
     past = queue.now() - timedelta(seconds=1)
     Credential.objects.exclude(rests_until=None).update(rests_until=past)
-    Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=past)
+    Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=past)
     TenantQueue.objects.exclude(wake_at=None).update(wake_at=past)
     Lane.objects.update(paused_until=None, **pauses.CLOSED)
 
@@ -171,7 +171,7 @@ def delay(claim: Claim, policy: Policy, tenant: Tenant) -> None:
         else:
             outcomes.answered(errand, PAGE)
     later = queue.now() + timedelta(hours=1)
-    Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=later)
+    Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=later)
     TenantQueue.objects.filter(tenant=tenant).update(wake_at=later)
 
 

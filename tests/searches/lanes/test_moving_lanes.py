@@ -21,7 +21,7 @@ from searches.calls import outcomes, settlement, worker
 from searches.lanes import credential_gate, queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation
-from searches.models import Call, Lane, Lookup, Standing, Status, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, Status, TenantQueue
 from tests.api.background import until_somebody_waits_for_a_lock
 from tests.racing import at_once
 from tests.searches.conftest import LEASE, Fill
@@ -47,14 +47,14 @@ def by_account(policy: Policy, credential: Credential, alice: Tenant) -> Lane:
 
 @pytest.fixture
 def mine(fill: Fill, credential: Credential, alice: Tenant) -> list[Lookup]:
-    """One of each standing, in the lane of the whole deployment."""
-    ready, asleep, parked = fill(alice, 3, pages=3)
+    """One of each queue state, in the lane of the whole deployment."""
+    ready, delayed, blocked = fill(alice, 3, pages=3)
     due = queue.now() + timedelta(minutes=1)
-    Lookup.objects.filter(pk=asleep.pk).update(status=Status.RUNNING, standing=Standing.OUT)
-    Lookup.objects.filter(pk=asleep.pk).update(standing=Standing.ASLEEP, not_before=due)
-    Lookup.objects.filter(pk=parked.pk).update(standing=Standing.PARKED)
+    Lookup.objects.filter(pk=delayed.pk).update(status=Status.RUNNING, queue_state=QueueState.NONE)
+    Lookup.objects.filter(pk=delayed.pk).update(queue_state=QueueState.DELAYED, not_before=due)
+    Lookup.objects.filter(pk=blocked.pk).update(queue_state=QueueState.BLOCKED)
     TenantQueue.objects.update(ready=1, pending_calls=3, wake_at=due)
-    return [ready, asleep, parked]
+    return [ready, delayed, blocked]
 
 
 def lane_in_force(credential: Credential) -> Lane:
@@ -67,18 +67,18 @@ def lanes() -> set[str]:
     """Those in which lookups stand; and each queue agrees with its rows."""
     for tenant_queue in TenantQueue.objects.all():
         own = Lookup.objects.filter(lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id)
-        due = own.filter(standing=Standing.ASLEEP).order_by("not_before").first()
-        ready = [lookup.calls_left for lookup in own.filter(standing=Standing.READY)]
+        due = own.filter(queue_state=QueueState.DELAYED).order_by("not_before").first()
+        ready = [lookup.calls_left for lookup in own.filter(queue_state=QueueState.READY)]
         assert (tenant_queue.ready, tenant_queue.pending_calls, tenant_queue.wake_at) == (
             len(ready),
             sum(ready),
             due and due.not_before,
         )
-    return set(Lookup.objects.exclude(standing=Standing.OUT).values_list("lane", flat=True))
+    return set(Lookup.objects.exclude(queue_state=QueueState.NONE).values_list("lane", flat=True))
 
 
-def standings() -> list[str]:
-    return list(Lookup.objects.order_by("sort_key").values_list("standing", flat=True))
+def queue_states() -> list[str]:
+    return list(Lookup.objects.order_by("sort_key").values_list("queue_state", flat=True))
 
 
 def die(credential: Credential) -> None:
@@ -97,7 +97,7 @@ def test_what_waits_goes_to_the_lane_of_the_new_scope_and_back(
 ) -> None:
     credential_gate.move()
     assert lanes() == {by_account.name}
-    assert standings() == ["ready", "asleep", "parked"]
+    assert queue_states() == ["ready", "delayed", "blocked"]
     Policy.objects.update(scope=Policy.Scope.PROVIDER)
     credential_gate.move()
     assert lanes() == {lane.name}
@@ -106,13 +106,13 @@ def test_what_waits_goes_to_the_lane_of_the_new_scope_and_back(
 def test_the_sweep_sees_to_it_before_it_wakes_what_waited(mine: list[Lookup], by_account: Lane) -> None:
     tasks.sweep_lanes()
     assert lanes() == {by_account.name}
-    assert standings() == ["ready", "asleep", "ready"]
+    assert queue_states() == ["ready", "delayed", "ready"]
 
 
 def test_the_sweep_parks_what_stands_on_a_dead_key(mine: list[Lookup], credential: Credential) -> None:
     die(credential)
     tasks.sweep_lanes()
-    assert standings() == ["parked"] * 3
+    assert queue_states() == ["blocked"] * 3
 
 
 def test_a_claim_parks_no_more_than_the_lane_can_be_locked_for(
@@ -127,7 +127,7 @@ def test_a_claim_parks_no_more_than_the_lane_can_be_locked_for(
     TenantQueue.objects.update(ready=1001, pending_calls=3003)
     die(credential)
     assert claim() is None
-    assert Lookup.objects.filter(standing=Standing.READY).count() == TenantQueue.objects.get().ready == 1
+    assert Lookup.objects.filter(queue_state=QueueState.READY).count() == TenantQueue.objects.get().ready == 1
     assert TenantQueue.objects.get().pending_calls == 3
     credential_gate.park_dead()
     assert (TenantQueue.objects.get().ready, TenantQueue.objects.get().pending_calls) == (0, 0)
@@ -142,7 +142,7 @@ def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
     monkeypatch.setattr(credential_gate, "BATCHES", 2)
     fill(alice, 5, pages=3)
     if step == "bring back":
-        Lookup.objects.update(standing=Standing.PARKED)
+        Lookup.objects.update(queue_state=QueueState.BLOCKED)
         TenantQueue.objects.update(ready=0, pending_calls=0)
     elif step == "park":
         die(credential)
@@ -151,12 +151,12 @@ def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
     sweep = {"park": credential_gate.park_dead, "bring back": credential_gate.unpark, "move": credential_gate.move}[
         step
     ]
-    before = Lookup.objects.values_list("standing", "lane")[0]
+    before = Lookup.objects.values_list("queue_state", "lane")[0]
     left = []
     for _ in range(2):
         sweep()
         lanes()
-        left.append(Lookup.objects.filter(standing=before[0], lane=before[1]).count())
+        left.append(Lookup.objects.filter(queue_state=before[0], lane=before[1]).count())
     assert left == [1, 0]
 
 
@@ -239,7 +239,7 @@ def test_what_stands_on_a_key_that_was_found_dead_elsewhere_is_parked(
     fill(bob, 1)
     die(credential)
     credential_gate.park_dead()
-    assert standings() == ["parked", "parked", "parked", "ready"]
+    assert queue_states() == ["blocked", "blocked", "blocked", "ready"]
     lanes()
 
 
@@ -249,7 +249,7 @@ def test_in_all_lanes(mine: list[Lookup], by_account: Lane, credential: Credenti
     TenantQueue.objects.create(lane=by_account, tenant_id=mine[0].tenant_id, wake_at=queue.now())
     die(credential)
     credential_gate.park_dead()
-    assert standings() == ["parked"] * 3
+    assert queue_states() == ["blocked"] * 3
     lanes()
 
 
@@ -257,7 +257,7 @@ def test_the_sandbox_plays_with_a_dead_key(mine: list[Lookup], credential: Crede
     Lane.objects.update(mode=Mode.TEST)
     die(credential)
     credential_gate.park_dead()
-    assert standings() == ["ready", "asleep", "parked"]
+    assert queue_states() == ["ready", "delayed", "blocked"]
     assert queue.claim(lane.name, lane.policy, lease=LEASE) is not None
 
 
@@ -269,7 +269,7 @@ def test_a_claim_passes_over_what_stands_on_a_dead_key(
     Lookup.objects.filter(pk=other.pk).update(credential=spare)
     die(credential)
     assert {lookup.pk for lookup in drain()} == {theirs.pk, other.pk}
-    assert standings() == ["parked", "asleep", "parked", "out", "out"]
+    assert queue_states() == ["blocked", "delayed", "blocked", "none", "none"]
     lanes()
 
 
@@ -289,7 +289,7 @@ def test_what_comes_back_to_a_key_that_died_meanwhile_waits_for_it(
     outcomes.failed(others[0], policy, Faulty("provider_error", "It failed.", status=500))
     outcomes.answered(others[1], NOTHING)
     settlement.unsent(others[2].call, others[2].lookup)
-    assert standings() == ["parked"] * 4
+    assert queue_states() == ["blocked"] * 4
     assert claim() is None
     lanes()
 
@@ -303,9 +303,9 @@ def test_a_dead_key_is_remembered_though_its_lookup_was_canceled(
     outcomes.failed(errand, policy, REFUSED)
     credential.refresh_from_db()
     assert credential.state == Credential.State.INVALID
-    assert set(Lookup.objects.values_list("status", "standing")) == {
-        (Status.CANCELED, Standing.OUT),
-        (Status.QUEUED, Standing.PARKED),
+    assert set(Lookup.objects.values_list("status", "queue_state")) == {
+        (Status.CANCELED, QueueState.NONE),
+        (Status.QUEUED, QueueState.BLOCKED),
     }
 
 
@@ -335,7 +335,7 @@ def test_sweeps_claims_and_deletions_at_once_leave_a_line_that_adds_up(
     credential_gate.move()
     credential_gate.park_dead()
     lanes()
-    assert not Lookup.objects.filter(tenant=alice, standing=Standing.READY).exists()
+    assert not Lookup.objects.filter(tenant=alice, queue_state=QueueState.READY).exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -364,5 +364,5 @@ def test_a_key_can_be_deleted_while_a_call_with_it_is_refused(
 
     at_once([refuse, delete])
     assert not Credential.objects.exists()
-    assert standings() == ["parked"] * 3
+    assert queue_states() == ["blocked"] * 3
     lanes()

@@ -13,7 +13,7 @@ from providers.models import Credential
 from searches.lanes import credential_gate, estimates, queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import deadlines
-from searches.models import Call, Lane, Lookup, Search, Standing, Status, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, Search, Status, TenantQueue
 from tests.racing import at_once
 from tests.searches.conftest import Fill
 
@@ -65,7 +65,7 @@ def mend(credential: Credential) -> None:
 
 def ready() -> int:
     """As the rows say and as their queue does."""
-    rows = Lookup.objects.filter(standing=Standing.READY).count()
+    rows = Lookup.objects.filter(queue_state=QueueState.READY).count()
     assert sum(TenantQueue.objects.values_list("ready", flat=True)) == rows
     return rows
 
@@ -75,7 +75,7 @@ def test_all_of_a_dead_credential_wait_for_it_and_for_nothing_else(
 ) -> None:
     theirs = fill(bob, 2)
     assert [lookup.pk for lookup in drain()] == [lookup.pk for lookup in theirs]
-    waiting = Lookup.objects.filter(standing=Standing.PARKED)
+    waiting = Lookup.objects.filter(queue_state=QueueState.BLOCKED)
     told = estimates.forecast(waiting)
     assert [told[lookup.pk].waiting_on for lookup in mine] == ["credential"] * 4
     assert credential_gate.unpark() == []
@@ -114,16 +114,16 @@ def test_a_key_that_is_still_empty_costs_one_call_each_time_that_it_is_verified(
     assert Call.objects.count() == 4
 
 
-@pytest.mark.parametrize("standing", [Standing.ASLEEP, Standing.READY])
+@pytest.mark.parametrize("queue_state", [QueueState.DELAYED, QueueState.READY])
 def test_a_probe_that_is_in_line_again_is_waited_for(
-    mine: list[Lookup], credential: Credential, claim: Claim, standing: Standing
+    mine: list[Lookup], credential: Credential, claim: Claim, queue_state: QueueState
 ) -> None:
     mend(credential)
     credential_gate.unpark()
     errand = claim()
     assert errand is not None
     Call.objects.update(state=Call.State.FAILED)
-    Lookup.objects.filter(pk=errand.lookup.pk).update(standing=standing, not_before=queue.now())
+    Lookup.objects.filter(pk=errand.lookup.pk).update(queue_state=queue_state, not_before=queue.now())
     assert credential_gate.unpark() == []
 
 

@@ -16,7 +16,7 @@ from accounts.models import Tenant
 from providers.models import Policy
 from searches.lanes import estimates, pauses, queue
 from searches.lanes.queue import Errand
-from searches.models import Call, Lane, Lookup, Search, Standing, Status, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, Search, Status, TenantQueue
 from tests.searches.conftest import LEASE, Fill
 
 Claim = Callable[[], Errand | None]
@@ -33,7 +33,7 @@ def test_a_claim_arms_a_call_under_a_lease_and_starts_the_search(fill: Fill, cla
     [lookup] = fill(alice, 1)
     errand = claim()
     assert errand is not None
-    assert (errand.lookup.pk, errand.lookup.status, errand.lookup.standing) == (lookup.pk, "running", "out")
+    assert (errand.lookup.pk, errand.lookup.status, errand.lookup.queue_state) == (lookup.pk, "running", "none")
     assert errand.call.state == Call.State.ARMED
     assert errand.call.leased_until - errand.call.armed_at == LEASE
     assert not errand.more
@@ -165,7 +165,7 @@ def test_a_suspended_tenants_lookups_stand_still(fill: Fill, drain: Drain, alice
     fill(bob, 2)
     Tenant.objects.filter(pk=alice.pk).update(suspended_at=queue.now())
     assert names(drain()) == "BB"
-    assert Lookup.objects.filter(standing=Standing.READY).count() == 2
+    assert Lookup.objects.filter(queue_state=QueueState.READY).count() == 2
     assert queue.lanes_to_look_at() == []
 
 
@@ -200,7 +200,7 @@ def test_a_position_is_the_number_of_claims_until_its_own(
         fill(tenant, data.draw(st.integers(0, 6)))
     drain(data.draw(st.integers(0, 5)))
     fill(bob, data.draw(st.integers(0, 3)))
-    ready = Lookup.objects.filter(standing=Standing.READY)
+    ready = Lookup.objects.filter(queue_state=QueueState.READY)
     foretold = {pk: forecast.position for pk, forecast in estimates.forecast(ready).items()}
     order = {lookup.pk: number for number, lookup in enumerate(drain(), start=1)}
     transaction.savepoint_rollback(point)

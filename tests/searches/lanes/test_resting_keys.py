@@ -20,7 +20,7 @@ from providers.models import Credential, Policy
 from searches.calls import outcomes
 from searches.lanes import credential_gate, estimates, pauses, queue
 from searches.lanes.queue import Errand
-from searches.models import Call, Lane, Lookup, Standing, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 from tests.racing import at_once
 from tests.searches.conftest import Fill
 from tests.searches.lanes.test_fairness import turns
@@ -80,7 +80,7 @@ def test_only_its_own_lookups_wait(
     assert turns(claim) == "BBBBB"
     assert not is_paused(lane)
     assert timedelta(seconds=2900) < rest_of(alice) <= timedelta(seconds=3000)
-    assert set(Lookup.objects.filter(tenant=alice).values_list("standing", "attempts")) == {("ready", 0)}
+    assert set(Lookup.objects.filter(tenant=alice).values_list("queue_state", "attempts")) == {("ready", 0)}
 
 
 def test_it_goes_on_at_the_front_of_its_tenants_line(
@@ -127,7 +127,7 @@ def test_the_tenants_other_keys_go_in_their_order_at_its_share(
     keys: list[bool], fill: Fill, claim: Claim, alice: Tenant, bob: Tenant
 ) -> None:
     """`keys`: which of her lookups go with the key that rests."""
-    Lookup.objects.update(standing=Standing.OUT)
+    Lookup.objects.update(queue_state=QueueState.NONE)
     TenantQueue.objects.update(ready=0, pending_calls=0)
     mine = fill(alice, len(keys))
     credentials.store(alice, "modash", "hers-that-rests", label="resting")
@@ -281,7 +281,7 @@ def test_fifty_answers_at_once_are_one_rest(
     credential = alice.credentials.get()
     assert credential.times_told_to_wait == 1
     assert not is_paused(lane)
-    assert set(Lookup.objects.values_list("standing", flat=True)) == {"ready"}
+    assert set(Lookup.objects.values_list("queue_state", flat=True)) == {"ready"}
     assert TenantQueue.objects.get().ready == 50
     assert Call.objects.filter(state=Call.State.FAILED).count() == 50
 

@@ -22,7 +22,7 @@ from providers.models import Credential, Policy
 from searches import pictures
 from searches.calls import worker
 from searches.lanes import pauses, queue
-from searches.models import Call, Standing, TenantQueue
+from searches.models import Call, QueueState, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -161,7 +161,7 @@ def test_what_the_limiter_withholds_for_its_rest_is_written_to_every_row_of_the_
     assert is_long(rest_of(alice.credentials.get()))
     assert is_long(rest_of(other))
     assert provider.body == b""
-    assert set(alice.lookups.values_list("standing", "attempts")) == {(Standing.READY, 0)}
+    assert set(alice.lookups.values_list("queue_state", "attempts")) == {(QueueState.READY, 0)}
     # A turn that is given back would be the next one too, time after time.
     assert TenantQueue.objects.get(tenant=alice).virtual_time == before + queue.STEP
 

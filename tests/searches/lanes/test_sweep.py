@@ -19,7 +19,7 @@ from providers.models import Policy
 from searches import tasks
 from searches.lanes import queue
 from searches.lanes.queue import Errand
-from searches.models import Call, Lane, Lookup, Standing, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 from tests.searches.conftest import Fill
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,7 +84,7 @@ def held() -> set[tuple[Decimal, Decimal]]:
 def test_doubled_sweeps_bring_each_unsent_call_back_to_its_turn_once(errands: list[Errand]) -> None:
     sweep_at_once()
     assert not Call.objects.exists()
-    assert set(Lookup.objects.values_list("standing", flat=True)) == {Standing.READY}
+    assert set(Lookup.objects.values_list("queue_state", flat=True)) == {QueueState.READY}
     tenant_queue = TenantQueue.objects.get()
     assert (tenant_queue.ready, tenant_queue.virtual_time) == (10, 0)
     assert held() == {(MOST, Decimal(0))}
@@ -95,7 +95,7 @@ def test_doubled_sweeps_settle_each_lost_call_once(errands: list[Errand], policy
     let_pass(minutes=1)
     sweep_at_once()
     assert set(Call.objects.values_list("state", flat=True)) == {Call.State.UNKNOWN}
-    assert set(Lookup.objects.values_list("standing", "unknown_calls")) == {(Standing.READY, 1)}
+    assert set(Lookup.objects.values_list("queue_state", "unknown_calls")) == {(QueueState.READY, 1)}
     assert held() == {(MOST, MOST)}
 
 
@@ -110,7 +110,7 @@ def test_a_sweep_that_comes_when_the_log_has_forgotten_takes_no_call_for_unsent(
     let_pass(hours=1)
     tasks.sweep_lanes()
     assert set(Call.objects.values_list("state", flat=True)) == {Call.State.UNKNOWN}
-    assert set(Lookup.objects.values_list("standing", flat=True)) == {Standing.READY}
+    assert set(Lookup.objects.values_list("queue_state", flat=True)) == {QueueState.READY}
     assert held() == {(MOST, MOST)}
 
 

@@ -19,7 +19,7 @@ from searches.calls import outcomes, settlement
 from searches.lanes import queue
 from searches.lanes.queue import Errand
 from searches.lifecycle import cancellation, deadlines, erasure
-from searches.models import Call, Lane, Lookup, Search, Standing, Status, TenantQueue
+from searches.models import Call, Lane, Lookup, QueueState, Search, Status, TenantQueue
 from tests.racing import at_once
 from tests.searches.lives import Submit, answer, claimed, end, money, nobody_in_line
 
@@ -94,13 +94,13 @@ def after(comes: str, instant: Callable[[Submit], Moment] = claimed_now) -> Call
 
 INSTANTS: dict[str, Callable[[Submit], Moment]] = {
     "waiting": waiting,
-    "asleep": after("a fault"),
-    "parked": after("a dead key"),
+    "delayed": after("a fault"),
+    "blocked": after("a dead key"),
     "back in line": after("it never leaves"),
     "unknown, again in line": after("silence"),
     "between pages": between_pages,
-    "asleep between pages": after("a fault", second_page),
-    "parked between pages": after("a dead key", second_page),
+    "delayed between pages": after("a fault", second_page),
+    "blocked between pages": after("a dead key", second_page),
     "under way": claimed_now,
     "under way, 1 of 3": claimed_of_three,
     "under way, 2 of 3": second_page,
@@ -112,13 +112,13 @@ INSTANTS: dict[str, Callable[[Submit], Moment]] = {
 TABLE = """
 at                      then                 canceled               out of time             erased
 waiting                 -                    canceled               expired                 canceled
-asleep                  -                    canceled               expired                 canceled
-parked                  -                    canceled               expired                 canceled
+delayed                 -                    canceled               expired                 canceled
+blocked                 -                    canceled               expired                 canceled
 back in line            -                    canceled               expired                 canceled
 unknown, again in line  -                    canceled 0.5?          expired 0.5?            canceled 0.5?
 between pages           -                    canceled 20r 0.5       succeeded 60r 1.5       canceled 0.5
-asleep between pages    -                    canceled 20r 0.5       succeeded 60r 1.5       canceled 0.5
-parked between pages    -                    canceled 20r 0.5       expired 20r 0.5         canceled 0.5
+delayed between pages   -                    canceled 20r 0.5       succeeded 60r 1.5       canceled 0.5
+blocked between pages   -                    canceled 20r 0.5       expired 20r 0.5         canceled 0.5
 under way               an answer            canceled 20r 0.5       succeeded 20r 0.5       canceled 0.5
 under way               it never leaves      canceled               expired                 canceled
 under way               a fault              canceled               expired                 canceled
@@ -169,7 +169,7 @@ def carry_on() -> None:
     for _ in range(THREE_PAGES):
         deadlines.expire()
         Lane.objects.update(paused_until=None)
-        Lookup.objects.filter(standing=Standing.ASLEEP).update(not_before=queue.now())
+        Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=queue.now())
         TenantQueue.objects.update(wake_at=queue.now())
         if nobody_in_line():
             return

@@ -126,15 +126,15 @@ def test_what_came_before_is_kept_and_only_the_rest_released(submit: Submit) -> 
 
 
 @pytest.mark.parametrize(
-    ("failure", "standing"),
-    [(Faulty("provider_error", "…"), "asleep"), (BadCredential("credential_invalid", "…"), "parked")],
+    ("failure", "queue_state"),
+    [(Faulty("provider_error", "…"), "delayed"), (BadCredential("credential_invalid", "…"), "blocked")],
 )
 def test_who_waits_for_something_else_is_canceled_too(
-    submit: Submit, failure: Faulty | BadCredential, standing: str
+    submit: Submit, failure: Faulty | BadCredential, queue_state: str
 ) -> None:
     search = submit()
     outcomes.failed(claimed(), Policy.objects.get(), failure)
-    assert Lookup.objects.get().standing == standing
+    assert Lookup.objects.get().queue_state == queue_state
     cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)

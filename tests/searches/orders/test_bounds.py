@@ -19,7 +19,7 @@ from providers.models import Credential
 from searches import pictures
 from searches.lanes import backlog
 from searches.lifecycle import cancellation, erasure
-from searches.models import Image, Lookup, PictureUsage, Search, Standing
+from searches.models import Image, Lookup, PictureUsage, QueueState, Search
 from tests.racing import crowd, patiently
 from tests.searches import samples
 from tests.searches.pictures.test_storage import files
@@ -146,7 +146,7 @@ def test_an_erased_search_gives_back_the_room_of_its_picture(alice: Tenant) -> N
 
 
 def waiting(tenant: Tenant) -> int:
-    return Lookup.objects.for_tenant(tenant).exclude(standing=Standing.OUT).count()
+    return Lookup.objects.for_tenant(tenant).exclude(queue_state=QueueState.NONE).count()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -167,7 +167,7 @@ def test_what_waits_for_its_credential_counts_too_and_what_has_ended_does_not(al
     first = alices.ask(max_age=0)
     states.mark(Credential.objects.get(), Credential.State.INVALID)
     alices.ask(max_age=0)
-    assert set(Lookup.objects.values_list("standing", flat=True)) == {"ready", "parked"}
+    assert set(Lookup.objects.values_list("queue_state", flat=True)) == {"ready", "blocked"}
     assert not accepts(lambda: alices.ask(max_age=0))
     cancellation.cancel(first)
     assert accepts(lambda: alices.ask(max_age=0))

@@ -56,7 +56,7 @@ def nothing_is_left() -> bool:
 def test_a_search_stands_in_line_with_its_worst_case_held(submit: Submit, alice: Tenant) -> None:
     search = submit(limit=40)
     lookup = Lookup.objects.get()
-    assert (lookup.status, lookup.standing, lookup.pages, lookup.page_size) == ("queued", "ready", 1, 40)
+    assert (lookup.status, lookup.queue_state, lookup.pages, lookup.page_size) == ("queued", "ready", 1, 40)
     assert TenantQueue.objects.get(tenant=alice, lane="modash").ready == 1
     assert ledger.tallies([lookup.reference])[lookup.reference].held == Decimal("1")
     assert search.status == "queued"
@@ -202,7 +202,7 @@ def test_effective_parameters_are_as_the_provider_rounds_them(submit: Submit) ->
 def test_a_credential_known_to_be_dead_takes_no_turn(submit: Submit, alice: Tenant) -> None:
     states.mark(alice.credentials.get(), Credential.State.INVALID)
     submit()
-    assert Lookup.objects.get().standing == "parked"
+    assert Lookup.objects.get().queue_state == "blocked"
     assert not TenantQueue.objects.filter(ready__gt=0).exists()
 
 

@@ -13,7 +13,7 @@ from accounts.models import Mode, Tenant
 from providers import registry
 from searches import pictures
 from searches.lifecycle import cancellation
-from searches.models import Image, Lookup, Search, Standing, Status
+from searches.models import Image, Lookup, QueueState, Search, Status
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from searches.pictures import Busy
@@ -52,7 +52,7 @@ def test_those_that_no_lookup_needs_are_erased_once_they_are_old(alice: Tenant, 
 def test_an_open_lookup_keeps_its_own(alice: Tenant, status: Status) -> None:
     search = submit(alice, "250003,250003,500000,500000")
     begun = Status.QUEUED if status == Status.QUEUED else Status.RUNNING
-    search.lookups.update(status=begun, standing=Standing.OUT)
+    search.lookups.update(status=begun, queue_state=QueueState.NONE)
     search.lookups.update(status=status)
     keep(alice, samples.png(), LEFT, modash=WEB)
     keep(alice, samples.png(), search.crop, keyapi=ONLY_JPEG)
