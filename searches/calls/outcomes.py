@@ -17,12 +17,12 @@ from providers.models import Policy
 from searches.calls import retry_policy, settlement
 from searches.calls.retry_policy import BackOff
 from searches.lanes import pauses
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 
 log = logging.getLogger(__name__)
 
 
-def answered(claimed: Errand, answer: Answer) -> None:
+def answered(claimed: ClaimedLookup, answer: Answer) -> None:
     """Settles an answered call, and records that its key and its lane work."""
     lookup = claimed.lookup
     if answer.unreadable:
@@ -36,7 +36,7 @@ def answered(claimed: Errand, answer: Answer) -> None:
     pauses.record_answer(lane or lookup.lane, backoff=lookup.lane.backoff)
 
 
-def _record_working_key(claimed: Errand) -> None:
+def _record_working_key(claimed: ClaimedLookup) -> None:
     """Records that the provider takes the key. The sandbox takes any key, so that says nothing."""
     credential = claimed.lookup.credential
     if claimed.lookup.search.mode != Mode.LIVE or credential is None:
@@ -47,7 +47,7 @@ def _record_working_key(claimed: Errand) -> None:
         resting.note_answer(credential)
 
 
-def failed(claimed: Errand, policy: Policy, failure: Failure) -> None:
+def failed(claimed: ClaimedLookup, policy: Policy, failure: Failure) -> None:
     """Decides what follows from a failure (`retry_policy`), settles the call, and pauses its key or its lane."""
     lookup = claimed.lookup
     verdict = retry_policy.decide(

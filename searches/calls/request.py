@@ -16,14 +16,14 @@ from providers.keyring import sealing
 from providers.limiter import Token, TokenRefused, Unavailable
 from providers.models import Credential, Policy
 from searches import pictures
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import completion
 from searches.models import Lookup
 
 log = logging.getLogger(__name__)
 
 
-def send(claimed: Errand, policy: Policy, token: Token) -> Answer:
+def send(claimed: ClaimedLookup, policy: Policy, token: Token) -> Answer:
     """Asks the provider. Raises only a `Failure`, `TokenRefused` or `Unavailable`: a mistake of ours fails one lookup only."""
     lookup = claimed.lookup
     adapter = registry.adapter(lookup.source)
@@ -48,7 +48,7 @@ def send(claimed: Errand, policy: Policy, token: Token) -> Answer:
             claimed.call.sent_at = claimed.instant(token.sent_at)
 
 
-def _question(claimed: Errand) -> Question:
+def _question(claimed: ClaimedLookup) -> Question:
     lookup = claimed.lookup
     try:
         if claimed.rendering is None:

@@ -28,7 +28,7 @@ from searches import composite_rows, results
 from searches.calls.retry_policy import BackOff, Block, Fail, Retry, Unknown, Verdict
 from searches.coalescing import keys
 from searches.lanes import breaker, pauses, queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import completion, erasure
 from searches.models import Call, Lane, Lookup, Search, Status, TenantQueue
 
@@ -68,7 +68,7 @@ class LockedCall:
 
 
 @transaction.atomic
-def answered(claimed: Errand, answer: Answer) -> Lane | None:
+def answered(claimed: ClaimedLookup, answer: Answer) -> Lane | None:
     """Keeps the results, charges the call, and ends the lookup or returns it to its queue for the next page.
 
     Returns the lane as it is now, or None if the call was settled already.
@@ -106,7 +106,7 @@ def answered(claimed: Errand, answer: Answer) -> Lane | None:
 
 
 @transaction.atomic
-def answered_late(claimed: Errand, answer: Answer) -> None:
+def answered_late(claimed: ClaimedLookup, answer: Answer) -> None:
     """Charges an answer that came after the sweep had settled its call as unknown."""
     lookup = _lock_rows(claimed.lookup.pk)
     late = Call.objects.filter(pk=claimed.call.pk, state=Call.State.UNKNOWN)
@@ -117,7 +117,7 @@ def answered_late(claimed: Errand, answer: Answer) -> None:
 
 
 @transaction.atomic
-def failed(claimed: Errand, policy: Policy, failure: Failure, verdict: Verdict) -> float:
+def failed(claimed: ClaimedLookup, policy: Policy, failure: Failure, verdict: Verdict) -> float:
     """Settles a failed call as the verdict says. Returns the seconds for which it opened its lane's breaker; 0: it did not."""
     lookup, seconds = claimed.lookup, 0.0
     if isinstance(verdict, BackOff):
@@ -132,7 +132,7 @@ def failed(claimed: Errand, policy: Policy, failure: Failure, verdict: Verdict) 
     return seconds
 
 
-def _apply(claimed: Errand, policy: Policy, failure: Failure, verdict: Retry | BackOff | Block | Fail) -> None:
+def _apply(claimed: ClaimedLookup, policy: Policy, failure: Failure, verdict: Retry | BackOff | Block | Fail) -> None:
     billed = verdict.billed_results if isinstance(verdict, Fail) and verdict.answered else None
     locked = _begin(
         claimed.call,
@@ -175,7 +175,7 @@ def _apply(claimed: Errand, policy: Policy, failure: Failure, verdict: Retry | B
     return None
 
 
-def _block(claimed: Errand, locked: LockedCall, verdict: Block, failure: Failure) -> bool:
+def _block(claimed: ClaimedLookup, locked: LockedCall, verdict: Block, failure: Failure) -> bool:
     """Marks the credential dead and blocks the lookups that wait for it. Returns False where there is nothing to wait for.
 
     The sandbox's word is not the provider's, and marks nothing. A key that was verified since the call was sent is not dead;

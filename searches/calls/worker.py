@@ -21,7 +21,7 @@ from providers.limiter import KeyRests, Rate, Token, TokenRefused, Unavailable, 
 from providers.models import Policy
 from searches.calls import outcomes, recovery, request, settlement
 from searches.lanes import pauses, queue, wakeups
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import live_updates
 from searches.models import Lane
 
@@ -125,7 +125,7 @@ def visit(lane: Lane, policy: Policy, waiter: Waiter, wait: float) -> Policy | N
     return policy if claimed.more or queue.is_ready(lane.name) else None
 
 
-def _resting_name(claimed: Errand) -> str:
+def _resting_name(claimed: ClaimedLookup) -> str:
     credential = claimed.lookup.credential
     return pauses.resting_name(credential) if credential is not None else ""
 

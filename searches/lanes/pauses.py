@@ -26,7 +26,7 @@ from providers.keyring import resting
 from providers.models import Credential
 from searches.lanes import breaker, queue
 from searches.lanes.backoff import backoff
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lane, TenantQueue
 
 log = logging.getLogger(__name__)
@@ -42,25 +42,25 @@ CLOSED = NO_FAILURES | {"trips": 0, "broken_until": None, "probe": None}
 # What a call is told
 
 
-def pause_claimed(errand: Errand, *, seconds: float) -> None:
+def pause_claimed(claimed: ClaimedLookup, *, seconds: float) -> None:
     """Tells the limiter at once that a call was told to wait: no claimed call with its key, or of its lane, may leave.
 
     Without Redis no call leaves anyway, and the rows keep the rest.
     """
     with suppress(limiter.Unavailable):
-        if not times_throttled(errand):
-            _record_refusal(errand)
-        if (key := _key_of_several(errand)) is not None:
-            errand.lookup.lane.limiter.rest_key(resting_name(key), seconds=seconds)
+        if not times_throttled(claimed):
+            _record_refusal(claimed)
+        if (key := _key_of_several(claimed)) is not None:
+            claimed.lookup.lane.limiter.rest_key(resting_name(key), seconds=seconds)
         else:
-            errand.lookup.lane.limiter.pause(seconds=seconds)
+            claimed.lookup.lane.limiter.pause(seconds=seconds)
 
 
-def _record_refusal(errand: Errand) -> None:
+def _record_refusal(claimed: ClaimedLookup) -> None:
     """Tells the limiter of the first refusal in a row, which may be due to jitter. A key that is refused again and again has
     other reasons. So may a key that is refused and answered in turn, which by itself teaches little.
     """
-    lookup, call, key = errand.lookup, errand.call, _key_of_several(errand)
+    lookup, call, key = claimed.lookup, claimed.call, _key_of_several(claimed)
     if call.sent_at is None:
         return
     whose = {"key": resting_name(key), "tenant": str(lookup.tenant_id)} if key is not None else {}
@@ -71,17 +71,17 @@ def _record_refusal(errand: Errand) -> None:
         )
 
 
-def record_throttle(errand: Errand, *, seconds: float) -> None:
+def record_throttle(claimed: ClaimedLookup, *, seconds: float) -> None:
     """Lets the key rest that a call was told to wait with, or the lane. Runs in the call's settlement, after the rows of its
     lookup and before a credit account is locked.
     """
-    lane, key = errand.lookup.lane, _key_of_several(errand)
+    lane, key = claimed.lookup.lane, _key_of_several(claimed)
     if key is None:
         return throttle_lane(lane.pk, seconds=seconds)
     moment = queue.now()
     nearby = NEARBY_WINDOWS * timedelta(microseconds=lane.limiter.rate.full_window_us)
     others = resting.longest_told_others(key, since=moment - nearby)
-    resting.rest(key, claimed_at=errand.call.armed_at, moment=moment, seconds=seconds)
+    resting.rest(key, claimed_at=claimed.call.armed_at, moment=moment, seconds=seconds)
     times = Lane.objects.values_list("backoff", flat=True).get(pk=lane.pk)
     if others is not None:
         throttle_lane(lane.pk, seconds=min(seconds, others.total_seconds()))
@@ -90,10 +90,10 @@ def record_throttle(errand: Errand, *, seconds: float) -> None:
     return None
 
 
-def times_throttled(errand: Errand) -> int:
+def times_throttled(claimed: ClaimedLookup) -> int:
     """Returns how often in a row the call's key or its lane had been told to wait when the call was claimed."""
-    key = _key_of_several(errand)
-    return max(errand.lookup.lane.backoff, key.times_told_to_wait if key is not None else 0)
+    key = _key_of_several(claimed)
+    return max(claimed.lookup.lane.backoff, key.times_told_to_wait if key is not None else 0)
 
 
 def throttle_lane(lane: str, *, seconds: float) -> None:
@@ -242,9 +242,9 @@ def resting_name(credential: Credential) -> str:
     return credential.fingerprint[:32]
 
 
-def _key_of_several(errand: Errand) -> Credential | None:
+def _key_of_several(claimed: ClaimedLookup) -> Credential | None:
     """Returns the call's credential where its lane has keys of several accounts, else None."""
-    return errand.lookup.credential if _is_shared(errand.lookup.lane) else None
+    return claimed.lookup.credential if _is_shared(claimed.lookup.lane) else None
 
 
 def _is_shared(lane: Lane) -> bool:

@@ -61,7 +61,7 @@ SELECT more, begun, {composite_rows.columns(CLAIMED)} FROM searches_claim(%s, %s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
+class ClaimedLookup:
     """A claimed lookup with its armed call, and the picture that goes with it.
 
     `claimed_at`: when, by the local monotonic clock. `more`: others of the lane are ready. `begun`: its search just began.
@@ -105,7 +105,7 @@ def now() -> datetime:
         return cursor.fetchone()[0]  # type: ignore[no-any-return]
 
 
-def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
+def claim(lane: str, policy: Policy, *, lease: timedelta) -> ClaimedLookup | None:
     """Takes the fairest ready lookup out of the line, under a lease (`claim.sql`); None where there is none to take.
 
     Raises `Held`.
@@ -125,7 +125,7 @@ def claim(lane: str, policy: Policy, *, lease: timedelta) -> Errand | None:
     claimed_at = time.monotonic()
     call, lookup, search, own_lane, credential, rendering, own_lane.policy = composite_rows.instances(CLAIMED, values)
     call.lookup, lookup.search, lookup.lane, lookup.credential = lookup, search, own_lane, credential
-    return Errand(lookup=lookup, call=call, rendering=rendering, claimed_at=claimed_at, more=more, begun=begun)
+    return ClaimedLookup(lookup=lookup, call=call, rendering=rendering, claimed_at=claimed_at, more=more, begun=begun)
 
 
 def is_ready(lane: str) -> bool:

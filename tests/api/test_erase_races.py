@@ -23,7 +23,7 @@ from providers.failures import Faulty, Lost, Refused
 from providers.models import Policy
 from searches.calls import outcomes, settlement
 from searches.lanes import queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import erasure
 from searches.models import Image, Lookup, Rendering, Result, Search, TenantQueue
 from tests.api.background import background, until_somebody_waits_for_a_lock
@@ -48,10 +48,10 @@ def prepaid(alice: Tenant) -> None:
     ledger.grant(ledger.account_of(alice, "modash"), Decimal(1000))
 
 
-def claimed() -> Errand:
-    errand = queue.claim("modash", policies.of("modash"), lease=timedelta(minutes=1))
-    assert errand is not None
-    return errand
+def claim_next() -> ClaimedLookup:
+    claimed = queue.claim("modash", policies.of("modash"), lease=timedelta(minutes=1))
+    assert claimed is not None
+    return claimed
 
 
 def nothing_is_kept(search: Search) -> bool:
@@ -88,10 +88,10 @@ def test_of_fifty_at_once_one_erases_it(api: APIClient, alice: Tenant) -> None:
 
 def test_an_answer_that_is_being_settled_goes_with_the_rest(api: APIClient, alice: Tenant) -> None:
     search = made(api)
-    errand = claimed()
+    claimed = claim_next()
     with background() as start:
         with transaction.atomic():
-            outcomes.answered(errand, FOUND)
+            outcomes.answered(claimed, FOUND)
             erased = start(lambda: api.delete(path_of(search)))
             until_somebody_waits_for_a_lock()
         assert erased.result(5).status_code == 204
@@ -103,22 +103,22 @@ def test_an_answer_that_is_being_settled_goes_with_the_rest(api: APIClient, alic
 @pytest.mark.parametrize(
     ("settle", "money"),
     [
-        (lambda errand: outcomes.answered(errand, FOUND), (COST, 0)),
-        (lambda errand: settlement.unsent(errand.call, errand.lookup), (0, 0)),
-        (lambda errand: outcomes.failed(errand, Policy.objects.get(), Refused("refused", "…")), (0, 0)),
-        (lambda errand: outcomes.failed(errand, Policy.objects.get(), Lost("no_answer", "…")), (0, Decimal("0.5"))),
+        (lambda claimed: outcomes.answered(claimed, FOUND), (COST, 0)),
+        (lambda claimed: settlement.unsent(claimed.call, claimed.lookup), (0, 0)),
+        (lambda claimed: outcomes.failed(claimed, Policy.objects.get(), Refused("refused", "…")), (0, 0)),
+        (lambda claimed: outcomes.failed(claimed, Policy.objects.get(), Lost("no_answer", "…")), (0, Decimal("0.5"))),
     ],
     ids=["answered", "never sent", "refused", "lost"],
 )
 def test_what_is_settled_after_it_was_erased_is_charged_alone(
-    api: APIClient, alice: Tenant, settle: Callable[[Errand], None], money: tuple[Decimal, Decimal]
+    api: APIClient, alice: Tenant, settle: Callable[[ClaimedLookup], None], money: tuple[Decimal, Decimal]
 ) -> None:
     search = made(api)
-    errand = claimed()
+    claimed = claim_next()
     with background() as start:
         with transaction.atomic():
             erasure.erase(search)
-            settled = start(lambda: settle(errand))
+            settled = start(lambda: settle(claimed))
             until_somebody_waits_for_a_lock()
         settled.result(5)
     assert nothing_is_kept(search)
@@ -190,17 +190,17 @@ def test_every_search_that_was_taken_has_its_picture(api: APIClient, alice: Tena
 # All of it
 
 
-def settle(errand: Errand, policy: Policy) -> None:
+def settle(claimed: ClaimedLookup, policy: Policy) -> None:
     """Now and then twice: the second comes late, to a lookup that has ended."""
     match random.choice([FOUND, FOUND, None, Lost("no_answer", ""), Faulty("provider_error", "")]):
         case Answer() as answer:
-            outcomes.answered(errand, answer)
+            outcomes.answered(claimed, answer)
         case None:
-            settlement.unsent(errand.call, errand.lookup)
+            settlement.unsent(claimed.call, claimed.lookup)
         case failure:
-            outcomes.failed(errand, policy, failure)
+            outcomes.failed(claimed, policy, failure)
     if random.random() < 0.3:
-        outcomes.answered(errand, FOUND)
+        outcomes.answered(claimed, FOUND)
 
 
 def test_nobody_waits_in_a_circle(api: APIClient, alice: Tenant) -> None:
@@ -220,8 +220,8 @@ def test_nobody_waits_in_a_circle(api: APIClient, alice: Tenant) -> None:
                     assert create(api).status_code in (202, 409)
                 case _:
                     with suppress(queue.Held):
-                        if errand := queue.claim("modash", policy, lease=timedelta(minutes=1)):
-                            settle(errand, policy)
+                        if claimed := queue.claim("modash", policy, lease=timedelta(minutes=1)):
+                            settle(claimed, policy)
 
     at_once([work] * 20)
     for search in Search.objects.all():

@@ -31,9 +31,9 @@ def told(clients: list[APIClient]) -> list[str]:
 
 
 def claim() -> str:
-    errand = queue.claim("modash", policies.of("modash"), lease=HOUR)
-    assert errand is not None
-    return str(errand.lookup.pk)
+    claimed = queue.claim("modash", policies.of("modash"), lease=HOUR)
+    assert claimed is not None
+    return str(claimed.lookup.pk)
 
 
 def test_a_tenants_own_go_by_priority_and_age(api: APIClient) -> None:

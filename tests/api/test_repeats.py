@@ -14,7 +14,7 @@ from searches.coalescing import followers
 from searches.models import Lookup
 from tests.api.examples import create, lookup
 from tests.conftest import ClientOf
-from tests.searches.repeating import answer, claimed
+from tests.searches.repeating import answer, claim_next
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +45,7 @@ FREE = {"held": "0", "charged": "0", "unknown": "0"}
 
 def test_a_hit_is_finished_when_it_is_accepted(asking: APIClient) -> None:
     first = sent(asking)
-    outcomes.answered(claimed(), answer(3))
+    outcomes.answered(claim_next(), answer(3))
     second = sent(asking)
     hit = second["lookups"][0]
     assert (second["status"], hit["status"], hit["repeat"]) == ("succeeded", "succeeded", "hit")
@@ -64,11 +64,11 @@ def test_a_follower_shows_what_its_leader_waits_for_and_pays_nothing(asking: API
     assert (follower["status"], follower["repeat"], follower["position"]) == ("queued", "coalesced", 1)
     assert (follower["repeat_of"], follower["waiting_on"]) == (first["lookups"][0]["id"], "rate")
     assert follower["estimated_start_at"] is not None
-    errand = claimed()
+    claimed = claim_next()
     follower = told(asking, second)
     assert (follower["position"], follower["waiting_on"]) == (None, "turn")
     assert follower["estimated_start_at"] is not None
-    outcomes.answered(errand, answer(2))
+    outcomes.answered(claimed, answer(2))
     followers.resolve_all()
     follower = told(asking, second)
     assert (follower["search"], follower["calls"], follower["credits"]) == ("succeeded", 0, FREE | {"final": True})
@@ -99,7 +99,7 @@ def test_a_follower_of_a_canceled_search_is_shown_as_asking_itself(asking: APICl
 
 def test_a_stranger_with_the_same_picture_learns_nothing(asking: APIClient, bob: Tenant, client_of: ClientOf) -> None:
     sent(asking)
-    outcomes.answered(claimed(), answer(3))
+    outcomes.answered(claim_next(), answer(3))
     credentials.store(bob, "modash", "alices-modash-key")
     Tenant.objects.filter(pk=bob.pk).update(max_age=3600)
     assert sent(client_of(bob), max_age=3600)["lookups"][0]["repeat"] == "miss"

@@ -18,7 +18,7 @@ from searches.models import Lane
 from tests.api.examples import create, lookup
 from tests.conftest import ClientOf
 from tests.racing import at_once
-from tests.searches.repeating import answer, claimed
+from tests.searches.repeating import answer, claim_next
 
 CROP = {"x": 0.25, "y": 0.25, "width": 0.5, "height": 0.75}
 OF_EACH_SOURCE: list[dict[str, Any]] = [
@@ -79,7 +79,7 @@ def test_so_is_one_that_waits_for_a_credential_and_a_follower(api: APIClient) ->
 
 def test_so_is_one_of_which_a_part_was_answered_before(api: APIClient) -> None:
     create(api)
-    outcomes.answered(claimed(), answer(3))
+    outcomes.answered(claim_next(), answer(3))
     made, read = compared(api, lookups=[lookup(), lookup(limit=7)])
     assert made == read
     assert (made["status"], [each["status"] for each in made["lookups"]]) == ("running", ["succeeded", "queued"])

@@ -143,9 +143,9 @@ def _keep_claiming(race: Race) -> None:
     while len(race.claimed) < RACED:
         began = time.monotonic()
         with suppress(queue.Held), transaction.atomic(), connection.cursor() as cursor:
-            errand = queue.claim(LANE, policy, lease=LEASE)
-            assert errand is not None
-            lookup = errand.lookup
+            claimed = queue.claim(LANE, policy, lease=LEASE)
+            assert claimed is not None
+            lookup = claimed.lookup
             values: dict[str, str | int | UUID] = {
                 "lane": LANE,
                 "tenant": lookup.tenant_id,

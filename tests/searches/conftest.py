@@ -16,7 +16,7 @@ from providers import policies
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches.lanes import queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Image, Lane, Lookup, Search
 from tests.providers.conftest import provider, shared_sandbox, site
 from tests.searches.lives import submit
@@ -88,21 +88,21 @@ def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int, pages: int)
 
 
 @pytest.fixture
-def claim(lane: Lane, policy: Policy) -> Callable[[], Errand | None]:
-    def claim() -> Errand | None:
+def claim(lane: Lane, policy: Policy) -> Callable[[], ClaimedLookup | None]:
+    def claim() -> ClaimedLookup | None:
         return queue.claim(lane.name, policy, lease=LEASE)
 
     return claim
 
 
 @pytest.fixture
-def drain(claim: Callable[[], Errand | None]) -> Callable[..., list[Lookup]]:
+def drain(claim: Callable[[], ClaimedLookup | None]) -> Callable[..., list[Lookup]]:
     """Claims until nobody is ready, or so many times."""
 
     def drain(count: int = 10_000) -> list[Lookup]:
         taken: list[Lookup] = []
-        while len(taken) < count and (errand := claim()):
-            taken.append(errand.lookup)
+        while len(taken) < count and (claimed := claim()):
+            taken.append(claimed.lookup)
         return taken
 
     return drain

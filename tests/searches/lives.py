@@ -20,7 +20,7 @@ from providers.keyring import credentials
 from providers.models import Policy
 from searches import pictures
 from searches.lanes import queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Lookup, QueueState, Search, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
@@ -49,10 +49,10 @@ def submit(policy: Policy, alice: Tenant) -> Submit:
     return submit
 
 
-def claimed() -> Errand:
-    errand = queue.claim("modash", Policy.objects.get(), lease=timedelta(seconds=30))
-    assert errand is not None
-    return errand
+def claim_next() -> ClaimedLookup:
+    claimed = queue.claim("modash", Policy.objects.get(), lease=timedelta(seconds=30))
+    assert claimed is not None
+    return claimed
 
 
 def answer(results: int = 20, *, last: bool = False) -> Answer:

@@ -20,7 +20,7 @@ from searches import pictures
 from searches.calls import outcomes
 from searches.coalescing import followers
 from searches.lanes import queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Lookup, QueueState, Search, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
@@ -80,10 +80,10 @@ def asker(tenant: Tenant, mode: Mode = Mode.LIVE, *, credits: int = 100) -> Aske
     return Asker(keys.issue(tenant, mode)[0])
 
 
-def claimed(lane: str = "modash") -> Errand:
-    errand = queue.claim(lane, policies.in_force(Policy.objects.get(), Mode.LIVE), lease=LEASE)
-    assert errand is not None
-    return errand
+def claim_next(lane: str = "modash") -> ClaimedLookup:
+    claimed = queue.claim(lane, policies.in_force(Policy.objects.get(), Mode.LIVE), lease=LEASE)
+    assert claimed is not None
+    return claimed
 
 
 def answer(results: int = 20, *, last: bool = True, first: int = 0) -> Answer:
@@ -103,11 +103,11 @@ def answer(results: int = 20, *, last: bool = True, first: int = 0) -> Answer:
 
 def answered(results: int = 20) -> None:
     """Somebody's turn comes, and the call is answered."""
-    outcomes.answered(claimed(), answer(results))
+    outcomes.answered(claim_next(), answer(results))
 
 
 def failed(failure: Failure = REFUSED) -> None:
-    outcomes.failed(claimed(), Policy.objects.get(), failure)
+    outcomes.failed(claim_next(), Policy.objects.get(), failure)
 
 
 def resolved() -> None:

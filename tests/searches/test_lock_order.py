@@ -25,7 +25,7 @@ from providers.models import Credential, Policy
 from searches import pictures
 from searches.calls import outcomes, settlement
 from searches.lanes import queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
 from searches.models import Lookup, QueueState, Search
 from searches.orders import submission
@@ -38,18 +38,18 @@ FOUND = Answer(hits=(), billed_results=2, last=True, status=200)
 WAIT = Throttled("rate_limited", "Slow down.", status=429, retry_after=0.0)
 DEAD = BadCredential("invalid_key", "It is not known.", status=401)
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-Settle = Callable[[Errand], None]
+Settle = Callable[[ClaimedLookup], None]
 
 
 def failed(failure: Failure) -> Settle:
-    return lambda errand: outcomes.failed(errand, Policy.objects.get(), failure)
+    return lambda claimed: outcomes.failed(claimed, Policy.objects.get(), failure)
 
 
 SETTLEMENTS: dict[str, Settle] = {
-    "answered": lambda errand: outcomes.answered(errand, FOUND),
+    "answered": lambda claimed: outcomes.answered(claimed, FOUND),
     "told to wait": failed(WAIT),
     "refused its key": failed(DEAD),
-    "withheld": lambda errand: settlement.unsent(errand.call, errand.lookup, rests_for=1.0),
+    "withheld": lambda claimed: settlement.unsent(claimed.call, claimed.lookup, rests_for=1.0),
 }
 
 
@@ -59,7 +59,7 @@ def empty_redis(redis_client: redis.Redis) -> None:
 
 
 @pytest.fixture
-def errands(policy: Policy, alice: Tenant) -> list[Errand]:
+def claims(policy: Policy, alice: Tenant) -> list[ClaimedLookup]:
     """Twelve claimed calls of one tenant, with one key; their searches are being canceled."""
     Price.objects.create(source="tiktok-creators", per_call=Decimal("0.5"), per_result=Decimal("0.025"))
     Tenant.objects.update(max_age=0)
@@ -72,10 +72,10 @@ def errands(policy: Policy, alice: Tenant) -> list[Errand]:
     for _ in range(12):
         with pictures.received(alice, jpeg(), fit=fit) as picture:
             submission.submit(key, order, picture)
-    claimed = [queue.claim("modash", policy, lease=timedelta(seconds=60)) for _ in range(12)]
+    found = [queue.claim("modash", policy, lease=timedelta(seconds=60)) for _ in range(12)]
     for search in Search.objects.all():
         cancellation.cancel(search)
-    return [errand for errand in claimed if errand is not None]
+    return [claimed for claimed in found if claimed is not None]
 
 
 def beside(task: Callable[[], None]) -> None:
@@ -99,18 +99,20 @@ def wait_for_a_lock() -> None:
 
 
 @pytest.mark.parametrize("how", SETTLEMENTS)
-def test_one_that_waits_for_the_credential_has_not_locked_the_credit_account(how: str, errands: list[Errand]) -> None:
+def test_one_that_waits_for_the_credential_has_not_locked_the_credit_account(
+    how: str, claims: list[ClaimedLookup]
+) -> None:
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
         Credential.objects.select_for_update(no_key=True).get()
-        settled = pool.submit(beside, partial(SETTLEMENTS[how], errands[0]))
+        settled = pool.submit(beside, partial(SETTLEMENTS[how], claims[0]))
         wait_for_a_lock()
         assert Account.objects.select_for_update(nowait=True).get()
     settled.result()
-    assert Lookup.objects.get(pk=errands[0].lookup.pk).status == "canceled"
+    assert Lookup.objects.get(pk=claims[0].lookup.pk).status == "canceled"
 
 
-def test_settlements_of_one_key_that_come_at_once_never_wait_in_a_circle(errands: list[Errand]) -> None:
+def test_settlements_of_one_key_that_come_at_once_never_wait_in_a_circle(claims: list[ClaimedLookup]) -> None:
     ways = list(SETTLEMENTS.values())
-    at_once([partial(ways[number % len(ways)], errand) for number, errand in enumerate(errands)])
+    at_once([partial(ways[number % len(ways)], claimed) for number, claimed in enumerate(claims)])
     assert set(Lookup.objects.values_list("status", "queue_state")) == {("canceled", QueueState.NONE)}
     assert audit.differences() == []

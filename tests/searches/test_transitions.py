@@ -15,11 +15,11 @@ from uuid_utils.compat import uuid7
 from accounts.models import Tenant
 from searches import models
 from searches.lanes import queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lookup, QueueState, Status
 from tests.searches.conftest import Fill
 
-Claim = Callable[[], Errand | None]
+Claim = Callable[[], ClaimedLookup | None]
 pytestmark = pytest.mark.django_db
 ENDS = ("succeeded none", "failed none", "canceled none", "expired none")
 LOOKUPS = {
@@ -72,11 +72,11 @@ def documented(state: str) -> dict[str, set[str]]:
 
 
 @pytest.fixture
-def errand(fill: Fill, claim: Claim, alice: Tenant) -> Errand:
+def claimed(fill: Fill, claim: Claim, alice: Tenant) -> ClaimedLookup:
     fill(alice, 1)
-    errand = claim()
-    assert errand is not None
-    return errand
+    claimed = claim()
+    assert claimed is not None
+    return claimed
 
 
 def test_the_diagram_that_is_documented_is_the_one_that_is_tested() -> None:
@@ -92,31 +92,31 @@ def test_the_diagram_names_every_state_there_is() -> None:
 
 
 @pytest.mark.parametrize("before", STATES)
-def test_a_lookup_goes_along_the_arrows_and_nowhere_else(before: str, errand: Errand) -> None:
+def test_a_lookup_goes_along_the_arrows_and_nowhere_else(before: str, claimed: ClaimedLookup) -> None:
     for after in STATES:
         due = {"ordinal": 1, "not_before": queue.now()}
-        refusal = becomes(errand.lookup, of_lookup(before) | due, of_lookup(after))
+        refusal = becomes(claimed.lookup, of_lookup(before) | due, of_lookup(after))
         allowed = before == after or after in LOOKUPS.get(before, ())
         words = f"A lookup that is {' and stands '.join(before.split())} never becomes {' and '.join(after.split())}."
         assert refusal == ("" if allowed else words)
 
 
 @pytest.mark.parametrize("before", Call.State.values)
-def test_a_call_goes_along_the_arrows_and_nowhere_else(before: str, errand: Errand) -> None:
+def test_a_call_goes_along_the_arrows_and_nowhere_else(before: str, claimed: ClaimedLookup) -> None:
     for after in Call.State.values:
-        refusal = becomes(errand.call, {"state": before}, {"state": after})
+        refusal = becomes(claimed.call, {"state": before}, {"state": after})
         allowed = before == after or after in CALLS.get(before, ())
         assert refusal == ("" if allowed else f"A call that is {before} never becomes {after}.")
 
 
-def test_what_does_not_move_is_written_as_ever(errand: Errand) -> None:
-    ended = Lookup.objects.filter(pk=errand.lookup.pk)
+def test_what_does_not_move_is_written_as_ever(claimed: ClaimedLookup) -> None:
+    ended = Lookup.objects.filter(pk=claimed.lookup.pk)
     ended.update(status=Status.FAILED)
     assert ended.update(error_code="refused") == 1
     assert ended.update(status=Status.FAILED, queue_state=QueueState.NONE, duplicates=1) == 1
 
 
-def test_nothing_ended_goes_on(errand: Errand) -> None:
+def test_nothing_ended_goes_on(claimed: ClaimedLookup) -> None:
     Lookup.objects.update(status=Status.CANCELED)
     with pytest.raises(IntegrityError, match="never becomes running and out"):
         Lookup.objects.update(status=Status.RUNNING)

@@ -20,7 +20,7 @@ from searches.lanes import queue
 from searches.models import Call, Lookup, Result
 from tests.providers.adapters.test_odd_answers import CASES, ODD, Case, ask, changed, paths
 from tests.providers.conftest import Provider, provider
-from tests.searches.lives import Submit, claimed, money, states, submit
+from tests.searches.lives import Submit, claim_next, money, states, submit
 
 __all__ = ["provider", "submit"]
 pytestmark = pytest.mark.django_db
@@ -81,7 +81,7 @@ def test_what_cannot_be_identified_is_counted_charged_and_kept_for_operators(sub
         answer = Answer(
             hits=found, billed_results=4 - page, unreadable=4 - page - len(found), excerpt="[7]", last=False, status=200
         )
-        outcomes.answered(claimed(), answer)
+        outcomes.answered(claim_next(), answer)
     assert states(search) == "succeeded: succeeded"
     assert money() == (100 - 7 * Decimal("0.025"), 0)
     assert list(Call.objects.values_list("returned", "unreadable", "excerpt")) == [(3, 1, "[7]"), (0, 3, "[7]")]

@@ -30,7 +30,7 @@ from providers.models import Policy
 from searches import pictures
 from searches.calls import outcomes, settlement, worker
 from searches.lanes import queue, wakeups
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
 from searches.models import Call, Image, Lane, Lookup, QueueState, Rendering, Search, TenantQueue
 from searches.orders import submission
@@ -80,7 +80,7 @@ def submit_once(api_key: ApiKey, lookups: int) -> Search:
         return submission.submit(api_key, order, picture).search
 
 
-def claim(policy: Policy) -> Errand | None:
+def claim(policy: Policy) -> ClaimedLookup | None:
     with suppress(queue.Held):
         return queue.claim("modash", policy, lease=timedelta(seconds=10))
     return claim(policy)
@@ -142,8 +142,8 @@ def test_a_cancel_that_races_a_claim_ends_every_lookup_once(customers: list[ApiK
     def cancel_or_work(number: int) -> None:
         if number % 2:
             cancellation.cancel(searches[number // 2])
-        elif errand := claim(policy):
-            outcomes.answered(errand, FOUND)
+        elif claimed := claim(policy):
+            outcomes.answered(claimed, FOUND)
 
     at_once(cancel_or_work)
     for search in searches:
@@ -158,9 +158,9 @@ def test_a_tenant_keeps_its_turn_while_a_call_of_its_own_is_settled(customers: l
     Tenant.objects.filter(pk=heavy.tenant_id).update(weight=1000)
     for api_key in (heavy, heavy, light, light):
         submit(api_key)
-    errands = {errand.lookup.tenant_id: errand for errand in (claim(policy), claim(policy)) if errand}
+    claims = {claimed.lookup.tenant_id: claimed for claimed in (claim(policy), claim(policy)) if claimed}
     with transaction.atomic():
-        outcomes.answered(errands[heavy.tenant_id], FOUND)
+        outcomes.answered(claims[heavy.tenant_id], FOUND)
         (next_one,) = at_once(lambda _: claim(policy), 1)
     assert next_one is not None
     assert next_one.lookup.tenant_id == heavy.tenant_id
@@ -199,28 +199,28 @@ def test_a_place_that_is_held_for_long_stops_neither_the_lane_nor_the_visits(
 
 
 def test_no_lookup_is_claimed_twice_while_many_submit(customers: list[ApiKey], policy: Policy) -> None:
-    def submit_or_claim(number: int) -> Errand | None:
+    def submit_or_claim(number: int) -> ClaimedLookup | None:
         if number % 3 == 0:
             return claim(policy)
         submit(customers[number % 5])
         return None
 
-    claimed = [errand.lookup.pk for errand in at_once(submit_or_claim) if errand]
-    assert len(set(claimed)) == len(claimed) == Call.objects.count()
-    assert Lookup.objects.filter(queue_state=QueueState.NONE).count() == len(claimed)
+    pks = [claimed.lookup.pk for claimed in at_once(submit_or_claim) if claimed]
+    assert len(set(pks)) == len(pks) == Call.objects.count()
+    assert Lookup.objects.filter(queue_state=QueueState.NONE).count() == len(pks)
     the_line_adds_up()
 
 
-def settle(errand: Errand, policy: Policy) -> None:
+def settle(claimed: ClaimedLookup, policy: Policy) -> None:
     """One of all the ways in which a call can end."""
     failures = [Lost("no_answer", ""), Throttled("rate_limited", "", retry_after=0.001), Faulty("provider_error", "")]
     match random.choice([NOTHING, FOUND, FOUND, None, *failures]):
         case Answer() as answer:
-            outcomes.answered(errand, answer)
+            outcomes.answered(claimed, answer)
         case None:
-            settlement.unsent(errand.call, errand.lookup)
+            settlement.unsent(claimed.call, claimed.lookup)
         case failure:
-            outcomes.failed(errand, policy, failure)
+            outcomes.failed(claimed, policy, failure)
 
 
 def test_nobody_waits_in_a_circle(customers: list[ApiKey], policy: Policy) -> None:
@@ -235,8 +235,8 @@ def test_nobody_waits_in_a_circle(customers: list[ApiKey], policy: Policy) -> No
                 cancellation.cancel(random.choice(searches))
             elif number % 10 == 2:
                 ledger.grant(ledger.account_of(customers[0].tenant, "modash"), Decimal(1000))
-            elif errand := claim(policy):
-                settle(errand, policy)
+            elif claimed := claim(policy):
+                settle(claimed, policy)
 
     at_once(work, 30)
     the_line_adds_up()

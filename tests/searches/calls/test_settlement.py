@@ -18,23 +18,23 @@ from providers.failures import Faulty, Garbled, Lost, Refused
 from providers.models import Credential, Policy
 from searches.calls import outcomes
 from searches.lanes import queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
 from searches.models import Call, Lookup, Result, Search
 from tests.racing import at_once
-from tests.searches.lives import PAGE, Submit, answer, claimed, money, states
+from tests.searches.lives import PAGE, Submit, answer, claim_next, money, states
 
 pytestmark = pytest.mark.django_db
 
 TABLE = re.compile(r"(SELECT|UPDATE|INSERT|DELETE)\b.*?\b((?:accounts|billing|providers|searches)_\w+)", re.DOTALL)
 
 
-def proven() -> Errand:
+def proven() -> ClaimedLookup:
     """A claimed lookup whose key has worked before, as most have; its call has left and come back."""
     Credential.objects.update(state=Credential.State.VERIFIED)
-    errand = claimed()
-    errand.call.sent_at = errand.call.finished_at = queue.now()
-    return errand
+    claimed = claim_next()
+    claimed.call.sent_at = claimed.call.finished_at = queue.now()
+    return claimed
 
 
 def asked(settle: Callable[[], None]) -> list[str]:
@@ -45,8 +45,8 @@ def asked(settle: Callable[[], None]) -> list[str]:
     return [f"{match[1]} {match[2]}" for match in found if match]
 
 
-def settled(errand: Errand, came: Answer) -> list[str]:
-    return asked(lambda: outcomes.answered(errand, came))
+def settled(claimed: ClaimedLookup, came: Answer) -> list[str]:
+    return asked(lambda: outcomes.answered(claimed, came))
 
 
 LAST_PAGE = [
@@ -87,8 +87,8 @@ def test_a_page_that_is_not_the_last_is_nine(submit: Submit) -> None:
 
 def test_a_refusal_is_six(submit: Submit) -> None:
     submit()
-    errand, policy = proven(), Policy.objects.get()
-    assert asked(lambda: outcomes.failed(errand, policy, Refused("refused", "No."))) == [
+    claimed, policy = proven(), Policy.objects.get()
+    assert asked(lambda: outcomes.failed(claimed, policy, Refused("refused", "No."))) == [
         one for one in LAST_PAGE if one != "INSERT searches_result"
     ]
 
@@ -99,9 +99,9 @@ def test_a_refusal_is_six(submit: Submit) -> None:
 def test_a_lookup_keeps_what_its_calls_have_come_to_wherever_it_stands_next(submit: Submit) -> None:
     submit(pages=3)
     policy = Policy.objects.get()
-    outcomes.answered(claimed(), answer(7))
-    outcomes.failed(claimed(), policy, Lost("outcome_unknown", "…"))
-    outcomes.failed(claimed(), policy, Faulty("provider_error", "…"))
+    outcomes.answered(claim_next(), answer(7))
+    outcomes.failed(claim_next(), policy, Lost("outcome_unknown", "…"))
+    outcomes.failed(claim_next(), policy, Faulty("provider_error", "…"))
     lookup = Lookup.objects.get()
     assert (lookup.status, lookup.queue_state) == ("running", "delayed")
     assert (lookup.pages_done, lookup.attempts, lookup.unknown_calls, lookup.result_count) == (1, 1, 1, 7)
@@ -110,8 +110,8 @@ def test_a_lookup_keeps_what_its_calls_have_come_to_wherever_it_stands_next(subm
 @pytest.mark.django_db(transaction=True)
 def test_lookups_that_are_answered_at_once_count_their_results_in_one_search(submit: Submit) -> None:
     search = submit(6)
-    errands = [claimed() for _ in range(6)]
-    at_once([partial(outcomes.answered, errand, answer(number)) for number, errand in enumerate(errands)])
+    claims = [claim_next() for _ in range(6)]
+    at_once([partial(outcomes.answered, claimed, answer(number)) for number, claimed in enumerate(claims)])
     assert states(search) == "succeeded: " + " ".join(["succeeded"] * 6)
     assert search.results_count == 15
     assert sorted(Result.objects.values_list("sequence", flat=True)) == list(range(1, 16))
@@ -120,9 +120,9 @@ def test_lookups_that_are_answered_at_once_count_their_results_in_one_search(sub
 
 def test_a_result_was_seen_when_its_answer_came(submit: Submit) -> None:
     submit()
-    errand = proven()
-    outcomes.answered(errand, answer(2))
-    assert set(Result.objects.values_list("observed_at", flat=True)) == {errand.call.finished_at}
+    claimed = proven()
+    outcomes.answered(claimed, answer(2))
+    assert set(Result.objects.values_list("observed_at", flat=True)) == {claimed.call.finished_at}
 
 
 def test_a_cancel_of_several_is_one_change(submit: Submit) -> None:
@@ -137,7 +137,7 @@ def test_a_cancel_of_several_is_one_change(submit: Submit) -> None:
 def test_calls_that_are_billed_above_what_was_held_say_what_was_charged(submit: Submit) -> None:
     submit(pages=3)
     for results in (50, 100, 20):
-        outcomes.answered(claimed(), answer(results))
+        outcomes.answered(claim_next(), answer(results))
     assert list(Call.objects.values_list("credits", flat=True)) == [50 * Decimal("0.025"), Decimal("0.25"), 0]
     assert money() == (100 - 3 * PAGE, 0)
 
@@ -145,6 +145,6 @@ def test_calls_that_are_billed_above_what_was_held_say_what_was_charged(submit: 
 def test_a_garbled_answer_that_is_billed_says_what_was_charged(submit: Submit) -> None:
     submit()
     garbled = Garbled("garbled", "…", status=200, billed_results=4)
-    outcomes.failed(claimed(), Policy.objects.get(), garbled)
+    outcomes.failed(claim_next(), Policy.objects.get(), garbled)
     assert Call.objects.get().credits == Decimal("0.1")
     assert money() == (Decimal("99.9"), 0)

@@ -57,13 +57,13 @@ def waiter() -> limiter.Waiter:
     return policies.lane_limiter("modash", Policy.objects.get()).waiter("mine")
 
 
-def claimed() -> tuple[queue.Errand, limiter.Token]:
+def claim_next() -> tuple[queue.ClaimedLookup, limiter.Token]:
     """A lookup that a worker holds, with leave to send its call."""
-    errand = queue.claim("modash", Policy.objects.get(), lease=timedelta(seconds=10))
-    assert errand is not None
+    claimed = queue.claim("modash", Policy.objects.get(), lease=timedelta(seconds=10))
+    assert claimed is not None
     mine = waiter()
     mine.start(seconds=30)
-    return errand, limiter.Token(waiter=mine, call=str(errand.call.pk))
+    return claimed, limiter.Token(waiter=mine, call=str(claimed.call.pk))
 
 
 @pytest.fixture
@@ -269,10 +269,10 @@ def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
 
 def test_a_refusal_is_settled_though_redis_has_gone_meanwhile(submit: Submit, settings: Settings) -> None:
     submit()
-    errand, _ = claimed()
+    claimed, _ = claim_next()
     with socket.create_server(("127.0.0.1", 0)) as gone:
         settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
-    outcomes.failed(errand, Policy.objects.get(), Throttled("rate_limited", "…", retry_after=30))
+    outcomes.failed(claimed, Policy.objects.get(), Throttled("rate_limited", "…", retry_after=30))
     lookup = Lookup.objects.get()
     assert (lookup.queue_state, Call.objects.get().state) == ("ready", "failed")
     assert Credential.objects.get().rests_until is not None
@@ -326,10 +326,10 @@ def test_a_call_under_way_when_its_search_is_canceled_is_finished_charged_and_ke
 ) -> None:
     at(f"{site.url}/modash/v1")
     search = submit(limit=20)
-    errand, token = claimed()
+    claimed, token = claim_next()
     cancellation.cancel(search)
-    answer = request.send(errand, Policy.objects.get(), token)
-    outcomes.answered(errand, answer)
+    answer = request.send(claimed, Policy.objects.get(), token)
+    outcomes.answered(claimed, answer)
     lookup = Lookup.objects.get()
     assert (lookup.status, lookup.result_count) == (Status.CANCELED, 20)
     assert money(lookup) == (0, 0.5, 0)
@@ -338,17 +338,17 @@ def test_a_call_under_way_when_its_search_is_canceled_is_finished_charged_and_ke
 def test_an_answer_is_settled_once_however_often(submit: Submit, at: Callable[[str], None], site: Site) -> None:
     at(f"{site.url}/modash/v1")
     submit(limit=20)
-    errand, token = claimed()
-    answer = request.send(errand, Policy.objects.get(), token)
+    claimed, token = claim_next()
+    answer = request.send(claimed, Policy.objects.get(), token)
     for _ in range(3):
-        outcomes.answered(errand, answer)
+        outcomes.answered(claimed, answer)
     assert money(Lookup.objects.get()) == (0, 0.5, 0)
 
 
 def test_a_call_that_was_never_sent_goes_back_to_its_old_turn(submit: Submit) -> None:
     submit()
-    errand, token = claimed()
-    recovery.recover(errand.call)
+    claimed, token = claim_next()
+    recovery.recover(claimed.call)
     assert not Call.objects.exists()
     assert Lookup.objects.get().queue_state == QueueState.READY
     with pytest.raises(limiter.TokenRefused):
@@ -370,7 +370,7 @@ def test_a_call_is_left_to_connect_for_as_long_as_its_policy_says(submit: Submit
 def test_a_call_that_connected_slowly_is_not_given_up_before_its_time(submit: Submit) -> None:
     Policy.objects.update(connect_timeout_ms=60_000)
     submit()
-    _, token = claimed()
+    _, token = claim_next()
     token.redeem()
     Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
     recovery.recover(Call.objects.select_related("lookup").get())
@@ -379,9 +379,9 @@ def test_a_call_that_connected_slowly_is_not_given_up_before_its_time(submit: Su
 
 def test_a_worker_that_died_with_its_call_under_way_leaves_an_unknown_outcome(submit: Submit) -> None:
     submit()
-    errand, token = claimed()
+    claimed, token = claim_next()
     token.redeem()
-    recovery.recover(errand.call)
+    recovery.recover(claimed.call)
     assert Call.objects.get().state == Call.State.ARMED
     Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
     recovery.recover(Call.objects.select_related("lookup").get())
@@ -395,11 +395,11 @@ def test_an_answer_that_comes_after_all_settles_what_was_unknown(
 ) -> None:
     at(f"{site.url}/modash/v1")
     submit(limit=20)
-    errand, token = claimed()
-    answer = request.send(errand, Policy.objects.get(), token)
+    claimed, token = claim_next()
+    answer = request.send(claimed, Policy.objects.get(), token)
     Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
     recovery.recover(Call.objects.select_related("lookup").get())
-    outcomes.answered(errand, answer)
+    outcomes.answered(claimed, answer)
     assert money(Lookup.objects.get()) == (0.5, 0.5, 0)
 
 

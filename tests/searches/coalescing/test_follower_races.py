@@ -41,29 +41,29 @@ from tests.searches.repeating import PAGE, REFUSED, Asker, answer, asker, in_lin
 HUNDRED = 100
 
 
-def claim() -> queue.Errand | None:
+def claim() -> queue.ClaimedLookup | None:
     return queue.claim("modash", Policy.objects.get(), lease=LEASE)
 
 
-def work(errand: queue.Errand | None, come: Callable[[queue.Errand], None]) -> None:
-    if errand is not None:
-        come(errand)
+def work(claimed: queue.ClaimedLookup | None, come: Callable[[queue.ClaimedLookup], None]) -> None:
+    if claimed is not None:
+        come(claimed)
 
 
-def succeeds(errand: queue.Errand) -> None:
-    outcomes.answered(errand, answer(3))
+def succeeds(claimed: queue.ClaimedLookup) -> None:
+    outcomes.answered(claimed, answer(3))
 
 
-def succeeds_with_nothing(errand: queue.Errand) -> None:
-    outcomes.answered(errand, answer(0))
+def succeeds_with_nothing(claimed: queue.ClaimedLookup) -> None:
+    outcomes.answered(claimed, answer(0))
 
 
-def fails(errand: queue.Errand, failure: Any = REFUSED) -> None:
-    outcomes.failed(errand, Policy.objects.get(), failure)
+def fails(claimed: queue.ClaimedLookup, failure: Any = REFUSED) -> None:
+    outcomes.failed(claimed, Policy.objects.get(), failure)
 
 
-def unsent(errand: queue.Errand) -> None:
-    settlement.unsent(errand.call, errand.lookup)
+def unsent(claimed: queue.ClaimedLookup) -> None:
+    settlement.unsent(claimed.call, claimed.lookup)
 
 
 def some_search() -> Search | None:
@@ -90,8 +90,8 @@ def all_come_to_an_end() -> None:
         followers.resolve_all()
         Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=queue.now())
         TenantQueue.objects.exclude(wake_at=None).update(wake_at=queue.now())
-        while errand := claim():
-            succeeds(errand)
+        while claimed := claim():
+            succeeds(claimed)
         if not Lookup.objects.exclude(status__in=Lookup.ENDED).exists():
             break
     followers.resolve_all()
@@ -167,7 +167,7 @@ def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: No
         leave(overdue)
         deadlines.expire()
 
-    comes: list[Callable[[queue.Errand], None]] = [
+    comes: list[Callable[[queue.ClaimedLookup], None]] = [
         succeeds,
         fails,
         unsent,
@@ -194,7 +194,7 @@ def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: No
 
 @pytest.mark.parametrize("come", [succeeds_with_nothing, fails])
 def test_two_workers_that_resolve_the_same_at_once_resolve_it_once(
-    transactional_db: None, alice: Tenant, come: Callable[[queue.Errand], None]
+    transactional_db: None, alice: Tenant, come: Callable[[queue.ClaimedLookup], None]
 ) -> None:
     alice_asks = asker(alice)
     first, second = alice_asks.ask(), alice_asks.ask()
@@ -229,7 +229,7 @@ class Play:
 
     def __init__(self, alice_asks: Asker) -> None:
         self.alice_asks = alice_asks
-        self.under_way: list[queue.Errand] = []
+        self.under_way: list[queue.ClaimedLookup] = []
 
     def step(self, name: str, number: int) -> None:
         with suppress(InsufficientCredits):
@@ -248,10 +248,10 @@ class Play:
         self.alice_asks.ask(count=2, also={"limit": 10})
 
     def claim(self, number: int) -> None:
-        if errand := claim():
-            self.under_way.append(errand)
+        if claimed := claim():
+            self.under_way.append(claimed)
 
-    def settle(self, come: Callable[[queue.Errand], None]) -> None:
+    def settle(self, come: Callable[[queue.ClaimedLookup], None]) -> None:
         if self.under_way:
             come(self.under_way.pop(0))
 

@@ -29,7 +29,7 @@ from tests.searches.repeating import (
     answer,
     answered,
     asker,
-    claimed,
+    claim_next,
     failed,
     in_line,
     money,
@@ -72,11 +72,11 @@ def test_a_failure_that_may_pass_is_retryable_for_all(alice_asks: Asker) -> None
 
 def test_an_answer_of_several_pages_is_taken_whole(alice_asks: Asker) -> None:
     first = alice_asks.ask(limit=40)
-    outcomes.answered(claimed(), answer(20, last=False))
+    outcomes.answered(claim_next(), answer(20, last=False))
     second = alice_asks.ask(limit=40)
     resolved()
     assert told(second) == ["queued/coalesced"]
-    outcomes.answered(claimed(), answer(20, first=15))
+    outcomes.answered(claim_next(), answer(20, first=15))
     resolved()
     assert (only(first).result_count, only(first).duplicates) == (35, 5)
     assert (only(second).result_count, only(second).duplicates) == (35, 5)
@@ -150,16 +150,16 @@ def test_the_promoted_follower_has_the_position_of_the_canceled_leader(alice_ask
     second = alice_asks.ask()
     cancellation.cancel(first)
     resolved()
-    assert claimed().lookup == only(second)
+    assert claim_next().lookup == only(second)
 
 
 def test_a_cancel_of_a_call_under_way_promotes_when_it_has_ended(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
-    errand = claimed()
+    claimed = claim_next()
     cancellation.cancel(first)
     resolved()
     assert told(second) == ["queued/coalesced"]
-    outcomes.answered(errand, answer())
+    outcomes.answered(claimed, answer())
     resolved()
     assert told(first, second) == ["canceled/miss", "queued/miss"]
 
@@ -307,12 +307,12 @@ def test_a_follower_expires_while_its_leader_waits(alice_asks: Asker) -> None:
 def test_a_follower_does_not_expire_while_its_leader_is_under_way(alice_asks: Asker) -> None:
     alice_asks.ask(limit=40)
     second = alice_asks.ask(limit=40)
-    errand = claimed()
+    claimed = claim_next()
     overdue(second)
     assert deadlines.expire() == 0
-    outcomes.answered(errand, answer(last=False))
+    outcomes.answered(claimed, answer(last=False))
     assert deadlines.expire() == 0
-    outcomes.answered(claimed(), answer(first=20))
+    outcomes.answered(claim_next(), answer(first=20))
     assert deadlines.expire() == 0
     resolved()
     assert told(second) == ["succeeded/coalesced"]
@@ -321,7 +321,7 @@ def test_a_follower_does_not_expire_while_its_leader_is_under_way(alice_asks: As
 def test_a_follower_expires_while_its_leader_waits_for_its_key(alice_asks: Asker) -> None:
     alice_asks.ask(limit=40)
     second = alice_asks.ask(limit=40)
-    outcomes.answered(claimed(), answer(last=False))
+    outcomes.answered(claim_next(), answer(last=False))
     failed(BadCredential("credential_invalid", "…"))
     overdue(second)
     assert deadlines.expire() == 1
@@ -350,9 +350,9 @@ def test_an_erased_leader_is_replaced_like_a_canceled_one(alice_asks: Asker) -> 
 
 def test_a_leader_erased_during_its_call_is_replaced_when_that_has_ended(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
-    errand = claimed()
+    claimed = claim_next()
     erasure.erase(first)
-    outcomes.answered(errand, answer())
+    outcomes.answered(claimed, answer())
     resolved()
     assert told(second) == ["queued/miss"]
     assert not Result.objects.exists()

@@ -27,7 +27,7 @@ from searches.models import Lookup, Search, Status
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.bench.picture import jpeg
 from tests.searches.conftest import LEASE
-from tests.searches.repeating import Asker, answer, answered, asker, claimed, in_line, money, only, resolved, told
+from tests.searches.repeating import Asker, answer, answered, asker, claim_next, in_line, money, only, resolved, told
 
 pytestmark = pytest.mark.django_db
 Sent = list[Any]
@@ -177,9 +177,9 @@ def test_what_was_asked_with_another_key_answers_nobody_where_the_key_decides(al
 
     first, follower = ask(), ask()
     credentials.change(Credential.objects.get(pk=library.pk), secret="key-of-library-two")
-    errand = queue.claim(only(first).lane_id, policies.of("memories"), lease=LEASE)
-    assert errand is not None
-    outcomes.answered(errand, answer(3))
+    claimed = queue.claim(only(first).lane_id, policies.of("memories"), lease=LEASE)
+    assert claimed is not None
+    outcomes.answered(claimed, answer(3))
     resolved()
     assert told(first, follower) == ["succeeded/miss", "queued/miss"]
     credentials.change(Credential.objects.get(pk=library.pk), secret="key-of-library-one")
@@ -204,7 +204,7 @@ def test_a_claim_passes_over_the_tenant_whose_follower_is_being_attached(alice: 
     bobs = bob_asks.ask()
     with background() as start, transaction.atomic():
         alice_asks.ask()
-        assert start(claimed).result(timeout=5).lookup == only(bobs)
+        assert start(claim_next).result(timeout=5).lookup == only(bobs)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -212,7 +212,7 @@ def test_a_cancel_and_a_new_follower_do_not_wait_for_each_other(alice: Tenant) -
     """Of the two lookups of the search, the later stands in line and the earlier is under way."""
     alice_asks = asker(alice)
     search = alice_asks.ask(also={"limit": 40})
-    claimed()
+    claim_next()
     with background() as start:
         with transaction.atomic():
             # The cancel's lookups are locked now, but for the one under way.

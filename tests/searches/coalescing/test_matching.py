@@ -21,7 +21,7 @@ from tests.searches.repeating import (
     Asker,
     answered,
     asker,
-    claimed,
+    claim_next,
     failed,
     in_line,
     money,
@@ -123,7 +123,7 @@ def test_an_equal_lookup_follows_the_one_in_progress(alice_asks: Asker) -> None:
 
 def test_one_that_is_under_way_is_joined_too(alice_asks: Asker) -> None:
     first = alice_asks.ask()
-    claimed()
+    claim_next()
     second = alice_asks.ask()
     assert only(second).repeat_of == only(first)
     assert second.status == Status.QUEUED
@@ -141,7 +141,7 @@ def test_equal_lookups_of_one_search_are_one_call(alice_asks: Asker) -> None:
 
 def test_one_that_is_to_be_canceled_is_not_joined(alice_asks: Asker) -> None:
     first = alice_asks.ask()
-    claimed()
+    claim_next()
     cancellation.cancel(first)
     assert told(first, alice_asks.ask()) == ["running/miss", "queued/miss"]
 
@@ -153,8 +153,8 @@ def test_a_follower_has_the_forecast_of_its_leader(alice_asks: Asker) -> None:
     assert told_of[only(second).pk] == told_of[only(first).pk]
     assert told_of[only(second).pk].position == 2
     assert estimates.forecast([only(second)])[only(second).pk].position == 2
-    claimed()
-    claimed()
+    claim_next()
+    claim_next()
     told_now = estimates.forecast([only(second)])[only(second).pk]
     assert (told_now.position, told_now.waiting_on) == (None, "turn")
     assert told_now.estimated_start_at is not None
@@ -165,14 +165,14 @@ def test_a_leader_inherits_the_priority_of_an_urgent_follower(alice_asks: Asker)
     alice_asks.ask(jpeg(1))
     first = alice_asks.ask(priority=-5)
     alice_asks.ask(priority=5)
-    assert claimed().lookup == only(first)
+    assert claim_next().lookup == only(first)
 
 
 def test_who_has_time_holds_nobody_up(alice_asks: Asker) -> None:
     first = alice_asks.ask(priority=5)
     alice_asks.ask(jpeg(1))
     alice_asks.ask(priority=-5)
-    assert claimed().lookup == only(first)
+    assert claim_next().lookup == only(first)
 
 
 # Neither

@@ -31,12 +31,12 @@ from providers.models import Policy
 from searches.calls import outcomes, settlement
 from searches.lanes import breaker, estimates, pauses, queue, wakeups
 from searches.lanes.breaker import FAILURES, Count
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 from tests.racing import at_once
 from tests.searches.conftest import Fill
 
-Claim = Callable[[], Errand | None]
+Claim = Callable[[], ClaimedLookup | None]
 OUTAGE = Faulty("provider_error", "It failed.", status=500)
 FOUND = Answer(hits=(), billed_results=0, last=True, status=200)
 
@@ -120,9 +120,9 @@ def fail(claim: Claim, policy: Policy) -> Callable[..., None]:
 
     def fail(times: int = 1, failure: Failure = OUTAGE) -> None:
         for _ in range(times):
-            errand = claim()
-            assert errand is not None
-            outcomes.failed(errand, policy, failure)
+            claimed = claim()
+            assert claimed is not None
+            outcomes.failed(claimed, policy, failure)
 
     return fail
 
@@ -322,13 +322,13 @@ def test_an_answer_between_begins_the_count_anew(
 def test_of_many_workers_that_come_when_its_time_is_over_one_gets_a_call(broken: Lane, policy: Policy) -> None:
     let_it_pass(broken)
     come = partial(queue.claim, broken.pk, policy, lease=timedelta(seconds=10))
-    assert sum(errand is not None for errand in at_once([come] * 6)) == 1
+    assert sum(claimed is not None for claimed in at_once([come] * 6)) == 1
 
 
 def test_a_healthy_lane_is_not_written_for_an_answer(fill: Fill, claim: Claim, alice: Tenant) -> None:
     fill(alice, 1)
-    errand = claim()
-    assert errand is not None
+    claimed = claim()
+    assert claimed is not None
     written: list[str] = []
 
     def note(execute: Callable[..., object], sql: str, *rest: object) -> object:
@@ -336,7 +336,7 @@ def test_a_healthy_lane_is_not_written_for_an_answer(fill: Fill, claim: Claim, a
         return execute(sql, *rest)
 
     with connection.execute_wrapper(note):
-        outcomes.answered(errand, FOUND)
+        outcomes.answered(claimed, FOUND)
     assert written == []
 
 
@@ -346,11 +346,11 @@ def test_one_tenants_broken_key_stops_nobody_else(
     fill(alice, 20)
     fill(bob, 20)
     answered = 0
-    while errand := claim():
-        if errand.lookup.tenant_id == alice.pk:
-            outcomes.failed(errand, policy, OUTAGE)
+    while claimed := claim():
+        if claimed.lookup.tenant_id == alice.pk:
+            outcomes.failed(claimed, policy, OUTAGE)
         else:
-            outcomes.answered(errand, FOUND)
+            outcomes.answered(claimed, FOUND)
             answered += 1
     assert answered == 20
     assert now(lane).trips == 0
@@ -393,10 +393,10 @@ def test_a_failure_that_is_settled_twice_is_counted_once(
     fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
 ) -> None:
     fill(alice, 1)
-    errand = claim()
-    assert errand is not None
+    claimed = claim()
+    assert claimed is not None
     for _ in range(3):
-        outcomes.failed(errand, policy, OUTAGE)
+        outcomes.failed(claimed, policy, OUTAGE)
     assert now(lane).failures == 1
 
 

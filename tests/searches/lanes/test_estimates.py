@@ -17,11 +17,11 @@ from providers.models import Policy
 from searches.calls import outcomes
 from searches.lanes import estimates, pauses, queue
 from searches.lanes.estimates import Forecast
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Lane, Lookup, QueueState, TenantQueue
 from tests.searches.conftest import Fill
 
-Claim = Callable[[], Errand | None]
+Claim = Callable[[], ClaimedLookup | None]
 pytestmark = pytest.mark.django_db
 PAGE = Answer(hits=(), billed_results=0, last=False, status=200)
 
@@ -37,9 +37,9 @@ def foretold(lookup: Lookup) -> Forecast:
 def turns_taken(claim: Claim) -> list[Lookup]:
     """Whose each turn is, until nobody is left; each call is answered before the next one goes."""
     taken = []
-    while errand := claim():
-        taken.append(errand.lookup)
-        outcomes.answered(errand, PAGE)
+    while claimed := claim():
+        taken.append(claimed.lookup)
+        outcomes.answered(claimed, PAGE)
     return taken
 
 
@@ -54,8 +54,8 @@ def test_on_a_quiet_line_each_starts_after_as_many_calls_as_it_was_told(
         for pages in data.draw(st.lists(st.integers(1, 4), max_size=3)):
             fill(tenant, 1, pages=pages, priority=data.draw(st.integers(-1, 1)))
     for _ in range(data.draw(st.integers(0, 4))):
-        if errand := claim():
-            outcomes.answered(errand, PAGE)
+        if claimed := claim():
+            outcomes.answered(claimed, PAGE)
     told = {pk: forecast.calls_before for pk, forecast in estimates.forecast(ready()).items()}
     taken = [lookup.pk for lookup in turns_taken(claim)]
     transaction.savepoint_rollback(point)
@@ -92,9 +92,9 @@ def test_who_sleeps_is_counted_where_it_will_have_woken(
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant, bob: Tenant
 ) -> None:
     fill(alice, 1, pages=2)
-    errand = claim()
-    assert errand is not None
-    outcomes.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
+    claimed = claim()
+    assert claimed is not None
+    outcomes.failed(claimed, policy, Faulty("provider_error", "It failed.", status=500))
     mine = fill(bob, 30)
     assert foretold(mine[0]).calls_before == 0
     assert foretold(mine[-1]).calls_before == 29 + 2
@@ -107,12 +107,12 @@ def test_a_start_is_as_many_intervals_after_the_next_slot(
 ) -> None:
     fill(alice, 1, pages=4)
     [last] = fill(alice, 1)
-    errand = claim()
-    assert errand is not None
-    outcomes.answered(errand, PAGE)
+    claimed = claim()
+    assert claimed is not None
+    outcomes.answered(claimed, PAGE)
     start = foretold(last).estimated_start_at
     assert start is not None
-    assert start == errand.call.armed_at + timedelta(milliseconds=4 * (1000 + float(policy.guard_ms)))
+    assert start == claimed.call.armed_at + timedelta(milliseconds=4 * (1000 + float(policy.guard_ms)))
 
 
 def test_in_an_idle_lane_the_first_starts_now(fill: Fill, lane: Lane, alice: Tenant) -> None:
@@ -140,9 +140,9 @@ def test_a_sleeper_in_a_lane_that_stands_still_wakes_no_earlier(
     fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
 ) -> None:
     [only] = fill(alice, 1)
-    errand = claim()
-    assert errand is not None
-    outcomes.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
+    claimed = claim()
+    assert claimed is not None
+    outcomes.failed(claimed, policy, Faulty("provider_error", "It failed.", status=500))
     pauses.throttle_lane(lane.name, seconds=60)
     told = foretold(only)
     assert told.waiting_on == "provider_backoff"
@@ -153,9 +153,9 @@ def test_a_sleeper_comes_back_into_a_line_that_others_stand_in(
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant
 ) -> None:
     [only] = fill(alice, 1)
-    errand = claim()
-    assert errand is not None
-    outcomes.failed(errand, policy, Faulty("provider_error", "It failed.", status=500))
+    claimed = claim()
+    assert claimed is not None
+    outcomes.failed(claimed, policy, Faulty("provider_error", "It failed.", status=500))
     for number in range(20):
         fill(Tenant.objects.create(name=f"tenant {number}"), 3)
     # However long it took to write them.
@@ -205,10 +205,10 @@ def test_the_turns_of_a_place_are_those_of_its_lookups(
         return TenantQueue.objects.values_list("ready", "pending_calls").get()
 
     assert counted() == (3, 12)
-    errand = claim()
-    assert errand is not None
+    claimed = claim()
+    assert claimed is not None
     assert counted() == (2, 8)
-    outcomes.answered(errand, PAGE)
+    outcomes.answered(claimed, PAGE)
     assert counted() == (3, 11)
     with transaction.atomic():
         queue.withdraw(lookups[:1])

@@ -18,12 +18,12 @@ from providers.failures import Failure, Faulty, Throttled
 from providers.models import Credential, Policy
 from searches.calls import outcomes, settlement
 from searches.lanes import credential_gate, pauses, queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
 from searches.models import Lane, Lookup, QueueState, Search, TenantQueue
 from tests.searches.conftest import Fill
 
-Claim = Callable[[], Errand | None]
+Claim = Callable[[], ClaimedLookup | None]
 pytestmark = pytest.mark.django_db
 PAGE = Answer(hits=(), billed_results=0, last=False, status=200)
 FAULT = Faulty("provider_error", "It failed.", status=500)
@@ -35,9 +35,9 @@ law = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck
 def turns(claim: Claim, count: int = 1000) -> str:
     """Whose each turn is, one letter each; each call is answered before the next one goes."""
     taken = ""
-    while len(taken) < count and (errand := claim()):
-        taken += errand.lookup.tenant.name[0]
-        outcomes.answered(errand, PAGE)
+    while len(taken) < count and (claimed := claim()):
+        taken += claimed.lookup.tenant.name[0]
+        outcomes.answered(claimed, PAGE)
     return taken
 
 
@@ -78,8 +78,8 @@ def test_priority_orders_a_tenants_own_and_takes_no_turn_from_others(
     fill(bob, 6, priority=-10)
     mine = [fill(alice, 1, priority=priority)[0] for priority in priorities]
     taken: list[Lookup] = []
-    while errand := claim():
-        taken.append(errand.lookup)
+    while claimed := claim():
+        taken.append(claimed.lookup)
     transaction.savepoint_rollback(point)
     own = [lookup.pk for lookup in taken if lookup.tenant_id == alice.pk]
     by_priority = sorted(zip(priorities, mine, strict=True), key=lambda pair: -pair[0])
@@ -138,14 +138,14 @@ def test_retries_are_turns_like_any_other(
     fill(bob, 20, pages=2)
     taken = Counter[str]()
     for _ in range(24):
-        errand = claim()
-        assert errand is not None
-        taken[errand.lookup.tenant.name] += 1
-        if errand.lookup.tenant_id == alice.pk:
-            outcomes.failed(errand, policy, failure)
+        claimed = claim()
+        assert claimed is not None
+        taken[claimed.lookup.tenant.name] += 1
+        if claimed.lookup.tenant_id == alice.pk:
+            outcomes.failed(claimed, policy, failure)
             wake()
         else:
-            outcomes.answered(errand, PAGE)
+            outcomes.answered(claimed, PAGE)
     assert abs(taken["Alice"] - taken["Bob"]) <= 1
 
 
@@ -164,12 +164,12 @@ def wake() -> None:
 def delay(claim: Claim, policy: Policy, tenant: Tenant) -> None:
     """Every call of hers fails, and is to be tried again in an hour."""
     while TenantQueue.objects.get(tenant=tenant).ready:
-        errand = claim()
-        assert errand is not None
-        if errand.lookup.tenant_id == tenant.pk:
-            outcomes.failed(errand, policy, FAULT)
+        claimed = claim()
+        assert claimed is not None
+        if claimed.lookup.tenant_id == tenant.pk:
+            outcomes.failed(claimed, policy, FAULT)
         else:
-            outcomes.answered(errand, PAGE)
+            outcomes.answered(claimed, PAGE)
     later = queue.now() + timedelta(hours=1)
     Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=later)
     TenantQueue.objects.filter(tenant=tenant).update(wake_at=later)
@@ -186,11 +186,11 @@ def unblock(tenant: Tenant) -> None:
 
 def throttle(claim: Claim, policy: Policy, tenant: Tenant) -> None:
     while True:
-        errand = claim()
-        assert errand is not None
-        if errand.lookup.tenant_id == tenant.pk:
-            return outcomes.failed(errand, policy, Throttled("rate_limited", "Slow down.", retry_after=3000))
-        outcomes.answered(errand, PAGE)
+        claimed = claim()
+        assert claimed is not None
+        if claimed.lookup.tenant_id == tenant.pk:
+            return outcomes.failed(claimed, policy, Throttled("rate_limited", "Slow down.", retry_after=3000))
+        outcomes.answered(claimed, PAGE)
 
 
 def suspend(claim: Claim, policy: Policy, tenant: Tenant) -> None:
@@ -264,13 +264,13 @@ def test_what_was_claimed_and_never_sent_is_no_turn_and_no_gain(
     fill(bob, 20)
     sent = Counter[str]()
     for number in range(30):
-        errand = claim()
-        assert errand is not None
-        if errand.lookup.tenant_id == alice.pk and number % 3 == 0:
-            settlement.unsent(errand.call, errand.lookup)
+        claimed = claim()
+        assert claimed is not None
+        if claimed.lookup.tenant_id == alice.pk and number % 3 == 0:
+            settlement.unsent(claimed.call, claimed.lookup)
         else:
-            sent[errand.lookup.tenant.name] += 1
-            outcomes.answered(errand, PAGE)
+            sent[claimed.lookup.tenant.name] += 1
+            outcomes.answered(claimed, PAGE)
     assert abs(sent["Alice"] - sent["Bob"]) <= 1
 
 

@@ -80,9 +80,9 @@ def test_a_limit_that_was_lowered_while_a_worker_waited_holds_for_its_call(
 ) -> None:
     fill(alice, 1)
     Policy.objects.update(calls=1, window_ms=7000)
-    errand = queue.claim(lane.name, policy, lease=LEASE)
-    assert errand is not None
-    assert policies.rate(errand.policy).window_us == 7_000_000 > policies.rate(policy).window_us
+    claimed = queue.claim(lane.name, policy, lease=LEASE)
+    assert claimed is not None
+    assert policies.rate(claimed.policy).window_us == 7_000_000 > policies.rate(policy).window_us
 
 
 def test_a_provider_that_was_paused_while_a_worker_waited_gets_no_call(

@@ -19,14 +19,14 @@ from providers.models import Credential, Policy
 from searches import tasks
 from searches.calls import outcomes, settlement, worker
 from searches.lanes import credential_gate, queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
 from searches.models import Call, Lane, Lookup, QueueState, Status, TenantQueue
 from tests.api.background import until_somebody_waits_for_a_lock
 from tests.racing import at_once
 from tests.searches.conftest import LEASE, Fill
 
-Claim = Callable[[], Errand | None]
+Claim = Callable[[], ClaimedLookup | None]
 Drain = Callable[..., list[Lookup]]
 pytestmark = pytest.mark.django_db
 REFUSED = BadCredential("credential_invalid", "The key was refused.", status=401)
@@ -86,10 +86,10 @@ def die(credential: Credential) -> None:
     assert states.mark(credential, Credential.State.INVALID)
 
 
-def claimed(claim: Claim) -> Errand:
-    errand = claim()
-    assert errand is not None
-    return errand
+def claim_next(claim: Claim) -> ClaimedLookup:
+    claimed = claim()
+    assert claimed is not None
+    return claimed
 
 
 def test_what_waits_goes_to_the_lane_of_the_new_scope_and_back(
@@ -193,12 +193,12 @@ def test_what_is_under_way_goes_where_it_belongs_when_it_is_back(
     fill: Fill, claim: Claim, alice: Tenant, credential: Credential, lane: Lane
 ) -> None:
     fill(alice, 1)
-    errand = claimed(claim)
+    claimed = claim_next(claim)
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     credential_gate.move()
     assert Lookup.objects.get().lane_id == lane.name
     with transaction.atomic():
-        queue.put_back(errand.lookup, queue.lock_tenant_queue(lane.name, alice.pk))
+        queue.put_back(claimed.lookup, queue.lock_tenant_queue(lane.name, alice.pk))
     credential_gate.move()
     assert lanes() == {lane_in_force(credential).name}
 
@@ -284,7 +284,7 @@ def test_what_comes_back_to_a_key_that_died_meanwhile_waits_for_it(
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
 ) -> None:
     fill(alice, 4, pages=2)
-    refused, *others = [claimed(claim) for _ in range(4)]
+    refused, *others = [claim_next(claim) for _ in range(4)]
     outcomes.failed(refused, policy, REFUSED)
     outcomes.failed(others[0], policy, Faulty("provider_error", "It failed.", status=500))
     outcomes.answered(others[1], NOTHING)
@@ -298,9 +298,9 @@ def test_a_dead_key_is_remembered_though_its_lookup_was_canceled(
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
 ) -> None:
     canceled, _ = fill(alice, 2)
-    errand = claimed(claim)
+    claimed = claim_next(claim)
     cancellation.cancel(canceled.search)
-    outcomes.failed(errand, policy, REFUSED)
+    outcomes.failed(claimed, policy, REFUSED)
     credential.refresh_from_db()
     assert credential.state == Credential.State.INVALID
     assert set(Lookup.objects.values_list("status", "queue_state")) == {
@@ -313,9 +313,9 @@ def test_a_refusal_of_the_key_of_before_says_nothing_of_the_one_that_replaced_it
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
 ) -> None:
     fill(alice, 1)
-    errand = claimed(claim)
+    claimed = claim_next(claim)
     credentials.store(alice, "modash", "another-key")
-    outcomes.failed(errand, policy, REFUSED)
+    outcomes.failed(claimed, policy, REFUSED)
     credential.refresh_from_db()
     assert credential.state == Credential.State.UNKNOWN
     assert credential_gate.unpark() == ["modash"]
@@ -344,7 +344,7 @@ def test_a_key_can_be_deleted_while_a_call_with_it_is_refused(
 ) -> None:
     """Each holds lookups that the other wants: one of them is told to begin anew, and does."""
     fill(alice, 3)
-    errand = claimed(claim)
+    claimed = claim_next(claim)
     refused = Event()
 
     def refuse() -> None:
@@ -356,7 +356,7 @@ def test_a_key_can_be_deleted_while_a_call_with_it_is_refused(
 
         with connection.execute_wrapper(wait_for_the_deletion):
             # As a worker settles: PostgreSQL chooses whom it tells to begin anew.
-            worker._settle_surely(lambda: outcomes.failed(errand, policy, REFUSED))
+            worker._settle_surely(lambda: outcomes.failed(claimed, policy, REFUSED))
 
     def delete() -> None:
         assert refused.wait(10)

@@ -11,13 +11,13 @@ from accounts.models import Mode, Tenant
 from providers.keyring import credentials, states
 from providers.models import Credential
 from searches.lanes import credential_gate, estimates, queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import deadlines
 from searches.models import Call, Lane, Lookup, QueueState, Search, Status, TenantQueue
 from tests.racing import at_once
 from tests.searches.conftest import Fill
 
-Claim = Callable[[], Errand | None]
+Claim = Callable[[], ClaimedLookup | None]
 Drain = Callable[..., list[Lookup]]
 pytestmark = pytest.mark.django_db
 State = Credential.State
@@ -37,25 +37,25 @@ def mine(fill: Fill, claim: Claim, alice: Tenant, credential: Credential) -> lis
     return lookups
 
 
-def refuse(errand: Errand | None, state: State = State.EXHAUSTED) -> None:
+def refuse(claimed: ClaimedLookup | None, state: State = State.EXHAUSTED) -> None:
     """What a settlement does when the provider says that the key is dead."""
-    assert errand is not None
-    assert errand.lookup.credential is not None
+    assert claimed is not None
+    assert claimed.lookup.credential is not None
     with transaction.atomic():
-        tenant_queue = queue.lock_tenant_queue(errand.lookup.lane_id, errand.lookup.tenant_id)
-        Call.objects.filter(pk=errand.call.pk).update(state=Call.State.FAILED)
-        states.mark(errand.lookup.credential, state)
-        queue.park(errand.lookup, tenant_queue)
+        tenant_queue = queue.lock_tenant_queue(claimed.lookup.lane_id, claimed.lookup.tenant_id)
+        Call.objects.filter(pk=claimed.call.pk).update(state=Call.State.FAILED)
+        states.mark(claimed.lookup.credential, state)
+        queue.park(claimed.lookup, tenant_queue)
 
 
-def work(errand: Errand | None) -> Lookup:
+def work(claimed: ClaimedLookup | None) -> Lookup:
     """What it does when the provider answered."""
-    assert errand is not None
-    assert errand.lookup.credential is not None
-    Call.objects.filter(pk=errand.call.pk).update(state=Call.State.ANSWERED)
-    Lookup.objects.filter(pk=errand.lookup.pk).update(status=Status.SUCCEEDED)
-    states.worked(errand.lookup.credential)
-    return errand.lookup
+    assert claimed is not None
+    assert claimed.lookup.credential is not None
+    Call.objects.filter(pk=claimed.call.pk).update(state=Call.State.ANSWERED)
+    Lookup.objects.filter(pk=claimed.lookup.pk).update(status=Status.SUCCEEDED)
+    states.worked(claimed.lookup.credential)
+    return claimed.lookup
 
 
 def mend(credential: Credential) -> None:
@@ -120,10 +120,10 @@ def test_a_probe_that_is_in_line_again_is_waited_for(
 ) -> None:
     mend(credential)
     credential_gate.unpark()
-    errand = claim()
-    assert errand is not None
+    claimed = claim()
+    assert claimed is not None
     Call.objects.update(state=Call.State.FAILED)
-    Lookup.objects.filter(pk=errand.lookup.pk).update(queue_state=queue_state, not_before=queue.now())
+    Lookup.objects.filter(pk=claimed.lookup.pk).update(queue_state=queue_state, not_before=queue.now())
     assert credential_gate.unpark() == []
 
 
@@ -132,10 +132,10 @@ def test_a_probe_that_ends_without_a_word_on_the_key_is_followed_by_the_next(
 ) -> None:
     mend(credential)
     credential_gate.unpark()
-    errand = claim()
-    assert errand is not None
-    Call.objects.filter(pk=errand.call.pk).update(state=Call.State.FAILED)
-    Lookup.objects.filter(pk=errand.lookup.pk).update(status=Status.FAILED)
+    claimed = claim()
+    assert claimed is not None
+    Call.objects.filter(pk=claimed.call.pk).update(state=Call.State.FAILED)
+    Lookup.objects.filter(pk=claimed.lookup.pk).update(status=Status.FAILED)
     assert credential_gate.unpark() == [lane.name]
     assert [lookup.pk for lookup in drain()] == [mine[1].pk]
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from accounts.models import Tenant
 from providers.models import Policy
 from searches.lanes import estimates, pauses, queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lane, Lookup, QueueState, Search, Status, TenantQueue
 from tests.searches.conftest import LEASE, Fill
 
-Claim = Callable[[], Errand | None]
+Claim = Callable[[], ClaimedLookup | None]
 Drain = Callable[..., list[Lookup]]
 pytestmark = pytest.mark.django_db
 
@@ -31,12 +31,12 @@ def names(lookups: list[Lookup]) -> str:
 
 def test_a_claim_arms_a_call_under_a_lease_and_starts_the_search(fill: Fill, claim: Claim, alice: Tenant) -> None:
     [lookup] = fill(alice, 1)
-    errand = claim()
-    assert errand is not None
-    assert (errand.lookup.pk, errand.lookup.status, errand.lookup.queue_state) == (lookup.pk, "running", "none")
-    assert errand.call.state == Call.State.ARMED
-    assert errand.call.leased_until - errand.call.armed_at == LEASE
-    assert not errand.more
+    claimed = claim()
+    assert claimed is not None
+    assert (claimed.lookup.pk, claimed.lookup.status, claimed.lookup.queue_state) == (lookup.pk, "running", "none")
+    assert claimed.call.state == Call.State.ARMED
+    assert claimed.call.leased_until - claimed.call.armed_at == LEASE
+    assert not claimed.more
     search = Search.objects.get()
     assert (search.status, search.version) == (Status.RUNNING, 2)
 
@@ -95,10 +95,10 @@ def test_priority_orders_a_tenants_own_lookups_only(fill: Fill, drain: Drain, al
 
 def test_a_lookup_that_comes_back_stands_where_it_stood(fill: Fill, claim: Claim, alice: Tenant) -> None:
     first, _ = fill(alice, 2)
-    errand = claim()
-    assert errand is not None
+    claimed = claim()
+    assert claimed is not None
     with transaction.atomic():
-        queue.put_back(errand.lookup, queue.lock_tenant_queue(errand.lookup.lane_id, alice.pk))
+        queue.put_back(claimed.lookup, queue.lock_tenant_queue(claimed.lookup.lane_id, alice.pk))
     again = claim()
     assert again is not None
     assert again.lookup.pk == first.pk
@@ -107,20 +107,20 @@ def test_a_lookup_that_comes_back_stands_where_it_stood(fill: Fill, claim: Claim
 def test_an_unused_turn_is_given_back(fill: Fill, claim: Claim, drain: Drain, alice: Tenant, bob: Tenant) -> None:
     fill(alice, 3)
     fill(bob, 3)
-    errand = claim()
-    assert errand is not None
+    claimed = claim()
+    assert claimed is not None
     with transaction.atomic():
-        tenant_queue = queue.lock_tenant_queue(errand.lookup.lane_id, errand.lookup.tenant_id)
-        queue.put_back(errand.lookup, tenant_queue, void=True)
+        tenant_queue = queue.lock_tenant_queue(claimed.lookup.lane_id, claimed.lookup.tenant_id)
+        queue.put_back(claimed.lookup, tenant_queue, void=True)
     assert Counter(names(drain(4))) == {"A": 2, "B": 2}
 
 
 def test_a_sleeper_is_passed_over_until_it_is_due(fill: Fill, claim: Claim, lane: Lane, alice: Tenant) -> None:
     fill(alice, 1)
-    errand = claim()
-    assert errand is not None
+    claimed = claim()
+    assert claimed is not None
     with transaction.atomic():
-        queue.put_back(errand.lookup, queue.lock_tenant_queue(lane.name, alice.pk), after=timedelta(seconds=60))
+        queue.put_back(claimed.lookup, queue.lock_tenant_queue(lane.name, alice.pk), after=timedelta(seconds=60))
     assert claim() is None
     assert queue.lanes_to_look_at() == []
     past = queue.now() - timedelta(seconds=1)
@@ -217,8 +217,8 @@ def test_no_lookup_is_claimed_twice_however_many_claim(
 
     def work(_: int) -> list[UUID]:
         taken = []
-        while errand := queue.claim(lane.name, policy, lease=LEASE):
-            taken.append(errand.lookup.pk)
+        while claimed := queue.claim(lane.name, policy, lease=LEASE):
+            taken.append(claimed.lookup.pk)
         connection.close()
         return taken
 

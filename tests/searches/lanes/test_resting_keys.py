@@ -19,13 +19,13 @@ from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches.calls import outcomes
 from searches.lanes import credential_gate, estimates, pauses, queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 from tests.racing import at_once
 from tests.searches.conftest import Fill
 from tests.searches.lanes.test_fairness import turns
 
-Claim = Callable[[], Errand | None]
+Claim = Callable[[], ClaimedLookup | None]
 pytestmark = pytest.mark.django_db
 FOUND = Answer(hits=(), billed_results=0, last=True, status=200)
 
@@ -40,14 +40,14 @@ def empty_redis(redis_client: redis.Redis) -> None:
 
 
 @pytest.fixture
-def throttle(claim: Claim, policy: Policy) -> Callable[..., Errand]:
+def throttle(claim: Claim, policy: Policy) -> Callable[..., ClaimedLookup]:
     """`throttle()`: the call whose turn it is, is told to wait."""
 
-    def throttle(seconds: float | None = 60) -> Errand:
-        errand = claim()
-        assert errand is not None
-        outcomes.failed(errand, policy, wait(seconds))
-        return errand
+    def throttle(seconds: float | None = 60) -> ClaimedLookup:
+        claimed = claim()
+        assert claimed is not None
+        outcomes.failed(claimed, policy, wait(seconds))
+        return claimed
 
     return throttle
 
@@ -72,7 +72,7 @@ def let_it_pass(tenant: Tenant) -> None:
 
 
 def test_only_its_own_lookups_wait(
-    fill: Fill, claim: Claim, throttle: Callable[..., Errand], lane: Lane, alice: Tenant, bob: Tenant
+    fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], lane: Lane, alice: Tenant, bob: Tenant
 ) -> None:
     fill(alice, 3)
     throttle(3000)
@@ -84,27 +84,27 @@ def test_only_its_own_lookups_wait(
 
 
 def test_it_goes_on_at_the_front_of_its_tenants_line(
-    fill: Fill, claim: Claim, throttle: Callable[..., Errand], alice: Tenant
+    fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], alice: Tenant
 ) -> None:
     lookups = fill(alice, 3)
     assert throttle().lookup == lookups[0]
     assert claim() is None
     let_it_pass(alice)
-    taken = [errand.lookup for errand in iter(claim, None)]
+    taken = [claimed.lookup for claimed in iter(claim, None)]
     assert taken == lookups
 
 
 def test_an_answer_ends_the_count_of_rests_and_each_without_one_is_longer(
-    fill: Fill, claim: Claim, throttle: Callable[..., Errand], alice: Tenant
+    fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], alice: Tenant
 ) -> None:
     fill(alice, 2)
     for seconds in (1, 2, 4, 8, 8):
         throttle(None)
         assert rest_of(alice).total_seconds() == pytest.approx(seconds, rel=0.3)
         let_it_pass(alice)
-    errand = claim()
-    assert errand is not None
-    outcomes.answered(errand, FOUND)
+    claimed = claim()
+    assert claimed is not None
+    outcomes.answered(claimed, FOUND)
     throttle(None)
     assert rest_of(alice).total_seconds() == pytest.approx(1, rel=0.3)
 
@@ -115,9 +115,9 @@ def test_keyapi_is_left_alone_for_a_minute(fill: Fill, claim: Claim, alice: Tena
     assert usual == {"keyapi": 60, "modash": 0, "memories": 0}
     assert policies.in_force(policies.of("keyapi"), Mode.TEST).throttled_seconds == 0
     fill(alice, 1)
-    errand = claim()
-    assert errand is not None
-    outcomes.failed(errand, policies.of("keyapi"), wait(None))
+    claimed = claim()
+    assert claimed is not None
+    outcomes.failed(claimed, policies.of("keyapi"), wait(None))
     assert timedelta(seconds=55) < rest_of(alice) <= timedelta(seconds=60)
 
 
@@ -137,7 +137,7 @@ def test_the_tenants_other_keys_go_in_their_order_at_its_share(
     for lookup, resting in zip(mine, keys, strict=True):
         Lookup.objects.filter(pk=lookup.pk, tenant=alice).update(**{"credential": rests} if resting else {})
     fill(bob, len(keys))
-    taken = [errand.lookup for errand in iter(claim, None)]
+    taken = [claimed.lookup for claimed in iter(claim, None)]
     assert [each for each in taken if each.tenant_id == alice.pk] == [
         lookup for lookup, resting in zip(mine, keys, strict=True) if not resting
     ]
@@ -147,7 +147,7 @@ def test_the_tenants_other_keys_go_in_their_order_at_its_share(
 
 
 def test_what_comes_with_another_key_is_not_kept_waiting(
-    fill: Fill, claim: Claim, throttle: Callable[..., Errand], alice: Tenant
+    fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], alice: Tenant
 ) -> None:
     fill(alice, 2)
     throttle()
@@ -155,13 +155,13 @@ def test_what_comes_with_another_key_is_not_kept_waiting(
     other = credentials.create(alice, "modash", "another-key-of-hers", label="other")
     [new] = fill(alice, 1)
     Lookup.objects.filter(pk=new.pk).update(credential=other)
-    errand = claim()
-    assert errand is not None
-    assert errand.lookup.pk == new.pk
+    claimed = claim()
+    assert claimed is not None
+    assert claimed.lookup.pk == new.pk
 
 
 def test_a_place_that_rests_is_left_alone_until_it_is_due(
-    fill: Fill, claim: Claim, throttle: Callable[..., Errand], lane: Lane, alice: Tenant
+    fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], lane: Lane, alice: Tenant
 ) -> None:
     fill(alice, 2)
     throttle()
@@ -189,7 +189,13 @@ def test_a_test_key_does_not_care_what_the_provider_told_the_credential(
 
 
 def test_keys_of_two_tenants_that_are_told_within_a_window_pause_the_lane(
-    fill: Fill, claim: Claim, throttle: Callable[..., Errand], lane: Lane, alice: Tenant, bob: Tenant, charlie: Tenant
+    fill: Fill,
+    claim: Claim,
+    throttle: Callable[..., ClaimedLookup],
+    lane: Lane,
+    alice: Tenant,
+    bob: Tenant,
+    charlie: Tenant,
 ) -> None:
     """For the shorter of what they were told."""
     for tenant in (alice, bob, charlie):
@@ -204,7 +210,7 @@ def test_keys_of_two_tenants_that_are_told_within_a_window_pause_the_lane(
 
 
 def test_two_tenants_that_are_told_long_after_each_other_do_not(
-    fill: Fill, throttle: Callable[..., Errand], policy: Policy, lane: Lane, alice: Tenant, bob: Tenant
+    fill: Fill, throttle: Callable[..., ClaimedLookup], policy: Policy, lane: Lane, alice: Tenant, bob: Tenant
 ) -> None:
     for tenant in (alice, bob):
         fill(tenant, 2)
@@ -215,7 +221,9 @@ def test_two_tenants_that_are_told_long_after_each_other_do_not(
     assert not is_paused(lane)
 
 
-def test_nor_do_two_keys_of_one_tenant(fill: Fill, throttle: Callable[..., Errand], lane: Lane, alice: Tenant) -> None:
+def test_nor_do_two_keys_of_one_tenant(
+    fill: Fill, throttle: Callable[..., ClaimedLookup], lane: Lane, alice: Tenant
+) -> None:
     lookups = fill(alice, 2)
     other = credentials.create(alice, "modash", "another-key-of-hers", label="other")
     Lookup.objects.filter(pk=lookups[1].pk).update(credential=other)
@@ -231,17 +239,17 @@ def test_one_key_that_two_tenants_store_rests_for_both_and_says_nothing_of_other
     fill(alice, 1)
     fill(bob, 2)
     bob.credentials.update(fingerprint=alice.credentials.get().fingerprint)
-    errands = [claim(), claim()]
-    for errand in errands:
-        assert errand is not None
-        outcomes.failed(errand, policy, wait())
+    claims = [claim(), claim()]
+    for claimed in claims:
+        assert claimed is not None
+        outcomes.failed(claimed, policy, wait())
     assert not is_paused(lane)
     assert claim() is None
     assert min(rest_of(alice), rest_of(bob)) > timedelta(seconds=50)
 
 
 def test_a_lane_that_has_just_rested_as_a_whole_rests_again_for_seconds_at_the_next_refusal(
-    fill: Fill, throttle: Callable[..., Errand], lane: Lane, alice: Tenant, bob: Tenant, charlie: Tenant
+    fill: Fill, throttle: Callable[..., ClaimedLookup], lane: Lane, alice: Tenant, bob: Tenant, charlie: Tenant
 ) -> None:
     """So that a hundred tenants do not find out one after the other what two have found out; an answer ends it."""
     for tenant in (alice, bob, charlie):
@@ -264,9 +272,9 @@ def test_a_lane_of_one_account_rests_as_a_whole(
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     credential_gate.move()
     account = Lookup.objects.first().lane  # type: ignore[union-attr]
-    errand = queue.claim(account.pk, policy, lease=timedelta(seconds=30))
-    assert errand is not None
-    outcomes.failed(errand, policy, wait())
+    claimed = queue.claim(account.pk, policy, lease=timedelta(seconds=30))
+    assert claimed is not None
+    outcomes.failed(claimed, policy, wait())
     assert is_paused(account)
     assert not is_paused(lane)
 
@@ -276,8 +284,8 @@ def test_fifty_answers_at_once_are_one_rest(
     fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
 ) -> None:
     fill(alice, 50)
-    errands = [claim() for _ in range(50)]
-    at_once([partial(outcomes.failed, errand, policy, wait(None)) for errand in errands if errand])
+    claims = [claim() for _ in range(50)]
+    at_once([partial(outcomes.failed, claimed, policy, wait(None)) for claimed in claims if claimed])
     credential = alice.credentials.get()
     assert credential.times_told_to_wait == 1
     assert not is_paused(lane)
@@ -293,8 +301,8 @@ def test_answers_to_many_tenants_at_once_pause_the_lane_once_and_lock_nobody_out
     tenants = (alice, bob, charlie)
     for tenant in tenants:
         fill(tenant, 6)
-    errands = [claim() for _ in range(18)]
-    at_once([partial(outcomes.failed, errand, policy, wait(30)) for errand in errands if errand])
+    claims = [claim() for _ in range(18)]
+    at_once([partial(outcomes.failed, claimed, policy, wait(30)) for claimed in claims if claimed])
     assert is_paused(lane)
     assert {tenant.credentials.get().times_told_to_wait for tenant in tenants} == {1}
     assert sum(TenantQueue.objects.values_list("ready", flat=True)) == 18
@@ -305,7 +313,7 @@ def test_answers_to_many_tenants_at_once_pause_the_lane_once_and_lock_nobody_out
 
 @pytest.mark.parametrize("how", ["replaced", "ended"])
 def test_a_rest_that_ends_early_lets_the_line_go_on(
-    how: str, fill: Fill, claim: Claim, throttle: Callable[..., Errand], lane: Lane, alice: Tenant
+    how: str, fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], lane: Lane, alice: Tenant
 ) -> None:
     fill(alice, 2)
     throttle(3000)
@@ -320,7 +328,7 @@ def test_a_rest_that_ends_early_lets_the_line_go_on(
 
 
 def test_the_sweep_leaves_those_alone_whose_key_still_rests(
-    fill: Fill, claim: Claim, throttle: Callable[..., Errand], alice: Tenant
+    fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], alice: Tenant
 ) -> None:
     fill(alice, 2)
     throttle(3000)
@@ -335,17 +343,19 @@ def test_what_is_told_of_a_key_that_was_replaced_meanwhile_says_nothing_of_the_n
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant
 ) -> None:
     fill(alice, 1)
-    errand = claim()
-    assert errand is not None
+    claimed = claim()
+    assert claimed is not None
     credentials.store(alice, "modash", "a-new-key")
-    outcomes.failed(errand, policy, wait(3000))
+    outcomes.failed(claimed, policy, wait(3000))
     assert alice.credentials.get().rests_until is None
 
 
 # What is told
 
 
-def test_who_waits_is_told_until_when(fill: Fill, claim: Claim, throttle: Callable[..., Errand], alice: Tenant) -> None:
+def test_who_waits_is_told_until_when(
+    fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], alice: Tenant
+) -> None:
     mine = fill(alice, 3)
     throttle(3000)
     told = estimates.forecast(Lookup.objects.all())
@@ -359,7 +369,7 @@ def test_who_waits_is_told_until_when(fill: Fill, claim: Claim, throttle: Callab
 
 
 def test_others_are_not_told_to_wait_for_those_who_rest(
-    fill: Fill, claim: Claim, throttle: Callable[..., Errand], lane: Lane, alice: Tenant, bob: Tenant
+    fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], lane: Lane, alice: Tenant, bob: Tenant
 ) -> None:
     fill(alice, 50)
     throttle(3000)
@@ -373,7 +383,7 @@ def test_others_are_not_told_to_wait_for_those_who_rest(
 
 
 def test_the_tenants_own_on_another_key_are_not_either(
-    fill: Fill, throttle: Callable[..., Errand], alice: Tenant
+    fill: Fill, throttle: Callable[..., ClaimedLookup], alice: Tenant
 ) -> None:
     fill(alice, 20)
     throttle(3000)
@@ -421,9 +431,9 @@ def test_the_first_refusal_in_a_row_widens_the_lanes_guard_and_no_other_does(
     fill(alice, 1)
     alice.credentials.update(times_told_to_wait=times)
     policies.lane_limiter(lane.pk, policy).pause(seconds=0)
-    errand = claim()
-    assert errand is not None
-    errand.call.sent_at = queue.now()
-    redis_client.zadd(f"lane:{{{lane.pk}}}:log", {"before": 1_000_000, str(errand.call.pk): 2_003_000})
-    outcomes.failed(errand, policy, wait())
+    claimed = claim()
+    assert claimed is not None
+    claimed.call.sent_at = queue.now()
+    redis_client.zadd(f"lane:{{{lane.pk}}}:log", {"before": 1_000_000, str(claimed.call.pk): 2_003_000})
+    outcomes.failed(claimed, policy, wait())
     assert lane.limiter.margin_ms() == learned

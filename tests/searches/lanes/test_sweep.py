@@ -18,7 +18,7 @@ from providers import limiter, policies
 from providers.models import Policy
 from searches import tasks
 from searches.lanes import queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 from tests.searches.conftest import Fill
 
@@ -40,26 +40,26 @@ def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
 
 
 @pytest.fixture
-def errands(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> list[Errand]:
+def claims(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> list[ClaimedLookup]:
     """Ten lookups of Alice's, claimed under leases that are over at once."""
     lookups = fill(alice, 10)
     ledger.hold(
         [ledger.Demand(reference=at.reference, tenant_id=alice.pk, provider="modash", amount=MOST) for at in lookups]
     )
-    claimed = [queue.claim(lane.name, policy, lease=timedelta(0)) for _ in lookups]
-    return [errand for errand in claimed if errand]
+    found = [queue.claim(lane.name, policy, lease=timedelta(0)) for _ in lookups]
+    return [claimed for claimed in found if claimed]
 
 
 def waiter(policy: Policy) -> limiter.Waiter:
     return policies.lane_limiter("modash", policy).waiter("mine")
 
 
-def send(errands: list[Errand], policy: Policy) -> None:
+def send(claims: list[ClaimedLookup], policy: Policy) -> None:
     """As far as the lane's log can tell."""
     mine = waiter(policy)
     mine.start(seconds=60)
-    for errand in errands:
-        limiter.Token(waiter=mine, call=str(errand.call.pk)).redeem()
+    for claimed in claims:
+        limiter.Token(waiter=mine, call=str(claimed.call.pk)).redeem()
 
 
 def let_pass(**time: float) -> None:
@@ -81,7 +81,7 @@ def held() -> set[tuple[Decimal, Decimal]]:
     return set(Hold.objects.values_list("open", "unknown"))
 
 
-def test_doubled_sweeps_bring_each_unsent_call_back_to_its_turn_once(errands: list[Errand]) -> None:
+def test_doubled_sweeps_bring_each_unsent_call_back_to_its_turn_once(claims: list[ClaimedLookup]) -> None:
     sweep_at_once()
     assert not Call.objects.exists()
     assert set(Lookup.objects.values_list("queue_state", flat=True)) == {QueueState.READY}
@@ -90,8 +90,8 @@ def test_doubled_sweeps_bring_each_unsent_call_back_to_its_turn_once(errands: li
     assert held() == {(MOST, Decimal(0))}
 
 
-def test_doubled_sweeps_settle_each_lost_call_once(errands: list[Errand], policy: Policy) -> None:
-    send(errands, policy)
+def test_doubled_sweeps_settle_each_lost_call_once(claims: list[ClaimedLookup], policy: Policy) -> None:
+    send(claims, policy)
     let_pass(minutes=1)
     sweep_at_once()
     assert set(Call.objects.values_list("state", flat=True)) == {Call.State.UNKNOWN}
@@ -99,14 +99,14 @@ def test_doubled_sweeps_settle_each_lost_call_once(errands: list[Errand], policy
     assert held() == {(MOST, MOST)}
 
 
-def test_a_call_that_left_is_given_its_time(errands: list[Errand], policy: Policy) -> None:
-    send(errands, policy)
+def test_a_call_that_left_is_given_its_time(claims: list[ClaimedLookup], policy: Policy) -> None:
+    send(claims, policy)
     tasks.sweep_lanes()
     assert set(Call.objects.values_list("state", flat=True)) == {Call.State.ARMED}
     assert not Call.objects.filter(leased_until__lte=queue.now()).exists()
 
 
-def test_a_sweep_that_comes_when_the_log_has_forgotten_takes_no_call_for_unsent(errands: list[Errand]) -> None:
+def test_a_sweep_that_comes_when_the_log_has_forgotten_takes_no_call_for_unsent(claims: list[ClaimedLookup]) -> None:
     let_pass(hours=1)
     tasks.sweep_lanes()
     assert set(Call.objects.values_list("state", flat=True)) == {Call.State.UNKNOWN}
@@ -115,23 +115,23 @@ def test_a_sweep_that_comes_when_the_log_has_forgotten_takes_no_call_for_unsent(
 
 
 def test_a_call_that_cannot_be_settled_keeps_no_other_from_it(
-    errands: list[Errand], policy: Policy, redis_client: redis.Redis
+    claims: list[ClaimedLookup], policy: Policy, redis_client: redis.Redis
 ) -> None:
     policy.pk = "gone"
     policy.save(force_insert=True)
     lane = Lane.objects.create(name="gone", policy=policy, mode=Mode.TEST)
-    Lookup.objects.filter(pk=errands[0].lookup.pk).update(lane=lane)
+    Lookup.objects.filter(pk=claims[0].lookup.pk).update(lane=lane)
     tasks.sweep_lanes()
-    assert [call.pk for call in Call.objects.all()] == [errands[0].call.pk]
+    assert [call.pk for call in Call.objects.all()] == [claims[0].call.pk]
     assert TenantQueue.objects.get().ready == 9
     assert redis_client.llen("celery:searches") > 0
 
 
-def test_what_was_overbilled_leaves_less_to_become_unknown(errands: list[Errand], policy: Policy) -> None:
-    for errand in errands:
+def test_what_was_overbilled_leaves_less_to_become_unknown(claims: list[ClaimedLookup], policy: Policy) -> None:
+    for claimed in claims:
         with transaction.atomic():
-            ledger.charge(errand.lookup.reference, Decimal("0.4"), key=f"an-earlier-page-of-{errand.lookup.pk}")
-    send(errands, policy)
+            ledger.charge(claimed.lookup.reference, Decimal("0.4"), key=f"an-earlier-page-of-{claimed.lookup.pk}")
+    send(claims, policy)
     let_pass(minutes=1)
     tasks.sweep_lanes()
     assert held() == {(MOST, Decimal("0.1"))}
@@ -141,6 +141,6 @@ def test_a_count_that_is_wrong_stops_nobody(fill: Fill, lane: Lane, policy: Poli
     TenantQueue.objects.create(lane=lane, tenant=alice, ready=3)
     fill(bob, 1)
     assert queue.claim(lane.name, policy, lease=timedelta(0)) is None
-    errand = queue.claim(lane.name, policy, lease=timedelta(0))
-    assert errand is not None
-    assert errand.lookup.tenant == bob
+    claimed = queue.claim(lane.name, policy, lease=timedelta(0))
+    assert claimed is not None
+    assert claimed.lookup.tenant == bob

@@ -17,34 +17,34 @@ from providers.failures import BadCredential, Failure, Faulty, Garbled, Lost, Re
 from providers.models import Policy
 from searches.calls import outcomes, settlement
 from searches.lanes import queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lane, Lookup, QueueState, Search, Status, TenantQueue
 from tests.racing import at_once
-from tests.searches.lives import Submit, answer, claimed, end, money, nobody_in_line
+from tests.searches.lives import Submit, answer, claim_next, end, money, nobody_in_line
 
 pytestmark = pytest.mark.django_db
 # A search of one lookup, and its call where one is under way.
-Moment = tuple[Search, Errand | None]
+Moment = tuple[Search, ClaimedLookup | None]
 THREE_PAGES = 3
 
 
 # What comes of a call
 
 
-def fail(failure: Failure) -> Callable[[Errand], None]:
-    return lambda errand: outcomes.failed(errand, Policy.objects.get(), failure)
+def fail(failure: Failure) -> Callable[[ClaimedLookup], None]:
+    return lambda claimed: outcomes.failed(claimed, Policy.objects.get(), failure)
 
 
-def answer_after_all(errand: Errand) -> None:
-    LOST(errand)
-    outcomes.answered(errand, answer())
+def answer_after_all(claimed: ClaimedLookup) -> None:
+    LOST(claimed)
+    outcomes.answered(claimed, answer())
 
 
 LOST = fail(Lost("no_answer", "…"))
-COMES: dict[str, Callable[[Errand], None]] = {
-    "an answer": lambda errand: outcomes.answered(errand, answer()),
-    "it never leaves": lambda errand: settlement.unsent(errand.call, errand.lookup),
+COMES: dict[str, Callable[[ClaimedLookup], None]] = {
+    "an answer": lambda claimed: outcomes.answered(claimed, answer()),
+    "it never leaves": lambda claimed: settlement.unsent(claimed.call, claimed.lookup),
     "a fault": fail(Faulty("provider_error", "…")),
     "a 429": fail(Throttled("rate_limited", "…", retry_after=60)),
     "a dead key": fail(BadCredential("credential_invalid", "…")),
@@ -64,29 +64,29 @@ def waiting(submit: Submit) -> Moment:
 
 
 def claimed_now(submit: Submit) -> Moment:
-    return submit(), claimed()
+    return submit(), claim_next()
 
 
 def claimed_of_three(submit: Submit) -> Moment:
-    return submit(pages=THREE_PAGES), claimed()
+    return submit(pages=THREE_PAGES), claim_next()
 
 
 def between_pages(submit: Submit) -> Moment:
     search = submit(pages=THREE_PAGES)
-    outcomes.answered(claimed(), answer())
+    outcomes.answered(claim_next(), answer())
     return search, None
 
 
 def second_page(submit: Submit) -> Moment:
     search, _ = between_pages(submit)
-    return search, claimed()
+    return search, claim_next()
 
 
 def after(comes: str, instant: Callable[[Submit], Moment] = claimed_now) -> Callable[[Submit], Moment]:
     def at(submit: Submit) -> Moment:
-        search, errand = instant(submit)
-        assert errand is not None
-        COMES[comes](errand)
+        search, claimed = instant(submit)
+        assert claimed is not None
+        COMES[comes](claimed)
         return search, None
 
     return at
@@ -173,7 +173,7 @@ def carry_on() -> None:
         TenantQueue.objects.update(wake_at=queue.now())
         if nobody_in_line():
             return
-        outcomes.answered(claimed(), answer())
+        outcomes.answered(claim_next(), answer())
 
 
 def outcome(search: Search) -> str:
@@ -201,10 +201,10 @@ def test_every_instant_and_all_that_can_come_is_in_the_table() -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}: {row[1]}")
 def test_each_instant_has_one_outcome(submit: Submit, row: tuple[str, ...], act: str) -> None:
     at, then, *expected = row
-    search, errand = INSTANTS[at](submit)
+    search, claimed = INSTANTS[at](submit)
     ACTS[act](search)
-    if errand is not None:
-        COMES[then](errand)
+    if claimed is not None:
+        COMES[then](claimed)
     carry_on()
     assert outcome(search) == expected[list(ACTS).index(act)]
     assert nobody_in_line()
@@ -223,8 +223,8 @@ def test_what_is_settled_at_that_instant_ends_one_way_or_the_other(
     submit: Submit, act: str, after_all: str, kept: int
 ) -> None:
     searches = [submit() for _ in range(10)]
-    errands = [claimed() for _ in searches]
-    by_lookup = {errand.lookup.search_id: errand for errand in errands}
+    claims = [claim_next() for _ in searches]
+    by_lookup = {claimed.lookup.search_id: claimed for claimed in claims}
     tasks: list[Callable[[], object]] = []
     for search in searches:
         tasks.append(lambda search=search: ACTS[act](search))  # type: ignore[misc]

@@ -19,7 +19,7 @@ from providers.models import Policy
 from searches.calls import outcomes, settlement
 from searches.lifecycle import cancellation, completion, deadlines, live_updates
 from searches.models import Lookup, Search, TenantQueue
-from tests.searches.lives import PAGE, Submit, answer, claimed, end, money, nobody_in_line, states
+from tests.searches.lives import PAGE, Submit, answer, claim_next, end, money, nobody_in_line, states
 
 pytestmark = pytest.mark.django_db
 
@@ -97,7 +97,7 @@ def test_canceling_twice_changes_nothing_more(submit: Submit) -> None:
 
 def test_a_search_that_has_ended_cannot_be_canceled(submit: Submit) -> None:
     search = submit()
-    outcomes.answered(claimed(), answer(last=True))
+    outcomes.answered(claim_next(), answer(last=True))
     cancellation.cancel(search)
     assert states(search) == "succeeded: succeeded"
     assert money() == (Decimal("99.5"), 0)
@@ -105,20 +105,20 @@ def test_a_search_that_has_ended_cannot_be_canceled(submit: Submit) -> None:
 
 def test_a_call_under_way_is_finished_charged_and_kept(submit: Submit) -> None:
     search = submit(3, pages=2)
-    errand = claimed()
+    claimed = claim_next()
     cancellation.cancel(search)
     assert states(search) == "running: running canceled canceled"
     assert money() == (99, 1)
-    outcomes.answered(errand, answer(7))
+    outcomes.answered(claimed, answer(7))
     assert states(search) == "canceled: canceled canceled canceled"
-    assert errand.lookup.results.count() == 7
+    assert claimed.lookup.results.count() == 7
     assert money() == (100 - 7 * Decimal("0.025"), 0)
     assert nobody_in_line()
 
 
 def test_what_came_before_is_kept_and_only_the_rest_released(submit: Submit) -> None:
     search = submit(pages=3)
-    outcomes.answered(claimed(), answer())
+    outcomes.answered(claim_next(), answer())
     cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
     assert search.results.count() == 20
@@ -133,7 +133,7 @@ def test_who_waits_for_something_else_is_canceled_too(
     submit: Submit, failure: Faulty | BadCredential, queue_state: str
 ) -> None:
     search = submit()
-    outcomes.failed(claimed(), Policy.objects.get(), failure)
+    outcomes.failed(claim_next(), Policy.objects.get(), failure)
     assert Lookup.objects.get().queue_state == queue_state
     cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
@@ -143,7 +143,7 @@ def test_who_waits_for_something_else_is_canceled_too(
 
 def test_what_may_have_been_billed_stays_held_after_a_cancel(submit: Submit) -> None:
     search = submit()
-    outcomes.failed(claimed(), Policy.objects.get(), Lost("no_answer", "…"))
+    outcomes.failed(claim_next(), Policy.objects.get(), Lost("no_answer", "…"))
     assert money() == (99, 2 * PAGE)
     cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
@@ -153,9 +153,9 @@ def test_what_may_have_been_billed_stays_held_after_a_cancel(submit: Submit) -> 
 def test_a_canceled_call_that_fails_costs_nothing(submit: Submit) -> None:
     for failure in (Faulty("provider_error", "…"), Refused("refused", "…")):
         search = submit()
-        errand = claimed()
+        claimed = claim_next()
         cancellation.cancel(search)
-        outcomes.failed(errand, Policy.objects.get(), failure)
+        outcomes.failed(claimed, Policy.objects.get(), failure)
         search.refresh_from_db()
         assert search.finished_at is not None
         assert money() == (100, 0)
@@ -164,9 +164,9 @@ def test_a_canceled_call_that_fails_costs_nothing(submit: Submit) -> None:
 
 def test_a_canceled_call_that_never_left_is_not_sent_again(submit: Submit) -> None:
     search = submit()
-    errand = claimed()
+    claimed = claim_next()
     cancellation.cancel(search)
-    settlement.unsent(errand.call, errand.lookup)
+    settlement.unsent(claimed.call, claimed.lookup)
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)
     assert nobody_in_line()
@@ -198,26 +198,26 @@ def test_a_search_of_which_some_expires_goes_on(submit: Submit) -> None:
     end(search, ordinal=1)
     deadlines.expire()
     assert states(search) == "running: queued expired"
-    outcomes.answered(claimed(), answer(last=True))
+    outcomes.answered(claim_next(), answer(last=True))
     assert states(search) == "partial: succeeded expired"
     assert money() == (Decimal("99.5"), 0)
 
 
 def test_a_call_under_way_is_left_to_end_by_itself(submit: Submit) -> None:
     search = submit()
-    errand = claimed()
+    claimed = claim_next()
     end(search)
     assert deadlines.expire() == 0
-    outcomes.answered(errand, answer(last=True))
+    outcomes.answered(claimed, answer(last=True))
     assert states(search) == "succeeded: succeeded"
 
 
 def test_what_has_begun_is_brought_to_its_end(submit: Submit) -> None:
     search = submit(pages=2)
-    outcomes.answered(claimed(), answer())
+    outcomes.answered(claim_next(), answer())
     end(search)
     assert deadlines.expire() == 0
-    outcomes.answered(claimed(), answer())
+    outcomes.answered(claim_next(), answer())
     assert states(search) == "succeeded: succeeded"
     assert money() == (99, 0)
 
@@ -225,8 +225,8 @@ def test_what_has_begun_is_brought_to_its_end(submit: Submit) -> None:
 def test_what_waits_for_a_credential_expires_whatever_it_has(submit: Submit) -> None:
     fresh, begun = submit(), submit(pages=2)
     Lookup.objects.filter(search=begun).update(sort_key=0)
-    outcomes.answered(claimed(), answer(4))
-    outcomes.failed(claimed(), Policy.objects.get(), BadCredential("credential_invalid", "…"))
+    outcomes.answered(claim_next(), answer(4))
+    outcomes.failed(claim_next(), Policy.objects.get(), BadCredential("credential_invalid", "…"))
     for search in (fresh, begun):
         end(search)
     assert deadlines.expire() == 2
@@ -238,7 +238,7 @@ def test_what_waits_for_a_credential_expires_whatever_it_has(submit: Submit) -> 
 
 def test_what_sleeps_after_a_failure_expires(submit: Submit) -> None:
     search = submit()
-    outcomes.failed(claimed(), Policy.objects.get(), Faulty("provider_error", "…"))
+    outcomes.failed(claim_next(), Policy.objects.get(), Faulty("provider_error", "…"))
     end(search)
     assert deadlines.expire() == 1
     assert states(search) == "expired: expired"
@@ -250,7 +250,7 @@ def test_what_sleeps_after_a_failure_expires(submit: Submit) -> None:
 
 def test_a_failure_is_told_to_the_tenant_and_gives_back_what_was_held(submit: Submit) -> None:
     search = submit()
-    outcomes.failed(claimed(), Policy.objects.get(), Refused("refused", "Modash refused it."))
+    outcomes.failed(claim_next(), Policy.objects.get(), Refused("refused", "Modash refused it."))
     lookup = Lookup.objects.get()
     assert (lookup.error_code, lookup.error_detail, lookup.error_retryable) == ("refused", "Modash refused it.", False)
     assert lookup.finished_at is not None
@@ -286,9 +286,9 @@ def test_whatever_follows_a_call_that_may_have_been_billed_the_outcome_is_unknow
 ) -> None:
     submit()
     policy = Policy.objects.get()
-    outcomes.failed(claimed(), policy, Lost("outcome_unknown", "Lost."))
+    outcomes.failed(claim_next(), policy, Lost("outcome_unknown", "Lost."))
     Policy.objects.update(attempts=1)
-    outcomes.failed(claimed(), Policy.objects.get(), then)
+    outcomes.failed(claim_next(), Policy.objects.get(), then)
     lookup = Lookup.objects.get()
     assert (lookup.status, lookup.error_code) == ("failed", "outcome_unknown")
     assert lookup.error_detail.startswith(then.detail)
@@ -299,26 +299,26 @@ def test_whatever_follows_a_call_that_may_have_been_billed_the_outcome_is_unknow
 def test_what_was_never_sent_says_that_there_is_no_answer(submit: Submit) -> None:
     submit()
     Policy.objects.update(attempts=1)
-    outcomes.failed(claimed(), Policy.objects.get(), Unreachable("unreachable", "Nothing was sent."))
+    outcomes.failed(claim_next(), Policy.objects.get(), Unreachable("unreachable", "Nothing was sent."))
     lookup = Lookup.objects.get()
     assert (lookup.error_code, lookup.error_detail, lookup.error_retryable) == ("no_answer", "Nothing was sent.", True)
 
 
 def test_a_loss_that_was_settled_before_the_end_leaves_nothing_unknown(submit: Submit) -> None:
     submit()
-    lost = claimed()
+    lost = claim_next()
     outcomes.failed(lost, Policy.objects.get(), Lost("outcome_unknown", "Lost."))
     outcomes.answered(lost, answer(3))
-    outcomes.failed(claimed(), Policy.objects.get(), Refused("refused", "Refused."))
+    outcomes.failed(claim_next(), Policy.objects.get(), Refused("refused", "Refused."))
     lookup = Lookup.objects.get()
     assert (lookup.error_code, lookup.error_detail) == ("refused", "Refused.")
 
 
 def test_an_end_by_cancel_or_by_time_says_what_may_have_been_billed_too(submit: Submit) -> None:
     canceled, expired = submit(), submit()
-    outcomes.failed(claimed(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
+    outcomes.failed(claim_next(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
     cancellation.cancel(canceled)
-    outcomes.failed(claimed(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
+    outcomes.failed(claim_next(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
     end(expired)
     deadlines.expire()
     ended = Lookup.objects.values_list("status", "error_code", "error_retryable").order_by("status")

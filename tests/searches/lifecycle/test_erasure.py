@@ -18,7 +18,7 @@ from searches import pictures
 from searches.calls import outcomes, settlement
 from searches.lifecycle import erasure
 from searches.models import Call, Image, Lookup, Rendering, Result, Search
-from tests.searches.lives import PAGE, Submit, answer, claimed, money, nobody_in_line, states
+from tests.searches.lives import PAGE, Submit, answer, claim_next, money, nobody_in_line, states
 from tests.searches.pictures.test_storage import files
 from tests.searches.samples import image_of
 
@@ -49,8 +49,8 @@ def kept() -> list[str]:
 def test_nothing_is_kept_of_what_was_asked_and_found(submit: Submit, storage: Path) -> None:
     search = submit(2)
     told(search)
-    outcomes.answered(claimed(), FOUND)
-    outcomes.failed(claimed(), Policy.objects.get(), UNREADABLE)
+    outcomes.answered(claim_next(), FOUND)
+    outcomes.failed(claim_next(), Policy.objects.get(), UNREADABLE)
     assert kept() == ["Search", "Lookup", "Call", "Result"]
     assert erasure.erase(search)
     assert kept() == []
@@ -63,7 +63,7 @@ def test_nothing_is_kept_of_what_was_asked_and_found(submit: Submit, storage: Pa
 
 def test_what_it_cost_stays_to_be_compared(submit: Submit) -> None:
     search = submit(2)
-    outcomes.answered(claimed(), FOUND)
+    outcomes.answered(claim_next(), FOUND)
     before = money()
     erasure.erase(search)
     assert before == (Decimal("99.475"), PAGE)
@@ -75,8 +75,8 @@ def test_what_it_cost_stays_to_be_compared(submit: Submit) -> None:
 
 def test_what_waits_is_canceled_and_what_has_ended_stays_as_it_ended(submit: Submit) -> None:
     search = submit(3)
-    outcomes.answered(claimed(), FOUND)
-    outcomes.failed(claimed(), Policy.objects.get(), Refused("refused", MARK))
+    outcomes.answered(claim_next(), FOUND)
+    outcomes.failed(claim_next(), Policy.objects.get(), Refused("refused", MARK))
     erasure.erase(search)
     assert states(search) == "partial: succeeded failed canceled"
     assert list(search.lookups.values_list("error_code", "error_detail")) == [("", ""), ("refused", ""), ("", "")]
@@ -94,8 +94,8 @@ def test_a_search_is_erased_once(submit: Submit) -> None:
 def test_a_neighbours_search_is_left_alone(submit: Submit) -> None:
     mine, other = submit(), submit()
     told(other)
-    outcomes.answered(claimed(), FOUND)
-    outcomes.answered(claimed(), FOUND)
+    outcomes.answered(claim_next(), FOUND)
+    outcomes.answered(claim_next(), FOUND)
     erasure.erase(mine)
     assert states(other) == "succeeded: succeeded"
     assert other.results.get().title == MARK
@@ -108,11 +108,11 @@ def test_a_neighbours_search_is_left_alone(submit: Submit) -> None:
 @pytest.mark.parametrize("last", [True, False])
 def test_an_answer_that_comes_later_is_charged_and_not_kept(submit: Submit, last: bool) -> None:
     search = submit(pages=3)
-    errand = claimed()
+    claimed = claim_next()
     erasure.erase(search)
     assert states(search) == "running: running"
     assert money() == (Decimal("98.5"), 3 * PAGE)
-    outcomes.answered(errand, answer(7, last=last))
+    outcomes.answered(claimed, answer(7, last=last))
     assert states(search) == "canceled: canceled"
     assert not Result.objects.exists()
     assert money() == (100 - 7 * Decimal("0.025"), 0)
@@ -134,9 +134,9 @@ def test_a_failure_that_comes_later_says_nothing(
     submit: Submit, failure: Failure, charged: Decimal, unknown: Decimal
 ) -> None:
     search = submit()
-    errand = claimed()
+    claimed = claim_next()
     erasure.erase(search)
-    outcomes.failed(errand, Policy.objects.get(), failure)
+    outcomes.failed(claimed, Policy.objects.get(), failure)
     assert states(search) == "canceled: canceled"
     assert kept() == []
     assert Call.objects.get().error_code == failure.code
@@ -146,9 +146,9 @@ def test_a_failure_that_comes_later_says_nothing(
 
 def test_a_call_that_never_left_costs_nothing(submit: Submit) -> None:
     search = submit()
-    errand = claimed()
+    claimed = claim_next()
     erasure.erase(search)
-    settlement.unsent(errand.call, errand.lookup)
+    settlement.unsent(claimed.call, claimed.lookup)
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)
 
@@ -156,14 +156,14 @@ def test_a_call_that_never_left_costs_nothing(submit: Submit) -> None:
 @pytest.mark.parametrize("is_late", [True, False])
 def test_an_unknown_outcome_is_settled_whenever_it_is_known(submit: Submit, is_late: bool) -> None:
     search = submit()
-    errand = claimed()
+    claimed = claim_next()
     if is_late:
         erasure.erase(search)
-    settlement.lost(errand.call, errand.lookup, Policy.objects.get(), Lost("outcome_unknown", "…"))
+    settlement.lost(claimed.call, claimed.lookup, Policy.objects.get(), Lost("outcome_unknown", "…"))
     if not is_late:
         erasure.erase(search)
     assert money() == (Decimal("99.5"), PAGE)
-    outcomes.answered(errand, FOUND)
+    outcomes.answered(claimed, FOUND)
     assert states(search) == "canceled: canceled"
     assert not Result.objects.exists()
     assert money() == (Decimal("99.975"), 0)

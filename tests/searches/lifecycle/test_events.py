@@ -23,13 +23,13 @@ from providers.models import Credential, Policy
 from searches.calls import outcomes, settlement
 from searches.coalescing import followers
 from searches.lanes import queue
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lookup, Search
 from tests.api.examples import made
 from tests.conftest import ClientOf
 from tests.racing import at_once
-from tests.searches.lives import Submit, answer, claimed
+from tests.searches.lives import Submit, answer, claim_next
 from tests.searches.repeating import asker
 
 pytestmark = pytest.mark.django_db
@@ -41,19 +41,19 @@ def endpoint(alice: Tenant) -> Endpoint:
     return endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks")[0]
 
 
-def succeed(errand: Errand | None = None, results: int = 20) -> None:
-    errand = errand or claimed()
-    errand.call.sent_at = queue.now()
-    outcomes.answered(errand, answer(results, last=True))
+def succeed(claimed: ClaimedLookup | None = None, results: int = 20) -> None:
+    claimed = claimed or claim_next()
+    claimed.call.sent_at = queue.now()
+    outcomes.answered(claimed, answer(results, last=True))
 
 
 def refuse() -> None:
-    outcomes.failed(claimed(), Policy.objects.get(), Refused("refused", "No."))
+    outcomes.failed(claim_next(), Policy.objects.get(), Refused("refused", "No."))
 
 
-def lose(errand: Errand | None = None) -> None:
-    errand = errand or claimed()
-    settlement.lost(errand.call, errand.lookup, Policy(on_unknown="fail"), Lost("outcome_unknown", "Lost."))
+def lose(claimed: ClaimedLookup | None = None) -> None:
+    claimed = claimed or claim_next()
+    settlement.lost(claimed.call, claimed.lookup, Policy(on_unknown="fail"), Lost("outcome_unknown", "Lost."))
 
 
 def expire() -> None:
@@ -146,7 +146,7 @@ def test_a_lookup_is_told_of_in_the_words_of_the_search(
 
 def test_what_goes_on_is_not_told(submit: Submit, endpoint: Endpoint) -> None:
     submit()
-    outcomes.failed(claimed(), Policy.objects.get(), Faulty("fault", "Later.", status=500))
+    outcomes.failed(claim_next(), Policy.objects.get(), Faulty("fault", "Later.", status=500))
     assert types() == []
 
 
@@ -166,8 +166,8 @@ def test_what_was_rolled_back_is_not_told(submit: Submit, endpoint: Endpoint) ->
 @pytest.mark.django_db(transaction=True)
 def test_an_end_that_several_come_to_at_once_is_told_once(submit: Submit, endpoint: Endpoint) -> None:
     search = submit(4)
-    errands = [claimed() for _ in range(3)]
-    at_once([*(lambda errand=errand: succeed(errand) for errand in errands), lambda: cancellation.cancel(search)])
+    claims = [claim_next() for _ in range(3)]
+    at_once([*(lambda claimed=claimed: succeed(claimed) for claimed in claims), lambda: cancellation.cancel(search)])
     search.refresh_from_db()
     ended = [type for type in types() if type.startswith("search.")]
     assert (ended, len(told("lookup.finished"))) == ([f"search.{search.status}"], 4)
@@ -234,8 +234,8 @@ def test_what_was_told_of_an_erased_search_is_erased_with_it(submit: Submit, end
     erased, kept = submit(), submit()
     succeed()
     cancellation.cancel(kept)
-    for errand in delivery.claim(room=1, slow_room=1):
-        delivery.settle(errand, Outcome(status=200), started_at=errand.claimed_at, seconds=0.1)
+    for claimed in delivery.claim(room=1, slow_room=1):
+        delivery.settle(claimed, Outcome(status=200), started_at=claimed.claimed_at, seconds=0.1)
     erasure.erase(erased)
     assert {body["data"].get("search_id", body["data"]["id"]) for body in told()} == {str(kept.pk)}
     assert types() == ["lookup.finished", "search.canceled"]
@@ -243,10 +243,10 @@ def test_what_was_told_of_an_erased_search_is_erased_with_it(submit: Submit, end
 
 def test_an_erased_search_makes_no_event_any_more(submit: Submit, endpoint: Endpoint) -> None:
     search = submit(2)
-    errand = claimed()
+    claimed = claim_next()
     erasure.erase(search)
     assert types() == []
-    succeed(errand)
+    succeed(claimed)
     assert set(Lookup.objects.values_list("status", flat=True)) == {"canceled"}
     assert types() == []
 
@@ -256,18 +256,18 @@ def test_an_erased_search_makes_no_event_any_more(submit: Submit, endpoint: Endp
 
 def test_a_lost_answer_s_cost_is_told_when_it_is_known(submit: Submit, endpoint: Endpoint) -> None:
     submit()
-    errand = claimed()
-    lose(errand)
+    claimed = claim_next()
+    lose(claimed)
     assert told("search.failed")[0]["data"]["lookups"][0]["credits"] == {
         "held": "0",
         "charged": "0",
         "unknown": "0.5",
         "final": False,
     }
-    outcomes.answered(errand, Answer(hits=(), billed_results=4, last=True, status=200))
+    outcomes.answered(claimed, Answer(hits=(), billed_results=4, last=True, status=200))
     [settled] = told("credits.settled")
     assert settled["data"] == {
-        "reference": errand.lookup.reference,
+        "reference": claimed.lookup.reference,
         "provider": "modash",
         "charged": "0.1",
         "released": "0.4",
@@ -277,9 +277,9 @@ def test_a_lost_answer_s_cost_is_told_when_it_is_known(submit: Submit, endpoint:
 
 def test_of_what_an_operator_settles_in_parts_each_is_told(submit: Submit, endpoint: Endpoint) -> None:
     submit()
-    errand = claimed()
-    lose(errand)
-    reference = errand.lookup.reference
+    claimed = claim_next()
+    lose(claimed)
+    reference = claimed.lookup.reference
     ledger.settle(reference, amount=Decimal("0.2"), charged=Decimal(0))
     ledger.settle(reference, charged=Decimal("0.3"))
     parts = [(body["data"]["charged"], body["data"]["unknown"]) for body in told("credits.settled")]
@@ -302,9 +302,9 @@ def test_a_key_that_is_found_dead_is_told_once(
     submit: Submit, endpoint: Endpoint, failure: BadCredential | Exhausted, type: str, state: str
 ) -> None:
     submit(2)
-    errands = [claimed(), claimed()]
-    for errand in errands:
-        outcomes.failed(errand, Policy.objects.get(), failure)
+    claims = [claim_next(), claim_next()]
+    for claimed in claims:
+        outcomes.failed(claimed, Policy.objects.get(), failure)
     credential = Credential.objects.get()
     said = {"id": str(credential.pk), "provider": "modash", "label": "default", "state": state}
     assert [(body["type"], body["data"]) for body in told()] == [(type, said)]
@@ -319,6 +319,6 @@ def test_a_key_that_worked_is_not_told_of(submit: Submit, endpoint: Endpoint) ->
 def test_a_call_that_was_never_sent_tells_nothing(submit: Submit, endpoint: Endpoint) -> None:
     submit()
     Call.objects.update(leased_until=queue.now() - timedelta(seconds=1))
-    errand = claimed()
-    settlement.unsent(errand.call, errand.lookup)
+    claimed = claim_next()
+    settlement.unsent(claimed.call, claimed.lookup)
     assert types() == []

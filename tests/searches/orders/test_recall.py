@@ -12,11 +12,11 @@ from providers import policies
 from providers.limiter import Token, TokenRefused
 from providers.models import Policy
 from searches.calls import outcomes, settlement
-from searches.lanes.queue import Errand
+from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lookup, Search
 from searches.orders import recall
 from tests.racing import at_once
-from tests.searches.lives import Submit, answer, claimed, money, nobody_in_line, states
+from tests.searches.lives import Submit, answer, claim_next, money, nobody_in_line, states
 
 pytestmark = pytest.mark.django_db
 STOPS = [recall.cancel, recall.erase]
@@ -34,24 +34,24 @@ def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
     return policy
 
 
-def token(errand: Errand) -> Token:
-    waiter = policies.lane_limiter("modash", Policy.objects.get()).waiter(str(errand.call.pk))
+def token(claimed: ClaimedLookup) -> Token:
+    waiter = policies.lane_limiter("modash", Policy.objects.get()).waiter(str(claimed.call.pk))
     waiter.start(seconds=60)
-    return Token(waiter=waiter, call=str(errand.call.pk))
+    return Token(waiter=waiter, call=str(claimed.call.pk))
 
 
 @pytest.mark.parametrize("stop", STOPS)
 def test_what_has_not_left_ends_at_once_and_never_leaves(submit: Submit, stop: Stop) -> None:
     search = submit()
-    errand = claimed()
-    mine = token(errand)
+    claimed = claim_next()
+    mine = token(claimed)
     stop(search)
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)
     assert not Call.objects.exists()
     with pytest.raises(TokenRefused):
         mine.redeem()
-    settlement.unsent(errand.call, errand.lookup)
+    settlement.unsent(claimed.call, claimed.lookup)
     assert states(search) == "canceled: canceled"
     assert nobody_in_line()
 
@@ -59,32 +59,32 @@ def test_what_has_not_left_ends_at_once_and_never_leaves(submit: Submit, stop: S
 @pytest.mark.parametrize("stop", STOPS)
 def test_what_has_left_is_finished_and_charged(submit: Submit, stop: Stop) -> None:
     search = submit()
-    errand = claimed()
-    token(errand).redeem()
+    claimed = claim_next()
+    token(claimed).redeem()
     stop(search)
     assert states(search) == "running: running"
-    outcomes.answered(errand, answer())
+    outcomes.answered(claimed, answer())
     assert states(search) == "canceled: canceled"
     assert search.results.count() == (20 if stop is recall.cancel else 0)
-    assert money() == (100 - 20 * errand.lookup.price_per_result, 0)
+    assert money() == (100 - 20 * claimed.lookup.price_per_result, 0)
 
 
 def test_a_neighbours_call_leaves_as_ever(submit: Submit) -> None:
     mine, other = submit(), submit()
-    errands = [claimed(), claimed()]
+    claims = [claim_next(), claim_next()]
     recall.cancel(mine)
     assert states(other) == "running: running"
-    for errand in errands[1:]:
-        token(errand).redeem()
+    for claimed in claims[1:]:
+        token(claimed).redeem()
 
 
 def test_without_redis_it_is_stopped_and_its_worker_ends_it(submit: Submit, settings: Settings) -> None:
     search = submit()
-    errand = claimed()
+    claimed = claim_next()
     settings.REDIS_URL = "redis://127.0.0.1:1"
     recall.cancel(search)
     assert states(search) == "running: running"
-    settlement.unsent(errand.call, errand.lookup)
+    settlement.unsent(claimed.call, claimed.lookup)
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)
 
@@ -93,8 +93,8 @@ def test_without_redis_it_is_stopped_and_its_worker_ends_it(submit: Submit, sett
 @pytest.mark.parametrize("stop", STOPS)
 def test_of_stopping_and_leaving_one_is_first(submit: Submit, stop: Stop) -> None:
     searches = [submit() for _ in range(12)]
-    errands = [claimed() for _ in searches]
-    tokens = [token(errand) for errand in errands]
+    claims = [claim_next() for _ in searches]
+    tokens = [token(claimed) for claimed in claims]
     left: set[str] = set()
 
     def leave(mine: Token) -> None:
@@ -108,10 +108,10 @@ def test_of_stopping_and_leaving_one_is_first(submit: Submit, stop: Stop) -> Non
     tasks += [lambda search=search: stop(search) for search in searches]  # type: ignore[misc]
     at_once(tasks)
     assert {str(call) for call in Call.objects.values_list("pk", flat=True)} == left
-    for errand in errands:
-        if str(errand.call.pk) in left:
-            outcomes.answered(errand, answer())
+    for claimed in claims:
+        if str(claimed.call.pk) in left:
+            outcomes.answered(claimed, answer())
         else:
-            settlement.unsent(errand.call, errand.lookup)
+            settlement.unsent(claimed.call, claimed.lookup)
     assert set(Lookup.objects.values_list("status", flat=True)) == {"canceled"}
-    assert money() == (100 - len(left) * 20 * errands[0].lookup.price_per_result, 0)
+    assert money() == (100 - len(left) * 20 * claims[0].lookup.price_per_result, 0)
