@@ -1,7 +1,7 @@
 """The product: a picture, the search for it, its lookups, and the line that they wait in.
 
 A lookup's `status` is what tenants see; its `queue_state` is where it is in its lane's line. They move together, by
-conditional updates in `scheduler` (with `claim.sql`), `parking`, `repeats` and `ending`. These are all the ways there are;
+conditional updates in `scheduler` (with `claim.sql`), `credential_gate`, `repeats` and `ending`. These are all the ways there are;
 the database refuses every other (`transitions.sql`):
 
     queued ready    → running none       a worker claimed it
@@ -31,7 +31,7 @@ the database refuses every other (`transitions.sql`):
     running none     → canceled none      its tenant canceled it
     running none     → expired none       its time was up before it found anything
 
-What is new stands ready, parked where its credential is dead, riding where an equal one is in progress or its answer is too
+What is new stands ready, blocked where its credential is dead, riding where an equal one is in progress or its answer is too
 long to be copied at once, or has succeeded already, where it repeats one that did. The sweep moves what waits to another lane
 when its own is not the one in force for the credential any more. A call:
 

@@ -45,7 +45,7 @@ def sweep_lanes() -> None:
     """
     steps = (
         *(deadlines.expire, deadlines.fail_without_credential),
-        *(credential_gate.move, credential_gate.park_dead, credential_gate.unpark, credential_gate.wake_rested),
+        *(credential_gate.move, credential_gate.block_dead, credential_gate.unblock, credential_gate.wake_rested),
         *(recovery.recover_all, wakeups.fill_all),
     )
     for step in steps:

@@ -187,9 +187,9 @@ def _block(claimed: ClaimedLookup, locked: LockedCall, verdict: Block, failure: 
         return False
     states.mark(asked_with, Credential.State(verdict.state), problem=failure.detail, asked_at=claimed.asked_at)
     if locked.lookup.cancel_requested:
-        queue.park_waiting(locked.tenant_queue, locked.lookup.credential_id)
+        queue.block_waiting(locked.tenant_queue, locked.lookup.credential_id)
     else:
-        queue.park(locked.lookup, locked.tenant_queue)
+        queue.block(locked.lookup, locked.tenant_queue)
     return True
 
 

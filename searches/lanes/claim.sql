@@ -19,7 +19,7 @@ DECLARE
     woken record;
     other record;
     rest_ends timestamptz;
-    parked record;
+    blocked record;
 BEGIN
     SELECT * INTO lane FROM searches_lane WHERE name = lane_name FOR NO KEY UPDATE;
     moment := clock_timestamp();
@@ -103,7 +103,7 @@ BEGIN
         END IF;
         EXIT WHEN lane.mode = 'test' OR credential.id IS NULL OR credential.state NOT IN ('invalid', 'exhausted');
         -- The key was found dead by others than a call: no slot is spent on it. The sandbox takes any. Of more than can be
-        -- parked while the lane is locked, the sweep takes care.
+        -- blocked while the lane is locked, the sweep takes care.
         WITH dead AS (
             UPDATE searches_lookup SET queue_state = 'blocked' WHERE id IN (
                 SELECT id FROM searches_lookup
@@ -111,11 +111,11 @@ BEGIN
                     AND credential_id = credential.id
                 LIMIT 1000
             ) RETURNING pages - pages_done AS calls_left
-        ) SELECT count(*) AS lookups, coalesce(sum(dead.calls_left), 0) AS pending_calls INTO parked FROM dead;
+        ) SELECT count(*) AS lookups, coalesce(sum(dead.calls_left), 0) AS pending_calls INTO blocked FROM dead;
         UPDATE searches_tenantqueue
-        SET ready = ready - parked.lookups, pending_calls = pending_calls - parked.pending_calls
+        SET ready = ready - blocked.lookups, pending_calls = pending_calls - blocked.pending_calls
         WHERE id = tenant_queue.id;
-        IF parked.lookups = 1000 THEN
+        IF blocked.lookups = 1000 THEN
             RETURN;
         END IF;
     END LOOP;

@@ -1,4 +1,4 @@
-"""What a credential's state means for those who wait in line: the sweep parks them where it is dead, brings them back where it
+"""What a credential's state means for those who wait in line: the sweep blocks them where it is dead, brings them back where it
 works again, and moves them where another lane is in force for it.
 """
 
@@ -70,8 +70,8 @@ def must_wait(credential: Credential | None, mode: str) -> bool:
     return credential.blocks_lookups or sealing.is_unreadable(credential)
 
 
-def park_dead() -> None:
-    """Parks what stands in line on a dead credential: it was found so by a check or a dictionary, or in another lane."""
+def block_dead() -> None:
+    """Blocks what stands in line on a dead credential: it was found so by a check or a dictionary, or in another lane."""
     owners = dict(Credential.objects.filter(state__in=Credential.DEAD_STATES).values_list("pk", "tenant"))
     if not owners:
         return
@@ -80,12 +80,12 @@ def park_dead() -> None:
     live = Lane.objects.filter(mode=Mode.LIVE).in_bulk([lane for _, lane in lined_up])
     for credential, lane in sorted(lined_up, key=str):
         if lane in live:
-            _in_batches(partial(_park, lane, owners[credential], credential))
+            _in_batches(partial(_block, lane, owners[credential], credential))
 
 
 @transaction.atomic
-def _park(lane: str, tenant_id: UUID, credential: UUID) -> int:
-    return queue.park_waiting(queue.lock_tenant_queue(lane, tenant_id), credential)
+def _block(lane: str, tenant_id: UUID, credential: UUID) -> int:
+    return queue.block_waiting(queue.lock_tenant_queue(lane, tenant_id), credential)
 
 
 def _in_batches(batch: Callable[[], int]) -> None:
@@ -141,7 +141,7 @@ def wake_rested() -> None:
         cursor.execute(WAKE_RESTED, {"moment": queue.now()})
 
 
-def unpark() -> list[str]:
+def unblock() -> list[str]:
     """Brings back the lookups whose credential works again, and names their lanes.
 
     One that cannot be opened needs re-entry; or the right CREDENTIAL_KEYS, and then its lookups go on as if nothing were.
@@ -164,13 +164,13 @@ def _waited_for() -> list[UUID]:
 
 
 def _bring_back(lookups: QuerySet[Lookup]) -> list[str]:
-    parked, lanes = lookups.filter(queue_state=QueueState.BLOCKED), dict[str, None]()
+    blocked, lanes = lookups.filter(queue_state=QueueState.BLOCKED), dict[str, None]()
     for _ in range(BATCHES):
         # Any of them: to look at all would be to look at a million.
-        first = parked.order_by().values_list("lane", "tenant")[:1]
+        first = blocked.order_by().values_list("lane", "tenant")[:1]
         for lane, tenant_id in first:
             with transaction.atomic():
-                _make_ready(parked.filter(lane=lane, tenant=tenant_id), queue.lock_tenant_queue(lane, tenant_id))
+                _make_ready(blocked.filter(lane=lane, tenant=tenant_id), queue.lock_tenant_queue(lane, tenant_id))
             lanes[lane] = None
         if not first:
             break
@@ -179,8 +179,8 @@ def _bring_back(lookups: QuerySet[Lookup]) -> list[str]:
 
 def _send_probe(credential: Credential, lookups: QuerySet[Lookup]) -> list[str]:
     """Brings back the first of them, where none is in line or under way."""
-    parked = lookups.filter(queue_state=QueueState.BLOCKED, lane__mode=Mode.LIVE)
-    probe = None if _is_tried(credential) else parked.order_by("sort_key").first()
+    blocked = lookups.filter(queue_state=QueueState.BLOCKED, lane__mode=Mode.LIVE)
+    probe = None if _is_tried(credential) else blocked.order_by("sort_key").first()
     if probe is None:
         return []
     with transaction.atomic():
@@ -188,7 +188,7 @@ def _send_probe(credential: Credential, lookups: QuerySet[Lookup]) -> list[str]:
         # Another sweep may have sent one meanwhile.
         if _is_tried(credential):
             return []
-        _make_ready(parked.filter(pk=probe.pk, lane=probe.lane_id), tenant_queue)
+        _make_ready(blocked.filter(pk=probe.pk, lane=probe.lane_id), tenant_queue)
     return [probe.lane_id]
 
 
@@ -200,7 +200,7 @@ def _is_tried(credential: Credential) -> bool:
     return armed.exists() or any(own.filter(queue_state=at).exists() for at in (QueueState.READY, QueueState.DELAYED))
 
 
-def _make_ready(parked: QuerySet[Lookup], tenant_queue: TenantQueue) -> None:
-    back = queue.some_of(parked)
+def _make_ready(blocked: QuerySet[Lookup], tenant_queue: TenantQueue) -> None:
+    back = queue.some_of(blocked)
     Lookup.objects.filter(pk__in=[lookup.pk for lookup in back]).update(queue_state=QueueState.READY)
     queue.add_ready(tenant_queue, len(back), pending_calls=sum(lookup.calls_left for lookup in back))

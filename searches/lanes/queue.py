@@ -36,7 +36,7 @@ STEP = 10**9
 LINED_UP = (QueueState.READY, QueueState.DELAYED)
 IN_LINE = (*LINED_UP, QueueState.BLOCKED)
 WAITING = (*IN_LINE, QueueState.FOLLOWING)
-# Of a tenant's lookups no more are parked, brought back or moved in one transaction, for it locks their queue. As in a claim.
+# Of a tenant's lookups no more are blocked, brought back or moved in one transaction, for it locks their queue. As in a claim.
 MOST_AT_ONCE = 1000
 # One statement, so that a busy tenant's queue is locked no longer than it must be. Where it stands then, `returning.sql` says.
 # A tenant queue that rests does so no more: what comes may go with another key, and the next claim finds out.
@@ -163,14 +163,14 @@ def put_back(lookup: Lookup, tenant_queue: TenantQueue, *, after: timedelta | No
     """Returns a claimed lookup to where it stood, at once or `after` a while, and saves what its call came to. `void`: its turn
     was not used.
 
-    It is parked where its credential was found dead while it was under way.
+    It is blocked where its credential was found dead while it was under way.
     """
     if void:
         TenantQueue.objects.filter(pk=tenant_queue.pk).update(
             virtual_time=F("virtual_time") - STEP // tenant_queue.tenant.weight
         )
     if on_dead_credentials(Lookup.objects.filter(pk=lookup.pk)).exists():
-        park(lookup, tenant_queue)
+        block(lookup, tenant_queue)
         return
     if after is None:
         _move_to(lookup, QueueState.READY)
@@ -188,26 +188,26 @@ def _move_to(lookup: Lookup, queue_state: QueueState, *, not_before: datetime | 
     lookup.save(update_fields=["queue_state", "not_before", *Lookup.PROGRESS])
 
 
-def park(lookup: Lookup, tenant_queue: TenantQueue) -> None:
+def block(lookup: Lookup, tenant_queue: TenantQueue) -> None:
     """Takes a claimed lookup, and the tenant's others on the same credential, out of turn until that is mended.
 
-    Those that stand in another lane still are left to claims and `park_dead`, for their tenant queue is not locked here.
+    Those that stand in another lane still are left to claims and `block_dead`, for their tenant queue is not locked here.
     """
     _move_to(lookup, QueueState.BLOCKED)
-    park_waiting(tenant_queue, lookup.credential_id)
+    block_waiting(tenant_queue, lookup.credential_id)
 
 
-def park_waiting(tenant_queue: TenantQueue, credential_id: UUID | None) -> int:
-    """Parks those of the queue that wait in line on the credential, and says how many: of more than `MOST_AT_ONCE` claims and
+def block_waiting(tenant_queue: TenantQueue, credential_id: UUID | None) -> int:
+    """Blocks those of the queue that wait in line on the credential, and says how many: of more than `MOST_AT_ONCE` claims and
     the sweep take care.
     """
     own = Lookup.objects.filter(lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id, credential=credential_id)
-    parked = some_of(own.filter(queue_state__in=LINED_UP))
-    Lookup.objects.filter(pk__in=[lookup.pk for lookup in parked]).update(
+    blocked = some_of(own.filter(queue_state__in=LINED_UP))
+    Lookup.objects.filter(pk__in=[lookup.pk for lookup in blocked]).update(
         queue_state=QueueState.BLOCKED, not_before=None
     )
-    take_away(tenant_queue, parked)
-    return len(parked)
+    take_away(tenant_queue, blocked)
+    return len(blocked)
 
 
 def some_of(lookups: QuerySet[Lookup]) -> list[Lookup]:

@@ -62,7 +62,7 @@ def go_on(modash: Provider) -> None:
     """What the sweep and the workers do, as long as there is anything to do."""
     modash.answers(FOUND)
     for _ in range(3):
-        credential_gate.unpark()
+        credential_gate.unblock()
         visit(3)
 
 
@@ -110,7 +110,7 @@ WAYS: list[Callable[[APIClient, Credential], None]] = [
 
 def test_all_wait_for_it_and_no_more_calls_are_made(api: APIClient, search: Search, modash: Provider) -> None:
     assert told(api, search) == [("running", "credential"), ("queued", "credential"), ("queued", "credential")]
-    credential_gate.unpark()
+    credential_gate.unblock()
     visit(3)
     assert Call.objects.count() == 1
     later = made(api)
@@ -135,7 +135,7 @@ def test_a_key_that_is_still_empty_costs_one_call(api: APIClient, search: Search
     by_verify(api, Credential.objects.get())
     modash.answers(EMPTY, status=402)
     for _ in range(3):
-        credential_gate.unpark()
+        credential_gate.unblock()
         visit(3)
     assert Call.objects.count() == 2
     assert Credential.objects.get().state == "exhausted"

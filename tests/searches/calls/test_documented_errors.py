@@ -275,7 +275,7 @@ def test_a_key_replaced_the_lookup_goes_on(
     assert visit(lookup).lookup == "blocked"
     provider.answers(FOUND[source])
     credentials.store(alice, lookup.provider, "another-key")
-    assert credential_gate.unpark() == [lookup.provider]
+    assert credential_gate.unblock() == [lookup.provider]
     assert visit(lookup) == Left(lookup="succeeded", credential="verified", charged=COST[source])
     assert lookup.result_count == 1
 

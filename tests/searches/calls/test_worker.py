@@ -220,7 +220,7 @@ def test_what_was_never_sent_is_no_ones_cost(submit: Submit, at: Callable[[str],
     assert (lookup.queue_state, lookup.attempts) == ("delayed", 1)
 
 
-def test_a_dead_key_parks_the_tenants_lookups_until_it_is_replaced(
+def test_a_dead_key_blocks_the_tenants_lookups_until_it_is_replaced(
     submit: Submit, at: Callable[[str], None], provider: Provider, alice: Tenant
 ) -> None:
     at(provider.url)
@@ -231,7 +231,7 @@ def test_a_dead_key_parks_the_tenants_lookups_until_it_is_replaced(
     assert Credential.objects.get().state == "invalid"
     provider.answers({"error": False, "total": 0, "profiles": []})
     credentials.store(alice, "modash", "a-new-key")
-    assert credential_gate.unpark() == ["modash"]
+    assert credential_gate.unblock() == ["modash"]
     assert visit().status == Status.SUCCEEDED
     assert Credential.objects.get().state == "verified"
 

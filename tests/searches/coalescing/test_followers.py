@@ -242,7 +242,7 @@ def test_on_a_dead_key_the_promoted_follower_waits_as_at_any_submit(alice_asks: 
     resolved()
     assert only(second).queue_state == QueueState.BLOCKED
     credentials.store(second.tenant, "modash", "a-new-key")
-    credential_gate.unpark()
+    credential_gate.unblock()
     assert (only(second).queue_state, in_line()) == (QueueState.READY, 1)
 
 

@@ -181,7 +181,7 @@ def block(claim: Claim, policy: Policy, tenant: Tenant) -> None:
 
 def unblock(tenant: Tenant) -> None:
     tenant.credentials.update(state=Credential.State.VERIFIED)
-    credential_gate.unpark()
+    credential_gate.unblock()
 
 
 def throttle(claim: Claim, policy: Policy, tenant: Tenant) -> None:

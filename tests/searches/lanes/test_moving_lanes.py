@@ -109,13 +109,13 @@ def test_the_sweep_sees_to_it_before_it_wakes_what_waited(mine: list[Lookup], by
     assert queue_states() == ["ready", "delayed", "ready"]
 
 
-def test_the_sweep_parks_what_stands_on_a_dead_key(mine: list[Lookup], credential: Credential) -> None:
+def test_the_sweep_blocks_what_stands_on_a_dead_key(mine: list[Lookup], credential: Credential) -> None:
     die(credential)
     tasks.sweep_lanes()
     assert queue_states() == ["blocked"] * 3
 
 
-def test_a_claim_parks_no_more_than_the_lane_can_be_locked_for(
+def test_a_claim_blocks_no_more_than_the_lane_can_be_locked_for(
     mine: list[Lookup], credential: Credential, claim: Claim
 ) -> None:
     ready = mine[0]
@@ -129,11 +129,11 @@ def test_a_claim_parks_no_more_than_the_lane_can_be_locked_for(
     assert claim() is None
     assert Lookup.objects.filter(queue_state=QueueState.READY).count() == TenantQueue.objects.get().ready == 1
     assert TenantQueue.objects.get().pending_calls == 3
-    credential_gate.park_dead()
+    credential_gate.block_dead()
     assert (TenantQueue.objects.get().ready, TenantQueue.objects.get().pending_calls) == (0, 0)
 
 
-@pytest.mark.parametrize("step", ["park", "bring back", "move"])
+@pytest.mark.parametrize("step", ["block", "bring back", "move"])
 def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
     step: str, fill: Fill, credential: Credential, alice: Tenant, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,11 +144,11 @@ def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
     if step == "bring back":
         Lookup.objects.update(queue_state=QueueState.BLOCKED)
         TenantQueue.objects.update(ready=0, pending_calls=0)
-    elif step == "park":
+    elif step == "block":
         die(credential)
     else:
         Policy.objects.update(scope=Policy.Scope.ACCOUNT)
-    sweep = {"park": credential_gate.park_dead, "bring back": credential_gate.unpark, "move": credential_gate.move}[
+    sweep = {"block": credential_gate.block_dead, "bring back": credential_gate.unblock, "move": credential_gate.move}[
         step
     ]
     before = Lookup.objects.values_list("queue_state", "lane")[0]
@@ -233,12 +233,12 @@ class Counting:
         return execute(*arguments)
 
 
-def test_what_stands_on_a_key_that_was_found_dead_elsewhere_is_parked(
+def test_what_stands_on_a_key_that_was_found_dead_elsewhere_is_blocked(
     mine: list[Lookup], credential: Credential, fill: Fill, bob: Tenant
 ) -> None:
     fill(bob, 1)
     die(credential)
-    credential_gate.park_dead()
+    credential_gate.block_dead()
     assert queue_states() == ["blocked", "blocked", "blocked", "ready"]
     lanes()
 
@@ -248,7 +248,7 @@ def test_in_all_lanes(mine: list[Lookup], by_account: Lane, credential: Credenti
     TenantQueue.objects.update(wake_at=None)
     TenantQueue.objects.create(lane=by_account, tenant_id=mine[0].tenant_id, wake_at=queue.now())
     die(credential)
-    credential_gate.park_dead()
+    credential_gate.block_dead()
     assert queue_states() == ["blocked"] * 3
     lanes()
 
@@ -256,7 +256,7 @@ def test_in_all_lanes(mine: list[Lookup], by_account: Lane, credential: Credenti
 def test_the_sandbox_plays_with_a_dead_key(mine: list[Lookup], credential: Credential, lane: Lane) -> None:
     Lane.objects.update(mode=Mode.TEST)
     die(credential)
-    credential_gate.park_dead()
+    credential_gate.block_dead()
     assert queue_states() == ["ready", "delayed", "blocked"]
     assert queue.claim(lane.name, lane.policy, lease=LEASE) is not None
 
@@ -318,7 +318,7 @@ def test_a_refusal_of_the_key_of_before_says_nothing_of_the_one_that_replaced_it
     outcomes.failed(claimed, policy, REFUSED)
     credential.refresh_from_db()
     assert credential.state == Credential.State.UNKNOWN
-    assert credential_gate.unpark() == ["modash"]
+    assert credential_gate.unblock() == ["modash"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -331,9 +331,9 @@ def test_sweeps_claims_and_deletions_at_once_leave_a_line_that_adds_up(
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     die(alice.credentials.get())
     drop = partial(cancellation.cancel, Lookup.objects.filter(tenant=bob).first().search)  # type: ignore[union-attr]
-    at_once([credential_gate.move, credential_gate.move, credential_gate.park_dead, claim, claim, drop])
+    at_once([credential_gate.move, credential_gate.move, credential_gate.block_dead, claim, claim, drop])
     credential_gate.move()
-    credential_gate.park_dead()
+    credential_gate.block_dead()
     lanes()
     assert not Lookup.objects.filter(tenant=alice, queue_state=QueueState.READY).exists()
 

@@ -45,7 +45,7 @@ def refuse(claimed: ClaimedLookup | None, state: State = State.EXHAUSTED) -> Non
         tenant_queue = queue.lock_tenant_queue(claimed.lookup.lane_id, claimed.lookup.tenant_id)
         Call.objects.filter(pk=claimed.call.pk).update(state=Call.State.FAILED)
         states.mark(claimed.lookup.credential, state)
-        queue.park(claimed.lookup, tenant_queue)
+        queue.block(claimed.lookup, tenant_queue)
 
 
 def work(claimed: ClaimedLookup | None) -> Lookup:
@@ -78,29 +78,29 @@ def test_all_of_a_dead_credential_wait_for_it_and_for_nothing_else(
     waiting = Lookup.objects.filter(queue_state=QueueState.BLOCKED)
     told = estimates.forecast(waiting)
     assert [told[lookup.pk].waiting_on for lookup in mine] == ["credential"] * 4
-    assert credential_gate.unpark() == []
+    assert credential_gate.unblock() == []
 
 
 def test_a_mended_one_is_tried_by_the_first_lookup_alone(
     mine: list[Lookup], credential: Credential, drain: Drain, lane: Lane
 ) -> None:
     mend(credential)
-    assert credential_gate.unpark() == [lane.name]
-    assert credential_gate.unpark() == []
+    assert credential_gate.unblock() == [lane.name]
+    assert credential_gate.unblock() == []
     assert ready() == 1
     assert [lookup.pk for lookup in drain()] == [mine[0].pk]
-    assert credential_gate.unpark() == []
+    assert credential_gate.unblock() == []
 
 
 def test_the_others_follow_when_it_has_worked(
     mine: list[Lookup], credential: Credential, claim: Claim, drain: Drain, lane: Lane
 ) -> None:
     mend(credential)
-    credential_gate.unpark()
+    credential_gate.unblock()
     assert work(claim()).pk == mine[0].pk
-    assert credential_gate.unpark() == [lane.name]
+    assert credential_gate.unblock() == [lane.name]
     assert [lookup.pk for lookup in drain()] == [lookup.pk for lookup in mine[1:]]
-    assert credential_gate.unpark() == []
+    assert credential_gate.unblock() == []
 
 
 def test_a_key_that_is_still_empty_costs_one_call_each_time_that_it_is_verified(
@@ -108,9 +108,9 @@ def test_a_key_that_is_still_empty_costs_one_call_each_time_that_it_is_verified(
 ) -> None:
     for _ in range(3):
         mend(credential)
-        credential_gate.unpark()
+        credential_gate.unblock()
         refuse(claim())
-        assert (credential_gate.unpark(), ready()) == ([], 0)
+        assert (credential_gate.unblock(), ready()) == ([], 0)
     assert Call.objects.count() == 4
 
 
@@ -119,33 +119,33 @@ def test_a_probe_that_is_in_line_again_is_waited_for(
     mine: list[Lookup], credential: Credential, claim: Claim, queue_state: QueueState
 ) -> None:
     mend(credential)
-    credential_gate.unpark()
+    credential_gate.unblock()
     claimed = claim()
     assert claimed is not None
     Call.objects.update(state=Call.State.FAILED)
     Lookup.objects.filter(pk=claimed.lookup.pk).update(queue_state=queue_state, not_before=queue.now())
-    assert credential_gate.unpark() == []
+    assert credential_gate.unblock() == []
 
 
 def test_a_probe_that_ends_without_a_word_on_the_key_is_followed_by_the_next(
     mine: list[Lookup], credential: Credential, claim: Claim, drain: Drain, lane: Lane
 ) -> None:
     mend(credential)
-    credential_gate.unpark()
+    credential_gate.unblock()
     claimed = claim()
     assert claimed is not None
     Call.objects.filter(pk=claimed.call.pk).update(state=Call.State.FAILED)
     Lookup.objects.filter(pk=claimed.lookup.pk).update(status=Status.FAILED)
-    assert credential_gate.unpark() == [lane.name]
+    assert credential_gate.unblock() == [lane.name]
     assert [lookup.pk for lookup in drain()] == [mine[1].pk]
 
 
 def test_a_replaced_key_is_tried_by_one_too(mine: list[Lookup], alice: Tenant, claim: Claim) -> None:
     credentials.store(alice, "modash", "another-key")
-    credential_gate.unpark()
+    credential_gate.unblock()
     assert ready() == 1
     work(claim())
-    credential_gate.unpark()
+    credential_gate.unblock()
     assert ready() == 3
 
 
@@ -156,7 +156,7 @@ def test_a_second_key_of_hers_is_not_tried_for_the_first(
     [other] = fill(alice, 1)
     Lookup.objects.filter(pk=other.pk).update(credential=spare)
     mend(credential)
-    credential_gate.unpark()
+    credential_gate.unblock()
     assert {lookup.pk for lookup in drain()} == {other.pk, mine[0].pk}
 
 
@@ -169,7 +169,7 @@ def test_what_the_sandbox_does_with_the_key_is_no_trial(
     Search.objects.filter(pk=played.search_id).update(mode=Mode.TEST)
     Lookup.objects.filter(pk=played.pk).update(credential=credential, lane=test_lane)
     mend(credential)
-    assert credential_gate.unpark() == [lane.name]
+    assert credential_gate.unblock() == [lane.name]
 
 
 def test_lookups_of_a_deleted_credential_fail_without_a_turn(mine: list[Lookup], credential: Credential) -> None:
@@ -185,7 +185,7 @@ def test_an_idle_credential_that_is_probed_costs_a_sweep_nothing(credential: Cre
         states.mark(other, State.EXHAUSTED)
         mend(other)
     with connection.execute_wrapper(counting := Counting()):
-        assert credential_gate.unpark() == []
+        assert credential_gate.unblock() == []
     assert counting.queries == 1
 
 
@@ -200,6 +200,6 @@ class Counting:
 @pytest.mark.django_db(transaction=True)
 def test_sweeps_at_once_send_one_probe(mine: list[Lookup], credential: Credential) -> None:
     mend(credential)
-    sent = at_once([credential_gate.unpark] * 6)
+    sent = at_once([credential_gate.unblock] * 6)
     assert sorted(map(len, sent)) == [0, 0, 0, 0, 0, 1]
     assert ready() == 1
