@@ -6,7 +6,7 @@ BEGIN
         RAISE EXCEPTION 'A call that is % never becomes %.', OLD.state, NEW.state
             USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
     END IF;
-    RAISE EXCEPTION 'A lookup that is % and stands % never becomes % and %.',
+    RAISE EXCEPTION 'A lookup that is % (%) never becomes % (%).',
         OLD.status, OLD.queue_state, NEW.status, NEW.queue_state
         USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
 END $$;
