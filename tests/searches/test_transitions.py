@@ -97,7 +97,7 @@ def test_a_lookup_goes_along_the_arrows_and_nowhere_else(before: str, claimed: C
         due = {"ordinal": 1, "not_before": queue.now()}
         refusal = becomes(claimed.lookup, of_lookup(before) | due, of_lookup(after))
         allowed = before == after or after in LOOKUPS.get(before, ())
-        words = f"A lookup that is {' and stands '.join(before.split())} never becomes {' and '.join(after.split())}."
+        words = "A lookup that is {} ({}) never becomes {} ({}).".format(*before.split(), *after.split())
         assert refusal == ("" if allowed else words)
 
 
