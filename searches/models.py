@@ -296,6 +296,7 @@ class Lookup(models.Model):
     whose answer it takes, and that one `has_followers` until all of them are resolved.
     """
 
+    OPEN: ClassVar[tuple[Status, ...]] = (Status.QUEUED, Status.RUNNING)
     ENDED: ClassVar[tuple[Status, ...]] = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED)
     # What its calls have come to so far. Who says where it goes next saves that with it: one statement for both.
     PROGRESS: ClassVar[tuple[str, ...]] = (

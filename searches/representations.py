@@ -20,7 +20,7 @@ from billing import ledger
 from billing.serializers import Credits, credits_text
 from searches.lanes import estimates
 from searches.lanes.estimates import Forecast
-from searches.models import Call, Image, Lookup, Repeat, Search, Status
+from searches.models import Call, Image, Lookup, Repeat, Search
 from searches.pictures import Crop
 
 NO_FORECAST = Forecast()
@@ -70,7 +70,7 @@ class LookupFailureSerializer(serializers.Serializer[Any]):
 class LookupSerializer(serializers.ModelSerializer[Lookup]):
     """One source's part of a search."""
 
-    status = serializers.ChoiceField(choices=(Status.QUEUED, Status.RUNNING, *Lookup.ENDED))
+    status = serializers.ChoiceField(choices=(*Lookup.OPEN, *Lookup.ENDED))
     parameters = serializers.DictField(help_text="As they were given.")
     effective_parameters = serializers.DictField(help_text="As the provider understands them, rounding included.")
     position = serializers.IntegerField(

@@ -24,7 +24,6 @@ from searches.lanes import wakeups
 from searches.lifecycle import completion
 from searches.models import Lookup, QueueState, Repeat, Result, Status
 
-IN_PROGRESS = (Status.QUEUED, Status.RUNNING)
 # Results that one submit copies. A hit above that follows the lookup that answers it, and is resolved after the submit.
 MOST_COPIED = 5_000
 
@@ -108,13 +107,13 @@ def in_progress(asked: Iterable[str]) -> dict[tuple[str, UUID | None], Lookup]:
     """Returns the open lookup that will be answered first, by key and credential: a follower may have to replace its leader,
     so both use one credential.
     """
-    asking = _equal(asked).filter(status__in=IN_PROGRESS, cancel_requested=False)
+    asking = _equal(asked).filter(status__in=Lookup.OPEN, cancel_requested=False)
     first = asking.order_by("repeat_key", "credential_id", "sort_key", "pk").distinct("repeat_key", "credential_id")
     return {(leader.repeat_key, leader.credential_id): leader for leader in first}
 
 
 def _equal(asked: Iterable[str]) -> QuerySet[Lookup]:
-    return Lookup.objects.filter(repeat_key__in=asked, repeat=Repeat.MISS, status__in=(*IN_PROGRESS, Status.SUCCEEDED))
+    return Lookup.objects.filter(repeat_key__in=asked, repeat=Repeat.MISS, status__in=(*Lookup.OPEN, Status.SUCCEEDED))
 
 
 def _answers(asked: Iterable[str], since: datetime) -> dict[str, tuple[Lookup, list[Result]]]:

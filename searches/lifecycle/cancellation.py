@@ -6,7 +6,7 @@ from django.db import transaction
 
 from searches.lanes import queue
 from searches.lifecycle import completion
-from searches.models import Search, Status
+from searches.models import Lookup, Search, Status
 
 
 @transaction.atomic
@@ -15,7 +15,7 @@ def cancel(search: Search) -> None:
 
     Such a call is finished, charged and kept; its lookup ends with it.
     """
-    waiting = queue.withdraw(search.lookups.filter(status__in=(Status.QUEUED, Status.RUNNING)))
+    waiting = queue.withdraw(search.lookups.filter(status__in=Lookup.OPEN))
     under_way = search.lookups.filter(status=Status.RUNNING).exclude(pk__in=[lookup.pk for lookup in waiting])
     under_way.update(cancel_requested=True)
     completion.finish_all(waiting, completion.lock(search.pk), Status.CANCELED)

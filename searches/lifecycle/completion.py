@@ -103,8 +103,7 @@ def recount(search: Search) -> Status | None:
         cursor.execute(RECOUNT, (search.pk, search.results_count))
         status = Status(cursor.fetchone()[0])
     transaction.on_commit(lambda: live_updates.announce(search.pk))
-    ended = status not in (Status.QUEUED, Status.RUNNING)
-    return status if ended and search.finished_at is None else None
+    return status if status not in Lookup.OPEN and search.finished_at is None else None
 
 
 def credential_deleted() -> Failure:

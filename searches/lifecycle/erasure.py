@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from searches import pictures
 from searches.lanes import queue
 from searches.lifecycle import cancellation, events, live_updates
-from searches.models import Call, Lookup, Search, Status
+from searches.models import Call, Lookup, Search
 
 NOTHING_OF_A_CALL: dict[str, Any] = {"error_detail": "", "excerpt": ""}
 NOTHING_OF_A_LOOKUP: dict[str, Any] = {
@@ -35,7 +35,7 @@ NOTHING_OF_A_SEARCH: dict[str, Any] = {"image": None, "crop": "", "metadata": {}
 def erase(search: Search) -> bool:
     """Erases a search, and its picture unless another search names it. Returns False where it was erased before."""
     lookups = Lookup.objects.filter(search=search)
-    queue.lock_tenant_queues(lookups.filter(status__in=(Status.QUEUED, Status.RUNNING)).values_list("pk", flat=True))
+    queue.lock_tenant_queues(lookups.filter(status__in=Lookup.OPEN).values_list("pk", flat=True))
     # Ended ones too, and before the search: a late answer to one locks them in this order.
     list(lookups.select_for_update(no_key=True).order_by("pk").values_list("pk"))
     cancellation.cancel(search)

@@ -31,7 +31,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import Tenant
 from accounts.web.bulkhead import Busy
 from providers.contract import Picture, PictureLimits
-from searches.models import Image, Lookup, Rendering, Status
+from searches.models import Image, Lookup, Rendering
 from searches.pictures import isolation, usage
 from searches.pictures.cropping import Crop
 from searches.pictures.exchange import MEDIA_TYPES
@@ -232,7 +232,7 @@ def _needing() -> QuerySet[Lookup]:
         search__image=OuterRef("image"),
         search__crop=OuterRef("crop"),
         provider=OuterRef("provider"),
-        status__in=(Status.QUEUED, Status.RUNNING),
+        status__in=Lookup.OPEN,
     )
 
 

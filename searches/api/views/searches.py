@@ -27,11 +27,10 @@ from searches.api import long_poll, request_serializers, schema
 from searches.api.exceptions import lookup_errors, translate_domain_errors
 from searches.api.query_serializers import SearchQuery
 from searches.api.views.picture_view import NoPicture, PictureView, not_fetched
-from searches.models import Lookup, Search, Status
+from searches.models import Lookup, Search
 from searches.orders import recall, submission
 from searches.orders.order import WrongOrder
 
-OPEN = (Status.QUEUED, Status.RUNNING)
 # The lookup of the ORM that each query parameter stands for.
 FILTERS = {"status": "status", "created_after": "created_at__gt", "created_before": "created_at__lt"}
 
@@ -76,7 +75,7 @@ class Searches(PictureView, SearchView):
         new = self.submitted(request)
         self.forget_body()
         id = new.search.pk
-        waited = self.wait(id, lambda status, _: status not in OPEN)
+        waited = self.wait(id, lambda status, _: status not in Lookup.OPEN)
         headers = {"Location": reverse("search", kwargs={"id": id}), **waited}
         if waited or new.ended:
             return self.search_now(id, status=202, headers=headers)
@@ -156,4 +155,4 @@ def is_known(known: list[str], etag: str) -> bool:
 
 def is_news(known: list[str], status: str, version: int) -> bool:
     """Returns whether a waiting caller gets its answer now: at the end of the search, or at a version unlike those it knows."""
-    return status not in OPEN or (bool(known) and not is_known(known, etag_of(version)))
+    return status not in Lookup.OPEN or (bool(known) and not is_known(known, etag_of(version)))

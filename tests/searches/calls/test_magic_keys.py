@@ -21,7 +21,7 @@ from providers.sandbox.magic_keys import MAGIC
 from searches import pictures
 from searches.calls import worker
 from searches.lanes import backoff
-from searches.models import Lookup, Status
+from searches.models import Lookup
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
@@ -69,7 +69,7 @@ def ended(
         monkeypatch.setattr(adapter, "policy", brisk)
         lookup = submit(caller, source, f"{key}_{uuid4()}")
         deadline = time.monotonic() + 20
-        while lookup.status in (Status.QUEUED, Status.RUNNING):
+        while lookup.status in Lookup.OPEN:
             assert time.monotonic() < deadline, f"{lookup.status}, {lookup.queue_state}"
             worker.run(lookup.lane_id, str(uuid4()))
             lookup.refresh_from_db()

@@ -28,7 +28,7 @@ from providers.failures import Faulty, Lost
 from providers.models import Policy
 from searches import pictures
 from searches.calls import outcomes, settlement, worker
-from searches.coalescing import followers, matching
+from searches.coalescing import followers
 from searches.lanes import queue
 from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lane, Lookup, QueueState, Repeat, Search, Status, TenantQueue
@@ -73,7 +73,7 @@ def some_search() -> Search | None:
 
 def open_holds_are_those_of_originals() -> None:
     """One at most for each in progress, and none for a follower."""
-    asking = Lookup.objects.filter(repeat=Repeat.MISS, status__in=matching.IN_PROGRESS)
+    asking = Lookup.objects.filter(repeat=Repeat.MISS, status__in=Lookup.OPEN)
     references = {lookup.reference for lookup in asking}
     assert set(Hold.objects.exclude(open=0).values_list("reference", flat=True)) <= references
 

@@ -48,7 +48,7 @@ def test_those_that_no_lookup_needs_are_erased_once_they_are_old(alice: Tenant, 
     assert samples.read(samples.rendering(image.pk, "modash", MIDDLE).content).size == (32, 24)
 
 
-@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING, *Lookup.ENDED])
+@pytest.mark.parametrize("status", [*Lookup.OPEN, *Lookup.ENDED])
 def test_an_open_lookup_keeps_its_own(alice: Tenant, status: Status) -> None:
     search = submit(alice, "250003,250003,500000,500000")
     begun = Status.QUEUED if status == Status.QUEUED else Status.RUNNING
@@ -56,7 +56,7 @@ def test_an_open_lookup_keeps_its_own(alice: Tenant, status: Status) -> None:
     search.lookups.update(status=status)
     keep(alice, samples.png(), LEFT, modash=WEB)
     keep(alice, samples.png(), search.crop, keyapi=ONLY_JPEG)
-    is_open = status in {Status.QUEUED, Status.RUNNING}
+    is_open = status in Lookup.OPEN
     assert pictures.sweep_crops(-60) == (2 if is_open else 3)
     assert crops(samples.image_of(search)) == ({MIDDLE} if is_open else set())
 
