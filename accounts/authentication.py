@@ -51,7 +51,7 @@ def _bearer(header: str) -> str:
     return secret.strip()
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular is untyped
+class ApiKeyScheme(OpenApiAuthenticationExtension):
     """How the OpenAPI document describes it."""
 
     target_class = ApiKeyAuthentication

@@ -35,7 +35,7 @@ from providers.admin import ByProvider, BySource, choice_of
 KIND_COLOURS = {"grant": "success", "hold": "info", "charge": "primary", "release": "info", "adjustment": "warning"}
 
 
-class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
+class PriceForm(forms.ModelForm):
     source = choice_of(registry.ADAPTERS)
     valid_from = forms.SplitDateTimeField(
         required=False,

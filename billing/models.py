@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import Tenant, TenantQuerySet
 
 
-class CreditsField(models.DecimalField):  # type: ignore[type-arg]  # not subscriptable when it runs
+class CreditsField(models.DecimalField):
     """An amount of a provider's credits: numeric(18, 6), never a float."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

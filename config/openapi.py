@@ -79,7 +79,7 @@ def about() -> str:
 @cache
 def document() -> dict[str, Any]:
     """It changes with the code alone."""
-    made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
     return made
 
 
@@ -201,7 +201,7 @@ class Schema(AutoSchema):
         return self.component("RequestId", ResolvedComponent.HEADER, header)
 
     def component(self, name: str, kind: str, schema: dict[str, Any]) -> dict[str, Any]:
-        component = ResolvedComponent(name=name, type=kind, schema=schema, object=name)  # type: ignore[no-untyped-call]
+        component = ResolvedComponent(name=name, type=kind, schema=schema, object=name)
         self.registry.register_on_missing(component)
         reference: dict[str, Any] = component.ref
         return reference
@@ -219,7 +219,7 @@ def example(code: str) -> dict[str, Any]:
     return shown
 
 
-class Strict(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+class Strict(OpenApiSerializerExtension):
     """Serializers that refuse what they don't know say so."""
 
     target_class = "accounts.web.strict_fields.StrictSerializer"
@@ -234,7 +234,7 @@ class Strict(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         return mapped | {"additionalProperties": False} | ({"examples": [example]} if example else {})
 
 
-class LookupBySource(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+class LookupBySource(OpenApiSerializerExtension):
     """A lookup is one of as many kinds as there are sources, each with parameters of its own."""
 
     target_class = "searches.api.request_serializers.LookupRequest"

@@ -183,7 +183,7 @@ def _try_updates() -> None:
     client = live_updates.client()
     for prefix in sorted(redis_client.CHANNELS):
         client.publish(f"{prefix}{PROBE}", "")
-    with client.pubsub() as messages:  # type: ignore[no-untyped-call]
+    with client.pubsub() as messages:
         messages.subscribe(live_updates.channel(PROBE))
         messages.psubscribe(_orders())
         for _ in range(2):

@@ -54,7 +54,7 @@ def choice_of(known: Mapping[str, Any]) -> forms.ChoiceField:
     return forms.ChoiceField(choices=lambda: [(name, name) for name in known], widget=UnfoldAdminSelectWidget)
 
 
-class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
+class PolicyForm(forms.ModelForm):
     """What one field cannot know of another."""
 
     def clean_page_size(self) -> int:
@@ -105,7 +105,7 @@ class PolicyAdmin(Page):
         return badge("paused" if obj.paused else "open", {"open": "success", "paused": "warning"})
 
 
-class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
+class CredentialForm(forms.ModelForm):
     """`store` replaces the secret of an equal label, so what names a credential is fixed once it is made."""
 
     provider = choice_of(registry.PROVIDERS)

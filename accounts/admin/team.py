@@ -30,7 +30,7 @@ def is_superuser(request: HttpRequest) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, Page):  # type: ignore[type-arg]  # not subscriptable when it runs
+class UserAdmin(DjangoUserAdmin, Page):
     icon = "badge"
     form = UserChangeForm
     add_form = UserCreationForm

@@ -27,7 +27,7 @@ MODE_COLOURS = {"live": "success", "test": "info"}
 STATE_COLOURS = {"active": "success", "valid": "success", "suspended": "danger", "revoked": "danger"}
 
 
-class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
+class TenantForm(forms.ModelForm):
     suspended = forms.BooleanField(
         required=False,
         widget=UnfoldBooleanSwitchWidget,
@@ -121,7 +121,7 @@ class TenantAdmin(Page):
         return redirect(f"{reverse('admin:accounts_apikey_add')}?{urlencode({'tenant': object_id})}")
 
 
-class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable when it runs
+class ApiKeyForm(forms.ModelForm):
     class Meta:
         model = ApiKey
         fields = ("tenant", "label", "mode")

@@ -46,7 +46,7 @@ class Listener:
 
     def __init__(self, search_id: UUID) -> None:
         self._channel = channel(search_id)
-        self._messages = client().pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        self._messages = client().pubsub(ignore_subscribe_messages=True)
         self._disconnected = False
 
     def __enter__(self) -> Self:

@@ -31,7 +31,7 @@ def as_account(settings: Settings) -> Iterator[As]:
 
     def as_account(*rights: str) -> None:
         admin.acl_setuser(name, enabled=True, reset=True, passwords=["+secret"])
-        admin.execute_command("ACL", "SETUSER", name, *rights)  # type: ignore[no-untyped-call]
+        admin.execute_command("ACL", "SETUSER", name, *rights)
         parts = urlsplit(url)
         settings.REDIS_URL = parts._replace(netloc=f"{name}:secret@{parts.hostname}:{parts.port}").geturl()
         redis_client.of.cache_clear()

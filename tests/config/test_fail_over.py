@@ -70,14 +70,14 @@ def port_of(client: redis.Redis) -> int:
 
 @pytest.fixture
 def address(servers: list[redis.Redis]) -> Iterator[Address]:
-    servers[0].execute_command("REPLICAOF NO ONE")  # type: ignore[no-untyped-call]
+    servers[0].execute_command("REPLICAOF NO ONE")
     address = Address(port_of(servers[0]))
     yield address
     address.close()
 
 
 def fail_over(address: Address, servers: list[redis.Redis]) -> None:
-    servers[0].execute_command("REPLICAOF 127.0.0.1 9")  # type: ignore[no-untyped-call]
+    servers[0].execute_command("REPLICAOF 127.0.0.1 9")
     address.port = port_of(servers[1])
 
 

@@ -90,7 +90,7 @@ def test_the_end_of_a_leader_sends_a_wake_up_that_resolves_its_followers(
     first, second = alice_asks.ask(), alice_asks.ask()
     with django_capture_on_commit_callbacks(execute=True):
         answered()
-    assert b"searches.tasks.land" in b"".join(redis_client.lrange("celery:followers", 0, -1))  # type: ignore[arg-type]
+    assert "searches.tasks.land" in str(redis_client.lrange("celery:followers", 0, -1))
     tasks.resolve_followers(str(only(first).pk))
     assert told(second) == ["succeeded/coalesced"]
     redis_client.flushdb()

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db.models import Count
@@ -227,8 +228,8 @@ def test_what_is_settled_at_that_instant_ends_one_way_or_the_other(
     by_lookup = {claimed.lookup.search_id: claimed for claimed in claims}
     tasks: list[Callable[[], object]] = []
     for search in searches:
-        tasks.append(lambda search=search: ACTS[act](search))  # type: ignore[misc]
-        tasks.append(lambda search=search: COMES["an answer"](by_lookup[search.pk]))  # type: ignore[misc]
+        tasks.append(partial(ACTS[act], search))
+        tasks.append(partial(COMES["an answer"], by_lookup[search.pk]))
     at_once(tasks)
     for search in searches:
         charged = "0.5" if not kept else f"{kept}r 0.5"

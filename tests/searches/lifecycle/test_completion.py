@@ -63,7 +63,7 @@ def test_a_change_is_counted_and_told_once_it_is_committed(
     django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[Any]],
 ) -> None:
     search = submit()
-    told = redis_client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+    told = redis_client.pubsub(ignore_subscribe_messages=True)
     told.subscribe(live_updates.channel(search.pk))
     told.get_message(timeout=1)
     with django_capture_on_commit_callbacks(execute=True):

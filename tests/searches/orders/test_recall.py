@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import redis
@@ -104,8 +105,8 @@ def test_of_stopping_and_leaving_one_is_first(submit: Submit, stop: Stop) -> Non
             return
         left.add(mine.call)
 
-    tasks: list[Callable[[], object]] = [lambda mine=mine: leave(mine) for mine in tokens]  # type: ignore[misc]
-    tasks += [lambda search=search: stop(search) for search in searches]  # type: ignore[misc]
+    tasks: list[Callable[[], object]] = [partial(leave, mine) for mine in tokens]
+    tasks += [partial(stop, search) for search in searches]
     at_once(tasks)
     assert {str(call) for call in Call.objects.values_list("pk", flat=True)} == left
     for claimed in claims:

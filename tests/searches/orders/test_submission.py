@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db.models import F
@@ -41,8 +42,8 @@ def live_key(alice: Tenant) -> ApiKey:
 def submit(live_key: ApiKey) -> Submit:
     """`submit(limit=40, …)`: a search with one lookup."""
 
-    def submit(api_key: ApiKey = live_key, **lookup: object) -> Search:
-        wanted = replace(LookupOrder(source="tiktok-creators", parameters={}, limit=20), **lookup)  # type: ignore[arg-type]
+    def submit(api_key: ApiKey = live_key, **lookup: Any) -> Search:
+        wanted = replace(LookupOrder(source="tiktok-creators", parameters={}, limit=20), **lookup)
         with pictures.received(api_key.tenant, jpeg(), fit=FIT) as picture:
             return submission.submit(api_key, Order(lookups=[wanted]), picture).search
 
