@@ -82,7 +82,7 @@ def test_an_unknown_outcome_is_settled(desk: Client, world: World, charged: str,
     hold = Hold.objects.get()
     assert send(desk, "hold_settle", hold, charged=charged) == [f"Settled: {charged} of 1 credits were billed."]
     account = Account.objects.get()
-    assert (account.posted, account.held) == (posted, 0)
+    assert (account.posted, account.held) == (posted, Decimal(0))
 
 
 def test_more_than_was_unknown_cannot_have_been_billed(desk: Client, world: World) -> None:

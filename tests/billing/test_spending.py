@@ -76,9 +76,9 @@ def test_a_lookup_is_closed_in_one_movement(alice: Tenant, prepaid: Account) -> 
     assert not Hold.objects.exists()
     entries = Entry.objects.filter(reference="lookup:1").order_by("created_at", "id")
     assert [(entry.key, entry.amount) for entry in entries] == [
-        ("hold:lookup:1", 4),
-        ("charge:call", 1),
-        ("release:lookup:1", 3),
+        ("hold:lookup:1", Decimal(4)),
+        ("charge:call", Decimal(1)),
+        ("release:lookup:1", Decimal(3)),
     ]
     assert audit.differences() == []
 
