@@ -1,4 +1,8 @@
-"""The OpenAPI 3.1 document: generated from the views, with what is true of all of them said in one place."""
+"""The OpenAPI 3.1 document: generated from the views, with one place for what is true of all of them.
+
+Tags are drf-spectacular's own (`settings`). Its webhooks are not used: they can describe neither the headers of a delivery nor
+that it needs no API key (`openapi_webhooks`).
+"""
 
 from __future__ import annotations
 
@@ -47,17 +51,6 @@ Every error is `application/problem+json` (RFC 9457). LaunchError with a provide
 {errors}
 """
 EVERYWHERE = (400, 401, 403, 406, 429, 500, 503)
-# In the order in which a newcomer needs them.
-TAGS = {
-    "searches": "One picture, one or more sources; in line, then run.",
-    "images": "A picture can be stored once and searched with often.",
-    "sources": "What can be searched, at what price, under whose limit.",
-    "credits": "What was held, charged and released, in each provider's own credits.",
-    "credentials": "Your own keys to the providers. A secret goes in and never comes out.",
-    "webhook-endpoints": "Where you are told of what happens, and the secrets that deliveries are signed with.",
-    "webhook-deliveries": "What was sent there: every attempt, and once more if you like.",
-    "providers": "What a search's parameters take, from the providers' own dictionaries.",
-}
 HEADERS = {401: ("WWW-Authenticate", "`Bearer`"), 429: ("Retry-After", "Seconds."), 503: ("Retry-After", "Seconds.")}
 RATE_HEADERS = {
     "RateLimit": "A rate by name, its units left (`r`) and the seconds until it is full again or, where it refused, until it "
@@ -78,28 +71,27 @@ def about() -> str:
 
 @cache
 def document() -> dict[str, Any]:
-    """It changes with the code alone."""
+    """Returns the document, which only a new version of the code can change."""
     made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
     return made
 
 
-def of_the_api(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """The pages about the API are no part of it."""
+def api_endpoints(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
+    """Leaves out the pages about the API, which are no part of it."""
     return [endpoint for endpoint in endpoints if endpoint[0].startswith("/v1/")]
 
 
-def finished(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     result["info"]["description"] = about()
-    enumerate_words(result["components"]["schemas"])
+    add_enums(result["components"]["schemas"])
     result["webhooks"] = openapi_webhooks.webhooks(result["components"]["schemas"])
-    result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
-    drop_marks(result)
+    drop_enum_ids(result)
     return result
 
 
-# Words that answers hold as plain texts, where the code knows them all: by the schema's name and the property's, or by the
-# property's alone.
-WORDS: Mapping[str, Sequence[str]] = {
+# All values of properties that are plain text in the models. A key is the property's name, with its schema's name in front where
+# another schema has a property of the same name.
+ENUMS: Mapping[str, Sequence[str]] = {
     "source": sorted(registry.ADAPTERS),
     "provider": sorted(registry.PROVIDERS),
     "result_type": sorted({adapter.result_type for adapter in registry.ADAPTERS.values()}),
@@ -110,29 +102,29 @@ WORDS: Mapping[str, Sequence[str]] = {
 }
 
 
-def enumerate_words(schemas: dict[str, Any]) -> None:
+def add_enums(schemas: dict[str, Any]) -> None:
     for owner, object_schema in schemas.items():
         for name, described in object_schema.get("properties", {}).items():
-            words = WORDS.get(f"{owner}.{name}") or WORDS.get(name)
-            if words and described.get("type") == "string" and "enum" not in described:
-                described["enum"] = list(words)
+            values = ENUMS.get(f"{owner}.{name}") or ENUMS.get(name)
+            if values and described.get("type") == "string" and "enum" not in described:
+                described["enum"] = list(values)
 
 
-def drop_marks(node: Any) -> None:
-    """Takes out what drf-spectacular notes for its own treatment of enums."""
+def drop_enum_ids(node: Any) -> None:
+    """Removes the marks that drf-spectacular adds for its own treatment of enums."""
     if isinstance(node, dict):
         node.pop("x-spec-enum-id", None)
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        drop_marks(inner)
+        drop_enum_ids(inner)
 
 
-class FieldError(serializers.Serializer[Any]):
+class FieldErrorSerializer(serializers.Serializer[Any]):
     field = serializers.CharField(help_text="Its path, such as `lookups[0].parameters.age.min`.")
     code = serializers.CharField()
     detail = serializers.CharField(help_text="What is wrong, and the mend.")
 
 
-class Problem(serializers.Serializer[Any]):
+class ProblemSerializer(serializers.Serializer[Any]):
     """RFC 9457."""
 
     type = serializers.URLField()
@@ -141,13 +133,17 @@ class Problem(serializers.Serializer[Any]):
     detail = serializers.CharField()
     code = serializers.ChoiceField(choices=list(problems.PROBLEMS))
     request_id = serializers.CharField()
-    errors = FieldError(  # type: ignore[assignment]  # a field, not DRF's property
+    errors = FieldErrorSerializer(  # type: ignore[assignment]  # a field, not DRF's property
         many=True, required=False, help_text="For bad input: every wrong field."
     )
 
 
 class Schema(AutoSchema):
-    """Adds to each operation what every answer carries and how it can be refused."""
+    """Adds to each operation the headers of every answer and the errors that it can have."""
+
+    def get_description(self, path: str = "", method: str = "") -> str:
+        """Returns nothing instead of the view's docstring, which is for maintainers. `extend_schema` gives descriptions."""
+        return ""
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
@@ -179,7 +175,7 @@ class Schema(AutoSchema):
             "headers": headers,
             "content": {
                 problems.MEDIA_TYPE: {
-                    "schema": self.resolve_serializer(Problem, "response").ref,
+                    "schema": self.resolve_serializer(ProblemSerializer, "response").ref,
                     "examples": {code: {"value": example(code)} for code in titles(status)},
                 }
             },
@@ -219,8 +215,8 @@ def example(code: str) -> dict[str, Any]:
     return shown
 
 
-class Strict(OpenApiSerializerExtension):
-    """Serializers that refuse what they don't know say so."""
+class StrictExtension(OpenApiSerializerExtension):
+    """Describes strict serializers: they take no other properties, and lists and objects of bounded length."""
 
     target_class = "accounts.web.strict_fields.StrictSerializer"
     match_subclasses = True
@@ -234,8 +230,8 @@ class Strict(OpenApiSerializerExtension):
         return mapped | {"additionalProperties": False} | ({"examples": [example]} if example else {})
 
 
-class LookupBySource(OpenApiSerializerExtension):
-    """A lookup is one of as many kinds as there are sources, each with parameters of its own."""
+class LookupExtension(OpenApiSerializerExtension):
+    """Describes a lookup as one schema for each source, because every source has its own parameters."""
 
     target_class = "searches.api.request_serializers.LookupRequest"
     priority = 1
@@ -267,5 +263,5 @@ def lookup_schema(shared: Mapping[str, Any], adapter: Adapter) -> dict[str, Any]
 
 
 def without_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenAPI 3.1 speaks JSON Schema 2020-12 already."""
+    """Returns the schema without its dialect, which is the one of OpenAPI 3.1 itself."""
     return {word: value for word, value in schema.items() if word != "$schema"}

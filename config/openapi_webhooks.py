@@ -1,6 +1,6 @@
-"""The OpenAPI document's `webhooks`: each event with its headers and its body, for those who write receivers.
+"""The `webhooks` of the OpenAPI document: every event with its headers and its body, for the authors of receivers.
 
-What is told comes from three apps; the tests hold this against what is really sent.
+The bodies are built in three apps. A test compares them with these schemas.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ HEADERS = {
 }
 
 
-def _of(**fields: Schema) -> Schema:
+def _object(**fields: Schema) -> Schema:
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
-CREDENTIAL = _of(id=ID, provider=TEXT, label=TEXT, state=TEXT)
+CREDENTIAL = _object(id=ID, provider=TEXT, label=TEXT, state=TEXT)
 DATA: dict[EventType, Schema] = {
     EventType.SEARCH_SUCCEEDED: SEARCH,
     EventType.SEARCH_PARTIAL: SEARCH,
     EventType.SEARCH_FAILED: SEARCH,
     EventType.SEARCH_CANCELED: SEARCH,
     EventType.SEARCH_EXPIRED: SEARCH,
-    EventType.CREDITS_SETTLED: _of(
+    EventType.CREDITS_SETTLED: _object(
         reference={"type": "string", "description": "As in the ledger: `lookup:<id>`."},
         provider=TEXT,
         charged=CREDITS,
@@ -46,25 +46,25 @@ DATA: dict[EventType, Schema] = {
     ),
     EventType.CREDENTIAL_REJECTED: CREDENTIAL,
     EventType.CREDENTIAL_EXHAUSTED: CREDENTIAL,
-    EventType.ENDPOINT_DISABLED: _of(id=ID, url=TEXT, description=TEXT, reason=TEXT),
-    EventType.PING: _of(endpoint_id=ID),
+    EventType.ENDPOINT_DISABLED: _object(id=ID, url=TEXT, description=TEXT, reason=TEXT),
+    EventType.PING: _object(endpoint_id=ID),
 }
 
 
 def webhooks(components: dict[str, Schema]) -> dict[str, Any]:
-    """`components`: the schemas of the document."""
+    """Returns the webhooks by event type. `components`: the schemas of the document."""
     lookup = components["Lookup"]
     finished = {
         **lookup,
         "properties": {**lookup["properties"], "search_id": ID},
         "required": [*lookup["required"], "search_id"],
     }
-    told = {**DATA, EventType.LOOKUP_FINISHED: finished}
-    return {type.value: {"post": _operation(type, told[type])} for type in EventType}
+    data = {**DATA, EventType.LOOKUP_FINISHED: finished}
+    return {type.value: {"post": _operation(type, data[type])} for type in EventType}
 
 
 def _operation(type: EventType, data: Schema) -> dict[str, Any]:
-    body = _of(type={"const": type.value}, timestamp={"type": "string", "format": "date-time"}, data=data)
+    body = _object(type={"const": type.value}, timestamp={"type": "string", "format": "date-time"}, data=data)
     return {
         "operationId": f"on_{type.value.replace('.', '_')}",
         "summary": f"{type.label[:1].upper()}{type.label[1:]}",

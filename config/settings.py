@@ -341,9 +341,23 @@ SPECTACULAR_SETTINGS = {
     "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
-    "PREPROCESSING_HOOKS": ["config.openapi.of_the_api"],
+    "PREPROCESSING_HOOKS": ["config.openapi.api_endpoints"],
     # Enums stay where they are used: most mean something else in each place.
-    "POSTPROCESSING_HOOKS": ["config.openapi.finished"],
+    "POSTPROCESSING_HOOKS": ["config.openapi.complete"],
+    # In the order in which a newcomer needs them.
+    "TAGS": [
+        {"name": "searches", "description": "One picture, one or more sources; in line, then run."},
+        {"name": "images", "description": "A picture can be stored once and searched with often."},
+        {"name": "sources", "description": "What can be searched, at what price, under whose limit."},
+        {"name": "credits", "description": "What was held, charged and released, in each provider's own credits."},
+        {"name": "credentials", "description": "Your own keys to the providers. A secret goes in and never comes out."},
+        {
+            "name": "webhook-endpoints",
+            "description": "Where you are told of what happens, and the secrets that deliveries are signed with.",
+        },
+        {"name": "webhook-deliveries", "description": "What was sent there: every attempt, and once more if you like."},
+        {"name": "providers", "description": "What a search's parameters take, from the providers' own dictionaries."},
+    ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
