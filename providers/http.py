@@ -1,40 +1,36 @@
-"""The one door out to providers. No token, no call, by signature.
+"""Makes the calls to providers: the one HTTP client. No call leaves without a token, by signature.
 
-The transport is ours, over httpcore's public network backend, for what httpx alone cannot say: whether a first byte left
-(it reports a reset in mid-body and a stale kept connection alike), a deadline for the whole of a connection (DNS, every
-address, TLS) and one for the whole of a call, and a place just before the first byte, when all of the connection is
-behind, to redeem the token. Nothing left: `Unreachable`, or the limiter's own `TokenRefused` and `Unavailable`. Anything left
-and no whole answer came: `Lost`.
+The transport is ours, over httpcore's public network backend, because httpx alone cannot say three things: whether a first
+byte was sent (it reports a reset in mid-body and a stale kept connection alike); when the time of a whole connection (DNS,
+every address, TLS) or of a whole call is over; and when the connection is ready, so that the token is redeemed just before
+the first byte. Where nothing was sent, a call raises `Unreachable`, or the limiter's own `TokenRefused` and `Unavailable`.
+Where anything was sent and no whole answer came, it raises `Lost`.
 """
 
 from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from functools import cache, partial
 
-import certifi
 import httpcore
 import httpx
 
+from accounts.net import transport
 from accounts.net.dns import LookUps
+from accounts.net.transport import Deadline
 from providers import content_codings
 from providers.failures import Garbled, Lost, Unreachable
 from providers.limiter import Token, TokenRefused
 
 MOST_BYTES = 10 * 1024 * 1024
 KEPT_SECONDS = 30.0
-# No more is handed to the kernel at once, so that the call's time is looked at while a slow provider takes a picture in.
-PIECE_BYTES = 64 * 1024
-# Of the addresses that a name has, as many are tried; the time there is, is shared out among them.
-MOST_TRIED = 4
 
-# Apart from the look-ups of names that tenants give, so that none of theirs can hold up a call.
+# Separate from the look-ups of names that tenants give, so that none of theirs can hold up a call.
 _lookups = LookUps(at_once=32)
 
 
@@ -49,34 +45,30 @@ class Reply:
 
 @dataclass(kw_only=True)
 class CallInFlight:
-    """One call on its way: until when it may connect, whether its first byte left, and until when an answer counts."""
+    """One call on its way: the time that it has to connect, whether its first byte was sent, and when it must be answered."""
 
     token: Token
-    connect_until: float
+    connecting: Deadline
     total_seconds: float
     first_byte_sent: bool = False
     lateness_checked: bool = False
-    deadline: float | None = None
+    answering: Deadline | None = None
 
-    def to_connect(self) -> float:
-        """The seconds left for it."""
-        left = self.connect_until - time.monotonic()
-        if left <= 0:
-            raise httpcore.ConnectTimeout("the time to connect is over")
-        return left
-
-    def before_write(self, stream: Stream) -> None:
-        """The first one waits for the token's instant. A kept connection may be closed meanwhile: then nothing leaves."""
+    def before_write(self, stream: ProviderStream) -> None:
+        """Waits for the token's instant before the first byte. A kept connection may be closed meanwhile: then nothing is
+        sent.
+        """
         if not self.first_byte_sent:
             self.token.redeem()
             if stream.was_closed():
                 self.token.sent_at = None
                 raise TokenRefused
             self.first_byte_sent = True
-            self.deadline = time.monotonic() + self.total_seconds
+            passed = partial(httpcore.ReadTimeout, "the call's time is over")
+            self.answering = Deadline(seconds=self.total_seconds, passed=passed)
 
     def after_write(self) -> None:
-        """A first byte that left later than the log says would let the next call come too close.
+        """Tells the log of a first byte that was sent late, because the next call would come too close otherwise.
 
         The log hears of it before the body is sent, which may take longer than a window.
         """
@@ -88,79 +80,51 @@ class CallInFlight:
             self.token.postpone(late)
 
     def remaining(self, timeout: float | None) -> float | None:
-        if self.deadline is None:
-            return timeout
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout("the call's time is over")
-        return left if timeout is None else min(timeout, left)
+        """Returns how long one operation may take: as long as `timeout` and the call's deadline both allow."""
+        return timeout if self.answering is None else self.answering.remaining(timeout)
 
 
 _call_in_flight: ContextVar[CallInFlight | None] = ContextVar("call_in_flight", default=None)
 
 
-class Stream(httpcore.NetworkStream):
-    """A connection that asks the present call before each byte."""
+class ProviderStream(transport.BoundedStream):
+    """A connection that asks the present call before each byte. It is kept for later calls."""
 
     def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.kept = False
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    def write_piece(self, piece: bytes, timeout: float | None) -> None:
         call = _present_call()
-        for start in range(0, len(buffer), PIECE_BYTES):
-            call.before_write(self)
-            self.inner.write(buffer[start : start + PIECE_BYTES], call.remaining(timeout))
-            call.after_write()
+        call.before_write(self)
+        self.inner.write(piece, call.remaining(timeout))
+        call.after_write()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         self.kept = True
         return self.inner.read(max_bytes, _present_call().remaining(timeout))
 
     def was_closed(self) -> bool:
-        """By the provider, between two calls: there is nothing else to read then. A fresh connection may have TLS tickets."""
+        """Returns whether the provider closed the connection between two calls: nothing else makes it readable then. A fresh
+        connection may be readable for TLS tickets.
+        """
         return self.kept and bool(self.inner.get_extra_info("is_readable"))
-
-    def close(self) -> None:
-        self.inner.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return Stream(self.inner.start_tls(ssl_context, server_hostname, _present_call().to_connect()))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self.inner.get_extra_info(info)
+        seconds = _present_call().connecting.remaining()
+        return ProviderStream(self.inner.start_tls(ssl_context, server_hostname, seconds))
 
 
-class Backend(httpcore.NetworkBackend):
-    def __init__(self) -> None:
-        self.inner = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        call = _present_call()
-        tried = _lookups.ask(host, seconds=call.to_connect())[:MOST_TRIED]
-        failure: Exception = httpcore.ConnectError("the name has no address")
-        for number, address in enumerate(tried):
-            share = call.to_connect() / (len(tried) - number)
-            try:
-                return Stream(self.inner.connect_tcp(address, port, share, local_address, socket_options))
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+class ProviderConnector(transport.Connector):
+    def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> httpcore.NetworkStream:
+        connecting = _present_call().connecting
+        addresses = _lookups.ask(host, seconds=connecting.remaining())
+        return ProviderStream(self.connect_to_any(addresses, port, connecting))
 
 
-class Body(httpx.SyncByteStream):
+class _Body(httpx.SyncByteStream):
     def __init__(self, response: httpcore.Response) -> None:
         self.response = response
 
@@ -172,34 +136,21 @@ class Body(httpx.SyncByteStream):
 
 
 class Transport(httpx.BaseTransport):
-    """What `httpx.HTTPTransport` does, over a pool whose connections know when a call departs."""
+    """Does what `httpx.HTTPTransport` does, over a pool whose connections know the call that uses them."""
 
     def __init__(self) -> None:
         self.pool = httpcore.ConnectionPool(
-            ssl_context=ssl.create_default_context(cafile=certifi.where()),
+            ssl_context=transport.tls_context(),
             max_connections=None,
             max_keepalive_connections=20,
             keepalive_expiry=KEPT_SECONDS,
-            network_backend=Backend(),
+            network_backend=ProviderConnector(),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self.pool.handle_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
+        response = self.pool.handle_request(transport.to_httpcore(request))
         return httpx.Response(
-            response.status, headers=response.headers, stream=Body(response), extensions=response.extensions
+            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
         )
 
     def close(self) -> None:
@@ -208,7 +159,7 @@ class Transport(httpx.BaseTransport):
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderClient:
-    """The way out under one policy's time limits, in seconds.
+    """The HTTP client under one policy's time limits, in seconds.
 
     `connect`: for DNS, TCP and TLS together; `total`: from the first byte sent to the last one read. Within the total,
     `write` and `read` say how long the provider may take nothing in, and say nothing; without them, the total alone does.
@@ -222,13 +173,14 @@ class ProviderClient:
     def send(self, request: httpx.Request, *, token: Token) -> Reply:
         """Makes the call at the token's instant. Raises `Unreachable`, `Lost`, `Garbled`, `TokenRefused`, `Unavailable`."""
         request.extensions["timeout"] = {"write": self.write_seconds, "read": self.read_seconds}
-        # What comes compressed all the same is unpacked within the same bound.
+        # An answer that comes compressed all the same is unpacked within the same bound.
         request.headers["Accept-Encoding"] = "identity"
-        connect_until = time.monotonic() + self.connect_seconds
-        call = CallInFlight(token=token, connect_until=connect_until, total_seconds=self.total_seconds)
+        passed = partial(httpcore.ConnectTimeout, "the time to connect is over")
+        connecting = Deadline(seconds=self.connect_seconds, passed=passed)
+        call = CallInFlight(token=token, connecting=connecting, total_seconds=self.total_seconds)
         with _as_present_call(call), _failures_named(call):
-            # Not through a client of httpx: it would take redirects to pieces, keep cookies and unpack.
-            response = transport().handle_request(request)
+            # No client of httpx: it would follow redirects, keep cookies and unpack.
+            response = shared_transport().handle_request(request)
             try:
                 return Reply(status=response.status_code, headers=response.headers, content=_read(response))
             finally:
@@ -260,7 +212,9 @@ def _as_present_call(call: CallInFlight) -> Iterator[None]:
 
 @contextmanager
 def _failures_named(call: CallInFlight) -> Iterator[None]:
-    """Names what went wrong by what had left. The cause stays behind: its text could quote the request."""
+    """Raises `Lost` or `Unreachable` for what httpcore raises, by whether the first byte was sent. The cause is dropped: its
+    text could quote the request.
+    """
     try:
         yield
     except (
@@ -286,6 +240,6 @@ def _present_call() -> CallInFlight:
 
 
 @cache
-def transport() -> Transport:
-    """One a process, so that connections are kept."""
+def shared_transport() -> Transport:
+    """Returns the transport of this process. There is one, so that connections are kept."""
     return Transport()

@@ -54,8 +54,6 @@ PATIENCE_SECONDS = 5.0
 # A sender asks this much before its instant, so that waking late and the round trip are over by then. The script gives leave
 # up to 3 ms ahead.
 EARLY_SECONDS = 0.0028
-# One process logs at most this often that Redis refuses.
-LOG_AGAIN_SECONDS = 5.0
 # The clock of Redis is known by the fastest of the last 64 exchanges that are no older than 30 s. A new process makes 8.
 EXCHANGES, EXCHANGE_SECONDS, COMPARISONS = 64, 30.0, 8
 # A call that leaves within half its lane's guard is on time, but within these bounds. Handing a first byte to the kernel
@@ -67,7 +65,7 @@ LANES, RESTING = redis_client.keys("lane:"), redis_client.keys("resting:")
 # The script's verdict on a call whose key rests; other verdicts below 0 mean that it must never leave.
 KEY_RESTS = -2
 
-_refusal_logged = redis_client.Cooldown(LOG_AGAIN_SECONDS)
+_refusal_logged = redis_client.Cooldown()
 
 
 class Unavailable(Exception):
@@ -372,7 +370,8 @@ def failing_closed() -> Iterator[None]:
         yield
     except redis.RedisError as error:
         if isinstance(error, redis.ResponseError) and not _refusal_logged.active:
-            # A replica after a fail-over answers so, a full server, or a failed disk. Workers ask ten times a second.
+            # A replica after a fail-over answers so, a full server, or a failed disk. Workers ask ten times a second, so that
+            # not every refusal is logged.
             _refusal_logged.start()
             log.error("Redis refuses: %s", error)
         raise Unavailable from error

@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import socket
 import ssl
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any
 
-import certifi
 import httpcore
 import httpx
 
-from accounts.net import addresses
+from accounts.net import addresses, transport
 from accounts.net.addresses import Address
 from accounts.net.dns import LookUp, LookUps, by_the_system
 from accounts.net.failures import (
@@ -39,16 +36,10 @@ from accounts.net.failures import (
     TimedOut,
     Unresolved,
 )
+from accounts.net.transport import Admit, Deadline, tls_context, to_httpcore
 
-# Called with each checked address before it is connected to. May raise in order to prevent the connection.
-Admit = Callable[[str], None]
-
-# The addresses of one name that are tried. All are checked.
-MOST_TRIED = 4
 # A lookup that hangs holds a thread. More than are delivered or fetched at once, so that hanging lookups exclude no other.
 LOOKUPS_AT_ONCE = 160
-# The most that is handed to the kernel at once, so that the deadline is checked while a slow server reads a body.
-PIECE_BYTES = 64 * 1024
 # The bytes beside the body: a tenth of it for the heads and ends of chunks, and this much for the answer's head.
 FRAME_BYTES = 256 * 1024
 
@@ -71,24 +62,6 @@ class OutboundReply:
         if 300 <= self.status < 400:
             raise Redirected(f"The server redirects ({self.status}), which is not followed; give the final address.")
         raise BadStatus(f"The server answers {_in_words(self.status)}; give an address that it answers with 200.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deadline:
-    seconds: float
-    begun: float = field(default_factory=time.monotonic)
-
-    def left(self) -> float:
-        """Returns the seconds that are left. Raises `TimedOut` if none are."""
-        left = self.begun + self.seconds - time.monotonic()
-        if left <= 0:
-            raise self.passed()
-        return left
-
-    def passed(self) -> TimedOut:
-        return TimedOut(
-            f"The server did not answer in full within {self.seconds:g} seconds; try again, or another one."
-        )
 
 
 @dataclass(kw_only=True)
@@ -132,85 +105,67 @@ def send(
 
     The request's address must have been parsed by `addresses`.
     """
-    deadline = Deadline(seconds=seconds)
+    deadline = Deadline(seconds=seconds, passed=partial(_timed_out, seconds))
     request.headers["Accept-Encoding"] = "identity"
     request.headers["Connection"] = "close"
     request.headers.setdefault("User-Agent", "Sightline")
     intake = Intake()
-    backend = Backend(deadline, intake, look_up, admit)
-    with httpcore.ConnectionPool(ssl_context=_tls(), network_backend=backend) as connections:
+    connector = OutboundConnector(deadline, intake, look_up, admit)
+    with httpcore.ConnectionPool(ssl_context=tls_context(), network_backend=connector) as connections:
         with _errors_named(deadline):
-            response = connections.handle_request(_raw(request))
+            response = connections.handle_request(to_httpcore(request))
         content, cut = _read(response, deadline, intake, most_bytes)
         return OutboundReply(status=response.status, headers=httpx.Headers(response.headers), content=content, cut=cut)
 
 
-class Stream(httpcore.NetworkStream):
+class OutboundStream(transport.BoundedStream):
     """A connection that keeps the deadline of its exchange, instead of the time limits that httpcore passes."""
 
     def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline, intake: Intake) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.deadline = deadline
         self.intake = intake
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        said = self.inner.read(max_bytes, self.deadline.left())
-        self.intake.take(len(said))
-        return said
+        content = self.inner.read(max_bytes, self.deadline.remaining())
+        self.intake.take(len(content))
+        return content
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), PIECE_BYTES):
-            self.inner.write(buffer[start : start + PIECE_BYTES], self.deadline.left())
-
-    def close(self) -> None:
-        self.inner.close()
+    def write_piece(self, piece: bytes, timeout: float | None) -> None:
+        self.inner.write(piece, self.deadline.remaining())
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         try:
-            inner = self.inner.start_tls(ssl_context, server_hostname, self.deadline.left())
+            inner = self.inner.start_tls(ssl_context, server_hostname, self.deadline.remaining())
         except httpcore.ConnectError as error:
             raise BadTLS(_of_tls(error.__cause__)) from None
-        return Stream(inner, self.deadline, self.intake)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self.inner.get_extra_info(info)
+        return OutboundStream(inner, self.deadline, self.intake)
 
 
-class Backend(httpcore.NetworkBackend):
+class OutboundConnector(transport.Connector):
     """Resolves a host, checks its addresses, and connects to one of those. The host's name is used for Host and for TLS only."""
 
     def __init__(self, deadline: Deadline, intake: Intake, look_up: LookUp, admit: Admit) -> None:
-        self.inner = httpcore.SyncBackend()
+        super().__init__()
         self.deadline = deadline
         self.intake = intake
         self.look_up = look_up
         self.admit = admit
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
+    def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> httpcore.NetworkStream:
         found = self.addresses_of(host)
         for address in found:
             addresses.check_ip(address, port)
-        tried = found[:MOST_TRIED]
-        for number, address in enumerate(tried):
-            self.admit(str(address))
-            share = self.deadline.left() / (len(tried) - number)
-            try:
-                return Stream(self.inner.connect_tcp(str(address), port, share), self.deadline, self.intake)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        self.deadline.left()
-        raise ConnectionRefused(
-            f"Nobody takes connections there on port {port}; check the address and that its server runs."
-        )
+        try:
+            inner = self.connect_to_any([str(address) for address in found], port, self.deadline, admit=self.admit)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            self.deadline.remaining()
+            raise ConnectionRefused(
+                f"Nobody takes connections there on port {port}; check the address and that its server runs."
+            ) from None
+        return OutboundStream(inner, self.deadline, self.intake)
 
     def addresses_of(self, host: str) -> list[Address]:
         literal = addresses.literal(host)
@@ -218,7 +173,7 @@ class Backend(httpcore.NetworkBackend):
 
     def looked_up(self, host: str) -> Sequence[str]:
         try:
-            return _lookups.ask(host, seconds=self.deadline.left(), look_up=self.look_up)
+            return _lookups.ask(host, seconds=self.deadline.remaining(), look_up=self.look_up)
         except TimeoutError:
             raise self.deadline.passed() from None
         except (OSError, UnicodeError) as error:
@@ -228,14 +183,9 @@ class Backend(httpcore.NetworkBackend):
                 ) from None
             raise Unresolved("The server's name cannot be found (DNS); check its spelling.") from None
 
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
-
-def _raw(request: httpx.Request) -> httpcore.Request:
-    url = request.url
-    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-    return httpcore.Request(request.method, target, headers=request.headers.raw, content=request.stream)
+def _timed_out(seconds: float) -> TimedOut:
+    return TimedOut(f"The server did not answer in full within {seconds:g} seconds; try again, or another one.")
 
 
 def _read(
@@ -278,8 +228,3 @@ def _in_words(status: int) -> str:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certifi.where())

@@ -20,6 +20,7 @@ import httpx
 import pytest
 from django.conf import settings
 
+from accounts.net import transport
 from config.launcher import ports
 from providers import http
 from providers.sandbox.routes import Sandbox
@@ -88,12 +89,16 @@ def sandbox_site(settings: SandboxSettings) -> Iterator[Site]:
 
 @pytest.fixture
 def fresh_connections() -> Iterator[None]:
-    """Closes the connections that other tests left open."""
-    http.transport().close()
-    http.transport.cache_clear()
+    """Closes the connections that other tests left open, and forgets the certificates that they trusted."""
+    forget_connections()
     yield
-    http.transport().close()
-    http.transport.cache_clear()
+    forget_connections()
+
+
+def forget_connections() -> None:
+    http.shared_transport().close()
+    http.shared_transport.cache_clear()
+    transport.tls_context.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def test_waiting_for_the_instant_takes_nothing_from_the_calls_time() -> None:
 
 def test_without_a_token_no_byte_leaves() -> None:
     with wire(answering) as it, pytest.raises(RuntimeError, match="without a token"):
-        http.transport().handle_request(httpx.Request("GET", it.url))
+        http.shared_transport().handle_request(httpx.Request("GET", it.url))
     assert it.callers == []
 
 

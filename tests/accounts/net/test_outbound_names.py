@@ -14,7 +14,7 @@ import certifi
 import pytest
 from pytest_django import Settings
 
-from accounts.net import outbound
+from accounts.net import outbound, transport
 from accounts.net.dns import LookUps
 from accounts.net.failures import BadTLS, ConnectionRefused, PrivateAddress, TimedOut, Unresolved
 from tests.accounts.exchanges import Ask, each_way, fetch
@@ -175,9 +175,9 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A certificate for the name, by somebody whom everybody trusts."""
     certificate = self_signed(tmp_path, NAME)
     monkeypatch.setattr(certifi, "where", lambda: str(certificate))
-    outbound._tls.cache_clear()
+    transport.tls_context.cache_clear()
     yield certificate
-    outbound._tls.cache_clear()
+    transport.tls_context.cache_clear()
 
 
 def test_a_certificate_is_held_against_the_name(trusted: Path) -> None:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 def loopback(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.0/8")]
     # Every name leads to this machine, as wildcards of an attacker's zone would.
-    monkeypatch.setattr(outbound.Backend, "looked_up", lambda self, host: ["127.0.0.1"])
+    monkeypatch.setattr(outbound.OutboundConnector, "looked_up", lambda self, host: ["127.0.0.1"])
     destinations.cooldown.end()
     monkeypatch.setattr(destinations, "KEY_PREFIX", f"{destinations.KEY_PREFIX}{uuid4()}:")
 
