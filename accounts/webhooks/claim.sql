@@ -1,4 +1,4 @@
--- Takes what is due, under a lease: at most %(room)s, of which at most %(slow_room)s to endpoints that are slow; and of one
+-- Takes what is due, under a lease: at most %(most)s, of which at most %(most_slow)s to endpoints that are slow; and of one
 -- tenant's no more than %(of_a_tenant)s are under way, to its slow ones %(slow_of_a_tenant)s, in whatever process. To one host go
 -- no more than %(of_a_target)s at once, of one tenant %(of_a_tenants_target)s; to its slow endpoints half as many more, counted
 -- apart, so that those that hang keep nothing from others at the same host.
@@ -69,7 +69,7 @@ let_in AS (
     SELECT * FROM (
         SELECT *, row_number() OVER (PARTITION BY slow ORDER BY kind_turn, next_attempt_at) AS place FROM by_kind
     ) placed
-    WHERE NOT slow OR place <= %(slow_room)s AND kind_turn <= %(slow_of_a_tenant)s
+    WHERE NOT slow OR place <= %(most_slow)s AND kind_turn <= %(slow_of_a_tenant)s
 ),
 chosen AS (
     SELECT id FROM (
@@ -78,7 +78,7 @@ chosen AS (
     ) in_turn
     WHERE turn <= %(of_a_tenant)s
     ORDER BY turn, next_attempt_at
-    LIMIT %(room)s
+    LIMIT %(most)s
 ),
 -- By arrays, here and below: of a join the planner thinks that it takes the whole table.
 locked AS (

@@ -77,12 +77,12 @@ class Outcome:
 
 
 @transaction.atomic
-def claim(*, room: int, slow_room: int) -> list[ClaimedDelivery]:
-    """Takes what is due, at most `room`, of which at most `slow_room` to slow endpoints."""
+def claim(*, most: int, most_slow: int) -> list[ClaimedDelivery]:
+    """Takes what is due, at most `most`, of which at most `most_slow` to slow endpoints."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp() FROM pg_advisory_xact_lock(%s)", [CLAIMING])
         [now] = cursor.fetchone()
-        limits = _limits() | {"room": room, "slow_room": slow_room}
+        limits = _limits() | {"most": most, "most_slow": most_slow}
         cursor.execute(CLAIM, {**limits, "now": now, "until": now + LEASE})
         lapsed = dict(cursor.fetchall())
     taken = Delivery.objects.select_related("event", "endpoint").filter(pk__in=lapsed)

@@ -1,8 +1,8 @@
-"""The threads of a worker process that carry deliveries, and the one that hands them out.
+"""The threads of a worker process that deliver, and the thread that claims deliveries for them.
 
-A delivery may hang for 15 seconds, so there are many threads, and no more than half of them ever wait for endpoints that
-are known to be slow: a hundred that hang leave the others' deliveries as quick as ever. Celery's own pool cannot tell the
-two apart; its messages only say "look", and without any, or without Redis, the rows are looked at every second all the same.
+A delivery may hang for 15 seconds, so there are many threads, of which no more than half wait for endpoints that are known to be
+slow: a hundred endpoints that hang delay no other. Celery's own pool cannot tell the two apart. A Celery message only says that
+something is due; without messages, or without Redis, the rows are looked at every second all the same.
 """
 
 from __future__ import annotations
@@ -22,48 +22,49 @@ from accounts.webhooks.delivery import ClaimedDelivery
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-# After a word of something due: it stands for what is recorded a moment later, too.
+# After a wake-up, which stands for what is recorded a moment later, too.
 AGAIN_SECONDS = 2 * wakeups.WAKE_UP_SECONDS
 
 
 @dataclass
-class Place:
-    """What a delivery takes up."""
+class Slot:
+    """The thread that a delivery occupies. `slow`: one of those that slow endpoints may occupy."""
 
+    slow: bool
     taken: bool = True
 
 
 class Dispatcher:
-    """So many at once."""
+    """Delivers on so many threads at once."""
 
     def __init__(self, threads: int) -> None:
         self._lock = threading.Lock()
-        self._room, self._slow_room = threads, max(1, threads // 2)
+        self._free, self._free_for_slow = threads, max(1, threads // 2)
         self._pool = ThreadPoolExecutor(threads, "delivery")
         self._wake = threading.Event()
         self._ended = threading.Event()
-        self._handing_out = threading.Thread(target=self._hand_out, name="dispatcher", daemon=True)
-        self._handing_out.start()
+        self._claiming = threading.Thread(target=self._claim_and_submit, name="dispatcher", daemon=True)
+        self._claiming.start()
 
     def look(self) -> None:
         self._wake.set()
 
     def end(self) -> None:
-        """Takes nothing more, and waits for nothing: the interpreter ends its pools' threads when they have finished."""
+        """Ends claiming, and waits for nothing: the interpreter lets the threads of its pools finish."""
         self._ended.set()
         self._wake.set()
 
     def join(self) -> None:
-        """Once ended: until what is under way is finished."""
-        self._handing_out.join()
+        """Waits for the deliveries under way, after `end`."""
+        self._claiming.join()
         self._pool.shutdown()
 
-    def _hand_out(self) -> None:
+    def _claim_and_submit(self) -> None:
         woken = False
         while not self._ended.is_set():
             try:
                 for claimed in self._claim():
-                    self._send_out(claimed)
+                    self._submit(claimed)
             except (OperationalError, InterfaceError) as error:
                 kind = type(error.__cause__ or error).__name__
                 log.warning("the database does not say what is due (%s); it is asked again", kind)
@@ -76,39 +77,38 @@ class Dispatcher:
 
     def _claim(self) -> list[ClaimedDelivery]:
         with self._lock:
-            room, slow_room = self._room, self._slow_room
-        return delivery.claim(room=room, slow_room=max(0, slow_room)) if room > 0 else []
+            free, free_for_slow = self._free, self._free_for_slow
+        return delivery.claim(most=free, most_slow=max(0, free_for_slow)) if free > 0 else []
 
-    def _send_out(self, claimed: ClaimedDelivery) -> None:
-        slow = claimed.delivery.endpoint.slow
-        place = Place()
+    def _submit(self, claimed: ClaimedDelivery) -> None:
+        slot = Slot(slow=claimed.delivery.endpoint.slow)
         with self._lock:
-            self._room -= 1
-            self._slow_room -= slow
+            self._free -= 1
+            self._free_for_slow -= slot.slow
         try:
-            self._pool.submit(self._deliver, claimed, slow, place)
+            self._pool.submit(self._deliver, claimed, slot)
         except RuntimeError:
-            # No thread could be started. Its lease passes, or, where it was put in line all the same, another carries it.
-            self._give_back(place, slow)
+            # No thread could be started. The pool may have queued the delivery all the same; else its lease ends.
+            self._release(slot)
             raise
 
-    def _deliver(self, claimed: ClaimedDelivery, slow: bool, place: Place) -> None:
+    def _deliver(self, claimed: ClaimedDelivery, slot: Slot) -> None:
         try:
             delivery.deliver(claimed)
         except Exception:
-            # Its lease passes, and it is due again.
+            # The lease ends, and the delivery is due again.
             log.exception("delivery %s could not be settled", claimed.delivery.pk)
         finally:
             connection.close()
-            self._give_back(place, slow)
+            self._release(slot)
             self.look()
 
-    def _give_back(self, place: Place, slow: bool) -> None:
-        """Once."""
+    def _release(self, slot: Slot) -> None:
+        """Releases a slot, at most once."""
         with self._lock:
-            self._room += place.taken
-            self._slow_room += place.taken and slow
-            place.taken = False
+            self._free += slot.taken
+            self._free_for_slow += slot.taken and slot.slow
+            slot.taken = False
 
 
 @cache
@@ -117,6 +117,6 @@ def of_this_process() -> Dispatcher:
 
 
 def end() -> None:
-    """If there are any."""
+    """Ends the dispatcher of this process, if there is one."""
     if of_this_process.cache_info().currsize:
         of_this_process().end()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,9 +17,10 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from accounts import vault
+from accounts import resealing, vault
 from accounts.models import Endpoint, EventType, Tenant
 from accounts.net import addresses
+from accounts.resealing import Resealed
 from accounts.webhooks.events import record
 from accounts.webhooks.wakeups import wake_up
 
@@ -171,45 +171,9 @@ def secrets_of(endpoint: Endpoint, *, at: datetime) -> list[str]:
     return [_opened(endpoint, each) for each in sealed]
 
 
-@dataclass(kw_only=True)
-class Resealed:
-    """What `reseal` came to. `left`: those of which a secret cannot be opened."""
-
-    moved: int = 0
-    current: int = 0
-    left: list[Endpoint] = field(default_factory=list)
-
-
-def reseal() -> Resealed:
-    """Moves every secret to the first of our keys, beside whatever else happens; again is harmless."""
-    done = Resealed()
-    for endpoint in Endpoint.objects.select_related("tenant").order_by("pk").iterator(chunk_size=200):
-        for column in SEALED:
-            try:
-                moved = _reseal(endpoint, column)
-            except vault.Unopenable:
-                done.left.append(endpoint)
-                break
-            except Endpoint.DoesNotExist:
-                break
-            if moved is not None:
-                done.moved += moved
-                done.current += not moved
-    return done
-
-
-def _reseal(endpoint: Endpoint, column: str) -> bool | None:
-    """Whether there was anything to do; None where there is no secret. One that is stored meanwhile is looked at in turn."""
-    resealed = False
-    while (sealed := getattr(endpoint, column)) is not None:
-        secret = _opened(endpoint, sealed)
-        if vault.is_current(bytes(sealed)):
-            return resealed
-        moved = _sealed(endpoint, secret)
-        unchanged = Endpoint.objects.filter(pk=endpoint.pk, **{column: bytes(sealed)})
-        resealed = unchanged.update(**{column: moved}) == 1
-        endpoint.refresh_from_db(fields=SEALED)
-    return None
+def reseal() -> Resealed[Endpoint]:
+    """Moves every signing secret to the first of our keys."""
+    return resealing.reseal(Endpoint.objects.select_related("tenant"), SEALED, _owner)
 
 
 def _new_secret() -> str:

@@ -14,11 +14,10 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from accounts import batches
 from accounts.models import Delivery, Endpoint, EventType
 from accounts.webhooks import events, wakeups
 
-# Deliveries resent by one statement.
-BATCH_SIZE = 1000
 # Deliveries resent by one request, which waits for it.
 MOST_RESENT = 10_000
 # Attempts of one delivery, after which a request for more is refused.
@@ -78,8 +77,8 @@ def redeliver_range(
     if len(ids) > MOST_RESENT:
         raise RangeTooLong
     admit(len(ids))
-    starts = range(0, len(ids), BATCH_SIZE)
-    count = sum(_resend(Delivery.objects.filter(pk__in=ids[start : start + BATCH_SIZE])) for start in starts)
+    starts = range(0, len(ids), batches.SIZE)
+    count = sum(_resend(Delivery.objects.filter(pk__in=ids[start : start + batches.SIZE])) for start in starts)
     _end_pause(endpoint.pk)
     return count
 

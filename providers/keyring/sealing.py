@@ -7,10 +7,10 @@ repr of this module has a key in it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from uuid import UUID
 
-from accounts import vault
+from accounts import resealing, vault
+from accounts.resealing import Resealed
 from providers.contract import Secret
 from providers.models import Credential
 
@@ -65,41 +65,10 @@ def is_unreadable(credential: Credential) -> bool:
     return False
 
 
-@dataclass(kw_only=True)
-class Resealed:
-    """Counts what `reseal` did. `left`: the credentials that cannot be opened."""
-
-    moved: int = 0
-    current: int = 0
-    left: list[Credential]
-
-
-def reseal() -> Resealed:
-    """Moves every stored key to the first sealing key, row by row, while searches run. Calling it again is harmless."""
-    done = Resealed(left=[])
-    for credential in Credential.objects.select_related("tenant").order_by("pk").iterator(chunk_size=200):
-        try:
-            if _reseal(credential):
-                done.moved += 1
-            else:
-                done.current += 1
-        except vault.Unopenable:
-            done.left.append(credential)
-        except Credential.DoesNotExist:
-            continue
-    return done
-
-
-def _reseal(credential: Credential) -> bool:
-    """Returns whether the key was moved. A key that is stored meanwhile is kept, and looked at in its turn."""
-    resealed = False
-    while True:
-        secret = secret_of(credential)
-        if vault.is_current(bytes(credential.sealed)):
-            return resealed
-        unchanged = Credential.objects.filter(pk=credential.pk, sealed=bytes(credential.sealed))
-        resealed = unchanged.update(sealed=_sealed(credential, secret.value)) == 1
-        credential.refresh_from_db(fields=["sealed"])
+def reseal() -> Resealed[Credential]:
+    """Moves every stored key to the first of our sealing keys."""
+    rows = Credential.objects.select_related("tenant")
+    return resealing.reseal(rows, ["sealed"], lambda row: _owner(row.tenant_id, row.provider))
 
 
 def _sealed(credential: Credential, secret: str) -> bytes:

@@ -4,13 +4,13 @@ works again, and moves them where another lane is in force for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
+from accounts import batches
 from accounts.models import Mode
 from providers.keyring import sealing
 from providers.models import Credential
@@ -59,7 +59,7 @@ UPDATE searches_tenantqueue SET wake_at = %(moment)s WHERE id IN (
     ) FOR NO KEY UPDATE OF tenant_queue SKIP LOCKED
 )
 """
-# So many transactions of `scheduler.MOST_AT_ONCE` are made of each in one sweep, which has others to see to.
+# So many transactions of `batches.SIZE` are made of each in one sweep, which has others to see to.
 BATCHES = 10
 
 
@@ -80,19 +80,12 @@ def block_dead() -> None:
     live = Lane.objects.filter(mode=Mode.LIVE).in_bulk([lane for _, lane in lined_up])
     for credential, lane in sorted(lined_up, key=str):
         if lane in live:
-            _in_batches(partial(_block, lane, owners[credential], credential))
+            batches.repeat(partial(_block, lane, owners[credential], credential), most=BATCHES)
 
 
 @transaction.atomic
 def _block(lane: str, tenant_id: UUID, credential: UUID) -> int:
     return queue.block_waiting(queue.lock_tenant_queue(lane, tenant_id), credential)
-
-
-def _in_batches(batch: Callable[[], int]) -> None:
-    """Each says how many it found: fewer than it could take are the last."""
-    for _ in range(BATCHES):
-        if batch() < queue.MOST_AT_ONCE:
-            return
 
 
 def move() -> None:
@@ -109,7 +102,7 @@ def move() -> None:
         policy, tenant_id, fingerprint = present.policy, credential.tenant_id, credential.fingerprint
         if queue.lane_name(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint) != lane:
             new = queue.lane_of(policy, mode=Mode.LIVE, tenant_id=tenant_id, fingerprint=fingerprint)
-            _in_batches(partial(_move, credential, present, new))
+            batches.repeat(partial(_move, credential, present, new), most=BATCHES)
 
 
 def _stands() -> list[tuple[UUID, str, str]]:

@@ -25,6 +25,7 @@ from django.db.models.functions import Least
 from psycopg.errors import LockNotAvailable
 from uuid_utils.compat import uuid7
 
+from accounts import batches
 from accounts.models import Mode
 from providers import policies
 from providers.models import Credential, Policy
@@ -36,8 +37,6 @@ STEP = 10**9
 LINED_UP = (QueueState.READY, QueueState.DELAYED)
 IN_LINE = (*LINED_UP, QueueState.BLOCKED)
 WAITING = (*IN_LINE, QueueState.FOLLOWING)
-# Of a tenant's lookups no more are blocked, brought back or moved in one transaction, for it locks their queue. As in a claim.
-MOST_AT_ONCE = 1000
 # One statement, so that a busy tenant's queue is locked no longer than it must be. Where it stands then, `returning.sql` says.
 # A tenant queue that rests does so no more: what comes may go with another key, and the next claim finds out.
 JOIN = """
@@ -198,7 +197,7 @@ def block(lookup: Lookup, tenant_queue: TenantQueue) -> None:
 
 
 def block_waiting(tenant_queue: TenantQueue, credential_id: UUID | None) -> int:
-    """Blocks those of the queue that wait in line on the credential, and says how many: of more than `MOST_AT_ONCE` claims and
+    """Blocks those of the queue that wait in line on the credential, and says how many: of more than `batches.SIZE` claims and
     the sweep take care.
     """
     own = Lookup.objects.filter(lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id, credential=credential_id)
@@ -211,8 +210,8 @@ def block_waiting(tenant_queue: TenantQueue, credential_id: UUID | None) -> int:
 
 
 def some_of(lookups: QuerySet[Lookup]) -> list[Lookup]:
-    """`MOST_AT_ONCE` of them, locked. Their queue is locked already, so they stand where they stood when they were found."""
-    found = list(lookups.order_by().values_list("pk", flat=True)[:MOST_AT_ONCE])
+    """`batches.SIZE` of them, locked. Their queue is locked already, so they stand where they stood when they were found."""
+    found = list(lookups.order_by().values_list("pk", flat=True)[: batches.SIZE])
     return list(Lookup.objects.select_for_update(no_key=True).filter(pk__in=found).order_by("pk"))
 
 

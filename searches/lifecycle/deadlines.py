@@ -7,6 +7,7 @@ from itertools import groupby
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
+from accounts import batches
 from accounts.models import Mode
 from providers.failures import Failure
 from searches.lanes import queue
@@ -38,8 +39,8 @@ def fail_without_credential() -> int:
 
 
 def _end_waiting(which: Q, status: Status, failure: Failure | None = None) -> int:
-    """Ends up to `MOST_AT_ONCE` waiting lookups, in one transaction a search."""
-    waiting = Lookup.objects.filter(which, queue_state__in=queue.WAITING).order_by("search")[: queue.MOST_AT_ONCE]
+    """Ends up to `batches.SIZE` waiting lookups, in one transaction a search."""
+    waiting = Lookup.objects.filter(which, queue_state__in=queue.WAITING).order_by("search")[: batches.SIZE]
     count = 0
     for search_id, lookups in groupby(waiting, key=lambda lookup: lookup.search_id):
         with transaction.atomic():

@@ -109,7 +109,7 @@ def _claim(rows: int, spread: int) -> str:
     nothing: list[float] = []
     for _ in range(40):
         begun = time.perf_counter()
-        taken = delivery.claim(room=32, slow_room=16)
+        taken = delivery.claim(most=32, most_slow=16)
         (found if taken else nothing).append(1000 * (time.perf_counter() - begun))
         if not taken:
             Delivery.objects.filter(leased_until__isnull=False).update(leased_until=None, next_attempt_at=Now())

@@ -92,7 +92,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 def delivered(endpoint: Endpoint) -> Delivery:
     """Something that happened, sent once."""
     webhooks.record(endpoint.tenant_id, Mode.LIVE, EventType.SEARCH_FAILED, DATA)
-    [claimed] = delivery.claim(room=1, slow_room=1)
+    [claimed] = delivery.claim(most=1, most_slow=1)
     delivery.deliver(claimed)
     return Delivery.objects.latest("pk")
 

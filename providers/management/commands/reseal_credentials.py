@@ -21,10 +21,10 @@ class Command(BaseCommand):
         keys, signing = sealing.reseal(), endpoints.reseal()
         moved, current = keys.moved + signing.moved, keys.current + signing.current
         self.stdout.write(f"{moved} resealed, {current} under the first key already.")
-        for credential in keys.left:
+        for credential in keys.unopenable:
             self.stderr.write(f"{credential.tenant}: {credential} cannot be opened and needs re-entry.")
-        for endpoint in signing.left:
+        for endpoint in signing.unopenable:
             self.stderr.write(f"{endpoint.tenant}: the webhook secret of {endpoint} cannot be opened; rotate it.")
-        left = len(keys.left) + len(signing.left)
+        left = len(keys.unopenable) + len(signing.unopenable)
         if left:
             raise CommandError(f"{left} cannot be opened with any key of CREDENTIAL_KEYS; the rest is done.")

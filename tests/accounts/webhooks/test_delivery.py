@@ -44,7 +44,7 @@ def record(tenant: Tenant) -> None:
 
 
 def claim_all() -> list[ClaimedDelivery]:
-    return delivery.claim(room=100, slow_room=100)
+    return delivery.claim(most=100, most_slow=100)
 
 
 def deliver_all() -> int:

@@ -32,8 +32,8 @@ def endpoint_of(tenant: Tenant, *, events: int, slow: bool = False) -> Endpoint:
     return endpoint
 
 
-def claim(*, room: int = MANY, slow_room: int = MANY) -> list[ClaimedDelivery]:
-    return delivery.claim(room=room, slow_room=slow_room)
+def claim(*, most: int = MANY, most_slow: int = MANY) -> list[ClaimedDelivery]:
+    return delivery.claim(most=most, most_slow=most_slow)
 
 
 def by_endpoint(batch: list[ClaimedDelivery]) -> Counter[Endpoint]:
@@ -54,7 +54,7 @@ def test_what_is_due_is_taken_once_the_longest_due_first(alice: Tenant) -> None:
     ages = list(Delivery.objects.order_by("pk"))
     for number, each in enumerate(ages):
         Delivery.objects.filter(pk=each.pk).update(next_attempt_at=timezone.now() - timedelta(minutes=number))
-    first, second = claim(room=2), claim(room=2)
+    first, second = claim(most=2), claim(most=2)
     assert {claimed.delivery.pk for claimed in first} == {ages[1].pk, ages[2].pk}
     assert [claimed.delivery.pk for claimed in second] == [ages[0].pk]
     assert claim() == []
@@ -94,17 +94,17 @@ def test_an_endpoint_that_fails_quickly_is_not_slow(alice: Tenant) -> None:
 
 def test_a_backlog_keeps_no_other_endpoint_waiting(alice: Tenant, bob: Tenant) -> None:
     old, new = endpoint_of(alice, events=10), endpoint_of(bob, events=1)
-    assert by_endpoint(claim(room=2)) == {old: 1, new: 1}
+    assert by_endpoint(claim(most=2)) == {old: 1, new: 1}
 
 
 def test_slow_endpoints_take_no_more_than_their_part_of_the_room(alice: Tenant, bob: Tenant) -> None:
     slow = {endpoint_of(alice, events=2, slow=True) for _ in range(5)}
     quick = endpoint_of(bob, events=2)
-    taken = by_endpoint(claim(room=6, slow_room=2))
+    taken = by_endpoint(claim(most=6, most_slow=2))
     assert taken[quick] == 2
     assert sum(count for endpoint, count in taken.items() if endpoint in slow) == 2
-    assert claim(room=6, slow_room=0) == []
-    assert len(claim(room=6, slow_room=6)) == 3
+    assert claim(most=6, most_slow=0) == []
+    assert len(claim(most=6, most_slow=6)) == 3
 
 
 def test_a_disabled_endpoint_and_one_that_wants_to_be_left_alone_get_nothing(alice: Tenant) -> None:
@@ -124,22 +124,22 @@ def test_no_tenant_holds_all_of_the_room_however_many_endpoints_it_has(
     settings.WEBHOOK_THREADS = 40
     quick = {endpoint_of(alice, events=5) for _ in range(4)}
     hanging = {endpoint_of(alice, events=5, slow=True) for _ in range(10)}
-    taken = claim(room=40, slow_room=20)
+    taken = claim(most=40, most_slow=20)
     assert len(taken) == 10
     assert sum(claimed.delivery.endpoint in hanging for claimed in taken) <= 7
     assert quick & set(by_endpoint(taken))
-    assert claim(room=30, slow_room=13) == []
+    assert claim(most=30, most_slow=13) == []
     other = endpoint_of(bob, events=1, slow=True)
-    assert by_endpoint(claim(room=30, slow_room=13)) == {other: 1}
+    assert by_endpoint(claim(most=30, most_slow=13)) == {other: 1}
 
 
 def test_of_two_tenants_whoever_has_less_under_way_goes_first(alice: Tenant, bob: Tenant) -> None:
     for _ in range(4):
         endpoint_of(alice, events=20)
-    assert len(claim(room=8)) == 8
+    assert len(claim(most=8)) == 8
     Delivery.objects.filter(leased_until=None).update(next_attempt_at=timezone.now() - timedelta(hours=1))
     [other] = [endpoint_of(bob, events=4)]
-    assert by_endpoint(claim(room=3)) == {other: 3}
+    assert by_endpoint(claim(most=3)) == {other: 3}
 
 
 def test_a_suspended_tenants_deliveries_wait_until_it_is_not(alice: Tenant) -> None:
@@ -255,7 +255,7 @@ def test_a_backlog_is_stepped_over_and_not_read(backlog: Callable[[int], Endpoin
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE accounts_delivery")
         now = timezone.now()
-        values: dict[str, Any] = {**delivery._limits(), "room": 100, "slow_room": 50, "now": now, "until": now}
+        values: dict[str, Any] = {**delivery._limits(), "room": 100, "most_slow": 50, "now": now, "until": now}
         cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) {delivery.CLAIM}", values)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     read = [int(line.partition("rows=")[2].split(".")[0].split()[0]) for line in plan.splitlines() if "rows=" in line]

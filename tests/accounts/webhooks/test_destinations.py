@@ -158,4 +158,4 @@ def test_a_delivery_gives_its_place_back(alice: Tenant, it: Receiver, settings: 
         record(alice)
         assert deliver_all() == 1
         assert len(it.heard) == number + 1
-    assert delivery.claim(room=9, slow_room=9) == []
+    assert delivery.claim(most=9, most_slow=9) == []

@@ -130,7 +130,7 @@ def test_a_thread_that_cannot_be_started_costs_no_room(alice: Tenant, monkeypatc
         monkeypatch.setattr(threading.Thread, "start", start)
         record(alice)
         wait_until(lambda: Delivery.objects.filter(state="delivered").count() == 3)
-        wait_until(lambda: (dispatcher._room, dispatcher._slow_room) == (2, 1))
+        wait_until(lambda: (dispatcher._free, dispatcher._free_for_slow) == (2, 1))
 
 
 # Whole workers

@@ -165,7 +165,7 @@ def test_every_secret_moves_to_the_first_of_the_sealing_keys(alice: Tenant, sett
     after = endpoints.rotate(rotated)
     settings.CREDENTIAL_KEYS = f"{new},{old}"
     done = endpoints.reseal()
-    assert (done.moved, done.current, done.left) == (3, 0, [])
+    assert (done.moved, done.current, done.unopenable) == (3, 0, [])
     assert endpoints.reseal().current == 3
     settings.CREDENTIAL_KEYS = new
     plain.refresh_from_db()
@@ -177,7 +177,7 @@ def test_every_secret_moves_to_the_first_of_the_sealing_keys(alice: Tenant, sett
 def test_an_endpoint_whose_secret_no_key_opens_is_left_and_named(alice: Tenant, settings: Settings) -> None:
     endpoint, _ = endpoints.create(alice, Mode.LIVE, url=URL)
     settings.CREDENTIAL_KEYS = f"b:{base64.b64encode(bytes(32)).decode()}"
-    assert endpoints.reseal().left == [endpoint]
+    assert endpoints.reseal().unopenable == [endpoint]
 
 
 # Disabled
@@ -250,7 +250,7 @@ def test_a_deleted_endpoint_is_gone_and_leaves_its_place_to_another(alice: Tenan
     assert not Endpoint.objects.exists()
     webhooks.record(alice.pk, Mode.LIVE, EventType.SEARCH_FAILED, {"id": 7})
     assert [event.type for event in Event.objects.all()] == [EventType.PING]
-    assert delivery.claim(room=9, slow_room=9) == []
+    assert delivery.claim(most=9, most_slow=9) == []
     for change in (
         lambda: endpoints.change(endpoint, enabled=True),
         lambda: endpoints.rotate(endpoint),

@@ -16,9 +16,9 @@ from django.db import transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import webhooks
+from accounts import batches, webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
-from accounts.webhooks import delivery, endpoints, redelivery, retention, wakeups
+from accounts.webhooks import delivery, endpoints, retention, wakeups
 from accounts.webhooks.delivery import Outcome
 from tests.api.background import background, meanwhile, until_somebody_waits_for_a_lock
 from tests.providers.wire import Caller, wire
@@ -236,7 +236,7 @@ def test_what_is_erased_while_it_is_being_settled_leaves_nothing(alice: Tenant) 
     endpoint_of(alice)
     for _ in range(20):
         webhooks.record(alice.pk, Mode.LIVE, FAILED, {"id": 7}, reference="search:7")
-        [claimed] = delivery.claim(room=1, slow_room=1)
+        [claimed] = delivery.claim(most=1, most_slow=1)
         settle = partial(delivery.settle, claimed, Outcome(status=200), started_at=claimed.claimed_at, seconds=0.1)
         at_once([settle, atomically(lambda: webhooks.erase("search:7"))])
         assert not Event.objects.exists()
@@ -326,7 +326,7 @@ def test_a_range_is_resent_by_time_state_and_type(alice: Tenant) -> None:
 
 
 def test_a_long_range_is_resent_whole(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redelivery, "BATCH_SIZE", 2)
+    monkeypatch.setattr(batches, "SIZE", 2)
     endpoint = endpoint_of(alice)
     for _ in range(5):
         record(alice)

@@ -24,7 +24,7 @@ def endpoint(alice: Tenant) -> Endpoint:
 
 def taken(endpoint: Endpoint) -> ClaimedDelivery:
     webhooks.ping(endpoint)
-    [claimed] = delivery.claim(room=1, slow_room=1)
+    [claimed] = delivery.claim(most=1, most_slow=1)
     return claimed
 
 
@@ -114,9 +114,9 @@ def test_who_asked_to_be_left_alone_is_disturbed_by_hand(
     assert endpoint.quiet_until is not None
     webhooks.ping(endpoint)
     Endpoint.objects.update(quiet_until=endpoint.quiet_until)
-    assert delivery.claim(room=1, slow_room=1) == []
+    assert delivery.claim(most=1, most_slow=1) == []
     disturb(endpoint)
-    assert len(delivery.claim(room=1, slow_room=1)) == 1
+    assert len(delivery.claim(most=1, most_slow=1)) == 1
 
 
 def test_who_takes_something_again_is_left_alone_no_longer(endpoint: Endpoint) -> None:
@@ -135,7 +135,7 @@ def test_of_the_attempts_of_a_delivery_the_last_are_kept(endpoint: Endpoint) -> 
     webhooks.ping(endpoint)
     for _ in range(delivery.ATTEMPTS_KEPT + 3):
         webhooks.redeliver(Delivery.objects.get())
-        [claimed] = delivery.claim(room=1, slow_room=1)
+        [claimed] = delivery.claim(most=1, most_slow=1)
         settle(claimed)
     numbers = list(Attempt.objects.order_by("number").values_list("number", flat=True))
     assert numbers == list(range(4, delivery.ATTEMPTS_KEPT + 4))
@@ -146,6 +146,6 @@ def test_what_was_interrupted_by_our_own_end_is_no_try(endpoint: Endpoint) -> No
     for interrupted in range(1, 4):
         past = timezone.now() - timedelta(seconds=1)
         Delivery.objects.update(leased_until=past, next_attempt_at=past)
-        delivery.claim(room=1, slow_room=1)
+        delivery.claim(most=1, most_slow=1)
         now = Delivery.objects.get()
         assert (now.tries, now.attempt_count) == (1, interrupted + 1)

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts import webhooks
+from accounts import batches, webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
 from accounts.webhooks import endpoints, retention
 from tests.racing import at_once
@@ -31,7 +31,7 @@ def let_days_pass(days: float) -> None:
 def test_what_comes_due_for_a_disabled_endpoint_ends_and_says_why(
     alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    monkeypatch.setattr(batches, "SIZE", 2)
     disabled, other = endpoint_of(alice, events=5), endpoint_of(alice, events=1)
     endpoints.disable(disabled)
     retention.end_disabled()
@@ -62,7 +62,7 @@ def test_what_was_ended_can_be_sent_again(alice: Tenant) -> None:
 
 
 def test_a_run_does_a_part_of_a_backlog_and_the_next_goes_on(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "AT_ONCE", 1)
+    monkeypatch.setattr(batches, "SIZE", 1)
     monkeypatch.setattr(retention, "BATCHES", 2)
     endpoints.disable(endpoint_of(alice, events=3))
     retention.end_disabled()
@@ -74,7 +74,7 @@ def test_a_run_does_a_part_of_a_backlog_and_the_next_goes_on(alice: Tenant, monk
 def test_a_deleted_endpoints_log_is_forgotten_bit_by_bit_and_nobody_elses(
     alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    monkeypatch.setattr(batches, "SIZE", 2)
     monkeypatch.setattr(retention, "BATCHES", 2)
     deleted, other = endpoint_of(alice, events=5), endpoint_of(alice, events=1)
     endpoints.remove(deleted)
@@ -90,7 +90,7 @@ def test_a_deleted_endpoints_log_is_forgotten_bit_by_bit_and_nobody_elses(
 def test_old_events_are_forgotten_with_all_that_is_known_of_them(
     alice: Tenant, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    monkeypatch.setattr(batches, "SIZE", 2)
     endpoint = endpoint_of(alice, events=5)
     endpoints.disable(endpoint)
     retention.end_disabled()

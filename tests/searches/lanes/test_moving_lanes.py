@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
+from accounts import batches
 from accounts.models import Mode, Tenant
 from providers.contract import Answer
 from providers.failures import BadCredential, Faulty
@@ -138,7 +139,7 @@ def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
     step: str, fill: Fill, credential: Credential, alice: Tenant, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some in a transaction, some transactions in a sweep, the rest in the next."""
-    monkeypatch.setattr(queue, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(batches, "SIZE", 2)
     monkeypatch.setattr(credential_gate, "BATCHES", 2)
     fill(alice, 5, pages=3)
     if step == "bring back":

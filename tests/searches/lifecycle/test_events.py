@@ -234,7 +234,7 @@ def test_what_was_told_of_an_erased_search_is_erased_with_it(submit: Submit, end
     erased, kept = submit(), submit()
     succeed()
     cancellation.cancel(kept)
-    for claimed in delivery.claim(room=1, slow_room=1):
+    for claimed in delivery.claim(most=1, most_slow=1):
         delivery.settle(claimed, Outcome(status=200), started_at=claimed.claimed_at, seconds=0.1)
     erasure.erase(erased)
     assert {body["data"].get("search_id", body["data"]["id"]) for body in told()} == {str(kept.pk)}
