@@ -46,6 +46,10 @@ class Throttled(Failure):
         super().__init__(code, detail, **rest)
         self.retry_after = retry_after
 
+    def seconds_to_wait(self, policy_seconds: float) -> float | None:
+        """Returns the provider's own wait, or else the policy's (0: it has none); None if neither names one."""
+        return (policy_seconds or None) if self.retry_after is None else self.retry_after
+
 
 class Faulty(Failure):
     retryable = True

@@ -85,7 +85,7 @@ BY_CODE: dict[str, FailureKind] = {
 
 
 class Videos(Adapter):
-    """What the two searches have in common: everything but the path, the platform and the parameters."""
+    """The common part of the two searches. A subclass adds the path, the platform and the parameters."""
 
     provider = "memories"
     result_type = "video"

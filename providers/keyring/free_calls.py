@@ -180,8 +180,8 @@ def _release(waiter: Waiter) -> None:
 
 
 def _rest(caller: Caller, failure: Throttled, usual: int) -> None:
-    told = usual or REST_SECONDS if failure.retry_after is None else failure.retry_after
-    seconds = min(told, LONGEST_REST_SECONDS)
+    asked = failure.seconds_to_wait(usual)
+    seconds = min(REST_SECONDS if asked is None else asked, LONGEST_REST_SECONDS)
     _unless_redis_is_down(lambda: limiter.rest_account(caller.account, seconds=seconds))
 
 

@@ -22,7 +22,7 @@ FIRST_NAMES = (
 CRAFTS = ("Clay", "Loom", "Ink", "Oven", "Trail", "Lens", "Vinyl", "Bloom", "Stitch", "Roast")
 CATEGORIES = ("Digital creator", "Artist", "Sportsperson", "Cook", "Photographer", "Shop")
 BRANDS = ("Norrland Mugs", "Tidewater", "Papel & Co", "Kite Coffee", "Fjell", "Lumo")
-# Where a creator lives, by Modash's ids, and what is spoken there.
+# Homes of creators, by Modash's ids of locations, and the languages spoken there.
 HOMES = ((148838, "en"), (62149, "en"), (51477, "de"), (2202162, "fr"), (1311341, "es"), (59470, "pt"))
 
 REGIONS = ("US", "US", "US", "GB", "DE", "ID", "MY", "PH", "SG", "TH", "VN")

@@ -1,4 +1,4 @@
-"""Defines the magic keys, whose value decides how a search with them goes, like the test cards of payment providers.
+"""Defines the magic keys, whose value decides the course of a search, like the test cards of payment providers.
 
 They work alike at every provider. A magic key is a name of `MAGIC`, alone or followed by a dash or underscore and any text
 (`sandbox_error_alice`), so that everybody can have a key whose turns nobody else uses up. Its calls play the behaviours of
@@ -15,7 +15,7 @@ RETRY_AFTER_SECONDS = 1
 
 
 class Behaviour(StrEnum):
-    """How one call goes. A search that was made is billed, and stays billed whatever happens to its answer."""
+    """The course of one call. A search that was made is billed, and stays billed whatever happens to its answer."""
 
     ORDINARY = "ordinary"
     REJECTED = "rejected"
@@ -64,7 +64,7 @@ MAGIC: dict[str, tuple[Behaviour, ...]] = {
 
 
 def behaviour(key: str, turn: int) -> Behaviour:
-    """Returns how the key's call number `turn` goes, counted from 1."""
+    """Returns the behaviour of the key's call number `turn`, counted from 1."""
     name = _name(key)
     if name is None:
         return Behaviour.ORDINARY
@@ -76,7 +76,7 @@ def behaviour(key: str, turn: int) -> Behaviour:
 
 
 def always(key: str, behaviour: Behaviour) -> bool:
-    """Tells whether every call with this key goes so."""
+    """Tells whether every call with this key behaves so."""
     name = _name(key)
     return name is not None and MAGIC[name] == (behaviour,)
 

@@ -59,8 +59,8 @@ def decide(
     wait. `throttled_seconds`: the wait if the provider names none; 0: ever longer waits.
     """
     match failure:
-        case failures.Throttled(retry_after=retry_after):
-            seconds = (throttled_seconds or None) if retry_after is None else retry_after
+        case failures.Throttled():
+            seconds = failure.seconds_to_wait(throttled_seconds)
             return BackOff(seconds=backoff(throttled) if seconds is None else min(seconds, LONGEST_PAUSE_SECONDS))
         case failures.Unreachable() | failures.Faulty():
             return Retry(after=backoff(attempts)) if attempts + 1 < allowed else Fail()
