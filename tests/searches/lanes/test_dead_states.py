@@ -1,4 +1,4 @@
-"""Holds the copies of a rule equal to the rule: the states in which a credential's lookups wait, and the failures that prove them."""
+"""Holds copies of a rule equal: the states in which a credential's lookups wait, and the failures that prove these states."""
 
 from __future__ import annotations
 
