@@ -39,6 +39,8 @@ LEAST_READY = 4
 # A new process is made once whoever asked for the last one has gone on: it needs the same processors.
 QUIET_SECONDS = 0.03
 AT_ONCE = 1 << 20
+# A process gets so much memory before it waits: 1280 × 853 pixels take 1 ms less than without.
+WARM_BYTES = 4 << 20
 
 
 def provide(control: socket.socket) -> None:
@@ -95,8 +97,9 @@ def work(connection: socket.socket, confined: Any) -> None:
     signal.signal(signal.SIGXCPU, signal.SIG_IGN)
     faulthandler.register(signal.SIGXCPU, connection.fileno())
     confined.begin()
-    # Touches what it will need, so that a picture does not wait for the memory that is shared until then.
+    # Touches what it will need, so that a picture does not wait for the memory that is shared until then, or new.
     done(TRIED, tried())
+    b"\1" * WARM_BYTES
     head = received(connection, HEAD.size)
     if len(head) < HEAD.size:
         return

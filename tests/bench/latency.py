@@ -32,7 +32,7 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
             # Made before: their making is the caller's work, on the same two cores.
             contents = [jpeg(number) for number in range(TIMES)]
             for number in range(WARMING):
-                _post(api, jpeg(-number - 1))
+                _post(api, jpeg(100_000 + number))
             time.sleep(2)
             sent = [_spaced(api, content) for content in contents]
         time.sleep(1)
