@@ -43,8 +43,9 @@ def may_see(request: HttpRequest, model: type[Model]) -> bool:
 def item(model: type[Model]) -> dict[str, str]:
     meta = model._meta
     name = str(meta.verbose_name_plural)
+    page: Any = admin.site._registry[model]  # an accounts.web.admin_base.Page
     return {
         "title": name[:1].upper() + name[1:],
-        "icon": admin.site._registry[model].icon,  # type: ignore[attr-defined]  # each is an accounts.web.admin_base.Page
+        "icon": page.icon,
         "link": reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist"),
     }

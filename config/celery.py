@@ -125,10 +125,12 @@ def say_what_is_lacking(**_: Any) -> None:
 
     for sentence in readiness.lacking():
         log.error("%s", sentence)
+    # django-stubs lacks `close_pool`.
+    connection: Any
     for connection in connections.all():
         connection.close()
         # Children that are forked later must not inherit a pool whose threads they don't have.
-        connection.close_pool()  # type: ignore[attr-defined]
+        connection.close_pool()
 
 
 @celeryd_after_setup.connect

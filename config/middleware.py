@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from uuid_utils.compat import uuid7
 
 from accounts.authentication import CALLER
-from config import request_bodies
+from config import problems, request_bodies
 
 USABLE = re.compile(r"[A-Za-z0-9._-]{8,100}")
 
@@ -43,9 +43,9 @@ class RequestId:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         sent = request.headers.get("X-Request-Id", "")
-        request.request_id = sent if USABLE.fullmatch(sent) else str(uuid7())  # type: ignore[attr-defined]
+        request.META[problems.REQUEST_ID] = request_id = sent if USABLE.fullmatch(sent) else str(uuid7())
         response = self.get_response(request)
-        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        response["X-Request-Id"] = request_id
         return response
 
 
@@ -65,7 +65,7 @@ class BodyLength:
         return self.get_response(request)
 
     def _refused(self, request: HttpRequest, code: str, detail: str) -> HttpResponse:
-        return request_bodies.refused(request.path, (code, detail), request.request_id)  # type: ignore[attr-defined]
+        return request_bodies.refused(request.path, (code, detail), request.META[problems.REQUEST_ID])
 
 
 class BodyCaller:

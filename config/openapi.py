@@ -43,7 +43,7 @@ searches are erased when their retention is over. JSON has at most 64 KB, the ba
 
 ## Errors
 
-Every error is `application/problem+json` (RFC 9457). LaunchError with a provider is never a status here: it is the lookup's
+Every error is `application/problem+json` (RFC 9457). Trouble with a provider is never a status here: it is the lookup's
 `error`; but for a dictionary, which belongs to no lookup and is 503 then.
 
 | status | code | |

@@ -26,6 +26,8 @@ from accounts.web.exceptions import PayloadTooLarge, ServiceUnavailable, TooMany
 from accounts.web.strict_fields import MOST_ERRORS
 
 MEDIA_TYPE = "application/problem+json"
+# The name under which a request's `META` has its id.
+REQUEST_ID = "sightline.request_id"
 # A name can be as long as a body.
 MOST_CHARACTERS = 300
 
@@ -148,7 +150,10 @@ def type_of(code: str) -> str:
 
 
 def answer(request: Any, body: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    request_id = getattr(request, "request_id", "")
+    return respond(request.META.get(REQUEST_ID, ""), body, headers=headers)
+
+
+def respond(request_id: str, body: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> HttpResponse:
     return JsonResponse(
         body | {"request_id": request_id},
         status=body["status"],

@@ -13,7 +13,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import IOBase
-from types import SimpleNamespace
 from typing import Any
 
 from django.conf import settings
@@ -212,5 +211,5 @@ def refused(path: str, refusal: tuple[str, str], request_id: str) -> HttpRespons
     status = problems.PROBLEMS[code][0]
     headers = {"X-Request-Id": request_id} | ({"Retry-After": "5"} if status == 503 else {})
     if path.startswith("/v1/"):
-        return problems.answer(SimpleNamespace(request_id=request_id), problems.problem(code, detail), headers=headers)
+        return problems.respond(request_id, problems.problem(code, detail), headers=headers)
     return HttpResponse(detail, status=status, content_type="text/plain; charset=utf-8", headers=headers)

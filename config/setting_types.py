@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 from environ import Env
 
 T = TypeVar("T")
+Number = TypeVar("Number", int, float, Decimal)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
@@ -211,8 +212,8 @@ def folder(base: Path) -> SettingType[Path]:
     return SettingType("a folder, or the path of one that can be made", read)
 
 
-def _bounded(value: T, least: T, most: T) -> T:
-    if not least <= value <= most:  # type: ignore[operator]
+def _bounded(value: Number, least: Number, most: Number) -> Number:
+    if not least <= value <= most:
         raise ValueError
     return value
 

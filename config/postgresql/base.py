@@ -115,7 +115,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return not only_reads(connection)
 
     def _configure_connection(self, connection: Any) -> bool:
-        super()._configure_connection(connection)  # type: ignore[misc]
+        parent: Any = super()  # django-stubs lacks the method, and `_close`
+        parent._configure_connection(connection)
         session.configure(connection)
         return True
 
@@ -123,4 +124,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
         refused, self.refused = self.refused, False
         if refused and self.pool:
             self.pool.drain()
-        super()._close()  # type: ignore[misc]
+        parent: Any = super()
+        parent._close()
