@@ -19,7 +19,7 @@ from providers import registry
 from providers.contract import Term
 from providers.failures import BadCredential, Exhausted
 from providers.keyring import advice, credentials, free_calls, sealing, states
-from providers.keyring.free_calls import Call, Caller
+from providers.keyring.free_calls import Caller, FreeCall
 from providers.models import Credential
 
 KEPT_SECONDS = 86_400
@@ -55,7 +55,7 @@ def look_up(tenant: Tenant, mode: str, provider: str, name: str, query: str) -> 
     if name not in names().get(provider, ()):
         raise UnknownDictionary(_what_there_is())
     query = " ".join(query.split()).casefold()
-    call: Call[Terms] = partial(registry.FREE_CALLS[provider].dictionary, name, query)
+    call: FreeCall[Terms] = partial(registry.FREE_CALLS[provider].dictionary, name, query)
     credential = None if mode == Mode.TEST else _default_of(tenant, provider)
     caller = free_calls.sandboxed(provider, tenant) if credential is None else _caller(credential)
     key = _key(caller.base_url, provider, name, query)
@@ -86,7 +86,7 @@ def _caller(credential: Credential) -> Caller:
         raise CredentialUnusable(sealing.NEEDS_REENTRY) from None
 
 
-def _ask(credential: Credential, call: Call[Terms], caller: Caller) -> Terms:
+def _ask(credential: Credential, call: FreeCall[Terms], caller: Caller) -> Terms:
     """Asks the provider, and notes if it refuses the key.
 
     A key that is known to be invalid is not sent. One whose account has no credits is, for the call costs none.

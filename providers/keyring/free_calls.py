@@ -48,7 +48,7 @@ slots = Bulkhead(lambda: MOST_AT_ONCE, "Too many such calls are made right now; 
 T = TypeVar("T", covariant=True)
 
 
-class Call(Protocol[T]):
+class FreeCall(Protocol[T]):
     def __call__(self, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> T: ...
 
 
@@ -98,7 +98,7 @@ def sandboxed(provider: str, tenant: Tenant) -> Caller:
     )
 
 
-def make(call: Call[T], caller: Caller) -> T:
+def make(call: FreeCall[T], caller: Caller) -> T:
     """What the call answers. Raises a `Failure` and nothing else."""
     policy = policies.in_force(policies.of(caller.provider), caller.mode)
     if policy.paused:
@@ -124,7 +124,7 @@ def make(call: Call[T], caller: Caller) -> T:
         raise Unreachable("not_ready", "Redis cannot be reached, and without it no call leaves.") from None
 
 
-def _in_turn(call: Call[T], caller: Caller, policy: Policy, waiter: Waiter) -> T:
+def _in_turn(call: FreeCall[T], caller: Caller, policy: Policy, waiter: Waiter) -> T:
     usual = policies.client(policy)
     connect, total = min(CONNECT_SECONDS, usual.connect_seconds), min(TOTAL_SECONDS, usual.total_seconds)
     turn = Turn(lane=caller.lane, tenant_id=caller.tenant_id, call=waiter.name)

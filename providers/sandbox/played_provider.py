@@ -43,7 +43,7 @@ Address = tuple[str, str]
 # A search gets the caller's key and may raise an `ErrorResponse`. It counts, limits and bills nothing.
 Search = Callable[[str, Request], BilledResponse]
 # A free call asks `PlayedProvider.key` for the caller's key if it needs one, and may raise an `ErrorResponse`.
-FreeCall = Callable[[Request], Response]
+FreeRoute = Callable[[Request], Response]
 Route = Callable[[Request], Response]
 
 # At most so many searches of one provider are slow by magic at the same time: what one slow key needs at its full rate.
@@ -73,7 +73,7 @@ class PlayedProvider(ABC):
     def searches(self) -> Mapping[Address, Search]:
         """Returns the calls that are limited and billed, by their addresses below `path`."""
 
-    def free_calls(self) -> Mapping[Address, FreeCall]:
+    def free_calls(self) -> Mapping[Address, FreeRoute]:
         """Returns the calls that are neither limited nor billed, by their addresses below `path`."""
         return {}
 
@@ -203,7 +203,7 @@ def _sleep_until(instant: float) -> None:
     time.sleep(max(0.0, instant - time.monotonic()))
 
 
-def _free_route(free_call: FreeCall) -> Route:
+def _free_route(free_call: FreeRoute) -> Route:
     def route(request: Request) -> Response:
         try:
             return free_call(request)
