@@ -125,6 +125,9 @@ class ApiKey(models.Model):
 
     objects = TenantQuerySet["ApiKey"].as_manager()
 
+    # No column: the plain secret of a key that was just issued, for the one answer that shows it.
+    secret: str
+
     class Meta:
         ordering = ("-created_at",)
         verbose_name = "API key"

@@ -24,7 +24,9 @@ CHANNELS: set[str] = set()
 COOLDOWN_SECONDS = 5.0
 
 if TYPE_CHECKING:
-    Base = redis.Connection
+
+    class Base(redis.Connection):
+        def disconnect(self, *args: object) -> None: ...
 else:
     Base = object
 
@@ -34,7 +36,7 @@ class LeavesReplicas(Base):
         try:
             return super().read_response(*args, **options)
         except (ReadOnlyError, MasterDownError):
-            self.disconnect()  # type: ignore[no-untyped-call]
+            self.disconnect()
             raise
 
 

@@ -133,9 +133,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
     code = serializers.ChoiceField(choices=list(problems.PROBLEMS))
     request_id = serializers.CharField()
-    errors = FieldErrorSerializer(  # type: ignore[assignment]  # a field, not DRF's property
-        many=True, required=False, help_text="For bad input: every wrong field."
-    )
+    errors: Any = FieldErrorSerializer(many=True, required=False, help_text="For bad input: every wrong field.")
 
 
 class Schema(AutoSchema):

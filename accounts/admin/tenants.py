@@ -169,7 +169,7 @@ class ApiKeyAdmin(Page):
         key, secret = keys.issue(obj.tenant, obj.mode, obj.label)
         obj.pk = key.pk
         obj.refresh_from_db()
-        obj.secret = secret  # type: ignore[attr-defined]  # as far as the one answer that shows it
+        obj.secret = secret
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         """The page with the secret, not a message: messages are kept in a cookie until they are read."""

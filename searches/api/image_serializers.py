@@ -49,7 +49,7 @@ def with_use(images: QuerySet[Image]) -> QuerySet[Image]:
 class PictureSent(PictureGiven):
     """The picture itself: a file, or its base64, or where it lies on the web."""
 
-    id = None  # type: ignore[assignment]  # how DRF takes a field back
+    id: Any = None  # how DRF takes a field back
 
 
 class ImageRequest(StrictSerializer):

@@ -19,9 +19,7 @@ from searches.models import Status
 
 class SearchQuery(PageQuery):
     status = StrictChoice(Status.values, required=False)
-    source = StrictChoice(  # type: ignore[assignment]
-        SOURCES, required=False, help_text="Searches that have a lookup of this source."
-    )
+    source: Any = StrictChoice(SOURCES, required=False, help_text="Searches that have a lookup of this source.")
     created_after = Instant(required=False)
     created_before = Instant(required=False)
 
@@ -65,7 +63,7 @@ class ImageQuery(PageQuery):
 
 class ResultQuery(PageQuery):
     lookup = serializers.UUIDField(required=False, help_text="Only this lookup's.")
-    source = StrictChoice(SOURCES, required=False)  # type: ignore[assignment]
+    source: Any = StrictChoice(SOURCES, required=False)
     type = StrictChoice(sorted({adapter.result_type for adapter in registry.ADAPTERS.values()}), required=False)
     order = StrictChoice(
         ("rank", "arrival"),

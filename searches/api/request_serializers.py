@@ -67,7 +67,7 @@ class CropGiven(StrictSerializer):
 class LookupRequest(StrictSerializer):
     """One source's part of a search."""
 
-    source = StrictChoice(SOURCES, help_text="What to search.")  # type: ignore[assignment]  # a field, not DRF's
+    source: Any = StrictChoice(SOURCES, help_text="What to search.")
     parameters = StrictDict(default=dict, max_length=MOST_ERRORS, help_text="The source's own filters.")
     limit = StrictInteger(
         required=False, min_value=1, help_text="The most results wanted; without it, the source's default."

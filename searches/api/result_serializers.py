@@ -69,7 +69,7 @@ class VideoSerializer(serializers.Serializer[Any]):
 class ResultSerializer(serializers.ModelSerializer[Result]):
     """One thing that was found. The part named after its `type` says what is particular to it."""
 
-    source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
+    source: Any = serializers.CharField(source="lookup.source")
     creator = CreatorSerializer(required=False, help_text="Where `type` is creator.")
     product = ProductSerializer(required=False, help_text="Where `type` is product.")
     video = VideoSerializer(required=False, help_text="Where `type` is video.")
@@ -120,7 +120,7 @@ class CallErrorSerializer(serializers.Serializer[Any]):
 class CallSerializer(serializers.ModelSerializer[Call]):
     """One HTTP request to a provider: one page of a lookup."""
 
-    source = serializers.CharField(source="lookup.source")  # type: ignore[assignment]  # a field, not DRF's argument
+    source: Any = serializers.CharField(source="lookup.source")
     armed_at = serializers.DateTimeField(help_text="When its lookup's turn came.")
     sent_at = serializers.DateTimeField(
         allow_null=True,

@@ -56,7 +56,7 @@ class ScoreRangeSerializer(serializers.Serializer[Any]):
 class SourceSerializer(serializers.Serializer[Any]):
     """Something that can be searched."""
 
-    source = serializers.ChoiceField(choices=sorted(registry.ADAPTERS))  # type: ignore[assignment]
+    source: Any = serializers.ChoiceField(choices=sorted(registry.ADAPTERS))
     provider = serializers.CharField()
     title = serializers.CharField()
     result_type = serializers.CharField()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from io import BytesIO
 from itertools import product
+from typing import cast
 
 from PIL import Image, ImageChops, ImageCms
 
@@ -112,7 +113,8 @@ def _through(meant: ImageCms.ImageCmsProfile, source: Image.Image, target: str) 
 def _is_srgb(meant: ImageCms.ImageCmsProfile) -> bool:
     """Tells whether a profile leaves a few hundred colours as they are. Most photographs say that they are in sRGB."""
     differences = ImageChops.difference(_through(meant, _tried(), "RGB"), _tried()).getextrema()
-    return all(most <= SAME for _, most in differences)  # type: ignore[misc]
+    # Of an RGB picture: one pair for each band.
+    return all(most <= SAME for _, most in cast("tuple[tuple[int, int], ...]", differences))
 
 
 @cache

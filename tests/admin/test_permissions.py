@@ -34,9 +34,9 @@ def allow(user: User, *names: str) -> None:
 def actions(world: World) -> list[str]:
     """The address of every action of every page."""
     return [
-        reverse(f"admin:{action.action_name}", args=[world.rows[model].pk])
+        reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=[world.rows[model].pk])
         for model, page in admin.site._registry.items()
-        for action in page._get_base_actions_detail()  # type: ignore[attr-defined]  # unfold's
+        for name in getattr(page, "actions_detail", ())
     ]
 
 

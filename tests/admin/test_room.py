@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def test_forms_that_race_for_the_last_room_are_refused_and_none_is_a_500(
         return client.post(path, values | {"tenant": str(tenant.pk), "label": f"label-{number}"})
 
     clients = [client_of(operator) for _ in range(6)]
-    answers = at_once([lambda c=c, n=n: added(c, n) for n, c in enumerate(clients)])  # type: ignore[misc]
+    answers = at_once([partial(added, client, number) for number, client in enumerate(clients)])
     assert {answer.status_code for answer in answers} <= {200, 302}
     assert sum(refusal in answer.content.decode() for answer in answers) == 4
     assert model._default_manager.count() == 2

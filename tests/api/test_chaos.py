@@ -65,8 +65,8 @@ def test_any_query_is_judged(api: APIClient, query: dict[str, Any]) -> None:
 
 @BOUNDED
 @given(body=st.binary(max_size=200), kind=st.sampled_from(["application/json", "multipart/form-data", "text/csv", ""]))
-def test_any_bytes_are_judged(api: APIClient, body: bytes, kind: str) -> None:
-    response = api.generic("POST", "/v1/searches", body, content_type=kind)  # type: ignore[arg-type]
+def test_any_bytes_are_judged(api: APIClient, body: Any, kind: Any) -> None:
+    response = api.generic("POST", "/v1/searches", body, content_type=kind)
     assert response.status_code in (400, 415)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -176,8 +177,8 @@ def test_every_search_that_was_taken_has_its_picture(api: APIClient, alice: Tena
     for _ in range(6):
         searches = [made(api) for _ in range(2)]
         image = {"id": str(searches[0].image_id)}
-        tasks: list[Callable[[], Any]] = [lambda search=search: api.delete(path_of(search)) for search in searches]  # type: ignore[misc]
-        tasks += [lambda: create(api), lambda image=image: create(api, image=image)] * 3  # type: ignore[misc]
+        tasks: list[Callable[[], Any]] = [partial(api.delete, path_of(search)) for search in searches]
+        tasks += [partial(create, api), partial(create, api, image=image)] * 3
         answers = at_once(tasks)
         assert {answer.status_code for answer in answers[2:]} <= {202, 400, 409}
         taken = [answer.json()["image"]["id"] for answer in answers[2:] if answer.status_code == 202]

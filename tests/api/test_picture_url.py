@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_network
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.db import connection
@@ -18,6 +18,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
+from config.postgresql.base import DatabaseWrapper
 from providers.keyring import credentials
 from searches.models import Image
 from searches.pictures import fetching
@@ -213,7 +214,7 @@ def test_a_place_is_free_again_after_a_failure(api: APIClient, settings: Setting
 
 
 def only_ours_is_taken() -> bool:
-    pool = connection.pool.get_stats()  # type: ignore[attr-defined]
+    pool = cast(DatabaseWrapper, connection).pool.get_stats()
     return bool(pool["pool_available"] == pool["pool_size"] - 1)
 
 

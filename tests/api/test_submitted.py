@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -127,4 +128,4 @@ def test_those_who_ask_at_once_are_each_told_of_their_own(alice: Tenant, bob: Te
             assert [each["id"] for each in made["lookups"]] == [each["id"] for each in read["lookups"]]
             assert {each["credits"]["held"] for each in made["lookups"] + read["lookups"]} == {f"{limit * 0.025:g}"}
 
-    at_once([lambda number=number: ask(number) for number in range(8)])  # type: ignore[misc]
+    at_once([partial(ask, number) for number in range(8)])

@@ -9,7 +9,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -23,6 +23,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import Tenant
 from config import request_bodies
+from config.postgresql.base import DatabaseWrapper
 from providers import policies
 from providers.keyring import credentials
 from searches.api import long_poll
@@ -156,13 +157,14 @@ def test_one_tenant_that_waits_as_often_as_it_can_keeps_nobody_else_from_it(
     api: APIClient, bob: Tenant, charlie: Tenant, client_of: ClientOf
 ) -> None:
     search = made(api)
-    others = {client_of(tenant): tenant for tenant in (bob, charlie)}
-    for other, tenant in others.items():
+    others = []
+    for tenant in (bob, charlie):
         credentials.store(tenant, "modash", "a-key")
-        other.search = made(other)  # type: ignore[attr-defined]
+        client = client_of(tenant)
+        others.append((client, made(client)))
     with meanwhile(*[waiting_read(api, search, 30)] * 14) as hers:
         until_some_wait(6)
-        answers = [waiting_read(other, other.search, 1)() for other in others]  # type: ignore[attr-defined]
+        answers = [waiting_read(client, theirs, 1)() for client, theirs in others]
         cancellation.cancel(search)
         applied = [answer.result(10).get("Preference-Applied") for answer in hers]
     assert [answer["Preference-Applied"] for answer in answers] == ["wait=1"] * 2
@@ -176,7 +178,7 @@ def test_who_waits_holds_no_database_connection(api: APIClient) -> None:
         [before] = cursor.fetchone()
     with meanwhile(*[waiting_read(api, search, 30)] * 6) as answers:
         until_some_wait(6)
-        pool = connection.pool  # type: ignore[attr-defined]
+        pool = cast(DatabaseWrapper, connection).pool
         # One is this thread's; all others have been given back.
         assert pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"] - 1
         cancellation.cancel(search)

@@ -8,6 +8,7 @@ import random
 import statistics
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -25,6 +26,10 @@ LIMITS = (20, 100, 150)
 MOMENTS = (20, 200, 400)
 
 
+def _has_accepted(provider: Provider, calls: int) -> bool:
+    return provider.accepted() >= calls
+
+
 def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
     prepare(provider, limits.TEN, latency_ms=100, hits=1)
     chance = random.Random(4)
@@ -35,7 +40,7 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
     told: list[tuple[datetime, dict[UUID, datetime]]] = []
     with system.workers(folder, count=2, processes=4):
         for calls in MOMENTS:
-            wait_until(lambda calls=calls: provider.accepted() >= calls, seconds=180)  # type: ignore[misc]
+            wait_until(partial(_has_accepted, provider, calls), seconds=180)
             told.append((queue.now(), _estimates()))
         wait_until(lambda: not Lookup.objects.exclude(status__in=Lookup.ENDED).exists(), seconds=180)
     print(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
+from typing import cast
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -77,7 +78,7 @@ class Lane:
 
     def log(self) -> dict[str, int]:
         """When each call left."""
-        entries: list[tuple[str, float]] = self.redis.zrange(self.key("log"), 0, -1, withscores=True)  # type: ignore[assignment]
+        entries = cast("list[tuple[str, float]]", self.redis.zrange(self.key("log"), 0, -1, withscores=True))
         return {call: int(instant) for call, instant in entries}
 
     def instants(self) -> list[int]:

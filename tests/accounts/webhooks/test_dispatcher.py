@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from uuid import uuid4
@@ -59,9 +60,9 @@ def working(threads: int) -> Iterator[Dispatcher]:
         those.join()
 
 
-def wait_until(happened: object, *, seconds: float = 30) -> None:
+def wait_until(happened: Callable[[], object], *, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
-    while not happened():  # type: ignore[operator]
+    while not happened():
         assert time.monotonic() < deadline, "what was waited for did not come"
         time.sleep(0.02)
 
@@ -113,7 +114,7 @@ def test_a_delivery_that_cannot_be_settled_does_not_cost_its_thread(
 
 def test_a_thread_that_cannot_be_started_costs_no_room(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Thread.start
-    refused = []
+    refused: list[threading.Thread] = []
 
     def refuse(thread: threading.Thread) -> None:
         if thread.name.startswith("delivery_"):
@@ -126,11 +127,15 @@ def test_a_thread_that_cannot_be_started_costs_no_room(alice: Tenant, monkeypatc
         monkeypatch.setattr(threading.Thread, "start", refuse)
         for count in (1, 2):
             record(alice)
-            wait_until(lambda count=count: len(refused) == count)
+            wait_until(partial(_is_as_long, refused, count))
         monkeypatch.setattr(threading.Thread, "start", start)
         record(alice)
         wait_until(lambda: Delivery.objects.filter(state="delivered").count() == 3)
         wait_until(lambda: (dispatcher._free, dispatcher._free_for_slow) == (2, 1))
+
+
+def _is_as_long(refused: list[threading.Thread], count: int) -> bool:
+    return len(refused) == count
 
 
 # Whole workers

@@ -34,7 +34,8 @@ def shown(answer: Answer, lookup: Lookup) -> list[dict[str, Any]]:
         transaction.set_rollback(True)
     lookup.refresh_from_db()
     lookup.search.refresh_from_db()
-    return json.loads(json.dumps(found, default=str, allow_nan=False))  # type: ignore[no-any-return]
+    shown: list[dict[str, Any]] = json.loads(json.dumps(found, default=str, allow_nan=False))
+    return shown
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.source)

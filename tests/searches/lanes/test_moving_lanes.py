@@ -331,7 +331,7 @@ def test_sweeps_claims_and_deletions_at_once_leave_a_line_that_adds_up(
         fill(tenant, 10)
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     die(alice.credentials.get())
-    drop = partial(cancellation.cancel, Lookup.objects.filter(tenant=bob).first().search)  # type: ignore[union-attr]
+    drop = partial(cancellation.cancel, Lookup.objects.filter(tenant=bob).earliest("pk").search)
     at_once([credential_gate.move, credential_gate.move, credential_gate.block_dead, claim, claim, drop])
     credential_gate.move()
     credential_gate.block_dead()

@@ -271,7 +271,7 @@ def test_a_lane_of_one_account_rests_as_a_whole(
     fill(alice, 2)
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     credential_gate.move()
-    account = Lookup.objects.first().lane  # type: ignore[union-attr]
+    account = Lookup.objects.earliest("pk").lane
     claimed = queue.claim(account.pk, policy, lease=timedelta(seconds=30))
     assert claimed is not None
     outcomes.failed(claimed, policy, wait())

@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -96,7 +97,7 @@ def test_colours_are_read_as_their_profile_means_them() -> None:
     red, profile = Image.new("RGB", (64, 64), "red"), samples.swapped_profile()
     for content in (samples.heic_of(red, icc_profile=profile), samples.written(red, "AVIF", icc_profile=profile)):
         _, pixels, _ = kept(content)
-        red_part, green_part, _ = pixels.getpixel((30, 30))  # type: ignore[misc]
+        red_part, green_part, _ = cast("tuple[int, int, int]", pixels.getpixel((30, 30)))
         assert (red_part < 20, green_part > 230) == (True, True)
 
 
@@ -113,7 +114,7 @@ def test_colours_are_read_as_their_profile_means_them() -> None:
 )
 def test_of_an_animation_the_first_frame_is_kept(content: bytes) -> None:
     _, pixels, file = kept(content)
-    red, green, blue = pixels.convert("RGB").getpixel((4, 4))  # type: ignore[misc]
+    red, green, blue = cast("tuple[int, int, int]", pixels.convert("RGB").getpixel((4, 4)))
     assert (red > 230, green < 30, blue < 30) == (True, True, True)
     assert getattr(samples.read(file), "n_frames", 1) == 1
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
@@ -173,11 +174,11 @@ def test_a_storage_that_fails_half_way_leaves_nothing(alice: Tenant, storage: Pa
     save = default_storage.save
     saved: list[str] = []
 
-    def save_one(name: str, content: object) -> str:
+    def save_one(name: str, content: Any) -> str:
         if saved:
             raise OSError("disk full")
         saved.append(name)
-        return save(name, content)  # type: ignore[arg-type]
+        return save(name, content)
 
     with patch.object(default_storage, "save", save_one), pytest.raises(OSError, match="disk full"):
         keep(alice, samples.png(), keyapi=ONLY_JPEG)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -51,7 +52,7 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "JPEG, CMYK": lambda: samples.written(samples.picture(mode="CMYK"), "JPEG"),
     "JPEG, grey": lambda: samples.written(samples.picture(mode="L"), "JPEG"),
     "JPEG, with a colour profile": lambda: samples.jpeg(icc_profile=samples.swapped_profile()),
-    **{f"JPEG, EXIF orientation {number}": lambda number=number: turned(number) for number in range(1, 9)},  # type: ignore[misc]
+    **{f"JPEG, EXIF orientation {number}": partial(turned, number) for number in range(1, 9)},
     "JPEG, a second picture behind": samples.two_in_one_jpeg,
     "JPEG, 49 megapixels": lambda: samples.written(plain(), "JPEG"),
     "JPEG, noise of 5 megapixels": lambda: samples.written(noise(2_500, 2_000), "JPEG", quality=90),
