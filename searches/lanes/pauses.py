@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest, Least
 
 from accounts.models import Mode
@@ -205,6 +205,15 @@ def copy_to_key(old: Lane, new: Lane, credential: Credential) -> None:
 
 
 # Whether and why a lane stands still
+
+
+def stands_still_at(moment: datetime) -> Q:
+    """Returns the condition for lanes that stand still at this moment, as `claim.sql` has it.
+
+    The probe of a half-open breaker is no part of it: a claim looks for that alone.
+    """
+    by_operators = Q(paused=True) | Q(mode=Mode.LIVE, policy__paused=True)
+    return by_operators | Q(paused_until__gt=moment) | Q(broken_until__gt=moment)
 
 
 def resumes_at(lane: Lane, moment: datetime) -> datetime | None:

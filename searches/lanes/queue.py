@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import OperationalError, connection
-from django.db.models import DateTimeField, Exists, F, Model, OuterRef, Q, QuerySet, Value
+from django.db.models import DateTimeField, F, Model, Q, QuerySet, Value
 from django.db.models.functions import Least
 from psycopg.errors import LockNotAvailable
 from uuid_utils.compat import uuid7
@@ -267,16 +267,6 @@ def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup
         own = TenantQueue.objects.filter(lane=lane, tenant=tenant_id)
         own.update(ready=F("ready") - count, pending_calls=F("pending_calls") - pending_calls[lane, tenant_id])
     return taken
-
-
-def lanes_to_look_at() -> list[Lane]:
-    """Lanes in which somebody is ready, or is due to wake, and that do not stand still for long."""
-    moment = now()
-    soon = moment + timedelta(seconds=2)
-    ready = TenantQueue.objects.filter(lane=OuterRef("pk"), ready__gt=0, rests_until=None, tenant__suspended_at=None)
-    due = TenantQueue.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
-    lanes = Lane.objects.select_related("policy").filter(Exists(ready) | Exists(due), paused=False)
-    return list(lanes.exclude(Q(paused_until__gt=soon) | Q(broken_until__gt=soon)))
 
 
 def lane_name(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str = "") -> str:

@@ -6,11 +6,13 @@ million is a million rows and a handful of messages.
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from celery import current_app
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 from kombu.exceptions import OperationalError
 from redis.exceptions import ResponseError
 from uuid_utils.compat import uuid7
@@ -19,11 +21,11 @@ from accounts import redis_client
 from accounts.models import Mode
 from providers import limiter, policies
 from providers.limiter import Waiter
-from searches.lanes import queue
+from searches.lanes import pauses, queue
+from searches.models import Lane, TenantQueue
 
 if TYPE_CHECKING:
     from providers.models import Policy
-    from searches.models import Lane
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +67,19 @@ def fill_all() -> None:
 
     Raises `Unavailable` at the first: a Redis that is silent would take its time for each.
     """
-    for lane in queue.lanes_to_look_at():
-        policy = lane.policy_in_force
-        room = 0 if policy.paused else policies.rate(policy).most_waiting
-        all(_reserve(lane, policy) for _ in range(room))
+    for lane in lanes_with_work():
+        for _ in range(lane.limiter.rate.most_waiting):
+            if not _reserve(lane, lane.policy_in_force):
+                break
+
+
+def lanes_with_work() -> list[Lane]:
+    """Returns the lanes in which a lookup is ready or due to wake, and that stand still for two seconds more at most."""
+    moment = queue.now()
+    ready = TenantQueue.objects.filter(lane=OuterRef("pk"), ready__gt=0, rests_until=None, tenant__suspended_at=None)
+    due = TenantQueue.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
+    lanes = Lane.objects.select_related("policy").filter(Exists(ready) | Exists(due))
+    return list(lanes.exclude(pauses.stands_still_at(moment + timedelta(seconds=2))))
 
 
 def start(lane: Lane, waiter: Waiter, *, seconds: float, more: bool) -> None:

@@ -16,7 +16,7 @@ from accounts.models import Mode
 from providers import policies
 from providers.keyring import resting
 from providers.models import Credential
-from searches.lanes import pauses, queue
+from searches.lanes import pauses, queue, wakeups
 from searches.models import Lane
 from tests.admin.conftest import World
 from tests.admin.test_pages import address, page_of
@@ -53,11 +53,11 @@ def test_an_operator_pauses_a_lane_and_lets_it_go_on(desk: Client, lane: Lane) -
     assert offered(desk, lane) == {"pause"}
     assert press(desk, lane, "pause").headers["HX-Redirect"] == page_of(lane)
     assert not claims(lane)
-    assert queue.lanes_to_look_at() == []
+    assert wakeups.lanes_with_work() == []
     assert "Operators have paused this lane." in text(desk, lane)
     assert offered(desk, lane) == {"resume"}
     assert press(desk, lane, "resume").status_code == 200
-    assert queue.lanes_to_look_at() == [lane]
+    assert wakeups.lanes_with_work() == [lane]
     assert claims(lane)
 
 

@@ -161,7 +161,7 @@ pytestmark = pytest.mark.django_db
 
 def test_nothing_is_claimed_while_it_is_open(broken: Lane, claim: Claim, redis_client: redis.Redis) -> None:
     assert claim() is None
-    assert queue.lanes_to_look_at() == []
+    assert wakeups.lanes_with_work() == []
     assert Lookup.objects.filter(queue_state=QueueState.READY).count() == 5
     assert broken.broken_until is not None
     assert timedelta(seconds=10) < broken.broken_until - queue.now() <= timedelta(seconds=15)

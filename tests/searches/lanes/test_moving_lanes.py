@@ -19,7 +19,7 @@ from providers.keyring import credentials, states
 from providers.models import Credential, Policy
 from searches import tasks
 from searches.calls import outcomes, settlement, worker
-from searches.lanes import credential_gate, queue
+from searches.lanes import credential_gate, queue, wakeups
 from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
 from searches.models import Call, Lane, Lookup, QueueState, Status, TenantQueue
@@ -278,7 +278,7 @@ def test_a_lane_of_nothing_but_dead_keys_is_idle(mine: list[Lookup], credential:
     die(credential)
     assert claim() is None
     assert not Call.objects.exists()
-    assert queue.lanes_to_look_at() == []
+    assert wakeups.lanes_with_work() == []
 
 
 def test_what_comes_back_to_a_key_that_died_meanwhile_waits_for_it(

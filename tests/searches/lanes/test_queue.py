@@ -12,9 +12,9 @@ from django.db.models import Q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.models import Tenant
+from accounts.models import Mode, Tenant
 from providers.models import Policy
-from searches.lanes import estimates, pauses, queue
+from searches.lanes import estimates, pauses, queue, wakeups
 from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lane, Lookup, QueueState, Search, Status, TenantQueue
 from tests.searches.conftest import LEASE, Fill
@@ -122,11 +122,11 @@ def test_a_sleeper_is_passed_over_until_it_is_due(fill: Fill, claim: Claim, lane
     with transaction.atomic():
         queue.put_back(claimed.lookup, queue.lock_tenant_queue(lane.name, alice.pk), after=timedelta(seconds=60))
     assert claim() is None
-    assert queue.lanes_to_look_at() == []
+    assert wakeups.lanes_with_work() == []
     past = queue.now() - timedelta(seconds=1)
     Lookup.objects.update(not_before=past)
     TenantQueue.objects.update(wake_at=past)
-    assert queue.lanes_to_look_at() == [lane]
+    assert wakeups.lanes_with_work() == [lane]
     woken = claim()
     assert woken is not None
     assert TenantQueue.objects.get().wake_at is None
@@ -150,6 +150,28 @@ def test_refusals_without_end_can_be_counted(lane: Lane) -> None:
     assert lane.backoff == pauses.MOST_BACKOFF
 
 
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(
+    "why", ["nothing", "lane", "policy", "told to wait", "was told to wait", "broken", "was broken"]
+)
+def test_a_lane_stands_still_for_claims_wake_ups_and_operators_alike(
+    why: str, mode: Mode, fill: Fill, lane: Lane, alice: Tenant
+) -> None:
+    fill(alice, 1)
+    soon, before = queue.now() + timedelta(seconds=60), queue.now() - timedelta(seconds=1)
+    until = {"told to wait": "paused_until", "broken": "broken_until"}
+    Lane.objects.update(mode=mode, paused=why == "lane", **{until[why]: soon} if why in until else {})
+    if why.startswith("was "):
+        Lane.objects.update(**{until[why.removeprefix("was ")]: before})
+    Policy.objects.update(paused=why == "policy")
+    lane = Lane.objects.select_related("policy").get()
+    stands_still = why in ("lane", *until) or (why, mode) == ("policy", Mode.LIVE)
+    assert Lane.objects.filter(pauses.stands_still_at(queue.now())).exists() is stands_still
+    assert bool(pauses.reasons(lane, queue.now())) is stands_still
+    assert (wakeups.lanes_with_work() == []) is stands_still
+    assert (queue.claim(lane.name, lane.policy_in_force, lease=LEASE) is None) is stands_still
+
+
 def test_nothing_is_claimed_in_a_pause(fill: Fill, claim: Claim, lane: Lane, policy: Policy, alice: Tenant) -> None:
     fill(alice, 1)
     with transaction.atomic():
@@ -166,7 +188,7 @@ def test_a_suspended_tenants_lookups_stand_still(fill: Fill, drain: Drain, alice
     Tenant.objects.filter(pk=alice.pk).update(suspended_at=queue.now())
     assert names(drain()) == "BB"
     assert Lookup.objects.filter(queue_state=QueueState.READY).count() == 2
-    assert queue.lanes_to_look_at() == []
+    assert wakeups.lanes_with_work() == []
 
 
 def test_withdrawn_lookups_leave_the_line_once(fill: Fill, drain: Drain, alice: Tenant) -> None:

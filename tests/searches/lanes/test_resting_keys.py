@@ -18,7 +18,7 @@ from providers.failures import Throttled
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches.calls import outcomes
-from searches.lanes import credential_gate, estimates, pauses, queue
+from searches.lanes import credential_gate, estimates, pauses, queue, wakeups
 from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 from tests.racing import at_once
@@ -169,9 +169,9 @@ def test_a_place_that_rests_is_left_alone_until_it_is_due(
     tenant_queue = TenantQueue.objects.get()
     assert tenant_queue.rests_until == tenant_queue.wake_at == alice.credentials.get().rests_until
     assert not queue.is_ready(lane.pk)
-    assert queue.lanes_to_look_at() == []
+    assert wakeups.lanes_with_work() == []
     let_it_pass(alice)
-    assert queue.lanes_to_look_at() == [lane]
+    assert wakeups.lanes_with_work() == [lane]
     assert claim() is not None
     assert (TenantQueue.objects.get().rests_until, TenantQueue.objects.get().wake_at) == (None, None)
 
