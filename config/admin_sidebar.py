@@ -1,4 +1,4 @@
-"""The admin's sidebar: what an operator looks for, by question and not by app, as far as it may be seen."""
+"""Builds the admin's sidebar: models grouped by an operator's question, not by app, and only those that the operator may see."""
 
 from __future__ import annotations
 

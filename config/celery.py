@@ -1,5 +1,9 @@
-"""The Celery application. Queues: `searches` and `sandbox` (look at a lane), `webhooks` (look at what is to be delivered, and
-the sweep of its log), `followers` (resolve the followers of a lookup that has ended), `sweeps` (all else that is periodic).
+"""Creates the Celery application. Its queues:
+
+- `searches` and `sandbox`: look at a lane.
+- `webhooks`: look at due deliveries, and sweep their log.
+- `followers`: resolve the followers of a lookup that has ended.
+- `sweeps`: every other periodic task.
 """
 
 import gc
@@ -48,10 +52,11 @@ Channel.connection_class, Channel.connection_class_ssl = redis_client.Connection
 
 
 class Broker(Connection):
-    """Looks for a broker that went again at once: by default after two seconds, in which a lane of 20 calls a second loses 40.
+    """Connects to a broker again soon after it was lost.
 
-    A broker that answers and refuses (a replica, a full one, an account without a right) is waited for like one that is away. A
-    worker would connect to it, be refused its first command, and connect again without a pause.
+    Celery waits two seconds first, in which a lane of 20 calls a second loses 40 slots. A broker that answers and refuses (a
+    replica, a full one, an account without a right) is treated like one that is down. Celery would connect to it, have its
+    first command refused, and connect again without a pause.
     """
 
     def ensure_connection(
@@ -73,7 +78,7 @@ class Broker(Connection):
         return self
 
     def _try(self) -> None:
-        """Puts a message into a queue of its own, and takes it as a worker does."""
+        """Puts a message into a queue of its own and takes it, as a worker does."""
         channel: Any = self.default_channel
         channel.client.lpush(PROBE, "")
         channel.client.brpop([PROBE], timeout=0.01)
@@ -93,26 +98,28 @@ app.set_default()
 
 @setup_logging.connect
 def keep_logging(**_: Any) -> None:
-    """Django's LOGGING holds for workers too; Celery's own set-up would raise every level to warnings."""
+    """Keeps Django's LOGGING in workers; Celery's own set-up would raise every level to warnings."""
 
 
 @celeryd_init.connect
 def need_keys(**_: Any) -> None:
-    """The clock, which does without keys, is no worker."""
+    """Refuses to start a worker without keys; only beat may run without them."""
     with environment.in_one_line():
         environment.refuse_keyless("a worker")
 
 
 @worker_before_create_process.connect
 def share_memory(**_: Any) -> None:
-    """The collector would touch all that children share with their parent, and so copy it: a third of a worker's memory."""
+    """Freezes the objects of the parent process. The collector would otherwise touch, and so copy, a third of a worker's
+    memory.
+    """
     gc.collect()
     gc.freeze()
 
 
 @worker_process_init.connect
 def warm_up(**_: Any) -> None:
-    """A worker's first call should be no later than its others: what is made once is made now."""
+    """Creates what a worker process needs once, so that its first call is as fast as the others."""
     from searches.calls import worker
 
     worker.warm_up()
@@ -120,7 +127,9 @@ def warm_up(**_: Any) -> None:
 
 @worker_ready.connect
 def say_what_is_lacking(**_: Any) -> None:
-    """A server that answers and refuses ends no worker; without a word nobody would know why nothing is done."""
+    """Logs what a worker lacks. A server that answers and refuses ends no worker, so nothing else would say why no work is
+    done.
+    """
     from config import readiness
 
     for sentence in readiness.lacking():
@@ -135,7 +144,7 @@ def say_what_is_lacking(**_: Any) -> None:
 
 @celeryd_after_setup.connect
 def begin_to_deliver(instance: Any, **_: Any) -> None:
-    """Without a word from Redis, which may be away. A prefork worker's children would not have these threads."""
+    """Starts the delivery threads without waiting for Redis. The children of a prefork worker would not inherit the threads."""
     if "webhooks" in instance.app.amqp.queues.consume_from and not issubclass(instance.pool_cls, Prefork):
         from accounts.webhooks import dispatcher
 
@@ -144,7 +153,7 @@ def begin_to_deliver(instance: Any, **_: Any) -> None:
 
 @worker_shutting_down.connect
 def take_no_more_deliveries(**_: Any) -> None:
-    """Those under way are finished."""
+    """Stops claiming deliveries; those in flight are finished."""
     from accounts.webhooks import dispatcher
 
     dispatcher.end()
@@ -152,7 +161,7 @@ def take_no_more_deliveries(**_: Any) -> None:
 
 @task_postrun.connect
 def leave_broken_connections(**_: Any) -> None:
-    """A worker process keeps its connection from task to task, but for one on which something failed."""
+    """Closes a connection after an error on it. Healthy ones are kept from task to task."""
     for connection in connections.all(initialized_only=True):
         if connection.errors_occurred:
             connection.close()

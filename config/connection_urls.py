@@ -1,7 +1,7 @@
-"""The addresses of PostgreSQL and Redis: each means the same to all that use it, and what only some would read is refused.
+"""Reads the URLs of PostgreSQL and Redis, so that every library understands the same address, and refuses the rest.
 
-A database's address is libpq's: `psql` opens it too. Redis's is written out here for redis-py and for kombu, Celery's
-library, which reads fewer forms, takes another database number and does not verify a certificate unless it is told to.
+The URL of a database is libpq's, so that `psql` opens it too. The URL of Redis is rewritten for redis-py and for kombu,
+Celery's library. Kombu reads fewer forms, uses another database number, and verifies a certificate only if it is told to.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ TLS_CHOICES = {"ssl_cert_reqs": ("none", "optional", "required"), "ssl_check_hos
 
 @dataclass(frozen=True, kw_only=True)
 class Redis:
-    """One Redis, as redis-py is told (`url`), and as kombu is (`broker_url`)."""
+    """Holds one Redis address in the form of redis-py (`url`) and in that of kombu (`broker_url`)."""
 
     url: str
     broker_url: str
 
 
 def _database(given: str) -> dict[str, Any]:
-    """Django's settings of the database."""
+    """Returns Django's settings of the database."""
     if urlsplit(given).scheme not in ("postgresql", "postgres"):
         raise ValueError
     try:
@@ -79,7 +79,7 @@ def _check_ports(ports: str) -> None:
 
 
 def _check_options(options: Mapping[str, str]) -> None:
-    """Raises `WrongPart` for a value that would only fail at the first connection, or mean something else there."""
+    """Raises `WrongPart` for a value that would fail only at the first connection, or mean something else there."""
     for name, value in options.items():
         if not _is_sound(name, value):
             raise WrongPart(_wrong(name))
@@ -113,7 +113,7 @@ def _is_ip(given: str) -> bool:
 
 
 def _libpq_takes(options: Mapping[str, str | None]) -> bool:
-    """Whether libpq would go on to connect. It checks what it was given first."""
+    """Returns whether libpq would go on to connect. It checks its options first."""
     told = make_conninfo("", **{**options, "host": NO_SERVER, "hostaddr": None, "user": "nobody", "password": "none"})
     connection = pq.PGconn.connect_start(told.encode())
     try:
@@ -161,7 +161,7 @@ def _by_socket(parts: SplitResult, query: dict[str, str]) -> Redis:
 
 
 def _login(parts: SplitResult) -> str:
-    """Percent-encoded in one way, with its @; empty where there is none."""
+    """Returns user and password with a trailing @, percent-encoded in one way; empty without them."""
     if not parts.username and not parts.password:
         return ""
     user, password = (quote(unquote(part or ""), safe="") for part in (parts.username, parts.password))
@@ -169,7 +169,7 @@ def _login(parts: SplitResult) -> str:
 
 
 def _tls(query: dict[str, str]) -> dict[str, str]:
-    """All that decides whom we trust, said in so many words: the libraries' defaults differ."""
+    """Returns all options that decide which server is trusted. They are explicit because the libraries' defaults differ."""
     told = {**TLS_DEFAULTS, **query}
     for name, value in told.items():
         if name in TLS_CHOICES:

@@ -1,5 +1,5 @@
-"""The error page that Django shows while debugging. It says where the program failed, and shows no secret: it is sent to
-whoever caused the error.
+"""Builds Django's debug page without secrets. The page says where the program failed, and is sent to whoever caused the
+error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ SHOWN_META = re.compile(
 
 
 class Filter(SafeExceptionReporterFilter):
-    """Leaves out settings but a few, variables, and what was sent: a list of what to hide would miss the next secret."""
+    """Hides all settings but a few, all variables, and everything that was sent. A list of things to hide would miss the next
+    secret.
+    """
 
     def get_safe_settings(self) -> dict[str, Any]:
         shown: dict[str, Any] = super().get_safe_settings()
@@ -42,7 +44,7 @@ class Filter(SafeExceptionReporterFilter):
 
 
 class Reporter(ExceptionReporter):
-    """Takes our own secrets out of what is left too: an exception's message may name an address with its password."""
+    """Removes our own secrets from the rest too: the message of an exception may contain an address with its password."""
 
     def get_traceback_html(self) -> SafeString:
         return without_secrets(super().get_traceback_html())

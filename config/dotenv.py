@@ -28,7 +28,7 @@ VARIABLE = re.compile(
 
 
 def read(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the file, none where there is no file. `environ`: what its values may refer to, beside each other.
+    """Returns the variables of the file; none if there is no file. Its values may refer to each other and to `environ`.
 
     Raises `ImproperlyConfigured`, whose message names file and line, and no value.
     """
@@ -46,7 +46,7 @@ def read(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class File:
-    """One file, read from its beginning to its end."""
+    """Parses one file, from its beginning to its end."""
 
     def __init__(self, path: Path, text: str, environ: Mapping[str, str]) -> None:
         self.path = path
@@ -61,7 +61,7 @@ class File:
         return self._found
 
     def _statement(self) -> None:
-        """A line, or several where a value in quotes has line breaks."""
+        """Reads one line, or several if a value in quotes has line breaks."""
         name = self._take(NAME)
         if name is None:
             raise self._trouble("it is not NAME=value")
@@ -102,7 +102,7 @@ class File:
         return value
 
     def _expanded(self, name: str, value: str) -> str:
-        """With its variables replaced: `$X`, `${X}`, `${X:-otherwise}`, `${X:?what is lacking}`, `${X:+instead}`; `$$` is `$`."""
+        """Replaces variables: `$X`, `${X}`, `${X:-otherwise}`, `${X:?what is lacking}`, `${X:+instead}`; `$$` becomes `$`."""
         done = ""
         while (found := VARIABLE.search(value)) is not None:
             done += value[: found.start()]

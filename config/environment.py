@@ -1,7 +1,7 @@
-"""The environment: what the shell says, and the `.env` of the checkout where it says nothing.
+"""Prepares the environment: the shell's variables, and those of the checkout's `.env` that the shell lacks.
 
-It is made ready once, before anything else looks at it, and read by `config.settings` alone. What libraries would read past
-the settings is taken out, so that another program's variables (its broker, its proxy, its database) take nothing over here.
+Nothing reads the environment before it is prepared, and afterwards only `config.settings` does. Variables that libraries
+would read by themselves are removed, so that another program's broker, proxy or database is never used here.
 """
 
 from __future__ import annotations
@@ -112,22 +112,22 @@ def _meant(name: str, settings: list[str]) -> str | None:
 
 
 def _is_part(part: list[str], whole: list[str]) -> bool:
-    """Whether a name begins or ends with the words of another."""
+    """Returns whether a name begins or ends with the words of another."""
     return whole[: len(part)] == part or whole[-len(part) :] == part
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a library would read the variable past the settings."""
+    """Returns whether a library would read the variable by itself."""
     return name not in NOT_FOREIGN and (name.startswith(FOREIGN_BEGINNINGS) or name.upper() in FOREIGN_NAMES)
 
 
 def text(environ: Mapping[str, str], name: str) -> str:
-    """The variable without the blanks around it; empty is unset."""
+    """Returns the variable without surrounding blanks; an empty one is unset."""
     return environ.get(name, "").strip()
 
 
 def is_production() -> bool:
-    """For whoever must know before the settings can be read."""
+    """Returns whether PRODUCTION is set, for code that runs before the settings can be read."""
     return Environment(os.environ).read("PRODUCTION", SWITCH, False)
 
 
@@ -163,7 +163,7 @@ class Environment:
         self.settings: dict[str, Setting] = {}
 
     def read(self, name: str, kind: SettingType[T], default: D) -> T | D:
-        """The setting, checked; `default` where it is unset. Raises `ImproperlyConfigured`."""
+        """Returns the checked setting, or `default` if it is unset. Raises `ImproperlyConfigured`."""
         self.settings[name] = Setting(name, kind)
         given = text(self._environ, name)
         if not given:

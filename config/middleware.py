@@ -1,4 +1,4 @@
-"""Wraps every request: it gets an id and a bound for its body, and its answer says what may be done with it."""
+"""Wraps every request: gives it an id and a bound for its body, and its answer the headers of caching and content policy."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class BodyLength:
 
 
 class BodyCaller:
-    """Says whose body is to be read, where a session tells it. API keys tell it when they are checked."""
+    """Names the caller of a body that is to be read, if a session shows it. API keys name theirs when they are checked."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -82,9 +82,10 @@ class BodyCaller:
 
 
 class ReadableText:
-    """Refuses pages' forms and queries that hold what is no text, because the database would not even look for it.
+    """Refuses forms and queries that contain invalid text, because the database would reject it.
 
-    Other encodings than UTF-8 can hold half a pair of surrogates. Browsers send forms in the page's encoding, which is UTF-8.
+    Other encodings than UTF-8 can contain half of a surrogate pair. Browsers send forms in the encoding of the page, which is
+    UTF-8.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -100,9 +101,9 @@ class ReadableText:
 
 
 class Safeguards:
-    """Keeps what tenants and operators see out of every cache, and lets pages do what they must and no more.
+    """Keeps tenants' and operators' pages out of every cache, and restricts what pages may load and run.
 
-    A view that says so itself has its own way, as the documents' pages do.
+    A view that sets these headers itself keeps its own, as the documentation pages do.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

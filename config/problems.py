@@ -1,7 +1,7 @@
-"""One shape for everything that goes wrong under /v1: RFC 9457 problem details, each wrong field by its path.
+"""Gives every error under /v1 one shape: RFC 9457 problem details, with the path of each wrong field.
 
-drf-standardized-errors finds out what happened and reports what nobody expected; its own shape is not ours. The answer
-is a plain Django response, because the renderer that the caller asked for may be one for tables.
+drf-standardized-errors flattens errors and reports unexpected ones; its own shape is not used. The answer is a plain Django
+response, because the renderer that the caller asked for may be one for tables.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Handler(ExceptionHandler):
         return described(exc)
 
     def report_exception(self, exc: exceptions.APIException, response: Any) -> None:
-        """A refusal that says when to come again is meant, and no news for the log."""
+        """Reports errors to the log, but not a refusal with `Retry-After`, which is intended."""
         if not isinstance(self.exc, (TooManyRequests, ServiceUnavailable)):
             super().report_exception(exc, response)
 
@@ -145,7 +145,7 @@ def problem(code: str, detail: str, *, status: int | None = None, **more: Any) -
 
 
 def type_of(code: str) -> str:
-    """The address at which the kind of problem is explained."""
+    """Returns the address that explains the problem's code."""
     return f"{settings.PUBLIC_URL}/docs/problems#{code}"
 
 
@@ -170,7 +170,7 @@ def code_of(exc: exceptions.APIException) -> str:
 
 
 def mend(exc: exceptions.APIException) -> str | None:
-    """What to do about those that DRF words itself."""
+    """Returns what to do about the errors that DRF words itself."""
     if isinstance(exc, exceptions.NotAcceptable):
         forms = ", ".join(renderer.media_type for renderer in exc.available_renderers or [])
         return f"The Accept header asks for a form that is not offered here; ask for {forms}."
@@ -182,7 +182,7 @@ def mend(exc: exceptions.APIException) -> str | None:
 
 
 def wrong_fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
-    """DRF's nested errors, flat, each with the path of its field: `lookups[0].parameters.age.min`."""
+    """Yields DRF's nested errors one by one, each with the path of its field: `lookups[0].parameters.age.min`."""
     if isinstance(detail, exceptions.ErrorDetail):
         yield {
             "field": printable(path) or "body",
@@ -199,7 +199,7 @@ def wrong_fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
 
 
 def printable(text: str) -> str:
-    """Cut, and with half a pair of surrogates spelt out: JSON may hold one, and few readers take it back."""
+    """Cuts the text, and escapes half a surrogate pair: JSON may contain one, and few readers accept it."""
     return text[:MOST_CHARACTERS].encode(errors="backslashreplace").decode()
 
 
@@ -220,7 +220,7 @@ def in_one_sentence(errors: list[dict[str, str]]) -> str:
 
 @csrf_exempt
 def no_such_path(request: HttpRequest, path: str = "") -> HttpResponse:
-    """For every path under /v1 that nothing else answers, whatever the method."""
+    """Answers every path under /v1 that has no view, for all methods."""
     return answer(request, problem("not_found", NO_SUCH_PATH))
 
 

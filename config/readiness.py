@@ -1,8 +1,8 @@
-"""Finds what this process lacks to serve requests, in sentences for whoever runs it.
+"""Finds what this process lacks to serve requests, in sentences for the operator.
 
-A server can answer and still refuse: a standby only reads, an account may lack one command, a role one right. So each part is
-tried the way the system uses it: a row is written and rolled back, the limiter's scripts and the broker's queue are run under a
-name of their own. No sentence quotes a server's own words, which could hold addresses and names.
+A server can answer and still refuse: a standby only reads, an account may lack one command, a role one right. Each part is
+therefore tried the way the system uses it: a row is written and rolled back, the limiter's scripts and the broker's queue are
+run under a name of their own. No sentence quotes a server's own words, which could contain addresses and names.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _migrated = False
 
 
 def lacking() -> list[str]:
-    """Returns a sentence for each thing that this process lacks; none where it is ready."""
+    """Returns a sentence for each thing that this process lacks; none if it is ready."""
     global _known
     with _lock:
         if _known is None or time.monotonic() - _known[0] > FRESH_SECONDS:
@@ -87,7 +87,7 @@ def lacking() -> list[str]:
 
 
 def forget() -> None:
-    """Makes the next question look anew."""
+    """Makes the next call check again."""
     global _known
     _known = None
 
@@ -107,7 +107,7 @@ def database_lacks() -> str | None:
 
 
 def migrated() -> bool:
-    """Whether all migrations are applied. They stay applied while this code runs, so that no look-up follows a yes."""
+    """Returns whether all migrations are applied. They stay applied while this code runs, so a yes is remembered."""
     global _migrated
     if not _migrated:
         _migrated = database_functions.is_migrated(connection)
@@ -115,7 +115,7 @@ def migrated() -> bool:
 
 
 def _session_lacks() -> str | None:
-    """A pooler between us and the server may have lost what was asked for."""
+    """Checks the session settings, which a pooler between us and the server may have lost."""
     wanted = {**session.REQUIRED, "session_replication_role": "origin"}
     rows = _rows("SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name", list(wanted))
     for name, value in rows:
@@ -134,7 +134,7 @@ def _schema_lacks() -> str | None:
 
 
 def _write() -> None:
-    """Writes a row, and takes it back."""
+    """Writes a row and rolls it back."""
     with transaction.atomic():
         Session.objects.create(session_key=uuid4().hex, session_data="", expire_date=timezone.now())
         transaction.set_rollback(True)
@@ -172,7 +172,7 @@ def redis_lacks() -> str | None:
 
 
 def _try_keys() -> None:
-    """Writes and reads a key of each kind, for a right to some is none to the others."""
+    """Writes and reads a key with each prefix, because a right to some keys is no right to the others."""
     name = str(uuid4())
     for prefix in sorted(redis_client.KEYS):
         live_updates.client().set(f"{prefix}{name}", "", px=100)
@@ -193,8 +193,8 @@ def _try_updates() -> None:
 
 
 def _orders() -> str:
-    """Returns the channel on which workers hear orders. Celery subscribes to it as a pattern, and Redis lets an account use
-    a pattern that its rights name literally, not one that falls under a wider pattern.
+    """Returns the channel of Celery's control messages. Celery subscribes to it as a pattern, and Redis lets an account
+    subscribe only to a pattern that its rights name literally, not to one within a wider pattern.
     """
     database = live_updates.client().get_connection_kwargs().get("db", 0)
     control: Any = current_app.control
@@ -228,7 +228,7 @@ def _try_limiter() -> None:
 
 
 def _try_broker() -> None:
-    """A message goes into a queue as the web server puts it there, and comes out as a worker takes it."""
+    """Puts a message into a queue as the web server does, and takes it as a worker does."""
     with current_app.producer_pool.acquire(block=True, timeout=settings.REDIS_TIMEOUT_SECONDS) as producer:
         queue = current_app.amqp.queues.new_missing(PROBE)
         producer.publish("", routing_key=PROBE, exchange=queue.exchange, declare=[queue], retry=False)

@@ -1,10 +1,10 @@
-"""How many bodies are read at once in one web process, by whom, and how large they may be.
+"""Bounds how many request bodies a web process reads at once, for whom, and how large they may be.
 
-The server hands a request over when its headers are there. Reading the body then holds a thread for as long as the client
-likes: the server has no time limit for bodies, and a read that waits cannot be interrupted (given up by its thread, it
-stops the whole process). So few of the server's threads may read bodies at the same time, fewer for one caller, and fewest for
-callers that nobody knows; the others stay free. Time limits for bodies are the proxy's, which also reads them whole before it
-passes them on, so that a turn lasts milliseconds behind it.
+The server passes a request on when its headers have come. Reading the body then occupies a thread for as long as the client
+likes: the server has no time limit for bodies, and a waiting read cannot be interrupted (a thread that gives up stops the
+whole process). Few threads may therefore read bodies at the same time: fewer for one caller, and fewest for unknown callers.
+The other threads stay free. The proxy has time limits for bodies and reads them whole before it passes them on; behind it a
+read takes milliseconds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CHUNKS = ("malformed_body", "Send the body whole, with a Content-Length; chunks 
 
 
 class Shared:
-    """A bounded amount. A caller may take of it while more is free than it has (as in `accounts.web.bulkhead`)."""
+    """Shares a bounded amount: a caller may take more while more is free than it has (as in `accounts.web.bulkhead`)."""
 
     def __init__(self, most: int, *, of_unknown: int) -> None:
         self._most, self._of_unknown = most, of_unknown
@@ -52,7 +52,7 @@ class Shared:
         self._changed = threading.Condition()
 
     def take(self, caller: str, amount: int = 1, *, seconds: float = 0) -> bool:
-        """Whether it was had, within so many seconds."""
+        """Takes an amount, and returns whether that succeeded within so many seconds."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._has(caller, amount), seconds):
                 return False
@@ -76,7 +76,9 @@ sending = Shared(MOST_SENDING, of_unknown=MOST_SENDING)
 
 
 class RequestBody(IOBase):
-    """`wsgi.input`, for Django: read from its first byte to its end in one turn. `is_refused` where there was none to have."""
+    """Replaces `wsgi.input`: the body is read from its first to its last byte in one turn. `is_refused` says that no turn was
+    free.
+    """
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         self._environ, self._stream = environ, environ["wsgi.input"]
@@ -99,11 +101,11 @@ class RequestBody(IOBase):
 
     @property
     def is_unread(self) -> bool:
-        """Whether bytes of it are still to come; nobody reads a body in chunks."""
+        """Returns whether bytes of the body are still to come. A body in chunks is never read."""
         return bool(self._unread or self._environ.get("HTTP_TRANSFER_ENCODING"))
 
     def close(self) -> None:
-        """Gives back what was taken: the request is over, or has used its body and goes on to wait."""
+        """Gives back the turn and the memory, because the request has ended or no longer needs its body."""
         self._left = 0
         self._end_turn()
         if self._bytes:
@@ -111,7 +113,7 @@ class RequestBody(IOBase):
             self._bytes = 0
 
     def _begin(self) -> None:
-        """Raises `OSError`, by which Django knows a body that broke off; the answer to it is exchanged."""
+        """Takes a turn. Raises `OSError`, which Django treats as a broken body; `Bounded` replaces the answer to it."""
         if self._caller is None and not self.is_refused:
             caller = str(self._environ.get(CALLER, UNKNOWN))
             self._has_turn = reading.take(caller, seconds=TURN_SECONDS)
@@ -131,7 +133,7 @@ class RequestBody(IOBase):
 
 
 class Bounded:
-    """The WSGI application, few threads of which wait for clients."""
+    """Wraps the WSGI application so that few of its threads wait for clients."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
         self._application = application
@@ -149,7 +151,7 @@ class Bounded:
         return self._sent(environ, answer, start_response) if getattr(answer, "streaming", False) else answer
 
     def _sent(self, environ: dict[str, Any], answer: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """A small file is left to the server at once. A thread that sends a large one waits for its client."""
+        """Passes a small file to the server at once. A large one is sent by a thread that waits for its client."""
         if int(answer.get("Content-Length") or 0) <= SENT_AT_ONCE_BYTES:
             content = b"".join(answer)
             answer.close()
@@ -175,7 +177,7 @@ def _closing(body: RequestBody, start_response: Callable[..., Any]) -> Callable[
 def _instead(
     environ: dict[str, Any], answer: Any, start_response: Callable[..., Any], why: tuple[str, str]
 ) -> list[bytes]:
-    """Sends another answer than Django's, under the same request id."""
+    """Sends another answer than Django's, with the same request id."""
     other = refused(environ["PATH_INFO"], why, answer.get("X-Request-Id", ""))
     answer.close()
     start_response(f"{other.status_code} {other.reason_phrase}", list(other.items()))
@@ -206,7 +208,7 @@ def length_of(environ: Mapping[str, Any]) -> int:
 
 
 def refused(path: str, refusal: tuple[str, str], request_id: str) -> HttpResponse:
-    """A problem under /v1; a sentence for people elsewhere."""
+    """Returns a problem under /v1, and a plain sentence elsewhere."""
     code, detail = refusal
     status = problems.PROBLEMS[code][0]
     headers = {"X-Request-Id": request_id} | ({"Retry-After": "5"} if status == 503 else {})

@@ -1,7 +1,7 @@
-"""Keys that nobody can guess: those given are looked at, those of a development machine are made at random and kept.
+"""Keeps keys unguessable: given keys are checked, those of a development machine are made at random and kept.
 
-A kept key lies in the state folder, readable by its owner alone. Programs that start at once agree on one: each writes a
-file of its own, and the first that gives it the key's name wins.
+A kept key is in the state folder, readable by its owner alone. Programs that start at once agree on one key: each writes a
+file of its own, and the first to link it under the key's name wins.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ENOUGH_COMPRESSED_BYTES = 30
 
 
 def kept(file: Path, make: Callable[[], str]) -> str:
-    """The key in the file; made at the first time. Raises `ImproperlyConfigured`."""
+    """Returns the key in the file, and makes it at the first call. Raises `ImproperlyConfigured`."""
     try:
         if not file.exists():
             _make(file, make())
@@ -54,14 +54,14 @@ def kept(file: Path, make: Callable[[], str]) -> str:
 
 
 def check_secret_key(key: str) -> None:
-    """Raises `ImproperlyConfigured` for one that somebody could guess."""
+    """Raises `ImproperlyConfigured` for a key that can be guessed."""
     if is_guessable(key.encode(), least_bytes=SECRET_KEY_BYTES):
         told = f"it must be {SECRET_KEY_BYTES} random characters or more"
         raise ImproperlyConfigured(f"SECRET_KEY can be guessed: {told}. .env.example says how to make one.")
 
 
 def check_keyring(keys: Iterable[bytes]) -> None:
-    """Raises `ImproperlyConfigured` where somebody could guess one."""
+    """Raises `ImproperlyConfigured` if one of the keys can be guessed."""
     for number, key in enumerate(keys, start=1):
         if is_guessable(key, least_bytes=len(key)):
             told = f"CREDENTIAL_KEYS: the key of entry {number} can be guessed: it must be random bytes"
@@ -79,7 +79,7 @@ def _make(file: Path, key: str) -> None:
 
 
 def is_guessable(key: bytes, *, least_bytes: int) -> bool:
-    """Whether it is shorter than that, a placeholder, or of a pattern: repeated, counted up, of few different bytes."""
+    """Returns whether a key is too short, a placeholder, or a pattern: repeated, counted up, or of few different bytes."""
     if len(key) < least_bytes or any(word in key.lower() for word in PLACEHOLDERS):
         return True
     steps = bytes((after - before) % 256 for before, after in pairwise(key))

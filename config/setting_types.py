@@ -1,4 +1,4 @@
-"""Defines what a setting can be: in words for whoever has it wrong, and as a reader of what was given."""
+"""Defines the types of settings: each has words for the person who has it wrong, and a function that reads the text."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class WrongPart(ValueError):
-    """Says in words which part of a value is wrong, where the words of the kind would not."""
+    """Says which part of a value is wrong, if the words of the type would not say it."""
 
 
 @dataclass(frozen=True)
 class SettingType(Generic[T]):
-    """`read` raises ValueError for what is not as `words` say: "NAME must be {words}."."""
+    """Describes a type of setting. `read` raises ValueError for text that is not as `words` say: "NAME must be {words}."."""
 
     words: str
     read: Callable[[str], T]
@@ -75,7 +75,7 @@ def amount(least: Decimal, most: Decimal) -> SettingType[Decimal]:
 
 
 def listed(kind: SettingType[T], words: str, *, most: int = 100) -> SettingType[list[T]]:
-    """Values with commas between them, each once."""
+    """Returns the type of values with commas between them, each counted once."""
 
     def read(given: str) -> list[T]:
         values = [kind.read(part.strip()) for part in Env.parse_value(given, list) if part.strip()]
@@ -87,7 +87,7 @@ def listed(kind: SettingType[T], words: str, *, most: int = 100) -> SettingType[
 
 
 def series(kind: SettingType[T], words: str, *, most: int = 100) -> SettingType[list[T]]:
-    """Values with commas between them, in their order."""
+    """Returns the type of values with commas between them, in their order."""
 
     def read(given: str) -> list[T]:
         values = [kind.read(part.strip()) for part in given.split(",")]
@@ -118,7 +118,7 @@ def choice(*words: str) -> SettingType[str]:
 
 
 def host(given: str) -> str:
-    """A name or an address as it stands in a URL. Raises ValueError."""
+    """Returns a name or an address as URLs have it. Raises ValueError."""
     if given.startswith("["):
         if not given.endswith("]"):
             raise ValueError
@@ -136,12 +136,12 @@ def host(given: str) -> str:
 
 
 def _allowed_host(given: str) -> str:
-    """Reads a host as Django compares them; `*`, which would allow any, is none."""
+    """Reads a host in the form in which Django compares hosts. `*` is refused: it would allow any."""
     return f".{host(given[1:])}" if given.startswith(".") else host(given)
 
 
 def _own_host(given: str) -> str:
-    """Returns an allowed host, unless it lets in names that strangers can have. Raises ValueError."""
+    """Returns an allowed host, unless strangers can have names below it. Raises ValueError."""
     allowed = _allowed_host(given)
     if allowed.startswith(".") and PUBLIC_SUFFIX.fullmatch(allowed[1:]):
         raise WrongPart(f"{given} lets in everybody's names below {allowed[1:]}; name your own, such as .example.com")
@@ -166,7 +166,7 @@ def _outward_network(given: str) -> Network:
 
 
 def _address(given: str) -> SplitResult:
-    """Without the slash at its end and the port that its scheme has anyway."""
+    """Returns a URL without a trailing slash and without the default port of its scheme."""
     parts = urlsplit(given)
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc or "\\" in given or " " in given:
         raise ValueError

@@ -1,10 +1,10 @@
-"""The only reader of the environment. `.env.example` lists every variable; a missing secret stops a production start.
+"""Reads the environment, and nothing else does. `.env.example` lists every variable; a missing secret stops a production start.
 
-With no DATABASE_URL or REDIS_URL, `manage.py` and the tests start servers of the project's own first (`config.embedded`)
-and hand their addresses over in the environment, so that there is one path from here on.
+With no DATABASE_URL or REDIS_URL, `manage.py` and the tests start servers of the project's own first (`config.embedded`) and
+put their addresses into the environment. From here on there is one path.
 
-Every setting is read by `env.read(name, kind, default)`: trimmed and checked; empty is unset. What is wrong ends the start
-with one line.
+Every setting is read by `env.read(name, type, default)`: trimmed and checked; empty is unset. A wrong one ends the start with
+one line.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if PRODUCTION and DEBUG:
 
 
 def number(name: str, default: int, *, least: int = 1, most: int = 10**12) -> int:
-    """A whole number."""
+    """Returns a whole number."""
     return env.read(name, setting_types.whole(least, most), default)
 
 
 def needed(name: str, kind: setting_types.SettingType[T], otherwise: Callable[[], T]) -> T:
-    """A setting that production must have; elsewhere there is another."""
+    """Returns a setting that production must have; elsewhere there is a replacement."""
     value = env.read(name, kind, None)
     if value is not None:
         return value

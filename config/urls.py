@@ -1,4 +1,4 @@
-"""Every path. What nothing under /v1 answers is a problem like any other there, also while debugging."""
+"""Lists every path. A path under /v1 without a view answers with a problem, also while debugging."""
 
 from django.contrib import admin
 from django.urls import include, path, re_path

@@ -1,4 +1,4 @@
-"""What stands outside the product: whether this process is up and ready, and the pages about the API."""
+"""Answers what is outside the product: health, readiness, and the pages about the API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'un
 
 
 def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """A view that only reads: any other method is the same problem as under /v1, and no matter for the check of forms."""
+    """Wraps a view that only reads. Any other method is the problem that it is under /v1, and needs no CSRF check."""
 
     @csrf_exempt
     @wraps(view)
@@ -37,7 +37,7 @@ def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest],
 
 
 def leading_to(address: str) -> Callable[[HttpRequest], HttpResponse]:
-    """Returns a view that leads to another address of ours; moves may come, so nobody keeps it."""
+    """Returns a view that redirects to another address of ours, for now: clients must not store it."""
 
     @safe
     def led(request: HttpRequest) -> HttpResponse:
@@ -48,13 +48,13 @@ def leading_to(address: str) -> Callable[[HttpRequest], HttpResponse]:
 
 @safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """The process is up. It asks nobody, so that a failing database does not restart every web server."""
+    """Says that the process is up. It asks no server, so that a failing database does not restart every web server."""
     return JsonResponse({"status": "ok"})
 
 
 @safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Requests can be served: the database and Redis do what the system needs of them."""
+    """Says whether requests can be served: the database and Redis do what the system needs of them."""
     lacking = readiness.lacking()
     if not lacking:
         return JsonResponse({"status": "ready"})
@@ -81,7 +81,7 @@ def no_such_page(request: HttpRequest, rest: str) -> HttpResponse:
 
 
 class Docs(SpectacularSwaggerSplitView):
-    """Readable pages of the OpenAPI document."""
+    """Shows readable pages of the OpenAPI document."""
 
     url = "/v1/openapi.json"
     url_self = "/docs?script"

@@ -1,1 +1,1 @@
-"""`make demo`: one search from picture to creators, by a tenant who knows nothing but the API."""
+"""Implements `make demo`: one search, from the picture to the creators, by a tenant that uses the API alone."""

@@ -1,4 +1,4 @@
-"""A tenant's program: it has an API key, and knows what the API tells it."""
+"""Calls the API as a tenant's program does, with an API key and nothing else."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class ApiClient:
         self._client.close()
 
     def submit(self, picture: bytes, **request: Any) -> Json:
-        """Raises `LaunchError` in the API's own words where it takes the picture for none."""
+        """Submits a search. Raises `LaunchError`, in the API's own words, if the API refuses the picture."""
         form = {"image": ("picture", picture)}
         return self._answer(self._client.post("/searches", files=form, data={"request": json.dumps(request)}))
 
     def be_told(self, url: str, events: list[str]) -> str:
-        """The secret of a new endpoint."""
+        """Creates an endpoint and returns its secret."""
         endpoint = self._answer(self._client.post("/webhook-endpoints", json={"url": url, "events": events}))
         return str(endpoint["secret"])
 
@@ -43,7 +43,7 @@ class ApiClient:
         return self._answer(self._client.get(f"/searches/{id}", headers={"Prefer": f"wait={wait}"} if wait else {}))
 
     def list(self, path: str) -> Iterator[Json]:
-        """All of a list, page by page."""
+        """Yields all items of a list, page by page."""
         query = {"limit": "100"}
         while True:
             page = self._answer(self._client.get(path, params=query))

@@ -1,4 +1,4 @@
-"""Shows a search while it waits in line and runs: a line for each change, and between them, on a terminal, a live one."""
+"""Prints a search while it waits and runs: a line for each change and, on a terminal, a live line between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of the demo, and whether it adds up: every figure is what the API or the sandbox says, none is assumed."""
+"""Prints the results of the demo and checks that they add up. Every figure comes from the API or the sandbox."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INVENTED_FOR_YOURS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a tenant can read about its searches, and its accounts with their providers."""
+    """Holds what a tenant can read about its searches and its accounts with providers."""
 
     lookups: list[Json]
     results: list[Json]
@@ -72,10 +72,10 @@ class Findings:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How much of its limit a lane used, by the clock of the provider that judges its calls.
+    """Computes how much of its limit a lane used, by the clock of the provider that judges its calls.
 
-    Of N calls allowed in a window, the calls after the first fill whole windows, N in each. A limit that was kept lets no whole
-    window pass in less than its time, so that the use is never more than 100 %.
+    Of N calls allowed in a window, the calls after the first fill whole windows, N in each. If the limit was kept, no whole
+    window passes in less than its time, and the use is never more than 100 %.
     """
 
     calls: int
@@ -92,7 +92,7 @@ class Pace:
 
     @property
     def use(self) -> float | None:
-        """None where the calls fill no whole window."""
+        """Returns the share of the limit that was used; None if the calls fill no whole window."""
         windows = (self.calls - 1) // self.most
         return windows * self.window_seconds / self.seconds if windows > 0 else None
 
@@ -111,7 +111,7 @@ class Report:
         self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def results(self, found: Findings, maker: str) -> None:
-        """A column for each source, the best of each first; as many beside each other as the terminal is wide."""
+        """Prints a column for each source, best results first, as many side by side as the terminal is wide."""
         columns = [_column(lookup["source"], found) for lookup in found.lookups]
         for beside in side_by_side(columns, width=self.console.width):
             self.line()
@@ -134,7 +134,7 @@ class Report:
             )
 
     def lanes(self, stats: Json, found: Findings, neighbour: Findings) -> None:
-        """Writes a line for each lane, as the sandbox noted its calls, which all have one key."""
+        """Prints a line for each lane, from the sandbox's notes on its calls, which all have one key."""
         for label, provider in _labelled("Lanes", found.providers):
             (tally,) = stats[provider]["keys"].values()
             others = neighbour.calls_to(provider)
@@ -146,7 +146,7 @@ class Report:
         self.line(f"{'':12}{GUARD_MS} ms a call are kept as a guard: the sandbox refuses what comes a moment early.")
 
     def webhook(self, arrival: Arrival, search: Json) -> None:
-        """Raises `LaunchError` where it tells something else than the API does."""
+        """Prints the webhook. Raises `LaunchError` if it differs from the API."""
         if arrival.event["data"] != search:
             raise LaunchError(
                 f"The webhook {arrival.event['type']} tells something else than GET /v1/searches/{search['id']}."
@@ -158,7 +158,7 @@ class Report:
         )
 
     def sandbox(self, stats: Json, found: Findings, neighbour: Findings) -> None:
-        """Raises `LaunchError` where a provider's own count differs from ours."""
+        """Prints the providers' own counts. Raises `LaunchError` if they differ from ours."""
         for label, provider in _labelled("Sandbox", found.providers):
             counted = stats[provider]
             calls = len(found.calls_to(provider)) + len(neighbour.calls_to(provider))
@@ -226,7 +226,7 @@ def _followers(count: int | None) -> str:
 
 
 def _start(moments: Sequence[Json]) -> str:
-    """Of the moment that is most alike."""
+    """Returns the start of the moment that is most alike."""
     start = moments[0]["start_seconds"]
     return "" if start is None else f"at {start:g} s"
 

@@ -1,4 +1,4 @@
-"""What is searched for: the caller's own picture, or one that the sandbox knows, altered as pictures on the web are."""
+"""Chooses the picture to search with: the caller's own, or a post of the sandbox, altered as pictures on the web are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLLOWERS = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class SamplePicture:
-    """`title` says what it is; `maker` is who should be found, where that is known; `file` is where a drawn one is kept."""
+    """Holds a picture: `title` describes it, `maker` is the creator to be found if known, `file` is the file of a drawn one."""
 
     content: bytes = field(repr=False)
     title: str
@@ -28,7 +28,7 @@ class SamplePicture:
 
 
 def own(path: Path) -> SamplePicture:
-    """Looked at as the API will look at it, so that nothing is started for a file that is none."""
+    """Reads and checks the caller's picture as the API does, so that nothing is started for a file that is no picture."""
     try:
         sample = SamplePicture(content=path.expanduser().read_bytes(), title=str(path))
         pictures.check(sample.content)
@@ -40,7 +40,7 @@ def own(path: Path) -> SamplePicture:
 
 
 def drawn(folder: Path, *, followers: int) -> SamplePicture:
-    """A post of somebody in the sandbox with more followers than that. Kept, to be looked at."""
+    """Draws and keeps a post of a creator in the sandbox with more followers than that."""
     catalogue = Catalogue()
     known = (each for each in catalogue.creators if each.followers > followers and each.posts[0].scene.motif == SHOWN)
     creator = next(known)

@@ -1,8 +1,8 @@
-"""Who plays in the demo: a tenant with credits, and a neighbour who stands in line before it.
+"""Creates the tenants of the demo: one with credits, and a neighbour whose lookups are in the queue first.
 
-Both hold the same provider key, as if it were one provider account's: the sandbox limits each key, and so it judges every
-call of the lane against every other. Caller and sandbox share one machine's processors, and either may notice a call some
-milliseconds late: so the demo's policy keeps calls further apart than the usual guard does.
+Both have the same provider key, like one account of the provider. The sandbox limits each key, and therefore judges every
+call of the lane against every other. The demo's policy has a wider guard than usual, because caller and sandbox share the
+processors of one machine, and either may notice a call some milliseconds late.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NAMES = ("Demo", "Neighbour in the demo")
 
 @dataclass(frozen=True, kw_only=True)
 class DemoTenants:
-    """An API key of each."""
+    """Holds an API key of each tenant."""
 
     tenant: str
     neighbour: str

@@ -1,4 +1,4 @@
-"""The tenant's own receiver of webhooks, which verifies what arrives as any tenant's program would."""
+"""Receives webhooks as a tenant's own program does, and verifies their signatures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST_SECONDS = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """A delivery whose signature is good."""
+    """Holds a delivery whose signature is good."""
 
     event: Json
     bytes: int
@@ -29,7 +29,7 @@ class Arrival:
 
 
 class Receiver(ThreadingHTTPServer):
-    """`secret`: what its deliveries are signed with, as the API showed it."""
+    """Serves on a free port. `secret` is the secret of its endpoint, as the API showed it."""
 
     daemon_threads = True
     secret: str
@@ -43,7 +43,7 @@ class Receiver(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/"
 
     def next(self) -> Arrival:
-        """Raises `LaunchError` where none comes."""
+        """Returns the next delivery. Raises `LaunchError` if none comes."""
         try:
             return self.arrived.get(timeout=LONGEST_SECONDS)
         except Empty:
@@ -65,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """The demo prints what matters."""
+        """Logs nothing, because the demo prints what matters."""
 
 
 @contextmanager

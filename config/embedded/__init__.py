@@ -1,6 +1,7 @@
-"""PostgreSQL and Redis without installing either, so that a bare clone runs what production runs.
+"""Runs PostgreSQL and Redis without installing either, so that a bare clone runs what production runs.
 
-No SQLite and no fake Redis: real servers from Python wheels, each as the child of a small supervisor (`server` says why).
+The servers are real ones from Python wheels, instead of SQLite and a fake Redis. Each is the child of a small supervisor
+(`server` says why).
 """
 
 import os
@@ -21,11 +22,10 @@ SERVERS: tuple[type[Server], ...] = (Postgres, Valkey)
 
 @contextmanager
 def services(environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
-    """Puts DATABASE_URL and REDIS_URL into the environment until the block ends, each only where it is
-    missing.
+    """Puts DATABASE_URL and REDIS_URL into the environment until the block ends, each only if it is missing.
 
-    Their servers are started, or found running; each stops when its last user is gone. STATE_DIR says where
-    the data live (.local in the checkout by default). Raises EmbeddedError.
+    The servers are started, or found running. Each stops when its last user has ended. STATE_DIR names the folder of the data
+    (default: .local in the checkout). Raises EmbeddedError.
     """
     with ExitStack() as stack:
         for server in SERVERS:

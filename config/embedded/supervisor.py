@@ -1,7 +1,7 @@
-"""Holds one server as its child while anyone uses it, restarts it should it die, and stops it after the last user.
+"""Runs one server as its child while anyone uses it, restarts it when it dies, and stops it after the last user.
 
-A process of its own, so that no user owns the server: whoever started it may go first, or be killed, and the others keep
-it. Run by its path on the standard library alone, so that it starts at once and stays small.
+The supervisor is a process of its own, so that no user owns the server: its starter may end first, or be killed. It runs by its
+path on the standard library alone, so that it starts at once and stays small.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class SupervisorOrder(TypedDict):
-    """What to run and how, as JSON on standard input. Holds no secret."""
+    """Says what to run and how, as JSON on standard input. Holds no secret."""
 
     command: list[str]
     environment: dict[str, str]
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def supervise(order: SupervisorOrder, users: int) -> None:
-    """Until nobody uses the server, or its very first start fails, which is its launcher's to tell."""
+    """Runs the server until nobody uses it, or until its very first start fails, which its launcher reports."""
     server = start(order)
     born = time.monotonic()
     proven = False
@@ -89,7 +89,7 @@ def start(order: SupervisorOrder) -> subprocess.Popen[bytes]:
 
 
 def deserted(users: int) -> bool:
-    """Whether the users' lock is ours alone now; it is kept, so that newcomers wait for the end."""
+    """Returns whether the users' lock is now ours alone. The lock is kept, so that new users wait for the end."""
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

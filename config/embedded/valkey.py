@@ -1,4 +1,4 @@
-"""The embedded Valkey, a Redis to its clients: on a port of this machine alone, with a password, durable."""
+"""Runs the embedded Valkey, a Redis to its clients: on a port of this machine alone, with a password, durable."""
 
 import json
 import signal
@@ -62,7 +62,9 @@ class Valkey(Server):
         return "".join(f"{name} {value}\n" for name, value in settings.items())
 
     def _free_port(self) -> int:
-        """The port of last time if it is free, so that what outlived a killed server finds it; else any."""
+        """Returns the last port if it is free, so that clients that outlived a killed server find the next one; else any free
+        port.
+        """
         before = int(self.port_file.read_text()) if self.port_file.exists() else 0
         for port in (before, 0):
             with socket.socket() as probe:

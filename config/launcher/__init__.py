@@ -1,4 +1,4 @@
-"""All of Sightline on one machine, for `serve` and `demo`: the processes that production runs, started and ended together."""
+"""Runs all of Sightline on one machine for `serve` and `demo`: the processes of production, started and ended together."""
 
 from config.launcher.errors import LaunchError
 from config.launcher.system import System, launched

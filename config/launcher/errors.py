@@ -1,4 +1,4 @@
-"""How a launch ends early: in words for whoever typed the command, and the same way however it is told to stop."""
+"""Ends a launch early with a message for the person at the terminal, in one way for errors and signals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class LaunchError(Exception):
-    """The message is all that is shown; `code` is what the program exits with: 2 where the caller can mend it."""
+    """Carries the message that is shown and the exit code: 2 if the caller can correct the cause."""
 
     def __init__(self, message: str, *, code: int = 1) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class LaunchError(Exception):
 
 
 class Stopped(KeyboardInterrupt):
-    """By Ctrl-C, by a signal, or by closing the terminal."""
+    """Reports Ctrl-C, a signal, or a closed terminal."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def refuse_production(command: str, makes: str) -> None:
 
 @contextmanager
 def exits_with_message() -> Iterator[None]:
-    """No traceback: a `LaunchError` is printed, a signal only ends the block. Both exit; the next signal hurries nothing."""
+    """Prints a `LaunchError` instead of a traceback, and lets a signal end the block. Both exit; further signals are ignored."""
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
     try:
@@ -62,6 +62,6 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _say(text: str) -> None:
-    """The terminal may be gone, and a signal may have come in the middle of another write."""
+    """Writes to standard error. The terminal may be closed, and the signal may have interrupted another write."""
     with suppress(OSError):
         os.write(sys.stderr.fileno(), text.encode())

@@ -1,7 +1,7 @@
-"""What a person needs to get in: an operator for the admin, and a tenant with a live and a test key.
+"""Creates the logins of a development machine: an operator for the admin, and a tenant with a live and a test key.
 
-Made at the first start and kept in a file that only its owner can read, so that the next start prints them again: the
-database has nothing but their digests.
+They are created at the first start and kept in a file that only its owner can read, so that the next start prints them again.
+The database has only their digests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TENANT = "demo"
 
 @dataclass(frozen=True, kw_only=True)
 class Logins:
-    """`password` is empty where the operator has one that was not made here."""
+    """Holds the secrets; `password` is empty if the operator's was set elsewhere."""
 
     password: str = ""
     live: str = ""
@@ -35,7 +35,7 @@ class Logins:
 
 
 def prepare(folder: Path) -> Logins:
-    """Those that are kept there, as far as they still open something; new ones otherwise."""
+    """Returns the kept logins that are still valid, and new ones for the others."""
     file = folder / "logins.json"
     kept = Logins(**json.loads(file.read_text())) if file.exists() else Logins()
     tenant = Tenant.objects.get_or_create(name=TENANT)[0]
@@ -63,12 +63,12 @@ def _api_key(tenant: Tenant, mode: Mode, kept: str) -> str:
 
 
 def is_played(adapter: Adapter) -> bool:
-    """Whether the sandbox plays this provider for live searches too: its base URL points there."""
+    """Returns whether the provider's base URL leads to the sandbox, for live searches too."""
     return registry.base_url(adapter).startswith(settings.SANDBOX_URL)
 
 
 def _fill_key_ring(tenant: Tenant) -> None:
-    """Any key serves in the sandbox."""
+    """Stores a key for each provider that the sandbox plays, which accepts any key."""
     for provider, adapter in registry.PROVIDERS.items():
         if is_played(adapter) and not Credential.objects.for_tenant(tenant).filter(provider=provider).exists():
             credentials.store(tenant, provider, f"sandbox-{tenant.pk}")

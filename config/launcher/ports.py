@@ -1,6 +1,6 @@
-"""Where the launched servers listen. A port is tried before anything starts, so that a taken one costs one clear line.
+"""Chooses the ports of the launched servers. A port is tried before anything starts, so that a taken one costs one clear line.
 
-The server itself would not notice: it shares its port with whoever of the same user listens there already.
+The server itself would not notice: it shares its port with other programs of the same user that listen there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ HOST = "127.0.0.1"
 
 
 def chosen(variable: str, port: int) -> int:
-    """The port that the variable names, if it can be had; any free one for 0. Raises `LaunchError`."""
+    """Returns the port of the variable if it is free, and any free port for 0. Raises `LaunchError`."""
     try:
         return _try(port)
     except OverflowError:
@@ -29,7 +29,7 @@ def chosen(variable: str, port: int) -> int:
 
 
 def chosen_pair(port: int, sandbox_port: int) -> tuple[int, int]:
-    """Returns the API's port and the sandbox's, each as `chosen` has it, never one for both. Raises `LaunchError`."""
+    """Returns the port of the API and that of the sandbox, which are never equal. Raises `LaunchError`."""
     if port and port == sandbox_port:
         told = f"PORT and SANDBOX_PORT are both {port}: choose another port for one of them with PORT or SANDBOX_PORT."
         raise LaunchError(told, code=2)

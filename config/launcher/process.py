@@ -1,4 +1,4 @@
-"""One launched process: its words in a log file, and what a person is told when it dies."""
+"""Runs one launched process, with a log file, and reports its death."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Process:
         log.touch(mode=0o600)
 
     def start(self, reaper: Reaper, environment: dict[str, str], *, folder: Path) -> None:
-        """In a session of its own, so that a terminal's Ctrl-C reaches the launcher alone."""
+        """Starts the process in a session of its own, so that Ctrl-C in a terminal reaches the launcher alone."""
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
                 self._command,
@@ -50,16 +50,16 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs, or is not started."""
+        """Returns the exit code; None while the process runs, or before it is started."""
         return self._popen.poll() if self._popen else None
 
     @property
     def is_due(self) -> bool:
-        """Whether it is dead, and its pause is over."""
+        """Returns whether the process is dead and its pause is over."""
         return self._popen is None and time.monotonic() >= self._due
 
     def bury(self, reaper: Reaper) -> float:
-        """Ends what it left of its group; the seconds until it is due again."""
+        """Ends the rest of its process group, and returns the seconds until it is due again."""
         assert self._popen is not None
         reaper.forget(self._popen.pid)
         self._popen = None
@@ -69,6 +69,6 @@ class Process:
         return pause
 
     def last_words(self) -> str:
-        """The end of its log, indented."""
+        """Returns the end of its log, indented."""
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         return "\n".join(f"    {line}" for line in lines[-LAST_LINES:]) or "    (it said nothing)"

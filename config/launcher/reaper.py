@@ -1,8 +1,9 @@
-"""Ends the launched processes once their launcher is gone, however it went: one that is killed cleans up nothing.
+"""Ends the launched processes after their launcher has ended, even if it was killed and could clean up nothing.
 
-It is told what to watch through a pipe, which closes with the launcher: by its own will or by -9, on every platform. Both
-ends go this one way, so that the rare one is tried every day. Run by its path, on the standard library alone. Accepted:
-a process that is born in the milliseconds in which its launcher is killed, before it was named here, stays.
+A pipe tells the reaper which processes to watch. The pipe closes with the launcher, whether by its own will or by SIGKILL, on
+every platform. Both ends use this one way, so that the rare one is tested every day. The reaper runs by its path, on the
+standard library alone. Accepted: a process that starts in the milliseconds in which its launcher is killed, before the reaper
+knows it, survives.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ POLL_SECONDS = 0.05
 
 
 class Reaper:
-    """The launcher's side of the pipe. A process is named by its pid, and is the leader of a group of its own."""
+    """Writes to the pipe, on the launcher's side. Each watched process is named by its pid and leads a process group of its
+    own.
+    """
 
     def __init__(self, *inherited: int) -> None:
-        """`inherited`: descriptors of locks, which so are held until all have ended."""
+        """Starts the reaper. `inherited` are descriptors of locks, which are held until all processes have ended."""
         command = [sys.executable, "-I", "-S", __file__]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, cwd="/", start_new_session=True, pass_fds=inherited
@@ -36,13 +39,15 @@ class Reaper:
         self._tell(f"+{pid}\n")
 
     def forget(self, pid: int) -> None:
-        """It has ended; what it left of its group ends here."""
+        """Stops watching an ended process, and kills the rest of its group."""
         kill(pid)
         self._watched.discard(pid)
         self._tell(f"-{pid}\n")
 
     def end_all(self, reap: Callable[[], object]) -> None:
-        """Returns when all have ended. `reap` waits for those that have, for a zombie still counts to its group."""
+        """Returns when all have ended. `reap` waits for ended children, because a zombie still counts as a member of its
+        group.
+        """
         assert self._process.stdin is not None
         self._process.stdin.close()
         while self._process.poll() is None:
@@ -71,7 +76,7 @@ def main() -> None:
 
 
 def end(groups: set[int], reap: Callable[[], object] = lambda: None) -> None:
-    """Asks the leaders, who see to their own children; then kills whatever is left."""
+    """Asks the leaders to end, which end their own children; then kills the rest."""
     for group in groups:
         with suppress(ProcessLookupError):
             os.kill(group, signal.SIGTERM)
@@ -82,7 +87,7 @@ def end(groups: set[int], reap: Callable[[], object] = lambda: None) -> None:
 
 
 def wait_for(groups: set[int], seconds: float, reap: Callable[[], object]) -> None:
-    """Takes out of `groups` those that have ended, until all have or the time is over."""
+    """Removes ended groups from `groups`, until all have ended or the time is over."""
     deadline = time.monotonic() + seconds
     while groups and time.monotonic() < deadline:
         reap()
@@ -100,7 +105,7 @@ def kill(group: int) -> None:
 
 
 def leads(pid: int) -> bool:
-    """Whether the leader is still there to see to its group."""
+    """Returns whether the leader of the group is alive."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
-"""Which processes there are, when they are ready, and what follows when one dies.
+"""Decides which processes there are, when they are ready, and what happens when one dies.
 
-They are production's, only fewer; each has its log in the state folder. One system runs from a state folder at a time: two
-would share a database, and so each other's work, while each had a sandbox of its own.
+They are production's processes, only fewer. Each has its log in the state folder. One system at a time runs from a state
+folder: two would share a database, and so each other's work, while each had a sandbox of its own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WORKERS = {
 
 
 class System:
-    """`web` and `sandbox` are its addresses."""
+    """Starts, watches and stops all processes. `web` and `sandbox` are the addresses of the servers."""
 
     def __init__(
         self, reaper: Reaper, *, port: int, sandbox_port: int, environment: Mapping[str, str], folder: Path
@@ -66,7 +66,7 @@ class System:
         self._processes = [*self._servers, *self._workers, self._beat]
 
     def start(self, prepare: Callable[[], object]) -> None:
-        """Returns when all of it works. Raises `LaunchError`."""
+        """Returns when all processes work. Raises `LaunchError`."""
         _try_servers()
         # What needs no tables to come up does so while they are made: a start is mostly imports.
         for process in self._servers:
@@ -81,13 +81,13 @@ class System:
         self._wait_until(self._workers_answer, "The workers do")
 
     def check(self) -> None:
-        """Raises `LaunchError` if one of the processes has died."""
+        """Raises `LaunchError` if a process has died."""
         for process in self._processes:
             if process.exit_code is not None:
                 raise _death(process)
 
     def supervise(self, say: Callable[[str], None]) -> NoReturn:
-        """Starts again what dies, until an exception ends it."""
+        """Restarts processes that die, until an exception ends it."""
         while True:
             for process in self._processes:
                 if process.exit_code is not None:
@@ -129,10 +129,10 @@ def launched(
     environment: Mapping[str, str] | None = None,
     prepare: Callable[[], object] = lambda: None,
 ) -> Iterator[System]:
-    """The whole system, its database up to date; it ends with the block. Raises `LaunchError`.
+    """Runs the whole system, with a migrated database, until the block ends. Raises `LaunchError`.
 
-    `environment` is what its processes have beside ours. `prepare` is called when the tables are there and nobody works on
-    them yet.
+    `environment` is added to the environment of its processes. `prepare` is called after the migration, before any worker
+    starts.
     """
     folder = settings.STATE_DIR
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def launched(
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[Reaper]:
-    """A reaper for the only system of this folder, once the processes of one that was killed have ended."""
+    """Yields a reaper for the only system of this folder, after the processes of a killed one have ended."""
     launched = locks.take(folder / "launched")
     if launched is None:
         told = f"A Sightline runs from {folder} already: end it, or give this one a folder of its own in STATE_DIR."
@@ -163,7 +163,7 @@ def _alone_in(folder: Path) -> Iterator[Reaper]:
 
 
 def _try_servers() -> None:
-    """Past the database's pool and the processes, which would go on trying for a while."""
+    """Connects to both servers directly. The pool and the processes would retry for a while."""
     try:
         with psycopg.connect(**connection.get_connection_params()) as session:
             if postgresql.only_reads(session):
@@ -185,10 +185,10 @@ def _migrate() -> None:
 
 
 def _server(application: str, port: int, *, workers: int, threads: int) -> list[str]:
-    """Returns the command that the Dockerfile has too.
+    """Returns the command of a web server, which is that of the Dockerfile.
 
-    Headers must come within ten seconds; `config.request_bodies` bounds what follows them. A worker that dies is started again
-    while the others go on: without that option granian ends them all.
+    Headers must come within ten seconds; `config.request_bodies` bounds the bodies. A worker process that dies is started
+    again while the others continue; without that option granian ends them all.
     """
     options = {"--interface": "wsgi", "--http": "1", "--host": HOST, "--port": port, "--workers": workers}
     options |= {"--blocking-threads": threads, "--http1-header-read-timeout": 10_000}

@@ -1,15 +1,19 @@
-"""PostgreSQL as Django speaks to it, but for three things: no whole number is cut, a session is what the code needs (`session`),
-and no connection is kept that is dead or refuses.
+"""Adapts Django's PostgreSQL backend in three things: whole numbers are not cut, sessions have the settings of `session`, and
+no dead or refusing connection is kept.
 
-A connection is checked when it comes from the pool. Where PostgreSQL dropped one, it has dropped them all: it was started anew,
-or failed over. A standby refuses all writes, and so do the other connections to it. So the first bad one empties the pool, and
-the next is new. Where that one leads to a standby too, the caller hears `OperationalError` at once, as from a server that is
-away. A statement that the server refuses for a reason of its own (`REFUSALS`) raises that error too, and drops its connection.
+A connection is checked when it comes from the pool. If PostgreSQL dropped one connection, it dropped them all: it was
+restarted, or failed over. A standby refuses writes on all connections. The first bad connection therefore empties the pool,
+and the next one is new. If that one leads to a standby too, the caller gets `OperationalError` at once, as for a server that
+is down. A statement that the server refuses for a reason of its own (`REFUSALS`) raises that error too, and drops its
+connection.
 
-Rejected: the pool's own check, which takes dead connections out one by one and sleeps after the
-second, so that healthy requests are refused until all are gone. And its five minutes of ever rarer attempts to connect
-(`reconnect_timeout`): each keeps the pool from growing when it is asked. And `target_session_attrs=read-write` for one host:
-the pool would try in the background, and a request would wait for the pool's time limit.
+Rejected:
+
+- The pool's own check. It removes dead connections one by one and sleeps after the second, so that healthy requests are refused
+  until all are gone.
+- The pool's five minutes of ever rarer attempts to connect (`reconnect_timeout`). Each attempt keeps the pool from growing.
+- `target_session_attrs=read-write` for one host. The pool would try in the background, and a request would wait for the pool's
+  time limit.
 """
 
 from __future__ import annotations
@@ -37,8 +41,8 @@ ONLY_READS = "The PostgreSQL at this address only reads: it is a standby, or in 
 
 
 class DatabaseOperations(operations.DatabaseOperations):
-    """Sends whole numbers as large ones. Django takes any in an expression for one of four bytes, and psycopg cuts off
-    what is more than those hold, without a word; the server says so where it is more than a column holds.
+    """Sends whole numbers as bigint. Django sends each number in an expression as an integer of four bytes, and psycopg cuts
+    larger ones without an error. With bigint the server reports numbers that are too large for a column.
     """
 
     # That one statement can have.
@@ -46,7 +50,7 @@ class DatabaseOperations(operations.DatabaseOperations):
     integerfield_type_map = dict.fromkeys(operations.DatabaseOperations.integerfield_type_map, Int8)
 
     def bulk_batch_size(self, fields: Sequence[str], objs: Sequence[Any]) -> int:
-        """How many rows are written, or deleted with what hangs on others, in one statement."""
+        """Returns how many rows are written, or deleted with their dependents, in one statement."""
         return min(len(objs), self.MOST_VALUES // max(1, len(fields)))
 
 

@@ -1,7 +1,8 @@
-"""The session settings that the code needs, whatever the defaults of the role, the database and the server are.
+"""Holds the session settings that the code needs, whatever the defaults of the role, the database and the server are.
 
-`options` of the connection carry all of them, for they hold before the first statement. The required ones are set once more when
-a connection is new: an environment variable of libpq (PGDATESTYLE) and DATABASE_URL's own `options` would win over the former.
+All of them are in the `options` of the connection, which hold before the first statement. The required ones are set once more
+on a new connection, because libpq's environment variables (PGDATESTYLE) and the `options` of DATABASE_URL would win over the
+former.
 """
 
 from __future__ import annotations

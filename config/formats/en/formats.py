@@ -1,4 +1,4 @@
-"""How pages write times: to the second, in UTC. At one call a second, minutes would tell an operator nothing."""
+"""Formats times on pages: to the second, in UTC. At one call a second, minutes would say nothing to an operator."""
 
 DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i:s"

@@ -1,6 +1,6 @@
-"""The whole of Sightline in twenty seconds: it starts, a tenant searches with a picture, and what came of it is shown.
+"""Shows the whole of Sightline in twenty seconds: starts it, searches with a picture, and prints the results.
 
-On free ports and in a state folder of its own (`manage.py` sees to that), so that it disturbs no `serve`.
+The demo uses free ports and a state folder of its own (`manage.py` chooses it), so that it disturbs no `serve`.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def demonstrate(image: Path | None, report: Report) -> None:
 
 
 def played_providers(sandbox: str) -> dict[str, str]:
-    """The environment in which the sandbox plays every provider, for live keys too."""
+    """Returns the environment in which the sandbox plays every provider, for live keys too."""
     played = {each.base_url_setting: f"{sandbox}{each.sandbox_path}" for each in registry.ADAPTERS.values()}
     return {"SANDBOX_URL": sandbox, **played}
 
 
 def reachable(host: str) -> dict[str, str]:
-    """The environment in which webhooks may go there too: the tenant's receiver is on this machine."""
+    """Returns the environment in which webhooks may be sent to this machine too."""
     return {"OUTBOUND_ALLOW": ",".join([*map(str, settings.OUTBOUND_ALLOW), host])}
 
 

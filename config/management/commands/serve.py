@@ -1,4 +1,4 @@
-"""Sightline on this machine, to be tried and developed against; production has a container for each of its parts."""
+"""Runs Sightline on this machine, for trying and development. Production has a container for each part."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _welcome(system: System, access: Logins, sample: SamplePicture) -> str:
 
 
 def _advice() -> str:
-    """Where searches go, and what they still need."""
+    """Returns lines that say where searches call, and what they still need."""
     lines = [_of_live_searches(provider) for provider in registry.PROVIDERS]
     return "\n".join([*lines, "A search with the test key calls the sandbox, and costs nothing."])
 
