@@ -83,7 +83,7 @@ class Account(models.Model):
 
 
 class Hold(models.Model):
-    """What a lookup may still cost: `open` can be charged, `unknown` may have been billed and waits to be settled."""
+    """The credits that a lookup may still cost: `open` can be charged, `unknown` may have been billed and waits to be settled."""
 
     reference = models.CharField(max_length=60, primary_key=True, help_text="lookup:<id>")
     account = models.ForeignKey(Account, models.PROTECT, related_name="holds")

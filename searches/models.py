@@ -292,7 +292,7 @@ class Lookup(models.Model):
     `sort_key` orders a tenant's own lookups: priority first, then age, in one number that never changes, so that a lookup
     that comes back stands where it stood. A leader inherits the first of its followers' sort keys.
 
-    Lookups of one `repeat_key` ask for the same (`repeats`); one that has none takes no part in that. `repeat_of` is the one
+    Lookups of one `repeat_key` ask for the same (`coalescing.keys`); one that has none takes no part in that. `repeat_of` is the one
     whose answer it takes, and that one `has_followers` until all of them are resolved.
     """
 

@@ -85,10 +85,8 @@ def attach(followers: Iterable[Lookup]) -> None:
     """
     sort_keys: dict[UUID, int] = {}
     for follower in followers:
-        if follower.repeat_of_id is not None:
-            sort_keys[follower.repeat_of_id] = min(
-                follower.sort_key, sort_keys.get(follower.repeat_of_id, follower.sort_key)
-            )
+        if (leader_id := follower.repeat_of_id) is not None:
+            sort_keys[leader_id] = min(follower.sort_key, sort_keys.get(leader_id, follower.sort_key))
     if sort_keys:
         inherit_priority(sort_keys)
 
@@ -99,7 +97,7 @@ def inherit_priority(sort_keys: Mapping[UUID, int]) -> None:
         sort_key = min(leader.sort_key, sort_keys[leader.pk])
         Lookup.objects.filter(pk=leader.pk).update(has_followers=True, sort_key=sort_key)
         if leader.status in Lookup.ENDED:
-            # It ended without knowing of them, so nobody has been sent for them.
+            # Its end sent no wake-up, because it had no followers then.
             transaction.on_commit(partial(wakeups.resolve_followers, leader.pk))
 
 

@@ -14,9 +14,8 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -41,41 +40,8 @@ LONGEST_SECONDS = 20.0
 GRACE = timedelta(days=7)
 
 Row = TypeVar("Row", Search, Image)
-
-
-@dataclass
-class Walk(Generic[Row]):
-    """The progress of runs through the rows of one tenant and kind. A row that cannot be erased is skipped until the walk begins
-    anew.
-    """
-
-    erase: Callable[[Row], object]
-    # The column that orders the walk, the oldest instant first.
-    instant: str
-    last: Row | None = None
-
-    def advance(self, rows: QuerySet[Row]) -> bool:
-        """Erases some of the rows after the last one. Returns whether there may be more."""
-        rows = rows.order_by(self.instant, "pk")
-        if self.last is not None:
-            at = getattr(self.last, self.instant)
-            later = Q(**{f"{self.instant}__gt": at}) | Q(pk__gt=self.last.pk)
-            rows = rows.filter(later, **{f"{self.instant}__gte": at})
-        some = list(rows[:AT_ONCE])
-        for row in some:
-            self._erase(row)
-        self.last = some[-1] if len(some) == AT_ONCE else None
-        return self.last is not None
-
-    def _erase(self, row: Row) -> None:
-        try:
-            self.erase(row)
-        except Exception:
-            log.exception("%s %s cannot be erased yet", type(row).__name__, row.pk)
-
-
-# By tenant and kind. A run continues where the last one of this process ran out of time.
-_walks: dict[tuple[UUID, str], Walk[Any]] = {}
+# The last row that was looked at, by tenant and kind: a run continues where the last one of this process ran out of time.
+_last: dict[tuple[UUID, str], Any] = {}
 
 
 def enforce() -> None:
@@ -96,22 +62,33 @@ def enforce() -> None:
 def _enforce(tenant: Tenant) -> bool:
     """Erases some rows of each kind; returns whether there may be more. A kind that fails stops no other and no next tenant."""
     now, more = queue.now(), False
-    for name, advance in KINDS.items():
+    for kind, erase in KINDS.items():
         try:
-            more |= advance(tenant, now - tenant.retention(name))
+            more |= erase(tenant, now - tenant.retention(kind))
         except Exception:
-            _walks.pop((tenant.pk, name), None)
-            log.exception("%s of tenant %s is not enforced", name, tenant.pk)
+            log.exception("%s of tenant %s is not enforced", kind, tenant.pk)
     return more
 
 
-def _advance(name: str, tenant: Tenant, rows: QuerySet[Row], erase: Callable[[Row], object], instant: str) -> bool:
-    walk = _walks.pop((tenant.pk, name), None) or Walk(erase=erase, instant=instant)
-    walk.erase = erase
-    more = walk.advance(rows)
-    if more:
-        _walks[tenant.pk, name] = walk
-    return more
+def _advance(kind: str, tenant: Tenant, rows: QuerySet[Row], erase: Callable[[Row], object], instant: str) -> bool:
+    """Erases some of the rows after the last one, ordered by the column `instant`. Returns whether there may be more.
+
+    A row that cannot be erased is skipped until the walk begins anew.
+    """
+    rows = rows.order_by(instant, "pk")
+    if last := _last.pop((tenant.pk, kind), None):
+        at = getattr(last, instant)
+        rows = rows.filter(Q(**{f"{instant}__gt": at}) | Q(pk__gt=last.pk), **{f"{instant}__gte": at})
+    some = list(rows[:AT_ONCE])
+    for row in some:
+        try:
+            erase(row)
+        except Exception:
+            log.exception("%s %s cannot be erased yet", type(row).__name__, row.pk)
+    if len(some) < AT_ONCE:
+        return False
+    _last[tenant.pk, kind] = some[-1]
+    return True
 
 
 def erase_searches(tenant: Tenant, ended_by: datetime) -> bool:

@@ -20,7 +20,7 @@ class LookupOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What one search asks, of one picture.
+    """The questions of one search about one picture.
 
     `crop` is a `Crop` as text, empty for the whole picture. `expires_in` is in seconds. `max_age` is the age in seconds that an
     equal lookup's answer may have; None for the tenant's own setting; with 0 the provider is asked.

@@ -24,7 +24,7 @@ from searches.orders.quotes import Quote
 
 @dataclass(frozen=True, kw_only=True)
 class Pages:
-    """How a lookup is cut into calls: `count` of them, with `size` results each, from page `first` on."""
+    """The pages of one lookup, a call each: `count` of them, with `size` results each, from page `first` on."""
 
     count: int
     size: int

@@ -24,7 +24,7 @@ SELECT moment, {composite_rows.columns(ROWS)} FROM searches_quotes(%s, %s::text[
 
 @dataclass(frozen=True, kw_only=True)
 class Quote:
-    """What is in force for one source at `moment`. Credential and price are None where there is none."""
+    """The policy, credential and price in force for one source at `moment`. Credential and price may be missing."""
 
     moment: datetime
     policy: Policy

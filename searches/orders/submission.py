@@ -1,4 +1,4 @@
-"""Submits an order: one transaction writes the search, its lookups, their places in the queues and the credits held, or none.
+"""Submits an order: one transaction writes the search, its lookups, their entries in the queues and the credits held, or none.
 
 Everything that can be rejected is rejected before a credit is held (`planning`).
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from itertools import groupby
+from operator import attrgetter
 
 from django.db import transaction
 from uuid_utils.compat import uuid7
@@ -23,10 +24,12 @@ from searches.orders import planning
 from searches.orders.order import LookupOrder, Order, Rejected, WrongOrder
 from searches.pictures import Draft
 
+BY_LANE = attrgetter("lane_id")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """What was written. `held`: credits, by the lookups' references. `ended`: whether an earlier answer ended some lookups."""
+    """The rows that a submit wrote. `held`: credits, by lookup reference. `ended`: an earlier answer ended some lookups."""
 
     search: Search
     lookups: Sequence[Lookup]
@@ -97,7 +100,7 @@ def _enqueue(lookups: Sequence[Lookup]) -> None:
         # Leaders and new lookups, in one order.
         leaders = [lookup.repeat_of_id for lookup in followers if lookup.repeat_of_id]
         queue.lock_tenant_queues([*leaders, *(lookup.pk for lookup in ready)])
-    for _, group in groupby(sorted(ready, key=_lane_name), key=_lane_name):
+    for _, group in groupby(sorted(ready, key=BY_LANE), key=BY_LANE):
         own = list(group)
         queue.join(
             own[0].lane, own[0].tenant_id, lookups=len(own), pending_calls=sum(lookup.calls_left for lookup in own)
@@ -118,7 +121,3 @@ def _wake_lanes(lookups: Sequence[Lookup]) -> None:
 
 def _ready(lookups: Sequence[Lookup]) -> list[Lookup]:
     return [lookup for lookup in lookups if lookup.queue_state == QueueState.READY]
-
-
-def _lane_name(lookup: Lookup) -> str:
-    return lookup.lane.name

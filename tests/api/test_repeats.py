@@ -33,7 +33,7 @@ def sent(client: APIClient, **changes: Any) -> dict[str, Any]:
     return body
 
 
-def told(client: APIClient, search: dict[str, Any]) -> dict[str, Any]:
+def lookup_of(client: APIClient, search: dict[str, Any]) -> dict[str, Any]:
     """Its one lookup, as it is now."""
     body: dict[str, Any] = client.get(f"/v1/searches/{search['id']}").json()
     only: dict[str, Any] = body["lookups"][0]
@@ -60,17 +60,17 @@ def test_a_hit_is_finished_when_it_is_accepted(asking: APIClient) -> None:
 
 def test_a_follower_shows_what_its_leader_waits_for_and_pays_nothing(asking: APIClient) -> None:
     first, second = sent(asking), sent(asking)
-    follower = told(asking, second)
+    follower = lookup_of(asking, second)
     assert (follower["status"], follower["repeat"], follower["position"]) == ("queued", "coalesced", 1)
     assert (follower["repeat_of"], follower["waiting_on"]) == (first["lookups"][0]["id"], "rate")
     assert follower["estimated_start_at"] is not None
     claimed = claim_next()
-    follower = told(asking, second)
+    follower = lookup_of(asking, second)
     assert (follower["position"], follower["waiting_on"]) == (None, "turn")
     assert follower["estimated_start_at"] is not None
     outcomes.answered(claimed, answer(2))
     followers.resolve_all()
-    follower = told(asking, second)
+    follower = lookup_of(asking, second)
     assert (follower["search"], follower["calls"], follower["credits"]) == ("succeeded", 0, FREE | {"final": True})
 
 
@@ -91,7 +91,7 @@ def test_a_follower_of_a_canceled_search_is_shown_as_asking_itself(asking: APICl
     etag = asking.get(f"/v1/searches/{second['id']}")["ETag"]
     asking.post(f"/v1/searches/{first['id']}/cancel")
     followers.resolve_all()
-    now = told(asking, second)
+    now = lookup_of(asking, second)
     assert (now["repeat"], now["repeat_of"], now["position"]) == ("miss", None, 1)
     assert now["credits"]["held"] != "0"
     assert asking.get(f"/v1/searches/{second['id']}")["ETag"] != etag

@@ -1,4 +1,4 @@
-"""Who pays."""
+"""Accounts that pay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from billing.models import Account
 
 @pytest.fixture
 def prepaid(alice: Tenant) -> Account:
-    """Alice's, with 10 credits."""
+    """Alice's account, with 10 credits."""
     account = ledger.account_of(alice, "modash")
     ledger.grant(account, Decimal(10))
     return account

@@ -35,7 +35,7 @@ def demand(tenant: Tenant, amount: Decimal | int | str, reference: str, provider
 
 
 def in_one(move: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """As its callers do, who hold the lookup's row in a transaction."""
+    """Moves credits in a transaction, as the callers do that hold the lookup's row."""
     with transaction.atomic():
         return move(*arguments, **named)
 
@@ -132,7 +132,7 @@ def test_holds_with_several_providers_do_not_lock_each_other_out(alice: Tenant) 
     assert balance(alice, "modash") == balance(alice, "memories") == (0, 20)
 
 
-# Releasing, and what nobody knows
+# Releasing, and unknown outcomes
 
 
 def test_a_release_gives_back_what_was_not_spent_and_forgets_the_hold(alice: Tenant, prepaid: Account) -> None:

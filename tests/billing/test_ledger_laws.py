@@ -129,7 +129,7 @@ def test_whatever_happens_the_money_is_right(db: None) -> None:
     )
 
 
-# To close is to charge and then to release
+# Closing equals charging and then releasing
 
 
 def charge_and_release(reference: str, cost: Decimal, *, key: str) -> Decimal:

@@ -1,4 +1,4 @@
-"""What a lookup's calls cost comes out of its hold, once and never more than was held; what is left goes back with the last."""
+"""The cost of a lookup's calls comes out of its hold, once and never more than was held; the last releases the rest."""
 
 from __future__ import annotations
 

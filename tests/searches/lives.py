@@ -28,7 +28,7 @@ from tests.bench.picture import jpeg
 
 Submit = Callable[..., Search]
 SOURCE = "tiktok-creators"
-# What a page of 20 costs at most, at 0.025 a result.
+# The most that a page of 20 costs, at 0.025 credits a result.
 PAGE = Decimal("0.5")
 
 
@@ -61,7 +61,7 @@ def answer(results: int = 20, *, last: bool = False) -> Answer:
 
 
 def end(search: Search, **which: object) -> None:
-    """Its time is up."""
+    """Moves the deadline into the past."""
     search.lookups.filter(**which).update(expires_at=queue.now())
 
 
@@ -71,7 +71,7 @@ def states(search: Search) -> str:
 
 
 def money() -> tuple[Any, Any]:
-    """What Alice can still spend, and what is set aside."""
+    """Returns the credits that Alice has available and held."""
     assert audit.differences() == []
     account = Account.objects.get()
     return account.available, account.held

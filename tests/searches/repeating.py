@@ -29,7 +29,7 @@ from tests.racing import patiently
 from tests.searches.conftest import LEASE
 
 SOURCE = "tiktok-creators"
-# What a page of 20 costs at most, at 0.025 a result.
+# The most that a page of 20 costs, at 0.025 credits a result.
 PAGE = Decimal("0.5")
 REFUSED = Refused("refused", "Modash refused it.")
 
@@ -116,7 +116,7 @@ def resolved() -> None:
 
 
 def overdue(search: Search) -> None:
-    """Its time is up."""
+    """Moves the deadline of a search into the past."""
     search.lookups.update(expires_at=queue.now() - timedelta(seconds=1))
 
 
@@ -124,8 +124,8 @@ def only(search: Search) -> Lookup:
     return search.lookups.get()
 
 
-def told(*searches: Search) -> list[str]:
-    """Status and repeat of each search's lookups."""
+def statuses(*searches: Search) -> list[str]:
+    """Returns status and repeat of each search's lookups."""
     return [
         " ".join(f"{lookup.status}/{lookup.repeat}" for lookup in Lookup.objects.filter(search=search))
         for search in searches
@@ -133,14 +133,14 @@ def told(*searches: Search) -> list[str]:
 
 
 def money() -> tuple[Any, Any]:
-    """What can still be spent, and what is set aside; and the ledger agrees with itself."""
+    """Returns the credits available and held, and asserts that the ledger agrees with itself."""
     assert audit.differences() == []
     account = Account.objects.get()
     return account.available, account.held
 
 
 def in_line() -> int:
-    """How many are ready to go, as the tenant queues count them and as the rows say."""
+    """Returns how many lookups are ready, and asserts that the tenant queues count as many."""
     ready = Lookup.objects.filter(queue_state=QueueState.READY).count()
     assert sum(TenantQueue.objects.values_list("ready", flat=True)) == ready
     return ready

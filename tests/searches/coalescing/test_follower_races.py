@@ -71,21 +71,21 @@ def some_search() -> Search | None:
     return Search.objects.get(pk=random.choice(ids)) if ids else None
 
 
-def open_holds_are_those_of_originals() -> None:
-    """One at most for each in progress, and none for a follower."""
+def no_follower_holds_credits() -> None:
+    """Asserts that only lookups that ask and are open hold anything; a follower never does."""
     asking = Lookup.objects.filter(repeat=Repeat.MISS, status__in=Lookup.OPEN)
     references = {lookup.reference for lookup in asking}
     assert set(Hold.objects.exclude(open=0).values_list("reference", flat=True)) <= references
 
 
 def every_follower_has_a_leader() -> None:
-    """One that is in progress, or that the sweep will find."""
+    """Asserts that each leader is in progress, or that the sweep will find it."""
     leaders = Lookup.objects.filter(pk=OuterRef("repeat_of"), has_followers=True, repeat=Repeat.MISS)
     assert not Lookup.objects.filter(~Exists(leaders), queue_state=QueueState.FOLLOWING).exists()
 
 
 def all_come_to_an_end() -> None:
-    """What a worker and the sweep do until nothing is left."""
+    """Acts as a worker and the sweep until every lookup has ended."""
     for _ in range(50):
         followers.resolve_all()
         Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=queue.now())
@@ -188,7 +188,7 @@ def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: No
 
     at_once([partial(again, task) for task in random.sample(tasks, len(tasks))])
     every_follower_has_a_leader()
-    open_holds_are_those_of_originals()
+    no_follower_holds_credits()
     all_come_to_an_end()
 
 
@@ -234,7 +234,7 @@ class Play:
     def step(self, name: str, number: int) -> None:
         with suppress(InsufficientCredits):
             getattr(self, name)(number)
-        open_holds_are_those_of_originals()
+        no_follower_holds_credits()
         every_follower_has_a_leader()
         assert audit.differences() == []
 

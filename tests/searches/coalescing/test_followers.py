@@ -36,7 +36,7 @@ from tests.searches.repeating import (
     only,
     overdue,
     resolved,
-    told,
+    statuses,
 )
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +55,7 @@ def test_a_failure_fails_all_followers_at_no_cost(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
     failed()
     resolved()
-    assert told(first, second) == ["failed/miss", "failed/coalesced"]
+    assert statuses(first, second) == ["failed/miss", "failed/coalesced"]
     told_why = [(e.error_code, e.error_detail, e.error_retryable) for e in (only(first), only(second))]
     assert told_why == [("refused", "Modash refused it.", False)] * 2
     assert money() == (100, 0)
@@ -75,7 +75,7 @@ def test_an_answer_of_several_pages_is_taken_whole(alice_asks: Asker) -> None:
     outcomes.answered(claim_next(), answer(20, last=False))
     second = alice_asks.ask(limit=40)
     resolved()
-    assert told(second) == ["queued/coalesced"]
+    assert statuses(second) == ["queued/coalesced"]
     outcomes.answered(claim_next(), answer(20, first=15))
     resolved()
     assert (only(first).result_count, only(first).duplicates) == (35, 5)
@@ -92,7 +92,7 @@ def test_the_end_of_a_leader_sends_a_wake_up_that_resolves_its_followers(
         answered()
     assert "searches.tasks.land" in str(redis_client.lrange("celery:followers", 0, -1))
     tasks.resolve_followers(str(only(first).pk))
-    assert told(second) == ["succeeded/coalesced"]
+    assert statuses(second) == ["succeeded/coalesced"]
     redis_client.flushdb()
 
 
@@ -123,7 +123,7 @@ def test_no_follower_is_resolved_before_the_end(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
     followers.resolve(only(first).pk)
     resolved()
-    assert told(first, second) == ["queued/miss", "queued/coalesced"]
+    assert statuses(first, second) == ["queued/miss", "queued/coalesced"]
     assert only(first).has_followers
 
 
@@ -135,12 +135,12 @@ def test_after_a_cancel_the_next_is_promoted_and_leads_the_others(alice_asks: As
     cancellation.cancel(first)
     assert (money(), in_line()) == ((100, 0), 0)
     resolved()
-    assert told(first, second, third) == ["canceled/miss", "queued/miss", "queued/coalesced"]
+    assert statuses(first, second, third) == ["canceled/miss", "queued/miss", "queued/coalesced"]
     assert only(third).repeat_of == only(second)
     assert (money(), in_line()) == ((100 - PAGE, PAGE), 1)
     answered(6)
     resolved()
-    assert told(second, third) == ["succeeded/miss", "succeeded/coalesced"]
+    assert statuses(second, third) == ["succeeded/miss", "succeeded/coalesced"]
     assert (Call.objects.count(), only(third).result_count) == (1, 6)
 
 
@@ -158,10 +158,10 @@ def test_a_cancel_of_a_call_under_way_promotes_when_it_has_ended(alice_asks: Ask
     claimed = claim_next()
     cancellation.cancel(first)
     resolved()
-    assert told(second) == ["queued/coalesced"]
+    assert statuses(second) == ["queued/coalesced"]
     outcomes.answered(claimed, answer())
     resolved()
-    assert told(first, second) == ["canceled/miss", "queued/miss"]
+    assert statuses(first, second) == ["canceled/miss", "queued/miss"]
 
 
 def test_followers_of_an_unknown_outcome_have_no_answer_and_no_cost(alice_asks: Asker) -> None:
@@ -169,7 +169,7 @@ def test_followers_of_an_unknown_outcome_have_no_answer_and_no_cost(alice_asks: 
     Policy.objects.update(on_unknown="fail")
     failed(Lost("outcome_unknown", "Lost."))
     resolved()
-    assert told(first, second) == ["failed/miss", "failed/coalesced"]
+    assert statuses(first, second) == ["failed/miss", "failed/coalesced"]
     assert (only(first).error_code, only(second).error_code) == ("outcome_unknown", "no_answer")
     assert only(second).error_retryable
     assert "nothing was billed" in only(second).error_detail
@@ -180,7 +180,7 @@ def test_when_the_leader_expires_the_next_is_promoted(alice_asks: Asker) -> None
     overdue(first)
     assert deadlines.expire() == 1
     resolved()
-    assert told(first, second) == ["expired/miss", "queued/miss"]
+    assert statuses(first, second) == ["expired/miss", "queued/miss"]
 
 
 def test_when_the_leaders_row_is_gone_the_next_is_promoted(alice_asks: Asker) -> None:
@@ -188,7 +188,7 @@ def test_when_the_leaders_row_is_gone_the_next_is_promoted(alice_asks: Asker) ->
     cancellation.cancel(first)
     only(first).delete()
     resolved()
-    assert told(second, third) == ["queued/miss", "queued/coalesced"]
+    assert statuses(second, third) == ["queued/miss", "queued/coalesced"]
 
 
 def test_the_promoted_follower_pays_the_prices_of_its_own_submit(alice_asks: Asker) -> None:
@@ -206,7 +206,7 @@ def test_a_follower_that_cannot_pay_fails_and_the_next_is_tried(alice: Tenant) -
     Lookup.objects.filter(search=second).update(price_per_result=Decimal("0.06"))
     cancellation.cancel(first)
     resolved()
-    assert told(second, third) == ["failed/coalesced", "queued/miss"]
+    assert statuses(second, third) == ["failed/coalesced", "queued/miss"]
     assert only(second).error_code == "insufficient_credits"
     assert "1.2 modash credits, where 1 are available" in only(second).error_detail
     assert (money(), in_line()) == ((Decimal("0.5"), PAGE), 1)
@@ -218,7 +218,7 @@ def test_where_nobody_can_pay_all_fail(alice: Tenant) -> None:
     cancellation.cancel(searches[0])
     ledger.adjust(ledger.account_of(alice, "modash"), Decimal("-0.6"), note="refunded elsewhere")
     resolved()
-    assert told(*searches[1:]) == ["failed/coalesced"] * 2
+    assert statuses(*searches[1:]) == ["failed/coalesced"] * 2
     assert (money(), in_line()) == ((Decimal("0.4"), 0), 0)
 
 
@@ -226,13 +226,13 @@ def test_an_equal_lookup_submitted_meanwhile_becomes_the_leader(alice_asks: Aske
     first, second, third = alice_asks.ask(), alice_asks.ask(), alice_asks.ask()
     cancellation.cancel(first)
     meanwhile = alice_asks.ask()
-    assert told(meanwhile) == ["queued/miss"]
+    assert statuses(meanwhile) == ["queued/miss"]
     resolved()
     assert {only(second).repeat_of, only(third).repeat_of} == {only(meanwhile)}
     assert (money(), in_line()) == ((100 - PAGE, PAGE), 1)
     answered()
     resolved()
-    assert told(second, third) == ["succeeded/coalesced"] * 2
+    assert statuses(second, third) == ["succeeded/coalesced"] * 2
 
 
 def test_on_a_dead_key_the_promoted_follower_waits_as_at_any_submit(alice_asks: Asker) -> None:
@@ -260,7 +260,7 @@ def test_when_the_key_is_deleted_all_followers_fail_with_their_leader(alice_asks
     credentials.remove(Credential.objects.get())
     assert deadlines.fail_without_credential() == 1
     resolved()
-    assert told(first, second) == ["failed/miss", "failed/coalesced"]
+    assert statuses(first, second) == ["failed/miss", "failed/coalesced"]
     assert only(second).error_code == "credential_missing"
 
 
@@ -279,11 +279,11 @@ def test_under_another_scope_the_promoted_follower_is_in_the_lane_in_force(alice
 def test_a_follower_is_canceled_at_once_and_alone(alice_asks: Asker) -> None:
     first, second, third = alice_asks.ask(), alice_asks.ask(), alice_asks.ask()
     cancellation.cancel(second)
-    assert told(first, second, third) == ["queued/miss", "canceled/coalesced", "queued/coalesced"]
+    assert statuses(first, second, third) == ["queued/miss", "canceled/coalesced", "queued/coalesced"]
     assert (money(), in_line()) == ((100 - PAGE, PAGE), 1)
     answered()
     resolved()
-    assert told(second, third) == ["canceled/coalesced", "succeeded/coalesced"]
+    assert statuses(second, third) == ["canceled/coalesced", "succeeded/coalesced"]
     assert not second.results.exists()
 
 
@@ -300,7 +300,7 @@ def test_a_follower_expires_while_its_leader_waits(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask(expires_in=60)
     overdue(second)
     assert deadlines.expire() == 1
-    assert told(first, second) == ["queued/miss", "expired/coalesced"]
+    assert statuses(first, second) == ["queued/miss", "expired/coalesced"]
     assert money() == (100 - PAGE, PAGE)
 
 
@@ -315,7 +315,7 @@ def test_a_follower_does_not_expire_while_its_leader_is_under_way(alice_asks: As
     outcomes.answered(claim_next(), answer(first=20))
     assert deadlines.expire() == 0
     resolved()
-    assert told(second) == ["succeeded/coalesced"]
+    assert statuses(second) == ["succeeded/coalesced"]
 
 
 def test_a_follower_expires_while_its_leader_waits_for_its_key(alice_asks: Asker) -> None:
@@ -325,7 +325,7 @@ def test_a_follower_expires_while_its_leader_waits_for_its_key(alice_asks: Asker
     failed(BadCredential("credential_invalid", "…"))
     overdue(second)
     assert deadlines.expire() == 1
-    assert told(second) == ["expired/coalesced"]
+    assert statuses(second) == ["expired/coalesced"]
 
 
 def test_an_overdue_follower_is_not_promoted(alice_asks: Asker) -> None:
@@ -333,7 +333,7 @@ def test_an_overdue_follower_is_not_promoted(alice_asks: Asker) -> None:
     cancellation.cancel(first)
     overdue(second)
     resolved()
-    assert told(second, third) == ["expired/coalesced", "queued/miss"]
+    assert statuses(second, third) == ["expired/coalesced", "queued/miss"]
     assert (money(), in_line()) == ((100 - PAGE, PAGE), 1)
 
 
@@ -344,7 +344,7 @@ def test_an_erased_leader_is_replaced_like_a_canceled_one(alice_asks: Asker) -> 
     first, second, third = alice_asks.ask(), alice_asks.ask(), alice_asks.ask()
     erasure.erase(first)
     resolved()
-    assert told(second, third) == ["queued/miss", "queued/coalesced"]
+    assert statuses(second, third) == ["queued/miss", "queued/coalesced"]
     assert (money(), in_line()) == ((100 - PAGE, PAGE), 1)
 
 
@@ -354,7 +354,7 @@ def test_a_leader_erased_during_its_call_is_replaced_when_that_has_ended(alice_a
     erasure.erase(first)
     outcomes.answered(claimed, answer())
     resolved()
-    assert told(second) == ["queued/miss"]
+    assert statuses(second) == ["queued/miss"]
     assert not Result.objects.exists()
 
 
@@ -363,7 +363,7 @@ def test_a_leader_erased_after_its_end_answers_no_follower(alice_asks: Asker) ->
     answered()
     erasure.erase(first)
     resolved()
-    assert told(second) == ["queued/miss"]
+    assert statuses(second) == ["queued/miss"]
     assert not Result.objects.exists()
 
 
@@ -371,7 +371,7 @@ def test_an_erased_lookup_answers_no_later_one(alice_asks: Asker) -> None:
     first = alice_asks.ask()
     answered()
     erasure.erase(first)
-    assert told(alice_asks.ask()) == ["queued/miss"]
+    assert statuses(alice_asks.ask()) == ["queued/miss"]
 
 
 def test_a_hit_keeps_its_results_when_the_first_is_erased(alice_asks: Asker) -> None:
@@ -380,7 +380,7 @@ def test_a_hit_keeps_its_results_when_the_first_is_erased(alice_asks: Asker) -> 
     second = alice_asks.ask()
     erasure.erase(first)
     assert second.results.count() == 3
-    assert told(alice_asks.ask()) == ["queued/miss"]
+    assert statuses(alice_asks.ask()) == ["queued/miss"]
 
 
 def test_an_erased_follower_leaves_the_others_alone(alice_asks: Asker) -> None:
@@ -388,5 +388,5 @@ def test_an_erased_follower_leaves_the_others_alone(alice_asks: Asker) -> None:
     erasure.erase(second)
     answered(3)
     resolved()
-    assert told(first, second, third) == ["succeeded/miss", "canceled/coalesced", "succeeded/coalesced"]
+    assert statuses(first, second, third) == ["succeeded/miss", "canceled/coalesced", "succeeded/coalesced"]
     assert not second.results.exists()

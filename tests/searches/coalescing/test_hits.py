@@ -1,4 +1,4 @@
-"""What adapters find has the form that tenants are promised for its type, whoever found it."""
+"""Hits of every adapter have the form that the API promises for their type."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parts(hit: Hit) -> set[str]:
 
 
 def loosely(source: str) -> dict[str, float]:
-    """So that whatever picture is sent finds something."""
+    """Returns parameters under which any picture finds something."""
     return {"similarity": 0.0} if "similarity" in registry.adapter(source).parameters().fields else {}
 
 

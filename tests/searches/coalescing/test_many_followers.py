@@ -27,7 +27,18 @@ from searches.models import Lookup, Search, Status
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.bench.picture import jpeg
 from tests.searches.conftest import LEASE
-from tests.searches.repeating import Asker, answer, answered, asker, claim_next, in_line, money, only, resolved, told
+from tests.searches.repeating import (
+    Asker,
+    answer,
+    answered,
+    asker,
+    claim_next,
+    in_line,
+    money,
+    only,
+    resolved,
+    statuses,
+)
 
 pytestmark = pytest.mark.django_db
 Sent = list[Any]
@@ -67,10 +78,10 @@ def test_one_batch_is_resolved_and_a_wake_up_is_sent_for_the_others(
     first, followers = with_followers(alice_asks, 5)
     answered(1)
     resolving.resolve(only(first).pk)
-    assert told(*followers) == ["succeeded/coalesced"] * 3 + ["queued/coalesced"] * 2
+    assert statuses(*followers) == ["succeeded/coalesced"] * 3 + ["queued/coalesced"] * 2
     assert sent == [only(first).pk]
     resolving.resolve(only(first).pk)
-    assert told(*followers) == ["succeeded/coalesced"] * 5
+    assert statuses(*followers) == ["succeeded/coalesced"] * 5
     assert len(sent) == 1
 
 
@@ -90,9 +101,9 @@ def test_the_sweep_of_lanes_resolves_no_followers(alice_asks: Asker, sent: Sent)
     _, [follower] = with_followers(alice_asks, 1)
     answered(1)
     tasks.sweep_lanes()
-    assert told(follower) == ["queued/coalesced"]
+    assert statuses(follower) == ["queued/coalesced"]
     tasks.sweep_followers()
-    assert told(follower) == ["succeeded/coalesced"]
+    assert statuses(follower) == ["succeeded/coalesced"]
 
 
 def test_attaching_many_to_another_leader_asks_only_whether_each_still_follows(alice_asks: Asker) -> None:
@@ -101,7 +112,7 @@ def test_attaching_many_to_another_leader_asks_only_whether_each_still_follows(a
         cancellation.cancel(first)
     with_few, with_many = (queries_of(partial(resolving.resolve, only(first).pk)) for first, _ in (few, many))
     assert with_many - with_few <= 20
-    assert told(*many[1]) == ["queued/miss"] + ["queued/coalesced"] * 24
+    assert statuses(*many[1]) == ["queued/miss"] + ["queued/coalesced"] * 24
     assert {only(follower).repeat_of for follower in many[1][1:]} == {only(many[1][0])}
     # Nothing changed for the others, whose tenants nobody need tell.
     assert {Search.objects.get(pk=follower.pk).version for follower in many[1][1:]} == {1}
@@ -128,7 +139,7 @@ def test_a_follower_that_cannot_be_promoted_delays_no_other(alice_asks: Asker, m
     real, bad = resolving._present_lane, only(one).pk
     monkeypatch.setattr(resolving, "_present_lane", lambda follower: 1 / 0 if follower.pk == bad else real(follower))
     resolved()
-    assert told(one, other) == ["queued/coalesced", "queued/miss"]
+    assert statuses(one, other) == ["queued/coalesced", "queued/miss"]
 
 
 def test_long_answers_beyond_what_one_submit_copies_follow_it(
@@ -181,7 +192,7 @@ def test_what_was_asked_with_another_key_answers_nobody_where_the_key_decides(al
     assert claimed is not None
     outcomes.answered(claimed, answer(3))
     resolved()
-    assert told(first, follower) == ["succeeded/miss", "queued/miss"]
+    assert statuses(first, follower) == ["succeeded/miss", "queued/miss"]
     credentials.change(Credential.objects.get(pk=library.pk), secret="key-of-library-one")
     assert only(ask()).result_count == 0
 
@@ -191,7 +202,7 @@ def test_a_key_that_was_replaced_changes_no_answer_where_it_does_not_decide(alic
     credentials.change(Credential.objects.get(), secret="another-key-of-alices")
     answered(3)
     resolved()
-    assert told(first, follower) == ["succeeded/miss", "succeeded/coalesced"]
+    assert statuses(first, follower) == ["succeeded/miss", "succeeded/coalesced"]
 
 
 # Beside others
@@ -209,7 +220,7 @@ def test_a_claim_passes_over_the_tenant_whose_follower_is_being_attached(alice: 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_cancel_and_a_new_follower_do_not_wait_for_each_other(alice: Tenant) -> None:
-    """Of the two lookups of the search, the later stands in line and the earlier is under way."""
+    """The later lookup of the search is queued, the earlier one is under way."""
     alice_asks = asker(alice)
     search = alice_asks.ask(also={"limit": 40})
     claim_next()
@@ -227,7 +238,7 @@ def test_a_cancel_and_a_new_follower_do_not_wait_for_each_other(alice: Tenant) -
 
 @pytest.mark.django_db(transaction=True)
 def test_a_promotion_into_another_lane_waits_for_the_queue_in_the_first(alice: Tenant) -> None:
-    """As `withdraw` trusts: a change of lane locks the tenant's queue in both."""
+    """A change of lane locks the tenant's queue in both lanes. `withdraw` relies on that."""
     alice_asks = asker(alice)
     first, [follower] = with_followers(alice_asks, 1)
     cancellation.cancel(first)
@@ -239,5 +250,5 @@ def test_a_promotion_into_another_lane_waits_for_the_queue_in_the_first(alice: T
             resolves = start(partial(resolving.resolve, only(first).pk))
             until_somebody_waits_for_a_lock()
         resolves.result(timeout=5)
-    assert told(follower) == ["queued/miss"]
+    assert statuses(follower) == ["queued/miss"]
     assert only(follower).lane_id != old

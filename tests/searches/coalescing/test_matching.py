@@ -1,4 +1,4 @@
-"""What counts as equal, and what an equal lookup takes: an earlier answer, or the one that is being waited for."""
+"""Equal lookups: which are, and what one takes: an earlier answer, or that of a leader in progress."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.searches.repeating import (
     money,
     only,
     resolved,
-    told,
+    statuses,
 )
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +39,7 @@ def alice_asks(alice: Tenant) -> Asker:
 
 
 def results_of(search: Search) -> list[dict[str, Any]]:
-    """Without what is a row's own."""
+    """Returns the results without ids and other columns that differ in each row."""
     own = {"id", "search_id", "lookup_id"}
     return [{k: v for k, v in row.items() if k not in own} for row in search.results.order_by("sequence").values()]
 
@@ -52,7 +52,7 @@ def test_an_equal_lookup_takes_the_answer_at_once_at_no_cost(alice_asks: Asker) 
     answered(7)
     before = money()
     second = alice_asks.ask()
-    assert told(first, second) == ["succeeded/miss", "succeeded/hit"]
+    assert statuses(first, second) == ["succeeded/miss", "succeeded/hit"]
     assert only(second).repeat_of == only(first)
     assert results_of(second) == results_of(first)
     assert (only(second).result_count, only(second).total, Call.objects.count()) == (7, 7, 1)
@@ -67,7 +67,7 @@ def test_a_search_with_a_hit_asks_for_the_rest(alice_asks: Asker) -> None:
     alice_asks.ask()
     answered(3)
     mixed = alice_asks.ask(also={"limit": 10})
-    assert told(mixed) == ["succeeded/hit queued/miss"]
+    assert statuses(mixed) == ["succeeded/hit queued/miss"]
     mixed.refresh_from_db()
     assert (mixed.status, mixed.finished_at, in_line()) == ("running", None, 1)
     answered(2)
@@ -79,7 +79,7 @@ def test_an_answer_that_is_too_old_is_asked_for_again(alice_asks: Asker) -> None
     first = alice_asks.ask()
     answered()
     Lookup.objects.update(finished_at=queue.now() - timedelta(seconds=100))
-    assert told(alice_asks.ask(max_age=101), alice_asks.ask(max_age=99)) == ["succeeded/hit", "queued/miss"]
+    assert statuses(alice_asks.ask(max_age=101), alice_asks.ask(max_age=99)) == ["succeeded/hit", "queued/miss"]
     assert only(first).repeat == "miss"
 
 
@@ -88,7 +88,7 @@ def test_a_copy_answers_nobody_so_that_no_answer_grows_older_than_it_says(alice_
     answered()
     alice_asks.ask()
     Lookup.objects.filter(repeat="miss").update(finished_at=queue.now() - timedelta(seconds=3601))
-    assert told(alice_asks.ask()) == ["queued/miss"]
+    assert statuses(alice_asks.ask()) == ["queued/miss"]
 
 
 def test_of_several_answers_the_youngest_is_taken(alice_asks: Asker) -> None:
@@ -102,7 +102,7 @@ def test_of_several_answers_the_youngest_is_taken(alice_asks: Asker) -> None:
 def test_a_failure_answers_nobody(alice_asks: Asker) -> None:
     alice_asks.ask()
     failed()
-    assert told(alice_asks.ask()) == ["queued/miss"]
+    assert statuses(alice_asks.ask()) == ["queued/miss"]
 
 
 # One in progress
@@ -110,12 +110,12 @@ def test_a_failure_answers_nobody(alice_asks: Asker) -> None:
 
 def test_an_equal_lookup_follows_the_one_in_progress(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(), alice_asks.ask()
-    assert told(first, second) == ["queued/miss", "queued/coalesced"]
+    assert statuses(first, second) == ["queued/miss", "queued/coalesced"]
     assert (in_line(), money()) == (1, (100 - PAGE, PAGE))
     answered(5)
-    assert told(second) == ["queued/coalesced"]
+    assert statuses(second) == ["queued/coalesced"]
     resolved()
-    assert told(first, second) == ["succeeded/miss", "succeeded/coalesced"]
+    assert statuses(first, second) == ["succeeded/miss", "succeeded/coalesced"]
     assert results_of(second) == results_of(first)
     assert Call.objects.count() == 1
     assert money()[1] == 0
@@ -131,7 +131,7 @@ def test_one_that_is_under_way_is_joined_too(alice_asks: Asker) -> None:
 
 def test_equal_lookups_of_one_search_are_one_call(alice_asks: Asker) -> None:
     search = alice_asks.ask(count=3)
-    assert told(search) == ["queued/miss queued/coalesced queued/coalesced"]
+    assert statuses(search) == ["queued/miss queued/coalesced queued/coalesced"]
     answered(4)
     resolved()
     search.refresh_from_db()
@@ -143,7 +143,7 @@ def test_one_that_is_to_be_canceled_is_not_joined(alice_asks: Asker) -> None:
     first = alice_asks.ask()
     claim_next()
     cancellation.cancel(first)
-    assert told(first, alice_asks.ask()) == ["running/miss", "queued/miss"]
+    assert statuses(first, alice_asks.ask()) == ["running/miss", "queued/miss"]
 
 
 def test_a_follower_has_the_forecast_of_its_leader(alice_asks: Asker) -> None:
@@ -180,18 +180,18 @@ def test_who_has_time_holds_nobody_up(alice_asks: Asker) -> None:
 
 def test_with_a_max_age_of_0_it_asks_and_may_answer_later_ones(alice_asks: Asker) -> None:
     first, second = alice_asks.ask(max_age=0), alice_asks.ask(max_age=0, count=2)
-    assert told(first, second) == ["queued/miss", "queued/miss queued/miss"]
+    assert statuses(first, second) == ["queued/miss", "queued/miss queued/miss"]
     answered()
     third = alice_asks.ask()
-    assert told(third) == ["succeeded/hit"]
+    assert statuses(third) == ["succeeded/hit"]
     assert only(third).repeat_of == only(first)
 
 
 def test_the_tenants_own_setting_holds_where_the_order_says_nothing(alice_asks: Asker, alice: Tenant) -> None:
     alice.max_age = 0
     alice.save()
-    assert told(alice_asks.ask(), alice_asks.ask()) == ["queued/miss", "queued/miss"]
-    assert told(alice_asks.ask(max_age=60)) == ["queued/coalesced"]
+    assert statuses(alice_asks.ask(), alice_asks.ask()) == ["queued/miss", "queued/miss"]
+    assert statuses(alice_asks.ask(max_age=60)) == ["queued/coalesced"]
 
 
 # What counts as equal
@@ -203,7 +203,7 @@ CHANGES: list[tuple[dict[str, Any], bool]] = [
     ({"limit": 19}, False),
     ({"offset": 20}, False),
     ({"parameters": {"language": "en"}}, False),
-    # As Modash rounds it, it binds nobody.
+    # Modash rounds it to no bound at all.
     ({"parameters": {"followers_count": {"min": 999}}}, True),
     ({"priority": 3}, True),
     ({"expires_in": 60}, True),
@@ -223,7 +223,7 @@ def test_other_files_of_the_same_pixels_are_equal(alice_asks: Asker) -> None:
     first = alice_asks.ask(samples.png())
     second = alice_asks.ask(samples.png(compress_level=1))
     assert first.image != second.image
-    assert told(second) == ["queued/coalesced"]
+    assert statuses(second) == ["queued/coalesced"]
 
 
 def test_crops_are_equal_by_their_pixels(alice_asks: Asker) -> None:
@@ -241,16 +241,16 @@ def test_the_order_in_which_filters_are_given_does_not_matter(alice_asks: Asker)
 def test_nobody_else_is_answered(alice_asks: Asker, bob: Tenant) -> None:
     alice_asks.ask()
     bobs = asker(bob)
-    assert told(bobs.ask()) == ["queued/miss"]
+    assert statuses(bobs.ask()) == ["queued/miss"]
     answered()
     answered()
     Lookup.objects.filter(tenant=bob).delete()
-    assert told(bobs.ask()) == ["queued/miss"]
+    assert statuses(bobs.ask()) == ["queued/miss"]
 
 
 def test_a_test_key_is_never_answered_by_a_live_search_nor_the_other_way_round(alice: Tenant) -> None:
     live, test = asker(alice), asker(alice, Mode.TEST)
-    assert told(live.ask(), test.ask(), live.ask(), test.ask()) == [
+    assert statuses(live.ask(), test.ask(), live.ask(), test.ask()) == [
         *("queued/miss", "queued/miss"),
         *("queued/coalesced", "queued/coalesced"),
     ]
@@ -287,20 +287,20 @@ def test_a_folder_of_ones_own_library_is_part_of_the_question_there_alone(
     wanted: dict[str, Any] = {"source": source, "limit": None}
     searches = [live.ask(**wanted, parameters=given) for given in ({}, {"unique_id": "a"}, {"unique_id": "b"})]
     assert len({only(search).repeat_key for search in searches}) == (1 if are_equal else 3)
-    assert told(searches[2]) == ["queued/coalesced" if are_equal else "queued/miss"]
+    assert statuses(searches[2]) == ["queued/coalesced" if are_equal else "queued/miss"]
 
 
 def test_a_lookup_on_another_key_takes_an_answer_but_does_not_follow(alice_asks: Asker, alice: Tenant) -> None:
-    """It might have to replace its leader, whose lane and key are others."""
+    """A follower might have to replace its leader, in the leader's lane and with its key."""
     credentials.store(alice, "modash", "a-second-key", label="second")
     alice_asks.ask()
-    assert told(alice_asks.ask(credential="second")) == ["queued/miss"]
+    assert statuses(alice_asks.ask(credential="second")) == ["queued/miss"]
     answered()
-    assert told(alice_asks.ask(credential="second")) == ["succeeded/hit"]
+    assert statuses(alice_asks.ask(credential="second")) == ["succeeded/hit"]
 
 
 def test_a_follower_of_one_whose_key_is_dead_waits_with_it(alice_asks: Asker) -> None:
     states.mark(Credential.objects.get(), Credential.State.INVALID)
     first, second = alice_asks.ask(), alice_asks.ask()
-    assert told(first, second) == ["queued/miss", "queued/coalesced"]
+    assert statuses(first, second) == ["queued/miss", "queued/coalesced"]
     assert estimates.forecast([only(second)])[only(second).pk].waiting_on == "credential"

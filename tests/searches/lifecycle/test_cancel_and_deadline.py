@@ -1,5 +1,6 @@
-"""What becomes of a lookup that is canceled, runs out of time or is erased, at each instant of its life: its status, the
-results that are kept, and the money. One outcome each, as a table; what is not told of is none.
+"""The outcome of a lookup that is canceled, expires or is erased at each instant of its life: status, kept results and money.
+
+A table has one outcome each. An empty column stands for none.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ failed                  -                    failed                 failed      
 
 
 def rows() -> list[tuple[str, ...]]:
-    """Of the table: its columns begin where those of its head do."""
+    """Returns the rows of the table. Their columns begin where those of its head do."""
     head, *lines = TABLE.strip().split("\n")
     begins = [head.index(word) for word in ("at", "then", "canceled", "out of time", "erased")]
     return [
@@ -166,7 +167,7 @@ ACTS: dict[str, Callable[[Search], object]] = {
 
 
 def carry_on() -> None:
-    """As the sweep and the workers would, until nobody is in line: what is due is woken, what runs out of time ends."""
+    """Acts as the sweep and the workers until no lookup is queued: due ones are woken, late ones expire."""
     for _ in range(THREE_PAGES):
         deadlines.expire()
         Lane.objects.update(paused_until=None)
@@ -244,7 +245,7 @@ def test_what_runs_out_of_time_while_it_is_claimed_is_called_or_expires(submit: 
         end(search)
 
     def claim() -> None:
-        # Who waits for too long goes without.
+        # A claim that waits for too long takes nothing.
         with suppress(queue.Held):
             queue.claim("modash", Policy.objects.get(), lease=timedelta(minutes=1))
 

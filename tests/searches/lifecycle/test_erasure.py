@@ -1,4 +1,4 @@
-"""What an erase leaves: rows that the ledger and a provider's bill are compared with, and nothing of what was asked or found."""
+"""An erasure leaves rows that the ledger and a provider's bill are compared with, and nothing of what was asked or found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tenants are told of their searches: each end once, with it or not at all, in the words of the API."""
+"""Events of searches: each end is announced once, in its transaction or not at all, in the words of the API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def endpoint(alice: Tenant) -> Endpoint:
-    """It wants to hear of everything."""
+    """An endpoint for all types of events."""
     return endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks")[0]
 
 
@@ -61,14 +61,14 @@ def expire() -> None:
     deadlines.expire()
 
 
-def told(type: str = "") -> list[dict[str, Any]]:
-    """What was recorded, in its order; of one type or of all."""
+def recorded(type: str = "") -> list[dict[str, Any]]:
+    """Returns the recorded events in their order, of one type or of all."""
     bodies = [json.loads(event.body) for event in Event.objects.order_by("pk")]
     return [body for body in bodies if not type or body["type"] == type]
 
 
 def types() -> list[str]:
-    return [body["type"] for body in told()]
+    return [body["type"] for body in recorded()]
 
 
 # A search's end
@@ -114,7 +114,7 @@ def test_each_end_is_told_once_as_get_shows_it_then(
     assert types() == []
     end(search)
     assert sorted(types()) == ["lookup.finished", "lookup.finished", type]
-    [body] = told(type)
+    [body] = recorded(type)
     assert body["data"] == client_of(alice).get(f"/v1/searches/{search.pk}").json()
     assert all(lookup["credits"]["final"] for lookup in body["data"]["lookups"])
     assert {lookup["credits"]["held"] for lookup in body["data"]["lookups"]} == {"0"}
@@ -126,13 +126,13 @@ def test_each_lookup_s_end_is_told_with_its_money(submit: Submit, endpoint: Endp
     search = submit(2)
     succeed(results=4)
     assert types() == ["lookup.finished"]
-    [first] = told()
+    [first] = recorded()
     done = Lookup.objects.get(status="succeeded")
     assert (first["data"]["id"], first["data"]["search_id"]) == (str(done.pk), str(search.pk))
     assert (first["data"]["calls"], first["data"]["result_count"]) == (1, 4)
     assert first["data"]["credits"] == {"held": "0", "charged": "0.1", "unknown": "0", "final": True}
     refuse()
-    assert told("lookup.finished")[1]["data"]["error"]["code"] == "refused"
+    assert recorded("lookup.finished")[1]["data"]["error"]["code"] == "refused"
 
 
 def test_a_lookup_is_told_of_in_the_words_of_the_search(
@@ -141,7 +141,7 @@ def test_a_lookup_is_told_of_in_the_words_of_the_search(
     search = submit()
     succeed()
     [shown] = client_of(alice).get(f"/v1/searches/{search.pk}").json()["lookups"]
-    assert told("lookup.finished")[0]["data"] == shown | {"search_id": str(search.pk)}
+    assert recorded("lookup.finished")[0]["data"] == shown | {"search_id": str(search.pk)}
 
 
 def test_what_goes_on_is_not_told(submit: Submit, endpoint: Endpoint) -> None:
@@ -170,7 +170,7 @@ def test_an_end_that_several_come_to_at_once_is_told_once(submit: Submit, endpoi
     at_once([*(lambda claimed=claimed: succeed(claimed) for claimed in claims), lambda: cancellation.cancel(search)])
     search.refresh_from_db()
     ended = [type for type in types() if type.startswith("search.")]
-    assert (ended, len(told("lookup.finished"))) == ([f"search.{search.status}"], 4)
+    assert (ended, len(recorded("lookup.finished"))) == ([f"search.{search.status}"], 4)
 
 
 # To whom
@@ -182,7 +182,7 @@ def test_a_test_key_s_searches_are_told_to_test_endpoints_alone(
     tested, _ = endpoints.create(alice, Mode.TEST, url="https://alice.example/test")
     cancellation.cancel(made(client_of(alice, Mode.TEST)))
     assert {delivery.endpoint for delivery in Delivery.objects.all()} == {tested}
-    assert told("search.canceled")[0]["data"]["mode"] == "test"
+    assert recorded("search.canceled")[0]["data"]["mode"] == "test"
     cancellation.cancel(submit())
     assert Delivery.objects.filter(endpoint=endpoint).count() == 2
 
@@ -211,11 +211,11 @@ def test_a_search_that_another_answers_is_told_of_at_its_very_submit(endpoint: E
     mine.ask()
     succeed()
     repeat = mine.ask()
-    [body] = [body for body in told("search.succeeded") if body["data"]["id"] == str(repeat.pk)]
+    [body] = [body for body in recorded("search.succeeded") if body["data"]["id"] == str(repeat.pk)]
     [lookup] = body["data"]["lookups"]
     assert (lookup["repeat"], lookup["result_count"]) == ("hit", 20)
     assert lookup["credits"] == {"held": "0", "charged": "0", "unknown": "0", "final": True}
-    assert len(told("lookup.finished")) == 2
+    assert len(recorded("lookup.finished")) == 2
 
 
 def test_each_search_that_followed_another_has_its_event(endpoint: Endpoint, alice: Tenant) -> None:
@@ -223,8 +223,8 @@ def test_each_search_that_followed_another_has_its_event(endpoint: Endpoint, ali
     searches = [mine.ask() for _ in range(3)]
     succeed()
     followers.resolve_all()
-    assert {body["data"]["id"] for body in told("search.succeeded")} == {str(search.pk) for search in searches}
-    assert len(told("search.succeeded")) == len(told("lookup.finished")) == 3
+    assert {body["data"]["id"] for body in recorded("search.succeeded")} == {str(search.pk) for search in searches}
+    assert len(recorded("search.succeeded")) == len(recorded("lookup.finished")) == 3
 
 
 # Erased
@@ -237,7 +237,7 @@ def test_what_was_told_of_an_erased_search_is_erased_with_it(submit: Submit, end
     for claimed in delivery.claim(most=1, most_slow=1):
         delivery.settle(claimed, Outcome(status=200), started_at=claimed.claimed_at, seconds=0.1)
     erasure.erase(erased)
-    assert {body["data"].get("search_id", body["data"]["id"]) for body in told()} == {str(kept.pk)}
+    assert {body["data"].get("search_id", body["data"]["id"]) for body in recorded()} == {str(kept.pk)}
     assert types() == ["lookup.finished", "search.canceled"]
 
 
@@ -258,14 +258,14 @@ def test_a_lost_answer_s_cost_is_told_when_it_is_known(submit: Submit, endpoint:
     submit()
     claimed = claim_next()
     lose(claimed)
-    assert told("search.failed")[0]["data"]["lookups"][0]["credits"] == {
+    assert recorded("search.failed")[0]["data"]["lookups"][0]["credits"] == {
         "held": "0",
         "charged": "0",
         "unknown": "0.5",
         "final": False,
     }
     outcomes.answered(claimed, Answer(hits=(), billed_results=4, last=True, status=200))
-    [settled] = told("credits.settled")
+    [settled] = recorded("credits.settled")
     assert settled["data"] == {
         "reference": claimed.lookup.reference,
         "provider": "modash",
@@ -282,10 +282,10 @@ def test_of_what_an_operator_settles_in_parts_each_is_told(submit: Submit, endpo
     reference = claimed.lookup.reference
     ledger.settle(reference, amount=Decimal("0.2"), charged=Decimal(0))
     ledger.settle(reference, charged=Decimal("0.3"))
-    parts = [(body["data"]["charged"], body["data"]["unknown"]) for body in told("credits.settled")]
+    parts = [(body["data"]["charged"], body["data"]["unknown"]) for body in recorded("credits.settled")]
     assert parts == [("0", "0.3"), ("0.3", "0")]
     ledger.settle(reference, charged=Decimal(0))
-    assert len(told("credits.settled")) == 2
+    assert len(recorded("credits.settled")) == 2
 
 
 # Credentials
@@ -307,7 +307,7 @@ def test_a_key_that_is_found_dead_is_told_once(
         outcomes.failed(claimed, Policy.objects.get(), failure)
     credential = Credential.objects.get()
     said = {"id": str(credential.pk), "provider": "modash", "label": "default", "state": state}
-    assert [(body["type"], body["data"]) for body in told()] == [(type, said)]
+    assert [(body["type"], body["data"]) for body in recorded()] == [(type, said)]
 
 
 def test_a_key_that_worked_is_not_told_of(submit: Submit, endpoint: Endpoint) -> None:

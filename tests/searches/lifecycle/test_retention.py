@@ -20,7 +20,7 @@ from searches.models import Call, Image, Lookup, Result, Search
 from tests.racing import at_once
 from tests.searches import samples
 from tests.searches.pictures.test_storage import files, keep
-from tests.searches.repeating import Asker, answered, asker, only, resolved, told
+from tests.searches.repeating import Asker, answered, asker, only, resolved, statuses
 
 pytestmark = pytest.mark.django_db
 FOR_EVER = {"image_retention_days": 9999, "result_retention_days": 9999, "search_retention_days": 9999}
@@ -85,7 +85,7 @@ def test_an_answer_whose_results_are_gone_is_no_hit(alices: Asker, alice: Tenant
     done(alices)
     retention.enforce()
     again = alices.ask(max_age=86_400)
-    assert told(again) == ["queued/miss"]
+    assert statuses(again) == ["queued/miss"]
     answered()
     assert again.results.count() == 20
 
@@ -119,11 +119,11 @@ def test_kept_for_no_time_it_is_gone_once_it_has_ended(
 def test_followers_get_their_answer_before_the_leader_is_forgotten(alices: Asker, alice: Tenant) -> None:
     limit(alice, result_retention_days=0, search_retention_days=0)
     leader, follower = alices.ask(max_age=60), alices.ask(max_age=60)
-    assert told(leader, follower) == ["queued/miss", "queued/coalesced"]
+    assert statuses(leader, follower) == ["queued/miss", "queued/coalesced"]
     answered()
     retention.enforce()
     resolved()
-    assert told(leader, follower) == ["succeeded/miss", "succeeded/coalesced"]
+    assert statuses(leader, follower) == ["succeeded/miss", "succeeded/coalesced"]
     assert follower.results.count() == 20
     retention.enforce()
     assert not Result.objects.exists()
@@ -195,7 +195,7 @@ def test_the_same_picture_sent_again_after_its_time_is_stored_anew(alices: Asker
     gone = before.image_id
     retention.enforce()
     again = alices.ask(max_age=60)
-    assert told(again) == ["succeeded/hit"]
+    assert statuses(again) == ["succeeded/hit"]
     assert again.image_id not in (gone, None)
 
 
