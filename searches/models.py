@@ -289,11 +289,11 @@ class Repeat(models.TextChoices):
 class Lookup(models.Model):
     """One source's part of a search; what waits in line, is priced, and succeeds or fails.
 
-    `sort_key` orders a tenant's own lookups: priority first, then age, in one number that never changes, so that a lookup
-    that comes back stands where it stood. A leader inherits the first of its followers' sort keys.
+    `sort_key` orders a tenant's own lookups: priority first, then age, in one number. It stays the same while a lookup leaves its
+    queue and returns, but a leader inherits the lowest of its followers'.
 
-    Lookups of one `repeat_key` ask for the same (`coalescing.keys`); one that has none takes no part in that. `repeat_of` is the one
-    whose answer it takes, and that one `has_followers` until all of them are resolved.
+    Lookups of one `repeat_key` ask the same (`coalescing.keys`); a lookup without one equals no other. `repeat_of` is the lookup
+    whose answer this one takes; that one `has_followers` until all of them are resolved.
     """
 
     OPEN: ClassVar[tuple[Status, ...]] = (Status.QUEUED, Status.RUNNING)

@@ -35,7 +35,7 @@ def ledger_of_alice(alice: Tenant) -> None:
 
 
 def audited() -> tuple[int, str, str]:
-    """The command's exit code, and what it says to whom it may concern."""
+    """Returns the command's exit code, output and errors."""
     out, error = StringIO(), StringIO()
     try:
         call_command("audit_ledger", stdout=out, stderr=error)
@@ -44,7 +44,7 @@ def audited() -> tuple[int, str, str]:
     return 0, out.getvalue(), error.getvalue()
 
 
-def test_what_the_ledger_wrote_is_right() -> None:
+def test_the_ledgers_own_entries_add_up() -> None:
     assert audited() == (0, "Every balance follows from the ledger's 6 entries.\n", "")
 
 

@@ -1,4 +1,4 @@
-"""Money as laws: whatever happens in whatever order, every balance follows from the entries and nothing is overspent."""
+"""Movements of credits: every balance follows from the entries, and nothing is overspent."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def in_one(move: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
 
 
 def balance(tenant: Tenant, provider: str = "modash") -> tuple[Any, Any]:
-    """Posted, held."""
+    """Returns the credits posted and held."""
     account = Account.objects.get(tenant=tenant, provider=provider)
     return account.posted, account.held
 
@@ -106,7 +106,7 @@ def test_one_tenants_credits_are_no_others(alice: Tenant, bob: Tenant, prepaid: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_fifty_that_hold_at_once_as_many_succeed_as_there_is_room_for(alice: Tenant) -> None:
+def test_fifty_holds_at_once_succeed_as_far_as_there_is_room(alice: Tenant) -> None:
     ledger.grant(ledger.account_of(alice, "modash"), Decimal(37))
 
     def held(number: int) -> bool:
@@ -145,7 +145,7 @@ def test_a_release_gives_back_what_was_not_spent_and_forgets_the_hold(alice: Ten
     assert Entry.objects.filter(kind="release").count() == 1
 
 
-def test_what_may_have_been_billed_stays_held(alice: Tenant, prepaid: Account) -> None:
+def test_an_unknown_part_stays_held(alice: Tenant, prepaid: Account) -> None:
     hold(alice, 4)
     in_one(ledger.set_unknown, "lookup:1", Decimal(1))
     assert in_one(ledger.charge, "lookup:1", Decimal(9), key="call") == 3
@@ -172,7 +172,7 @@ def test_an_unknown_outcome_is_settled_to_the_credit(
     assert audit.differences() == []
 
 
-def test_of_two_unknown_calls_one_can_be_settled(alice: Tenant, prepaid: Account) -> None:
+def test_one_of_two_unknown_calls_can_be_settled(alice: Tenant, prepaid: Account) -> None:
     hold(alice, 4)
     for _ in range(2):
         in_one(ledger.set_unknown, "lookup:1", Decimal(1))
@@ -189,7 +189,7 @@ def test_no_more_is_settled_than_is_unknown(alice: Tenant, prepaid: Account, cha
     assert tally() == Tally(held=Decimal(3), unknown=Decimal(1))
 
 
-def test_what_is_settled_already_is_settled(alice: Tenant, prepaid: Account) -> None:
+def test_a_settled_outcome_is_not_settled_again(alice: Tenant, prepaid: Account) -> None:
     with pytest.raises(ValueError, match="between 0 and the 0 credits"):
         ledger.settle("lookup:1", charged=Decimal(1))
     ledger.settle("lookup:1", charged=Decimal(0))
@@ -234,7 +234,7 @@ def test_the_first_grant_makes_an_account_prepaid(alice: Tenant) -> None:
     assert Entry.objects.get().note == "a first order"
 
 
-def test_what_was_used_while_metered_is_settled_on_the_record(alice: Tenant) -> None:
+def test_use_while_metered_is_settled_on_the_record(alice: Tenant) -> None:
     hold(alice, 6)
     in_one(ledger.charge, "lookup:1", Decimal(2), key="call")
     ledger.grant(ledger.account_of(alice, "modash"), Decimal(10))

@@ -1,4 +1,4 @@
-"""The laws of money: whatever is done in whatever order, they hold."""
+"""Laws of money, which hold after any movements in any order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NONE_OR_SOME = st.just(Decimal(0)) | CREDITS
 
 
 class Money(RuleBasedStateMachine):
-    """Two accounts, one that was granted credits and one that counts only, and all that can happen to lookups on them."""
+    """Two accounts, a prepaid and a metered one, and all movements that lookups can make on them."""
 
     @initialize(granted=CREDITS)
     def begin(self, granted: Decimal) -> None:
@@ -139,7 +139,7 @@ def charge_and_release(reference: str, cost: Decimal, *, key: str) -> Decimal:
 
 
 def left_by(end: Callable[..., Decimal], *, held: Decimal, spent: Decimal, lost: Decimal, cost: Decimal) -> object:
-    """All that there is to know of a lookup that cost and lost this much before it ended so, but for its names."""
+    """Returns everything but the names of a lookup that cost and lost this much before this end."""
     tenant = Tenant.objects.create(name=str(uuid4()))
     account = ledger.account_of(tenant, "modash")
     reference, key = f"lookup:{uuid4()}", str(uuid4())

@@ -37,7 +37,7 @@ def test_a_fresh_database_has_the_adapters_prices() -> None:
     assert found[SOURCE] == PriceDefaults(per_result=Decimal("0.025"))
 
 
-def test_what_operators_set_survives_a_migration() -> None:
+def test_prices_of_operators_survive_a_migration() -> None:
     mine, to_come = price("0.5", days=-1), price("0.7", days=1)
     call_command("migrate", verbosity=0)
     assert set(Price.objects.filter(source=SOURCE)) == {mine, to_come}

@@ -26,7 +26,7 @@ def test_a_charge_moves_what_was_held(alice: Tenant, prepaid: Account) -> None:
     assert tally() == Tally(held=Decimal("2.5"), charged=Decimal("1.5"))
 
 
-def test_what_a_provider_bills_above_the_hold_is_not_charged(alice: Tenant, prepaid: Account) -> None:
+def test_a_bill_above_the_hold_is_not_charged(alice: Tenant, prepaid: Account) -> None:
     hold(alice, 4)
     assert in_one(ledger.charge, "lookup:1", Decimal(9), key="call") == 4
     assert in_one(ledger.charge, "lookup:1", Decimal(1), key="next call") == 0
@@ -43,7 +43,7 @@ def test_a_call_is_charged_once(alice: Tenant, prepaid: Account) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_charges_of_one_call_one_counts(alice: Tenant) -> None:
+def test_one_of_many_charges_of_one_call_counts(alice: Tenant) -> None:
     hold(alice, 40)
 
     def charged(_: int) -> bool:
@@ -92,7 +92,7 @@ def test_closing_charges_no_more_than_what_is_open_and_keeps_what_is_unknown(ali
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_that_close_one_lookup_one_moves_credits(alice: Tenant) -> None:
+def test_one_of_many_closes_of_one_lookup_moves_credits(alice: Tenant) -> None:
     hold(alice, 40)
 
     def closed(number: int) -> Decimal:
@@ -116,7 +116,7 @@ def test_a_charge_waits_for_another_and_takes_what_that_left(alice: Tenant) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_closes_a_lookup_waits_for_who_settles_it_by_hand(alice: Tenant) -> None:
+def test_a_close_waits_for_a_settlement_by_hand(alice: Tenant) -> None:
     hold(alice, 40)
     in_one(ledger.set_unknown, "lookup:1", Decimal(30))
     with background() as start:

@@ -108,7 +108,7 @@ def all_come_to_an_end() -> None:
 
 @pytest.fixture
 def brisk(transactional_db: None, redis_client: redis.Redis, settings: Settings, site: Site) -> None:
-    """The sandbox in a lane that hardly waits, whose log began long ago."""
+    """Points a fast lane at the sandbox. Its log began long ago."""
     settings.MODASH_BASE_URL = f"{site.url}/modash/v1"
     policies.of("modash")
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
@@ -118,7 +118,7 @@ def brisk(transactional_db: None, redis_client: redis.Redis, settings: Settings,
 
 
 def visits() -> None:
-    """A worker, until all that was asked has an end; with the sweep beside it."""
+    """Acts as a worker, with the sweep beside it, until every search has ended."""
     deadline = time.monotonic() + 60
     while Search.objects.count() < HUNDRED or Lookup.objects.exclude(status__in=Lookup.ENDED).exists():
         assert time.monotonic() < deadline
@@ -151,7 +151,7 @@ def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: No
     alice_asks = asker(alice)
 
     def ask() -> None:
-        # A search that is erased takes its picture with it.
+        # The erasure of a search erases its picture too.
         with suppress(pictures.Deleted):
             asks()
 

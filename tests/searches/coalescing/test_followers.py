@@ -212,7 +212,7 @@ def test_a_follower_that_cannot_pay_fails_and_the_next_is_tried(alice: Tenant) -
     assert (money(), in_line()) == ((Decimal("0.5"), PAGE), 1)
 
 
-def test_where_nobody_can_pay_all_fail(alice: Tenant) -> None:
+def test_all_followers_fail_if_none_can_pay(alice: Tenant) -> None:
     alice_asks = asker(alice, credits=1)
     searches = [alice_asks.ask() for _ in range(3)]
     cancellation.cancel(searches[0])

@@ -114,7 +114,7 @@ def test_attaching_many_to_another_leader_asks_only_whether_each_still_follows(a
     assert with_many - with_few <= 20
     assert statuses(*many[1]) == ["queued/miss"] + ["queued/coalesced"] * 24
     assert {only(follower).repeat_of for follower in many[1][1:]} == {only(many[1][0])}
-    # Nothing changed for the others, whose tenants nobody need tell.
+    # Nothing changed for the others, so there is nothing to announce.
     assert {Search.objects.get(pk=follower.pk).version for follower in many[1][1:]} == {1}
 
 
@@ -179,7 +179,7 @@ def test_while_the_broker_is_silent_no_wake_up_is_sent(monkeypatch: pytest.Monke
 # The key was replaced
 
 
-def test_what_was_asked_with_another_key_answers_nobody_where_the_key_decides(alice: Tenant) -> None:
+def test_an_answer_to_a_replaced_key_serves_nobody_where_the_key_decides(alice: Tenant) -> None:
     alice_asks = asker(alice)
     library = credentials.create(alice, "memories", "key-of-library-one", label="lib")
 

@@ -91,7 +91,7 @@ def test_a_copy_answers_nobody_so_that_no_answer_grows_older_than_it_says(alice_
     assert statuses(alice_asks.ask()) == ["queued/miss"]
 
 
-def test_of_several_answers_the_youngest_is_taken(alice_asks: Asker) -> None:
+def test_the_youngest_of_several_answers_is_taken(alice_asks: Asker) -> None:
     alice_asks.ask()
     answered(1)
     younger = alice_asks.ask(max_age=0)
@@ -168,7 +168,7 @@ def test_a_leader_inherits_the_priority_of_an_urgent_follower(alice_asks: Asker)
     assert claim_next().lookup == only(first)
 
 
-def test_who_has_time_holds_nobody_up(alice_asks: Asker) -> None:
+def test_a_leader_keeps_its_priority_over_an_unhurried_follower(alice_asks: Asker) -> None:
     first = alice_asks.ask(priority=5)
     alice_asks.ask(jpeg(1))
     alice_asks.ask(priority=-5)

@@ -31,7 +31,7 @@ Moment = tuple[Search, ClaimedLookup | None]
 THREE_PAGES = 3
 
 
-# What comes of a call
+# Outcomes of a call
 
 
 def fail(failure: Failure) -> Callable[[ClaimedLookup], None]:
@@ -179,7 +179,7 @@ def carry_on() -> None:
 
 
 def outcome(search: Search) -> str:
-    """Returns the status, the results kept, the credits charged, and those of which nobody knows. Nothing else is held, and what
+    """Returns the status, the results kept, the credits charged, and those that are unknown. Nothing else is held, and what
     ended without success while something may have been billed says so in its code.
     """
     lookup = search.lookups.get()
@@ -221,7 +221,7 @@ def test_each_instant_has_one_outcome(submit: Submit, row: tuple[str, ...], act:
     ("act", "after_all", "kept"),
     [("canceled", "canceled", 20), ("out of time", "succeeded", 20), ("erased", "canceled", 0)],
 )
-def test_what_is_settled_at_that_instant_ends_one_way_or_the_other(
+def test_a_call_settled_at_the_same_instant_ends_one_way_or_the_other(
     submit: Submit, act: str, after_all: str, kept: int
 ) -> None:
     searches = [submit() for _ in range(10)]
@@ -239,7 +239,7 @@ def test_what_is_settled_at_that_instant_ends_one_way_or_the_other(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_runs_out_of_time_while_it_is_claimed_is_called_or_expires(submit: Submit) -> None:
+def test_a_lookup_whose_time_is_up_during_a_claim_is_called_or_expires(submit: Submit) -> None:
     searches = [submit() for _ in range(20)]
     for search in searches:
         end(search)

@@ -16,7 +16,7 @@ from tests.searches.lives import PAGE, Submit, answer, claim_next, money, nobody
 pytestmark = pytest.mark.django_db
 
 
-def test_what_waits_ends_at_once_at_no_cost(submit: Submit) -> None:
+def test_waiting_lookups_end_at_once_at_no_cost(submit: Submit) -> None:
     search = submit(2, pages=3)
     assert money() == (97, 3)
     cancellation.cancel(search)
@@ -55,7 +55,7 @@ def test_a_call_under_way_is_finished_charged_and_kept(submit: Submit) -> None:
     assert nobody_in_line()
 
 
-def test_what_came_before_is_kept_and_only_the_rest_released(submit: Submit) -> None:
+def test_earlier_pages_are_kept_and_only_the_rest_is_released(submit: Submit) -> None:
     search = submit(pages=3)
     outcomes.answered(claim_next(), answer())
     cancellation.cancel(search)
@@ -68,7 +68,7 @@ def test_what_came_before_is_kept_and_only_the_rest_released(submit: Submit) -> 
     ("failure", "queue_state"),
     [(Faulty("provider_error", "…"), "delayed"), (BadCredential("credential_invalid", "…"), "blocked")],
 )
-def test_who_waits_for_something_else_is_canceled_too(
+def test_delayed_and_blocked_lookups_are_canceled_too(
     submit: Submit, failure: Faulty | BadCredential, queue_state: str
 ) -> None:
     search = submit()
@@ -80,7 +80,7 @@ def test_who_waits_for_something_else_is_canceled_too(
     assert nobody_in_line()
 
 
-def test_what_may_have_been_billed_stays_held_after_a_cancel(submit: Submit) -> None:
+def test_an_unknown_outcome_stays_held_after_a_cancel(submit: Submit) -> None:
     search = submit()
     outcomes.failed(claim_next(), Policy.objects.get(), Lost("no_answer", "…"))
     assert money() == (99, 2 * PAGE)

@@ -56,7 +56,7 @@ def test_a_search_is_what_the_api_says_of_lookups_like_its_own(count: int) -> No
     assert found == [described(lookups) for lookups in mixtures]
 
 
-def test_a_change_is_counted_and_told_once_it_is_committed(
+def test_a_change_is_counted_and_published_once_it_is_committed(
     submit: Submit,
     redis_client: redis.Redis,
     django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[Any]],
@@ -76,7 +76,7 @@ def test_a_change_is_counted_and_told_once_it_is_committed(
 # Failing
 
 
-def test_a_failure_is_told_to_the_tenant_and_gives_back_what_was_held(submit: Submit) -> None:
+def test_a_failure_has_an_error_and_releases_the_hold(submit: Submit) -> None:
     search = submit()
     outcomes.failed(claim_next(), Policy.objects.get(), Refused("refused", "Modash refused it."))
     lookup = Lookup.objects.get()
@@ -124,7 +124,7 @@ def test_whatever_follows_a_call_that_may_have_been_billed_the_outcome_is_unknow
     assert lookup.error_retryable == then.retryable
 
 
-def test_what_was_never_sent_says_that_there_is_no_answer(submit: Submit) -> None:
+def test_a_lookup_that_was_never_sent_has_no_answer(submit: Submit) -> None:
     submit()
     Policy.objects.update(attempts=1)
     outcomes.failed(claim_next(), Policy.objects.get(), Unreachable("unreachable", "Nothing was sent."))

@@ -16,7 +16,7 @@ from tests.searches.lives import PAGE, Submit, answer, claim_next, end, money, n
 pytestmark = pytest.mark.django_db
 
 
-def test_what_never_began_expires_at_no_cost(submit: Submit) -> None:
+def test_a_lookup_that_never_began_expires_at_no_cost(submit: Submit) -> None:
     search, later = submit(2), submit()
     end(search)
     assert deadlines.expire() == 2
@@ -45,7 +45,7 @@ def test_a_call_under_way_is_left_to_end_by_itself(submit: Submit) -> None:
     assert states(search) == "succeeded: succeeded"
 
 
-def test_what_has_begun_is_brought_to_its_end(submit: Submit) -> None:
+def test_a_lookup_with_pages_is_brought_to_its_end(submit: Submit) -> None:
     search = submit(pages=2)
     outcomes.answered(claim_next(), answer())
     end(search)
@@ -55,7 +55,7 @@ def test_what_has_begun_is_brought_to_its_end(submit: Submit) -> None:
     assert money() == (99, 0)
 
 
-def test_what_waits_for_a_credential_expires_whatever_it_has(submit: Submit) -> None:
+def test_a_blocked_lookup_expires_even_with_pages(submit: Submit) -> None:
     fresh, begun = submit(), submit(pages=2)
     Lookup.objects.filter(search=begun).update(sort_key=0)
     outcomes.answered(claim_next(), answer(4))
@@ -69,7 +69,7 @@ def test_what_waits_for_a_credential_expires_whatever_it_has(submit: Submit) -> 
     assert nobody_in_line()
 
 
-def test_what_sleeps_after_a_failure_expires(submit: Submit) -> None:
+def test_a_lookup_delayed_after_a_failure_expires(submit: Submit) -> None:
     search = submit()
     outcomes.failed(claim_next(), Policy.objects.get(), Faulty("provider_error", "…"))
     end(search)

@@ -35,13 +35,13 @@ UNREADABLE = Garbled("garbled", MARK, status=200, billed_results=1, excerpt=MARK
 
 
 def told(search: Search) -> None:
-    """Alice says what she searches for."""
+    """Alice's search, with words of hers in it."""
     Search.objects.filter(pk=search.pk).update(metadata={"campaign": MARK}, crop="1,1,2,2")
     search.lookups.update(parameters={"username": MARK}, effective_parameters={"username": MARK})
 
 
 def kept() -> list[str]:
-    """The tables that still hold a word of what was told or found."""
+    """Returns the tables that still have a word of the search or its results."""
     models: tuple[type[Model], ...] = (Search, Lookup, Call, Result, Image, Rendering)
     return [model.__name__ for model in models if any(MARK in str(row) for row in model._default_manager.values())]
 
@@ -61,7 +61,7 @@ def test_nothing_is_kept_of_what_was_asked_and_found(submit: Submit, storage: Pa
     assert search.erased_at is not None
 
 
-def test_what_it_cost_stays_to_be_compared(submit: Submit) -> None:
+def test_its_cost_stays_to_be_compared(submit: Submit) -> None:
     search = submit(2)
     outcomes.answered(claim_next(), FOUND)
     before = money()
@@ -73,7 +73,7 @@ def test_what_it_cost_stays_to_be_compared(submit: Submit) -> None:
     assert call.lookup.search == search
 
 
-def test_what_waits_is_canceled_and_what_has_ended_stays_as_it_ended(submit: Submit) -> None:
+def test_waiting_lookups_are_canceled_and_ended_ones_stay_as_they_ended(submit: Submit) -> None:
     search = submit(3)
     outcomes.answered(claim_next(), FOUND)
     outcomes.failed(claim_next(), Policy.objects.get(), Refused("refused", MARK))
@@ -169,7 +169,7 @@ def test_an_unknown_outcome_is_settled_whenever_it_is_known(submit: Submit, is_l
     assert money() == (Decimal("99.975"), 0)
 
 
-# Its picture
+# The picture
 
 
 def erase_for_good(search: Search, callbacks: Any) -> None:
@@ -196,7 +196,7 @@ def test_a_picture_that_another_search_uses_goes_with_the_last(
 
 
 def test_a_crash_before_its_files_are_gone_leaves_them_to_the_sweep(submit: Submit, storage: Path) -> None:
-    """Nothing of what follows a commit happens here."""
+    """Erases without anything that follows a commit."""
     erasure.erase(submit())
     assert not Image.objects.exists()
     assert files(storage)
@@ -220,11 +220,11 @@ def test_a_storage_that_fails_leaves_them_to_the_sweep(
     assert files(storage) == set()
 
 
-# What the database holds to
+# Constraints
 
 
 @pytest.mark.parametrize("change", [{"metadata": {"a": "b"}}, {"crop": "1,1,2,2"}, {"results_count": 1}])
-def test_what_is_erased_stays_erased(submit: Submit, change: dict[str, Any]) -> None:
+def test_an_erased_search_stays_erased(submit: Submit, change: dict[str, Any]) -> None:
     search = submit()
     erasure.erase(search)
     with pytest.raises(IntegrityError, match="erased_searches_keep_nothing"), transaction.atomic():

@@ -144,16 +144,16 @@ def test_a_lookup_is_told_of_in_the_words_of_the_search(
     assert recorded("lookup.finished")[0]["data"] == shown | {"search_id": str(search.pk)}
 
 
-def test_what_goes_on_is_not_told(submit: Submit, endpoint: Endpoint) -> None:
+def test_a_search_that_goes_on_is_not_announced(submit: Submit, endpoint: Endpoint) -> None:
     submit()
     outcomes.failed(claim_next(), Policy.objects.get(), Faulty("fault", "Later.", status=500))
     assert types() == []
 
 
-# With it, or not at all
+# In its transaction, or not at all
 
 
-def test_what_was_rolled_back_is_not_told(submit: Submit, endpoint: Endpoint) -> None:
+def test_an_end_that_was_rolled_back_is_not_announced(submit: Submit, endpoint: Endpoint) -> None:
     search = submit()
     with transaction.atomic():
         cancellation.cancel(search)
@@ -173,7 +173,7 @@ def test_an_end_that_several_come_to_at_once_is_told_once(submit: Submit, endpoi
     assert (ended, len(recorded("lookup.finished"))) == ([f"search.{search.status}"], 4)
 
 
-# To whom
+# Endpoints
 
 
 def test_a_test_key_s_searches_are_told_to_test_endpoints_alone(
@@ -230,7 +230,7 @@ def test_each_search_that_followed_another_has_its_event(endpoint: Endpoint, ali
 # Erased
 
 
-def test_what_was_told_of_an_erased_search_is_erased_with_it(submit: Submit, endpoint: Endpoint) -> None:
+def test_events_of_an_erased_search_are_erased_with_it(submit: Submit, endpoint: Endpoint) -> None:
     erased, kept = submit(), submit()
     succeed()
     cancellation.cancel(kept)
@@ -275,7 +275,7 @@ def test_a_lost_answer_s_cost_is_told_when_it_is_known(submit: Submit, endpoint:
     }
 
 
-def test_of_what_an_operator_settles_in_parts_each_is_told(submit: Submit, endpoint: Endpoint) -> None:
+def test_each_part_that_an_operator_settles_is_announced(submit: Submit, endpoint: Endpoint) -> None:
     submit()
     claimed = claim_next()
     lose(claimed)

@@ -1,4 +1,4 @@
-"""Retention: what has ended is kept as long as its tenant says, what is open loses nothing, and the ledger forgets nothing."""
+"""Ended searches are kept as long as their tenant says, open ones lose nothing, and the ledger forgets nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOR_EVER = {"image_retention_days": 9999, "result_retention_days": 9999, "search
 
 @pytest.fixture
 def alices(alice: Tenant) -> Asker:
-    """Hers, of which everything is kept unless a test says otherwise."""
+    """Alice's searches, of which everything is kept unless a test says otherwise."""
     limit(alice)
     return asker(alice)
 
@@ -90,7 +90,7 @@ def test_an_answer_whose_results_are_gone_is_no_hit(alices: Asker, alice: Tenant
     assert again.results.count() == 20
 
 
-def test_of_what_is_open_nothing_goes_though_nothing_is_kept(alices: Asker, alice: Tenant, storage: Path) -> None:
+def test_open_searches_lose_nothing_even_if_nothing_is_kept(alices: Asker, alice: Tenant, storage: Path) -> None:
     limit(alice, image_retention_days=0, result_retention_days=0, search_retention_days=0)
     search = alices.ask(count=1, also={"parameters": {"username": "mug"}})
     answered()
@@ -129,7 +129,7 @@ def test_followers_get_their_answer_before_the_leader_is_forgotten(alices: Asker
     assert not Result.objects.exists()
 
 
-def test_whoever_is_to_be_told_of_a_search_is_told_before_it_goes(alices: Asker, alice: Tenant) -> None:
+def test_pending_events_of_a_search_delay_its_erasure(alices: Asker, alice: Tenant) -> None:
     limit(alice, search_retention_days=0)
     endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks", events=["search.succeeded"])
     search = done(alices)
@@ -143,7 +143,7 @@ def test_whoever_is_to_be_told_of_a_search_is_told_before_it_goes(alices: Asker,
     assert not Event.objects.exists()
 
 
-def test_who_cannot_be_told_holds_a_search_for_a_week_at_most(alices: Asker, alice: Tenant) -> None:
+def test_an_undeliverable_event_delays_the_erasure_for_a_week_at_most(alices: Asker, alice: Tenant) -> None:
     limit(alice, search_retention_days=1)
     endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks", events=["search.succeeded"])
     held, forgotten = done(alices, days=7.9), done(alices, days=8.1)
@@ -220,7 +220,7 @@ def test_the_default_is_a_setting_and_a_tenant_has_its_own(alice: Tenant, bob: T
 
 
 def refuse_to_erase(searches: list[Search]) -> None:
-    """Has the database refuse it, as a lock or a constraint might."""
+    """Makes the database refuse an erasure, as a lock or a constraint might."""
     ids = ", ".join(f"'{search.pk}'" for search in searches)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -230,7 +230,7 @@ def refuse_to_erase(searches: list[Search]) -> None:
         )
 
 
-def test_those_that_cannot_be_erased_keep_no_other_from_it(
+def test_rows_that_cannot_be_erased_stop_no_others(
     alices: Asker, alice: Tenant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(retention, "AT_ONCE", 2)
@@ -251,7 +251,7 @@ def test_a_run_goes_on_where_the_last_one_ran_out_of_time(
 ) -> None:
     monkeypatch.setattr(retention, "AT_ONCE", 2)
     limit(alice, search_retention_days=1)
-    # Of one instant, so that their ids decide which comes next.
+    # They have one instant, so that their ids decide the order.
     searches = [done(alices) for _ in range(4)]
     Search.objects.update(finished_at=timezone.now() - timedelta(days=5))
     refuse_to_erase(searches[:2])

@@ -1,4 +1,4 @@
-"""Bounds of what one tenant may have stored and waiting are exact, however many come at once, and given back when it goes."""
+"""Bounds of stored and waiting things are exact under concurrency, and given back when a thing ends."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def accepts(ask: Callable[[], object]) -> bool:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_fifty_pictures_at_once_as_many_as_may_be_are_stored(alice: Tenant, storage: Path) -> None:
+def test_fifty_pictures_at_once_fill_the_bound_exactly(alice: Tenant, storage: Path) -> None:
     alice.most_images = 7
     different = [partial(store, alice, samples.jpeg(16 + number, 16)) for number in range(20)]
     asks = [partial(accepts, ask) for ask in (different * 3)[:50]]
@@ -151,7 +151,7 @@ def waiting(tenant: Tenant) -> int:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("max_age", [0, 60])
-def test_of_fifty_searches_at_once_no_more_lookups_wait_than_may(alice: Tenant, max_age: int) -> None:
+def test_fifty_searches_at_once_never_exceed_the_bound_of_waiting_lookups(alice: Tenant, max_age: int) -> None:
     """Counts leaders and followers alike."""
     alices = asker(alice)
     alices.key.tenant.most_waiting_lookups = 7
@@ -161,7 +161,7 @@ def test_of_fifty_searches_at_once_no_more_lookups_wait_than_may(alice: Tenant, 
 
 
 @pytest.mark.django_db
-def test_what_waits_for_its_credential_counts_too_and_what_has_ended_does_not(alice: Tenant, bob: Tenant) -> None:
+def test_blocked_lookups_count_too_and_ended_ones_do_not(alice: Tenant, bob: Tenant) -> None:
     alices = asker(alice)
     alices.key.tenant.most_waiting_lookups = 2
     first = alices.ask(max_age=0)
@@ -193,7 +193,7 @@ def test_a_search_of_more_lookups_than_may_wait_is_refused_whole(alice: Tenant) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_fifty_api_keys_at_once_as_many_as_may_be_are_made(alice: Tenant) -> None:
+def test_fifty_api_keys_at_once_fill_the_bound_exactly(alice: Tenant) -> None:
     Tenant.objects.update(most_api_keys=7)
     came = crowd([partial(accepts, partial(keys.issue, alice, Mode.TEST))] * 50)
     assert (came.count(True), ApiKey.objects.count()) == (7, 7)

@@ -1,4 +1,4 @@
-"""A search is stopped while its call is about to leave: the lane's log says whether it did, and one of two things follows."""
+"""A search is stopped while its call is about to be sent: the lane's log decides whether it was."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Stop = Callable[[Search], object]
 
 @pytest.fixture
 def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
-    """A lane that hardly waits, whose log began long ago."""
+    """The policy of a fast lane, whose log began long ago."""
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     policy.refresh_from_db()
     redis_client.flushdb()
@@ -42,7 +42,7 @@ def token(claimed: ClaimedLookup) -> Token:
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_what_has_not_left_ends_at_once_and_never_leaves(submit: Submit, stop: Stop) -> None:
+def test_an_unsent_call_ends_at_once_and_is_never_sent(submit: Submit, stop: Stop) -> None:
     search = submit()
     claimed = claim_next()
     mine = token(claimed)
@@ -58,7 +58,7 @@ def test_what_has_not_left_ends_at_once_and_never_leaves(submit: Submit, stop: S
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_what_has_left_is_finished_and_charged(submit: Submit, stop: Stop) -> None:
+def test_a_sent_call_is_finished_and_charged(submit: Submit, stop: Stop) -> None:
     search = submit()
     claimed = claim_next()
     token(claimed).redeem()
@@ -70,7 +70,7 @@ def test_what_has_left_is_finished_and_charged(submit: Submit, stop: Stop) -> No
     assert money() == (100 - 20 * claimed.lookup.price_per_result, 0)
 
 
-def test_a_neighbours_call_leaves_as_ever(submit: Submit) -> None:
+def test_a_neighbours_call_is_sent_as_ever(submit: Submit) -> None:
     mine, other = submit(), submit()
     claims = [claim_next(), claim_next()]
     recall.cancel(mine)
@@ -92,27 +92,27 @@ def test_without_redis_it_is_stopped_and_its_worker_ends_it(submit: Submit, sett
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("stop", STOPS)
-def test_of_stopping_and_leaving_one_is_first(submit: Submit, stop: Stop) -> None:
+def test_a_stop_and_a_first_byte_exclude_each_other(submit: Submit, stop: Stop) -> None:
     searches = [submit() for _ in range(12)]
     claims = [claim_next() for _ in searches]
     tokens = [token(claimed) for claimed in claims]
-    left: set[str] = set()
+    sent: set[str] = set()
 
-    def leave(mine: Token) -> None:
+    def redeem(mine: Token) -> None:
         try:
             mine.redeem()
         except TokenRefused:
             return
-        left.add(mine.call)
+        sent.add(mine.call)
 
-    tasks: list[Callable[[], object]] = [partial(leave, mine) for mine in tokens]
+    tasks: list[Callable[[], object]] = [partial(redeem, mine) for mine in tokens]
     tasks += [partial(stop, search) for search in searches]
     at_once(tasks)
-    assert {str(call) for call in Call.objects.values_list("pk", flat=True)} == left
+    assert {str(call) for call in Call.objects.values_list("pk", flat=True)} == sent
     for claimed in claims:
-        if str(claimed.call.pk) in left:
+        if str(claimed.call.pk) in sent:
             outcomes.answered(claimed, answer())
         else:
             settlement.unsent(claimed.call, claimed.lookup)
     assert set(Lookup.objects.values_list("status", flat=True)) == {"canceled"}
-    assert money() == (100 - len(left) * 20 * claims[0].lookup.price_per_result, 0)
+    assert money() == (100 - len(sent) * 20 * claims[0].lookup.price_per_result, 0)

@@ -64,8 +64,8 @@ def test_a_search_stands_in_line_with_its_worst_case_held(submit: Submit, alice:
 
 
 @pytest.mark.parametrize("seconds", [1, 3600, 604_800])
-def test_it_waits_for_as_long_as_it_was_to_and_no_longer(live_key: ApiKey, seconds: int) -> None:
-    """The search and each of its lookups, those too that take another's answer."""
+def test_a_search_waits_until_its_deadline_and_no_longer(live_key: ApiKey, seconds: int) -> None:
+    """Deadlines hold for the search and each of its lookups, hits and followers too."""
     wanted = LookupOrder(source="tiktok-creators", parameters={}, limit=20)
     for _ in range(2):
         with pictures.received(live_key.tenant, jpeg(), fit=FIT) as picture:
@@ -110,7 +110,7 @@ def test_an_offset_between_two_pages_names_the_nearest_ones(submit: Submit) -> N
     assert nothing_is_left()
 
 
-def test_what_lies_beyond_the_sources_end_is_refused(submit: Submit) -> None:
+def test_an_offset_beyond_the_sources_end_is_refused(submit: Submit) -> None:
     with pytest.raises(WrongOrder, match="1500"):
         submit(limit=50, offset=1500)
 
