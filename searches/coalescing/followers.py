@@ -24,7 +24,7 @@ from providers import policies
 from providers.failures import Failure, Faulty, Refused
 from providers.models import Policy
 from searches.coalescing import keys, matching
-from searches.coalescing.matching import Hit
+from searches.coalescing.matching import Match
 from searches.lanes import credential_gate, queue, wakeups
 from searches.lifecycle import completion, holds
 from searches.models import Lane, Lookup, QueueState, Repeat, Status, TenantQueue
@@ -56,7 +56,7 @@ def resolve(leader_id: UUID) -> None:
     is_erased = not leader.repeat_key
     if leader.status in (Status.SUCCEEDED, Status.FAILED) and not is_erased:
         found = list(leader.results.all()) if leader.status == Status.SUCCEEDED else []
-        resolved = _resolve_each(followers, lambda one: _end_as(Hit(lookup=one, original=leader, found=found)))
+        resolved = _resolve_each(followers, lambda one: _end_as(Match(lookup=one, original=leader, found=found)))
     else:
         resolved = _resolve_each(followers, lambda one: _replace_leader(one, leader))
     _note_the_last(leader_id)
@@ -96,16 +96,16 @@ def _note_the_last(leader_id: UUID) -> None:
 
 
 @transaction.atomic
-def _end_as(hit: Hit) -> None:
+def _end_as(matched: Match) -> None:
     """Ends a follower with its leader's answer or failure."""
-    follower, leader = hit.lookup, hit.original
+    follower, leader = matched.lookup, matched.original
     # No join: of two updates at once the second would be decided by the joined rows as they were.
     unerased = Exists(Lookup.objects.filter(pk=leader.pk, repeat_key=follower.repeat_key))
     if not _followers_of(leader.pk).filter(unerased, pk=follower.pk).update(queue_state=QueueState.NONE):
         # Resolved by another worker, or the leader was erased since it was read.
         return
     if leader.status == Status.SUCCEEDED:
-        matching.answer(hit)
+        matching.answer(matched)
     else:
         completion.finish(follower, completion.lock(follower.search_id), Status.FAILED, _failure_of(leader))
 

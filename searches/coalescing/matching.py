@@ -29,7 +29,7 @@ MOST_COPIED = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hit:
+class Match:
     """A lookup, the equal one that answers it, and that one's results, which may be erased before they are copied."""
 
     lookup: Lookup
@@ -37,7 +37,7 @@ class Hit:
     found: Sequence[Result]
 
 
-def match(lookups: Sequence[Lookup], *, max_age: int) -> list[Hit]:
+def match(lookups: Sequence[Lookup], *, max_age: int) -> list[Match]:
     """Marks the new lookups that need not ask the provider, and returns those of them that are answered.
 
     Locks their keys until the end of the caller's transaction, which has locked no row before.
@@ -50,7 +50,7 @@ def match(lookups: Sequence[Lookup], *, max_age: int) -> list[Hit]:
     if _equal(asked).exists():
         since = min(lookup.created_at for lookup in lookups) - timedelta(seconds=max_age)
         answers, leaders = _answers(asked, since), in_progress(asked)
-    hits, copied = [], 0
+    matches, copied = [], 0
     for lookup in lookups:
         same = lookup.repeat_key, lookup.credential_id
         if answer := answers.get(lookup.repeat_key):
@@ -60,19 +60,19 @@ def match(lookups: Sequence[Lookup], *, max_age: int) -> list[Hit]:
             lookup.repeat, lookup.repeat_of = Repeat.HIT, original
             lookup.queue_state = QueueState.NONE if fits else QueueState.FOLLOWING
             if fits:
-                hits.append(Hit(lookup=lookup, original=original, found=found))
+                matches.append(Match(lookup=lookup, original=original, found=found))
         elif same in leaders:
             lookup.repeat, lookup.repeat_of, lookup.queue_state = Repeat.COALESCED, leaders[same], QueueState.FOLLOWING
         else:
             leaders[same] = lookup
-    return hits
+    return matches
 
 
-def answer(hit: Hit) -> None:
+def answer(matched: Match) -> None:
     """Ends a lookup with the results of an equal one. The caller has locked its row."""
-    lookup, original = hit.lookup, hit.original
+    lookup, original = matched.lookup, matched.original
     search = completion.lock(lookup.search_id)
-    results.copy(hit.found, lookup, search)
+    results.copy(matched.found, lookup, search)
     lookup.duplicates, lookup.unreadable, lookup.total = original.duplicates, original.unreadable, original.total
     completion.finish(lookup, search, Status.SUCCEEDED)
 

@@ -54,17 +54,17 @@ def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
         lookup.repeat_key = keys.key_of(lookup, pixels=picture.pixels_sha256, crop=picture.crop)
     with transaction.atomic():
         max_age = api_key.tenant.max_age if order.max_age is None else order.max_age
-        hits = matching.match(lookups, max_age=max_age) if max_age else []
+        matches = matching.match(lookups, max_age=max_age) if max_age else []
         search = _write(api_key, order, picture, lookups)
-        for hit in hits:
-            matching.answer(hit)
+        for matched in matches:
+            matching.answer(matched)
         _enqueue(lookups)
         held = holds.hold(lookup for lookup in lookups if lookup.repeat == Repeat.MISS)
         if any(lookup.queue_state != QueueState.NONE for lookup in lookups):
             backlog.check(api_key.tenant)
         picture.hold()
         transaction.on_commit(lambda: _wake_lanes(lookups))
-    return Submission(search=search, lookups=lookups, held=held, ended=bool(hits))
+    return Submission(search=search, lookups=lookups, held=held, ended=bool(matches))
 
 
 def rejections(api_key: ApiKey, lookups: Sequence[LookupOrder]) -> list[Rejected]:
