@@ -36,18 +36,18 @@ from config import environment
 
 log = logging.getLogger(__name__)
 
-# The queue that is tried on every new connection.
+# Name of the queue that is tried on every new connection.
 PROBE = "probe"
 
 with environment.in_one_line():
     environment.prepare()
-    # Read now, where a wrong one costs one line: Celery would print where it came from.
+    # The settings are read here, where a wrong one costs one line. Celery would print a traceback.
     importlib.import_module("config.settings")
 
-# Wake-ups that were taken and not begun are not put back when a connection is lost: the attempt, over that connection, ended
-# the worker (celery 5.7 with kombu 5.7).
+# When a connection is lost, fetched wake-ups are not put back. The attempt used that connection and ended the worker (celery 5.7
+# with kombu 5.7).
 Channel.do_restore = False
-# Those that send wake-ups would keep theirs to a server that a fail-over made a replica.
+# Senders of wake-ups would otherwise keep their connection to a server that a fail-over made a replica.
 Channel.connection_class, Channel.connection_class_ssl = redis_client.Connection, redis_client.SSLConnection
 
 
@@ -91,8 +91,8 @@ class Messages(AMQP):
 app = Celery("sightline", amqp=Messages)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-# Without it only the thread that imports this knows the application: a web server's threads would look for a broker of
-# Celery's default on localhost.
+# Without this call only the importing thread knows the application. Other threads of a web server would look for Celery's default
+# broker on localhost.
 app.set_default()
 
 
@@ -138,7 +138,7 @@ def say_what_is_lacking(**_: Any) -> None:
     connection: Any
     for connection in connections.all():
         connection.close()
-        # Children that are forked later must not inherit a pool whose threads they don't have.
+        # A child that is forked later must not inherit a pool whose threads it does not have.
         connection.close_pool()
 
 

@@ -28,16 +28,16 @@ REDIS_WORDS = (
     "an address such as redis://:password@redis.example.com:6379/0, rediss:// for TLS or unix:///path?db=0; "
     "percent-encode what is special in a password"
 )
-# A service would be another reader of another file; the encoding is Django's to say; a replica asks no questions of ours.
+# `service` would read another file, the encoding is Django's, and a replication connection runs none of our statements.
 NOT_IN_AN_ADDRESS = {"service", "client_encoding", "replication"}
-# What libpq looks at only when it is connected, or not at all.
+# libpq checks these values only when it is connected, or not at all.
 NUMBERS = {"connect_timeout", "tcp_user_timeout"}
 NUMBERS |= {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
 SWITCHES = {"sslcompression", "sslsni", "gssdelegation"}
-# A certificate or a password file that is not there is passed over by libpq without a word.
+# libpq silently ignores a missing certificate or password file.
 FILES = {"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"}
 MOST_NUMBER = 2**31 - 1
-# No server is there, so that libpq judges the options and reaches nobody.
+# There is no server at this address, so that libpq checks the options and connects to nothing.
 NO_SERVER = "/nowhere"
 NOT_CONNECTED = b"connection to server on socket"
 REDIS_PORT = 6379
@@ -95,7 +95,7 @@ def _is_sound(name: str, value: str) -> bool:
     if name in SWITCHES:
         return value in ("0", "1")
     if name in FILES:
-        # A key may lie in a device: "engine:id".
+        # A key may be in a device: "engine:id".
         return (
             Path(value).is_file() or (name, value) == ("sslrootcert", "system") or (name == "sslkey" and ":" in value)
         )

@@ -79,7 +79,7 @@ class File:
         rest = self._take(REST_OF_LINE)
         assert rest is not None
         if has_space and rest[0].startswith("#"):
-            # Compose takes it for the value, whoever wrote it for a comment.
+            # Compose reads this as the value, although it was written as a comment.
             raise self._trouble(f"{name} begins with #: put the value in quotes, or the comment on a line of its own")
         value = COMMENT.sub("", rest[0]).rstrip()
         if not value.replace("\t", "").isprintable():

@@ -39,18 +39,18 @@ FOREIGN_NAMES = {
 }
 # Names in a .env that are compose's own, or those of its images.
 COMPOSE_BEGINNINGS = ("COMPOSE_", "DOCKER_", "POSTGRES_", "VALKEY_", "NGINX_", "PYTHON_", "WEB_BIND")
-# A name with one of the first, or one of the second at its end, says in which mode to start; PRODUCTION alone does.
+# A name that contains one of the first, or ends with one of the second, means the mode of the start. Only PRODUCTION sets it.
 PRODUCTION_WORDS = {"PROD", "PRODUCTION"}
 MODE_WORDS = {"ENV", "ENVIRONMENT"}
 SHORTEST_BEGINNING = 4
-# Ours, or an answer that somebody gives to a command that asks for it: `createsuperuser --noinput`, Django's colours.
+# Our own names, and answers to commands: `createsuperuser --noinput`, Django's colours.
 NOT_FOREIGN = {"REDIS_URL", "REDIS_TIMEOUT_SECONDS", "DJANGO_COLORS"}
 NOT_FOREIGN |= {f"DJANGO_SUPERUSER_{field}" for field in ("USERNAME", "EMAIL", "PASSWORD")}
 
 T = TypeVar("T")
 D = TypeVar("D")
 _is_ready = False
-# Which names a file has, and which file.
+# The names in files, each with its file.
 _in_file: dict[str, Path] = {}
 
 
@@ -72,7 +72,7 @@ def prepare() -> None:
 def _exists(file: Path) -> bool:
     try:
         return file.exists()
-    except OSError as error:  # a name that is too long, a folder that is closed to us
+    except OSError as error:  # the name is too long, or the folder is not readable
         raise ImproperlyConfigured(f"ENV_FILE: {file} cannot be read: {error.strerror}.") from None
 
 

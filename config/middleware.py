@@ -17,8 +17,8 @@ from config import problems, request_bodies
 USABLE = re.compile(r"[A-Za-z0-9._-]{8,100}")
 
 
-# Pages of the admin run scripts of their own and load nothing from elsewhere but results' pictures. Alpine.js, on which they are
-# built, makes functions from texts of the page.
+# The admin's pages run only their own scripts, and load nothing from elsewhere but the pictures of results. They use Alpine.js,
+# which makes functions from texts of the page.
 ADMIN_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -59,7 +59,7 @@ class BodyLength:
         length, most = request_bodies.length_of(request.META), request_bodies.most_bytes(request.path)
         if length > most:
             return self._refused(request, "too_large", f"The body has {length} bytes; send at most {most}.")
-        # Django reads as many bytes as were announced: of a body in chunks it would see nothing.
+        # Django reads as many bytes as were announced, and would read nothing of a body in chunks.
         if "Transfer-Encoding" in request.headers and not length:
             return self._refused(request, *request_bodies.CHUNKS)
         return self.get_response(request)

@@ -95,7 +95,7 @@ class Handler(ExceptionHandler):
         if isinstance(exc, RequestDataTooBig):
             return PayloadTooLarge(f"Send a form with at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes of text.")
         if isinstance(exc, TooManyFieldsSent):
-            # Of the query: a form's are told by who reads it.
+            # These are query parameters; the reader of a form reports its own.
             detail = (
                 f"Has more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} parameters; give those alone that are known."
             )

@@ -35,9 +35,9 @@ from providers.limiter import LaneLimiter, Rate, TokenRefused, Unavailable
 from searches.lanes import wakeups
 from searches.lifecycle import live_updates
 
-# Many ask at once, among them strangers: an answer this young serves them all.
+# Seconds for which one answer serves all callers, among them strangers.
 FRESH_SECONDS = 1.0
-# The limiter's lane, the broker's queue and the channel that nothing else uses.
+# Name of a lane, a queue and a channel that nothing else uses.
 PROBE = "readiness"
 RATE = Rate(calls=1, window_us=1000, guard_us=0)
 REFUSED_BY_POSTGRESQL = {
@@ -57,9 +57,9 @@ REFUSED_BY_REDIS = {
     "LOADING": "Redis is loading its data.",
     "BUSY": "Redis is busy with a script.",
 }
-# Their modules declare what they keep in Redis when they are imported.
+# These modules declare their keys in Redis when they are imported.
 KEEP_IN_REDIS = (live_updates, destinations, limiter, log_ins, wakeups, rate_limits, turns)
-# Of the servers' own words this alone is quoted: the name of a command that the account may not run.
+# The only words of a server that are quoted: the name of a command that the account may not run.
 COMMAND = re.compile(r"'([\w|-]{1,40})' command|[Uu]nknown (?:Redis )?command[:,]? [`']([\w|-]{1,40})['`]")
 RIGHTS = """
     SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL
@@ -187,7 +187,7 @@ def _try_updates() -> None:
         messages.subscribe(live_updates.channel(PROBE))
         messages.psubscribe(_orders())
         for _ in range(2):
-            # A refusal is raised here. Nothing at all is no consent either.
+            # A refusal is raised here. Silence counts as one too.
             if messages.get_message(timeout=settings.REDIS_TIMEOUT_SECONDS) is None:
                 raise redis.TimeoutError
 

@@ -26,16 +26,16 @@ from config import problems
 MEBIBYTE = 1024 * 1024
 # Bodies below /v1 hold pictures. Anything else is a form of the admin's, or nothing that is taken at all.
 SMALL_BYTES = MEBIBYTE
-# Threads that read bodies. The server has 64. One tenant may hold half of those here, of those that wait for searches (12) and
-# that fetch pictures (8), and 32 that wait for pictures to be read, so that some stay free.
+# The most threads that read bodies, of the server's 64. One tenant may occupy half of these, half of those that wait for searches
+# (12) and fetch pictures (8), and 32 that wait for a decoder, so that some threads stay free.
 MOST_READING, MOST_READING_OF_UNKNOWN = 12, 3
-# Most bodies have come with their headers and are read in a millisecond: a turn is waited for, for so long.
+# Seconds to wait for a turn. Most bodies arrive with their headers and are read in a millisecond.
 TURN_SECONDS = 0.2
-# Bytes of all bodies that are in memory, from their first byte until their requests need them no more.
+# The most bytes of bodies in memory. A body counts from its first byte until its request no longer needs it.
 MOST_BYTES = 160 * MEBIBYTE
-# Larger files are sent piece by piece, each by a thread that waits for its client.
+# Larger files occupy a thread that waits for its client.
 SENT_AT_ONCE_BYTES = 256 * 1024
-# One address has half of them at most, and each next one half of what is left.
+# One address gets at most half of these threads, the next one half of the rest.
 MOST_SENDING = 12
 UNKNOWN = ""
 BUSY = ("not_ready", "Too many bodies are being sent at the moment; send the request again in a few seconds.")
@@ -62,7 +62,7 @@ class Shared:
     def give_back(self, caller: str, amount: int = 1) -> None:
         with self._changed:
             self._taken[caller] -= amount
-            self._taken += Counter()  # drops who has nothing
+            self._taken += Counter()  # removes callers with nothing
             self._changed.notify_all()
 
     def _has(self, caller: str, amount: int) -> bool:
@@ -93,7 +93,7 @@ class RequestBody(IOBase):
         self._begin()
         size = self._left if size < 0 else min(size, self._left)
         piece: bytes = self._stream.read(size)
-        # Less came than was asked for: the client is gone.
+        # A short read means that the client is gone.
         self._left = self._unread = self._left - size if len(piece) == size else 0
         if not self._left:
             self._end_turn()

@@ -20,7 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config.embedded import state
 
-# Words of examples, and of those who mean to put a real key there later. Chance brings none of them.
+# Words in examples and placeholders. A random key contains none of them.
 PLACEHOLDERS = (
     b"secret",
     b"changeme",
@@ -33,7 +33,7 @@ PLACEHOLDERS = (
 )
 SECRET_KEY_BYTES = 50
 ENOUGH_BITS = 128
-# Random keys do not get shorter when they are compressed: 25 bytes in hexadecimal, the least that is taken, need more.
+# Compression does not shorten a random key: the shortest accepted key, 25 bytes in hexadecimal, needs more bytes than this.
 ENOUGH_COMPRESSED_BYTES = 30
 
 

@@ -22,11 +22,11 @@ WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{0,15})?")
 LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})*")
-# Bytes of a file's name: of every usual file system.
+# Bytes of a file name, in every usual file system.
 LONGEST_NAME = 255
-# A wider one is no network of anybody's own: 10.0.0.0/8 and fd00::/8 are the widest of those.
+# No private network is wider: 10.0.0.0/8 and fd00::/8 are the widest.
 WIDEST_PREFIX = 8
-# This machine, its link (where clouds tell each machine's secrets) and the other addresses of that; and IPv6's forms of IPv4.
+# This machine, its link (where clouds serve each machine's secrets), other addresses of that service, and IPv6's forms of IPv4.
 NEVER_REACHED = [
     ipaddress.ip_network(each)
     for each in (
@@ -34,7 +34,7 @@ NEVER_REACHED = [
         *("::/96", "::ffff:0:0/96", "64:ff9b::/96", "2002::/16", "fe80::/10", "fd00:ec2::/32"),
     )
 ]
-# Below it everybody can have a name.
+# Anybody can register a name below these.
 PUBLIC_SUFFIX = re.compile(r"[^.]+|(?:ac|co|com|edu|go|gob|gov|gv|mil|ne|net|nom|or|org)\.[a-z]{2}")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -203,7 +203,7 @@ def folder(base: Path) -> SettingType[Path]:
         try:
             path = base / Path(given).expanduser()
             nearest = next(each for each in (path, *path.parents) if each.exists())
-        except (OSError, RuntimeError):  # a name too long, a folder that is closed to us; the home of nobody
+        except (OSError, RuntimeError):  # the name is too long, the folder not readable, or the home unknown
             raise ValueError from None
         if not nearest.is_dir() or any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
             raise ValueError

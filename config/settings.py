@@ -49,9 +49,9 @@ def needed(name: str, kind: setting_types.SettingType[T], otherwise: Callable[[]
     return otherwise()
 
 
-# Where `serve` and `demo` keep what is theirs: the embedded servers' data, pictures, logs, keys.
+# Folder of `serve` and `demo`: the embedded servers' data, pictures, logs, keys.
 STATE_DIR = env.read("STATE_DIR", setting_types.folder(BASE_DIR), BASE_DIR / ".local")
-# Where they listen; 0 where nothing is said.
+# Ports of `serve` and `demo`; 0 if unset.
 PORT = env.read("PORT", setting_types.PORT, 0)
 SANDBOX_PORT = env.read("SANDBOX_PORT", setting_types.PORT, 0)
 
@@ -65,18 +65,18 @@ def random_keyring() -> str:
     return secret_keys.kept(STATE_DIR / "CREDENTIAL_KEYS", lambda: made)
 
 
-# A process that signs and seals nothing (the clock, migrations) is given no key, and what it makes up for itself ends with it.
+# A process that signs and seals nothing (beat, migrations) gets no keys. It makes a random key that ends with it.
 KEYLESS = env.read("KEYLESS", setting_types.SWITCH, False)
 SECRET_KEY = secrets.token_urlsafe(50) if KEYLESS else needed("SECRET_KEY", setting_types.TEXT, random_key)
 if PRODUCTION:
     secret_keys.check_secret_key(SECRET_KEY)
-# "id:key" pairs, the first of which seals; the others still open what they sealed.
+# Pairs "id:key". The first one seals; the others open older secrets.
 CREDENTIAL_KEYS = "" if KEYLESS else needed("CREDENTIAL_KEYS", setting_types.TEXT, random_keyring)
 keys = vault.keyring(CREDENTIAL_KEYS).values() if CREDENTIAL_KEYS else ()
 if PRODUCTION and CREDENTIAL_KEYS:
     secret_keys.check_keyring(keys)
 
-# Where people and programs reach it, and by which names: any other Host is refused.
+# The public address, and the names in a request's Host that are accepted.
 PUBLIC_URL = needed(
     "PUBLIC_URL",
     setting_types.SECURE_ORIGIN if PRODUCTION else setting_types.ORIGIN,
@@ -115,7 +115,7 @@ MIDDLEWARE = [
     "config.middleware.Safeguards",
     "config.middleware.BodyLength",
     "django.middleware.security.SecurityMiddleware",
-    # Before anything that looks at the Host.
+    # Must be before any middleware that reads the Host.
     "config.health.Health",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -155,12 +155,12 @@ DATABASES: dict[str, Any] = {
 }
 DATABASES["default"] |= {
     "CONN_MAX_AGE": 0,
-    # The engine makes its own.
+    # The engine has health checks of its own.
     "CONN_HEALTH_CHECKS": False,
     # The engine adds what a session needs to `options`.
     "OPTIONS": {"server_side_binding": True, "prepare_threshold": 2}
     | DATABASES["default"]["OPTIONS"]
-    # Threads that wait give their connection back; the pool makes taking it again cheap.
+    # A waiting thread returns its connection; the pool makes it cheap to get one again.
     | {
         "pool": {
             "min_size": 0,
@@ -174,7 +174,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 REDIS = needed("REDIS_URL", connection_urls.REDIS, lambda: connection_urls.REDIS.read("redis://127.0.0.1:6379/0"))
 REDIS_URL = REDIS.url
-# Every connection to Redis gives up after this long, refused or silent alike.
+# Time limit of every connection to Redis, whether it is refused or silent.
 REDIS_TIMEOUT_SECONDS = env.read("REDIS_TIMEOUT_SECONDS", setting_types.decimal(0.01, 60), 1.0)
 
 STORAGES = {
@@ -185,7 +185,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STATIC_URL = "/static/"
-# Straight from the packages: nothing to collect before a first start.
+# Files are served from the packages: nothing must be collected before a first start.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
@@ -198,58 +198,58 @@ FORMAT_MODULE_PATH = "config.formats"
 # Pictures: bounded before they are decoded.
 PICTURE_MAX_BYTES = 20 * 1024 * 1024
 PICTURE_MAX_PIXELS = 50_000_000
-# A whole body under /v1: where a picture may come with it, and anywhere else. The JSON beside a picture has the same bound.
+# Bounds of a whole body under /v1, with a picture and without. JSON beside a picture has the second bound too.
 PICTURE_BODY_MAX_BYTES = 30 * 1024 * 1024
 JSON_MAX_BYTES = 64 * 1024
 # All texts of a form together, in the admin and under /v1.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
-# A body that is taken is held in memory: no copy of a picture lies in a temporary folder.
+# Bodies are held in memory, so that no copy of a picture is in a temporary folder.
 FILE_UPLOAD_MAX_MEMORY_SIZE = PICTURE_BODY_MAX_BYTES
 ORPHANED_PICTURE_SECONDS = number("ORPHANED_PICTURE_SECONDS", 3600, least=60, most=10**9)
-# What was cut out of a picture, and no open lookup needs any more.
+# Seconds for which a crop is kept that no open lookup needs.
 CROP_SECONDS = 600
 
-# Where a provider is called, if not where its adapter says.
+# Addresses of the providers; empty means the adapter's own.
 MODASH_BASE_URL = env.read("MODASH_BASE_URL", setting_types.URL, "")
 KEYAPI_BASE_URL = env.read("KEYAPI_BASE_URL", setting_types.URL, "")
 MEMORIES_BASE_URL = env.read("MEMORIES_BASE_URL", setting_types.URL, "")
-# Below that address; Modash tells it to its customers only.
+# A path below that address, which Modash tells only its customers.
 MODASH_BRANDS_PATH = env.read("MODASH_BRANDS_PATH", setting_types.PATH, "")
-# Plays them all, below one address.
+# The sandbox plays all providers, below one address.
 SANDBOX_URL = env.read("SANDBOX_URL", setting_types.URL, f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
-# Its own process reads its settings. They are read here too, so that a wrong one stops the launcher.
+# The sandbox's process reads its own settings. They are read here too, so that a wrong one stops the launcher.
 sandbox_settings.read(env)
 
-# Proxies of ours, whose `X-Forwarded-For` says who connected.
+# Networks of our proxies, whose `X-Forwarded-For` is believed.
 PROXIES = env.read("PROXIES", setting_types.BOUNDED_NETWORKS if PRODUCTION else setting_types.NETWORKS, [])
 
-# Addresses that tenants give: public ones on these ports, and those of these networks on any port.
+# Tenants' addresses are called if they are public and on these ports, or in these networks on any port.
 OUTBOUND_PORTS = env.read("OUTBOUND_PORTS", setting_types.PORTS, [80, 443])
 OUTBOUND_ALLOW = env.read(
     "OUTBOUND_ALLOW", setting_types.OUTWARD_NETWORKS if PRODUCTION else setting_types.NETWORKS, []
 )
-# Picture URLs: how long one may take, and how many are fetched at once in one web process; past it they are answered 503.
+# Time limit for a picture's URL, and how many a web process fetches at once; more are answered 503.
 PICTURE_FETCH_SECONDS = env.read("PICTURE_FETCH_SECONDS", setting_types.decimal(0.1, 600), 15.0)
 FETCHERS_PER_PROCESS = number("FETCHERS_PER_PROCESS", 8, most=1000)
 
-# Webhooks: deliveries under way at once in one worker process, the pauses between tries, how long their log is kept.
-WEBHOOK_THREADS = number("WEBHOOK_THREADS", 128, least=2, most=2000)  # endpoints that hang take half of them
+# Webhooks: deliveries in flight in one worker process, the seconds between attempts, the days for which the log is kept.
+WEBHOOK_THREADS = number("WEBHOOK_THREADS", 128, least=2, most=2000)  # slow endpoints get at most half of them
 WEBHOOK_PAUSES = env.read(
     "WEBHOOK_PAUSES", setting_types.PAUSES, [5.0, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
 )
 WEBHOOK_LOG_DAYS = number("WEBHOOK_LOG_DAYS", 30, most=3650)
-# Test events and deliveries under way are bounded by host, and by address whatever names lead there.
-# To one host: test events and requests for redeliveries over all tenants; deliveries under way at once over all processes, of
-# which one tenant has half; a tenant's endpoints of one mode.
+# Bounds for one host, and for one address whatever names lead there. In this order: test events and requests for redeliveries a
+# minute, over all tenants; deliveries a minute to failing endpoints; deliveries in flight over all processes, of which one tenant
+# gets half; a tenant's endpoints of one mode.
 WEBHOOK_TARGET_REQUESTS_PER_MINUTE = number("WEBHOOK_TARGET_REQUESTS_PER_MINUTE", 60)
 WEBHOOK_TARGET_FAILURES_PER_MINUTE = number("WEBHOOK_TARGET_FAILURES_PER_MINUTE", 60)
 WEBHOOK_TARGET_AT_ONCE = number("WEBHOOK_TARGET_AT_ONCE", 64)
 WEBHOOK_TARGET_ENDPOINTS = number("WEBHOOK_TARGET_ENDPOINTS", 10)
 
-# Requests that may wait at once in one web process (`Prefer: wait`); past it they are answered at once.
+# Requests that may wait at once in one web process (`Prefer: wait`); more are answered at once.
 WAITERS_PER_PROCESS = number("WAITERS_PER_PROCESS", 12, least=0, most=10_000)
 
-# What a tenant may take, where its row says nothing else: rates over all web processes, numbers of things, days.
+# A tenant's bounds if its row has none: rates over all web processes, numbers of things, days.
 TENANT_REQUESTS_PER_SECOND = number("TENANT_REQUESTS_PER_SECOND", 100)
 TENANT_KEY_CHECKS_PER_MINUTE = number("TENANT_KEY_CHECKS_PER_MINUTE", 20)
 TENANT_TEST_EVENTS_PER_MINUTE = number("TENANT_TEST_EVENTS_PER_MINUTE", 20)
@@ -268,18 +268,18 @@ CELERY_BROKER_URL = REDIS.broker_url
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_TASK_DEFAULT_QUEUE = "sweeps"
-# Messages are wake-ups: one that is lost costs a sweep's interval, so they are acknowledged before the work.
+# A lost wake-up costs one interval of a sweep, so messages are acknowledged before the work.
 CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# A Redis that answers and refuses ends no worker: it is waited for (`config.celery.Broker`).
+# A Redis that answers and refuses does not end a worker (`config.celery.Broker` waits for it).
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Redis keeps no book of what is not acknowledged: the rows are the book.
+    # Redis keeps no list of unacknowledged messages: the rows are the truth.
     "ack_emulation": False,
-    # A broker that vanished without a word (failover, a firewall that forgot) is missed after seconds, not a minute.
+    # A broker that vanished silently (fail-over, a firewall that forgot the connection) is noticed after seconds, not a minute.
     "health_check_interval": 3,
     "socket_timeout": 2 * REDIS_TIMEOUT_SECONDS,
     "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
@@ -289,7 +289,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # By default Celery closes the whole pool before and after each task: 6 ms each time. `config.celery` gives connections back.
 CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
-# Sweeps that nobody took up expire, late enough for a machine whose clock is minutes off.
+# A sweep that no worker took expires, late enough for a machine whose clock is minutes off.
 CELERY_BEAT_SCHEDULE = {
     "sweep-lanes": {"task": "searches.tasks.sweep_lanes", "schedule": 1.0, "options": {"expires": 900}},
     "sweep-followers": {
@@ -300,13 +300,13 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-deliveries": {
         "task": "accounts.tasks.sweep_deliveries",
         "schedule": 60.0,
-        # It may take a while, for which the sweep of the lanes must not wait.
+        # It may be slow, and the lanes' sweep must not wait for it.
         "options": {"expires": 900, "queue": "webhooks"},
     },
     "sweep-retention": {
         "task": "searches.tasks.sweep_retention",
         "schedule": 60.0,
-        # It takes a while, too.
+        # It may be slow, too.
         "options": {"expires": 60, "queue": "webhooks"},
     },
     "sweep-pictures": {
@@ -325,7 +325,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "config.openapi.Schema",
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "UNAUTHENTICATED_USER": None,
-    # The form is what `Accept` says, and `?format=` an unknown parameter like any other.
+    # `Accept` alone chooses the format; `?format=` is an unknown parameter like any other.
     "URL_FORMAT_OVERRIDE": None,
 }
 DRF_STANDARDIZED_ERRORS = {
@@ -382,7 +382,7 @@ LOGGING = {
     "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "celery", "kombu")},
 }
 
-# Passwords of operators: whoever has one sees every tenant.
+# Operators' passwords, each of which opens every tenant's data.
 PASSWORD_HASHERS = ["accounts.passwords.Hasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}", "OPTIONS": options}
@@ -393,7 +393,7 @@ AUTH_PASSWORD_VALIDATORS = [
         ("NumericPasswordValidator", {}),
     )
 ]
-# Pictures are their account's alone, on disk too.
+# Only the server's own account can read the files of pictures.
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 # No upload handler that writes to a temporary file.
@@ -404,11 +404,11 @@ SECURE_REFERRER_POLICY = "same-origin"
 if PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
-    # Health is asked from inside, past the proxy that ends TLS; nothing else is served in the clear.
+    # Health is asked for from inside, past the proxy that ends TLS. Nothing else is served without TLS.
     SECURE_SSL_REDIRECT = True
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
 
-# Last, when all are known.
+# This must be last, when all settings are known.
 environment.refuse_misspelt(env.settings)

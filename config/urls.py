@@ -22,7 +22,7 @@ urlpatterns = [
     path("admin", views.leading_to("/admin/")),
     path("admin/login/", log_ins.signing_in(admin.site.login)),
     path("admin/password_change/", admin.site.admin_view(log_ins.changing_password(admin.site.password_change))),
-    # No row has an address outside the operators' pages, to which Django would lead from here.
+    # Django would redirect from here to a row's page; no row has one outside the admin.
     path("admin/r/<path:rest>", views.no_such_page),
     path("admin/", admin.site.urls),
 ]

@@ -9,14 +9,14 @@ with environment.in_one_line():
     environment.refuse_keyless("a web server")
     django_application = get_wsgi_application()
 
-# They read the settings.
+# These modules read the settings.
 from config.request_bodies import Bounded
 from searches.pictures import isolation
 
 application = Bounded(django_application)
 
-# Before the first picture comes, and before there are threads.
+# Decoders start before the first picture, and before there are threads.
 isolation.decoders.start()
-# What is here from the start stays: the collector need not look at it again and again.
+# Objects from the start stay: the collector need not look at them again and again.
 gc.collect()
 gc.freeze()

@@ -12,7 +12,7 @@ import httpx
 from config.launcher.errors import LaunchError
 
 Json = dict[str, Any]
-# It is all that the person at the terminal has chosen.
+# These statuses blame the picture, which is the only choice of the person at the terminal.
 THE_PICTURES_FAULT = (400, 413)
 
 

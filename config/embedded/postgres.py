@@ -59,7 +59,7 @@ class Postgres(Server):
         data = self.folder / f"pgdata-{binaries.postgres_version(programs)}"
         if not data.exists():
             self._initialise(programs, data)
-        # Nothing has the data open, or we would not hold the serving lock; but the pid in it may be in use again.
+        # Nothing has the data open, because we hold the serving lock. The pid in this file may be in use again.
         (data / "postmaster.pid").unlink(missing_ok=True)
         self._make_socket_folder()
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]

@@ -32,7 +32,7 @@ END_SECONDS = 90
 POLL_SECONDS = 0.03
 LOG_LINES = 4
 
-# The supervisors that this process started: kept, so that they are waited for and leave no zombie.
+# Supervisors that this process started. They are kept to be waited for, so that they leave no zombie.
 _children: list[subprocess.Popen[bytes]] = []
 
 
@@ -74,7 +74,7 @@ class Server(ABC):
     def _join(self) -> int:
         launching = self._lock("launching", LAUNCH_SECONDS, "is being started by another program, and does not come up")
         try:
-            # Held up while a supervisor that saw its last user leave is still stopping the server.
+            # Waits while a supervisor without users is still stopping the server.
             users = self._lock("users", END_SECONDS, "is being stopped, and does not end", shared=True)
             try:
                 self._bring_up()

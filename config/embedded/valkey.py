@@ -35,7 +35,7 @@ class Valkey(Server):
         data.mkdir(exist_ok=True)
         self.account.own(data, 0o700)
         state.write(self.port_file, str(self._free_port()))
-        # A file, for a command line is everybody's to read.
+        # The password is in a file, because everybody can read a command line.
         settings = state.write(self.folder / "valkey.conf", self._settings(data))
         self.account.own(settings, 0o600)
         return [str(program), str(settings)]

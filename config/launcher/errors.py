@@ -56,7 +56,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     for each in STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     _say("\nStopping: calls under way are finished first, for ten seconds at most. Another Ctrl-C changes nothing.\n")
-    # The servers stop after the command has returned, and are the last to go.
+    # The servers stop last, after the command has returned.
     atexit.register(_say, "Stopped.\n")
     raise Stopped(number)
 

@@ -34,7 +34,7 @@ def chosen_pair(port: int, sandbox_port: int) -> tuple[int, int]:
         told = f"PORT and SANDBOX_PORT are both {port}: choose another port for one of them with PORT or SANDBOX_PORT."
         raise LaunchError(told, code=2)
     first, second = chosen("PORT", port), chosen("SANDBOX_PORT", sandbox_port)
-    # A free port that the kernel chooses may be the one that was named, which nobody holds yet.
+    # The kernel may choose the port that was named, because nothing holds that port yet.
     while first == second:
         first, second = chosen("PORT", port), chosen("SANDBOX_PORT", sandbox_port)
     return first, second
@@ -42,7 +42,7 @@ def chosen_pair(port: int, sandbox_port: int) -> tuple[int, int]:
 
 def _try(port: int) -> int:
     with socket.socket() as probe:
-        # Connections that a server before us left in TIME_WAIT are no hindrance, one that listens is.
+        # Connections in TIME_WAIT of an earlier server do not matter; a listening server does.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
         return int(probe.getsockname()[1])

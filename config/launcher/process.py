@@ -11,12 +11,12 @@ from pathlib import Path
 from config.launcher.reaper import Reaper
 
 LAST_LINES = 12
-# Before it is started again, in seconds: longer each time that it dies in a row.
+# Seconds before a dead process is started again: longer for each death in a row.
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
-# One that ran this long was well, and its next death counts as its first.
+# After this many seconds a process counts as healthy, and its next death as its first.
 WELL_SECONDS = 60.0
-# For glibc: what a picture took is kept for the next one. By default its pages go back to the system and are fetched again
-# each time, which makes reading a picture half as long again. The Dockerfile says the same.
+# glibc keeps the memory of one picture for the next. By default it returns the pages to the system and fetches them again, which
+# makes reading a picture 50 % slower. The Dockerfile has the same values.
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864"}
 
 

@@ -54,7 +54,7 @@ class Reaper:
             reap()
             time.sleep(POLL_SECONDS)
         reap()
-        if self._process.returncode != 0:  # somebody killed it
+        if self._process.returncode != 0:  # the reaper was killed
             end(self._watched, reap)
 
     def _tell(self, line: str) -> None:
@@ -116,7 +116,7 @@ def leads(pid: int) -> bool:
 def lives(group: int) -> bool:
     try:
         os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):  # the latter is what macOS says of a group of zombies
+    except (ProcessLookupError, PermissionError):  # macOS reports a group of zombies as PermissionError
         return False
     return True
 

@@ -37,7 +37,7 @@ WORKERS = {
     "searches-1": ("searches", "prefork", 8),
     "searches-2": ("searches", "prefork", 8),
     "sandbox-searches": ("sandbox", "threads", 16),
-    # Its own threads deliver; of the pool's, one takes wake-ups while the others sweep.
+    # Deliveries have threads of their own. One thread of the pool takes wake-ups while the others sweep.
     "webhooks": ("webhooks", "threads", 3),
     "followers": ("followers", "threads", 1),
     "sweeps": ("sweeps", "prefork", 1),
@@ -68,7 +68,7 @@ class System:
     def start(self, prepare: Callable[[], object]) -> None:
         """Returns when all processes work. Raises `LaunchError`."""
         _try_servers()
-        # What needs no tables to come up does so while they are made: a start is mostly imports.
+        # Processes that need no tables start during the migration: a start is mostly imports.
         for process in self._servers:
             self._start(process)
         _migrate()

@@ -32,9 +32,9 @@ from psycopg_pool import ConnectionPool
 
 from config.postgresql import session
 
-# SQLSTATEs of a server that refuses whatever it is asked, for now: it only reads (25006), it ended a transaction that stood open
-# for too long (25P03, 25P04), it is shutting down, starting or dropping (57P01 to 57P05), it is not in the state for it (55000).
-# And classes of them: the connection failed (08), a resource is short (53: disk, memory, connections), the system failed (58).
+# SQLSTATEs of a server that refuses every statement for now: it only reads (25006), it ended a transaction that was open for too
+# long (25P03, 25P04), it is shutting down, starting or dropping (57P01 to 57P05), it is in the wrong state (55000). Classes of
+# SQLSTATEs: the connection failed (08), a resource is short (53: disk, memory, connections), the system failed (58).
 REFUSALS = frozenset({"25006", "25P03", "25P04", "55000", "57P01", "57P02", "57P03", "57P04", "57P05"})
 CLASSES_OF_REFUSALS = ("08", "53", "58")
 ONLY_READS = "The PostgreSQL at this address only reads: it is a standby, or in recovery."
@@ -45,7 +45,7 @@ class DatabaseOperations(operations.DatabaseOperations):
     larger ones without an error. With bigint the server reports numbers that are too large for a column.
     """
 
-    # That one statement can have.
+    # The protocol's limit for one statement.
     MOST_VALUES = 65_535
     integerfield_type_map = dict.fromkeys(operations.DatabaseOperations.integerfield_type_map, Int8)
 
@@ -92,7 +92,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         parameters = super().get_connection_params()
-        # Of several hosts, the one that writes.
+        # Several hosts are given: the connection must be to the one that writes.
         several = {"target_session_attrs": "read-write"} if "," in str(parameters.get("host", "")) else {}
         return several | parameters | {"options": session.options(parameters.get("options", ""))}
 

@@ -11,10 +11,10 @@ from typing import Any
 
 # DATABASE_URL may say otherwise in its `options`.
 PREFERRED: dict[str, str] = {
-    # Whoever hangs in a transaction, or whose machine is gone, loses its locks: a lane is not to wait for one worker.
+    # A client that hangs in a transaction, or whose machine is gone, loses its locks, so that a lane does not wait for it.
     "idle_in_transaction_session_timeout": "5s",
-    # Statements are parsed once a connection, which halves what they cost the server; each is planned for its own values
-    # all the same, as a plan that was made for an empty line would be kept for one of a million.
+    # Statements are parsed once a connection, which halves their cost for the server. Each is still planned for its own values: a
+    # plan that was made for an empty queue would otherwise be kept for a queue of a million.
     "plan_cache_mode": "force_custom_plan",
     "search_path": '"$user", public',
     "synchronous_commit": "on",
@@ -23,7 +23,7 @@ PREFERRED: dict[str, str] = {
     "idle_session_timeout": "0",
 }
 REQUIRED: dict[str, str] = {
-    # Every lock and conditional update counts on seeing what was committed before it.
+    # Every lock and conditional update must see what was committed before it.
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
@@ -39,7 +39,7 @@ REQUIRED: dict[str, str] = {
     "row_security": "on",
     "exit_on_error": "off",
 }
-# Of PostgreSQL 17 and newer; an older one refuses a connection whose options name it.
+# PostgreSQL 17 and newer have these. An older one refuses a connection whose options name them.
 NEWER: dict[str, str] = {"transaction_timeout": "0"}
 SET = """
     SELECT set_config(name, wanted, false) FROM unnest(%s::text[], %s::text[]) AS setting (name, wanted)

@@ -26,14 +26,14 @@ from config.launcher import System, launched, ports
 from config.launcher.errors import LaunchError, exits_with_message, refuse_production
 from providers import registry
 
-# Creators take four calls, of which the last comes back half full: so there is something to wait for, and to release.
+# Creators take four calls, the last of which returns half a page: there is something to wait for, and to release.
 ASKED: dict[str, Any] = {
     "tiktok-creators": {"limit": 200, "parameters": {"followers_count": {"min": sample_picture.FOLLOWERS}}}
 }
 LOOKUPS = [{"source": source, **ASKED.get(source, {})} for source in registry.ADAPTERS]
 NEIGHBOUR_LOOKUP = {"source": "tiktok-creators", "limit": 10}
 NEIGHBOUR_SEARCHES = 3
-# Where it goes to a file.
+# Columns of a report that is written to a file.
 REPORT_WIDTH = 140
 
 
@@ -96,7 +96,7 @@ def search_and_tell(
     system: System, sample: SamplePicture, tenant: ApiClient, neighbour: ApiClient, receiver: Receiver, report: Report
 ) -> None:
     receiver.secret = tenant.be_told(receiver.url, ["search.succeeded"])
-    # Equal ones, which would be coalesced.
+    # Equal searches would otherwise be coalesced.
     order: dict[str, Any] = {"lookups": [NEIGHBOUR_LOOKUP], "max_age": 0}
     others = [neighbour.submit(sample.content, **order) for _ in range(NEIGHBOUR_SEARCHES)]
     report.line(f"A neighbour has {len(others)} searches in line. Now the tenant's, for {sample.title}:")
