@@ -1,5 +1,5 @@
-"""Who the tests know: Alice, who owns what a test makes; Bob, another customer in the same lanes; Charlie, a stranger to
-both who must see nothing. And a storage of each test's own.
+"""Provides the people of the tests: Alice owns what a test makes, Bob is another customer in the same lanes, and Charlie is a
+stranger who must see nothing of either. Each test has a picture storage of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ClientOf = Callable[..., APIClient]
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
-    """Most tests are one transaction, and may take longer than one of a worker's may stand idle."""
+    """Lets transactions be idle for longer than in production, because most tests are one transaction."""
     connection.settings_dict["OPTIONS"]["options"] = "-c idle_in_transaction_session_timeout=0"
 
 
@@ -40,13 +40,13 @@ def charlie(db: None) -> Tenant:
 
 
 def customer(name: str) -> Tenant:
-    """Whose lookups all ask the provider: most tests send one picture again and again, and mean it."""
+    """Creates a tenant whose lookups are never repeats, because most tests send one picture again and again."""
     return Tenant.objects.create(name=name, max_age=0)
 
 
 @pytest.fixture
 def client_of() -> ClientOf:
-    """A client that sends a fresh key of the tenant: `client_of(alice)`, `client_of(alice, Mode.TEST)`."""
+    """Returns a function that makes a client with a new API key: `client_of(alice)`, `client_of(alice, Mode.TEST)`."""
 
     def client_of(tenant: Tenant, mode: Mode = Mode.LIVE) -> APIClient:
         _, secret = keys.issue(tenant, mode)
@@ -57,13 +57,13 @@ def client_of() -> ClientOf:
 
 @pytest.fixture(autouse=True)
 def failing_receivers(settings: Settings) -> None:
-    """All tests' receivers are at one address, and many of them fail."""
+    """Raises the bound of failures: all tests' receivers are at one address, and many of them fail."""
     settings.WEBHOOK_TARGET_FAILURES_PER_MINUTE = 100_000
 
 
 @pytest.fixture(autouse=True)
 def storage(settings: Settings, tmp_path: Path) -> Path:
-    """Where this test's pictures lie."""
+    """Gives each test a folder of its own for pictures."""
     folder = tmp_path / "pictures"
     local = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(folder)}}
     settings.STORAGES = {**settings.STORAGES, "default": local}

@@ -1,7 +1,7 @@
-"""A whole Sightline of its own, for tests that break it: servers, sandbox, web server, workers and beat as processes.
+"""Runs a whole Sightline for tests that break it: servers, sandbox, web server, workers and beat as processes.
 
-It is driven and looked at from outside alone, as tenants and operators do: by HTTP, SQL, `manage.py` and signals. A test may be
-killed itself, and leaves nothing running: its servers go with their last user, all else is kept as `serve` keeps its own.
+Tests use it from outside alone, as tenants and operators do: by HTTP, SQL, `manage.py` and signals. A test that is killed
+leaves nothing running: its servers end with their last user, and the reaper of `serve` ends the rest.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ P = TypeVar("P", bound="Program")
 
 
 class Server:
-    """PostgreSQL or Valkey, the child of a supervisor that starts it again when it has ended."""
+    """Controls PostgreSQL or Valkey, the child of a supervisor that restarts it."""
 
     def __init__(self, folder: Path) -> None:
         self.pid_file = folder / "pid"
@@ -59,7 +59,7 @@ class Server:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Killed, and not started again until the block ends."""
+        """Kills the server, and keeps it down until the block ends."""
         server = self.process
         supervisor = server.parent()
         assert supervisor is not None
@@ -69,13 +69,13 @@ class Server:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """It hangs: connections open, for the kernel sees to that, and nothing answers."""
+        """Suspends the server: the kernel keeps connections open, and nothing answers."""
         with suspended(self.process):
             yield
 
 
 class Postgres(Server):
-    """Reached as its superuser by `superuser`, in the embedded server's own folder."""
+    """Controls PostgreSQL; `superuser` connects to it in the embedded server's own folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -117,7 +117,7 @@ class Postgres(Server):
 
 
 class Program:
-    """One of Sightline's processes and its children, a group of their own: started at once, and again if wanted."""
+    """Controls one of Sightline's processes and its children, a process group: started at once, and again if wanted."""
 
     def __init__(
         self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str], reaper: Reaper
@@ -154,7 +154,7 @@ class Program:
         return self._popen.poll() is not None
 
     def kill(self) -> None:
-        """Its children too, for they are of its group."""
+        """Kills the process and its children, which are in its group."""
         self._reaper.forget(self._popen.pid)
         self._popen.wait()
 
@@ -164,13 +164,13 @@ class Program:
 
 
 class Worker(Program):
-    """A Celery worker: one process that takes messages, and its children, which do the work."""
+    """Controls a Celery worker: one process that takes messages, and its children, which do the work."""
 
     CHILDREN = 4
 
     @property
     def children(self) -> list[psutil.Process]:
-        """Neither the dead nor what runs for a moment while it starts."""
+        """Returns the children, without dead ones and those that run for a moment during the start."""
         mine = command_of(self.process)
         return [child for child in self.process.children() if command_of(child) == mine]
 
@@ -184,7 +184,7 @@ class Worker(Program):
 
 
 class Sightline:
-    """`environment`: the addresses of its servers, and all that its processes are told."""
+    """Controls all processes. `environment` has the addresses of the servers and all other variables of the processes."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], stack: ExitStack) -> None:
         self.folder = folder
@@ -201,7 +201,7 @@ class Sightline:
         self._image = ""
 
     def start(self) -> None:
-        """All but the workers for searches."""
+        """Starts all processes but the workers for searches."""
         port, sandbox_port = self.environment["PORT"], self.environment["SANDBOX_PORT"]
         judge = self._start(Program, "sandbox", granian("config.sandbox_wsgi:application", sandbox_port, threads=64))
         put_first(judge.process)
@@ -212,7 +212,7 @@ class Sightline:
         self._start(Program, "beat", celery("beat", "-s", str(self.folder / "beat"), "--pidfile="))
 
     def let_alice_in(self) -> None:
-        """A tenant that has a picture and a key to the provider."""
+        """Creates a tenant with a picture and a key to the provider."""
         tenant = json.loads(self.manage("create_tenant", "Alice", "--json"))
         self.manage("store_credential", "Alice", "modash", "--from-env", "KEY", KEY="alices-modash-key")
         self.api.headers["Authorization"] = f"Bearer {tenant['api_keys']['live']}"
@@ -227,7 +227,7 @@ class Sightline:
         return self._start(Worker, name, worker("searches", Worker.CHILDREN, name), **environment)
 
     def start_dispatcher(self, name: str = "webhooks") -> Program:
-        """What delivers webhooks."""
+        """Starts the worker that delivers webhooks."""
         return self._start(Program, name, [*worker("webhooks", 1, name), "--pool", "threads"])
 
     def manage(self, *arguments: str, **environment: str) -> str:
@@ -243,7 +243,7 @@ class Sightline:
         return done.stdout
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Of one statement; waits for a database that is being restarted."""
+        """Returns the rows of one statement; waits for a database that is being restarted."""
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -258,7 +258,7 @@ class Sightline:
         return psycopg.connect(self.environment["DATABASE_URL"])
 
     def submit(self, *, lookups: int, max_age: int = 0) -> str:
-        """By default each asks for itself, however equal they are."""
+        """Submits a search. By default it is no repeat, however equal it is."""
         wanted = [{"source": "tiktok-creators", "limit": 2}] * lookups
         order = {"image": {"id": self._image}, "lookups": wanted, "max_age": max_age}
         answer = self.api.post("/v1/searches", json=order)
@@ -267,7 +267,7 @@ class Sightline:
         return id
 
     def stats(self) -> dict[str, Any]:
-        """What the sandbox counted."""
+        """Returns the sandbox's counts."""
         stats: dict[str, Any] = self.sandbox.get("/_stats").json()["modash"]
         return stats
 
@@ -280,7 +280,7 @@ class Sightline:
 
 @contextmanager
 def sightline(folder: Path) -> Iterator[Sightline]:
-    """With Alice in it."""
+    """Yields a Sightline with Alice in it."""
     limit = {"SANDBOX_WINDOW_MS": str(WINDOW_MS), "SANDBOX_LATENCY_MS": str(LATENCY_MS)}
     with started(folder, **limit) as running:
         running.let_alice_in()
@@ -289,7 +289,7 @@ def sightline(folder: Path) -> Iterator[Sightline]:
 
 @contextmanager
 def started(folder: Path, **told: str) -> Iterator[Sightline]:
-    """With nobody in it. `told`: to all its processes, in their environment."""
+    """Yields a Sightline without tenants. `told` is added to the environment of all its processes."""
     port, sandbox_port = (str(ports.chosen(name, 0)) for name in ("PORT", "SANDBOX_PORT"))
     sandbox = f"http://127.0.0.1:{sandbox_port}"
     environment = {
@@ -309,7 +309,9 @@ def started(folder: Path, **told: str) -> Iterator[Sightline]:
 
 @contextmanager
 def suspended(*processes: psutil.Process) -> Iterator[None]:
-    """Or until the test is killed: what wakes them is a process of its own, and waits for the end of this one's pipe."""
+    """Suspends processes until the block ends or the test is killed. A process of its own resumes them when our end of its
+    pipe closes.
+    """
     pids = [str(process.pid) for process in processes]
     waker = subprocess.Popen([sys.executable, "-I", "-S", "-c", WAKE, *pids], stdin=subprocess.PIPE)
     try:
@@ -321,8 +323,8 @@ def suspended(*processes: psutil.Process) -> Iterator[None]:
 
 
 def put_first(process: psutil.Process) -> None:
-    """Whoever judges calls by milliseconds waits for no processor, where a test may have it so: a busy machine's sandbox notes
-    arrivals up to 50 ms late.
+    """Gives the process that judges calls by milliseconds a higher priority, if the test may: on a busy machine the sandbox
+    notes arrivals up to 50 ms late.
     """
     with suppress(AttributeError, PermissionError):  # another platform; an ordinary user
         os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(1))

@@ -22,7 +22,7 @@ ENDS_WITHIN_SECONDS = 20
 
 @contextmanager
 def state_folder() -> Iterator[Path]:
-    """One that the embedded servers' account may pass through, as pytest's own would not let it."""
+    """Yields a folder that the embedded servers' account may pass through; pytest's own would not let it."""
     path = Path(tempfile.mkdtemp(prefix="sightline-test-", dir="/tmp"))
     path.chmod(0o711)
     try:
@@ -47,14 +47,14 @@ def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Its exit code and all that it said."""
+    """Returns the exit code and the whole output."""
     with start(folder, *arguments, **environment) as program:
         said, _ = program.communicate(timeout=180)
         return program.returncode, said
 
 
 def read_until(program: subprocess.Popen[str], text: str) -> str:
-    """What it says up to a line with the text."""
+    """Returns the output up to a line with the text."""
     assert program.stdout is not None
     said = ""
     for line in program.stdout:
@@ -65,7 +65,7 @@ def read_until(program: subprocess.Popen[str], text: str) -> str:
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Every process that has the state folder in its environment or its command."""
+    """Returns every process that has the state folder in its environment or its command."""
     return [process for process in psutil.process_iter() if _knows(process, str(folder))]
 
 

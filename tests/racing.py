@@ -1,4 +1,4 @@
-"""Races, run in threads: what a law says must hold however they end."""
+"""Runs races in threads, for laws that must hold however a race ends."""
 
 from __future__ import annotations
 

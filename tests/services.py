@@ -1,6 +1,6 @@
-"""Real servers for the tests: started before Django reads its settings, stopped after the last test.
+"""Starts real servers for the tests before Django reads its settings, and stops them after the last test.
 
-Each run takes a state folder that no other run holds, so that two runs, or a `make serve` beside them, share nothing.
+Each run claims a state folder that no other run has, so that two runs, or a `make serve` beside them, share nothing.
 The workers of pytest-xdist find the addresses in the environment, and take a Redis database each.
 """
 

@@ -23,14 +23,14 @@ LONGEST_FUNCTION = 50
 
 
 class Shape:
-    """The figures of one checkout."""
+    """Measures one checkout."""
 
     def __init__(self, root: Path = ROOT) -> None:
         self.root = root
 
     @property
     def sources(self) -> list[Path]:
-        """The Python files of the five apps, but for migrations, which Django writes."""
+        """Returns the Python files of the five apps, without migrations, which Django writes."""
         return [
             path for app in APPS for path in sorted((self.root / app).rglob("*.py")) if "migrations" not in path.parts
         ]

@@ -1,5 +1,5 @@
-"""Bad days: processes killed, servers stopped, hung and emptied in the middle of the work. No search is lost, none is
-charged twice, the provider's limit is never broken, and all finish.
+"""Kills processes, and stops, suspends and empties servers in the middle of the work. No search is lost, none is charged
+twice, the provider's limit is never broken, and all searches end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DOUBT_SECONDS = 2.5
 
 
 class Day:
-    """What one test asks for, and whether all of it came out right."""
+    """Holds the orders of one test, and checks how all of them ended."""
 
     def __init__(self, sightline: Sightline) -> None:
         self.sightline = sightline
@@ -48,7 +48,9 @@ class Day:
         wait_until(lambda: bool(self.sightline.stats()["calls"] >= count))
 
     def ends_well(self, *, most_unknown: int = 0) -> None:
-        """`most_unknown`: calls that may have been cut off under way, of which nobody can say whether they were billed."""
+        """Checks the end. `most_unknown`: calls that may have been interrupted in flight, so that nobody knows whether they
+        were billed.
+        """
         wait_until(lambda: not self.lookups().keys() & {"queued", "running"})
         self.the_limit_was_kept(most_unknown)
         calls = self.calls(*self.searches)
@@ -61,13 +63,15 @@ class Day:
         self.ended_well = True
 
     def the_limit_was_kept(self, most_unknown: int) -> None:
-        """A call that was cut off in the middle of its body is refused as unreadable, which breaks no limit."""
+        """Checks the limit. A call that was interrupted in the middle of its body is refused as unreadable, which breaks no
+        limit.
+        """
         stats = self.sightline.stats()
         assert stats["breaches"] == 0, stats
         assert stats["refusals"] <= most_unknown, stats
 
     def the_credits_agree(self, answered: int, unknown: int) -> None:
-        """Each answer was charged once; what the sandbox billed beyond that is among the unknown."""
+        """Checks that each answer was charged once, and that everything else that the sandbox billed is among the unknown."""
         stats = self.sightline.stats()
         assert answered <= stats["calls"] <= answered + unknown
         assert Decimal(stats["credits"]) == (stats["calls"] - stats["refusals"]) * COST
@@ -82,7 +86,7 @@ class Day:
         return self._counts(calls, searches)
 
     def money(self) -> list[Decimal]:
-        """Charged, unknown, and what is held still."""
+        """Returns the charged, the unknown and the still held credits."""
         references = "reference IN (SELECT 'lookup:' || id FROM mine)"
         charged = f"SELECT sum(amount) FROM billing_entry WHERE kind = 'charge' AND {references}"
         held = f"SELECT sum(unknown) AS unknown, sum(open) AS open FROM billing_hold WHERE {references}"
@@ -98,7 +102,7 @@ class Day:
 
 
 class Installation:
-    """A running Sightline with two workers for searches, replaced by a new one when a test has left it in disorder."""
+    """Runs a Sightline with two workers for searches, and replaces it after a test that left it in disorder."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -126,7 +130,9 @@ def installation() -> Iterator[Installation]:
 
 @pytest.fixture
 def day(installation: Installation) -> Iterator[Day]:
-    """A failed test's searches, calls and locks would be counted by the next test, so that one gets a new Sightline."""
+    """Yields a day. After a failed test Sightline is replaced, because the next test would count its searches, calls and
+    locks.
+    """
     # A test before may have killed processes that are still on their way up.
     wait_until(lambda: all_are_up(installation.workers))
     day = Day(installation.sightline)
@@ -176,7 +182,7 @@ CALLS_OF = {
 
 @pytest.mark.chaos
 def test_a_process_killed_at_each_point_of_a_call(day: Day, workers: list[Worker]) -> None:
-    """The longest lease first, so that they run beside each other."""
+    """The longest leases come first, so that they lapse at the same time."""
     day.submit(lookups=1)
     day.wait_for_calls(1)
     time.sleep(DOUBT_SECONDS)
@@ -186,7 +192,7 @@ def test_a_process_killed_at_each_point_of_a_call(day: Day, workers: list[Worker
 
 
 def all_are_up(workers: list[Worker]) -> bool:
-    """Celery gives up where its processes are killed while it starts; whoever supervises workers starts it anew."""
+    """Starts ended workers again, as a supervisor does: Celery gives up if its processes are killed while it starts."""
     for worker in workers:
         if worker.has_ended:
             worker.start_again()

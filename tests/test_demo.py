@@ -1,4 +1,4 @@
-"""`make demo`, whole: its exit code, and that the figures that it prints agree with each other."""
+"""Tests `make demo`: its exit code, and that its figures agree with each other."""
 
 from __future__ import annotations
 

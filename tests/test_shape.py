@@ -1,4 +1,4 @@
-"""The limits that `make shape` is held to, and how it counts."""
+"""Tests the limits of `make shape`, and its way of counting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong, and when: a schedule that its seed alone settles. Whatever ends is started again, as supervisors do."""
+"""Schedules accidents by a seed alone, and runs them. Whatever an accident ends is started again, as supervisors do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Accident:
-    """`at`: seconds after the begin, or as soon as the one before it is over. `chance`: settles who is met."""
+    """Describes one accident. `at`: seconds after the start, or as soon as the one before is over. `chance` chooses its
+    victim.
+    """
 
     at: float
     kind: str
@@ -59,13 +61,13 @@ class Fate:
         _one_of(self.workers, chance).kill()
 
     def child_killed(self, chance: float) -> None:
-        """None where all have ended just now."""
+        """Kills a worker's child; None if all have just ended."""
         children = [child for worker in self.workers if not worker.has_ended for child in worker.children]
         if children:
             _end(_one_of(children, chance))
 
     def worker_hung(self, chance: float) -> None:
-        """Longer than a transaction may stand open. Then it goes on, as if it had never been away."""
+        """Suspends a worker for longer than a transaction may be open. It then continues as if nothing had happened."""
         worker = _one_of(self.workers, chance)
         with suppress(psutil.NoSuchProcess), suspended(worker.process, *worker.children):
             time.sleep(HUNG_SECONDS)
@@ -86,7 +88,7 @@ class Fate:
         self.sightline.valkey.process.kill()
 
     def redis_emptied(self, chance: float) -> None:
-        """It comes back, and remembers nothing."""
+        """Empties Redis: it returns without any of its data."""
         with self.sightline.valkey.away():
             for kept in (self.sightline.valkey.pid_file.parent / "data").iterdir():
                 rmtree(kept)
@@ -124,7 +126,7 @@ KINDS: dict[str, Callable[[Fate, float], None]] = {
 
 
 def made_up(random: Random, kinds: Sequence[str], *, seconds: float) -> list[Accident]:
-    """These, in any order, over so many seconds."""
+    """Returns a schedule of these accidents, in any order, over so many seconds."""
     shuffled = random.sample(kinds, len(kinds))
     step = seconds / len(kinds)
     return [
@@ -144,7 +146,7 @@ def strike_all(fate: Fate, accidents: Sequence[Accident], *, after_each: Callabl
 
 @contextmanager
 def supervised(sightline: Sightline) -> Iterator[None]:
-    """What has ended is started again, until the block ends."""
+    """Starts again whatever has ended, until the block ends."""
     over = threading.Event()
 
     def supervise() -> None:
@@ -167,6 +169,6 @@ def _one_of(several: Sequence[T], chance: float) -> T:
 
 
 def _end(process: psutil.Process) -> None:
-    """It may have ended by itself."""
+    """Ends a process, which may have ended by itself."""
     with suppress(psutil.NoSuchProcess):
         process.kill()

@@ -1,6 +1,6 @@
-"""Who takes part: tenants whose keys are magic at every provider, so that each meets the failures of one kind all the time.
+"""Creates the tenants, whose keys are magic at every provider, so that each tenant meets failures of one kind.
 
-As a program it makes them, in the environment of the Sightline that they are tenants of, and prints their API keys: so many
+It runs as a program in the environment of their Sightline and prints their API keys: so many runs of
 `manage.py create_tenant` would take half a minute to start.
 """
 

@@ -1,4 +1,4 @@
-"""What is true when all of it is over, and some of it at any instant before: each law reads every row there is."""
+"""Checks what must be true at the end, and some of it at any moment before: each law reads all rows."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ GROUP BY lookup.id HAVING count(call.id) <> CASE WHEN lookup.status = 'running' 
 
 
 def counts(sightline: Sightline) -> str:
-    """What there was to hold them against, in words."""
+    """Returns in words how much there was to check."""
     tables = {
         "searches": "SELECT status, count(*) FROM searches_search GROUP BY 1 ORDER BY 2 DESC",
         "lookups": "SELECT status, count(*) FROM searches_lookup GROUP BY 1 ORDER BY 2 DESC",
@@ -118,7 +118,7 @@ def hold_at_any_instant(sightline: Sightline) -> None:
 
 
 def every_order_is_one_search(sightline: Sightline, orders: Sequence[Order]) -> None:
-    """One that was erased says no more which order it was."""
+    """Checks that each order is one search. An erased search no longer names its order."""
     numbers = "SELECT (metadata->>'number')::int FROM searches_search WHERE erased_at IS NULL"
     kept = sorted(number for (number,) in sightline.rows(numbers))
     assert kept == [order.number for order in orders if order.erased_after is None], kept
@@ -150,13 +150,13 @@ def what_is_under_way_has_a_lease(sightline: Sightline) -> None:
 
 
 def no_limit_was_broken(sightline: Sightline) -> None:
-    """The lane's, too: in this sandbox all keys of a provider share one."""
+    """Checks each key's limit and the lane's: in this sandbox all keys of a provider share one."""
     for provider, stats in counted(sightline).items():
         assert stats["breaches"] == 0, (provider, stats)
 
 
 def each_call_that_left_was_counted(sightline: Sightline) -> None:
-    """A key's calls are those of its tenant: none is missing here, none there, but for those of which nobody knows."""
+    """Compares a key's calls with its tenant's. None is missing on either side, but for those with an unknown outcome."""
     ours = {(provider, tenant): (left, unknown) for provider, tenant, left, unknown in sightline.rows(CALLS)}
     for of, tally in tallies(sightline):
         left, unknown = ours.get(of, (0, 0))
@@ -180,18 +180,18 @@ def nothing_is_held_but_the_unknown(sightline: Sightline) -> None:
 
 
 def no_repeat_cost_anything(sightline: Sightline) -> None:
-    """Neither what took an earlier answer nor what followed a lookup to its end."""
+    """Checks lookups that took an earlier answer and followers of a lookup."""
     nothing_of(sightline, REPEATS_THAT_COST)
 
 
 def the_ledger_adds_up(sightline: Sightline) -> None:
-    """Which exits with 1 otherwise, and says where not."""
+    """Runs the audit, which exits with 1 on a difference and names it."""
     sightline.manage("audit_ledger")
 
 
 def each_end_was_told_once(sightline: Sightline, heard: Sequence[Heard]) -> None:
-    """Of each search and each lookup there is one event, whatever was sent twice; and it was heard. Of one that was erased
-    there may have been one.
+    """Checks that each search and each lookup has one event, however often it was sent, and that it was received. An erased
+    one may have had one.
     """
     nothing_of(sightline, UNDELIVERED)
     bodies: dict[str, str] = {}
@@ -208,7 +208,7 @@ def each_end_was_told_once(sightline: Sightline, heard: Sequence[Heard]) -> None
 
 
 def the_database_saw_nothing_impossible(sightline: Sightline) -> None:
-    """Neither a deadlock nor a tenant queue whose count had to be mended."""
+    """Checks the server's log: no deadlock, and no tenant queue whose count had to be corrected."""
     log = (sightline.folder / "postgresql" / "log").read_text()
     assert "deadlock" not in log
     assert "counted lookups as ready that are not" not in log
@@ -220,13 +220,13 @@ def nothing_of(sightline: Sightline, statement: str) -> None:
 
 
 def counted(sightline: Sightline) -> dict[str, dict[str, Any]]:
-    """The sandbox's own counts, by provider."""
+    """Returns the sandbox's own counts, by provider."""
     counts: dict[str, dict[str, Any]] = sightline.sandbox.get("/_stats").json()
     return counts
 
 
 def tallies(sightline: Sightline) -> Iterable[tuple[tuple[str, str], dict[str, Any]]]:
-    """Each key's at each provider, none where it was not called with."""
+    """Returns the counts of each key at each provider that it was used with."""
     none = {"calls": 0, "credits": "0"}
     counts = counted(sightline)
     for provider in registry.PROVIDERS:

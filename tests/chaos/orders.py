@@ -1,7 +1,7 @@
-"""What the tenants ask for, all of it settled by the seed; and how they ask, who go on whatever is down.
+"""Decides by the seed what the tenants order, and places the orders, whatever is down.
 
-A caller whose answer was lost cannot know whether its order was taken. It looks, by the number that it gave the order, before
-it sends it again.
+A caller whose answer was lost cannot know whether its order was accepted. It looks for the order's number before it sends the
+order again.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """`at`: seconds after the begin. `repeats`: whether an equal one may answer it. `canceled_after`: seconds after it was taken,
-    `erased_after`: after that, None for never.
+    """Describes one order. `at`: seconds after the start. `repeats`: whether an equal one may answer it. `canceled_after`:
+    seconds after it was accepted; `erased_after`: seconds after that; None for never.
     """
 
     number: int
@@ -44,7 +44,7 @@ class Order:
 
 
 def made_up(random: Random, *, count: int, tenants: Sequence[str], seconds: float) -> list[Order]:
-    """So many orders over so many seconds. Each tenant has some; one in four asks what its tenant asked before."""
+    """Returns so many orders over so many seconds. Each tenant has some; one in four repeats an earlier one of its tenant."""
     wanted = [*tenants, *random.choices(tenants, [CAST[name][1] for name in tenants], k=count - len(tenants))]
     random.shuffle(wanted)
     asked: dict[str, list[Sequence[dict[str, Any]]]] = {name: [] for name in tenants}
@@ -70,7 +70,7 @@ def made_up(random: Random, *, count: int, tenants: Sequence[str], seconds: floa
 
 
 def _lookups(random: Random, number: int) -> list[dict[str, Any]]:
-    """Of one to three sources, no two orders' alike; of creators up to three pages."""
+    """Returns lookups of one to three sources, different for each order; creators have up to three pages."""
     similarity = 0.5 + number / 10_000
     parts: list[dict[str, Any]] = [
         {
@@ -86,7 +86,7 @@ def _lookups(random: Random, number: int) -> list[dict[str, Any]]:
 
 
 class Caller:
-    """One tenant's program."""
+    """Plays one tenant's program."""
 
     def __init__(self, url: str, secret: str) -> None:
         self._client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
@@ -101,7 +101,7 @@ class Caller:
         assert answer.is_success, answer.text
 
     def place(self, order: Order) -> None:
-        """Until it is taken; then cancels and erases it, if that is wanted."""
+        """Sends the order until it is accepted; then cancels and erases it if that is wanted."""
         body = {
             "lookups": order.lookups,
             "priority": order.priority,
@@ -138,13 +138,13 @@ class Caller:
         return found[0]["id"] if found else None
 
     def _erased(self, search: str) -> bool:
-        """It is not found where it was erased by a request whose answer was lost."""
+        """Returns whether the search is not found, because it was erased by a request whose answer was lost."""
         answer = self._client.delete(f"/v1/searches/{search}")
         assert answer.status_code in (204, 404, 503), answer.text
         return answer.status_code != 503
 
     def _answer(self, method: str, path: str, **body: Any) -> httpx.Response | None:
-        """None where it is not ready: anything else that is no success is a mistake of somebody's."""
+        """Returns the answer; None if the server is not ready. Any other failure is a mistake."""
         answer = self._client.request(method, path, **body)
         assert answer.is_success or answer.status_code == 503, answer.text
         return answer if answer.is_success else None
@@ -164,13 +164,13 @@ class Caller:
 
 
 def _tells_of_a_picture_that_went(problem: dict[str, Any]) -> bool:
-    """With the last search that named it."""
+    """Returns whether the answer says that the picture was erased with the last search that named it."""
     errors = [(error["field"], error["code"]) for error in problem.get("errors", [])]
     return problem["code"] == "image_deleted" or errors == [("image.id", "does_not_exist")]
 
 
 def place_all(orders: Sequence[Order], callers: dict[str, Caller]) -> None:
-    """Each at its time, or as soon as those before it have been taken."""
+    """Places each order at its time, or as soon as the earlier ones are accepted."""
     began = time.monotonic()
 
     def place(order: Order) -> None:

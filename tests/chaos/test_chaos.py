@@ -1,5 +1,5 @@
-"""While many tenants' searches run, whatever can end is ended, again and again; in the end nothing is lost, nothing is charged
-twice, and no provider's limit was broken. `make chaos SEED=…` makes the same happen again, as far as a machine can.
+"""Ends everything that can end, again and again, while many tenants' searches run. At the end nothing is lost, nothing is
+charged twice, and no provider's limit was broken. `make chaos SEED=…` repeats a run as far as a machine can.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ KEPT = programs.CHECKOUT / ".local" / "chaos"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`workers`: how many for searches, one with a clock ahead. `patience`: seconds that the rest may take in the end."""
+    """Sizes a run. `workers`: how many for searches, one with a clock ahead. `patience`: seconds that the end may take."""
 
     searches: int
     tenants: Sequence[str]
@@ -131,7 +131,7 @@ def run(sightline: Sightline, plan: Plan, random: Random) -> None:
 
 
 def welcomed(sightline: Sightline, tenants: Sequence[str]) -> Iterator[tuple[str, Caller]]:
-    """The tenants, each with a picture stored."""
+    """Returns the tenants, each with a stored picture."""
     made = subprocess.run(
         [sys.executable, "-m", "tests.chaos.cast", *tenants],
         env=os.environ | sightline.environment,

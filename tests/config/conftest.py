@@ -72,7 +72,7 @@ KEYS = {name: SAMPLES[name] for name in ("SECRET_KEY", "CREDENTIAL_KEYS")}
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Read:
-    """Settings, read where only this is given, beside where the state is and, if not said otherwise, keys."""
+    """Reads the settings with only these variables, the place of the state and, by default, keys."""
 
     def read(*, keys: bool = True, **given: str) -> dict[str, Any]:
         for name in configured.env.settings.keys() - {"STATE_DIR"}:

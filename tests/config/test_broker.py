@@ -1,4 +1,4 @@
-"""The workers' and beat's connection to Redis as their broker."""
+"""Tests the connection of workers and beat to Redis, their broker."""
 
 from __future__ import annotations
 

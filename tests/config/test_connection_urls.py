@@ -1,4 +1,4 @@
-"""The addresses of PostgreSQL and Redis mean the same to all that use them."""
+"""Tests that the URLs of PostgreSQL and Redis mean the same to all libraries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WHERE = ("host", "port", "path", "db", "username", "password", "ssl_check_hostna
 
 
 def plain(made: type) -> type:
-    """redis-py's class, on which ours builds."""
+    """Returns redis-py's class, on which ours builds."""
     bases = (redis.SSLConnection, redis.UnixDomainSocketConnection, redis.Connection)
     return next(base for base in bases if issubclass(made, base))
 
@@ -196,7 +196,7 @@ def test_an_option_that_libpq_knows_is_taken(query: str) -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """One that nobody vouches for, with its key, for this machine."""
+    """Returns a self-signed certificate for this machine, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     day = datetime.timedelta(days=1)
@@ -216,7 +216,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def redis_by_tls(certificate: Path, settings: Settings) -> Iterator[str]:
-    """The address of the tests' Redis behind what shows the certificate."""
+    """Returns the address of the tests' Redis behind a TLS server with the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     behind = urlsplit(settings.REDIS_URL)
@@ -235,7 +235,7 @@ def serve(server: socket.socket, context: ssl.SSLContext, behind: Any) -> None:
 
 
 def pass_on(client: socket.socket, context: ssl.SSLContext, behind: Any) -> None:
-    """One question at a time."""
+    """Passes on one question at a time."""
     with (
         suppress(OSError),
         context.wrap_socket(client, server_side=True) as talk,

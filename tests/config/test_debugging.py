@@ -1,4 +1,4 @@
-"""The error page of a machine that debugs shows where it failed, and no secret."""
+"""Tests that the debug page shows where the program failed, and no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo prints a line for each lane and for what was found."""
+"""Tests the demo's lines for lanes and results."""
 
 from __future__ import annotations
 

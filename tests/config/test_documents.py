@@ -1,4 +1,4 @@
-"""The documents hold: links lead somewhere, paths and commands exist, and the commands of `sh` blocks run as they are printed."""
+"""Tests the documents: links, paths and commands exist, and the commands of `sh` blocks run as they are printed."""
 
 from __future__ import annotations
 

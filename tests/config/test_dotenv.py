@@ -1,4 +1,4 @@
-"""`.env`, read as docker compose reads it."""
+"""Tests that `.env` is read as docker compose reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL that dropped its connections is used again at once: nobody is refused for what it dropped."""
+"""Tests that a PostgreSQL that dropped its connections is used again at once, and no request is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def answer() -> int:
 
 
 def fill_the_pool() -> None:
-    """With as many connections as there are threads that hold one at the same time."""
+    """Fills the pool with as many connections as threads that hold one at the same time."""
     held = Barrier(POOLED)
 
     def hold() -> None:
@@ -34,7 +34,7 @@ def fill_the_pool() -> None:
 
 @pytest.fixture
 def dropped() -> Iterator[psycopg.Connection]:
-    """A connection beside the pool, once those in it are dead without its knowing."""
+    """Yields a connection outside the pool, after the server has closed those in it."""
     connection.close()
     fill_the_pool()
     with psycopg.connect(**connection.get_connection_params(), autocommit=True) as beside:

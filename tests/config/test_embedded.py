@@ -1,4 +1,4 @@
-"""The embedded servers, with real ones in throwaway folders: shared, killed, raced for, and found again."""
+"""Tests the embedded servers, with real ones in throwaway folders: shared, killed, raced for, and found again."""
 
 import json
 import os
@@ -37,7 +37,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run 
 
 @contextmanager
 def throwaway_folder() -> Iterator[Path]:
-    """A state folder that the servers' account may pass through, as pytest's own would not let it."""
+    """Yields a state folder that the servers' account may pass through; pytest's own would not let it."""
     path = Path(tempfile.mkdtemp(prefix="sightline-test-", dir="/tmp"))
     path.chmod(0o711)
     yield path
@@ -61,14 +61,14 @@ def used_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def folder(used_folder: Path) -> Iterator[Path]:
-    """One for most tests, each of which leaves it as it found it: to make the data is what takes longest."""
+    """Yields one folder for most tests, each of which leaves it unchanged: creating the data takes longest."""
     yield used_folder
     wait_until_gone(used_folder)
 
 
 @contextmanager
 def another_program(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A program that uses the servers until its standard input is closed, or it is killed."""
+    """Runs a program that uses the servers until its standard input is closed or it is killed."""
     command = [sys.executable, "-c", USER_PROGRAM, str(folder)]
     with subprocess.Popen(
         command, cwd=state.CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -281,7 +281,7 @@ def test_a_path_with_odd_characters_is_no_obstacle(new_folder: Path) -> None:
 
 
 def socket_folder(environ: dict[str, str]) -> str:
-    """As Django is told it."""
+    """Returns the folder that Django is given."""
     host: str = Env.db_url_config(environ["DATABASE_URL"])["OPTIONS"]["host"]
     return host
 

@@ -1,4 +1,4 @@
-"""After a fail-over the address leads to another Redis: connections kept to the old one, now a replica, are left."""
+"""Tests a fail-over, after which the address leads to another Redis: connections to the old one, now a replica, are dropped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests import programs
 
 
 class Address:
-    """A port that leads new connections to the present server, and keeps the old ones where they are."""
+    """Leads new connections to the present server, and keeps old ones where they are."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -50,7 +50,7 @@ def pass_on(source: socket.socket, target: socket.socket) -> None:
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[list[redis.Redis]]:
-    """Two, with one password."""
+    """Yields two servers with one password."""
     with programs.state_folder() as folder, ExitStack() as running:
         urls = [running.enter_context(valkey(folder / name).in_use()) for name in ("old", "new")]
         clients = [running.enter_context(redis.Redis.from_url(url)) for url in urls]

@@ -1,4 +1,4 @@
-"""Installed packages are never older than a known hole's mend, whichever lock somebody makes."""
+"""Tests that no lock can choose a package older than the fix of a known vulnerability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another program's variables in the shell take nothing over."""
+"""Tests that another program's variables in the shell change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make serve`, as its user meets it: addresses that answer, a system that mends itself, and nothing left when it ends."""
+"""Tests `make serve` as its user sees it: addresses that answer, processes that are restarted, and nothing left at the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def free_port() -> str:
 
 
 class Served:
-    """A `serve` that is ready, and what it printed."""
+    """Runs a `serve` until it is ready, and keeps what it printed."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
@@ -48,7 +48,7 @@ class Served:
         return found[1]
 
     def worker(self, name: str) -> psutil.Process:
-        """The main process of one of the workers."""
+        """Returns the main process of a worker."""
         return next(
             process
             for process in programs.processes_of(self.folder)
@@ -93,7 +93,7 @@ def search(served: Served) -> httpx.Response:
 
 
 def exchanged(served: Served, request: bytes) -> bytes:
-    """The first line of what is answered."""
+    """Returns the first line of the answer."""
     with socket.create_connection(("127.0.0.1", int(served.environment["PORT"])), timeout=20) as connection:
         connection.sendall(request + b"\r\n\r\n")
         return connection.makefile("rb").readline()

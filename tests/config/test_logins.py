@@ -1,4 +1,4 @@
-"""What `make serve` prints to get in with: made once, kept for their owner alone, and never stale."""
+"""Tests the logins that `make serve` prints: created once, kept for their owner alone, and never stale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Production settings refuse some values and demand others, each seen in a process of its own: settings are read once."""
+"""Tests which values production settings refuse and demand, each in a process of its own, because settings are read once."""
 
 from __future__ import annotations
 

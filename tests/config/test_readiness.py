@@ -1,4 +1,4 @@
-"""A ready service does what the system needs; one that answers and refuses is named in one sentence, with no secret in it."""
+"""Tests that a ready service does what the system needs, and that one that refuses is named in one sentence without secrets."""
 
 from __future__ import annotations
 

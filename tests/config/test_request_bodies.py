@@ -1,4 +1,4 @@
-"""A body is refused by its announced length on every path, and shares leave something to whoever comes next."""
+"""Tests that a body is refused by its announced length on every path, and that shares leave something to the next caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from config.request_bodies import SMALL_BYTES, UNKNOWN, Bounded, Shared
 
 
 def announce(client: Client, path: str, length: int, **headers: str) -> int:
-    """The status of a request that says so and sends nothing."""
+    """Returns the status of a request that announces a body and sends none."""
     answer = client.generic(
         "POST", path, b"", "multipart/form-data; boundary=b", CONTENT_LENGTH=str(length), headers=headers
     )
@@ -71,7 +71,7 @@ LARGE = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
 
 
 def downloaded(address: str, stack: ExitStack) -> int:
-    """The status of a large file's download, of which nothing is taken until the stack is left."""
+    """Returns the status of a large download, of which nothing is read until the stack ends."""
     statuses = []
     environ: dict[str, Any] = RequestFactory(REMOTE_ADDR=address).get(LARGE).environ
     answer: Any = Bounded(WSGIHandler())(environ, lambda status, _: statuses.append(int(status[:3])))

@@ -48,7 +48,7 @@ def test_the_documents_keep_their_own_policy_and_other_pages_may_do_nothing(clie
 
 
 def test_no_template_of_ours_has_a_script_or_a_handler_in_it() -> None:
-    """The policy would keep it from running."""
+    """The content policy would block it."""
     for template in programs.CHECKOUT.glob("*/templates/**/*.html"):
         text = template.read_text()
         assert not re.search(r"\son\w+=|<script(?![^>]*\ssrc=)|javascript:", text), template

@@ -1,4 +1,4 @@
-"""Keys: those of development are random and kept, those of production cannot be guessed."""
+"""Tests keys: those of development are random and kept, those of production cannot be guessed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every server's command in production has what the launched servers' commands have."""
+"""Tests that every server's command in production has the options of the launched servers' commands."""
 
 from __future__ import annotations
 

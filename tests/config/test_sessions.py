@@ -1,4 +1,6 @@
-"""A database session is what the code needs, whatever its role's defaults are; a server that only reads is as good as away."""
+"""Tests that a database session is what the code needs, whatever its role's defaults; a server that only reads counts as
+down.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ def server() -> Iterator[processes.Postgres]:
 
 @contextmanager
 def client_of(server: processes.Postgres, **more: Any) -> Iterator[DatabaseWrapper]:
-    """A pool of its own to that server, and one connection of it."""
+    """Yields a connection from a pool of its own to that server."""
     its = embedded.Postgres(server.pid_file.parent, state.account())
     usual = connections["default"].settings_dict
     settings = usual | {"NAME": "app", "USER": "app", "PASSWORD": its.password, "HOST": str(its.socket_folder)}

@@ -1,4 +1,4 @@
-"""Every setting, with what people give it: nothing, blanks, blanks around it, and what it cannot be."""
+"""Tests every setting with what people give it: nothing, blanks, blanks around it, and wrong values."""
 
 from __future__ import annotations
 

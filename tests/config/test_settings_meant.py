@@ -1,4 +1,4 @@
-"""A setting is understood in whatever form it is given, or refused in one sentence."""
+"""Tests that a setting is understood in whatever form it is given, or refused in one sentence."""
 
 from __future__ import annotations
 

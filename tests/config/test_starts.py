@@ -1,4 +1,4 @@
-"""However a program of ours is started: with a `.env`, and with one that is wrong."""
+"""Tests every way to start a program of ours, with a `.env` and with a wrong one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOWHERE = "DATABASE_URL=postgresql://nobody@127.0.0.1:9/none\nREDIS_URL=redis://
 
 
 def said(arguments: list[str], file: Path, content: str | None) -> list[str]:
-    """The lines of one that ends with code 1 or 2, as granian does and all else. None: there is no such file."""
+    """Returns the lines of a program that ends with code 1 or 2, as granian and all others do. None: there is no such file."""
     if content is not None:
         file.write_text(content)
     unset = {"PRODUCTION", "SECRET_KEY", "CREDENTIAL_KEYS", "PUBLIC_URL", "DATABASE_URL", "REDIS_URL", "STATE_DIR"}

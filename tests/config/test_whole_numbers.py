@@ -1,4 +1,4 @@
-"""Whole numbers reach the database as they are, or not at all."""
+"""Tests that whole numbers reach the database unchanged, or not at all."""
 
 from __future__ import annotations
 

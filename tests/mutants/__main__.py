@@ -1,8 +1,9 @@
-"""Gives a room's files one small fault at a time, and lists those that no test notices: `python -m tests.mutants ROOM [SAMPLE]`.
+"""Gives a room's files one small fault at a time, and lists those that no test notices: `python -m tests.mutants ROOM
+[SAMPLE]`.
 
-A survivor is a question and not a verdict: some faults change nothing that anybody could see. SAMPLE takes so many faults by
-chance, always the same ones and evenly from the room's files. Each fault costs a run of the room's tests, in a copy of the
-checkout.
+A survivor is a question and not a verdict: some faults change nothing that can be observed. SAMPLE limits the run to so many
+random faults, always the same ones, evenly from the room's files. Each fault costs a run of the room's tests, in a copy of
+the checkout.
 """
 
 from __future__ import annotations

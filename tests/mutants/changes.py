@@ -1,7 +1,7 @@
-"""Lists small faults that a file may be given: one at a time, each of which some test should notice.
+"""Lists the small faults that a file can be given: one at a time, each of which some test should notice.
 
-Python is changed by its syntax tree; SQL and Lua by their words, for the ledger's and the lanes' rules stand in those too,
-which no mutation tester of Python would touch.
+Python is changed by its syntax tree. SQL and Lua are changed by their words: the rules of the ledger and of the lanes are in
+them too, and no mutation tester for Python would change them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ Fault: TypeAlias = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class Change:
-    """The text from `begin` to `end` (characters of the file) is replaced by `becomes`."""
+    """Replaces the text from `begin` to `end` (characters of the file) by `becomes`."""
 
     path: Path
     begin: int
@@ -99,7 +99,7 @@ def _undecorated(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 class _Syntax:
-    """The faults that one Python file may be given, by the kinds of its nodes."""
+    """Collects the faults of one Python file, by the types of its nodes."""
 
     def __init__(self, text: str) -> None:
         self.text = text

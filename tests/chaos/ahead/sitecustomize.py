@@ -1,4 +1,4 @@
-"""On the path of a worker whose clock is to be five minutes ahead: Python imports it before anything else."""
+"""Sets the clock of a worker five minutes ahead. Python imports this module first, from the worker's path."""
 
 from __future__ import annotations
 
