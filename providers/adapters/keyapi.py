@@ -8,7 +8,6 @@ rest of it looks like.
 
 from __future__ import annotations
 
-import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping
@@ -161,8 +160,8 @@ def _request(question: Question, wanted: Mapping[str, Any], secret: Secret, base
     return httpx.Request(
         "POST",
         f"{base_url.rstrip('/')}/v1/tiktok/product/image-search/analytics",
-        headers={"Authorization": f"Bearer {secret.value}", "Content-Type": "application/json"},
-        content=json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {secret.value}"},
+        json=body,
     )
 
 

@@ -7,7 +7,6 @@ endpoints, and an answer that says otherwise is believed.
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Mapping
 from decimal import Decimal
@@ -115,8 +114,8 @@ def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request
     return httpx.Request(
         "POST",
         f"{base_url.rstrip('/')}/ai/tiktok/image-search",
-        headers={"Authorization": f"Bearer {secret.value}", "Content-Type": "application/json"},
-        content=json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {secret.value}"},
+        json=body,
     )
 
 
