@@ -7,7 +7,6 @@ repr of this module has a key in it.
 from __future__ import annotations
 
 import re
-from uuid import UUID
 
 from accounts import resealing, vault
 from accounts.resealing import Resealed
@@ -40,15 +39,14 @@ def clean(secret: str) -> str:
 def seal(credential: Credential, secret: str) -> None:
     """Writes a key into the unsaved columns of a row (`COLUMNS`). Raises `BadSecret`."""
     secret = clean(secret)
-    credential.sealed = _sealed(credential, secret)
+    credential.sealed = vault.seal(secret, associated=_owner(credential))
     credential.fingerprint = vault.fingerprint(secret)
     credential.is_magic = is_magic(Secret(value=secret))
 
 
 def secret_of(credential: Credential) -> Secret:
     """Opens a stored key. Raises `vault.Unopenable`."""
-    owner = _owner(credential.tenant_id, credential.provider)
-    return Secret(value=vault.open(bytes(credential.sealed), associated=owner))
+    return Secret(value=vault.open(bytes(credential.sealed), associated=_owner(credential)))
 
 
 def is_magic(secret: Secret) -> bool:
@@ -68,12 +66,8 @@ def is_unreadable(credential: Credential) -> bool:
 def reseal() -> Resealed[Credential]:
     """Moves every stored key to the first of our sealing keys."""
     rows = Credential.objects.select_related("tenant")
-    return resealing.reseal(rows, ["sealed"], lambda row: _owner(row.tenant_id, row.provider))
+    return resealing.reseal(rows, ["sealed"], _owner)
 
 
-def _sealed(credential: Credential, secret: str) -> bytes:
-    return vault.seal(secret, associated=_owner(credential.tenant_id, credential.provider))
-
-
-def _owner(tenant_id: UUID, provider: str) -> str:
-    return f"{tenant_id}:{provider}"
+def _owner(credential: Credential) -> str:
+    return f"{credential.tenant_id}:{credential.provider}"
