@@ -1,8 +1,8 @@
-"""Undoes what a server did to its answer although it was asked not to (`Content-Encoding`), within a bound.
+"""Unpacks answers that a server compressed although it was asked not to (`Content-Encoding`), within a bound.
 
-The answer is paid for, so it is read: all of what was packed, or what comes before a fault or a cut. A few kilobytes can unpack
-to gigabytes, so every decoder is told the most that it may give out. Content that is no stream of the
-coding that its header names is left as it is: proxies have been seen to unpack an answer and keep the header.
+The answer is paid for, so as much as possible is read: all that was packed, or what precedes a fault or a cut. A few kilobytes
+can unpack to gigabytes, so every decoder is told how much it may return. Content that is no stream of the coding in its header
+is returned as it is: proxies have been seen to unpack an answer and keep the header.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from typing import Protocol
 import brotli
 import zstandard
 
-# Nobody applies more; each further one could be a bomb of its own.
+# No server was seen to apply more codings, and each further one could be a bomb of its own.
 MOST_CODINGS = 4
-# A gzip file may be several, end to end; each costs a copy of the rest.
+# A gzip file may have several members, end to end. Each costs a copy of the rest.
 MOST_MEMBERS = 16
-# As RFC 8878 recommends for HTTP.
+# The window that RFC 8878 recommends for HTTP: 8 MiB.
 LARGEST_WINDOW = 8 * 1024 * 1024
 GZIP, ZLIB, RAW = 31, 15, -15
-# A decoder that meets a fault keeps back what it unpacked of the same piece; only that piece is fed again, by single bytes.
+# A decoder that meets a fault loses what it unpacked of the same piece. Only that piece is fed again, by single bytes.
 PIECE_BYTES = 4096
 ZSTD_READ_BYTES = 65_536
 
-# Content and the most bytes, to no more than one byte more than those.
+# Takes content and the most bytes, and returns at most one byte more than those.
 Decoder = Callable[[bytes, int], bytes]
 
 
 class TooLarge(Exception):
-    """There is more in it than may be taken."""
+    """Unpacked, the content has more bytes than may be read."""
 
 
 class NotCoded(Exception):
-    """Content is no stream of the coding that its header names, as far as can be told."""
+    """The content is, as far as can be told, no stream of the coding that its header names."""
 
 
 class Fault(Exception):
-    """A stream goes on with bytes that its coding does not have."""
+    """The stream has bytes that its coding does not know."""
 
 
 class Stream(Protocol):
@@ -52,7 +52,7 @@ class Stream(Protocol):
 
     @property
     def unused(self) -> bytes:
-        """Returns the bytes of the last piece that stand behind the stream's end."""
+        """Returns the bytes of the last piece that follow the end of the stream."""
         ...
 
     def fed(self, piece: bytes, most_bytes: int) -> bytes:
@@ -62,7 +62,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Unpacked:
-    """Holds the bytes that were packed up to a stream's end, its first fault or its cut. `rest` stands behind the end."""
+    """Holds the bytes that were packed up to a stream's end, its first fault or its cut. `rest` follows the end."""
 
     found: bytes
     ended: bool
@@ -70,7 +70,7 @@ class Unpacked:
 
 
 def decoded(content: bytes, codings: str, *, most_bytes: int) -> bytes:
-    """Returns what was coded, the coding that was applied last undone first. Raises `TooLarge`."""
+    """Returns the unpacked content. The last coding in the header is undone first. Raises `TooLarge`."""
     names = [name.strip().lower() for name in codings.split(",")]
     for name in reversed(names[:MOST_CODINGS]):
         decode = DECODERS.get(name)
@@ -105,7 +105,7 @@ class _Zlib:
 
 
 class _Brotli:
-    # Bytes behind the end are a fault to it.
+    # Brotli's decoder takes bytes behind the end for a fault.
     unused = b""
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ def _unpacked(opened: Callable[[], Stream], content: bytes, most_bytes: int) -> 
 
 
 def _fed(stream: Stream, pieces: Iterable[bytes], most_bytes: int) -> tuple[bytes, int]:
-    """Returns the unpacked bytes, and how many packed ones it took without a fault."""
+    """Returns the unpacked bytes, and how many packed ones were fed without a fault."""
     found, taken = bytearray(), 0
     for piece in pieces:
         try:
@@ -168,7 +168,7 @@ def _deflate(content: bytes, most_bytes: int) -> bytes:
     wrapped = _unpacked(partial(_Zlib, ZLIB), content, most_bytes)
     if wrapped.ended or len(wrapped.found) > most_bytes:
         return wrapped.found
-    # Any bytes may look like the beginning of one.
+    # Any bytes may look like the beginning of a raw stream.
     raw = _unpacked(partial(_Zlib, RAW), content, most_bytes)
     if wrapped.found and not raw.ended:
         return wrapped.found
@@ -181,15 +181,15 @@ def _unbrotli(content: bytes, most_bytes: int) -> bytes:
 
 
 def _known_by_its_mark(unpacked: Unpacked) -> bytes:
-    """Returns what was found in a coding whose streams begin with bytes of their own. Raises `NotCoded`."""
+    """Returns the bytes of a coding whose streams begin with a mark. Raises `NotCoded` where no mark was found."""
     if not unpacked.found and not unpacked.ended:
         raise NotCoded
     return unpacked.found
 
 
 def _without_a_mark(unpacked: Unpacked, content: bytes) -> bytes:
-    """Returns what was found in a coding that many a text seems to begin with. Raises `NotCoded` for a text that does not fit to
-    its end: a packed one has bytes that are none.
+    """Returns the bytes of a coding without a mark. Many texts look like the beginning of such a stream. Raises `NotCoded` for
+    a text that does not unpack to its end, because packed content has bytes that are no text.
     """
     if not (unpacked.ended and not unpacked.rest) and _is_text(content):
         raise NotCoded
@@ -200,7 +200,7 @@ def _is_text(content: bytes) -> bool:
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        # A text may be cut too, within its last letter.
+        # A text may be cut within its last letter.
         return error.reason == "unexpected end of data"
     return True
 
@@ -212,7 +212,7 @@ def _unzstd(content: bytes, most_bytes: int) -> bytes:
     with decompressor.stream_reader(content, read_across_frames=True) as reader:
         while len(found) <= most_bytes and not ended:
             try:
-                # Gives out each block by itself, so that a fault in the next one takes nothing with it.
+                # `read1` returns each block by itself, so that a fault in the next one loses nothing.
                 more = reader.read1(min(ZSTD_READ_BYTES, most_bytes + 1 - len(found)))
             except zstandard.ZstdError:
                 break

@@ -1,5 +1,6 @@
-"""Looks names up within a time limit: what the system's resolver does cannot be ended from outside, so it is asked in a
-thread, which is left behind where it takes too long."""
+"""Looks names up within a time limit. The system's resolver cannot be interrupted, so it is asked in a thread, which is
+abandoned where it takes too long.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +19,13 @@ def by_the_system(host: str) -> list[str]:
 
 
 class LookUps:
-    """So many at once; each ends by the resolver's own time limit, whoever still waits for it."""
+    """Bounds the look-ups under way. An abandoned one keeps its slot until the resolver's own time limit."""
 
     def __init__(self, *, at_once: int) -> None:
         self.slots = threading.BoundedSemaphore(at_once)
 
     def ask(self, host: str, *, seconds: float, look_up: LookUp = by_the_system) -> Sequence[str]:
-        """Raises `TimeoutError`, or what the look-up raises."""
+        """Returns the addresses of a name. Raises `TimeoutError`, or what the look-up raises."""
         deadline = time.monotonic() + seconds
         if not self.slots.acquire(timeout=seconds):
             raise TimeoutError

@@ -114,7 +114,7 @@ class Visit:
 
 def probe(name: str) -> None:
     """Takes a place under that name. Raises `redis.RedisError` where Redis refuses what taking one needs."""
-    _take(f"{KEY_PREFIX}{name}", name, name, 1_000, 1_000, 1)
+    _take(f"{KEY_PREFIX}{name}", name, name, 1_000, 1_000, 1_000)
 
 
 def _take(key: str, *arguments: Any) -> bool:

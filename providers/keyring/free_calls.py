@@ -1,9 +1,9 @@
 """Makes the calls that a provider answers for nothing: a key's account, its dictionaries.
 
-They take the tokens of a lane of their own beside the searches', at the same rate, so that no search waits for them, and
-leave no row. Somebody waits for the answer, so each wait is a few seconds at most; what could not be asked by then is
-`Unreachable`, as if the provider were. The lane is everybody's: tenants have their turns in it (`turns`), a provider that
-says 429 stops the key alone that it said it to, and no tenant takes more than half of a process' places.
+Free calls have a lane of their own beside that of the searches, at the same rate, so that no search waits for them. They
+leave no row. Somebody waits for the answer, so each wait is a few seconds at most; a call that could not be made by then
+fails with `Unreachable`, as if the provider were. All tenants share the lane. They have turns in it (`turns`), a 429 stops
+only the key that was called with, and no tenant takes more than half of a process' slots.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from providers.models import Credential, Policy
 
 log = logging.getLogger(__name__)
 
-# How long a call may wait for its slot, for a connection, and for the answer.
+# A call waits this long for its slot, for a connection and for the answer, because somebody waits for it.
 SLOT_SECONDS, CONNECT_SECONDS, TOTAL_SECONDS = 3.0, 3.0, 5.0
-# Where enough others wait for slots, how soon to look again.
+# A call looks again this soon where enough others wait for slots.
 LOOK_SECONDS = 0.1
-# This long before its slot a call opens its connection.
+# A call opens its connection this long before its slot.
 LEAD_SECONDS = 0.1
-# What a 429 means that does not say how long, and the longest that is obeyed: a person asks again.
+# A key rests this long after a 429 that does not say how long, and no longer than the second number: a person asks again.
 REST_SECONDS, LONGEST_REST_SECONDS = 2.0, 60.0
 
-# So many are made at once in one process; each holds one of the web server's threads for seconds.
+# So many are made at once in one process, because each holds one of the web server's threads for seconds.
 MOST_AT_ONCE = 6
 slots = Bulkhead(lambda: MOST_AT_ONCE, "Too many such calls are made right now; ask again in a few seconds.")
 
@@ -54,7 +54,7 @@ class FreeCall(Protocol[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Whose key goes where, and through which lane. `account`: names the key, and does not tell it."""
+    """A key, the provider that it is for, and the lane. `account`: a name of the key that does not reveal it."""
 
     tenant_id: UUID
     account: str
@@ -66,7 +66,7 @@ class Caller:
 
 
 def live(provider: str, secret: Secret, *, fingerprint: str, tenant_id: UUID) -> Caller:
-    """With a tenant's own key, to the provider itself."""
+    """Returns the caller of the provider itself, with a tenant's own key."""
     account = f"free:{provider}:{fingerprint[:32]}"
     return Caller(
         tenant_id=tenant_id,
@@ -85,7 +85,7 @@ def with_key_of(credential: Credential) -> Caller:
 
 
 def sandboxed(provider: str, tenant: Tenant) -> Caller:
-    """As a test key's searches go: to the sandbox, which takes any key, on a lane of the tenant's own."""
+    """Returns the caller of the sandbox, which takes any key, for a test key: on a lane of the tenant's own, as its searches."""
     account = f"free:{Mode.TEST}:{provider}:{tenant.pk}"
     return Caller(
         tenant_id=tenant.pk,
@@ -99,7 +99,7 @@ def sandboxed(provider: str, tenant: Tenant) -> Caller:
 
 
 def make(call: FreeCall[T], caller: Caller) -> T:
-    """What the call answers. Raises a `Failure` and nothing else."""
+    """Makes a call in its tenant's turn, and returns its answer. Raises a `Failure` and nothing else."""
     policy = policies.in_force(policies.of(caller.provider), caller.mode)
     if policy.paused:
         raise Unreachable("paused", f"The operators have paused calls to {caller.provider}; ask again later.")
@@ -111,7 +111,7 @@ def make(call: FreeCall[T], caller: Caller) -> T:
                 raise Unreachable("busy", detail)
             return _in_turn(call, caller, policy, waiter)
     except Lost as failure:
-        # What is free is surely not billed.
+        # A free call cannot have been billed.
         raise Lost("no_answer", failure.detail) from None
     except Throttled as failure:
         _rest(caller, failure, policy.throttled_seconds)
@@ -141,7 +141,7 @@ def _in_turn(call: FreeCall[T], caller: Caller, policy: Policy, waiter: Waiter) 
     except (Failure, TokenRefused, Unavailable):
         raise
     except Exception as error:
-        # Its text could quote the answer or the key, so only its kind is kept.
+        # The error's text could quote the answer or the key, so only its class is logged.
         log.error("a free call to %s raised %s", caller.provider, type(error).__name__)
         raise Garbled("internal_error", "The provider's answer could not be handled; we were told.") from None
     finally:
@@ -149,28 +149,28 @@ def _in_turn(call: FreeCall[T], caller: Caller, policy: Policy, waiter: Waiter) 
 
 
 def _learn(caller: Caller, token: Token) -> None:
-    """Tells the lane of a refusal, which may be for the jitter on the way. As in searches one key alone teaches little."""
+    """Tells the limiter of a refusal, which may be due to jitter. As in searches one key alone teaches little."""
     is_shared = caller.lane != caller.account
     key, tenant = (caller.account, str(caller.tenant_id)) if is_shared else ("", "")
     token.waiter.limiter.record_refusal(token.call, key=key, tenant=tenant)
 
 
 def _wait_for_slot(waiter: Waiter, turn: Turn) -> bool:
-    """Waits until shortly before it; False where there is none within the time."""
+    """Waits until shortly before the waiter's slot. Returns False where there is none within the time."""
     deadline = time.monotonic() + SLOT_SECONDS
     try:
-        while (left := deadline - time.monotonic()) > 0:
+        while (remaining := deadline - time.monotonic()) > 0:
             wait = waiter.acquire() if turn.has_come() else None
             if wait is None:
-                time.sleep(min(LOOK_SECONDS, left))
-            elif wait <= left:
-                turn.go()
+                time.sleep(min(LOOK_SECONDS, remaining))
+            elif wait <= remaining:
+                turn.pass_on()
                 time.sleep(max(0.0, wait - LEAD_SECONDS))
                 return True
             else:
                 break
     finally:
-        _unless_redis_is_down(turn.leave)
+        _unless_redis_is_down(turn.end)
     _release(waiter)
     return False
 
@@ -189,7 +189,7 @@ def _unless_redis_is_down(operation: Callable[[], object]) -> None:
     try:
         operation()
     except Unavailable:
-        log.info("a lane of free calls could not be told: Redis is unreachable; its waiters lapse by themselves")
+        log.info("a lane of free calls was not updated: Redis is unreachable; its waiters end by themselves")
 
 
 def _busy(provider: str) -> Unreachable:

@@ -1,8 +1,8 @@
 """Gives the tenants that wait for one lane their turns, one after the other, over all processes.
 
-The lane of free calls is everybody's, and whoever asks for most slots would get most of them. A tenant therefore has one call
-in line or waiting for its slot at a time, and comes to the end of the line with its next one. Redis keeps the line, by its own
-clock. A process that dies is forgotten after `STALE_SECONDS`.
+All tenants share the lane of free calls, and without turns the tenant that asks most often would get most slots. A tenant
+therefore has one call at a time in line or waiting for its slot, and its next call joins at the end of the line. Redis keeps
+the line, by its own clock. The calls of a process that died are forgotten after `STALE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -11,33 +11,34 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import redis
 from django.conf import settings
 
 from accounts import redis_client
-from providers.limiter import Unavailable
+from providers.limiter import failing_closed
 
-# Longer than a call waits for its slot, during which it says nothing.
+# Longer than a call waits for its slot (`free_calls.SLOT_SECONDS`), for it says nothing meanwhile.
 STALE_SECONDS = 5.0
 KEY_PREFIX = redis_client.keys("turns:")
-# Keys: the tenants in line by the instant at which they came, the call of each tenant, when each was last heard of.
+# Keys: the tenants in line by the instant at which they joined (sorted set), the call of each tenant (hash), the instant at
+# which each tenant was last heard of (sorted set). Arguments: operation, tenant, call, microseconds after which a tenant is
+# forgotten. Answer: 1 where the call is first in line, was removed or has ended; else 0.
 SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local operation, tenant, call, stale_us = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local function forget(gone)
-    redis.call('ZREM', KEYS[1], gone)
-    redis.call('HDEL', KEYS[2], gone)
-    redis.call('ZREM', KEYS[3], gone)
+local function forget(each)
+    redis.call('ZREM', KEYS[1], each)
+    redis.call('HDEL', KEYS[2], each)
+    redis.call('ZREM', KEYS[3], each)
 end
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - stale_us)) do
-    forget(gone)
+for _, stale in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - stale_us)) do
+    forget(stale)
 end
 local present = redis.call('HGET', KEYS[2], tenant)
 if present and present ~= call then
     return 0
 end
-if operation == 'stand' then
+if operation == 'join' then
     if not present then
         redis.call('HSET', KEYS[2], tenant, call)
         redis.call('ZADD', KEYS[1], now, tenant)
@@ -48,7 +49,7 @@ if operation == 'stand' then
     end
     return redis.call('ZRANGE', KEYS[1], 0, 0)[1] == tenant and 1 or 0
 end
-if operation == 'go' then
+if operation == 'pass_on' then
     redis.call('ZREM', KEYS[1], tenant)
 else
     forget(tenant)
@@ -66,22 +67,20 @@ class Turn:
     call: str
 
     def has_come(self) -> bool:
-        """Joins the line if the tenant is not in it, and tells whether this call is the first there."""
-        return bool(self._run("stand"))
+        """Joins the line if the tenant is not in it, and returns whether this call is first."""
+        return bool(self._run("join"))
 
-    def go(self) -> None:
-        """Lets the next tenant come first. The tenant's own next call still waits."""
-        self._run("go")
+    def pass_on(self) -> None:
+        """Makes the next tenant first. The tenant's own next call still waits."""
+        self._run("pass_on")
 
-    def leave(self) -> None:
+    def end(self) -> None:
         """Lets the tenant's next call join the line."""
-        self._run("leave")
+        self._run("end")
 
     def _run(self, operation: str) -> Any:
         keys = [f"{KEY_PREFIX}{{{self.lane}}}:{part}" for part in ("line", "calls", "heard")]
         arguments: list[Any] = [operation, str(self.tenant_id), self.call, int(STALE_SECONDS * 1_000_000)]
         script = redis_client.of(settings.REDIS_URL).register_script(SCRIPT)
-        try:
+        with failing_closed():
             return script(keys=keys, args=arguments)
-        except redis.RedisError as error:
-            raise Unavailable from error

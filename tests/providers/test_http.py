@@ -90,7 +90,7 @@ def test_without_a_token_no_byte_leaves() -> None:
     assert it.callers == []
 
 
-def test_a_call_that_is_withheld_sends_nothing() -> None:
+def test_a_call_whose_token_is_refused_sends_nothing() -> None:
     lane = Lane()
     token = lane.token("mine")
     lane.revoke("mine")

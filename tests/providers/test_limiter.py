@@ -202,7 +202,7 @@ def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     assert (lane.waiter().acquire() or 0) > 50
 
 
-def test_a_call_that_would_wait_too_long_is_withheld_at_once() -> None:
+def test_a_token_that_would_wait_too_long_is_refused_at_once() -> None:
     lane = Lane()
     lane.pause(limiter.PATIENCE_SECONDS + 5)
     begin = time.monotonic()

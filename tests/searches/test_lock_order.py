@@ -49,7 +49,7 @@ SETTLEMENTS: dict[str, Settle] = {
     "answered": lambda claimed: outcomes.answered(claimed, FOUND),
     "told to wait": failed(WAIT),
     "refused its key": failed(DEAD),
-    "withheld": lambda claimed: settlement.unsent(claimed.call, claimed.lookup, rests_for=1.0),
+    "token refused": lambda claimed: settlement.unsent(claimed.call, claimed.lookup, rests_for=1.0),
 }
 
 

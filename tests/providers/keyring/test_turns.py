@@ -25,7 +25,7 @@ def turn_of() -> TurnOf:
 def test_who_came_first_goes_first(turn_of: TurnOf) -> None:
     alice, bob = turn_of(ALICE), turn_of(BOB)
     assert [alice.has_come(), bob.has_come(), alice.has_come()] == [True, False, True]
-    alice.go()
+    alice.pass_on()
     assert bob.has_come()
 
 
@@ -33,21 +33,21 @@ def test_a_tenant_stands_in_line_once(turn_of: TurnOf) -> None:
     first, second = turn_of(ALICE), turn_of(ALICE)
     assert first.has_come()
     assert not second.has_come()
-    first.go()
+    first.pass_on()
     assert not second.has_come(), "its first call waits for its slot"
-    first.leave()
+    first.end()
     assert second.has_come()
 
 
 def test_the_next_call_of_a_tenant_comes_after_those_of_all_others(turn_of: TurnOf) -> None:
     first, again, bob, charlie = (turn_of(tenant) for tenant in (ALICE, ALICE, BOB, CHARLIE))
     assert [turn.has_come() for turn in (first, again, bob, charlie)] == [True, False, False, False]
-    first.go()
-    first.leave()
+    first.pass_on()
+    first.end()
     assert [turn.has_come() for turn in (again, charlie, bob)] == [False, False, True]
-    bob.leave()
+    bob.end()
     assert [turn.has_come() for turn in (again, charlie)] == [False, True]
-    charlie.leave()
+    charlie.end()
     assert again.has_come()
 
 
@@ -55,14 +55,14 @@ def test_who_gives_up_is_not_waited_for(turn_of: TurnOf) -> None:
     alice, bob = turn_of(ALICE), turn_of(BOB)
     assert alice.has_come()
     assert not bob.has_come()
-    alice.leave()
+    alice.end()
     assert bob.has_come()
 
 
 def test_another_call_ends_nobodys_turn(turn_of: TurnOf) -> None:
     mine, other = turn_of(ALICE), turn_of(ALICE)
     assert mine.has_come()
-    other.leave()
+    other.end()
     assert mine.has_come()
     assert not other.has_come()
 

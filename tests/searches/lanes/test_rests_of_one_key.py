@@ -149,7 +149,7 @@ def test_others_have_their_turns_whichever_row_holds_a_key_that_rests(
 
 
 @pytest.mark.usefixtures("told_to_wait")
-def test_what_the_limiter_withholds_for_its_rest_is_written_to_every_row_of_the_key(
+def test_a_rest_for_which_the_limiter_refuses_a_token_is_written_to_every_row_of_the_key(
     alice: Tenant, bob: Tenant, provider: Provider
 ) -> None:
     other = credentials.store(bob, "modash", SECRET)
@@ -191,7 +191,7 @@ def test_a_row_that_was_locked_when_its_key_was_told_to_wait_rests_at_its_next_t
 
 @pytest.mark.usefixtures("told_to_wait")
 def test_a_rest_that_only_the_limiter_told_is_no_rest_in_a_row(alice: Tenant, provider: Provider) -> None:
-    """A call that is withheld between the refusal's word to the limiter and its row must not hide the refusal."""
+    """A token that is refused between the pause of the limiter and that of the row must not hide the refusal of the call."""
     Credential.objects.update(rests_until=None)
     TenantQueue.objects.update(rests_until=None, wake_at=None)
     visit()
