@@ -1,7 +1,6 @@
-"""Gives every error under /v1 one shape: RFC 9457 problem details, with the path of each wrong field.
+"""Answers everything that goes wrong under /v1 in one form: RFC 9457 problem details, with each wrong field by its path.
 
-drf-standardized-errors flattens errors and reports unexpected ones; its own shape is not used. The answer is a plain Django
-response, because the renderer that the caller asked for may be one for tables.
+The answer is a plain Django response, because the renderer that the caller asked for may be one for tables.
 """
 
 from __future__ import annotations
@@ -13,22 +12,25 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
+from django.core import signals
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.utils.log import log_response
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
-from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
+from rest_framework.status import is_server_error
+from rest_framework.views import set_rollback
 
-from accounts.web.exceptions import PayloadTooLarge, ServiceUnavailable, TooManyRequests
+from accounts.web.exceptions import PayloadTooLarge, ServiceUnavailable
 from accounts.web.strict_fields import MOST_ERRORS
 
 MEDIA_TYPE = "application/problem+json"
 # The name under which a request's `META` has its id.
 REQUEST_ID = "sightline.request_id"
-# A name can be as long as a body.
+# The most characters of a name or a text that are repeated: a name can be as long as a body.
 MOST_CHARACTERS = 300
 
 # Every `code` that an answer can carry: its status and its title.
@@ -84,43 +86,47 @@ UNAVAILABLE = "The database cannot be reached right now; send the request again 
 INTERNAL = "Something went wrong on our side, and it was noted; name the request_id when you ask about it."
 
 
-class Handler(ExceptionHandler):
-    """Turns any exception of a view into a problem."""
+def exception_handler(exc: Exception, context: Mapping[str, Any]) -> HttpResponse:
+    """Answers any exception of a view with a problem, and reports the unexpected ones."""
+    request, problem = context["request"], _as_api_exception(exc)
+    set_rollback()
+    response = answer(request, described(problem), headers=_headers(problem))
+    if is_server_error(problem.status_code) and not isinstance(exc, ServiceUnavailable):
+        signals.got_request_exception.send(sender=None, request=request._request)
+        log_response("%s: %s", problem.detail, request.path, response=response, request=request._request, exception=exc)
+    return response
 
-    def convert_known_exceptions(self, exc: Exception) -> Exception:
-        if isinstance(exc, Http404):
-            return exceptions.NotFound(NOT_FOUND)
-        if isinstance(exc, OperationalError | InterfaceError):
-            return ServiceUnavailable(UNAVAILABLE)
-        if isinstance(exc, RequestDataTooBig):
-            return PayloadTooLarge(f"Send a form with at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes of text.")
-        if isinstance(exc, TooManyFieldsSent):
-            # These are query parameters; the reader of a form reports its own.
-            detail = (
-                f"Has more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} parameters; give those alone that are known."
-            )
-            return exceptions.ValidationError({"query": [exceptions.ErrorDetail(detail, code="too_many")]})
-        if isinstance(exc, SuspiciousOperation | UnreadablePostError):
-            return exceptions.ParseError("The body cannot be read; send it whole, and as its type says.")
+
+def _as_api_exception(exc: Exception) -> exceptions.APIException:
+    """Returns an exception of Django or of a database as one of DRF, which has a status and a text for the caller."""
+    if isinstance(exc, exceptions.APIException):
         return exc
+    if isinstance(exc, Http404):
+        return exceptions.NotFound(NOT_FOUND)
+    if isinstance(exc, PermissionDenied):
+        return exceptions.PermissionDenied()
+    if isinstance(exc, OperationalError | InterfaceError):
+        return ServiceUnavailable(UNAVAILABLE)
+    if isinstance(exc, RequestDataTooBig):
+        return PayloadTooLarge(f"Send a form with at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes of text.")
+    if isinstance(exc, TooManyFieldsSent):
+        # Raised for the query. The parser of forms counts their fields itself.
+        most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+        detail = f"Has more than {most} parameters; give those alone that are known."
+        return exceptions.ValidationError({"query": [exceptions.ErrorDetail(detail, code="too_many")]})
+    if isinstance(exc, SuspiciousOperation | UnreadablePostError):
+        return exceptions.ParseError("The body cannot be read; send it whole, and as its type says.")
+    return exceptions.APIException(INTERNAL)
 
-    def convert_unhandled_exceptions(self, exc: Exception) -> exceptions.APIException:
-        known = isinstance(exc, exceptions.APIException | PermissionDenied)
-        return super().convert_unhandled_exceptions(exc) if known else exceptions.APIException(INTERNAL)
 
-    def format_exception(self, exc: exceptions.APIException) -> dict[str, Any]:
-        return described(exc)
-
-    def report_exception(self, exc: exceptions.APIException, response: Any) -> None:
-        """Reports errors to the log, but not a refusal with `Retry-After`, which is intended."""
-        if not isinstance(self.exc, (TooManyRequests, ServiceUnavailable)):
-            super().report_exception(exc, response)
-
-    def get_headers(self, exc: exceptions.APIException) -> dict[str, str]:
-        return {**super().get_headers(exc), **getattr(exc, "fields", {})}
-
-    def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Any:
-        return answer(self.context["request"], data, headers=self.get_headers(exc))
+def _headers(exc: exceptions.APIException) -> dict[str, str]:
+    """Returns the header fields that an exception asks for: those of the rate, `WWW-Authenticate` and `Retry-After`."""
+    headers: dict[str, str] = dict(getattr(exc, "fields", {}))
+    if scheme := getattr(exc, "auth_header", None):
+        headers["WWW-Authenticate"] = scheme
+    if wait := getattr(exc, "wait", None):
+        headers["Retry-After"] = str(int(wait))
+    return headers
 
 
 def described(exc: exceptions.APIException) -> dict[str, Any]:
@@ -231,7 +237,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answers for any exception that no view handles, on every path. A database that is away is 503 there too."""
+    """Answers any exception that no view handles, on every path. An unreachable database is a 503 there too."""
     away = isinstance(sys.exception(), OperationalError | InterfaceError)
     wait = {"Retry-After": str(ServiceUnavailable.wait)} if away else {}
     if of_the_api(request):

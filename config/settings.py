@@ -103,7 +103,6 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "drf_standardized_errors",
     "config",
     "accounts",
     "providers",
@@ -323,14 +322,10 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["searches.api.parsers.StrictJSON"],
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "config.openapi.Schema",
-    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "EXCEPTION_HANDLER": "config.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
     # `Accept` alone chooses the format; `?format=` is an unknown parameter like any other.
     "URL_FORMAT_OVERRIDE": None,
-}
-DRF_STANDARDIZED_ERRORS = {
-    "EXCEPTION_HANDLER_CLASS": "config.problems.Handler",
-    "ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Sightline",
