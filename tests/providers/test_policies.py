@@ -12,7 +12,7 @@ from tests.racing import at_once
 pytestmark = pytest.mark.django_db
 
 
-def test_a_provider_begins_with_what_its_documents_say() -> None:
+def test_a_policy_begins_with_the_documented_limits() -> None:
     policy, said = policies.of("modash"), registry.PROVIDERS["modash"].policy
     assert (policy.calls, policy.window_ms, policy.guard_ms) == (said.calls, said.window_ms, said.guard_ms)
     assert (policy.page_size, policy.attempts, policy.max_in_flight) == (50, 4, said.max_in_flight)
@@ -20,7 +20,7 @@ def test_a_provider_begins_with_what_its_documents_say() -> None:
     policy.full_clean()
 
 
-def test_what_operators_set_is_in_force_from_the_next_look_on() -> None:
+def test_an_edited_policy_is_in_force_at_once() -> None:
     policies.of("modash")
     Policy.objects.update(calls=20, paused=True)
     policy = policies.of("modash")

@@ -61,7 +61,7 @@ def test_the_registry_knows_the_source_and_its_provider() -> None:
     assert registry.PROVIDERS["keyapi"] is registry.ADAPTERS["tiktok-products"]
 
 
-def test_its_defaults_are_those_of_the_page() -> None:
+def test_the_defaults_are_those_of_the_page() -> None:
     assert (ADAPTER.default_limit, ADAPTER.max_results, ADAPTER.paged) == (30, 30, False)
     assert (ADAPTER.policy.calls, ADAPTER.policy.window_ms, ADAPTER.policy.attempts) == (1, 1000, 2)
     assert ADAPTER.price == PriceDefaults(per_call=Decimal(1))
@@ -86,7 +86,7 @@ def test_optional_fields_that_are_empty_are_not_sent(provider: Provider, paramet
     assert set(provider.asked) == {"image_base64", "size"}
 
 
-def test_the_key_goes_as_a_bearer_token_to_the_path_of_the_page(provider: Provider) -> None:
+def test_the_key_is_a_bearer_token_and_the_path_is_the_pages(provider: Provider) -> None:
     provider.answers(ANSWER)
     ask(f"{provider.url}/")
     assert provider.headers["REQUEST_METHOD"] == "POST"
@@ -157,7 +157,7 @@ def test_more_products_than_asked_for_are_all_read(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("absent", ["missing", None, ""])
-def test_what_does_not_identify_a_product_may_be_missing(provider: Provider, absent: Any) -> None:
+def test_every_field_but_the_identity_may_be_missing(provider: Provider, absent: Any) -> None:
     bare = product(product_name=absent, priority_region=absent, vector_source_image=absent)
     provider.answers(ANSWER | {"data": [bare]})
     [hit] = ask(provider.url).hits
@@ -190,7 +190,7 @@ def test_an_id_cannot_lead_to_another_page(provider: Provider) -> None:
         {"product_name": "x" * 255},
     ],
 )
-def test_what_the_page_takes_is_taken(parameters: dict[str, str]) -> None:
+def test_parameters_of_the_page_are_accepted(parameters: dict[str, str]) -> None:
     assert errors_of(ADAPTER, parameters) == {}
 
 
@@ -220,12 +220,12 @@ def test_bad_parameters_are_refused_by_name_and_with_a_hint(parameters: dict[str
     assert says in problem
 
 
-def test_what_is_empty_is_not_effective() -> None:
+def test_an_empty_parameter_is_not_effective() -> None:
     assert ADAPTER.effective({"product_name": " tea  cup ", "region": ""}) == {"product_name": "tea  cup"}
     assert ADAPTER.effective({}) == {}
 
 
-def test_the_published_schema_says_the_same() -> None:
+def test_the_published_schema_agrees() -> None:
     published = json_schema.of(ADAPTER.parameters)
     assert published["properties"]["region"]["pattern"] == "^([A-Z]{2})?$"
     assert published["properties"]["product_name"]["maxLength"] == 255
@@ -239,7 +239,7 @@ def sandbox(site: Site) -> str:
     return f"{site.url}{ADAPTER.sandbox_path}"
 
 
-def test_the_sandbox_answers_what_the_adapter_reads(site: Site) -> None:
+def test_the_adapter_reads_the_answer_of_the_sandbox(site: Site) -> None:
     answer = ask(sandbox(site))
     assert (len(answer.hits), answer.last, answer.status) == (30, True, 200)
     assert len({hit.external_id for hit in answer.hits}) == 30

@@ -123,7 +123,7 @@ WHOLE = json.dumps(ANSWER).encode()
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_cannot_be_read_is_garbled(provider: Provider, content: bytes, says: str) -> None:
+def test_an_unreadable_answer_is_garbled(provider: Provider, content: bytes, says: str) -> None:
     provider.answers(content)
     failed = failure(provider)
     assert isinstance(failed, Garbled)
@@ -184,7 +184,7 @@ def test_a_provider_that_is_not_there_is_unreachable() -> None:
     ],
 )
 @pytest.mark.parametrize("status", [403, 200])
-def test_a_403_that_names_what_is_used_up_is_about_the_account(provider: Provider, message: str, status: int) -> None:
+def test_a_403_that_names_a_used_up_quota_concerns_the_account(provider: Provider, message: str, status: int) -> None:
     provider.answers({"code": 403, "data": None, "message": message}, status)
     failed = failure(provider)
     assert (type(failed), failed.code) == (Exhausted, "credential_exhausted")
@@ -194,6 +194,6 @@ def test_a_403_that_names_what_is_used_up_is_about_the_account(provider: Provide
 @pytest.mark.parametrize(
     "message", ["feature restricted", "Forbidden", "explanation on planet accredited", "", None, 7]
 )
-def test_another_403_is_about_the_question_alone(provider: Provider, message: Any) -> None:
+def test_any_other_403_concerns_the_question_alone(provider: Provider, message: Any) -> None:
     provider.answers({"code": 403, "data": None, "message": message}, 403)
     assert failure(provider).code == "not_permitted"

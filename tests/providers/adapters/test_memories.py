@@ -126,14 +126,14 @@ def test_defaults_are_sent_and_not_left_to_memories(provider: Provider) -> None:
 
 
 @BOTH
-def test_the_largest_picture_is_taken_by_the_sandbox(site: Site, adapter: Videos) -> None:
+def test_the_sandbox_accepts_the_largest_picture(site: Site, adapter: Videos) -> None:
     most = adapter.picture_limits.max_bytes
     padded = drawn() + bytes(most - len(drawn()))
     assert (len(padded), ask(f"{site.url}{adapter.sandbox_path}", adapter, picture=padded).status) == (20_000_000, 200)
 
 
 @BOTH
-def test_the_key_goes_without_bearer(provider: Provider, adapter: Videos) -> None:
+def test_the_key_is_sent_without_bearer(provider: Provider, adapter: Videos) -> None:
     provider.answers(ANSWER)
     ask(provider.url, adapter)
     assert provider.headers["HTTP_AUTHORIZATION"] == SECRET.value
@@ -247,7 +247,7 @@ def test_an_object_around_the_list_is_read_as_well(provider: Provider, adapter: 
 
 
 @pytest.mark.parametrize("total", [..., None, "7", -1, 1.5, {}])
-def test_a_total_that_is_no_count_is_none(provider: Provider, total: Any) -> None:
+def test_a_total_that_is_not_a_count_is_left_out(provider: Provider, total: Any) -> None:
     provider.answers(ANSWER | {"data": {"results": [FIRST]} | ({} if total is ... else {"total": total})})
     answer = ask(provider.url)
     assert (len(answer.hits), answer.total) == (1, None)
@@ -326,7 +326,7 @@ def sandbox(site: Site, adapter: Videos, **parameters: Any) -> Answer:
 
 
 @BOTH
-def test_the_sandbox_answers_what_the_adapter_reads(site: Site, adapter: Videos) -> None:
+def test_the_adapter_reads_the_answer_of_the_sandbox(site: Site, adapter: Videos) -> None:
     answer = sandbox(site, adapter, similarity=0.0)
     scores = [hit.score or 0 for hit in answer.hits]
     assert len(answer.hits) > 100
@@ -345,7 +345,7 @@ def test_a_video_of_the_sandbox_that_shows_the_picture_twice_has_two_moments(sit
 
 
 @pytest.mark.parametrize("parameters", [{"platform": "YOUTUBE"}, {"platform": "INSTAGRAM"}, {"similarity": 0.95}])
-def test_every_parameter_is_taken_by_the_sandbox(site: Site, parameters: dict[str, Any]) -> None:
+def test_the_sandbox_accepts_every_parameter(site: Site, parameters: dict[str, Any]) -> None:
     answer = sandbox(site, PUBLIC, **parameters)
     assert {hit.detail["platform"] for hit in answer.hits} <= {parameters.get("platform", "TIKTOK")}
     assert min(hit.score or 0 for hit in answer.hits) >= parameters.get("similarity", 0.85)

@@ -102,7 +102,9 @@ def test_without_a_known_code_the_status_classifies(
         {"code": None, "failed": True, "data": None},
     ],
 )
-def test_what_says_that_it_failed_is_refused_even_with_results(provider: Provider, said: dict[str, Any]) -> None:
+def test_an_answer_that_reports_a_failure_is_refused_even_with_results(
+    provider: Provider, said: dict[str, Any]
+) -> None:
     provider.answers(ANSWER | said)
     failed = failure(provider)
     assert type(failed) is Refused

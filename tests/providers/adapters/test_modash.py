@@ -92,7 +92,7 @@ def test_without_parameters_no_filters_are_sent(provider: Provider) -> None:
     assert "filters" not in provider.asked
 
 
-def test_the_key_goes_as_a_bearer_token_to_the_path_below_the_base_url(provider: Provider) -> None:
+def test_the_key_is_a_bearer_token_and_the_path_is_below_the_base_url(provider: Provider) -> None:
     provider.answers(ANSWER)
     ask(f"{provider.url}/v1/")
     assert provider.headers["HTTP_AUTHORIZATION"] == "Bearer modash-key-of-alice"
@@ -140,7 +140,7 @@ def test_a_profile_is_read_field_by_field(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("absent", [{}, {"userId": None, "fullName": None}, {"userId": "", "fullName": ""}])
-def test_the_username_stands_in_for_an_absent_id_and_name(provider: Provider, absent: dict[str, Any]) -> None:
+def test_the_username_replaces_an_absent_id_and_name(provider: Provider, absent: dict[str, Any]) -> None:
     profile = {name: value for name, value in PROFILE.items() if name not in ("userId", "fullName")} | absent
     provider.answers(ANSWER | {"profiles": [profile]})
     hit = ask(provider.url).hits[0]
@@ -152,7 +152,7 @@ def test_an_engagement_rate_in_percent_is_passed_on_as_it_came(provider: Provide
     assert ask(provider.url).hits[0].detail["engagement_rate"] == 1.47
 
 
-def test_a_recent_post_of_another_form_is_read_as_far_as_it_goes(provider: Provider) -> None:
+def test_a_recent_post_of_another_form_keeps_its_readable_fields(provider: Provider) -> None:
     posts = [POST, {"id": "1", "url": 5, "stats": {"likesCount": 4}}]
     provider.answers(ANSWER | {"profiles": [PROFILE | {"recentPosts": posts}]})
     hit = ask(provider.url).hits[0]
@@ -168,7 +168,7 @@ def test_more_profiles_than_asked_for_are_all_read_and_counted(provider: Provide
     assert (len(answer.hits), answer.billed_results) == (5, 5)
 
 
-def test_what_a_database_cannot_keep_is_left_out_of_texts(provider: Provider) -> None:
+def test_characters_that_a_database_cannot_keep_are_left_out(provider: Provider) -> None:
     profile = b'{"error":false,"total":1,"profiles":[%s]}' % (
         b'{"username":"a","fullName":"A\\u0000B\\ud800 \\ud83c\\udf75","profilePicture":"","followersCount":1,'
         b'"engagementRate":0,"matchedPosts":[],"recentPosts":[],"accountCategory":""}'
@@ -223,13 +223,13 @@ def test_the_page_limit_says_nothing_of_the_total(provider: Provider) -> None:
 # Against the sandbox
 
 
-def test_the_sandbox_answers_what_the_adapter_reads(site: Site) -> None:
+def test_the_adapter_reads_the_answer_of_the_sandbox(site: Site) -> None:
     answer = ask(f"{site.url}{ADAPTER.sandbox_path}", page_size=100)
     assert (len(answer.hits), answer.billed_results, answer.total, answer.last) == (100, 100, 240, False)
     assert all(hit.detail["matched_posts"] and hit.detail["recent_posts"] for hit in answer.hits)
 
 
-def test_every_parameter_is_taken_by_the_sandbox(site: Site) -> None:
+def test_the_sandbox_accepts_every_parameter(site: Site) -> None:
     answer = ask(f"{site.url}{ADAPTER.sandbox_path}", **EVERY_PARAMETER)
     assert (answer.status, answer.hits, answer.last) == (404, (), True)
 
@@ -241,7 +241,7 @@ def test_pages_of_the_sandbox_join_without_gap_or_overlap(site: Site) -> None:
     assert [page.last for page in pages] == [False, False, True]
 
 
-def test_an_effective_bound_means_what_the_sandbox_finds(site: Site) -> None:
+def test_an_effective_bound_agrees_with_the_results_of_the_sandbox(site: Site) -> None:
     answer = ask(f"{site.url}{ADAPTER.sandbox_path}", page_size=240, followers_count={"min": 13000, "max": 16000})
     counts = [hit.detail["followers_count"] for hit in answer.hits]
     assert answer.total == len(counts)

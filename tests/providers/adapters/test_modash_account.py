@@ -42,7 +42,7 @@ def test_the_sandbox_describes_a_keys_account(site: Site) -> None:
     assert set(told.limits) == {"rateLimits", "rawRequests"}
 
 
-def test_it_is_asked_as_documented(provider: Provider) -> None:
+def test_the_request_is_as_documented(provider: Provider) -> None:
     account(provider, {"error": False, "user": {}, "billing": {"credits": 1.5}})
     assert (provider.headers["REQUEST_METHOD"], provider.headers["PATH_INFO"]) == ("GET", "/user/info")
     assert provider.headers["HTTP_AUTHORIZATION"] == f"Bearer {KEY}"
@@ -98,7 +98,7 @@ def test_failures_are_classified_like_those_of_searches(
     assert KEY not in came.value.detail
 
 
-def test_locations_are_asked_for_and_give_what_the_filter_takes(provider: Provider) -> None:
+def test_locations_have_the_values_of_the_filter(provider: Provider) -> None:
     line = {"id": 148838, "name": "United States", "title": "United States of America"}
     found = terms(provider, "locations", {"error": False, "locations": [line], "total": 1}, "united")
     assert found == (Term(value=148838, name="United States", title="United States of America"),)
@@ -113,7 +113,7 @@ def test_languages_are_filtered_here(provider: Provider) -> None:
     assert provider.headers["QUERY_STRING"] == ""
 
 
-def test_there_are_brands_where_a_setting_says_they_are(provider: Provider, settings: Settings) -> None:
+def test_brands_are_at_the_address_of_a_setting(provider: Provider, settings: Settings) -> None:
     assert MODASH.dictionaries() == ("locations", "languages", "users")
     settings.MODASH_BRANDS_PATH = BRANDS_PATH
     assert MODASH.dictionaries() == ("locations", "languages", "users", "brands")
@@ -158,7 +158,7 @@ def test_a_line_without_a_value_is_skipped(provider: Provider) -> None:
     assert (term.value, term.name) == (62149, "United Kingdom")
 
 
-def test_the_sandbox_tells_nothing_to_a_key_that_it_rejects(site: Site) -> None:
+def test_the_sandbox_gives_a_rejected_key_no_terms(site: Site) -> None:
     with pytest.raises(BadCredential):
         MODASH.dictionary("locations", "", **asking(f"{site.url}/modash/v1", "sandbox_rejected"))
 

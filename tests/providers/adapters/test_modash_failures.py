@@ -66,7 +66,7 @@ def failure(provider: Provider, **question: Any) -> Failure:
         (201, "never_heard_of", Refused, "refused"),
     ],
 )
-def test_failures_are_told_apart_by_code_then_by_status(
+def test_failures_are_classified_by_code_then_by_status(
     provider: Provider, status: int, code: str, kind: type[Failure], name: str
 ) -> None:
     provider.answers({"error": True, "code": code, "message": "Said so."} | ANSWER | {"error": True}, status)
@@ -76,13 +76,15 @@ def test_failures_are_told_apart_by_code_then_by_status(
 
 
 @pytest.mark.parametrize(("status", "kind"), [(502, Faulty), (403, Refused), (401, BadCredential), (429, Throttled)])
-def test_a_failure_without_json_is_told_by_its_status(provider: Provider, status: int, kind: type[Failure]) -> None:
+def test_a_failure_without_json_is_classified_by_its_status(
+    provider: Provider, status: int, kind: type[Failure]
+) -> None:
     provider.answers(b"<html>no</html>", status)
     assert type(failure(provider)) is kind
 
 
 @pytest.mark.parametrize("code", [None, 7, ["no_result"], {"a": 1}])
-def test_a_code_that_is_no_text_is_as_good_as_none(provider: Provider, code: Any) -> None:
+def test_a_code_that_is_not_a_text_is_ignored(provider: Provider, code: Any) -> None:
     provider.answers({"error": True, "code": code, "message": {"a": 1}}, 503)
     assert type(failure(provider)) is Faulty
 
@@ -109,7 +111,7 @@ def test_a_retry_after_is_passed_on(provider: Provider, headers: dict[str, str],
     assert failed.retry_after == seconds
 
 
-def test_a_date_to_retry_after_counts_from_now_where_the_answer_has_none(provider: Provider) -> None:
+def test_a_date_to_retry_after_counts_from_now_if_the_answer_has_no_date(provider: Provider) -> None:
     provider.answers(b"", 429, {"Retry-After": formatdate(time.time() + 60, usegmt=True), "Date": "unknown"})
     failed = failure(provider)
     assert isinstance(failed, Throttled)
@@ -144,7 +146,7 @@ def test_an_error_that_does_not_say_that_it_is_one_is_one_by_its_code(provider: 
         b'{"total": 1, "profiles": {}}',
     ],
 )
-def test_what_cannot_be_read_is_garbled(provider: Provider, content: bytes) -> None:
+def test_an_unreadable_answer_is_garbled(provider: Provider, content: bytes) -> None:
     provider.answers(content)
     failed = failure(provider)
     assert isinstance(failed, Garbled)
@@ -161,7 +163,7 @@ def test_a_garbled_answer_quotes_neither_key_nor_picture(provider: Provider) -> 
     assert '"oops": "…"' in failed.excerpt
 
 
-def test_a_failure_tells_what_they_said_but_not_what_they_quoted(provider: Provider) -> None:
+def test_a_failure_passes_on_their_words_without_their_quotes(provider: Provider) -> None:
     message = f"age.min is odd; key {SECRET.value}, image {base64.b64encode(drawn()).decode()}"
     provider.answers({"error": True, "code": "invalid_body_params", "message": message}, 400)
     detail = failure(provider).detail

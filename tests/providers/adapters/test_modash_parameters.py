@@ -102,7 +102,7 @@ def test_good_parameters_are_accepted(parameters: dict[str, Any]) -> None:
         ({"content_type": "Video"}, "content_type", 'one of "video", "image"'),
     ],
 )
-def test_bad_parameters_are_refused_by_name_and_with_the_mend(parameters: Any, field: str, says: str) -> None:
+def test_bad_parameters_are_refused_by_name_and_with_a_hint(parameters: Any, field: str, says: str) -> None:
     problem = errors_of(ADAPTER, parameters)
     for step in field.split("."):
         problem = problem[int(step) if step.isdigit() else step]
@@ -150,7 +150,7 @@ def test_the_ranges_are_those_of_the_page() -> None:
     assert ", ".join(map(str, FOLLOWER_RANGES)) == page
 
 
-def test_effective_parameters_differ_in_what_is_rounded_only() -> None:
+def test_effective_parameters_differ_only_in_rounded_bounds() -> None:
     effective = ADAPTER.effective(EVERY_PARAMETER)
     assert effective == EVERY_PARAMETER | {"followers_count": {"min": 10000, "max": 500000}}
     assert ADAPTER.effective({"followers_count": {"min": 5}, "language": "en"}) == {"language": "en"}

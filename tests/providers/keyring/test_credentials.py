@@ -284,7 +284,7 @@ def test_no_more_keys_than_allowed_are_stored_of_fifty_at_once(alice: Tenant) ->
     assert Credential.objects.for_tenant(alice).count() == 7
 
 
-def test_at_the_most_a_key_can_still_be_replaced(alice: Tenant) -> None:
+def test_a_key_can_be_replaced_when_no_more_may_be_stored(alice: Tenant) -> None:
     alice.most_credentials = 1
     credentials.store(alice, "modash", "one")
     assert sealing.secret_of(credentials.store(alice, "modash", "two")).value == "two"

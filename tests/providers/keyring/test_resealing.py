@@ -64,7 +64,7 @@ def test_nothing_else_of_a_row_changes(alice: Tenant, settings: Settings) -> Non
         assert field.name == "sealed" or getattr(after, field.name) == getattr(before, field.name), field.name
 
 
-def test_again_is_harmless_and_goes_on_where_it_stopped(alice: Tenant, settings: Settings) -> None:
+def test_resealing_again_is_harmless_and_continues(alice: Tenant, settings: Settings) -> None:
     credentials.store(alice, "modash", SECRET)
     settings.CREDENTIAL_KEYS = f"{NEW},{OLD}"
     credentials.store(alice, "modash", SECRET, label="stored since")
@@ -84,7 +84,7 @@ def test_secrets_under_several_keys_move_to_one(alice: Tenant, settings: Setting
     assert all(sealing.secret_of(row).value == f"{SECRET}-{row.label}" for row in Credential.objects.all())
 
 
-def test_what_cannot_be_opened_is_named_and_stops_nothing_else(alice: Tenant, bob: Tenant, settings: Settings) -> None:
+def test_an_unopenable_secret_is_named_and_stops_no_other(alice: Tenant, bob: Tenant, settings: Settings) -> None:
     spoil(credentials.store(alice, "modash", SECRET, label="broken"))
     credentials.store(bob, "modash", SECRET)
     settings.CREDENTIAL_KEYS = f"{NEW},{OLD}"

@@ -52,7 +52,7 @@ def checked(credential: Credential, how: Callable[[Credential], None] = verifica
     return Credential.objects.get(pk=credential.pk)
 
 
-def test_a_key_that_the_provider_takes_is_verified_and_its_account_told(
+def test_a_key_that_the_provider_accepts_is_verified_and_its_account_noted(
     modash: Provider, credential: Credential
 ) -> None:
     modash.answers(GOOD)
@@ -111,9 +111,7 @@ def test_an_empty_account_stays_empty_until_it_has_credits(
     assert checked(credential, verification.verify).state == state
 
 
-def test_what_a_search_found_since_the_last_check_is_asked_about_again(
-    modash: Provider, credential: Credential
-) -> None:
+def test_a_state_that_a_search_found_is_checked_again(modash: Provider, credential: Credential) -> None:
     modash.answers(GOOD)
     verified = checked(credential, verification.verify)
     states.mark(verified, State.EXHAUSTED, problem="Modash: none left.")
@@ -151,7 +149,7 @@ def test_a_new_key_of_an_empty_account_is_a_good_key(modash: Provider, credentia
     assert checked(credential).state == State.VERIFIED
 
 
-def test_a_check_of_the_old_key_says_nothing_of_the_new_one(modash: Provider, credential: Credential) -> None:
+def test_a_check_of_the_old_key_changes_nothing_of_the_new_one(modash: Provider, credential: Credential) -> None:
     credentials.store(credential.tenant, "modash", "another-key")
     modash.answers(REJECTED, status=401)
     row = checked(credential)
@@ -165,13 +163,13 @@ def test_a_new_key_clears_the_account_of_the_old_one(modash: Provider, credentia
     assert (row.state, row.checked_at, row.account, row.account_read_at) == (State.UNKNOWN, None, None, None)
 
 
-def test_where_nothing_is_free_storing_checks_nothing(alice: Tenant) -> None:
+def test_without_free_calls_a_stored_key_is_not_checked(alice: Tenant) -> None:
     row = checked(credentials.store(alice, "keyapi", SECRET))
     assert (row.state, row.checked_at) == (State.UNKNOWN, None)
 
 
 @pytest.mark.parametrize("before", [State.INVALID, State.EXHAUSTED])
-def test_where_nothing_is_free_verifying_lets_a_dead_key_be_tried_again(alice: Tenant, before: State) -> None:
+def test_without_free_calls_verifying_makes_a_dead_key_untried(alice: Tenant, before: State) -> None:
     credential = credentials.store(alice, "keyapi", SECRET)
     states.mark(credential, before)
     row = checked(credential, verification.verify)
@@ -179,7 +177,7 @@ def test_where_nothing_is_free_verifying_lets_a_dead_key_be_tried_again(alice: T
     assert "next search" in row.check_problem
 
 
-def test_where_nothing_is_free_verifying_a_good_key_changes_no_state(alice: Tenant) -> None:
+def test_without_free_calls_verifying_a_good_key_changes_no_state(alice: Tenant) -> None:
     credential = credentials.store(alice, "keyapi", SECRET)
     states.worked(credential)
     assert checked(credential, verification.verify).state == State.VERIFIED
@@ -225,7 +223,7 @@ def test_a_magic_key_is_shown_to_no_provider(modash: Provider, alice: Tenant, se
     assert not modash.headers
 
 
-def test_the_command_says_what_became_of_the_key(
+def test_the_command_prints_the_state_of_the_key(
     modash: Provider, alice: Tenant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MODASH_KEY", SECRET)
@@ -237,7 +235,7 @@ def test_the_command_says_what_became_of_the_key(
         assert SECRET not in printed
 
 
-def test_the_command_says_whether_it_is_the_default_whatever_its_label(
+def test_the_command_prints_whether_the_key_is_the_default(
     alice: Tenant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def store(secret: str, label: str) -> str:

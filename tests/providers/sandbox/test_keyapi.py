@@ -65,7 +65,7 @@ def test_a_picture_of_the_catalogue_finds_its_product_first(site: Site) -> None:
         assert (first["_id"], first["_source"]["product_name"]) == (product.id, product.name)
 
 
-def test_another_size_of_it_finds_it_as_well(site: Site) -> None:
+def test_another_size_of_a_picture_finds_the_same_product(site: Site) -> None:
     product = site.sandbox.catalogue.products[5]
     picture = site.sandbox.catalogue.picture(product.id)
     assert picture
@@ -148,7 +148,7 @@ def test_a_call_too_early_is_refused_in_its_words() -> None:
         assert refusal(search(site)) == (429, "qps limit exceeded")
 
 
-def test_a_request_costs_a_credit_whatever_it_finds_and_a_refusal_none() -> None:
+def test_a_search_costs_a_credit_whatever_it_finds_and_an_error_costs_none() -> None:
     with sandbox_site(SandboxSettings(calls=100, latency=0, credits=Decimal(2))) as site:
         products(site)
         search(site, size=31)

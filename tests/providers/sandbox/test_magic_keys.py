@@ -86,7 +86,7 @@ def test_some_keys_are_refused_for_good_and_pay_nothing(
         ("sandbox_error", ["Faulty", "Answer"]),
     ],
 )
-def test_what_passes_is_over_when_the_call_is_made_again(url: str, source: str, key: str, round: list[str]) -> None:
+def test_a_passing_failure_is_over_after_its_round(url: str, source: str, key: str, round: list[str]) -> None:
     assert outcomes(source, url, key, calls=2 * len(round)) == 2 * round
     counted = tally(source, url, key)
     refused = 2 * (len(round) - 1)
@@ -95,7 +95,7 @@ def test_what_passes_is_over_when_the_call_is_made_again(url: str, source: str, 
 
 
 @every_source
-def test_one_throttled_key_is_told_how_long_to_wait(url: str, source: str) -> None:
+def test_only_one_throttled_key_gets_a_retry_after(url: str, source: str) -> None:
     with pytest.raises(Throttled) as told:
         ask(source, url, f"sandbox_throttled_retry_after-{source}")
     with pytest.raises(Throttled) as untold:

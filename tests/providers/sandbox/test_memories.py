@@ -87,7 +87,7 @@ def test_a_frame_has_the_fields_of_the_page(site: Site) -> None:
     assert max(Counter(frame["videoNo"] for frame in found).values()) > 1
 
 
-def test_what_is_less_alike_than_asked_is_left_out(site: Site) -> None:
+def test_frames_of_lower_similarity_are_left_out(site: Site) -> None:
     everything = frames(search(site, similarity="0"))
     scores = sorted(float(frame["score"]) for frame in everything)
     assert 0 <= scores[0] < 0.6 < 0.85 < scores[-1] <= 1
@@ -128,7 +128,7 @@ def test_unique_id_has_no_effect_on_public_videos(site: Site) -> None:
 
 
 @pytest.mark.parametrize("format", ["jpg", "jpeg", "png", "gif", "bmp", "webp", "PNG"])
-def test_every_format_of_the_page_is_taken(site: Site, format: str) -> None:
+def test_every_format_of_the_page_is_accepted(site: Site, format: str) -> None:
     assert len(frames(search(site, file=shown(site, posted(site), format)))) >= 2
 
 
@@ -155,18 +155,18 @@ def test_a_call_without_the_key_alone_in_the_header_is_401(site: Site, key: str 
     ],
     ids=lambda value: "" if isinstance(value, tuple) else value,
 )
-def test_what_is_no_picture_of_the_page_is_refused_at_200(site: Site, file: Any, code: str) -> None:
+def test_a_file_that_the_page_does_not_allow_is_refused_with_200(site: Site, file: Any, code: str) -> None:
     for path in (PUBLIC, PRIVATE):
         assert refusal(search(site, path, file=file)) == (200, code)
 
 
-def test_a_picture_of_20_mb_is_taken(site: Site) -> None:
+def test_a_picture_of_20_mb_is_accepted(site: Site) -> None:
     largest = PICTURE + bytes(20 * 1024 * 1024 - len(PICTURE))
     assert frames(search(site, file=("picture.jpg", largest, "image/jpeg"))) == frames(search(site))
 
 
 @pytest.mark.parametrize("similarity", ["1.01", "-0.1", "nan", "high", ""])
-def test_a_similarity_that_is_none_is_refused(site: Site, similarity: str) -> None:
+def test_an_invalid_similarity_is_refused(site: Site, similarity: str) -> None:
     assert refusal(search(site, similarity=similarity)) == (200, "0001")
 
 
@@ -185,7 +185,7 @@ def test_both_searches_are_under_one_limit_a_key() -> None:
         assert site.sandbox.stats()["memories"]["breaches"] == 1
 
 
-def test_a_request_costs_a_credit_whatever_it_finds_and_a_refusal_none() -> None:
+def test_a_search_costs_a_credit_whatever_it_finds_and_an_error_costs_none() -> None:
     with sandbox_site(SandboxSettings(calls=1000, latency=0, credits=Decimal(2))) as site:
         assert frames(search(site, similarity="1")) == []
         assert refusal(search(site, similarity="2")) == (200, "0001")

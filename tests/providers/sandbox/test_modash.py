@@ -83,7 +83,7 @@ def test_a_picture_of_the_catalogue_finds_its_creator_first(site: Site) -> None:
 
 
 @pytest.mark.parametrize("format", ["png", "webp"])
-def test_another_format_and_size_of_it_finds_it_as_well(site: Site, format: str) -> None:
+def test_another_format_and_size_of_a_picture_finds_the_same_creator(site: Site, format: str) -> None:
     creator = site.sandbox.catalogue.creators[3]
     picture = site.sandbox.catalogue.picture(creator.posts[0].id)
     assert picture
@@ -213,7 +213,7 @@ def test_each_profile_costs_0_025_credits_and_a_refusal_nothing(site: Site) -> N
     assert "alice" not in str(stats)
 
 
-def test_user_info_tells_what_is_left(site: Site) -> None:
+def test_user_info_shows_the_credits_left(site: Site) -> None:
     search(site, pageSize=4)
     info = site.client.get("/modash/v1/user/info", headers={"Authorization": "Bearer alice"}).json()
     assert info["error"] is False
@@ -299,7 +299,7 @@ def test_a_required_field_must_be_there(site: Site, field: str) -> None:
         base64.b64encode(file_of(Image.new("RGB", (9, 9)), "PNG")).decode(),
     ],
 )
-def test_a_picture_that_is_none_of_its_type_is_refused(site: Site, encoded: str) -> None:
+def test_a_file_that_is_not_of_its_stated_type_is_refused(site: Site, encoded: str) -> None:
     assert refusal(search(site, base64Image=encoded)) == (400, "bad_request")
 
 

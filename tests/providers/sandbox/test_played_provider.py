@@ -99,7 +99,7 @@ def test_calls_and_credits_are_counted_a_provider_and_a_key(site: Site, source: 
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_what_is_billed_is_the_price_that_the_adapter_declares(site: Site, source: str) -> None:
+def test_the_sandbox_bills_the_price_that_the_adapter_declares(site: Site, source: str) -> None:
     adapter = registry.adapter(source)
     answer = ask(source, site.url, "alice")
     cost = adapter.price.per_call + answer.billed_results * adapter.price.per_result
@@ -124,7 +124,7 @@ def test_head_is_answered_where_get_is(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/modash/v1/nothing", "/pictures/1.jpg", SEARCH])
-def test_what_is_not_there_is_404(site: Site, path: str) -> None:
+def test_an_unknown_path_is_404(site: Site, path: str) -> None:
     assert site.client.get(path).status_code == 404
 
 
@@ -132,7 +132,7 @@ def test_what_is_not_there_is_404(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_served_it_takes_its_time_and_refuses_what_is_above_its_limit(paced_sandbox: str, source: str) -> None:
+def test_the_served_sandbox_has_its_latency_and_its_limit(paced_sandbox: str, source: str) -> None:
     policy, key = registry.adapter(source).policy, f"carol-{source}"
     began = time.monotonic()
     for _ in range(policy.calls):
@@ -147,13 +147,13 @@ def test_served_it_takes_its_time_and_refuses_what_is_above_its_limit(paced_sand
     assert (tally["calls"], tally["breaches"], tally["refusals"]) == (policy.calls + 2, 1, 1)
 
 
-def test_each_provider_allows_what_its_adapters_keep_to() -> None:
+def test_the_limits_of_sandbox_and_adapters_agree() -> None:
     policies = {provider: adapter.policy for provider, adapter in registry.PROVIDERS.items()}
     said = {name: (policy.calls, policy.window_ms / 1000) for name, policy in policies.items()}
     assert {played.name: (played.calls, played.window) for played in PROVIDERS} == said
 
 
-def test_served_a_call_counts_from_the_arrival_of_its_head(paced_sandbox: str) -> None:
+def test_a_call_counts_from_the_arrival_of_its_head(paced_sandbox: str) -> None:
     host, port = paced_sandbox.removeprefix("http://").split(":")
     head = f"POST {SEARCH} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer dora\r\nContent-Length: 2\r\n\r\n"
     with socket.create_connection((host, int(port)), 5) as slow:
@@ -165,7 +165,7 @@ def test_served_a_call_counts_from_the_arrival_of_its_head(paced_sandbox: str) -
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_served_a_magic_key_has_the_limit_of_any_other(paced_sandbox: str, source: str) -> None:
+def test_a_magic_key_has_the_limit_of_any_other(paced_sandbox: str, source: str) -> None:
     provider, key = registry.adapter(source).provider, f"sandbox_rejected_{source}"
     calls = registry.adapter(source).policy.calls
     for _ in range(calls):
