@@ -1,5 +1,7 @@
-"""Model instances of whole rows that a statement of our own returns. To ask once more for what a database function has found
-would take longer than a claim itself; and to put a query together takes Django longer than PostgreSQL to answer it.
+"""Builds model instances from rows that database functions return.
+
+Reading such rows again through the ORM would take longer than a claim itself: Django needs more time to build a query than
+PostgreSQL to answer it.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ from django.db.models import Model
 
 
 def columns(rows: Mapping[str, type[Model]]) -> str:
-    """What to select of the tables of these names, or of a function's results that are rows."""
+    """Returns the SELECT list for tables of these names, or for a function's results that are rows."""
     return ", ".join(
         f'({name})."{field.column}"' for name, model in rows.items() for field in model._meta.concrete_fields
     )
 
 
 def instances(rows: Mapping[str, type[Model]], values: Sequence[Any]) -> Iterator[Any]:
-    """An instance for each of `rows`, of the values that `columns` selected; None where there was no row."""
+    """Yields an instance for each of `rows` from the values that `columns` selected; None where there was no row."""
     start = 0
     for model in rows.values():
         fields = model._meta.concrete_fields

@@ -79,7 +79,7 @@ def about(result: Result) -> Iterator[str]:
 
 
 class Sent:
-    """How a call is shown, wherever it is."""
+    """The columns of a call, for lists and inlines."""
 
     @admin.display(description="state", ordering="state")
     def state_badge(self, obj: Call) -> SafeString:

@@ -53,7 +53,7 @@ def recover(call: Call) -> None:
     policy = lookup.lane.policy_in_force
     longest = longest_seconds(policy)
     if _age_seconds(call) < longest:
-        # It was sent, or may have been: its worker may still wait for the answer.
+        # The call was sent, or may have been: its worker may still wait for the answer.
         until = call.armed_at + timedelta(seconds=longest)
         Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(leased_until=until)
         return

@@ -1,4 +1,4 @@
-"""What follows a failed call, as a pure function whose test is a table. The adapter has said already whether a retry can help."""
+"""Decides what follows a failed call. A pure function, whose test is a table; the adapter has said whether a retry can help."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class LockedCall:
 
     @property
     def is_erased(self) -> bool:
-        """Whether the search was erased: then only the cost of the call may be kept."""
+        """True for an erased search, of which only the cost of the call may be kept."""
         return self.search.erased_at is not None
 
     @property

@@ -49,7 +49,7 @@ def until_somebody_waits_for_a_lock(count: int = 1) -> None:
 
 
 def those_who_wait_for_a_lock() -> int:
-    """In this database: what others of the server wait for is shown beside it."""
+    """Counts the connections to this database that wait for a lock. The server lists those of other databases too."""
     with connection.cursor() as cursor:
         cursor.execute(WAITING)
         return int(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""What the tests of the API send, and rows as a search leaves them."""
+"""Requests that the tests of the API send, and rows as a search leaves them."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def modash(provider: Provider, settings: Settings) -> Provider:
 
 @pytest.fixture
 def alices(api: APIClient) -> Credential:
-    """That which she has already, the default for Modash."""
+    """Returns the key that Alice has stored already, her default for Modash."""
     return Credential.objects.get()
 
 

@@ -46,7 +46,7 @@ def modash(db: None, provider: Provider, settings: Settings) -> Provider:
 
 @pytest.fixture
 def search(api: APIClient, modash: Provider) -> Search:
-    """Of three lookups, of which the first found Alice's key dead."""
+    """Makes a search of three lookups, the first of which found Alice's key dead."""
     search = made(api, lookups=[lookup()] * 3)
     modash.answers(REJECTED, status=401)
     visit()
@@ -59,7 +59,7 @@ def visit(times: int = 1, lane: str = "modash") -> None:
 
 
 def go_on(modash: Provider) -> None:
-    """What the sweep and the workers do, as long as there is anything to do."""
+    """Lets the sweep and the workers run until nothing is left to do."""
     modash.answers(FOUND)
     for _ in range(3):
         credential_gate.unblock()

@@ -63,7 +63,7 @@ def found(client: APIClient, path: str = LOCATIONS, **query: Any) -> list[dict[s
 
 
 def asked(modash: Provider) -> bool:
-    """Whether the provider was, since this was last looked at."""
+    """Returns whether the provider was asked since the last call of this."""
     was, modash.headers = bool(modash.headers), {}
     return was
 

@@ -23,7 +23,7 @@ PARTS = ("", "/results", "/calls")
 
 
 def erased(api: APIClient, **order: Any) -> Search:
-    """With a result and a call."""
+    """Makes and erases a search with a result and a call."""
     search = made(api, **order)
     add_results(search)
     at = search.created_at

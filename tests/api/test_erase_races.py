@@ -142,7 +142,7 @@ def test_a_claim_that_comes_at_that_moment_finds_it_whole_or_not_at_all(api: API
 
 
 def test_a_search_that_is_about_to_name_the_picture_keeps_it(api: APIClient, sandbox: APIClient) -> None:
-    """In another lane, so that they meet at nothing else."""
+    """Submits the other search in another lane, so that both lock only the picture's row in common."""
     search = made(api)
     image = image_of(search)
     with background() as start:

@@ -23,7 +23,7 @@ from tests.api.test_strangers import ROUTES
 
 @cache
 def document() -> dict[str, Any]:
-    """As it is served."""
+    """Returns the document as it is served."""
     loaded: dict[str, Any] = json.loads(json.dumps(openapi.document()))
     return loaded
 
@@ -149,7 +149,7 @@ def test_what_is_later_is_not_in_it() -> None:
 
 @pytest.fixture
 def search(api: APIClient) -> Search:
-    """With results, calls and an error, so that nothing is left out."""
+    """Makes a search with results, calls and an error, so that every schema is used."""
     search = made(api, lookups=[lookup(), lookup(limit=40)], metadata={"a": "b"})
     add_results(search)
     only = search.lookups.all()[0]

@@ -1,4 +1,4 @@
-"""The document's webhooks: every event is told of, and what is really sent is as described."""
+"""The document has a webhook for every event, and the bodies that are really sent match it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.api.test_openapi import document, no_unknown_members, validator
 
 @pytest.fixture
 def endpoint(alice: Tenant) -> Endpoint:
-    """It wants to hear of everything."""
+    """Makes an endpoint that wants every event."""
     return endpoints.create(alice, Mode.LIVE, url="https://example.com/hooks")[0]
 
 
@@ -35,7 +35,7 @@ def schema_of(type: str) -> dict[str, Any]:
 
 
 def described(type: EventType) -> dict[str, Any]:
-    """What was recorded of it last, if it is as the document says."""
+    """Returns the body of the last such event, after checking it against the document."""
     body: dict[str, Any] = json.loads(Event.objects.filter(type=type).latest("pk").body)
     validator(schema_of(type.value)).validate(body)
     no_unknown_members(schema_of(type.value), body)

@@ -77,7 +77,7 @@ def test_a_picture_is_stored_by_its_url(api: APIClient) -> None:
     with wire(answer()) as it:
         fetched = image_by(api, it.url)
     sent = api.post("/v1/images", {"image": {"base64": b64encode(PICTURE).decode()}}, format="json")
-    # Who sends it again keeps it for longer.
+    # A picture that is sent again is kept for longer.
     first, again = ({**answer.json(), "expires_at": None} for answer in (fetched, sent))
     assert (fetched.status_code, first) == (201, again)
     assert Image.objects.count() == 1
@@ -161,7 +161,7 @@ def test_nothing_is_fetched_for_what_is_wrong_in_shape(api: APIClient) -> None:
 
 @contextmanager
 def slow_server() -> Iterator[tuple[Wire, Event]]:
-    """It answers once the event is set."""
+    """Yields a server that answers when the event is set."""
     go_on = Event()
 
     def wait(caller: Caller) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def asking(api: APIClient, alice: Tenant) -> APIClient:
-    """With a live key, and the setting that every tenant begins with."""
+    """Returns a client with a live key whose tenant has the default `max_age`."""
     Tenant.objects.filter(pk=alice.pk).update(max_age=Tenant._meta.get_field("max_age").get_default())
     return api
 
@@ -34,7 +34,7 @@ def sent(client: APIClient, **changes: Any) -> dict[str, Any]:
 
 
 def lookup_of(client: APIClient, search: dict[str, Any]) -> dict[str, Any]:
-    """Its one lookup, as it is now."""
+    """Returns the only lookup of the search as it is now."""
     body: dict[str, Any] = client.get(f"/v1/searches/{search['id']}").json()
     only: dict[str, Any] = body["lookups"][0]
     return only | {"search": body["status"]}

@@ -1,4 +1,4 @@
-"""What can be searched, and under what conditions."""
+"""The list of sources, with their parameters, prices and rate limits."""
 
 from __future__ import annotations
 

@@ -32,13 +32,13 @@ def routes(patterns: list[Any] | None = None, prefix: str = "") -> Iterator[str]
 
 ROUTES = sorted(routes())
 WITH_ID = [route for route in ROUTES if "<id:id>" in route]
-# What belongs to nobody.
+# The only route whose rows belong to nobody.
 PUBLIC = "/v1/providers/<str:provider>/dictionaries/<str:name>"
 OWN_LISTS = (
     *("/v1/searches", "/v1/credits", "/v1/credits/entries", "/v1/credentials"),
     *("/v1/webhook-endpoints", "/v1/webhook-deliveries"),
 )
-# What an action cannot do without.
+# The bodies that actions require.
 BODIES = {"/v1/webhook-endpoints/<id:id>/redeliver": {"from": "2026-11-20T00:00:00Z"}}
 LISTS = [route for route in ROUTES if route in OWN_LISTS]
 

@@ -1,4 +1,4 @@
-"""What a create answers is made of what it wrote: it says what `GET` says just then, whoever else is answered meanwhile."""
+"""A create answers from the rows that it wrote, and answers what `GET` would answer then, also under load."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OF_EACH_SOURCE: list[dict[str, Any]] = [
 
 @pytest.fixture
 def api(api: APIClient, alice: Tenant) -> APIClient:
-    """With a key to every provider, and repeats as every tenant begins with them."""
+    """Returns a client whose tenant has a key to every provider and the default `max_age`."""
     for provider in ("keyapi", "memories"):
         credentials.store(alice, provider, f"alices-{provider}-key")
     Tenant.objects.filter(pk=alice.pk).update(max_age=3600)
@@ -45,7 +45,7 @@ def api(api: APIClient, alice: Tenant) -> APIClient:
 
 
 def compared(client: APIClient, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a create answers, and `GET` right after it. Where nothing bounds a start it is the present moment."""
+    """Returns the answers of a create and of a `GET` right after it. Estimated starts are compared only by being there."""
     made = create(client, **changes)
     assert made.status_code == 202, made.content
     read = client.get(made["Location"])

@@ -1,4 +1,4 @@
-"""What was found is kept as it came, to the last character, and copied as it was kept."""
+"""Results are stored as they came, to the last character, and copied as they were stored."""
 
 from __future__ import annotations
 

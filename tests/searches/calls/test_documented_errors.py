@@ -1,5 +1,6 @@
-"""What each error that the providers' pages name leaves behind for a live key, over real sockets: the lookup, the credential,
-the lane and the money.
+"""Every error on the providers' pages leaves the lookup, the credential, the lane and the credits of a live key as expected.
+
+The providers are played over real sockets.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.django_db
 MODASH, KEYAPI, PUBLIC, PRIVATE = "tiktok-creators", "tiktok-products", "public-videos", "private-videos"
 MEMORIES = (PUBLIC, PRIVATE)
 ONE_VIDEO = test_memories.ANSWER | {"data": [test_memories.FIRST]}
-# What a lookup holds: 20 creators at 0.025, or one call at 1.
+# The hold of a lookup: 20 creators at 0.025, or one call at 1.
 HELD = {MODASH: 0.5, KEYAPI: 1.0, PUBLIC: 1.0, PRIVATE: 1.0}
 FOUND = {
     MODASH: test_modash.ANSWER | {"total": 1},
@@ -48,8 +49,8 @@ COST = {MODASH: 0.025, KEYAPI: 1.0, PUBLIC: 1.0, PRIVATE: 1.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """`lookup`: its status and error, or where it waits. `rests`: whether its key does. `held`: whether its
-    credits still are.
+    """The state after a call. `lookup`: its status and error, or its queue state. `rests`: whether its key rests. `held`:
+    whether its credits are still held.
     """
 
     lookup: str
@@ -173,7 +174,7 @@ Submit = Callable[[str], Lookup]
 
 @pytest.fixture
 def submit(alice: Tenant, redis_client: redis.Redis, provider: Provider, settings: Settings) -> Submit:
-    """One search on a lane that hardly waits, with the source's provider where the test's is."""
+    """Submits one search to a lane without waits, whose provider is the test's."""
     redis_client.flushdb()
     key = keys.issue(alice, Mode.LIVE)[0]
 
@@ -192,7 +193,7 @@ def submit(alice: Tenant, redis_client: redis.Redis, provider: Provider, setting
 
 
 def visit(lookup: Lookup) -> Left:
-    """Lets a worker visit the lane until it has made a call, and says what that left."""
+    """Lets a worker visit the lane until it has made a call, and returns the state after it."""
     before = Call.objects.count()
     for _ in range(50):
         worker.run(lookup.lane_id, str(uuid4()))

@@ -1,4 +1,4 @@
-"""What a lookup ends as on each magic credential, at every provider: what the README promises of them."""
+"""A lookup ends on each magic credential as the README promises, at every provider."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from tests.providers.conftest import sandbox_site
 pytestmark = pytest.mark.django_db
 Ended = Callable[[str, str], Lookup]
 
-# How it ends, and after how many calls.
-FATES = {
+# The end of the lookup, and the number of its calls.
+ENDS = {
     "sandbox_rejected": ("failed credential_invalid", 1),
     "sandbox_no_credits": ("failed credential_exhausted", 1),
     "sandbox_throttled": ("succeeded", 3),
@@ -56,7 +56,7 @@ def sandbox_url() -> Iterator[str]:
 def ended(
     sandbox_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, alice: Tenant, redis_client: redis.Redis
 ) -> Ended:
-    """`ended(source, key)`: a lookup of a test key's, once it has ended. Lanes and backoffs are brisk, attempts are not."""
+    """Returns `ended(source, key)`, which returns a test key's lookup after its end. Waits are short."""
     settings.SANDBOX_URL = sandbox_url
     monkeypatch.setattr(backoff, "BACKOFF_SECONDS", (0.01,))
     redis_client.flushdb()
@@ -88,27 +88,27 @@ def submit(caller: ApiKey, source: str, key: str) -> Lookup:
         return submission.submit(caller, order, picture).search.lookups.get()
 
 
-def fate(lookup: Lookup) -> tuple[str, int]:
+def end_of(lookup: Lookup) -> tuple[str, int]:
     return f"{lookup.status} {lookup.error_code}".strip(), lookup.calls.count()
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("key", FATES)
+@pytest.mark.parametrize("key", ENDS)
 def test_a_lookup_on_a_magic_key_ends_as_the_table_says(ended: Ended, source: str, key: str) -> None:
-    assert fate(ended(source, key)) == FATES[key]
+    assert end_of(ended(source, key)) == ENDS[key]
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_one_on_a_provider_that_is_down_fails_after_as_many_attempts_as_its_policy_has(
     ended: Ended, source: str
 ) -> None:
-    assert fate(ended(source, "sandbox_down")) == ("failed provider_error", registry.adapter(source).policy.attempts)
+    assert end_of(ended(source, "sandbox_down")) == ("failed provider_error", registry.adapter(source).policy.attempts)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_one_on_an_unsteady_key_ends_in_one_way_or_the_other(ended: Ended, source: str) -> None:
     for _ in range(3):
-        assert fate(ended(source, "sandbox_unsteady"))[0] in (
+        assert end_of(ended(source, "sandbox_unsteady"))[0] in (
             "succeeded",
             "failed outcome_unknown",
             "failed provider_error",
@@ -116,4 +116,4 @@ def test_one_on_an_unsteady_key_ends_in_one_way_or_the_other(ended: Ended, sourc
 
 
 def test_every_magic_key_has_its_fate_here() -> None:
-    assert MAGIC.keys() - FATES.keys() == {"sandbox_down", "sandbox_unsteady"}
+    assert MAGIC.keys() - ENDS.keys() == {"sandbox_down", "sandbox_unsteady"}

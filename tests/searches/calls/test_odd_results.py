@@ -1,4 +1,4 @@
-"""Odd answers of providers are kept as results that the API can show, and what nobody can identify is counted and charged."""
+"""Odd answers of providers are kept as results that the API can show. Items without an identity are counted and charged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 
 def shown(answer: Answer, lookup: Lookup) -> list[dict[str, Any]]:
-    """The results as the API shows them, raw objects too; nothing of them stays."""
+    """Returns the results as the API shows them, with raw objects, and rolls their rows back."""
     with transaction.atomic():
         results.keep(lookup, lookup.search, answer, came_at=queue.now())
         found = [dict(ResultSerializer(result).data) for result in Result.objects.order_by("rank")]

@@ -1,4 +1,4 @@
-"""Fifty at once: what is counted is exact, what is taken is taken once, and nobody waits for each other in a circle."""
+"""With fifty transactions at once, counts are exact, every call is settled once, and no deadlock occurs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def claim(policy: Policy) -> ClaimedLookup | None:
 
 
 def at_once(work: Callable[[int], T], times: int = FIFTY) -> list[T]:
-    """Each in a thread of its own, all let go together."""
+    """Runs the functions in threads that start at the same time."""
     started = Event()
 
     def alone(number: int) -> T:
@@ -104,7 +104,7 @@ def at_once(work: Callable[[int], T], times: int = FIFTY) -> list[T]:
 
 
 def the_line_adds_up() -> None:
-    """Each queue counts the lookups that stand ready there; each balance follows from its entries."""
+    """Checks that each queue counts its ready lookups, and that each balance follows from its entries."""
     actual = Lookup.objects.filter(queue_state=QueueState.READY).values_list("lane", "tenant").annotate(Count("pk"))
     counted = TenantQueue.objects.filter(ready__gt=0).values_list("lane", "tenant", "ready")
     assert sorted(counted, key=str) == sorted(actual.order_by(), key=str)
@@ -212,7 +212,7 @@ def test_no_lookup_is_claimed_twice_while_many_submit(customers: list[ApiKey], p
 
 
 def settle(claimed: ClaimedLookup, policy: Policy) -> None:
-    """One of all the ways in which a call can end."""
+    """Settles a call in one of all the ways in which it can end."""
     failures = [Lost("no_answer", ""), Throttled("rate_limited", "", retry_after=0.001), Faulty("provider_error", "")]
     match random.choice([NOTHING, FOUND, FOUND, None, *failures]):
         case Answer() as answer:

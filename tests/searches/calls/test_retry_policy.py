@@ -1,4 +1,4 @@
-"""What follows a failure, as a table."""
+"""The table of verdicts on failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a settlement asks of the database: few statements, and none that only a rare case needs. And the rare cases."""
+"""A settlement sends few statements, and none that only a rare case needs. The rare cases follow."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TABLE = re.compile(r"(SELECT|UPDATE|INSERT|DELETE)\b.*?\b((?:accounts|billing|pr
 
 
 def proven() -> ClaimedLookup:
-    """A claimed lookup whose key has worked before, as most have; its call has left and come back."""
+    """Claims a lookup whose key has worked before, as most keys have. Its call was sent and answered."""
     Credential.objects.update(state=Credential.State.VERIFIED)
     claimed = claim_next()
     claimed.call.sent_at = claimed.call.finished_at = queue.now()
@@ -38,7 +38,7 @@ def proven() -> ClaimedLookup:
 
 
 def asked(settle: Callable[[], None]) -> list[str]:
-    """What was done to what, in its order."""
+    """Returns each statement's verb and table, in their order."""
     with CaptureQueriesContext(connection) as captured:
         settle()
     found = (TABLE.search(query["sql"]) for query in captured.captured_queries)
@@ -50,7 +50,7 @@ def settled(claimed: ClaimedLookup, came: Answer) -> list[str]:
 
 
 LAST_PAGE = [
-    # It and its search.
+    # The lookup and its search.
     "SELECT searches_lock",
     "UPDATE searches_call",
     "INSERT searches_result",
@@ -75,11 +75,11 @@ def test_who_wants_to_hear_of_a_lookup_and_of_its_search_is_asked_once(submit: S
 def test_a_page_that_is_not_the_last_is_nine(submit: Submit) -> None:
     submit(pages=2)
     assert settled(proven(), answer()) == [
-        # Before the others: the lookup goes back there.
+        # The queue is locked first, because the lookup returns to it.
         "SELECT searches_tenantqueue",
         *("SELECT searches_lock", "UPDATE searches_call", "INSERT searches_result"),
         "SELECT billing_charge_and_release",
-        # Whether its credential was found dead meanwhile.
+        # The credential may have been found dead meanwhile.
         "SELECT searches_lookup",
         *("UPDATE searches_lookup", "UPDATE searches_tenantqueue", "SELECT searches_count"),
     ]
@@ -93,7 +93,7 @@ def test_a_refusal_is_six(submit: Submit) -> None:
     ]
 
 
-# What is saved together
+# Rows that are saved together
 
 
 def test_a_lookup_keeps_what_its_calls_have_come_to_wherever_it_stands_next(submit: Submit) -> None:

@@ -1,4 +1,4 @@
-"""One call and what follows from it: against the sandbox, or a provider that says what a test wants, over real sockets."""
+"""One call and its settlement, over real sockets, with the sandbox or with a provider that answers what a test wants."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ONE_CREATOR = FOUND | {"matchedPosts": [], "recentPosts": [], "accountCategory":
 
 @pytest.fixture(autouse=True)
 def brisk(db: None, redis_client: redis.Redis) -> None:
-    """A lane that hardly waits, whose log began long ago."""
+    """Makes a lane without waits, whose log began long ago."""
     policies.of("modash")
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, page_size=20, total_timeout_ms=2000)
     redis_client.flushdb()
@@ -58,7 +58,7 @@ def waiter() -> limiter.Waiter:
 
 
 def claim_next() -> tuple[queue.ClaimedLookup, limiter.Token]:
-    """A lookup that a worker holds, with leave to send its call."""
+    """Claims a lookup, and returns it with a token for its call."""
     claimed = queue.claim("modash", Policy.objects.get(), lease=timedelta(seconds=10))
     assert claimed is not None
     mine = waiter()
@@ -83,7 +83,7 @@ def submit(alice: Tenant) -> Submit:
 
 @pytest.fixture
 def at(settings: Settings) -> Callable[[str], None]:
-    """Where Modash is."""
+    """Returns a function that sets the address of Modash."""
 
     def at(url: str) -> None:
         settings.MODASH_BASE_URL = url
@@ -92,14 +92,14 @@ def at(settings: Settings) -> Callable[[str], None]:
 
 
 def visit(times: int = 1) -> Lookup:
-    """Lets a worker visit the lane, and reads the one lookup there is."""
+    """Lets a worker visit the lane, and returns the only lookup."""
     for _ in range(times):
         worker.run("modash", str(uuid4()))
     return Lookup.objects.get()
 
 
 def money(lookup: Lookup) -> tuple[float, float, float]:
-    """Held, charged, unknown; and the ledger agrees with itself."""
+    """Returns the credits held, charged and unknown, after an audit of the ledger."""
     assert audit.differences() == []
     tally = ledger.tallies([lookup.reference])[lookup.reference]
     return float(tally.held), float(tally.charged), float(tally.unknown)
@@ -356,7 +356,7 @@ def test_a_call_that_was_never_sent_goes_back_to_its_old_turn(submit: Submit) ->
 
 
 def test_a_call_is_left_to_connect_for_as_long_as_its_policy_says(submit: Submit, at: Callable[[str], None]) -> None:
-    """So that one that does not connect is counted, rather than taken back by the sweep again and again."""
+    """A call that cannot connect counts as an attempt, instead of being recovered by the sweep again and again."""
     Policy.objects.update(connect_timeout_ms=60_000)
     with socket.create_server(("127.0.0.1", 0)) as gone:
         at(f"http://127.0.0.1:{gone.getsockname()[1]}")
