@@ -1,6 +1,6 @@
-"""Who asks: turns the bearer key of a request into its tenant (`request.user`) and its API key (`request.auth`).
+"""Authenticates requests: turns a bearer key into the tenant (`request.user`) and the API key (`request.auth`).
 
-Every way to be refused has a sentence of its own, because "401" alone sends a tenant's programmer looking in the wrong place.
+Every reason to refuse has a sentence of its own: "401" alone sends a tenant's programmer looking in the wrong place.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from rest_framework.request import Request
 from accounts import keys
 from accounts.models import ApiKey, Tenant
 
-# Whose body a request has, in its environment: how many bodies may be read at once depends on it.
+# The name under which a request's environment has its tenant, by which the bodies that are read at once are bounded.
 CALLER = "sightline.caller"
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """One indexed query a request, and once a minute a key an update. Views open to all set `authentication_classes = []`."""
+    """Costs one indexed query a request, and one update a key and minute. Open views set `authentication_classes = []`."""
 
     def authenticate(self, request: Request) -> tuple[Tenant, ApiKey]:
         secret = _bearer(request.headers.get("Authorization", ""))
@@ -52,7 +52,7 @@ def _bearer(header: str) -> str:
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):
-    """How the OpenAPI document describes it."""
+    """Describes the authentication in the OpenAPI document."""
 
     target_class = ApiKeyAuthentication
     name = "ApiKey"

@@ -1,6 +1,8 @@
-"""API keys: `sl_live_` or `sl_test_`, 32 random characters, and a checksum of 6, so that a mistyped key is refused without
-a query and a leaked one is found by secret scanners. Only a SHA-256 digest is stored, which is enough for 190 random bits
-and lets one indexed query find the key; a password hash would cost every request what it protects weak secrets from.
+"""Makes, finds and revokes API keys: `sl_live_` or `sl_test_`, 32 random characters, and a checksum of 6.
+
+The checksum lets us refuse a mistyped key without a query, and lets secret scanners find a leaked one. Only a SHA-256 digest is
+stored. It is enough for 190 random bits, and one indexed query finds it; a password hash, which protects weak secrets, would
+slow every request.
 """
 
 from __future__ import annotations
@@ -24,16 +26,16 @@ RANDOM_CHARACTERS = 32
 CHECKSUM_CHARACTERS = 6
 SHOWN_CHARACTERS = 14
 FORM = re.compile(rf"sl_(?:live|test)_[0-9A-Za-z]{{{RANDOM_CHARACTERS + CHECKSUM_CHARACTERS}}}")
-# `last_used_at` is for people: to the minute is enough, and spares nearly every request a write.
+# `last_used_at` is for people. A minute is exact enough, and spares nearly every request a write.
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class TooManyApiKeys(Exception):
-    """The tenant has as many valid keys as it may. The message says how many, and the mend."""
+    """The tenant has as many valid keys as it may. The message says how many, and what to do."""
 
 
 def issue(tenant: Tenant, mode: str, label: str = "") -> tuple[ApiKey, str]:
-    """A new key and its secret, which nobody can show again. `mode`: one of `Mode`. Raises `TooManyApiKeys`."""
+    """Makes a key, and returns it with its secret, which cannot be shown again. `mode`: a `Mode`. Raises `TooManyApiKeys`."""
     random = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
     body = f"sl_{mode}_{random}"
     secret = body + _checksum(body)
@@ -46,20 +48,20 @@ def issue(tenant: Tenant, mode: str, label: str = "") -> tuple[ApiKey, str]:
 
 
 def check_room(tenant: Tenant) -> None:
-    """Raises `TooManyApiKeys` where as many keys are valid as may be. Stays true while the tenant is locked."""
+    """Raises `TooManyApiKeys` if no more keys may be valid. The result holds while the tenant is locked."""
     most = tenant.limit("most_api_keys")
     if ApiKey.objects.for_tenant(tenant).filter(revoked_at=None).count() >= most:
         raise TooManyApiKeys(f"{most:,} API keys are valid, as many as there may be; revoke one first.")
 
 
 def well_formed(secret: str) -> bool:
-    """Whether it can be a key of ours at all: form and checksum."""
+    """Tells whether form and checksum are those of a key."""
     body, checksum = secret[:-CHECKSUM_CHARACTERS], secret[-CHECKSUM_CHARACTERS:]
     return FORM.fullmatch(secret) is not None and _checksum(body) == checksum
 
 
 def find(secret: str) -> ApiKey | None:
-    """The key with its tenant, in one query; None where it is mistyped, unknown or revoked."""
+    """Returns the key with its tenant, by one query; None where it is mistyped, unknown or revoked."""
     if not well_formed(secret):
         return None
     keys = ApiKey.objects.select_related("tenant")
@@ -67,7 +69,7 @@ def find(secret: str) -> ApiKey | None:
 
 
 def note_use(key: ApiKey) -> None:
-    """Moves `last_used_at` on, at most once a minute, however many requests arrive at once."""
+    """Updates `last_used_at`, at most once a minute, however many requests arrive at once."""
     stale = timezone.now() - USE_NOTED_EVERY
     if key.last_used_at is not None and key.last_used_at >= stale:
         return
@@ -76,7 +78,7 @@ def note_use(key: ApiKey) -> None:
 
 
 def revoke(key: ApiKey) -> None:
-    """From now on it opens nothing. The first revocation's time stays."""
+    """Revokes a key from now on. A key that was revoked before keeps that time."""
     ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now())
     key.refresh_from_db(fields=["revoked_at"])
 

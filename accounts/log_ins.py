@@ -31,7 +31,7 @@ from accounts.web.rate_limits import Bucket
 SECONDS = 300
 MOST_FOR_A_NAME, MOST_FROM_AN_ADDRESS = 5, 20
 KNOWN_SECONDS = 30 * 86_400
-# Each holds a thread while its password is hashed.
+# Log-ins at once in a process. Each holds a thread while its password is hashed.
 MOST_AT_ONCE = 4
 SIGNED_IN = redis_client.keys("signed_in:")
 BUSY = "Too many are signing in at the moment; try again in a few seconds."
@@ -88,7 +88,7 @@ def _throttled(tried: Callable[..., tuple[HttpResponse, bool]], name_in: Callabl
 
 
 class _Try:
-    """One password for a name, from an address. Names go into Redis as digests: people type passwords there."""
+    """A password that is tried for a name, from an address. Redis has digests of names, because people type passwords there."""
 
     def __init__(self, name: str, address: str) -> None:
         self._name = sha256(as_looked_up(name).encode(errors="backslashreplace")).hexdigest()[:32]

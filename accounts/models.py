@@ -1,7 +1,6 @@
-"""Who asks: the operators of the deployment, the tenants, and the keys that tenants' programs hold. And where tenants want
-to be told: their endpoints, what happened, and each event's way to each endpoint.
+"""The tables of who asks (operators, tenants, API keys) and of webhooks (endpoints, events, deliveries and their attempts).
 
-A tenant's rows are reached through `for_tenant`, so that a query that forgets whose rows it reads stands out.
+A tenant's rows are reached through `for_tenant`, so that a query without it is noticed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from accounts.limits import TenantLimits
 
 M = TypeVar("M", bound=models.Model)
 
-# Thirty days, in seconds: what is older is no answer to anyone.
+# Thirty days, in seconds. An older answer is of no use.
 MOST_MAX_AGE = 2_592_000
 
 
@@ -51,7 +50,7 @@ class User(AbstractUser):
 
 
 class TenantQuerySet(models.QuerySet[M]):
-    """Rows that belong to one tenant each."""
+    """Rows of which each belongs to one tenant."""
 
     def for_tenant(self, tenant: Tenant) -> Self:
         return self.filter(tenant=tenant)
@@ -80,7 +79,7 @@ class Tenant(TenantLimits):
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    # What Django REST framework asks of a request's user: whoever came with a good key is one.
+    # Django REST framework reads this of a request's user. A tenant is one only with a valid key.
     is_authenticated: ClassVar[bool] = True
 
     class Meta:
@@ -96,7 +95,7 @@ class Tenant(TenantLimits):
 
     @classmethod
     def find(cls, id_or_name: str) -> Tenant | None:
-        """As operators name one on a command line."""
+        """Returns a tenant by its id or its name, as operators type it on a command line."""
         try:
             return cls.objects.filter(pk=UUID(id_or_name)).first()
         except ValueError:
@@ -104,7 +103,7 @@ class Tenant(TenantLimits):
 
 
 class Mode(models.TextChoices):
-    """What a key's searches touch: the providers themselves, or the sandbox that plays them for nothing."""
+    """Tells whether searches ask the providers, or the sandbox, which costs nothing."""
 
     LIVE = "live"
     TEST = "test"
@@ -137,7 +136,7 @@ class ApiKey(models.Model):
 
 
 class EventType(models.TextChoices):
-    """What tenants can be told. Who makes it true records it, in the same transaction."""
+    """The types of events. The module that makes one true records it, in the same transaction."""
 
     SEARCH_SUCCEEDED = "search.succeeded", "all lookups of a search succeeded"
     SEARCH_PARTIAL = "search.partial", "a search ended, and some of its lookups succeeded"
@@ -153,7 +152,7 @@ class EventType(models.TextChoices):
 
 
 class PresentEndpoints(models.Manager["Endpoint"]):
-    """A deleted endpoint is gone for everybody at once, though its log takes its time."""
+    """Hides deleted endpoints at once. Deleting their log takes longer."""
 
     def get_queryset(self) -> TenantQuerySet[Endpoint]:
         return TenantQuerySet["Endpoint"](self.model, using=self._db).filter(deleted_at=None)
@@ -163,9 +162,9 @@ class PresentEndpoints(models.Manager["Endpoint"]):
 
 
 class Endpoint(models.Model):
-    """Where a tenant wants to be told. It hears of what keys of its mode did: a test never reaches a live endpoint.
+    """The URL to which a tenant's events are sent: those caused by keys of its mode, so that no test reaches a live endpoint.
 
-    `slow` and `quiet_until` are what it last showed of itself: how many deliveries it gets at once, and when none.
+    `slow` and `quiet_until` follow from its last answers: they decide how many deliveries it gets at once, and when it gets none.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -193,7 +192,7 @@ class Endpoint(models.Model):
     deleted_at = models.DateTimeField(null=True, editable=False)
 
     objects = PresentEndpoints()
-    # With those that are deleted, whose log upkeep has not yet.
+    # Includes the deleted endpoints whose log `retention` has not deleted yet.
     with_deleted = models.Manager["Endpoint"]()
 
     class Meta:
@@ -216,7 +215,7 @@ class Endpoint(models.Model):
 
 
 class Event(models.Model):
-    """What happened, in the very words that every endpoint is sent, on every try. Its id is the `webhook-id`."""
+    """An event, with the body that every endpoint is sent on every try. Its id is the `webhook-id`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="events", db_index=False)
@@ -243,11 +242,11 @@ class Event(models.Model):
 
 
 class Delivery(models.Model):
-    """One event on its way to one endpoint.
+    """An event on its way to one endpoint.
 
-    Pending, it is due at `next_attempt_at`. A claim sets that to the end of its lease, so that what a dead worker held is
-    due again by itself; `leased_until` says who holds it. `tries` counts those since it was sent or resent, but for
-    what our own end interrupted; `attempt_count` counts all.
+    A pending delivery is due at `next_attempt_at`. A claim sets that to the end of its lease, so that the delivery of a dead
+    worker is due again by itself. `leased_until` identifies the claim. `tries` counts the attempts since the delivery was sent or
+    resent, without those that our own end interrupted; `attempt_count` counts all.
     """
 
     class State(models.TextChoices):
@@ -297,7 +296,7 @@ class Delivery(models.Model):
 
 
 class Attempt(models.Model):
-    """One try to deliver. `cause` is empty where it arrived, else a word for programs; `detail` says it to people."""
+    """An attempt to deliver. `cause`: a word for programs, empty if it arrived. `detail`: the same for people."""
 
     delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="attempts", db_index=False)
     number = models.PositiveIntegerField()

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MasterDownError, ReadOnlyError
 from redis.retry import Retry
 
-# How the names begin that Sightline uses in Redis. Readiness tries each, and tells whoever runs the server which to grant.
+# The prefixes of Sightline's keys and channels in Redis. Readiness tries each, and names those that the server must grant.
 KEYS: set[str] = set()
 CHANNELS: set[str] = set()
 # Five times the default time limit (`REDIS_TIMEOUT_SECONDS`): a silent Redis then costs a caller a sixth of its time at most.
@@ -82,13 +82,13 @@ class Cooldown:
 
 
 def keys(prefix: str) -> str:
-    """Declares that some keys begin with this, and returns it. Each module that keeps something in Redis calls this."""
+    """Declares a prefix of keys, and returns it. Each module that keeps something in Redis calls this."""
     KEYS.add(prefix)
     return prefix
 
 
 def channels(prefix: str) -> str:
-    """Declares that some channels begin with this, and returns it."""
+    """Declares a prefix of channels, and returns it."""
     CHANNELS.add(prefix)
     return prefix
 

@@ -1,4 +1,4 @@
-"""The waist: what is above writes rows and wake-ups, what is below does the work. A task decides nothing."""
+"""The tasks of webhooks. The code that calls them writes rows and sends wake-ups; the code that they call does the work."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from accounts.webhooks import dispatcher, retention
 
 @shared_task
 def deliver() -> None:
-    """Leave to look at what is due."""
+    """Wakes up the dispatcher of this worker."""
     dispatcher.of_this_process().look()
 
 
 @shared_task
 def sweep_deliveries() -> None:
-    """Ends what waits for disabled endpoints, and forgets what is old or deleted. Harmless when doubled or late."""
+    """Bounds the log of deliveries. Harmless when doubled or late."""
     retention.end_disabled()
     retention.forget_deleted()
     retention.forget_old()

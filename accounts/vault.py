@@ -1,7 +1,7 @@
-"""Seals the secrets that tenants entrust to us, so that a stolen database opens nothing.
+"""Seals the secrets of tenants, so that a stolen database opens nothing.
 
-AES-GCM under the first of `CREDENTIAL_KEYS`, with the key's id in front, so that a key can be replaced while the older ones
-still open what they sealed. What a secret belongs to (tenant and provider) is authenticated with it: a sealed value that is
+Uses AES-GCM under the first of `CREDENTIAL_KEYS`. The key's id is written in front, so that a key can be replaced while older
+keys still open what they sealed. The owner of a secret (tenant and provider) is authenticated with it: a sealed value that is
 copied to another row does not open there.
 """
 
@@ -27,11 +27,11 @@ KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Unopenable(Exception):
-    """A sealed value that none of our keys opens here. The message says why, never what."""
+    """None of our keys opens the sealed value here. The message says why, and never quotes the value."""
 
 
 def seal(plaintext: str, *, associated: str) -> bytes:
-    """Seals under the first key. `associated`: what must be named again to open it."""
+    """Seals a text under the first key. `associated`: the owner, who must be named again to open it."""
     key_id, key = next(iter(_keyring().items()))
     header = bytes([VERSION, len(key_id)]) + key_id.encode()
     nonce = secrets.token_bytes(NONCE_BYTES)
@@ -39,7 +39,7 @@ def seal(plaintext: str, *, associated: str) -> bytes:
 
 
 def open(sealed: bytes, *, associated: str) -> str:
-    """Opens what any of the keys sealed. Raises `Unopenable`."""
+    """Opens a value that any of the keys sealed. Raises `Unopenable`."""
     header, nonce, ciphertext = _parts(sealed)
     key_id = header[2:].decode(errors="replace")
     key = _keyring().get(key_id)
@@ -52,12 +52,12 @@ def open(sealed: bytes, *, associated: str) -> str:
 
 
 def is_current(sealed: bytes) -> bool:
-    """Whether it is sealed under the first key. Raises `Unopenable` for what is in no form that we know."""
+    """Tells whether a value is sealed under the first key. Raises `Unopenable` for an unknown format."""
     return _parts(sealed)[0][2:].decode(errors="replace") == next(iter(_keyring()))
 
 
 def fingerprint(value: str) -> str:
-    """Tells whether two secrets are equal without opening them. Keyed by SECRET_KEY: it outlives the sealing keys."""
+    """Returns a digest by which two secrets are compared without opening them. Keyed by SECRET_KEY, it outlives sealing keys."""
     return salted_hmac("accounts.vault.fingerprint", value, algorithm="sha256").hexdigest()
 
 

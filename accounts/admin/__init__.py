@@ -1,4 +1,4 @@
-"""Who asks, and where they are told, as operators see it."""
+"""The operators' pages of tenants, API keys, webhooks, and of the operators themselves."""
 
 from accounts.admin import team, tenants, webhooks
 

@@ -1,7 +1,7 @@
-"""Operators and their groups. What an operator may do is for superusers to say, and so are other operators' passwords.
+"""The pages of operators and their groups. Only superusers grant rights and set other operators' passwords.
 
-A permission such as `change_user` lets staff keep names, addresses and the `active` mark of those who are no superusers. Any
-more would let its owner act with rights that nobody gave it: by a flag, a group, a permission, or another's password.
+A permission such as `change_user` lets staff edit names, addresses and the `active` mark of operators who are no superusers. More
+would let them act with rights that nobody gave them: by a flag, a group, a permission, or another's password.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from accounts.models import User
 from accounts.web.admin_base import Page
 
-# Fields of an operator that give rights.
+# The fields of an operator that grant rights.
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 admin.site.unregister(Group)
@@ -49,7 +49,7 @@ class UserAdmin(DjangoUserAdmin, Page):
         return super().has_delete_permission(request, obj) and may_touch(request, obj)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        """One's own password is changed under its own address, which asks for the old one."""
+        """Refuses all but superusers. Operators change their own password on a page that asks for the old one."""
         if not is_superuser(request):
             raise PermissionDenied
         return super().user_change_password(request, id, form_url)

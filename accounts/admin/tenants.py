@@ -1,4 +1,4 @@
-"""Tenants and API keys. A key's secret is in one answer, the one to its making, and nowhere else."""
+"""The pages of tenants and API keys. A key's secret is shown once, by the answer that issues it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class TenantForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Who may only see the tenant is shown no fields of a form.
+        # The form of an operator who may only view the tenant has no fields.
         for name in self.fields.keys() & {*limits.RETENTION, *limits.RATES, *limits.COUNTS}:
-            # What an empty one stands for.
+            # Shows the default that an empty field stands for.
             self.fields[name].widget.attrs["placeholder"] = limits.default(name)
         self.initial["suspended"] = self.instance.suspended_at is not None
 
@@ -91,7 +91,7 @@ class TenantAdmin(Page):
         return self.inlines if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Tenant | None = None) -> bool:
-        """Its ledger must outlive it: a tenant that leaves is suspended."""
+        """Refuses: the ledger must outlive the tenant. A tenant that leaves is suspended."""
         return False
 
     def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
@@ -105,7 +105,7 @@ class TenantAdmin(Page):
 
     @admin.display(description="its rows")
     def rows(self, obj: Tenant) -> SafeString:
-        """Every list that can be narrowed to this tenant, whichever app it stands in."""
+        """Returns links to every list that can be narrowed to this tenant, of any app."""
         models = [r.related_model for r in Tenant._meta.related_objects if r.related_model in admin.site._registry]
         return format_html_join(
             " · ",
@@ -152,7 +152,7 @@ class ApiKeyAdmin(Page):
     actions_detail = ("revoke",)
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        """Its searches name it: a key that must go is revoked."""
+        """Refuses: searches refer to the key. A key that must go is revoked."""
         return False
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ class ApiKeyAdmin(Page):
         obj.secret = secret
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        """The page with the secret, not a message: messages are kept in a cookie until they are read."""
+        """Shows the secret on a page, not in a message: a cookie keeps messages until they are read."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -197,7 +197,7 @@ class ApiKeyAdmin(Page):
         variant=ActionVariant.DANGER,
         offered=lambda key: key.revoked_at is None,
         title="Revoke this API key?",
-        text="Requests that carry it are refused from now on. It cannot be made valid again.",
+        text="Requests with it are refused from now on. It cannot be made valid again.",
         button="Revoke",
     )
     def revoke(self, key: ApiKey, form: DialogForm) -> Done:

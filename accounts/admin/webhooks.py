@@ -1,5 +1,5 @@
-"""Endpoints, events and deliveries. All of it is read-only, but that an endpoint can be disabled and enabled, and a delivery
-sent once more. No page shows a secret.
+"""The pages of endpoints, events and deliveries. They are read-only, except that an endpoint can be disabled and enabled, and a
+delivery sent once more. No page shows a secret.
 """
 
 from __future__ import annotations
@@ -115,15 +115,15 @@ class EndpointAdmin(Record):
         return Done(record="Disabled.", message="The endpoint is disabled.")
 
 
-class DeliveryState:
-    """How a delivery is shown, wherever it is."""
+class DeliveryStateColumn:
+    """Shows the state of a delivery."""
 
     @admin.display(description="state", ordering="state")
     def state_badge(self, obj: Delivery) -> SafeString:
         return badge(obj.state, STATE_COLOURS)
 
 
-class DeliveryInline(DeliveryState, RecordInline):
+class DeliveryInline(DeliveryStateColumn, RecordInline):
     model = Delivery
     fields = ("to", "state_badge", "attempt_count", "next_attempt_at", "finished_at")
     readonly_fields = fields
@@ -144,7 +144,7 @@ class EventAdmin(Record):
     list_filter = (ByTenant, by_choice("type"), by_choice("mode"), MadeWithin)
     search_fields = ("tenant__name",)
     search_help_text = "A tenant, or the id of an event (its webhook-id) or of the search that it is about"
-    fields = (("type", "tenant"), ("mode_badge", "created_at"), ("reference", "id"), "told")
+    fields = (("type", "tenant"), ("mode_badge", "created_at"), ("reference", "id"), "body_as_json")
     inlines = (DeliveryInline,)
 
     def matching(self, wanted: UUID) -> Q:
@@ -154,7 +154,7 @@ class EventAdmin(Record):
         return flatten(self.fields)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
-        """Without the large column, which an event's own page fetches."""
+        """Leaves out the large column, which an event's own page fetches."""
         return super().get_queryset(request).defer("body")
 
     @admin.display(description="mode", ordering="mode")
@@ -162,7 +162,7 @@ class EventAdmin(Record):
         return badge(obj.mode, MODE_COLOURS)
 
     @admin.display(description="body")
-    def told(self, obj: Event) -> SafeString:
+    def body_as_json(self, obj: Event) -> SafeString:
         return indented(json.loads(obj.body))
 
 
@@ -178,7 +178,7 @@ class AttemptInline(RecordInline):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(DeliveryState, Record):
+class DeliveryAdmin(DeliveryStateColumn, Record):
     icon = "outgoing_mail"
     list_display = ("created_at", "tenant", "event", "endpoint", "state_badge", "attempt_count", "next_attempt_at")
     list_select_related = ("tenant", "event", "endpoint")
@@ -200,7 +200,7 @@ class DeliveryAdmin(DeliveryState, Record):
         return flatten(self.fields)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        """Without the large columns of what is shown by name alone."""
+        """Leaves out the large columns of events and endpoints, of which only the name is shown."""
         return super().get_queryset(request).defer("event__body", "endpoint__sealed", "endpoint__previous_sealed")
 
     @dialog(

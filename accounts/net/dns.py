@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-# From a name to all its addresses; raises OSError where there is none.
+# A function from a name to all its addresses. Raises OSError if there is none.
 LookUp = Callable[[str], Sequence[str]]
 
 
@@ -33,7 +33,7 @@ class LookUps:
         try:
             threading.Thread(target=self._answer, args=(host, look_up, answer), daemon=True).start()
         except RuntimeError:
-            # No thread could be started, so none releases the slot.
+            # The thread that would release the slot could not be started.
             self.slots.release()
             raise
         return answer.result(max(0.0, deadline - time.monotonic()))

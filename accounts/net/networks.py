@@ -1,15 +1,15 @@
-"""Names the network of an address, for bounds that hold for all its machines together."""
+"""Finds the network of an address, for limits that hold for all its machines together."""
 
 from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
-# A network of this many bits is one caller's: its machines choose the rest of their addresses themselves.
+# The bits of an IPv6 address that one caller cannot choose: its machines choose the rest themselves.
 IPV6_BITS = 64
 
 
 def network_of(address: str) -> str:
-    """Returns what of an address one caller has to itself: all of one of version 4, the network of one of version 6."""
+    """Returns the part of an address that one caller has to itself: an IPv4 address, or the network of an IPv6 address."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Reads the times that a peer tells in its answer, by the peer's own clock: the one home of `Retry-After` for every door out.
+"""Reads `Retry-After` by the clock of the peer that sent it: the one home of that rule, for calls and for webhooks.
 
-A date means an instant of the clock that wrote it. Our own clock may differ from that one by minutes, which would turn a wait
-of seconds into none or into hours. The same answer's `Date` says what the peer's clock showed, so a date is a wait from there.
+A date means an instant of the clock that wrote it. Our own clock may differ from that one by minutes, which would turn a wait of
+seconds into none or into hours. The `Date` of the answer tells what the peer's clock showed, and the wait is counted from there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-# RFC 9110 has whole seconds; fractions have been seen. A double holds as many digits.
+# RFC 9110 has whole seconds; fractions have been seen. A double can hold a number of so many digits.
 SECONDS = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,9})?")
-# Nobody means more, and what is added to a time must stay a time.
+# A year. No peer means more, and a later time might not be a time that Python has.
 MOST_SECONDS = 366 * 24 * 3600.0
 
 
@@ -44,7 +44,7 @@ def _peers_now(headers: httpx.Headers, now: float | None) -> float:
 
 
 def _instant(date: str) -> float | None:
-    """Seconds since 1970. An offset may lead out of the years that there are."""
+    """Returns seconds since 1970. An offset may lead beyond the years that Python has."""
     try:
         read = parsedate_to_datetime(date)
         return read.replace(tzinfo=read.tzinfo or UTC).timestamp()

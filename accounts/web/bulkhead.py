@@ -1,8 +1,8 @@
-"""Bounds who holds a thread of the web server for seconds: so many at once in one process.
+"""Bounds the requests that occupy a thread of the web server for seconds, in one process.
 
-Past the bound the answer comes at once, and asks to come again. A tenant may take a place while more are free than it holds
-(the dynamic threshold of switches with a shared buffer): alone it gets half of them, the next gets half of the rest, and one
-is left for whoever comes last. Rejected: a fixed half a tenant, with which two tenants shut out all others.
+Beyond the bound a request is answered at once, with the advice to ask again. A tenant may acquire a slot while more are free than
+it holds (the dynamic threshold of switches with a shared buffer): alone it gets half of them, the next tenant half of the rest,
+and one is left for the last. Rejected: a fixed half for each tenant, with which two tenants exclude all others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 
 class Busy(Exception):
-    """All places are taken, or the tenant's share of them. `detail` is one sentence for the tenant."""
+    """All slots are taken, or the tenant's share of them. `detail`: one sentence for the tenant."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -22,7 +22,7 @@ class Busy(Exception):
 
 
 class Bulkhead:
-    """As many as may be busy at once in this process."""
+    """The slots of this process. `most`: how many there are now."""
 
     def __init__(self, most: Callable[[], int], detail: str) -> None:
         self.most = most
@@ -32,7 +32,7 @@ class Bulkhead:
 
     @contextmanager
     def acquire(self, owner: Hashable) -> Iterator[None]:
-        """Takes a place for a tenant's id, or for whatever else stands for one caller. Raises `Busy`, at once."""
+        """Holds a slot for a tenant's id, or for another identity of one caller. Raises `Busy` at once."""
         most = self.most()
         with self.lock:
             if self.taken[owner] >= most - self.taken.total():
@@ -43,4 +43,4 @@ class Bulkhead:
         finally:
             with self.lock:
                 self.taken[owner] -= 1
-                self.taken += Counter()  # drops who has none
+                self.taken += Counter()  # drops owners without a slot

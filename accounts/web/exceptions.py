@@ -1,6 +1,6 @@
-"""What a view may answer besides 400, 401, 403 and 404: one class a status, as the contract lists them.
+"""The errors that views answer besides 400, 401, 403 and 404: one class for each status of the API's contract.
 
-`config.problems` gives them their form. They live at the bottom so that every app can raise them.
+They are here, below all apps, so that every app can raise them. `config.problems` gives them their form.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Conflict(APIException):
 
 
 class ServiceUnavailable(APIException):
-    """Not now. `wait`: seconds after which to ask again."""
+    """Something that the request needs does not answer. `wait`: seconds after which to ask again."""
 
     status_code = 503
     default_code = "not_ready"
@@ -27,7 +27,7 @@ class ServiceUnavailable(APIException):
 
 
 class TooManyRequests(APIException):
-    """More than the caller may ask for. `wait`: seconds after which to ask again. `fields`: header fields that say the rate."""
+    """The caller asks too often. `wait`: seconds after which to ask again. `fields`: header fields with the rate."""
 
     status_code = 429
     default_code = "rate_limited"

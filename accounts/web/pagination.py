@@ -1,7 +1,7 @@
-"""One form for every list: `{"data", "has_more", "next_cursor"}`.
+"""Gives every list one form: `{"data", "has_more", "next_cursor"}`.
 
-A cursor is the keys of the last row shown, so that rows that come or go shift nothing (an offset would). It is signed
-with the path, the tenant and the order: it means nothing elsewhere, and needs no distrust when it comes back.
+A cursor has the keys of the last row shown, so that new and deleted rows shift no page, as they would with an offset. The path,
+the tenant and the order are signed with it, so that it is valid for that list only and can be trusted when it is sent back.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class PageQuery(Query):
 
 
 class CursorPages(BasePagination):
-    """Pages a view's rows by its `keys`, an ordering that is unique. `follows`: the last page has a cursor too, from
-    which rows that arrive later can be read.
+    """Pages a view's rows by its `keys`, a unique ordering. `follows`: the last page has a cursor too, from which later
+    rows can be read.
     """
 
     has_more: bool
@@ -69,7 +69,7 @@ class CursorPages(BasePagination):
     ) -> list[Any]:
         self.request = request
         given = view.query.get("cursor")
-        signer = Signer(salt=f"{place_of(request)} {view.tenant.pk} {' '.join(keys)}", sep=".")
+        signer = Signer(salt=f"{list_id(request)} {view.tenant.pk} {' '.join(keys)}", sep=".")
         limit = view.query["limit"]
         rows = list(rows_from(read(signer, given))[: limit + 1])
         self.has_more = len(rows) > limit
@@ -86,7 +86,7 @@ class CursorPages(BasePagination):
         return Response(body, headers=self.links())
 
     def links(self) -> dict[str, str]:
-        """CSV and NDJSON have no room for a cursor; RFC 8288 gives every form one."""
+        """Returns the header field `Link` (RFC 8288), since CSV and NDJSON have no place for a cursor."""
         if self.next_cursor is None:
             return {}
         query = self.request.query_params.dict() | {"cursor": self.next_cursor}
@@ -113,8 +113,8 @@ class CursorPages(BasePagination):
         }
 
 
-def place_of(request: Request) -> str:
-    """The list's path with its ids in one spelling."""
+def list_id(request: Request) -> str:
+    """Returns the path of a list, with its ids in one spelling."""
     match = request.resolver_match
     assert match is not None
     return f"{match.route} {sorted(match.kwargs.items())}"
@@ -132,7 +132,7 @@ def read(signer: Signer, cursor: str | None) -> list[str] | None:
 
 
 def rows_after(queryset: QuerySet[Any], keys: Keys, values: list[str] | None) -> QuerySet[Any]:
-    """The rows behind the one whose keys have these values."""
+    """Returns the rows after the one whose keys have these values."""
     ordered = queryset.order_by(*keys)
     if values is None:
         return ordered
@@ -140,7 +140,7 @@ def rows_after(queryset: QuerySet[Any], keys: Keys, values: list[str] | None) ->
     for key, value in zip(keys, values, strict=True):
         behind |= equal & Q(**{f"{name_of(key)}__{'lt' if key.startswith('-') else 'gt'}": value})
         equal &= Q(**{name_of(key): value})
-    # Says nothing new, but lets PostgreSQL start its index where the page starts.
+    # This adds nothing, but lets PostgreSQL start its index where the page starts.
     start = Q(**{f"{name_of(keys[0])}__{'lte' if keys[0].startswith('-') else 'gte'}": values[0]})
     return ordered.filter(start, behind)
 

@@ -1,4 +1,4 @@
-"""Ids in a path: in capital or small letters, as RFC 9562 has readers take them, and without dashes, as in a body."""
+"""Reads ids in a path: in capital or small letters, as RFC 9562 asks of readers, and without dashes, as in a body."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HEX = "[0-9a-fA-F]"
 
 
 class Id(UUIDConverter):
-    """`<id:…>`. Django's own converter takes small letters alone."""
+    """Converts `<id:…>`. Django's own converter takes small letters only."""
 
     regex = rf"{HEX}{{8}}-?{HEX}{{4}}-?{HEX}{{4}}-?{HEX}{{4}}-?{HEX}{{12}}"
 

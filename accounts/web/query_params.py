@@ -1,6 +1,4 @@
-"""What the query of a URL may say. A parameter that is unknown, or given twice, is refused by its name: a filter with a
-spelling mistake must not answer with everything.
-"""
+"""Reads the query of a URL, and refuses unknown and repeated parameters: a misspelt filter must not return every row."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from accounts.web.strict_fields import MOST_ERRORS
 
 
 class Instant(serializers.DateTimeField):
-    """RFC 3339 with its offset: a time of day without one means something else in every office."""
+    """A time of RFC 3339 with its offset: without one it means another instant in every office."""
 
     default_error_messages = {"invalid": "Must be a time such as 2026-11-01T00:00:00Z; a + is sent as %2B."}
 
@@ -27,7 +25,7 @@ class Instant(serializers.DateTimeField):
 
 
 class WholeNumber(serializers.IntegerField):
-    """A number in ASCII digits, as every client sends it: Python would take those of other scripts, blanks and underscores."""
+    """A number in ASCII digits. Python would also take digits of other scripts, blanks and underscores."""
 
     def to_internal_value(self, data: Any) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", str(data)):
@@ -36,11 +34,11 @@ class WholeNumber(serializers.IntegerField):
 
 
 class Query(serializers.Serializer[Any]):
-    """The parameters that a view takes; as it stands, none."""
+    """The parameters that a view takes. This base takes none."""
 
     @classmethod
     def read(cls, given: QueryDict) -> dict[str, Any]:
-        """The checked values. Raises `ValidationError` with every wrong parameter."""
+        """Returns the checked values. Raises `ValidationError` with every wrong parameter."""
         query = cls(data=given.dict())
         wrong = ((name, query._wrong(name, values)) for name, values in given.lists())
         errors = {name: [error] for name, error in islice((each for each in wrong if each[1]), MOST_ERRORS)}

@@ -1,9 +1,8 @@
 """Limits how often a tenant may ask for something: buckets in Redis, for all web processes together.
 
 A bucket is one number, the instant at which it is full again (the generic cell rate algorithm), by Redis' own clock. Several
-buckets are charged together or not at all, so that a refusal costs nothing. The fields
-`RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10) say of each answer what is left of the tenant's
-requests, and of a 429 which bucket refused.
+buckets are charged together or not at all, so that a refused request costs nothing. The header fields `RateLimit` and
+`RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10) tell how many requests are left, or which bucket refused.
 
 Without Redis, requests are accepted, because the API must take searches while Redis is down. Everything else is refused, because
 it makes calls to third parties. Key checks need no rule of their own then: without Redis the limiter lets no call leave.
@@ -26,12 +25,12 @@ from accounts.web.exceptions import ServiceUnavailable, TooManyRequests
 
 log = logging.getLogger(__name__)
 
-# Requests may come as unevenly as this.
+# Requests of so many seconds may be sent at once.
 BURST_SECONDS = 10
 MINUTE_SECONDS, HOUR_SECONDS = 60, 3600
-# Deliveries of one tenant to one host that ranges send once more in an hour: as many as two ranges may hold.
+# Deliveries that one tenant may resend to one host in an hour, by ranges: as many as two ranges may hold.
 MOST_RESENT = 20_000
-# Longer than a Redis that works takes. Requests wait for it, and go on without it.
+# Longer than a working Redis takes. A request waits for it, and is accepted without it.
 PATIENCE_SECONDS = 0.3
 KEY_PREFIX = redis_client.keys("rate:")
 NOT_COUNTED = "How often this is asked cannot be counted right now; send the request again in a moment."
@@ -73,9 +72,9 @@ cooldown = redis_client.Cooldown()
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """At most `most` at once, and on average `most` in `seconds`. `rule`: its bound, in a sentence for the tenant.
+    """A limit of `most` at once, and of `most` in `seconds` on average. `rule`: the limit in a sentence for the tenant.
 
-    `part_of_next`: it takes no more than the next bucket, which is as large, has left.
+    `part_of_next`: the bucket takes no more than what the next bucket, which is as large, has left.
     """
 
     key: str
@@ -98,7 +97,7 @@ class BucketState:
     reset_seconds: float
 
     def fields(self) -> dict[str, str]:
-        """Returns the header fields that say it."""
+        """Returns the state as header fields."""
         name = self.bucket.key.partition(":")[0]
         return {
             "RateLimit-Policy": f'"{name}";q={self.bucket.most};w={self.bucket.seconds}',
@@ -205,7 +204,7 @@ def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
 
 
 def forget(client: redis.Redis, *buckets: Bucket) -> None:
-    """Makes them full again."""
+    """Fills buckets again."""
     client.delete(*(f"{KEY_PREFIX}{bucket.key}" for bucket in buckets))
 
 

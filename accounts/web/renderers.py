@@ -1,7 +1,7 @@
-"""Lists as CSV and as NDJSON: the same rows as in JSON, the next page in the `Link` header.
+"""Renders lists as CSV and as NDJSON: the same rows as in JSON, with the next page in the `Link` header.
 
-A text that a spreadsheet would run as a formula gets an apostrophe in front: names and titles come from strangers. Where a
-list is set to semicolons or tabs, a spreadsheet also begins a cell behind each of those, inside of quotes too.
+Names and titles are foreign, so a text that a spreadsheet would run as a formula gets an apostrophe in front. A spreadsheet whose
+separator is a semicolon or a tab also begins a cell after each of those, even inside quotes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.serializers import Serializer
 from rest_framework.utils.encoders import JSONEncoder
 
-# At the beginning of a text, or of what another separator makes a cell of it.
+# A formula at the beginning of a text, or after another separator, which may begin a cell.
 FORMULA = re.compile(r"""(^[\s"]*|[;\t\r\n][\s";]*)([=+\-@＝＋－＠])""")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class CSVRenderer(BaseRenderer):
-    """Columns are the view's `columns`: dotted paths into a row, the same whatever the rows hold."""
+    """Renders the view's `columns`: dotted paths into a row, the same for all rows."""
 
     media_type = "text/csv"
     format = "csv"
@@ -63,7 +63,7 @@ def cell(value: Any) -> Any:
 
 
 def harmless(text: str) -> str:
-    """The text, with an apostrophe before what would begin a formula. A tab or a line end in front would be cut off."""
+    """Returns a text with an apostrophe before each formula. A tab or a line end in front would be cut off."""
     text = FORMULA.sub(r"\1'\2", text)
     return f"'{text}" if text[:1] in ("\t", "\r", "\n") else text
 
@@ -73,7 +73,7 @@ def dumps(value: Any) -> str:
 
 
 def columns_of(serializer: Any, prefix: str = "") -> list[str]:
-    """The dotted paths of what a serializer shows; a list is one cell."""
+    """Returns the dotted paths of a serializer's fields. A list is one cell."""
     columns: list[str] = []
     for name, field in serializer.fields.items():
         if isinstance(field, Serializer):

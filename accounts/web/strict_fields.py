@@ -1,9 +1,8 @@
-"""Serializers for what callers send: no field is taken that is not known, and no value of a wrong JSON type (DRF alone would
-read "yes" as true and "12" as a number).
+"""Serializers of request bodies: they refuse unknown fields, and values of a wrong JSON type (DRF reads "yes" as true and "12" as
+a number).
 
-Lists and objects are counted before anything in them is looked at, and are looked at no further once as much is wrong as an
-answer shows. Of an object, all fields are looked at, and what is right of them among each other, so that one error hides no
-other.
+Lists and objects are counted before their items are checked, and checking ends at the most errors that an answer shows. All
+fields of an object are checked, and then the right ones against each other, so that one error hides no other.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.fields import SkipField, get_error_detail
 from rest_framework.settings import api_settings
 
-# What is wrong, by names of fields or numbers of items, at any depth.
+# Errors by the names of fields or the numbers of items, at any depth.
 Wrong = dict[Any, Any]
 
-# As many as an answer shows: a body can be wrong in thousands of places.
+# The most errors that an answer shows: a body can be wrong in thousands of places.
 MOST_ERRORS = 100
 
 
 def merged(one: Any, other: Any) -> Any:
-    """Returns what is wrong by either. Of the same field both are shown where both lie below it; else the first is."""
+    """Merges two trees of errors. If both have an error of the same field itself, the first one is kept."""
     if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
         return one
     return {**other, **{name: merged(wrong, other.get(name)) for name, wrong in one.items()}}
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses unknown fields, each by its name, together with what is wrong in the known ones."""
+    """Refuses unknown fields, each by its name, together with the errors of the known ones."""
 
     default_error_messages = {"invalid": "Must be an object with named fields."}
 
@@ -50,7 +49,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         return values
 
     def sound(self, data: dict[str, Any]) -> tuple[dict[str, Any], Wrong]:
-        """The values that are right, whatever is wrong with others, and what is."""
+        """Returns the valid values, and the errors of the others."""
         values: dict[str, Any] = {}
         wrong = self._unknown(data)
         for field in self._writable_fields:
@@ -64,12 +63,14 @@ class StrictSerializer(serializers.Serializer[Any]):
         return values, merged(wrong, self.disagreements(values))
 
     def disagreements(self, values: dict[str, Any]) -> Wrong:
-        """Returns what is wrong between fields, of those that are right by themselves. May add to `values`."""
+        """Returns errors between fields that are valid by themselves. May add to `values`."""
         return {}
 
     def read(self, data: Any) -> Any:
-        """The checked values, for one instance that serves every request: to build its fields takes longer than to use them, and
-        what `is_valid` finds is kept in it. Raises `ValidationError`.
+        """Returns the checked values. Raises `ValidationError`.
+
+        One instance serves every request, because building its fields takes longer than using them. `is_valid` would keep its
+        result in the instance.
         """
         if data is None:
             detail = ErrorDetail("No data provided", code="null")
@@ -94,7 +95,7 @@ def detail_of(error: ValidationError | DjangoValidationError) -> Any:
 
 
 class Nothing(StrictSerializer):
-    """The body of an action that needs none."""
+    """The empty body of an action."""
 
 
 class StrictInteger(serializers.IntegerField):
@@ -138,7 +139,7 @@ class StrictText(serializers.CharField):
 
 
 class StrictChoice(serializers.ChoiceField):
-    """One of a few values, of the same JSON type: DRF alone would read "18" as 18."""
+    """A choice of a few values, of the same JSON type: DRF reads "18" as 18."""
 
     default_error_messages = {"invalid_choice": "Must be one of {known}."}
 
@@ -159,7 +160,7 @@ class StrictUUID(serializers.UUIDField):
 
 
 class StrictList(serializers.ListField):
-    """A list of so many items at most, of one kind. Counts them first."""
+    """A list of items of one kind, which are counted before they are checked."""
 
     max_length: int
     min_length: int | None
@@ -180,7 +181,7 @@ class StrictList(serializers.ListField):
 
 
 class StrictDict(serializers.DictField):
-    """An object of so many members at most, whose names the caller chooses. Counts them first."""
+    """An object whose names the caller chooses, and whose members are counted before they are checked."""
 
     default_error_messages = {
         "not_a_dict": "Must be an object with named fields.",
@@ -203,7 +204,7 @@ class StrictDict(serializers.DictField):
 
 
 def checked(child: Any, items: Iterable[tuple[Any, Any]], check_name: Any = None) -> Iterator[tuple[Any, Any]]:
-    """The items with their values checked. Raises `ValidationError` with all that is wrong, as far as it is shown."""
+    """Returns the items with their values checked. Raises `ValidationError` with at most `MOST_ERRORS` errors."""
     values, wrong = [], {}
     for name, item in items:
         try:

@@ -1,6 +1,4 @@
-"""The base of every view under /v1: a tenant's rows are reached through the tenant, and nothing that was asked for is
-passed over in silence.
-"""
+"""The base of every view under /v1. It reaches rows through their tenant, and refuses unknown input instead of ignoring it."""
 
 from __future__ import annotations
 
@@ -21,12 +19,12 @@ from accounts.web.exceptions import PayloadTooLarge
 from accounts.web.query_params import Query
 from accounts.web.strict_fields import StrictSerializer, Wrong, merged
 
-# Their handlers call `read`, which tells all that is wrong at once.
+# The methods whose handlers call `read`, which reports errors of body, query and headers together.
 WITH_A_BODY = ("POST", "PUT", "PATCH")
 
 
 class TenantView(GenericAPIView[Any]):
-    """Knows who asks. `query` holds the checked query parameters; only reading takes any.
+    """Knows the tenant and its key. `query`: the checked query parameters, which only safe methods take.
 
     `error_statuses`: the statuses that a method answers beside those that every view can, for the OpenAPI document.
     `takes_pictures`: whether a body may be as large as a picture makes it.
@@ -37,9 +35,9 @@ class TenantView(GenericAPIView[Any]):
     query: dict[str, Any]
     error_statuses: ClassVar[Mapping[str, Sequence[int]]] = {}
     takes_pictures: ClassVar[bool] = False
-    # Header fields that say what is left of the tenant's rate.
+    # Header fields with the requests that the tenant has left.
     rate_fields: Mapping[str, str] = {}
-    # In the query and the headers.
+    # The errors of the query and the headers.
     wrong: Wrong
 
     @property
@@ -62,13 +60,13 @@ class TenantView(GenericAPIView[Any]):
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
-        if "RateLimit" not in response:  # a refusal says its own
+        if "RateLimit" not in response:  # a 429 has its own
             for name, value in self.rate_fields.items():
                 response[name] = value
         return response
 
     def forget_body(self) -> None:
-        """Drops the body's content, with its share of the memory that bodies may take. A request that waits needs neither."""
+        """Frees the body's content, and its share of the memory for bodies. A request that waits needs neither."""
         if isinstance(self.request.data, dict):
             for part in self.request.data.values():
                 if isinstance(part, UploadedFile):
@@ -84,10 +82,10 @@ class TenantView(GenericAPIView[Any]):
             return {}, cast(Wrong, error.detail)
 
     def read(self, wanted: StrictSerializer, *, taken: Callable[[dict[str, Any]], Wrong] = lambda values: {}) -> Any:
-        """The checked body. Raises `ValidationError` with all that is wrong in it, in the query and in the headers.
+        """Returns the checked body. Raises `ValidationError` with all errors of the body, the query and the headers.
 
-        `taken` says which of the right values somebody else has. It is asked for a wrong body only: where the body is right,
-        whoever writes the row finds out.
+        `taken`: returns errors for valid values that another row has. It is called for an invalid request only: otherwise the
+        database finds such values when the row is written.
         """
         data = self.request.data
         try:
@@ -100,7 +98,7 @@ class TenantView(GenericAPIView[Any]):
         return values
 
     def invalid(self, wrong: Wrong) -> ValidationError:
-        """`wrong`: in the body."""
+        """Returns the error of a request. `wrong`: the errors of the body."""
         return ValidationError(merged(self.wrong, wrong))
 
     def get_queryset(self) -> QuerySet[Any]:
@@ -108,16 +106,16 @@ class TenantView(GenericAPIView[Any]):
 
 
 def refuse_large_body(request: Request) -> None:
-    """Before it is read, where no picture can be in it; what is too large for a picture was refused before this view."""
+    """Refuses a body without pictures by its announced length. A middleware has refused what is too large even for a picture."""
     announced = str(request.META.get("CONTENT_LENGTH") or "")
-    # Where it is no number, Django reads nothing.
+    # Django reads nothing if the length is no number.
     length = int(announced) if announced.isascii() and announced.isdecimal() else 0
     if length > settings.JSON_MAX_BYTES:
         raise PayloadTooLarge(f"The body has {length:,} bytes; send at most {settings.JSON_MAX_BYTES:,}.")
 
 
 def wrong_headers(request: Request) -> Wrong:
-    """Ignoring the header would let a repeated create charge twice, unnoticed."""
+    """Refuses idempotency keys. If they were ignored, a repeated request would charge twice, unnoticed."""
     if request.method == "POST" and "Idempotency-Key" in request.headers:
         detail = "Idempotency keys are not honoured; send the request without this header."
         return {"Idempotency-Key": [ErrorDetail(detail, code="not_supported")]}

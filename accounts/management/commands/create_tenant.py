@@ -1,4 +1,4 @@
-"""Makes a tenant with one live and one test key, and prints them: the only time that anyone sees them."""
+"""Makes a tenant with one live and one test key, and prints the keys, which are never shown again."""
 
 from __future__ import annotations
 

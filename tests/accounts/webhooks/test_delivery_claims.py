@@ -255,7 +255,7 @@ def test_a_backlog_is_stepped_over_and_not_read(backlog: Callable[[int], Endpoin
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE accounts_delivery")
         now = timezone.now()
-        values: dict[str, Any] = {**delivery._limits(), "room": 100, "most_slow": 50, "now": now, "until": now}
+        values: dict[str, Any] = {**delivery._limits(), "most": 100, "most_slow": 50, "now": now, "until": now}
         cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) {delivery.CLAIM}", values)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     read = [int(line.partition("rows=")[2].split(".")[0].split()[0]) for line in plan.splitlines() if "rows=" in line]
