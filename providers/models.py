@@ -99,7 +99,7 @@ class Credential(models.Model):
         INVALID = "invalid", "refused by the provider"
         EXHAUSTED = "exhausted", "out of the provider's credits"
 
-    # The states in which a credential's lookups wait. `claim.sql` repeats them, for speed.
+    # The states in which a credential's lookups wait.
     DEAD_STATES = (State.INVALID, State.EXHAUSTED)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

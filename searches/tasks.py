@@ -12,7 +12,7 @@ from providers.limiter import Unavailable
 from searches import pictures
 from searches.calls import recovery, worker
 from searches.coalescing import followers
-from searches.lanes import credential_gate, wakeups
+from searches.lanes import credential_gate, directory, wakeups
 from searches.lifecycle import deadlines, retention
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def sweep_lanes() -> None:
     """
     steps = (
         *(deadlines.expire, deadlines.fail_without_credential),
-        *(credential_gate.move, credential_gate.block_dead, credential_gate.unblock, credential_gate.wake_rested),
+        *(directory.move_lookups, credential_gate.block_dead, credential_gate.unblock, credential_gate.wake_rested),
         *(recovery.recover_all, wakeups.fill_all),
     )
     for step in steps:

@@ -12,7 +12,7 @@ from billing.serializers import Credits
 from providers import json_schema, registry
 from providers.contract import Adapter
 from providers.models import Policy
-from searches.lanes import estimates, queue
+from searches.lanes import directory, estimates
 from searches.orders import quotes
 from searches.orders.quotes import Quote
 
@@ -108,7 +108,7 @@ def rate_of(policy: Policy, api_key: ApiKey) -> dict[str, Any]:
 def lane_name(quote: Quote, api_key: ApiKey) -> str:
     """Returns the name of the lane that a lookup with the default credential would wait in."""
     fingerprint = quote.credential.fingerprint if quote.credential else ""
-    return queue.lane_name(quote.policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint)
+    return directory.lane_name(quote.policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint)
 
 
 def score_range_of(adapter: Adapter) -> dict[str, float] | None:

@@ -100,7 +100,7 @@ def visit(lane: Lane, policy: Policy, waiter: Waiter, wait: float) -> Policy | N
     time.sleep(max(0.0, wait - lead_seconds(waiter.limiter.rate)))
     try:
         claimed = queue.claim(lane.name, policy, lease=timedelta(seconds=recovery.armed_seconds(policy)))
-    except queue.Held:
+    except queue.Contended:
         return policy
     if claimed is None:
         return None
@@ -122,7 +122,7 @@ def visit(lane: Lane, policy: Policy, waiter: Waiter, wait: float) -> Policy | N
         _settle_surely(lambda: settlement.unsent(claimed.call, claimed.lookup, rests_for=rests_for))
     else:
         _settle_surely(lambda: outcomes.answered(claimed, answer))
-    return policy if claimed.more or queue.is_ready(lane.name) else None
+    return policy if claimed.more or queue.has_ready(lane.name) else None
 
 
 def _resting_name(claimed: ClaimedLookup) -> str:

@@ -25,7 +25,7 @@ from providers.failures import Failure, Faulty, Refused
 from providers.models import Policy
 from searches.coalescing import keys, matching
 from searches.coalescing.matching import Match
-from searches.lanes import credential_gate, queue, wakeups
+from searches.lanes import credential_gate, directory, queue, wakeups
 from searches.lifecycle import completion, holds
 from searches.models import Lane, Lookup, QueueState, Repeat, Status, TenantQueue
 
@@ -179,7 +179,7 @@ def _present_lane(follower: Lookup) -> tuple[Policy, Lane]:
     policy = policies.in_force(policies.of(follower.provider), lane.mode)
     if credential is not None:
         tenant_id, fingerprint = follower.tenant_id, credential.fingerprint
-        lane = queue.lane_of(policy, mode=lane.mode, tenant_id=tenant_id, fingerprint=fingerprint)
+        lane = directory.lane_of(policy, mode=lane.mode, tenant_id=tenant_id, fingerprint=fingerprint)
     return policy, lane
 
 

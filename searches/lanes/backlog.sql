@@ -1,10 +1,10 @@
--- How many lookups of a tenant wait, whatever for. Until the end of the transaction no other one counts them for this tenant, so
--- that whoever adds some after it has counted is exact. Tenant queues count those that are ready; the others have an index of their own,
--- of which no more is read than there may be.
+-- Counts a tenant's waiting lookups. Ready ones are counted by the tenant queues, the others by an index, of which no more than
+-- `most` + 1 entries are read. An advisory lock keeps other transactions from counting for this tenant until this one ends, so
+-- that what it adds after the count stays within the limit.
 CREATE OR REPLACE FUNCTION searches_backlog(of_tenant uuid, most bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(7301202, hashtext(of_tenant::text));
-    -- Its snapshot is younger than the lock.
+    -- A statement of its own, for its snapshot must be younger than the lock.
     RETURN (
         SELECT coalesce(sum(ready), 0) FROM searches_tenantqueue WHERE tenant_id = of_tenant
     ) + (

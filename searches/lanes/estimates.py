@@ -97,11 +97,11 @@ def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
 
 
 def _of_those_in_line(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
-    waiting = [lookup for lookup in lookups if lookup.queue_state in queue.IN_LINE]
+    waiting = [lookup for lookup in lookups if lookup.queue_state in queue.IN_QUEUE]
     if not waiting:
         return {}
     prospects = _prospects({lookup.lane_id for lookup in waiting})
-    stands = _stands([lookup.pk for lookup in waiting if lookup.queue_state in queue.LINED_UP], prospects)
+    stands = _stands([lookup.pk for lookup in waiting if lookup.queue_state in queue.SCHEDULED], prospects)
     return {
         # One that was claimed since it was read has nobody before it.
         lookup.pk: _of(lookup, prospects[lookup.lane_id], stands.get(lookup.pk, FIRST))

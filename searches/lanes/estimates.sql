@@ -1,12 +1,12 @@
 -- How many go before each of the lookups that stand ready or asleep, in lookups and in calls: the tenant's own before it, and of
--- every other tenant as many as reach their turn before it does. A sleeper is counted as if it were ready now, and so is one whose
--- key rests: `rests_until` says for how long. Those go before its tenant's others for no longer than the key rests.
+-- every other tenant as many as reach their turn before it does. A sleeper is counted as if it were ready now, and so is one
+-- whose key rests: `rests_until` says for how long. Those go before its tenant's others for no longer than the key rests.
 --
 -- One scan of a tenant's line, however many are asked for, and for each one of the lane's tenant queues, which is what costs. Of
 -- 10,000 tenants only those of another weight than most or suspended (`special`) are joined to them: that halves it.
 --
--- A function, for its plan is kept: to plan it takes longer than to run it where few wait. One plan for all, made without a look at
--- how few rows there are as yet, so that it serves as well when there are a million. `begins`, `paces`: of each lane.
+-- A function, for its plan is kept: to plan it takes longer than to run it where few wait. One plan for all, made without a look
+-- at how few rows there are as yet, so that it serves as well when there are a million. `begins`, `paces`: of each lane.
 CREATE OR REPLACE FUNCTION searches_foretell(
     wanted uuid[], lane_names text[], begins timestamptz[], paces interval[], whole_turn bigint, most integer
 ) RETURNS TABLE (lookup_id uuid, lookups_before bigint, calls_before bigint, suspended boolean, rests_until timestamptz)
@@ -61,7 +61,7 @@ WITH lane AS (
 ), own AS (
     SELECT lookup.id, lookup.lane_id, lookup.tenant_id, tenant.suspended_at IS NOT NULL AS suspended,
         lane.virtual_time AS present, lane.begins_at, lane.pace,
-        searches_stands_at(tenant_queue, lane.virtual_time) AS stands_at, resting.rests_until,
+        searches_effective_virtual_time(tenant_queue, lane.virtual_time) AS stands_at, resting.rests_until,
         whole_turn / tenant.weight AS step, coalesce(ahead.lookups_ahead, most) AS lookups_ahead,
         coalesce(ahead.calls_ahead, most) + coalesce((
             SELECT sum(coming.calls) FROM coming
@@ -113,7 +113,7 @@ SELECT id, lookups::bigint, (calls + coalesce((
     FROM (
         SELECT coming.tenant_id, sum(coming.calls) AS calls, whole_turn / tenant.weight AS step,
             CASE WHEN tenant_queue.rests_until IS NULL THEN tenant_queue.pending_calls ELSE 0 END AS lined_up,
-            searches_stands_at(tenant_queue, present) AS stands_at
+            searches_effective_virtual_time(tenant_queue, present) AS stands_at
         FROM coming
         JOIN searches_tenantqueue tenant_queue
             ON tenant_queue.lane_id = coming.lane_id AND tenant_queue.tenant_id = coming.tenant_id

@@ -76,7 +76,7 @@ def fill_all() -> None:
 def lanes_with_work() -> list[Lane]:
     """Returns the lanes in which a lookup is ready or due to wake, and that stand still for two seconds more at most."""
     moment = queue.now()
-    ready = TenantQueue.objects.filter(lane=OuterRef("pk"), ready__gt=0, rests_until=None, tenant__suspended_at=None)
+    ready = TenantQueue.objects.filter(queue.CLAIMABLE, lane=OuterRef("pk"))
     due = TenantQueue.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
     lanes = Lane.objects.select_related("policy").filter(Exists(ready) | Exists(due))
     return list(lanes.exclude(pauses.stands_still_at(moment + timedelta(seconds=2))))

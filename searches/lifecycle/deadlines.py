@@ -22,7 +22,7 @@ def expire() -> int:
     expires all the same while its credential is dead, for nobody knows when that will work again. A follower expires if its
     leader does.
     """
-    in_vain = Q(queue_state__in=queue.IN_LINE) & (Q(pages_done=0) | Q(queue_state=QueueState.BLOCKED))
+    in_vain = Q(queue_state__in=queue.IN_QUEUE) & (Q(pages_done=0) | Q(queue_state=QueueState.BLOCKED))
     leaders = Lookup.objects.filter(in_vain, pk=OuterRef("repeat_of"))
     follows_in_vain = Q(queue_state=QueueState.FOLLOWING) & Q(Exists(leaders))
     return _end_waiting((in_vain | follows_in_vain) & Q(expires_at__lte=queue.now()), Status.EXPIRED)
@@ -34,7 +34,7 @@ def fail_without_credential() -> int:
     Followers are left to their leader, whose call may be under way with the key still.
     """
     live = Lane.objects.filter(mode=Mode.LIVE).values("pk")
-    in_line = Q(queue_state__in=queue.IN_LINE, credential=None, lane__in=live)
+    in_line = Q(queue_state__in=queue.IN_QUEUE, credential=None, lane__in=live)
     return _end_waiting(in_line, Status.FAILED, completion.credential_deleted())
 
 

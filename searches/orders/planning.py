@@ -15,7 +15,7 @@ from billing.models import Price
 from providers import registry
 from providers.keyring import advice
 from providers.models import Credential, Policy
-from searches.lanes import credential_gate, queue
+from searches.lanes import credential_gate, directory, queue
 from searches.models import Lookup, QueueState
 from searches.orders import quotes
 from searches.orders.order import BadOffset, CredentialMissing, LookupOrder, Order, Rejected, UnknownCredential
@@ -70,7 +70,9 @@ def _lookup(api_key: ApiKey, order: Order, index: int, quote: Quote) -> Lookup:
         source=wanted.source,
         provider=adapter.provider,
         credential=credential,
-        lane=queue.lane_for(quote.policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint),
+        lane=directory.unsaved_lane(
+            quote.policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint
+        ),
         queue_state=QueueState.BLOCKED if credential_gate.must_wait(credential, api_key.mode) else QueueState.READY,
         sort_key=queue.sort_key(priority=order.priority, created_at=created_at) + index,
         expires_at=created_at + timedelta(seconds=order.expires_in),

@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import ApiKey
 from searches.coalescing import keys, matching
-from searches.lanes import backlog, queue, wakeups
+from searches.lanes import backlog, directory, queue, wakeups
 from searches.lifecycle import holds
 from searches.models import Lookup, QueueState, Repeat, Search
 from searches.orders import planning
@@ -48,7 +48,7 @@ def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
         raise WrongOrder(wrong)
     lookups = planning.lookups(api_key, order, quoted)
     # Takes 1 ms, while the picture is being read.
-    queue.open_lanes(lookup.lane for lookup in lookups)
+    directory.create_missing(lookup.lane for lookup in lookups)
     picture.wait()
     for lookup in lookups:
         lookup.repeat_key = keys.key_of(lookup, pixels=picture.pixels_sha256, crop=picture.crop)
@@ -102,7 +102,7 @@ def _enqueue(lookups: Sequence[Lookup]) -> None:
         queue.lock_tenant_queues([*leaders, *(lookup.pk for lookup in ready)])
     for _, group in groupby(sorted(ready, key=BY_LANE), key=BY_LANE):
         own = list(group)
-        queue.join(
+        queue.enqueue(
             own[0].lane, own[0].tenant_id, lookups=len(own), pending_calls=sum(lookup.calls_left for lookup in own)
         )
     matching.attach(followers)

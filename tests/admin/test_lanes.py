@@ -16,7 +16,7 @@ from accounts.models import Mode
 from providers import policies
 from providers.keyring import resting
 from providers.models import Credential
-from searches.lanes import pauses, queue, wakeups
+from searches.lanes import directory, pauses, queue, wakeups
 from searches.models import Lane
 from tests.admin.conftest import World
 from tests.admin.test_pages import address, page_of
@@ -131,7 +131,7 @@ def test_a_provider_that_is_paused_is_named(desk: Client, lane: Lane) -> None:
 
 
 def test_a_test_lane_with_its_colons_can_be_paused_too(desk: Client, world: World) -> None:
-    lane = queue.lane_of(policies.of("modash"), mode=Mode.TEST, tenant_id=world.tenant.pk)
+    lane = directory.lane_of(policies.of("modash"), mode=Mode.TEST, tenant_id=world.tenant.pk)
     press(desk, lane, "pause")
     assert offered(desk, lane) == {"resume"}
 

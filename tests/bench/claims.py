@@ -142,7 +142,7 @@ def _keep_claiming(race: Race) -> None:
     policy = policies.of(LANE)
     while len(race.claimed) < RACED:
         began = time.monotonic()
-        with suppress(queue.Held), transaction.atomic(), connection.cursor() as cursor:
+        with suppress(queue.Contended), transaction.atomic(), connection.cursor() as cursor:
             claimed = queue.claim(LANE, policy, lease=LEASE)
             assert claimed is not None
             lookup = claimed.lookup

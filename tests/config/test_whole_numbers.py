@@ -9,14 +9,14 @@ from django.db.models.functions import Greatest
 
 from accounts.models import Tenant
 from providers import policies
-from searches.lanes import queue
+from searches.lanes import directory
 from searches.models import Lane
 
 LARGE = 3 * 10**9  # More than four bytes hold.
 
 
 def test_a_number_in_an_expression_may_be_large(alice: Tenant) -> None:
-    queue.lane_of(policies.of("modash"), mode="live", tenant_id=alice.pk)
+    directory.lane_of(policies.of("modash"), mode="live", tenant_id=alice.pk)
     Lane.objects.update(virtual_time=Greatest(LARGE, Value(1)))
     Lane.objects.update(virtual_time=F("virtual_time") + LARGE)
     assert Lane.objects.get().virtual_time == 2 * LARGE

@@ -15,7 +15,7 @@ from accounts.models import Mode, Tenant
 from providers import policies
 from providers.keyring import credentials
 from providers.models import Credential, Policy
-from searches.lanes import queue
+from searches.lanes import directory, queue
 from searches.lanes.queue import ClaimedLookup
 from searches.models import Image, Lane, Lookup, Search
 from tests.providers.conftest import provider, shared_sandbox, site
@@ -40,7 +40,7 @@ def policy(db: None) -> Policy:
 
 @pytest.fixture
 def lane(policy: Policy, alice: Tenant) -> Lane:
-    return queue.lane_of(policy, mode=Mode.LIVE, tenant_id=alice.pk)
+    return directory.lane_of(policy, mode=Mode.LIVE, tenant_id=alice.pk)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def fill(lane: Lane) -> Fill:
         lookups = [_lookup(tenant, lane, image, priority, pages) for _ in range(count)]
         if lookups:
             with transaction.atomic():
-                queue.join(lane, tenant.pk, lookups=count, pending_calls=count * pages)
+                queue.enqueue(lane, tenant.pk, lookups=count, pending_calls=count * pages)
         return lookups
 
     return fill

@@ -81,7 +81,7 @@ def submit_once(api_key: ApiKey, lookups: int) -> Search:
 
 
 def claim(policy: Policy) -> ClaimedLookup | None:
-    with suppress(queue.Held):
+    with suppress(queue.Contended):
         return queue.claim("modash", policy, lease=timedelta(seconds=10))
     return claim(policy)
 
@@ -183,7 +183,7 @@ def test_a_place_that_is_held_for_long_stops_neither_the_lane_nor_the_visits(
         holding = pool.submit(hold)
         held.wait()
         try:
-            with pytest.raises(queue.Held):
+            with pytest.raises(queue.Contended):
                 queue.claim("modash", policy, lease=timedelta(seconds=10))
             lane = Lane.objects.get()
             again = worker.visit(lane, policy, wakeups.waiter(lane, policy, "mine"), 0.0)

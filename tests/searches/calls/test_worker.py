@@ -23,7 +23,7 @@ from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import pictures
 from searches.calls import outcomes, recovery, request, worker
-from searches.lanes import credential_gate, pauses, queue
+from searches.lanes import credential_gate, directory, pauses, queue
 from searches.lifecycle import cancellation, deadlines
 from searches.models import Call, Lane, Lookup, QueueState, Search, Status, TenantQueue
 from searches.orders import submission
@@ -243,7 +243,7 @@ def test_the_sandbox_says_nothing_of_a_live_key(
     provider.answers({"error": True, "code": "not_enough_credits", "message": "None left"}, status=402)
     credential = credentials.store(alice, "modash", "a-live-key")
     submit()
-    lane = queue.lane_of(policies.of("modash"), mode=Mode.TEST, tenant_id=alice.pk)
+    lane = directory.lane_of(policies.of("modash"), mode=Mode.TEST, tenant_id=alice.pk)
     Search.objects.update(mode=Mode.TEST)
     Lookup.objects.update(lane=lane, price_per_result=0)
     TenantQueue.objects.update(lane=lane)

@@ -18,7 +18,7 @@ from providers import policies
 from providers.keyring import credentials
 from providers.models import Policy
 from searches.calls import worker
-from searches.lanes import credential_gate, pauses, queue
+from searches.lanes import directory, pauses, queue
 from searches.models import Call, Image, Lane, Lookup, Rendering
 from tests.providers.conftest import Provider
 from tests.searches import samples
@@ -104,12 +104,12 @@ def account(fill: Fill, lane: Lane, alice: Tenant) -> Lane:
     fill(alice, 3)
     [credential] = alice.credentials.all()
     with_scope = Policy(provider="modash", scope=Policy.Scope.ACCOUNT)
-    return queue.lane_of(with_scope, mode=Mode.LIVE, tenant_id=alice.pk, fingerprint=credential.fingerprint)
+    return directory.lane_of(with_scope, mode=Mode.LIVE, tenant_id=alice.pk, fingerprint=credential.fingerprint)
 
 
 def rescope(scope: Policy.Scope) -> None:
     Policy.objects.update(scope=scope)
-    credential_gate.move()
+    directory.move_lookups()
 
 
 def claims(lane: Lane) -> bool:
@@ -171,8 +171,8 @@ def test_a_new_key_does_not_wait_for_what_the_provider_told_the_old_one(account:
     rescope(Policy.Scope.ACCOUNT)
     pauses.throttle_lane(account.pk, seconds=60)
     replaced = credentials.store(alice, "modash", "another-key")
-    credential_gate.move()
+    directory.move_lookups()
     policy = Policy.objects.get()
-    new = queue.lane_of(policy, mode=Mode.LIVE, tenant_id=alice.pk, fingerprint=replaced.fingerprint)
+    new = directory.lane_of(policy, mode=Mode.LIVE, tenant_id=alice.pk, fingerprint=replaced.fingerprint)
     assert new != account
     assert claims(new)

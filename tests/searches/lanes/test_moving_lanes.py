@@ -19,7 +19,7 @@ from providers.keyring import credentials, states
 from providers.models import Credential, Policy
 from searches import tasks
 from searches.calls import outcomes, settlement, worker
-from searches.lanes import credential_gate, queue, wakeups
+from searches.lanes import credential_gate, directory, queue, wakeups
 from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
 from searches.models import Call, Lane, Lookup, QueueState, Status, TenantQueue
@@ -59,7 +59,7 @@ def mine(fill: Fill, credential: Credential, alice: Tenant) -> list[Lookup]:
 
 
 def lane_in_force(credential: Credential) -> Lane:
-    return queue.lane_of(
+    return directory.lane_of(
         Policy.objects.get(), mode=Mode.LIVE, tenant_id=credential.tenant_id, fingerprint=credential.fingerprint
     )
 
@@ -96,11 +96,11 @@ def claim_next(claim: Claim) -> ClaimedLookup:
 def test_what_waits_goes_to_the_lane_of_the_new_scope_and_back(
     mine: list[Lookup], by_account: Lane, lane: Lane
 ) -> None:
-    credential_gate.move()
+    directory.move_lookups()
     assert lanes() == {by_account.name}
     assert queue_states() == ["ready", "delayed", "blocked"]
     Policy.objects.update(scope=Policy.Scope.PROVIDER)
-    credential_gate.move()
+    directory.move_lookups()
     assert lanes() == {lane.name}
 
 
@@ -140,7 +140,7 @@ def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
 ) -> None:
     """Some in a transaction, some transactions in a sweep, the rest in the next."""
     monkeypatch.setattr(batches, "SIZE", 2)
-    monkeypatch.setattr(credential_gate, "BATCHES", 2)
+    monkeypatch.setattr(directory, "BATCHES", 2)
     fill(alice, 5, pages=3)
     if step == "bring back":
         Lookup.objects.update(queue_state=QueueState.BLOCKED)
@@ -149,9 +149,11 @@ def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
         die(credential)
     else:
         Policy.objects.update(scope=Policy.Scope.ACCOUNT)
-    sweep = {"block": credential_gate.block_dead, "bring back": credential_gate.unblock, "move": credential_gate.move}[
-        step
-    ]
+    sweep = {
+        "block": credential_gate.block_dead,
+        "bring back": credential_gate.unblock,
+        "move": directory.move_lookups,
+    }[step]
     before = Lookup.objects.values_list("queue_state", "lane")[0]
     left = []
     for _ in range(2):
@@ -164,15 +166,15 @@ def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
 def test_what_waits_follows_a_replaced_key(
     mine: list[Lookup], by_account: Lane, credential: Credential, alice: Tenant
 ) -> None:
-    credential_gate.move()
+    directory.move_lookups()
     replaced = credentials.store(alice, "modash", "another-key")
-    credential_gate.move()
+    directory.move_lookups()
     assert lanes() == {lane_in_force(replaced).name} != {by_account.name}
 
 
 def test_who_is_moved_gains_nothing_by_having_been_elsewhere(mine: list[Lookup], by_account: Lane) -> None:
     Lane.objects.filter(pk=by_account.pk).update(virtual_time=77)
-    credential_gate.move()
+    directory.move_lookups()
     assert TenantQueue.objects.get(lane=by_account).virtual_time == 77
 
 
@@ -181,10 +183,10 @@ def test_others_in_the_same_lane_stay(
 ) -> None:
     shared = credentials.store(bob, "modash", "the-key-of-before")
     fill(bob, 2)
-    credential_gate.move()
+    directory.move_lookups()
     assert lanes() == {by_account.name}
     credentials.store(alice, "modash", "another-key")
-    credential_gate.move()
+    directory.move_lookups()
     theirs = Lookup.objects.filter(tenant=bob)
     assert set(theirs.values_list("lane", flat=True)) == {lane_in_force(shared).name} == {by_account.name}
     assert not Lookup.objects.filter(tenant=alice, lane=by_account).exists()
@@ -196,11 +198,11 @@ def test_what_is_under_way_goes_where_it_belongs_when_it_is_back(
     fill(alice, 1)
     claimed = claim_next(claim)
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
-    credential_gate.move()
+    directory.move_lookups()
     assert Lookup.objects.get().lane_id == lane.name
     with transaction.atomic():
         queue.put_back(claimed.lookup, queue.lock_tenant_queue(lane.name, alice.pk))
-    credential_gate.move()
+    directory.move_lookups()
     assert lanes() == {lane_in_force(credential).name}
 
 
@@ -208,13 +210,13 @@ def test_a_test_keys_lookups_stay_in_their_tenants_lane(mine: list[Lookup], by_a
     test_lane = Lane.objects.create(name=f"test:modash:{alice.pk}", policy=by_account.policy, mode=Mode.TEST)
     Lookup.objects.update(lane=test_lane)
     TenantQueue.objects.update(lane=test_lane)
-    credential_gate.move()
+    directory.move_lookups()
     assert lanes() == {test_lane.name}
 
 
 def test_what_was_read_before_it_moved_is_withdrawn_where_it_is(mine: list[Lookup], by_account: Lane) -> None:
     read = list(Lookup.objects.all())
-    credential_gate.move()
+    directory.move_lookups()
     with transaction.atomic():
         assert len(queue.withdraw(read)) == 3
     assert sum(TenantQueue.objects.values_list("ready", flat=True)) == 0
@@ -222,7 +224,7 @@ def test_what_was_read_before_it_moved_is_withdrawn_where_it_is(mine: list[Looku
 
 def test_a_look_costs_one_query_where_nobody_waits(fill: Fill, credential: Credential) -> None:
     with connection.execute_wrapper(counting := Counting()):
-        credential_gate.move()
+        directory.move_lookups()
     assert counting.queries == 1
 
 
@@ -332,8 +334,8 @@ def test_sweeps_claims_and_deletions_at_once_leave_a_line_that_adds_up(
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     die(alice.credentials.get())
     drop = partial(cancellation.cancel, Lookup.objects.filter(tenant=bob).earliest("pk").search)
-    at_once([credential_gate.move, credential_gate.move, credential_gate.block_dead, claim, claim, drop])
-    credential_gate.move()
+    at_once([directory.move_lookups, directory.move_lookups, credential_gate.block_dead, claim, claim, drop])
+    directory.move_lookups()
     credential_gate.block_dead()
     lanes()
     assert not Lookup.objects.filter(tenant=alice, queue_state=QueueState.READY).exists()

@@ -11,7 +11,7 @@ from accounts import keys
 from accounts.models import ApiKey, Mode, Tenant
 from providers import registry
 from searches import pictures
-from searches.lanes import queue
+from searches.lanes import directory, queue
 from searches.models import Lane, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
@@ -34,7 +34,7 @@ def test_two_submits_that_need_a_new_lane_and_share_a_known_one_do_not_wait_for_
     key = keys.issue(alice, Mode.TEST)[0]
     submit(key, KNOWN)
     opened, joined = Event(), Event()
-    open_lanes, join = queue.open_lanes, queue.join
+    open_lanes, join = directory.create_missing, queue.enqueue
 
     def opens(lanes: Iterable[Lane]) -> None:
         open_lanes(lanes)
@@ -46,8 +46,8 @@ def test_two_submits_that_need_a_new_lane_and_share_a_known_one_do_not_wait_for_
         join(lane, alice.pk, **what)
         joined.set()
 
-    monkeypatch.setattr(queue, "open_lanes", opens)
-    monkeypatch.setattr(queue, "join", joins)
+    monkeypatch.setattr(directory, "create_missing", opens)
+    monkeypatch.setattr(queue, "enqueue", joins)
     with background() as start:
         # The second of its lookups follows the first.
         first = start(lambda: submit(key, KNOWN, KNOWN, NEW, picture=2))

@@ -18,7 +18,7 @@ from providers.failures import Throttled
 from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches.calls import outcomes
-from searches.lanes import credential_gate, estimates, pauses, queue, wakeups
+from searches.lanes import credential_gate, directory, estimates, pauses, queue, wakeups
 from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 from tests.racing import at_once
@@ -168,7 +168,7 @@ def test_a_place_that_rests_is_left_alone_until_it_is_due(
     assert claim() is None
     tenant_queue = TenantQueue.objects.get()
     assert tenant_queue.rests_until == tenant_queue.wake_at == alice.credentials.get().rests_until
-    assert not queue.is_ready(lane.pk)
+    assert not queue.has_ready(lane.pk)
     assert wakeups.lanes_with_work() == []
     let_it_pass(alice)
     assert wakeups.lanes_with_work() == [lane]
@@ -270,7 +270,7 @@ def test_a_lane_of_one_account_rests_as_a_whole(
 ) -> None:
     fill(alice, 2)
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
-    credential_gate.move()
+    directory.move_lookups()
     account = Lookup.objects.earliest("pk").lane
     claimed = queue.claim(account.pk, policy, lease=timedelta(seconds=30))
     assert claimed is not None

@@ -21,7 +21,7 @@ from providers.keyring import credentials, resting
 from providers.models import Credential, Policy
 from searches import pictures
 from searches.calls import worker
-from searches.lanes import pauses, queue
+from searches.lanes import directory, pauses, queue
 from searches.models import Call, QueueState, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
@@ -208,7 +208,7 @@ def test_an_operator_who_ends_the_pause_ends_the_rest_in_every_row_and_in_the_li
 ) -> None:
     credentials.store(bob, "modash", SECRET)
     submit(bob)
-    pauses.clear(queue.lane_of(Policy.objects.get(), mode=Mode.LIVE, tenant_id=alice.pk))
+    pauses.clear(directory.lane_of(Policy.objects.get(), mode=Mode.LIVE, tenant_id=alice.pk))
     visit(5)
     assert answered() == {alice.name: 3, bob.name: 1}
 
