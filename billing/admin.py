@@ -117,7 +117,7 @@ class SettleForm(DialogForm):
     key = forms.UUIDField(initial=uuid7, widget=forms.HiddenInput)
 
 
-class Movement:
+class EntryColumns:
     """The columns that show a line of the ledger, in lists and on accounts."""
 
     @admin.display(description="kind", ordering="kind")
@@ -133,7 +133,7 @@ class Movement:
         return obj.reference or "-"
 
 
-class EntryInline(Movement, RecordInline):
+class EntryInline(EntryColumns, RecordInline):
     model = Entry
     fields = ("created_at", "kind_badge", "credits", "purpose", "note")
     readonly_fields = fields
@@ -238,7 +238,7 @@ ByAccountTenant = ("account__tenant", AutocompleteSelectFilter)
 
 
 @admin.register(Entry)
-class EntryAdmin(Movement, Record):
+class EntryAdmin(EntryColumns, Record):
     icon = "receipt_long"
     list_display = ("created_at", "account", "kind_badge", "credits", "purpose", "note")
     list_select_related = ("account__tenant",)

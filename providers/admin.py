@@ -1,4 +1,4 @@
-"""The key ring and the rules. A credential's secret goes in through its form and is in no answer, not even a refused form's."""
+"""The pages of credentials and policies. No answer has a credential's secret, not even a form with errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEEDS_REENTRY = {"needs re-entry": "danger"}
 
 
 class ByProvider(DropdownFilter):
-    """Offers the providers that there are, without reading the table for those in it."""
+    """Offers the providers of the registry, without reading the table for those in it."""
 
     title, parameter_name = "provider", "provider"
     field = "provider"
@@ -50,12 +50,12 @@ class BySource(ByProvider):
 
 
 def choice_of(known: Mapping[str, Any]) -> forms.ChoiceField:
-    """A select of the names in the registry."""
+    """Returns a choice of the names in a registry."""
     return forms.ChoiceField(choices=lambda: [(name, name) for name in known], widget=UnfoldAdminSelectWidget)
 
 
 class PolicyForm(forms.ModelForm):
-    """What one field cannot know of another."""
+    """Checks a field against the provider."""
 
     def clean_page_size(self) -> int:
         size: int = self.cleaned_data["page_size"]
@@ -88,7 +88,7 @@ class PolicyAdmin(Page):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Policy | None = None) -> bool:
-        """Without its row a provider has its adapter's defaults: an edit would be lost."""
+        """Refuses: a provider without a row has its adapter's defaults, so an edit would be lost."""
         return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, str] | None = None) -> HttpResponse:
@@ -106,7 +106,7 @@ class PolicyAdmin(Page):
 
 
 class CredentialForm(forms.ModelForm):
-    """`store` replaces the secret of an equal label, so what names a credential is fixed once it is made."""
+    """Fixes tenant, provider and label of a stored credential: `store` replaces the secret of an equal label."""
 
     provider = choice_of(registry.PROVIDERS)
     secret = forms.CharField(
@@ -176,12 +176,12 @@ class CredentialAdmin(Page):
         on_record = (
             *("is_default", "state_badge", "state_changed_at", "probing", "rests_until"),
             *("checked_at", "check_problem", "oddity"),
-            *("told", "begins", "id", "created_at", "updated_at"),
+            *("provider_account", "begins", "id", "created_at", "updated_at"),
         )
         return (*self.fields, *on_record) if obj else self.fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
-        """What names it is fixed once it is made: `store` replaces the secret of an equal label."""
+        """Fixes all but the secret of a stored credential."""
         return tuple(f for f in self.get_fields(request, obj) if f != "secret") if obj else ()
 
     @method_decorator(sensitive_post_parameters("secret"))
@@ -196,7 +196,7 @@ class CredentialAdmin(Page):
             else:
                 obj.pk = credentials.store(obj.tenant, obj.provider, secret, label=obj.label).pk
                 obj.refresh_from_db()
-            # Stored for good by then, whatever the provider says.
+            # The credential is stored, whatever the provider answers.
             transaction.on_commit(lambda: verification.check(obj), robust=True)
 
     def delete_model(self, request: HttpRequest, obj: Credential) -> None:
@@ -217,8 +217,8 @@ class CredentialAdmin(Page):
         return advice.warning(obj) or "-"
 
     @admin.display(description="account")
-    def told(self, obj: Credential) -> SafeString:
-        """What the provider told of it."""
+    def provider_account(self, obj: Credential) -> SafeString:
+        """Shows the account that the provider reported."""
         return indented(obj.account | {"read_at": obj.account_read_at}) if obj.account else SafeString("-")
 
     @admin.display(description="fingerprint")

@@ -1,11 +1,11 @@
--- Takes what is due, under a lease: at most %(most)s, of which at most %(most_slow)s to endpoints that are slow; and of one
--- tenant's no more than %(of_a_tenant)s are under way, to its slow ones %(slow_of_a_tenant)s, in whatever process. To one host go
--- no more than %(of_a_target)s at once, of one tenant %(of_a_tenants_target)s; to its slow endpoints half as many more, counted
--- apart, so that those that hang keep nothing from others at the same host.
+-- Claims due deliveries under a lease: at most %(most)s, of which at most %(most_slow)s to slow endpoints. Over all processes one
+-- tenant has at most %(of_a_tenant)s under way, of which %(slow_of_a_tenant)s to its slow endpoints. One host gets at most
+-- %(of_a_target)s at once, of which %(of_a_tenants_target)s from one tenant. Its slow endpoints get half as many more, counted
+-- separately, so that an endpoint that hangs does not delay others at the same host.
 --
--- By endpoint, not by age: a backlog of a million to one that hangs is stepped over, not read. Each endpoint that has
--- anything pending costs a look into the index, so that a claim's time grows with those alone. Those of whom least is under
--- way go first: among tenants, and among the endpoints of each.
+-- The claim goes by endpoint, not by age: a backlog of a million to one endpoint that hangs is skipped, not read. Each endpoint with
+-- pending deliveries costs one look into the index, and the time of a claim grows with their number only. The tenants with the least
+-- under way are served first, and among a tenant's endpoints those with the least under way.
 WITH RECURSIVE
 with_work (id) AS (
     (SELECT endpoint_id FROM accounts_delivery WHERE state = 'pending' ORDER BY endpoint_id LIMIT 1)
@@ -45,42 +45,42 @@ due AS (
     ) delivery
     WHERE endpoint.takes_any
 ),
--- A host is spared before anything else is chosen, so that what it may not get keeps nothing else from its tenant's part.
+-- The bound of a host is applied first, so that a delivery that it may not get takes nothing of its tenant's part.
 by_host AS (
     SELECT *, of_its_tenants_target + row_number() OVER (PARTITION BY target, slow, tenant_id ORDER BY rank, next_attempt_at)
-        AS turn_at_host
+        AS rank_of_tenant_at_host
     FROM due
 ),
-spared AS (
+within_host AS (
     SELECT * FROM (
-        SELECT *, of_its_target + row_number() OVER (PARTITION BY target, slow ORDER BY turn_at_host, next_attempt_at)
-            AS place_at_host
+        SELECT *, of_its_target + row_number() OVER (PARTITION BY target, slow ORDER BY rank_of_tenant_at_host, next_attempt_at)
+            AS rank_at_host
         FROM by_host
-        WHERE turn_at_host <= CASE WHEN slow THEN %(slow_of_a_tenants_target)s ELSE %(of_a_tenants_target)s END
+        WHERE rank_of_tenant_at_host <= CASE WHEN slow THEN %(slow_of_a_tenants_target)s ELSE %(of_a_tenants_target)s END
     ) at_host
-    WHERE place_at_host <= CASE WHEN slow THEN %(slow_of_a_target)s ELSE %(of_a_target)s END
+    WHERE rank_at_host <= CASE WHEN slow THEN %(slow_of_a_target)s ELSE %(of_a_target)s END
 ),
--- What goes to slow ones is bounded first, so that it keeps nothing else from its tenant's part.
+-- The bound of slow endpoints is applied next, for the same reason.
 by_kind AS (
-    SELECT *, of_its_kind + row_number() OVER (PARTITION BY tenant_id, slow ORDER BY rank, next_attempt_at) AS kind_turn
-    FROM spared
+    SELECT *, of_its_kind + row_number() OVER (PARTITION BY tenant_id, slow ORDER BY rank, next_attempt_at) AS rank_of_kind
+    FROM within_host
 ),
-let_in AS (
+within_kind AS (
     SELECT * FROM (
-        SELECT *, row_number() OVER (PARTITION BY slow ORDER BY kind_turn, next_attempt_at) AS place FROM by_kind
-    ) placed
-    WHERE NOT slow OR place <= %(most_slow)s AND kind_turn <= %(slow_of_a_tenant)s
+        SELECT *, row_number() OVER (PARTITION BY slow ORDER BY rank_of_kind, next_attempt_at) AS slow_rank FROM by_kind
+    ) ranked
+    WHERE NOT slow OR slow_rank <= %(most_slow)s AND rank_of_kind <= %(slow_of_a_tenant)s
 ),
 chosen AS (
     SELECT id FROM (
-        SELECT *, of_its_tenant + row_number() OVER (PARTITION BY tenant_id ORDER BY rank, next_attempt_at) AS turn
-        FROM let_in
-    ) in_turn
-    WHERE turn <= %(of_a_tenant)s
-    ORDER BY turn, next_attempt_at
+        SELECT *, of_its_tenant + row_number() OVER (PARTITION BY tenant_id ORDER BY rank, next_attempt_at) AS rank_of_tenant
+        FROM within_kind
+    ) by_tenant
+    WHERE rank_of_tenant <= %(of_a_tenant)s
+    ORDER BY rank_of_tenant, next_attempt_at
     LIMIT %(most)s
 ),
--- By arrays, here and below: of a join the planner thinks that it takes the whole table.
+-- Arrays, here and below, since the planner expects a join to return the whole table.
 locked AS (
     SELECT id, leased_until FROM accounts_delivery
     WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND state = 'pending' AND next_attempt_at <= %(now)s
@@ -88,7 +88,7 @@ locked AS (
 )
 UPDATE accounts_delivery delivery
 SET leased_until = %(until)s, next_attempt_at = %(until)s,
-    -- One that was interrupted by our own end is not held against the endpoint.
+    -- A try that our own end interrupted does not count against the endpoint.
     tries = delivery.tries + (delivery.leased_until IS NULL)::int, attempt_count = delivery.attempt_count + 1
 WHERE delivery.id = ANY (ARRAY(SELECT id FROM locked))
 RETURNING delivery.id, (SELECT locked.leased_until IS NOT NULL FROM locked WHERE locked.id = delivery.id) AS lapsed

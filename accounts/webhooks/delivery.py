@@ -1,7 +1,7 @@
-"""Carries events to endpoints: takes what is due under a lease, sends it, and settles what came of it.
+"""Delivers events to endpoints: claims due deliveries under a lease, sends them, and settles the outcome.
 
-At least once: whoever dies with a delivery in its hands leaves it due when the lease passes, under the same id and body. No
-transaction is open while the network is.
+Delivers at least once: if a worker dies, its deliveries are due again when their leases end, with the same ids and bodies. No
+transaction is open during a request.
 """
 
 from __future__ import annotations
@@ -30,44 +30,44 @@ from accounts.webhooks.destinations import Crowded, Visit
 log = logging.getLogger(__name__)
 
 CLAIM = (Path(__file__).parent / "claim.sql").read_text()
-# One claim at a time, on whatever machine: what an endpoint has under way is counted, and then added to.
+# The advisory lock of claims. One claim at a time, over all machines: it counts what an endpoint has under way, and adds to it.
 CLAIMING = 7_301_201
-# To one endpoint, and to one that is slow.
+# Deliveries at once to a quick endpoint, and to a slow one.
 AT_ONCE, AT_ONCE_SLOW = 4, 1
-# What takes longer makes its endpoint a slow one, until it takes less.
+# A delivery that takes longer makes its endpoint slow, until one takes less.
 SLOW_SECONDS = 2.0
 LONGEST_SECONDS = 15.0
 LEASE = timedelta(seconds=LONGEST_SECONDS + 10)
 ANSWER_BYTES = 1024
 GIVEN_UP_AFTER = timedelta(days=5)
-# Longer than the longest pause: who has not failed for so long is not known to have failed all the time.
+# Longer than the longest pause between tries. After so long without a failure an endpoint counts as failing anew.
 FORGOTTEN_AFTER = timedelta(days=2)
-# What says nothing about the endpoint.
+# The causes that say nothing about the endpoint.
 OURS = frozenset({"internal_error", "secret_unreadable", "dns_unavailable"})
-# Somebody looks at what comes of a test event, and may send another.
+# A test event has few tries: a person watches the outcome, and can send another.
 TRIES_OF_A_TEST = 3
-# Of a delivery: resent again and again it would keep a log without end.
+# The attempts of a delivery that are kept. Resent again and again, it would have an endless log.
 ATTEMPTS_KEPT = 30
-# Of an attempt.
+# The columns that identify an attempt.
 IDENTITY = ("delivery", "number")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedDelivery:
-    """A delivery that was taken, with its event and its endpoint as they were then."""
+    """A delivery under a lease, with its event and its endpoint as they were at the claim."""
 
     delivery: Delivery
     claimed_at: datetime
     clock: float = field(default_factory=time.monotonic)
 
     def now(self) -> datetime:
-        """By the database's clock: this machine's may be minutes off, which receivers refuse."""
+        """Returns the time by the database's clock. This machine's may be minutes off, which receivers refuse."""
         return self.claimed_at + timedelta(seconds=time.monotonic() - self.clock)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of an attempt. `cause`: empty where it arrived. `asked`: seconds that the endpoint wants to be left alone."""
+    """The outcome of an attempt. `cause`: empty if it arrived. `asked`: the seconds for which the endpoint asks for a pause."""
 
     cause: str = ""
     detail: str = ""
@@ -78,7 +78,7 @@ class Outcome:
 
 @transaction.atomic
 def claim(*, most: int, most_slow: int) -> list[ClaimedDelivery]:
-    """Takes what is due, at most `most`, of which at most `most_slow` to slow endpoints."""
+    """Claims due deliveries: at most `most`, of which at most `most_slow` to slow endpoints."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp() FROM pg_advisory_xact_lock(%s)", [CLAIMING])
         [now] = cursor.fetchone()
@@ -92,8 +92,10 @@ def claim(*, most: int, most_slow: int) -> list[ClaimedDelivery]:
 
 
 def _limits() -> dict[str, int]:
-    """Returns the bounds. One tenant has a quarter of a process's threads, so that none holds all, and three quarters of that
-    may wait for its slow endpoints. Of what one host may have under way a tenant has half.
+    """Returns the bounds of a claim.
+
+    One tenant has a quarter of a process's threads, so that none has all, and three quarters of those may wait for its slow
+    endpoints. One tenant has half of the deliveries that one host may have under way.
     """
     of_a_target = settings.WEBHOOK_TARGET_AT_ONCE
     of_a_tenant = max(AT_ONCE, settings.WEBHOOK_THREADS // 4)
@@ -110,7 +112,7 @@ def _limits() -> dict[str, int]:
 
 
 def _note_interrupted(batch: list[ClaimedDelivery]) -> None:
-    """Whoever held them before is gone, with what came of it."""
+    """Notes an attempt that was interrupted: the claim before ended without an outcome."""
     detail = "Our process ended before the answer came; it may have arrived."
     Attempt.objects.bulk_create(
         (
@@ -129,7 +131,7 @@ def _note_interrupted(batch: list[ClaimedDelivery]) -> None:
 
 
 def deliver(claimed: ClaimedDelivery) -> None:
-    """Sends it, and settles what came of it; puts it back where as much as may be is under way at its address."""
+    """Sends a delivery, and settles the outcome. Puts it back if its address takes no more at the moment."""
     started_at, begun = claimed.now(), time.monotonic()
     try:
         outcome = attempt(claimed.delivery, at=started_at)
@@ -140,7 +142,7 @@ def deliver(claimed: ClaimedDelivery) -> None:
 
 
 def _put_back(claimed: ClaimedDelivery, seconds: float) -> None:
-    """Makes it due again after so long, as if it had not been taken."""
+    """Makes a delivery due after so long, as if it had not been claimed."""
     mine = Delivery.objects.filter(pk=claimed.delivery.pk, leased_until=claimed.delivery.leased_until)
     mine.update(
         next_attempt_at=Now() + timedelta(seconds=seconds),
@@ -151,7 +153,7 @@ def _put_back(claimed: ClaimedDelivery, seconds: float) -> None:
 
 
 def attempt(delivery: Delivery, *, at: datetime) -> Outcome:
-    """Sends a delivery once. Raises `Crowded` where its address takes no more at the moment."""
+    """Sends a delivery once. Raises `Crowded` if its address takes no more at the moment."""
     visit = Visit(delivery=delivery)
     try:
         request = _request(delivery, at)
@@ -167,7 +169,7 @@ def attempt(delivery: Delivery, *, at: datetime) -> Outcome:
     except vault.Unopenable:
         return Outcome(cause="secret_unreadable", detail="The signing secret cannot be opened any more; rotate it.")
     except Exception as error:
-        # Its text could quote the request, so only its kind is kept.
+        # The text of the error could quote the request, so only its type is logged.
         log.error("delivery %s: sending it raised %s", delivery.pk, type(error).__name__)
         return Outcome(cause="internal_error", detail="It could not be sent; we were told.")
     finally:
@@ -183,7 +185,7 @@ def _request(delivery: Delivery, at: datetime) -> httpx.Request:
 
 
 def _answered(reply: outbound.OutboundReply, now: datetime) -> Outcome:
-    """2xx is received, whatever the body; no other status is."""
+    """Returns the outcome of an answer. Only 2xx means that the delivery was received."""
     # PostgreSQL keeps no NUL.
     answer = reply.content.decode(errors="replace").replace("\0", "\ufffd")
     if 200 <= reply.status < 300:
@@ -205,8 +207,8 @@ def _in_words(status: int) -> str:
 
 @transaction.atomic
 def settle(claimed: ClaimedDelivery, outcome: Outcome, *, started_at: datetime, seconds: float) -> None:
-    """Notes the attempt, and what follows from it for the delivery and its endpoint; nothing if they were deleted."""
-    # As whoever deletes it does: the endpoint before the delivery.
+    """Notes the attempt, and updates the delivery and its endpoint. Does nothing if they were deleted meanwhile."""
+    # Locks the endpoint before the delivery, as deleting does.
     if not events.key_shared(Endpoint.objects.filter(pk=claimed.delivery.endpoint_id)):
         return
     delivery = Delivery.objects.select_for_update(no_key=True).filter(pk=claimed.delivery.pk).first()
@@ -222,7 +224,7 @@ def settle(claimed: ClaimedDelivery, outcome: Outcome, *, started_at: datetime, 
 
 
 def _note(claimed: ClaimedDelivery, outcome: Outcome, started_at: datetime, seconds: float) -> None:
-    """In the place of what was noted of one that was taken for dead; what is beyond the last of them goes."""
+    """Writes the attempt, over the note of an interruption if there is one, and deletes the oldest beyond `ATTEMPTS_KEPT`."""
     noted = Attempt(
         delivery=claimed.delivery,
         number=claimed.delivery.attempt_count,
@@ -255,8 +257,9 @@ def _end(delivery: Delivery, state: Delivery.State) -> None:
 
 
 def _judge(endpoint: Endpoint, outcome: Outcome, seconds: float) -> bool:
-    """Notes what the endpoint showed of itself, and disables one that has failed for days, or says that it is gone: then
-    True. Whatever its former address did, or we did ourselves, is not held against it.
+    """Updates the endpoint after an attempt, and disables it after days of failures or on 410. Returns whether it was 410.
+
+    Neither failures of a former URL nor our own count against the endpoint.
     """
     mine = Endpoint.objects.filter(pk=endpoint.pk, url=endpoint.url)
     slow = seconds > SLOW_SECONDS
@@ -264,7 +267,7 @@ def _judge(endpoint: Endpoint, outcome: Outcome, seconds: float) -> bool:
         settled = mine.exclude(slow=slow, failing_since=None, quiet_until=None)
         settled.update(slow=slow, failing_since=None, quiet_until=None)
         return False
-    # Its row is locked from here on, with the URL that it has.
+    # The update locks the row, with its present URL.
     ours = outcome.cause in OURS
     if not mine.update(slow=slow, **({} if ours else _failed(outcome))) or ours:
         return False

@@ -1,13 +1,13 @@
 """Bounds the deliveries under way at one network address, over all processes and tenants, whatever names lead there.
 
-A name can be had for nothing, so that twenty of them may lead to one server, which may be nobody's of ours. The bound is asked
-when a name has been resolved and its address checked. A delivery for which there is no room is put back for a moment, and no
-try of it is counted. Quick and slow endpoints are counted apart, and one tenant has half, as in `claim_deliveries.sql`.
+Names are free, so that twenty of them may lead to one server, which may belong to none of our tenants. The bound is checked once
+a name is resolved and its address checked. A delivery that finds no slot is put back for a moment, and that counts as no try.
+Quick and slow endpoints are counted separately, and one tenant has half, as in `claim.sql`.
 
-An endpoint that fails is perhaps a stranger's server, which wants none of this: the deliveries to such endpoints at one address
-have a rate, too, until one of them is answered with 2xx.
+An endpoint that fails may be a stranger's server, which wants no deliveries. Deliveries to such endpoints at one address have a
+rate, too, until one of them is answered with 2xx.
 
-Without Redis deliveries go on unbounded here; the bounds by name are the database's, and hold.
+Without Redis this bound is not applied. The bounds by name are the database's, and still hold.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from accounts.web.exceptions import TooManyRequests
 log = logging.getLogger(__name__)
 
 KEY_PREFIX = redis_client.keys("destination:")
-# Seconds for which a process that died keeps a place; longer than a delivery lasts.
+# Seconds for which a dead process keeps a slot: longer than a delivery lasts (`LONGEST_SECONDS`).
 KEPT_SECONDS = 20
-# Seconds after which a delivery that found no room is due again: about as long as a quick delivery lasts.
+# Seconds after which a delivery that found no slot is due again: about as long as a quick delivery lasts.
 LEAST_AGAIN_SECONDS, MOST_AGAIN_SECONDS = 1.0, 3.0
-# Key: the deliveries under way at an address, by the instant at which they are taken for dead. Arguments: the delivery, how its
-# tenant's begin, the most of all tenants, the most of this one, the milliseconds that a place is kept.
+# Key: the deliveries under way at an address, by the instant at which their slot ends. Arguments: the delivery, the prefix of its
+# tenant's deliveries, the most of all tenants, the most of this one, the milliseconds for which a slot is kept.
 SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -57,7 +57,7 @@ cooldown = redis_client.Cooldown()
 
 
 class Crowded(Exception):
-    """No room at an address, at which as much is under way as may be. `seconds`: after which to try again."""
+    """The address has no free slot. `seconds`: after which to try again."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"try again in {seconds:.1f} s")
@@ -66,13 +66,13 @@ class Crowded(Exception):
 
 @dataclass(kw_only=True)
 class Visit:
-    """One attempt's places at the addresses that it connects to."""
+    """The slots of one attempt at the addresses that it connects to."""
 
     delivery: Delivery
     taken: list[str] = field(default_factory=list)
 
     def enter(self, address: str) -> None:
-        """Takes a place at an address, before it is connected to. Raises `Crowded`."""
+        """Acquires a slot at an address, before it is connected to. Raises `Crowded`."""
         if cooldown.active:
             return
         try:
@@ -84,7 +84,7 @@ class Visit:
             )
 
     def leave(self) -> None:
-        """Gives the places back. Those that Redis does not take back are free when `KEPT_SECONDS` are over."""
+        """Releases the slots. A slot that Redis cannot release ends after `KEPT_SECONDS`."""
         try:
             while self.taken:
                 _client().zrem(self.taken.pop(), self._name)
@@ -113,7 +113,7 @@ class Visit:
 
 
 def probe(name: str) -> None:
-    """Takes a place under that name. Raises `redis.RedisError` where Redis refuses what taking one needs."""
+    """Acquires a slot under that name. Raises `redis.RedisError` if Redis refuses a command that this needs."""
     _take(f"{KEY_PREFIX}{name}", name, name, 1_000, 1_000, 1_000)
 
 

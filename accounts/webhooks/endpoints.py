@@ -1,7 +1,7 @@
-"""Where tenants want to be told, and the secrets that deliveries to them are signed with: sealed, shown once, one each.
+"""Creates, changes and removes endpoints, and keeps the secrets that sign their deliveries: one each, sealed, shown once.
 
-A rotated secret signs beside the new one for a day, so that a receiver can change over whenever it likes. What changes a
-tenant's endpoints locks the tenant, or the endpoint, and nothing here asks the network.
+A rotated secret signs beside the new one for a day, so that a receiver can change over at any time. Changes lock the tenant or
+the endpoint, and nothing here uses the network.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ SEALED = ("sealed", "previous_sealed")
 
 
 class TooManyEndpoints(Exception):
-    """The tenant has as many endpoints of the mode as it may, of all or of one host. The message says how many."""
+    """The tenant may have no more endpoints of the mode, in all or at one host. The message says how many there may be."""
 
 
 class Repeated(Exception):
-    """The tenant has an endpoint of the mode at this URL: each event would arrive there twice."""
+    """The tenant has an endpoint of the mode at this URL, where each event would arrive twice."""
 
 
 class HeldByOperator(Exception):
@@ -46,7 +46,7 @@ class HeldByOperator(Exception):
 
 
 class UnknownTypes(ValueError):
-    """Types of events that there are none of. `types`: which."""
+    """Unknown types of events: `types`."""
 
     def __init__(self, types: Sequence[str]) -> None:
         super().__init__(", ".join(types))
@@ -56,7 +56,7 @@ class UnknownTypes(ValueError):
 def create(
     tenant: Tenant, mode: str, *, url: str, description: str = "", events: Sequence[str] = ()
 ) -> tuple[Endpoint, str]:
-    """A new endpoint and its secret, which nobody can show again. `events`: empty for all.
+    """Creates an endpoint, and returns it with its secret, which cannot be shown again. `events`: empty for all.
 
     Raises `BadAddress`, `UnknownTypes`, `TooManyEndpoints` and `Repeated`.
     """
@@ -83,8 +83,9 @@ def change(
     events: Sequence[str] | None = None,
     enabled: bool | None = None,
 ) -> None:
-    """All of what is given, or nothing; what is under way still goes where it went. Raises `BadAddress`,
-    `UnknownTypes`, `TooManyEndpoints`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
+    """Changes what is given, all or nothing. Deliveries under way keep their URL.
+
+    Raises `BadAddress`, `UnknownTypes`, `TooManyEndpoints`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
     """
     values: dict[str, Any] = {}
     target = None if url is None else addresses.host_of(addresses.parse(url))
@@ -97,16 +98,16 @@ def change(
         if url is not None and target is not None:
             _move(endpoint, url, target)
         Endpoint.objects.filter(pk=endpoint.pk).update(**values, updated_at=Now())
-        _read(endpoint)
+        _reread(endpoint)
         if enabled and endpoint.disabled_reason == BY_OPERATOR:
             raise HeldByOperator
         if enabled is not None:
             (enable if enabled else disable)(endpoint)
-    _read(endpoint)
+    _reread(endpoint)
 
 
 def _move(endpoint: Endpoint, url: str, target: str) -> None:
-    """What the former address did is not held against this one, which is slow until it shows that it is not."""
+    """Sets another URL. Failures of the former one do not count, and the endpoint is slow until a delivery shows otherwise."""
     Tenant.objects.select_for_update(no_key=True).get(pk=endpoint.tenant_id)
     _check_target(endpoint, target)
     _check_unused(endpoint, url)
@@ -115,7 +116,7 @@ def _move(endpoint: Endpoint, url: str, target: str) -> None:
 
 
 def enable(endpoint: Endpoint) -> None:
-    """It is told of what happens from now on, and is thought well of until it fails again; quick it is once it shows so."""
+    """Enables an endpoint for events from now on, and forgets its failures. Slow or quick, it stays what it was."""
     disabled = Endpoint.objects.filter(pk=endpoint.pk, enabled=False)
     disabled.update(enabled=True, disabled_reason="", failing_since=None, quiet_until=None, updated_at=Now())
     endpoint.refresh_from_db()
@@ -123,9 +124,9 @@ def enable(endpoint: Endpoint) -> None:
 
 
 def disable(endpoint: Endpoint, reason: str = BY_TENANT) -> bool:
-    """It is told of nothing more, and what comes due for it fails. False where it was disabled before.
+    """Disables an endpoint: it gets no more events, and its due deliveries fail. Returns False if it was disabled before.
 
-    Unless the tenant did it, its other endpoints are told.
+    Records an event for the tenant's other endpoints, unless the tenant itself disabled it.
     """
     with transaction.atomic():
         enabled = Endpoint.objects.filter(pk=endpoint.pk, enabled=True)
@@ -138,7 +139,7 @@ def disable(endpoint: Endpoint, reason: str = BY_TENANT) -> bool:
 
 
 def rotate(endpoint: Endpoint) -> str:
-    """The new secret, which nobody can show again; the one before it signs too, for a day.
+    """Makes a new secret, and returns it; it cannot be shown again. The secret before it signs too, for a day.
 
     Raises `Endpoint.DoesNotExist`.
     """
@@ -149,22 +150,22 @@ def rotate(endpoint: Endpoint) -> str:
         previous_until=Now() + OVERLAP,
         updated_at=Now(),
     )
-    _read(endpoint)
+    _reread(endpoint)
     return secret
 
 
 def remove(endpoint: Endpoint) -> None:
-    """At once for everybody, and waits for nobody: the log of its deliveries may be long, and `upkeep` deletes it."""
+    """Removes an endpoint at once, without a lock. The log of its deliveries may be long, so `retention` deletes it later."""
     Endpoint.objects.filter(pk=endpoint.pk).update(enabled=False, disabled_reason="deleted", deleted_at=Now())
 
 
-def _read(endpoint: Endpoint) -> None:
-    """As its row is now. Raises `Endpoint.DoesNotExist` where it was deleted."""
+def _reread(endpoint: Endpoint) -> None:
+    """Reads the row anew. Raises `Endpoint.DoesNotExist` if it was deleted."""
     endpoint.refresh_from_db(from_queryset=Endpoint.objects.all())
 
 
 def secrets_of(endpoint: Endpoint, *, at: datetime) -> list[str]:
-    """Those that sign at this instant, the newest first. Raises `vault.Unopenable`."""
+    """Returns the secrets that sign at this instant, the newest first. Raises `vault.Unopenable`."""
     sealed = [endpoint.sealed]
     if endpoint.previous_sealed is not None and endpoint.previous_until and endpoint.previous_until > at:
         sealed.append(endpoint.previous_sealed)
@@ -190,12 +191,12 @@ def _opened(endpoint: Endpoint, sealed: bytes | memoryview) -> str:
 
 
 def _owner(endpoint: Endpoint) -> str:
-    """What it is sealed for: it opens neither as another endpoint's nor as a provider's key."""
+    """Returns the owner of the secrets. They open neither as another endpoint's nor as a provider's key."""
     return f"{endpoint.tenant_id}:webhook:{endpoint.pk}"
 
 
 def _check_room(tenant: Tenant, mode: str) -> None:
-    """With the tenant locked. Each search writes a delivery for each endpoint that wants it."""
+    """Raises `TooManyEndpoints`. The tenant is locked. Each search writes a delivery for each endpoint."""
     most = tenant.limit("most_endpoints")
     if Endpoint.objects.for_tenant(tenant).filter(mode=mode).count() >= most:
         raise TooManyEndpoints(
@@ -204,7 +205,7 @@ def _check_room(tenant: Tenant, mode: str) -> None:
 
 
 def _check_target(endpoint: Endpoint, target: str) -> None:
-    """With the tenant locked. One event must not become any number of requests to a host, which may be no one's of ours."""
+    """Raises `TooManyEndpoints`. The tenant is locked. One event must not cause many requests to a host, perhaps a stranger's."""
     most = settings.WEBHOOK_TARGET_ENDPOINTS
     there = Endpoint.objects.filter(tenant=endpoint.tenant_id, mode=endpoint.mode, target=target)
     if there.exclude(pk=endpoint.pk).count() >= most:
@@ -214,7 +215,7 @@ def _check_target(endpoint: Endpoint, target: str) -> None:
 
 
 def _check_unused(endpoint: Endpoint, url: str) -> None:
-    """With the tenant locked."""
+    """Raises `Repeated`. The tenant is locked."""
     mine = Endpoint.objects.filter(tenant=endpoint.tenant_id, mode=endpoint.mode, url=url)
     if mine.exclude(pk=endpoint.pk).exists():
         raise Repeated

@@ -19,7 +19,7 @@ from rest_framework.serializers import DateTimeField
 from accounts.models import Delivery, Endpoint, Event, EventType
 from accounts.webhooks import wakeups
 
-# What JSON can say of an event, times and ids included.
+# The data of an event: everything that JSON can say, and times and ids.
 Data = Mapping[str, Any]
 
 # The endpoints that want each of some types. They share their rows with each other's events, and are kept from being deleted
@@ -56,7 +56,7 @@ def record_wanted(
 def erase(reference: str) -> None:
     """Deletes the events about this, sent or not, with the log of their deliveries, in the caller's transaction."""
     about = Delivery.objects.filter(event__reference=reference)
-    # In the order in which settling a delivery locks. It would otherwise leave an attempt without a delivery.
+    # Locks in the same order as settling a delivery, which would otherwise write an attempt of a deleted delivery.
     key_shared(Endpoint.objects.filter(pk__in=about.values("endpoint")).order_by("pk"))
     list(about.order_by("pk").select_for_update(of=("self",)))
     Event.objects.filter(reference=reference).delete()

@@ -1,6 +1,6 @@
-"""When a delivery that did not arrive is tried again: soon at first, then ever more patiently, for about three days.
+"""Decides when a failed delivery is tried again: soon at first, then after longer and longer pauses, for about three days.
 
-What the endpoint asks for (`Retry-After`) is honoured where it is longer, up to a day.
+A longer pause that the endpoint asks for (`Retry-After`) is kept, up to a day.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from django.conf import settings
 from accounts.net import peer_clock
 
 MOST_SECONDS = 24 * 3600.0
-# Of each pause, up and down: what failed together does not come back together.
+# The part of each pause by which it varies, up and down, so that deliveries that failed together are not retried together.
 JITTER = 0.1
 
 
 def pause(tries: int, *, asked: float = 0.0, most: int | None = None) -> float | None:
-    """Seconds until the next, after so many tries; None where that was the last. `asked`: what the endpoint wants. `most`:
-    tries, where they are fewer than the schedule has.
+    """Returns the seconds until the next try, after so many tries; None after the last one.
+
+    `asked`: the seconds that the endpoint asks for. `most`: the most tries, if fewer than the schedule has.
     """
     if tries > len(settings.WEBHOOK_PAUSES) or (most is not None and tries >= most):
         return None

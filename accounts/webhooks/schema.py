@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of these views beside their serializers."""
+"""Describes the views in the OpenAPI document, beside their serializers."""
 
 from __future__ import annotations
 

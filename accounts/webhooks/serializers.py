@@ -1,4 +1,4 @@
-"""What a caller sends about endpoints and deliveries, and what is answered. A secret stands in the answer to its making alone."""
+"""Reads requests about endpoints and deliveries, and writes the answers. Only the answer that makes a secret has it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from accounts.web.strict_fields import StrictBoolean, StrictChoice, StrictList, 
 from accounts.webhooks.delivery import ATTEMPTS_KEPT
 from accounts.webhooks.redelivery import MOST_ATTEMPTS, MOST_RESENT
 
-# A ping is for the endpoint that it tries, whatever that wants to hear of.
+# An endpoint gets its pings whatever types it wants.
 WANTED = tuple(type.value for type in EventType if type != EventType.PING)
 
 
@@ -43,7 +43,7 @@ class EndpointURL(StrictText):
 
 
 class Types(StrictList):
-    """Of events, each once."""
+    """A list of types of events, without repetition."""
 
     child = StrictChoice(WANTED)
 
@@ -238,7 +238,7 @@ class RedeliverRequest(StrictSerializer):
     )
 
     def get_fields(self) -> dict[str, Any]:
-        """`from` is no name that Python takes."""
+        """Adds `from`, which is no name in Python."""
         return {"from": Instant(help_text="Events from this instant on."), **super().get_fields()}
 
     def disagreements(self, values: dict[str, Any]) -> Wrong:
@@ -254,7 +254,7 @@ class RedeliveredSerializer(serializers.Serializer[Any]):
 
 
 def _to_come(instant: datetime | None) -> str | None:
-    """Null once it is over."""
+    """Returns an instant as text; None if it is past."""
     if instant is None or instant <= timezone.now():
         return None
     return serializers.DateTimeField().to_representation(instant)

@@ -1,4 +1,4 @@
-"""Signs deliveries as Standard Webhooks has it, by that project's own library, so that its libraries verify them anywhere."""
+"""Signs deliveries by the library of Standard Webhooks, so that the project's libraries can verify them in every language."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from standardwebhooks.webhooks import Webhook
 
 
 def headers(id: str, body: str, *, at: datetime, secrets: Sequence[str]) -> dict[str, str]:
-    """One signature a secret, any of which is enough. `at`: of this attempt; receivers refuse what is minutes off."""
+    """Returns the header fields of a delivery, with a signature for each secret. `at`: of the attempt; receivers check it."""
     at = at.astimezone(UTC)  # the library takes any time for UTC
     signatures = (Webhook(secret).sign(msg_id=id, timestamp=at, data=body) for secret in secrets)
     return {

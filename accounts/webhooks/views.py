@@ -1,7 +1,6 @@
-"""Where a tenant wants to be told, over HTTP, and the log of what was sent there.
+"""The API of endpoints, and of the log of deliveries.
 
-A key sees the endpoints of its own mode only, as it sees the searches of its own mode only: what test keys did is told to
-their own endpoints.
+A key sees only the endpoints of its own mode, as it sees only the searches of its own mode.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class EndpointView(TenantView):
         return super().get_queryset().filter(mode=self.api_key.mode)
 
     def enabled(self) -> Endpoint:
-        """Raises `Conflict` for one that would take nothing."""
+        """Returns the endpoint. Raises `Conflict` if it is disabled."""
         endpoint: Endpoint = self.get_object()
         refuse_disabled(endpoint)
         return endpoint
@@ -57,7 +56,7 @@ class DeliveryView(TenantView):
     queryset = Delivery.objects.all()
 
     def get_queryset(self) -> QuerySet[Delivery]:
-        """The endpoints by their ids: so PostgreSQL knows how many deliveries each has, and goes to those of few."""
+        """Names the endpoints by their ids: PostgreSQL then knows how many deliveries each has, and picks the right index."""
         mine = Endpoint.objects.for_tenant(self.tenant).filter(mode=self.api_key.mode)
         return super().get_queryset().filter(endpoint__in=list(mine.values_list("pk", flat=True)))
 
@@ -222,7 +221,7 @@ def with_secret(endpoint: Endpoint, secret: str) -> Any:
 
 
 def shown(tenant: Tenant, delivery: Delivery) -> Any:
-    """As its row is now."""
+    """Returns the answer about a delivery, from its row as it is now."""
     present = with_attempts(Delivery.objects.for_tenant(tenant))
     return DeliverySerializer(get_object_or_404(present, pk=delivery.pk)).data
 
