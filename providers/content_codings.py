@@ -32,7 +32,7 @@ ZSTD_READ_BYTES = 65_536
 Decoder = Callable[[bytes, int], bytes]
 
 
-class TooLarge(Exception):
+class UnpackedTooLarge(Exception):
     """Unpacked, the content has more bytes than may be read."""
 
 
@@ -70,7 +70,7 @@ class Unpacked:
 
 
 def decoded(content: bytes, codings: str, *, most_bytes: int) -> bytes:
-    """Returns the unpacked content. The last coding in the header is undone first. Raises `TooLarge`."""
+    """Returns the unpacked content. The last coding in the header is undone first. Raises `UnpackedTooLarge`."""
     names = [name.strip().lower() for name in codings.split(",")]
     for name in reversed(names[:MOST_CODINGS]):
         decode = DECODERS.get(name)
@@ -81,7 +81,7 @@ def decoded(content: bytes, codings: str, *, most_bytes: int) -> bytes:
         except NotCoded:
             return content
         if len(content) > most_bytes:
-            raise TooLarge
+            raise UnpackedTooLarge
     return content
 
 

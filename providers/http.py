@@ -193,10 +193,10 @@ def _read(response: httpx.Response) -> bytes:
         for part in response.iter_raw():
             content += part
             if len(content) > MOST_BYTES:
-                raise content_codings.TooLarge
+                raise content_codings.UnpackedTooLarge
         codings = response.headers.get("Content-Encoding", "")
         return content_codings.decoded(bytes(content), codings, most_bytes=MOST_BYTES)
-    except content_codings.TooLarge:
+    except content_codings.UnpackedTooLarge:
         detail = "The provider's answer is larger than 10 MB."
         raise Garbled("answer_too_large", detail, status=response.status_code) from None
 

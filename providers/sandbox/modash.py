@@ -30,7 +30,7 @@ SHOWN_POSTS = 3
 
 
 @dataclass(frozen=True)
-class Match:
+class MatchedCreator:
     """A creator who matches the filters, with the matching posts, the most similar one first."""
 
     distance: float
@@ -115,7 +115,7 @@ class Modash(PlayedProvider):
 
         return answer
 
-    def _matches(self, wanted: dict[str, Any]) -> Iterator[Match]:
+    def _matches(self, wanted: dict[str, Any]) -> Iterator[MatchedCreator]:
         filters = wanted.get("filters", {})
         distances = self.gallery.distances(describe(_picture(wanted)))
         distance = {post.id: far for post, far in zip(self.catalogue.posts, distances, strict=True)}
@@ -123,7 +123,7 @@ class Modash(PlayedProvider):
             posts = [post for post in creator.posts if post_matches(post, filters)]
             if posts and creator_matches(creator, filters):
                 posts.sort(key=lambda post: distance[post.id])
-                yield Match(distance[posts[0].id], creator, posts)
+                yield MatchedCreator(distance[posts[0].id], creator, posts)
 
 
 def _error(status: int, code: str, message: str) -> ErrorResponse:
@@ -151,7 +151,7 @@ def _picture(wanted: dict[str, Any]) -> Any:
         raise _error(400, "bad_request", f"base64Image is not a base64 encoded {format} image.") from None
 
 
-def _profile(match: Match, origin: str) -> dict[str, Any]:
+def _profile(match: MatchedCreator, origin: str) -> dict[str, Any]:
     creator = match.creator
     profile = {
         "userId": creator.user_id,

@@ -16,7 +16,7 @@ from uuid import UUID
 from accounts.web.bulkhead import Busy
 
 
-class Waiter:
+class QueuedReading:
     """One request that waits for its turn."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Waiter:
         self.refused = False
 
 
-class Bulkhead:
+class WaitingBulkhead:
     """Admits work: `at_once` run, `places` wait, and `share` at most are one tenant's, running or waiting. A waiter is refused
     after `wait_seconds`.
     """
@@ -37,7 +37,7 @@ class Bulkhead:
         self.detail = detail
         self.lock = threading.Lock()
         self.running: Counter[UUID | None] = Counter()
-        self.waiting: dict[UUID | None, deque[Waiter]] = {}
+        self.waiting: dict[UUID | None, deque[QueuedReading]] = {}
         self.turns = 0
         self.last_turn: dict[UUID | None, int] = {}
 
@@ -57,7 +57,7 @@ class Bulkhead:
     def taken_by(self, tenant_id: UUID | None) -> int:
         return self.running[tenant_id] + len(self.waiting.get(tenant_id, ()))
 
-    def _enter(self, tenant_id: UUID | None) -> Waiter | None:
+    def _enter(self, tenant_id: UUID | None) -> QueuedReading | None:
         """Begins at once and returns None, or queues a waiter."""
         with self.lock:
             if self.taken_by(tenant_id) >= self.share:
@@ -67,11 +67,11 @@ class Bulkhead:
                 return None
             if sum(map(len, self.waiting.values())) >= self.places:
                 self._make_room_for(tenant_id)
-            waiter = Waiter()
+            waiter = QueuedReading()
             self.waiting.setdefault(tenant_id, deque()).append(waiter)
             return waiter
 
-    def _wait(self, tenant_id: UUID | None, waiter: Waiter) -> None:
+    def _wait(self, tenant_id: UUID | None, waiter: QueuedReading) -> None:
         in_time = waiter.called.wait(self.wait_seconds)
         with self.lock:
             if not in_time and not waiter.called.is_set():
@@ -89,7 +89,7 @@ class Bulkhead:
         last.refused = True
         last.called.set()
 
-    def _drop(self, tenant_id: UUID | None, waiter: Waiter) -> None:
+    def _drop(self, tenant_id: UUID | None, waiter: QueuedReading) -> None:
         self.waiting[tenant_id].remove(waiter)
         if not self.waiting[tenant_id]:
             del self.waiting[tenant_id]

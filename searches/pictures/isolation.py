@@ -26,7 +26,7 @@ from django.conf import settings
 
 from accounts.web.bulkhead import Busy
 from searches.pictures import confinement, exchange
-from searches.pictures.bulkhead import Bulkhead
+from searches.pictures.bulkhead import WaitingBulkhead
 from searches.pictures.containers import judge
 from searches.pictures.cropping import Crop
 from searches.pictures.decoder import ANSWER, CRASHED, HEAD, NUMBER, OUT_OF_TIME, READY
@@ -92,10 +92,10 @@ LARGE = Bound(seconds=12, memory_bytes=1_600_000_000)
 SMALL = Bound(seconds=5, memory_bytes=500_000_000)
 # Above this size one at a time in a process.
 LARGE_PIXELS = 8_000_000
-large_ones = Bulkhead(at_once=1, places=16, share=4, wait_seconds=LARGE.outlasting_seconds, detail=BUSY)
+large_ones = WaitingBulkhead(at_once=1, places=16, share=4, wait_seconds=LARGE.outlasting_seconds, detail=BUSY)
 # Small ones do not wait behind large ones. They take milliseconds, so that a tenant may send many at once: half of the threads
 # that the server has.
-small_ones = Bulkhead(at_once=2, places=48, share=32, wait_seconds=SMALL.outlasting_seconds, detail=BUSY)
+small_ones = WaitingBulkhead(at_once=2, places=48, share=32, wait_seconds=SMALL.outlasting_seconds, detail=BUSY)
 
 
 def check_size(content: bytes) -> None:

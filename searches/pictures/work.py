@@ -12,7 +12,7 @@ from searches.pictures.exceptions import BadPicture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class OrderedLimits:
     formats: tuple[str, ...]
     max_bytes: int
 
@@ -57,9 +57,9 @@ def _thumbnail(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any]
 KINDS = {"read": _read, "fit": _fit, "thumbnail": _thumbnail}
 
 
-def _limits(order: Mapping[str, Any]) -> dict[str, Limits]:
+def _limits(order: Mapping[str, Any]) -> dict[str, OrderedLimits]:
     return {
-        provider: Limits(formats=tuple(formats), max_bytes=max_bytes)
+        provider: OrderedLimits(formats=tuple(formats), max_bytes=max_bytes)
         for provider, (formats, max_bytes) in order["limits"].items()
     }
 

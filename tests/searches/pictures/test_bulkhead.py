@@ -16,7 +16,7 @@ from accounts.models import Tenant
 from providers.contract import PictureLimits
 from searches import pictures
 from searches.pictures import BadPicture, Busy, isolation
-from searches.pictures.bulkhead import Bulkhead
+from searches.pictures.bulkhead import WaitingBulkhead
 from searches.pictures.containers import judge
 from searches.pictures.cropping import Crop
 from tests.searches import samples
@@ -35,7 +35,7 @@ def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
 class Line:
     """Requests that come one after another, each in a thread, while the first is at work; `order` is that of their turns."""
 
-    def __init__(self, bulkhead: Bulkhead) -> None:
+    def __init__(self, bulkhead: WaitingBulkhead) -> None:
         self.bulkhead = bulkhead
         self.order: list[UUID] = []
         self.refused: list[UUID] = []
@@ -63,8 +63,8 @@ class Line:
 
 
 @contextmanager
-def line(bulkhead: Bulkhead | None = None) -> Iterator[Line]:
-    made = Line(bulkhead or Bulkhead(at_once=1, places=8, share=8, wait_seconds=20, detail="Later."))
+def line(bulkhead: WaitingBulkhead | None = None) -> Iterator[Line]:
+    made = Line(bulkhead or WaitingBulkhead(at_once=1, places=8, share=8, wait_seconds=20, detail="Later."))
     with ExitStack() as stack:
         stack.callback(made.leave.set)
         yield made
@@ -99,7 +99,7 @@ def test_turns_go_round_by_tenant() -> None:
 
 
 def test_when_all_places_are_taken_the_tenant_with_the_most_makes_room() -> None:
-    with line(Bulkhead(at_once=1, places=3, share=8, wait_seconds=20, detail="Later.")) as requests:
+    with line(WaitingBulkhead(at_once=1, places=3, share=8, wait_seconds=20, detail="Later.")) as requests:
         for tenant in (GREEDY, GREEDY, GREEDY, GREEDY, OTHER):
             requests.send(tenant)
         assert requests.seen()[:2] == (1, 3)
@@ -108,7 +108,7 @@ def test_when_all_places_are_taken_the_tenant_with_the_most_makes_room() -> None
 
 
 def test_when_all_have_the_same_whoever_comes_last_is_refused() -> None:
-    with line(Bulkhead(at_once=1, places=2, share=8, wait_seconds=20, detail="Later.")) as requests:
+    with line(WaitingBulkhead(at_once=1, places=2, share=8, wait_seconds=20, detail="Later.")) as requests:
         for tenant in (GREEDY, GREEDY, OTHER):
             requests.send(tenant)
         with pytest.raises(Busy, match="Later"), requests.bulkhead.turn_of(THIRD):
@@ -117,7 +117,7 @@ def test_when_all_have_the_same_whoever_comes_last_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["large_ones", "small_ones"])
 def test_one_tenant_has_its_share_of_the_places(name: str) -> None:
-    places: Bulkhead = getattr(isolation, name)
+    places: WaitingBulkhead = getattr(isolation, name)
     content = samples.heic(100, 100) if name == "large_ones" else samples.heic()
     with line(places) as requests:
         for _ in range(places.share):
