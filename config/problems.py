@@ -88,12 +88,12 @@ INTERNAL = "Something went wrong on our side, and it was noted; name the request
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """Answers any exception of a view with a problem, and reports the unexpected ones."""
-    request, problem = context["request"], _as_api_exception(exc)
+    request, error = context["request"], _as_api_exception(exc)
     set_rollback()
-    response = answer(request, described(problem), headers=_headers(problem))
-    if is_server_error(problem.status_code) and not isinstance(exc, ServiceUnavailable):
+    response = answer(request, described(error), headers=_headers(error))
+    if is_server_error(error.status_code) and not isinstance(exc, ServiceUnavailable):
         signals.got_request_exception.send(sender=None, request=request._request)
-        log_response("%s: %s", problem.detail, request.path, response=response, request=request._request, exception=exc)
+        log_response("%s: %s", error.detail, request.path, response=response, request=request._request, exception=exc)
     return response
 
 

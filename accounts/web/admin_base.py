@@ -157,7 +157,7 @@ class Page(ModelAdmin):
         return f" from {_in_words(field, form.initial.get(name))} to {_in_words(field, form.cleaned_data.get(name))}"
 
     def _is_public(self, name: str) -> bool:
-        """Whether the field is a column that pages show. Secrets have a field of the form's own."""
+        """Tells whether the field is a column that pages show. Secrets have a field of the form's own."""
         columns = {field.name for field in (*self.opts.get_fields(), *self.opts.many_to_many) if field.concrete}
         return name in columns - {"password", *self.secret_fields}
 
@@ -175,7 +175,7 @@ class Record(Page):
     """Pages of rows that their own modules write: read-only, whatever the operator's permissions."""
 
     paginator = InfinitePaginator
-    # By id, newest first. Any other order would read the whole table.
+    # Newest first, by id. Any other order would read the whole table.
     ordering: ClassVar[tuple[str, ...]] = ("-pk",)
     sortable_by: ClassVar[tuple[str, ...] | None] = ()
 

@@ -1,4 +1,4 @@
-"""How values are shown on the operators' pages: links between rows, coloured words, and JSON for reading."""
+"""Formats values for the operators' pages: links between rows, coloured words, and JSON for reading."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def fetch(url: str, *, most_bytes: int = 1000, seconds: float = 5, look_up: Look
 
 
 def post(url: str, *, seconds: float = 5, look_up: LookUp = by_the_system) -> bytes:
-    """What is answered, if it is answered with 200."""
+    """Posts a body, and returns the answer, which must be a 200."""
     request = httpx.Request("POST", addresses.parse(url), headers={"Webhook-Id": "7"}, content=b'{"type": "ping"}')
     reply = outbound.send(request, most_bytes=1000, seconds=seconds, look_up=look_up)
     reply.expect(200)

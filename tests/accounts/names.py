@@ -24,7 +24,7 @@ class Names:
     questions: list[tuple[str, int]] = field(default_factory=list)
 
     def look_up(self, host: str) -> list[str]:
-        """All its addresses, by two questions, as a resolver asks them. Raises `gaierror`."""
+        """Returns all addresses of a host, by two questions, as a resolver asks them. Raises `gaierror`."""
         found = [address for kind in (A, AAAA) for address in _addresses(_ask(self.port, host, kind), kind)]
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -84,7 +84,7 @@ def _ask(port: int, host: str, kind: int) -> bytes:
 
 
 def _addresses(answer: bytes, kind: int) -> list[str]:
-    """Of records whose names are all a pointer to the question."""
+    """Reads the addresses of records whose names all point to the question."""
     size = 4 if kind == A else 16
     at = answer.index(b"\0", HEADER.size) + 5
     found = []

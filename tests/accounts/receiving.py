@@ -72,12 +72,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """Whoever hung up has its reasons."""
+        """Ignores callers that hang up."""
 
 
 @contextmanager
 def receiver(answering: Answering = lambda _: 204) -> Iterator[Receiver]:
-    """`receiver.answering` may be replaced while it runs."""
+    """Runs a receiver. `receiver.answering` may be replaced meanwhile."""
     listening = Receiver(answering)
 
     class Handler(BaseHTTPRequestHandler):

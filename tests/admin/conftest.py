@@ -38,7 +38,7 @@ SECRET = "marker-of-a-provider-key-7f3a"
 
 @dataclass(frozen=True)
 class World:
-    """One tenant, and what it has."""
+    """A tenant and its rows."""
 
     tenant: Tenant
     key: ApiKey
@@ -152,7 +152,7 @@ def called(lookup: Lookup) -> Call:
 
 
 def sent(endpoint: Endpoint) -> Delivery:
-    """An event that did not arrive the first time."""
+    """Makes an event whose first attempt failed."""
     delivery = webhooks.ping(endpoint)
     Attempt.objects.create(
         delivery=delivery,

@@ -1,4 +1,4 @@
-"""No list of the operators' gives a 500, whatever its address: what it cannot make sense of, it says so."""
+"""The operators' lists answer no address with a 500, and say so where an address makes no sense."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture
 def rows(operator: User, world: World) -> World:
-    """Everything that a test needs of the database: Playwright runs an event loop, beside which Django asks nothing."""
+    """Makes all rows of a test beforehand: Django makes no query beside Playwright's event loop."""
     operator.set_password(PASSWORD)
     operator.save()
     for number in range(2, 9):

@@ -1,4 +1,4 @@
-"""What operators can do for a tenant's keys, without ever seeing one."""
+"""The pages of credentials, on which operators never see a tenant's key."""
 
 from __future__ import annotations
 

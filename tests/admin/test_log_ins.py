@@ -143,7 +143,7 @@ def test_a_stranger_does_not_empty_a_bucket_at_the_change_of_a_password(olive: U
 
 @pytest.mark.parametrize("path", ["/admin/login/?next=/admin/", "/admin/login/"])
 def test_no_redirect_but_that_of_a_right_password_empties_a_bucket(olive: User, path: str) -> None:
-    """Neither a session that is there already, nor a person who may not come in."""
+    """Tries a session that exists already, and a person who may not sign in."""
     plain = User.objects.create_user("plain", password=PASSWORD)
     client = Client(REMOTE_ADDR=ALPHA)
     client.force_login(olive)
@@ -183,7 +183,7 @@ def test_a_name_that_nobody_has_is_only_wrong(olive: User, name: str) -> None:
 
 
 def test_an_operator_guesses_at_others_as_slowly_as_anybody(olive: User) -> None:
-    """Under the name that it tries, and without its own log-ins making the address new."""
+    """Counts tries under the guessed name. The guesser's own log-ins do not make its address a known one of that name."""
     User.objects.create_user("mallory", password=PASSWORD, is_staff=True)
     client = Client(REMOTE_ADDR=ALPHA)
     client.post("/admin/login/", {"username": "mallory", "password": PASSWORD})

@@ -1,4 +1,4 @@
-"""No page of the operators' gives a 500, whatever its address and whatever is posted to it."""
+"""The operators' pages answer no address and no posted form with a 500."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def broken(desk: Client, requests: Iterator[tuple[str, dict[str, Any] | None]]) 
 
 
 def named(model: Any) -> set[str]:
-    """Every name that a form of the model's or the admin may read out of an address."""
+    """Returns every name that a form of the model or the admin may read from an address."""
     columns = {field.name for field in model._meta.get_fields()}
     return columns | {"_popup", "_changelist_filters", "_source_model", "e", "valid_from_0", "secret", "nobody"}
 

@@ -1,4 +1,4 @@
-"""What an operator may do is what the permissions say, on every page and for every action."""
+"""Permissions decide what an operator may do, on every page and for every action."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def allow(user: User, *names: str) -> None:
 
 
 def actions(world: World) -> list[str]:
-    """The address of every action of every page."""
+    """Returns the address of every action of every page."""
     return [
         reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=[world.rows[model].pk])
         for model, page in admin.site._registry.items()

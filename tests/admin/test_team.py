@@ -17,7 +17,7 @@ EVERYTHING = [f"{verb}_{model}" for verb in ("view", "add", "change", "delete") 
 
 @pytest.fixture
 def clerk(db: None) -> User:
-    """Staff with every permission on operators and groups."""
+    """Makes staff with every permission on operators and groups."""
     clerk = User.objects.create_user("carla", password=PASSWORD, is_staff=True)
     clerk.user_permissions.set(Permission.objects.filter(codename__in=EVERYTHING))
     return clerk

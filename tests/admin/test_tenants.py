@@ -15,7 +15,7 @@ from providers.models import Policy
 from tests.admin.conftest import World
 from tests.admin.test_pages import address, page_of
 
-# What a browser sends along of the table of its keys, which cannot be edited there.
+# The fields that a browser sends for the read-only table of keys.
 NO_KEYS = {"api_keys-TOTAL_FORMS": "0", "api_keys-INITIAL_FORMS": "0"}
 
 

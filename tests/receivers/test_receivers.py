@@ -32,7 +32,7 @@ Command = list[str]
 
 @pytest.fixture(scope="session")
 def node_receiver(tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """In a folder of its own, with the package beside it."""
+    """Makes the receiver in a folder of its own, with the package beside it."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("Node.js and npm are not on this machine.")
@@ -56,14 +56,14 @@ def command(request: pytest.FixtureRequest) -> Command:
 
 @pytest.fixture
 def endpoint(alice: Tenant, settings: Settings) -> Endpoint:
-    """It leads to a port at which nobody listens yet."""
+    """Makes an endpoint at a port on which nobody listens yet."""
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.1")]
     return endpoints.create(alice, Mode.LIVE, url=f"http://127.0.0.1:{ports.chosen('PORT', 0)}/")[0]
 
 
 @contextmanager
 def receiving(command: Command, endpoint: Endpoint, secret: str, said: Path) -> Iterator[None]:
-    """While the block runs, the receiver does, with this secret; `said` holds what it printed."""
+    """Runs the receiver with this secret. `said` holds its output afterwards."""
     environment = {"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "PORT": str(httpx.URL(endpoint.url).port)}
     with said.open("wb") as output:
         process = subprocess.Popen(
@@ -78,7 +78,7 @@ def receiving(command: Command, endpoint: Endpoint, secret: str, said: Path) -> 
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Until it refuses what carries no signature."""
+    """Waits until the receiver refuses a request without a signature."""
     deadline = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -90,7 +90,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def delivered(endpoint: Endpoint) -> Delivery:
-    """Something that happened, sent once."""
+    """Records an event, and sends it once."""
     webhooks.record(endpoint.tenant_id, Mode.LIVE, EventType.SEARCH_FAILED, DATA)
     [claimed] = delivery.claim(most=1, most_slow=1)
     delivery.deliver(claimed)

@@ -96,7 +96,7 @@ def test_a_large_body_goes_out_whole() -> None:
         assert it.hung_up()[0].endswith(LARGE)
 
 
-# What may be answered
+# Answers
 
 
 @each_way
@@ -221,7 +221,7 @@ def test_nobody_who_listens_is_said() -> None:
         fetch(f"http://127.0.0.1:{port}/")
 
 
-# Its time
+# Time limits
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_connection_that_is_not_taken_ends_with_its_time() -> None:
             other.close()
 
 
-# What is not brought along
+# Nothing of the environment
 
 
 def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

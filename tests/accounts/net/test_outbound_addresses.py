@@ -64,7 +64,7 @@ def test_our_own_machine_is_not_asked(settings: Settings, ask: Ask, url: str, fa
 
 
 def heard_nobody(it: Wire) -> bool:
-    """A connection that is made now, and says nothing, is the first."""
+    """Tells whether nobody connected: the first connection is the one that this makes, which sends nothing."""
     socket.create_connection(("127.0.0.1", it.port)).close()
     return it.hung_up() == [b""]
 

@@ -37,14 +37,14 @@ def _open(settings: Settings) -> None:
 
 @pytest.fixture
 def there() -> Iterator[Wire]:
-    """The server that may be asked."""
+    """A server at an address that is allowed."""
     with wire(saying(b"open"), host=OPEN) as it:
         yield it
 
 
 @pytest.fixture
 def ours(there: Wire, settings: Settings) -> Iterator[Wire]:
-    """On the same port: nothing but the check of its address keeps anybody from it."""
+    """A server on the same port, which only the check of addresses protects."""
     settings.OUTBOUND_PORTS = [there.port]
     with wire(saying(b"ours"), host=OURS, port=there.port) as it:
         yield it
@@ -140,7 +140,7 @@ def test_a_look_up_takes_no_longer_than_the_exchange_may() -> None:
 
 
 def test_look_ups_that_hang_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes past the bound waits for a place, no longer than it has time."""
+    """A lookup beyond the bound waits for a slot, until its own time limit."""
     heard, done = [], Event()
 
     def hang(host: str) -> list[str]:
@@ -172,7 +172,7 @@ def test_whether_there_is_no_such_name_or_nobody_to_ask_is_told_apart(said: int,
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A certificate for the name, by somebody whom everybody trusts."""
+    """Makes a certificate for the name, by an authority that is trusted."""
     certificate = self_signed(tmp_path, NAME)
     monkeypatch.setattr(certifi, "where", lambda: str(certificate))
     transport.tls_context.cache_clear()

@@ -9,7 +9,7 @@ import pytest
 
 from accounts.net import peer_clock
 
-# As an answer has them: what it asks for, what its own clock showed, and the wait that this means.
+# `Retry-After` and `Date` of an answer, and the seconds to wait that they mean.
 TOLD = [
     ("Wed, 21 Oct 2026 07:28:30 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 30.0),
     ("Wed, 21 Oct 2099 07:28:30 GMT", "Wed, 21 Oct 2099 07:28:00 GMT", 30.0),

@@ -11,7 +11,7 @@ from accounts.web.bulkhead import Bulkhead, Busy
 
 
 def taken(slots: Bulkhead, stack: ExitStack, tenant: UUID, times: int = 100) -> int:
-    """How many of so many tries the tenant gets, and keeps."""
+    """Returns how many of so many slots the tenant gets, and keeps."""
     got = 0
     for _ in range(times):
         try:

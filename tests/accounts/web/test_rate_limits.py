@@ -21,7 +21,7 @@ from tests.racing import at_once
 
 @pytest.fixture(autouse=True)
 def counted() -> Iterator[None]:
-    """Another test's Redis that was down is no reason not to count."""
+    """Ends the cooldown that another test's missing Redis has left."""
     rate_limits.cooldown.end()
     yield
     rate_limits.cooldown.end()

@@ -23,7 +23,7 @@ def classes(base: type[Any] = serializers.BaseSerializer) -> Iterator[type[Any]]
 
 
 def fields_in(field: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The field and all below it."""
+    """Yields a field and all fields below it."""
     yield path, field
     if isinstance(field, serializers.Serializer):
         for name, inner in field.fields.items():

@@ -1,4 +1,4 @@
-"""One delivery, to a real receiver: what it is sent, what came of it, and what follows."""
+"""A delivery to a real receiver: its request, its outcome, and the consequences."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def deliver_all() -> int:
 
 
 def let_time_pass() -> None:
-    """For what waits, and for endpoints that wanted to be left alone."""
+    """Makes pending deliveries due, and ends the pauses of endpoints."""
     Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
     Endpoint.objects.update(quiet_until=None)
 
@@ -74,7 +74,7 @@ def seconds_to_wait() -> float:
     return (waiting.next_attempt_at - timezone.now()).total_seconds()
 
 
-# What it is sent
+# The request
 
 
 def test_an_event_is_posted_signed_with_its_id_and_its_very_body(alice: Tenant, it: Receiver) -> None:
@@ -130,7 +130,7 @@ def test_a_worker_whose_clock_is_off_signs_with_the_database_s_time(
     assert abs(int(it.heard[0].headers["webhook-timestamp"]) - datetime.now(UTC).timestamp()) < 60
 
 
-# What came of it
+# The outcome
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
@@ -246,7 +246,7 @@ def test_a_secret_that_no_key_opens_fails_its_own_deliveries_alone(alice: Tenant
     assert Delivery.objects.exclude(endpoint=spoilt).get().state == "delivered"
 
 
-# What follows
+# The consequences
 
 
 def test_ten_tries_are_made_and_then_it_has_failed(alice: Tenant, it: Receiver) -> None:

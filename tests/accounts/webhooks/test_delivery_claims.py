@@ -97,7 +97,7 @@ def test_a_backlog_keeps_no_other_endpoint_waiting(alice: Tenant, bob: Tenant) -
     assert by_endpoint(claim(most=2)) == {old: 1, new: 1}
 
 
-def test_slow_endpoints_take_no_more_than_their_part_of_the_room(alice: Tenant, bob: Tenant) -> None:
+def test_slow_endpoints_take_no_more_than_their_part_of_the_slots(alice: Tenant, bob: Tenant) -> None:
     slow = {endpoint_of(alice, events=2, slow=True) for _ in range(5)}
     quick = endpoint_of(bob, events=2)
     taken = by_endpoint(claim(most=6, most_slow=2))
@@ -118,7 +118,7 @@ def test_a_disabled_endpoint_and_one_that_wants_to_be_left_alone_get_nothing(ali
     assert by_endpoint(claim()) == {disabled: 1}
 
 
-def test_no_tenant_holds_all_of_the_room_however_many_endpoints_it_has(
+def test_no_tenant_holds_all_of_the_slots_however_many_endpoints_it_has(
     alice: Tenant, bob: Tenant, settings: Settings
 ) -> None:
     settings.WEBHOOK_THREADS = 40
@@ -232,7 +232,7 @@ def test_a_claim_does_not_wait_for_whoever_holds_a_row(alice: Tenant) -> None:
 
 @pytest.fixture
 def backlog(alice: Tenant) -> Callable[[int], Endpoint]:
-    """An endpoint with so many pending deliveries, all due."""
+    """Makes an endpoint with so many due deliveries."""
 
     def backlog(count: int) -> Endpoint:
         endpoint = endpoint_of(alice, events=0)

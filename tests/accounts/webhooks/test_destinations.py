@@ -1,4 +1,4 @@
-"""What one address takes, whatever names lead there: a name costs nothing."""
+"""The bounds of one address, whatever names lead there: a name costs nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def it() -> Iterator[Receiver]:
 
 
 def visits(tenant: Tenant, it: Receiver, names: int) -> list[Visit]:
-    """One delivery under way to each of that many names of the receiver."""
+    """Returns a delivery under way to each of so many names of the receiver."""
     port = it.url.rpartition(":")[2].strip("/")
     for number in range(names):
         endpoints.create(tenant, Mode.LIVE, url=f"http://a{number}.evil.example:{port}/")
@@ -85,7 +85,9 @@ def test_those_that_hang_keep_no_quick_one_out(alice: Tenant, it: Receiver, sett
     assert [enters(visit, "192.0.2.1") for visit in quick] == [True, True]
 
 
-def test_what_finds_no_room_is_put_back_and_no_try_is_counted(alice: Tenant, it: Receiver, settings: Settings) -> None:
+def test_a_delivery_that_finds_no_slot_is_put_back_and_no_try_is_counted(
+    alice: Tenant, it: Receiver, settings: Settings
+) -> None:
     settings.WEBHOOK_TARGET_AT_ONCE = 2
     first, second = visits(alice, it, 2)
     first.enter("127.0.0.1")
@@ -138,7 +140,7 @@ def test_one_event_to_many_endpoints_that_fail_is_few_requests(alice: Tenant, se
         for _ in range(10):
             deliver_all()
             let_time_pass()
-        # One at each before anybody knows, and what the rate allows while this lasts.
+        # One at each while nothing is known of it, and as many as the rate allows meanwhile.
         assert len(victim.heard) <= settings.WEBHOOK_TARGET_ENDPOINTS + 6
 
 

@@ -1,4 +1,4 @@
-"""The threads that deliver: those that hang leave the others as quick as ever, and who is killed loses nothing."""
+"""The threads that deliver: endpoints that hang delay no others, and a killed worker loses nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FAILED = EventType.SEARCH_FAILED
 @pytest.fixture(autouse=True)
 def loopback(settings: Settings) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.0/8")]
-    # All receivers of a test are at one host.
+    # The receivers of a test are all at one host.
     settings.WEBHOOK_TARGET_AT_ONCE = settings.WEBHOOK_TARGET_ENDPOINTS = 1000
 
 
@@ -44,7 +44,7 @@ def record(tenant: Tenant) -> None:
 
 
 def listen(tenant: Tenant, receiver: Receiver) -> Endpoint:
-    """It has shown that it is quick."""
+    """Makes a quick endpoint at the receiver."""
     endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"{receiver.url}{uuid4()}")
     Endpoint.objects.filter(pk=endpoint.pk).update(slow=False)
     return endpoint
@@ -112,7 +112,7 @@ def test_a_delivery_that_cannot_be_settled_does_not_cost_its_thread(
         wait_until(lambda: Delivery.objects.filter(state="delivered").count() == 1)
 
 
-def test_a_thread_that_cannot_be_started_costs_no_room(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_cannot_be_started_costs_no_slot(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Thread.start
     refused: list[threading.Thread] = []
 
@@ -143,7 +143,7 @@ def _is_as_long(refused: list[threading.Thread], count: int) -> bool:
 
 @contextmanager
 def worker(folder: Path, name: str, *, redis: str = "") -> Iterator[int]:
-    """A Celery worker that delivers; its pid."""
+    """Runs a Celery worker that delivers, and yields its process id."""
     environment = {
         "DATABASE_URL": os.environ["DATABASE_URL"].replace("/app?", f"/{connection.settings_dict['NAME']}?"),
         "REDIS_URL": redis or django_settings.REDIS_URL,
@@ -157,7 +157,7 @@ def worker(folder: Path, name: str, *, redis: str = "") -> Iterator[int]:
 
 
 def let_leases_pass() -> None:
-    """At once, though not of what is really under way: that is settled within a moment here."""
+    """Ends the leases of dead workers. A delivery that is really under way is settled within a moment here."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE accounts_delivery SET next_attempt_at = now(), leased_until = now()"

@@ -1,4 +1,4 @@
-"""What is recorded, for whom, in which words; and what is sent once more."""
+"""Recording events: for which endpoints, and with which bodies; and sending deliveries once more."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def told() -> set[Endpoint]:
     return {delivery.endpoint for delivery in Delivery.objects.select_related("endpoint")}
 
 
-# Who is told
+# The endpoints
 
 
 def test_every_endpoint_that_wants_the_type_gets_the_one_event(alice: Tenant) -> None:
@@ -92,7 +92,7 @@ def test_asking_what_is_wanted_is_one_query(alice: Tenant, django_assert_num_que
         webhooks.record_wanted(alice.pk, Mode.LIVE, {FAILED: list, SUCCEEDED: list})
 
 
-# In which words
+# The bodies
 
 
 def test_a_body_says_its_type_its_time_and_what_happened(alice: Tenant) -> None:
@@ -108,7 +108,7 @@ def test_a_body_says_its_type_its_time_and_what_happened(alice: Tenant) -> None:
     assert body["data"] == {"id": str(id), "at": "2026-11-20T12:00:00.000005Z", "name": "Zoë \0"}
 
 
-# In the transaction that makes it true
+# The transaction
 
 
 def test_an_event_of_what_was_rolled_back_is_gone_with_it(alice: Tenant) -> None:
@@ -155,7 +155,7 @@ def test_a_burst_is_announced_once_and_no_more_often_than_anybody_listens(
 
 @contextmanager
 def wake_ups() -> Iterator[Callable[[], int]]:
-    """How many messages wait in the queue."""
+    """Yields a function that counts the messages in the queue."""
     with current_app.connection_for_read() as connection:
         channel: Any = connection.default_channel
         channel.queue_purge("webhooks")
@@ -180,7 +180,7 @@ def test_without_redis_events_are_recorded_and_it_is_not_asked_for_each(
 
 @contextmanager
 def nobody() -> Iterator[tuple[Callable[[], int], str]]:
-    """A broker that hangs up on everybody, and how many came."""
+    """Yields a broker that closes every connection, and a function that counts them."""
     came = []
 
     def hang_up(caller: Caller) -> None:
@@ -279,7 +279,7 @@ def test_a_ping_to_an_endpoint_that_is_gone_is_refused(alice: Tenant) -> None:
         webhooks.ping(endpoint)
 
 
-# Once more
+# Redelivery
 
 
 def ended(state: Delivery.State, *, attempts: int = 3) -> None:

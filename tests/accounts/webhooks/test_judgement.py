@@ -1,4 +1,4 @@
-"""What the deliveries to an endpoint say of it: whether it is slow, wants to be left alone, or is given up."""
+"""The state of an endpoint after its deliveries: slow or quick, paused, or disabled."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_one_that_has_failed_all_the_time_is_given_up(endpoint: Endpoint) -> Non
     assert (endpoint.enabled, endpoint.disabled_reason) == (False, "failed for 5 days")
 
 
-# What wants to be left alone
+# Pauses
 
 
 def by_a_test(endpoint: Endpoint) -> None:

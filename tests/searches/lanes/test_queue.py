@@ -41,7 +41,7 @@ def test_a_claim_arms_a_call_under_a_lease_and_starts_the_search(fill: Fill, cla
     assert (search.status, search.version) == (Status.RUNNING, 2)
 
 
-def test_nobody_ready_is_no_errand(claim: Claim) -> None:
+def test_without_a_ready_lookup_nothing_is_claimed(claim: Claim) -> None:
     assert claim() is None
 
 
