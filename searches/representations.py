@@ -106,24 +106,9 @@ class LookupSerializer(serializers.ModelSerializer[Lookup]):
     class Meta:
         model = Lookup
         fields = (
-            "id",
-            "source",
-            "provider",
-            "status",
-            "parameters",
-            "effective_parameters",
-            "position",
-            "estimated_start_at",
-            "waiting_on",
-            "repeat",
-            "repeat_of",
-            "credits",
-            "calls",
-            "result_count",
-            "duplicates",
-            "unreadable",
-            "total",
-            "error",
+            *("id", "source", "provider", "status", "parameters", "effective_parameters", "position"),
+            *("estimated_start_at", "waiting_on", "repeat", "repeat_of", "credits", "calls", "result_count"),
+            *("duplicates", "unreadable", "total", "error"),
         )
         read_only_fields = fields
 
@@ -155,16 +140,8 @@ class SearchSerializer(serializers.ModelSerializer[Search]):
     class Meta:
         model = Search
         fields = (
-            "id",
-            "status",
-            "mode",
-            "version",
-            "created_at",
-            "finished_at",
-            "image",
-            "crop",
-            "lookups",
-            "metadata",
+            *("id", "status", "mode", "version", "created_at", "finished_at", "image", "crop", "lookups"),
+            *("metadata",),
         )
         read_only_fields = fields
 

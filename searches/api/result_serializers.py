@@ -81,23 +81,8 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
     class Meta:
         model = Result
         fields = (
-            "id",
-            "lookup_id",
-            "source",
-            "type",
-            "rank",
-            "sequence",
-            "observed_at",
-            "external_id",
-            "title",
-            "url",
-            "image_url",
-            "media_expires_at",
-            "score",
-            "creator",
-            "product",
-            "video",
-            "raw",
+            *("id", "lookup_id", "source", "type", "rank", "sequence", "observed_at", "external_id", "title"),
+            *("url", "image_url", "media_expires_at", "score", "creator", "product", "video", "raw"),
         )
         read_only_fields = fields
 
@@ -139,21 +124,8 @@ class CallSerializer(serializers.ModelSerializer[Call]):
     class Meta:
         model = Call
         fields = (
-            "id",
-            "lookup_id",
-            "source",
-            "page",
-            "state",
-            "armed_at",
-            "sent_at",
-            "finished_at",
-            "duration_ms",
-            "status",
-            "returned",
-            "unreadable",
-            "credits",
-            "provider_request_id",
-            "error",
+            *("id", "lookup_id", "source", "page", "state", "armed_at", "sent_at", "finished_at"),
+            *("duration_ms", "status", "returned", "unreadable", "credits", "provider_request_id", "error"),
         )
         read_only_fields = fields
 
