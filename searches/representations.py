@@ -29,7 +29,7 @@ SENT_OR_UNDER_WAY = Q(calls__sent_at__isnull=False) | Q(calls__state__in=(Call.S
 
 
 class ImageSerializer(serializers.ModelSerializer[Image]):
-    """A stored picture. Sent again by the same tenant it is the same one."""
+    """A stored picture. The same file sent again by the same tenant is the same picture."""
 
     class Meta:
         model = Image
@@ -38,7 +38,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
 
 
 class CropSerializer(serializers.Serializer[Any]):
-    """The part of the picture that is searched with, in fractions of it; null for the whole."""
+    """The part of the picture that is searched with, in fractions of its sides; null for the whole picture."""
 
     x = serializers.FloatField()
     y = serializers.FloatField()
@@ -47,34 +47,40 @@ class CropSerializer(serializers.Serializer[Any]):
 
 
 class LookupCreditsSerializer(serializers.Serializer[Any]):
-    """In the provider's own credits."""
+    """Credits of a lookup, in the provider's own unit."""
 
     held = Credits(help_text="The most that may still be charged.")
     charged = Credits()
-    unknown = Credits(help_text="Perhaps billed by the provider; settled later.")
-    final = serializers.BooleanField(help_text="Whether nothing of this will change.")
+    unknown = Credits(help_text="Perhaps billed by the provider. Settled later.")
+    final = serializers.BooleanField(help_text="True if none of these numbers will change any more.")
 
 
 class LookupFailureSerializer(serializers.Serializer[Any]):
-    """Why a lookup failed, and whether one that did not succeed may have cost something."""
+    """The reason why a lookup did not succeed. Its code also says whether something may have been billed."""
 
     code = serializers.CharField(
-        help_text="`outcome_unknown`: it ended, in whatever way, while a call may have been billed whose answer was lost or "
-        "cannot be read (`credits.unknown`). `no_answer`: none came, and surely nothing was billed. Others name what the "
-        "provider, or we, found wrong."
+        help_text="`outcome_unknown`: the answer of a call was lost or cannot be read, and the call may have been billed "
+        "(`credits.unknown`). `no_answer`: no answer came, and nothing was billed. Other codes name what the provider or "
+        "Sightline found wrong."
     )
     detail = serializers.CharField()
-    retryable = serializers.BooleanField(help_text="Whether the same lookup may succeed later.")
+    retryable = serializers.BooleanField(help_text="True if the same lookup may succeed later.")
 
 
 class LookupSerializer(serializers.ModelSerializer[Lookup]):
     """One source's part of a search."""
 
     status = serializers.ChoiceField(choices=(*Lookup.OPEN, *Lookup.ENDED))
-    parameters = serializers.DictField(help_text="As they were given.")
-    effective_parameters = serializers.DictField(help_text="As the provider understands them, rounding included.")
+    parameters = serializers.DictField(help_text="The parameters of the request.")
+    effective_parameters = serializers.DictField(
+        help_text="The parameters as the provider applies them, after its rounding."
+    )
     position = serializers.IntegerField(
-        source="forecast.position", allow_null=True, read_only=True, min_value=1, help_text="In line; 1 is next."
+        source="forecast.position",
+        allow_null=True,
+        read_only=True,
+        min_value=1,
+        help_text="The position in the queue; 1 is next.",
     )
     estimated_start_at = serializers.DateTimeField(
         source="forecast.estimated_start_at", allow_null=True, read_only=True
@@ -84,8 +90,8 @@ class LookupSerializer(serializers.ModelSerializer[Lookup]):
         choices=("turn", "rate", "provider_backoff", "credential", "paused"),
         allow_null=True,
         read_only=True,
-        help_text="What it waits for. A follower shows all this of its leader: once that is under way, "
-        "it is its turn, it has no position, and it starts now.",
+        help_text="The reason why the lookup waits. A lookup that follows an equal one shows that one's reason, position and "
+        "estimate. While the other is running, the reason is `turn`, the position is null, and the estimate is now.",
     )
     repeat = serializers.ChoiceField(
         choices=Repeat.values,
@@ -93,13 +99,15 @@ class LookupSerializer(serializers.ModelSerializer[Lookup]):
         "`max_age`. `coalesced`: it follows an equal one that was in progress, and takes its answer or its failure.",
     )
     repeat_of = serializers.UUIDField(
-        source="repeat_of_id", allow_null=True, help_text="The lookup whose answer it takes."
+        source="repeat_of_id", allow_null=True, help_text="The lookup whose answer this one takes."
     )
     credits = serializers.SerializerMethodField()
-    calls = serializers.IntegerField(source="call_count", help_text="Calls that left, or that are under way.")
+    calls = serializers.IntegerField(
+        source="call_count", help_text="The number of calls that were sent or are in flight."
+    )
     unreadable = serializers.IntegerField(
-        help_text="Items that the provider returned and billed, and that nobody can identify: they are no results. Operators "
-        "see what came."
+        help_text="The number of items that the provider returned and billed without an identity. They are no results; operators "
+        "can see them."
     )
     error = serializers.SerializerMethodField()
 

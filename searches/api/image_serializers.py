@@ -15,7 +15,7 @@ from searches.representations import ImageSerializer
 
 
 class StoredImageSerializer(ImageSerializer):
-    """A stored picture, and how long it stays."""
+    """A stored picture, and the time of its erasure."""
 
     expires_at = serializers.SerializerMethodField()
 
@@ -26,8 +26,8 @@ class StoredImageSerializer(ImageSerializer):
     @extend_schema_field(
         serializers.DateTimeField(
             allow_null=True,
-            help_text="When it is erased unless it is searched with, or stored again, before. Null while a search that has "
-            "not ended needs it.",
+            help_text="The time at which the picture is erased, unless it is used or stored again before. Null while an open "
+            "search needs it.",
         )
     )
     def get_expires_at(self, image: Any) -> str | None:

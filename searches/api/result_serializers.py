@@ -12,7 +12,7 @@ from searches.models import Call, Result
 
 
 class PostSerializer(serializers.Serializer[Any]):
-    """A hidden count is null, and so is whatever the provider left out or garbled; `raw` has it as it came."""
+    """A post of a creator. Counts that are hidden, missing or garbled are null; `raw` has them as they came."""
 
     id = serializers.CharField(allow_null=True)
     url = serializers.CharField(allow_null=True)
@@ -30,10 +30,12 @@ class CreatorSerializer(serializers.Serializer[Any]):
     username = serializers.CharField(allow_null=True)
     followers_count = serializers.IntegerField(allow_null=True)
     views_count_median = serializers.IntegerField(
-        allow_null=True, required=False, help_text="Of newer results, where the provider tells it."
+        allow_null=True,
+        required=False,
+        help_text="The median of the views. Only newer results have it, if the provider returned it.",
     )
     engagement_rate = serializers.FloatField(
-        allow_null=True, help_text="The provider's own number: a fraction, but seen as a percentage too."
+        allow_null=True, help_text="The provider's own number: usually a fraction, sometimes a percentage."
     )
     account_category = serializers.CharField(allow_null=True)
     matched_posts = PostSerializer(many=True)
@@ -45,12 +47,12 @@ class ProductSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(allow_null=True)
     region = serializers.CharField(allow_null=True)
     source_image = serializers.CharField(
-        allow_null=True, help_text="Where the provider keeps its picture: data, which no browser opens."
+        allow_null=True, help_text="The provider's own reference to the product's picture, which no browser opens."
     )
 
 
 class MomentSerializer(serializers.Serializer[Any]):
-    """Where in a video the picture was seen. What the provider does not know is null."""
+    """The part of a video in which the picture was seen. Values that the provider does not know are null."""
 
     start_seconds = serializers.FloatField(allow_null=True)
     end_seconds = serializers.FloatField(allow_null=True)
@@ -63,19 +65,19 @@ class VideoSerializer(serializers.Serializer[Any]):
     platform = serializers.CharField(
         allow_null=True, help_text="TIKTOK, YOUTUBE or INSTAGRAM; null for a video of your own library."
     )
-    moments = MomentSerializer(many=True, help_text="The most alike first.")
+    moments = MomentSerializer(many=True, help_text="The most similar moments first.")
 
 
 class ResultSerializer(serializers.ModelSerializer[Result]):
-    """One thing that was found. The part named after its `type` says what is particular to it."""
+    """One thing that was found. The property named after its `type` has what only that type has."""
 
     source: Any = serializers.CharField(source="lookup.source")
-    creator = CreatorSerializer(required=False, help_text="Where `type` is creator.")
-    product = ProductSerializer(required=False, help_text="Where `type` is product.")
-    video = VideoSerializer(required=False, help_text="Where `type` is video.")
+    creator = CreatorSerializer(required=False, help_text="Only if `type` is `creator`.")
+    product = ProductSerializer(required=False, help_text="Only if `type` is `product`.")
+    video = VideoSerializer(required=False, help_text="Only if `type` is `video`.")
     raw = serializers.DictField(
         required=False,
-        help_text="The provider's own object, of a video its `frames`; with `include=raw`.",
+        help_text="The provider's own object, or for a video its `frames`. Only with `include=raw`.",
     )
 
     class Meta:
@@ -106,18 +108,18 @@ class CallSerializer(serializers.ModelSerializer[Call]):
     """One HTTP request to a provider: one page of a lookup."""
 
     source: Any = serializers.CharField(source="lookup.source")
-    armed_at = serializers.DateTimeField(help_text="When its lookup's turn came.")
+    armed_at = serializers.DateTimeField(help_text="The time of the lookup's turn.")
     sent_at = serializers.DateTimeField(
         allow_null=True,
-        help_text="When its first byte left. Null in a `failed` one: nothing left, for want of a connection or of a key.",
+        help_text="The time of the first byte. Null in a `failed` call without a connection or a key: nothing was sent.",
     )
     duration_ms = serializers.SerializerMethodField()
     status = serializers.IntegerField(allow_null=True, help_text="The provider's HTTP status.")
-    returned = serializers.IntegerField(allow_null=True, help_text="Results that came.")
+    returned = serializers.IntegerField(allow_null=True, help_text="The number of results that came.")
     unreadable = serializers.IntegerField(
-        help_text="Items that came beside them and cannot be identified; they are billed."
+        help_text="The number of billed items without an identity that came beside them."
     )
-    credits = Credits(help_text="What it was charged.")
+    credits = Credits(help_text="The charge of the call.")
     provider_request_id = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
 

@@ -111,7 +111,7 @@ PREFER = OpenApiParameter(
     "Prefer",
     str,
     OpenApiParameter.HEADER,
-    description="`wait=N`: answer when the search has ended, or after N seconds (at most 60). Where many wait already, "
+    description="`wait=N`: answer when the search has ended, or after N seconds (at most 60). If many requests wait already, "
     "the answer comes at once, without `Preference-Applied`.",
     examples=[OpenApiExample("Wait for half a minute", value="wait=30")],
 )
@@ -120,31 +120,31 @@ APPLIED = OpenApiParameter(
     str,
     OpenApiParameter.HEADER,
     response=[200, 202, 304],
-    description="`wait=N`, where the wait was granted.",
+    description="`wait=N`, if the wait was granted.",
 )
 IF_NONE_MATCH = OpenApiParameter(
     "If-None-Match",
     str,
     OpenApiParameter.HEADER,
-    description="An `ETag` that is known already: answers 304 while it is the present one; with `Prefer: wait=N`, "
-    "answers as soon as it is not, and 304 at the end of the wait or where the search has ended.",
+    description="An `ETag` that you know already. The answer is 304 while it is current. With `Prefer: wait=N` the answer comes "
+    "as soon as it is not, and is 304 at the end of the wait or if the search has ended.",
 )
 ETAG = OpenApiParameter(
     "ETag",
     str,
     OpenApiParameter.HEADER,
     response=[200, 202, 304],
-    description="The search's version; weak, since a position in line changes without it.",
+    description="The search's version. It is weak, because a position in the queue changes without it.",
 )
 LOCATION = OpenApiParameter(
-    "Location", str, OpenApiParameter.HEADER, response=[201, 202], description="The path of what was made."
+    "Location", str, OpenApiParameter.HEADER, response=[201, 202], description="The path of the new object."
 )
 METADATA = OpenApiParameter(
     "metadata.{key}",
     str,
-    description="Searches whose metadata have this text under this key, as in `metadata.campaign=spring`.",
+    description="Only searches whose metadata have this text under this key, as in `metadata.campaign=spring`.",
 )
-SEARCH_EXAMPLE = OpenApiExample("A search in line", value=SEARCH_SHOWN, response_only=True, status_codes=["200", "202"])
+SEARCH_EXAMPLE = OpenApiExample("A queued search", value=SEARCH_SHOWN, response_only=True, status_codes=["200", "202"])
 STORED: dict[str, Any] = IMAGE | {
     "created_at": "2026-11-20T09:29:58.000000Z",
     "expires_at": "2026-12-20T09:29:58.000000Z",
@@ -154,10 +154,9 @@ STORED_EXAMPLE = OpenApiExample("A picture", value=STORED, response_only=True, s
 SEARCHES = extend_schema_view(
     post=extend_schema(
         operation_id="create_search",
-        summary="Make a search",
-        description="Takes a picture and 1 to 20 lookups, holds the most credits that they can cost, and puts them in "
-        "line. The picture comes as a file of a form, as base64, as its address on the web, or as the id of one that is "
-        "stored.",
+        summary="Create a search",
+        description="Takes a picture and 1 to 20 lookups, holds the most credits that they can cost, and queues them. The "
+        "picture is a file of a form, base64 text, a URL, or the id of a stored picture.",
         parameters=[PREFER, APPLIED, ETAG, LOCATION],
         request={
             "application/json": OpenApiRequest(
@@ -178,7 +177,7 @@ SEARCHES = extend_schema_view(
     ),
     get=extend_schema(
         operation_id="list_searches",
-        summary="Searches, newest first",
+        summary="List searches, newest first",
         description="A live key lists live searches, a test key the test ones.",
         parameters=[SearchQuery, METADATA, LINK],
         responses={200: SearchSerializer(many=True)},
@@ -188,25 +187,28 @@ SEARCHES = extend_schema_view(
 SEARCH = extend_schema_view(
     get=extend_schema(
         operation_id="get_search",
-        summary="One search",
-        description="As it is now; or, with `Prefer: wait=N`, as soon as it has ended or changed.",
+        summary="Get a search",
+        description="Returns the search as it is now or, with `Prefer: wait=N`, as soon as it has ended or changed.",
         parameters=[PREFER, APPLIED, IF_NONE_MATCH, ETAG],
-        responses={200: SearchSerializer, 304: OpenApiResponse(description="It is still the version that is known.")},
+        responses={
+            200: SearchSerializer,
+            304: OpenApiResponse(description="The search still has the version that you know."),
+        },
         examples=[SEARCH_EXAMPLE],
     ),
     delete=extend_schema(
         operation_id="delete_search",
         summary="Erase a search",
-        description="Cancels it, and erases at once what was asked and found, and its picture unless another search uses "
-        "it. A call already sent is finished and charged, and what it finds is not kept. What it cost stays in the ledger.",
-        responses={204: OpenApiResponse(description="It is gone.")},
+        description="Cancels the search, and erases its parameters and results at once, and its picture unless another search "
+        "uses it. A call that was sent already is finished and charged, but its results are not kept. The ledger keeps costs.",
+        responses={204: OpenApiResponse(description="The search is erased.")},
     ),
 )
 CANCEL = extend_schema_view(
     post=extend_schema(
         operation_id="cancel_search",
         summary="Cancel a search",
-        description="Waiting lookups end at 0 credits; a call already sent is finished, charged and kept. May be repeated.",
+        description="Waiting lookups end at 0 credits. A call that was sent is finished, charged and kept. May be repeated.",
         parameters=[ETAG],
         request=None,
         responses={200: SearchSerializer},
@@ -216,9 +218,9 @@ CANCEL = extend_schema_view(
 RESULTS = extend_schema_view(
     get=extend_schema(
         operation_id="list_results",
-        summary="What a search found",
-        description="By lookup and rank, or in the order of arrival. CSV and NDJSON hold the same rows; their next page "
-        "is in the `Link` header.",
+        summary="List the results of a search",
+        description="Lists results by lookup and rank, or in the order of arrival. CSV and NDJSON hold the same rows; their next "
+        "page is in the `Link` header.",
         parameters=[ResultQuery, LINK],
         responses={
             200: ResultSerializer(many=True),
@@ -234,9 +236,10 @@ RESULTS = extend_schema_view(
 CALLS = extend_schema_view(
     get=extend_schema(
         operation_id="list_calls",
-        summary="The calls made to providers",
-        description="Every HTTP request that a search led to, in the order of their turns; also those that failed before "
-        "anything left: their `sent_at` is null, they cost nothing, and a lookup's `calls` leaves them out.",
+        summary="List the calls to providers",
+        description="Lists every HTTP request to a provider that the search made, in the order of their turns. Calls that failed "
+        "before anything was sent are included: their `sent_at` is null, they cost nothing, and a lookup's `calls` does not "
+        "count them.",
         parameters=[PageQuery, LINK],
         responses={200: CallSerializer(many=True)},
     )
@@ -244,9 +247,9 @@ CALLS = extend_schema_view(
 IMAGES = extend_schema_view(
     get=extend_schema(
         operation_id="list_images",
-        summary="Stored pictures, newest first",
-        description="All pictures of yours, those that no search names included. Each is erased when no search has needed it "
-        "for as long as your retention says.",
+        summary="List stored pictures, newest first",
+        description="Lists all your pictures, including those that no search uses. A picture is erased when no search has needed "
+        "it for as long as your retention says.",
         parameters=[ImageQuery, LINK],
         responses={200: StoredImageSerializer(many=True)},
         examples=[STORED_EXAMPLE],
@@ -254,7 +257,7 @@ IMAGES = extend_schema_view(
     post=extend_schema(
         operation_id="create_image",
         summary="Store a picture",
-        description="To search with it often. The same file sent again is the same picture.",
+        description="Stores a picture to search with it often. The same file sent again is the same picture.",
         parameters=[LOCATION],
         request={
             "application/json": OpenApiRequest(
@@ -270,22 +273,22 @@ IMAGES = extend_schema_view(
 IMAGE_VIEW = extend_schema_view(
     get=extend_schema(
         operation_id="get_image",
-        summary="One picture",
+        summary="Get a picture",
         responses={200: StoredImageSerializer},
         examples=[STORED_EXAMPLE],
     ),
     delete=extend_schema(
         operation_id="delete_image",
         summary="Delete a picture",
-        description="Its row and its files, as long as no search names it.",
-        responses={204: OpenApiResponse(description="It is gone.")},
+        description="Deletes a picture and its files. A picture that a search uses is a 409.",
+        responses={204: OpenApiResponse(description="The picture is deleted.")},
     ),
 )
 SOURCES = extend_schema_view(
     get=extend_schema(
         operation_id="list_sources",
-        summary="What can be searched",
-        description="Each source with its parameters, its price, whose limit it is under and how long its line is now.",
+        summary="List sources",
+        description="Lists what can be searched: each source with its parameters, its price, its rate limit and its queue now.",
         parameters=[PageQuery, LINK],
         responses={200: SourceSerializer(many=True)},
     )

@@ -24,27 +24,29 @@ WHOSE_TEST = "The sandbox's, for you alone."
 
 
 class PriceSerializer(serializers.Serializer[Any]):
-    """In the provider's own credits. A test key's searches cost nothing."""
+    """The price in the provider's own credits. A test key's searches cost nothing."""
 
     per_call = Credits()
     per_result = Credits()
 
 
 class RateSerializer(serializers.Serializer[Any]):
-    """At most `calls` in any `window_ms`."""
+    """The rate limit: at most `calls` calls in any `window_ms` milliseconds."""
 
     calls = serializers.IntegerField()
     window_ms = serializers.IntegerField()
     scope = serializers.ChoiceField(
-        choices=Policy.Scope.values, help_text="`provider`: one for all; `account`: one a provider account."
+        choices=Policy.Scope.values,
+        help_text="`provider`: one limit for all tenants. `account`: one limit for each account with the provider.",
     )
-    whose = serializers.CharField(help_text="Whose limit it is, in a sentence.")
+    whose = serializers.CharField(help_text="The owner of the limit, in a sentence.")
 
 
 class LineSerializer(serializers.Serializer[Any]):
-    waiting = serializers.IntegerField(help_text="Lookups of all tenants that wait for their turn.")
+    waiting = serializers.IntegerField(help_text="The number of waiting lookups of all tenants.")
     expected_wait_seconds = serializers.FloatField(
-        allow_null=True, help_text="For a lookup that came now; null while operators have paused the provider."
+        allow_null=True,
+        help_text="The expected wait of a lookup that is submitted now. Null while operators have paused the provider.",
     )
 
 
@@ -60,17 +62,21 @@ class SourceSerializer(serializers.Serializer[Any]):
     provider = serializers.CharField()
     title = serializers.CharField()
     result_type = serializers.CharField()
-    parameters = serializers.DictField(help_text="What `parameters` may hold, as JSON Schema (2020-12).")
+    parameters = serializers.DictField(help_text="The JSON Schema (2020-12) of `parameters`.")
     default_limit = serializers.IntegerField(allow_null=True)
-    max_results = serializers.IntegerField(allow_null=True, help_text="The most that `limit` and `offset` reach.")
-    price = PriceSerializer(allow_null=True, help_text="Null: there is none, and live searches of it are refused.")
+    max_results = serializers.IntegerField(
+        allow_null=True, help_text="The most results that `limit` and `offset` can reach."
+    )
+    price = PriceSerializer(
+        allow_null=True, help_text="Null: the source has no price, and live searches of it are refused."
+    )
     rate = RateSerializer()
     line = LineSerializer()
     score_range = ScoreRangeSerializer(
-        allow_null=True, help_text="Null: its results have no score, or one without an end."
+        allow_null=True, help_text="Null: the results have no score, or one without bounds."
     )
-    lag = serializers.CharField(help_text="How far its data are behind what is true now.")
-    caveats = serializers.ListField(child=serializers.CharField(), help_text="What its data leaves out.")
+    lag = serializers.CharField(help_text="How old the source's data can be.")
+    caveats = serializers.ListField(child=serializers.CharField(), help_text="The gaps of the source's data.")
 
 
 def describe(sources: Sequence[str], api_key: ApiKey) -> list[dict[str, Any]]:
