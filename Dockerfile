@@ -1,12 +1,12 @@
 # One image for every part of production: the parts differ by their command alone (docker-compose.yml).
-# The base image is named by whoever builds, with its digest: .env.example says how to learn it.
+# The builder names the base image with its digest; .env.example says how to learn it.
 ARG PYTHON_IMAGE
 FROM ${PYTHON_IMAGE} AS build
 COPY requirements/production.txt /tmp/
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/production.txt
 
 FROM ${PYTHON_IMAGE}
-# Owned by the account before a volume is mounted there, which takes it over.
+# The folder belongs to the account before a volume is mounted there; the volume takes over the owner.
 RUN useradd --system --uid 10001 --no-create-home app && install -d -o app /pictures
 COPY --from=build /venv /venv
 WORKDIR /app
@@ -17,7 +17,7 @@ ENV PRODUCTION=true PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTEC
     MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=67108864
 USER app
 EXPOSE 8000
-# Static files are served from where the packages have them: there is nothing to collect.
+# Static files are served from the packages: nothing must be collected.
 CMD ["granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--host", "0.0.0.0", "--port", "8000", \
      "--workers", "2", "--blocking-threads", "64", "--http1-header-read-timeout", "10000", \
      "--respawn-failed-workers", "config.wsgi:application"]

@@ -16,7 +16,7 @@ COMPILE = .boot/bin/uv --system-certs pip compile -q pyproject.toml --universal 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s  %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.embedded  ## Find creators for a picture, with all of Sightline on this machine (IMAGE=path: for yours)
+demo: .venv/.embedded  ## Find creators for a picture, with all of Sightline on this machine (IMAGE=path for yours)
 	@$(IN) manage.py demo $(if $(IMAGE),--image "$$IMAGE")
 
 serve: .venv/.embedded  ## Run the API, its workers and the sandbox until Ctrl-C
@@ -25,7 +25,7 @@ serve: .venv/.embedded  ## Run the API, its workers and the sandbox until Ctrl-C
 test: lint  ## Lint, and run the tests
 	$(IN) -m pytest -n $(WORKERS) --dist loadfile
 
-chaos: .venv/.development  ## Attack a running system, and kill whatever can end in it (SEED=number: the same again)
+chaos: .venv/.development  ## Attack a running system, and kill whatever can end in it (SEED=number repeats a run)
 	$(IN) -m pytest -m chaos -s $(if $(SEED),--randomly-seed=$(SEED))
 
 mutants: .venv/.development  ## List the small faults in a room that no test notices (ROOM=billing, lanes or limiter; SAMPLE=number)
@@ -52,7 +52,7 @@ lock:  ## Pin what pyproject.toml asks for, for every platform
 		-o requirements/embedded.txt
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) -c requirements/development.txt -o requirements/production.txt
 
-# A stamp older than its lock is made again. The path file lets `.venv/bin/pytest` and the like find the project.
+# A stamp that is older than its lock is made again. The path file lets programs such as `.venv/bin/pytest` find the project.
 define INSTALL
 @echo "Setting up .venv: $$(grep -c == $<) packages are fetched and installed, in half a minute or more."
 @if $(IN) -c 'import pip' 2>/dev/null; then pip="$(IN) -m pip"; else pip="$(BASE) -m pip --python $(IN)"; fi; \
@@ -70,7 +70,7 @@ endef
 	$(INSTALL)
 	@touch .venv/.embedded $@
 
-# A Debian without python3-venv cannot put pip inside; then the one outside installs.
+# Debian without python3-venv cannot put pip into .venv; then the system's pip installs into it.
 $(IN):
 	@{ $(BASE) -m venv --clear .venv || { $(BASE) -m pip --version && $(BASE) -m venv --clear --without-pip .venv; } \
 		|| { rm -rf .venv; false; }; } >/dev/null 2>&1 \

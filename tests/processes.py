@@ -30,8 +30,8 @@ from config.launcher.reaper import Reaper
 from providers import registry
 from tests.searches.samples import jpeg
 
-# The sandbox's limit is one call in so long; the policy keeps more. On two cores with sixteen busy processes the sandbox was
-# seen to note an arrival 50 ms after it had come, for want of a processor, while the calls had left as far apart as they must.
+# The sandbox allows one call in this window; the policy's guard is added to it. On two cores with sixteen busy processes the
+# sandbox noted an arrival up to 50 ms late for want of a processor, although the calls had left far enough apart.
 WINDOW_MS, GUARD_MS = 50, 70
 LATENCY_MS = 300
 # An answer that takes longer is lost.
@@ -89,7 +89,7 @@ class Postgres(Server):
 
     def become_standby(self) -> None:
         """Restarts it as a server that only reads; its clients' connections end."""
-        # A server that ends before is not started again by its supervisor.
+        # The supervisor does not restart a server that ends earlier.
         wait_until(lambda: time.time() - self.process.create_time() > supervisor.PROVEN_SECONDS + 1)
         (data,) = self._folder.glob("pgdata-*")
         state.account().own(state.write(data / "standby.signal", ""), 0o600)
@@ -125,7 +125,7 @@ class Program:
         self.name = name
         self._command = command
         self._log = log
-        # Its sessions in the database bear its name, so that a test sees who waits there.
+        # The process's sessions in the database have its name, so that a test sees which process waits there.
         database = environment["DATABASE_URL"]
         named = f"{database}{'&' if '?' in database else '?'}application_name={name}"
         self._environment = {**MEMORY, **os.environ, **environment, "DATABASE_URL": named}
@@ -326,7 +326,7 @@ def put_first(process: psutil.Process) -> None:
     """Gives the process that judges calls by milliseconds a higher priority, if the test may: on a busy machine the sandbox
     notes arrivals up to 50 ms late.
     """
-    with suppress(AttributeError, PermissionError):  # another platform; an ordinary user
+    with suppress(AttributeError, PermissionError):  # other platforms and ordinary users may not
         os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(1))
 
 

@@ -15,7 +15,7 @@ from shutil import rmtree
 import psutil
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-# What the tests' own servers put into the environment.
+# Variables that the tests' own servers put into the environment.
 NOT_INHERITED = {"DATABASE_URL", "REDIS_URL", "STATE_DIR", "STORAGE_DIR"}
 ENDS_WITHIN_SECONDS = 20
 

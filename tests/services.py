@@ -14,7 +14,7 @@ from config import embedded, environment
 from config.embedded import locks, state
 
 _running = ExitStack()
-# A machine's own .env is none of the tests' business, nor of what they start.
+# The machine's own .env must not change the tests or the programs that they start.
 os.environ["ENV_FILE"] = os.devnull
 environment.prepare()
 

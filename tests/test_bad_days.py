@@ -20,11 +20,11 @@ from tests.processes import Sightline, Worker, suspended, wait_until
 
 # Two results a lookup, at Modash's price.
 COST = Decimal("0.05")
-# The most that a submit may take, whatever is down.
+# The most seconds that a submit may take, whatever is down.
 SECONDS_TO_ACCEPT = 3.0
-# What a killed worker's processes may have had under way.
+# The most calls that a killed worker's processes may have in flight.
 MOST_CUT_OFF = 4
-# Of calls that were claimed sooner after the lane's log began, the limiter says that they may have left.
+# The limiter says of calls that were claimed sooner after the lane's log began that they may have been sent.
 DOUBT_SECONDS = 2.5
 
 
@@ -133,7 +133,7 @@ def day(installation: Installation) -> Iterator[Day]:
     """Yields a day. After a failed test Sightline is replaced, because the next test would count its searches, calls and
     locks.
     """
-    # A test before may have killed processes that are still on their way up.
+    # An earlier test may have killed processes that are still starting.
     wait_until(lambda: all_are_up(installation.workers))
     day = Day(installation.sightline)
     yield day
@@ -164,8 +164,8 @@ def test_followers_are_resolved_while_the_sweeps_hang(day: Day) -> None:
     day.ended_well = True
 
 
-# Where a process stands still so that it can be killed there, and what holds it: a table that it needs next is locked, the
-# picture that it reads is a pipe without a writer, or its answer has not come yet.
+# Points at which a process is held so that it can be killed there. It is held by a lock on the table that it needs next, by a
+# picture that is a pipe without a writer, or by an answer that has not come yet.
 POINTS = {
     "before it claims": "providers_policy",
     "claimed, not sent": "the picture",
@@ -304,7 +304,7 @@ def test_redis_silent_for_a_while(day: Day) -> None:
     day.ends_well()
 
 
-# How a Redis answers and refuses, and how it is mended: as after a fail-over, and where somebody took a right away.
+# Ways in which a Redis refuses, each with its repair: as after a fail-over, and after a right was taken away.
 REPLICA = "a replica"
 REFUSALS = {
     REPLICA: ("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE"),

@@ -11,8 +11,8 @@ import os
 import sys
 from decimal import Decimal
 
-# Each one's key to all providers, and how many of a hundred searches are its: what makes a whole lane wait, or takes long, is
-# asked for more seldom.
+# Each tenant's key to all providers, and its share of a hundred searches. Keys that stop a whole lane, or take long, have small
+# shares.
 CAST = {
     "anna": ("key-of-anna", 19),
     "bela": ("key-of-bela", 16),
@@ -27,7 +27,7 @@ CAST = {
     "kurt": ("sandbox_throttled_kurt", 2),
     "lena": ("sandbox_throttled_retry_after_lena", 2),
 }
-# Granted to the first of them: its accounts are prepaid, the others' are metered.
+# Credits of the first tenant, whose accounts are prepaid; the others' are metered.
 GRANT = Decimal(10_000)
 
 

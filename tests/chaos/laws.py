@@ -16,7 +16,7 @@ from tests.chaos.orders import Order
 from tests.processes import Sightline
 
 LOOK_SECONDS = 0.5
-# Where a call left for certain, and where nobody knows what came of it.
+# States of a call that was sent for certain, and of one with an unknown outcome.
 CALLS = """
 SELECT lookup.provider, tenant.name,
     count(*) FILTER (WHERE call.state = 'answered' OR call.state = 'failed' AND call.sent_at IS NOT NULL),
@@ -51,13 +51,13 @@ WHERE search.erased_at IS NOT NULL AND (
     OR EXISTS (SELECT FROM accounts_event WHERE reference = 'search:' || search.id)
 )
 """
-# Once it is erased, its events are; who had them then has heard of it.
+# Erasing a search erases its events; endpoints that received them before know of it.
 ENDS = """
 SELECT 'search.' || status, id, erased_at IS NOT NULL FROM searches_search UNION ALL
 SELECT 'lookup.finished', lookup.id, erased_at IS NOT NULL FROM searches_lookup lookup
     JOIN searches_search search ON search.id = lookup.search_id
 """
-# One statement each, and so one snapshot.
+# Each law is one statement, and therefore reads one snapshot.
 MISCOUNTED = """
 SELECT tenant_queue.lane_id, tenant_queue.tenant_id,
     tenant_queue.ready, tenant_queue.pending_calls, tenant_queue.wake_at, actual.*

@@ -19,7 +19,7 @@ from tests.chaos.cast import CAST
 from tests.searches.samples import jpeg
 
 AT_ONCE = 8
-# Whoever is not served for so long has been lost.
+# An order that is not accepted for so many seconds is lost.
 PATIENCE_SECONDS = 90.0
 PAUSE_SECONDS = 0.5
 

@@ -28,9 +28,9 @@ from tests.chaos.cast import CAST
 from tests.chaos.orders import Caller
 from tests.processes import Sightline, answers, wait_until
 
-# One call of all tenants in so long, by the sandbox. The policy keeps more, for a busy machine delays what it sends.
+# The sandbox allows one call of all tenants in this time. The policy's window is wider, because a busy machine delays calls.
 WINDOW_MS, GUARD_MS = 150, 60
-# Longer than anybody waits for an answer.
+# Longer than any caller waits for an answer.
 HANG_MS, LONGEST_CALL_MS = 4000, 3000
 LIMITS = {
     "calls": 1,
@@ -40,7 +40,7 @@ LIMITS = {
     "connect_timeout_ms": 1000,
     "read_timeout_ms": LONGEST_CALL_MS,
     "total_timeout_ms": LONGEST_CALL_MS,
-    # The minute that KeyAPI wants would outlast everybody's patience.
+    # KeyAPI's rest of a minute is shortened, because the test would wait for too long.
     "throttled_seconds": 0,
 }
 TOLD = {
@@ -50,7 +50,7 @@ TOLD = {
     "SANDBOX_SLOW_MS": "1500",
     "SANDBOX_HANG_MS": str(HANG_MS),
     "LIMITS": json.dumps(LIMITS),
-    # A receiver of the test's own; and no pauses of hours.
+    # Webhooks go to a receiver of the test's own, without pauses of hours.
     "OUTBOUND_ALLOW": "127.0.0.0/8",
     "WEBHOOK_PAUSES": ",".join(["0.5"] * 20),
     # All tenants' endpoints are at one address, and refuse every third delivery.

@@ -26,7 +26,7 @@ def as_account(settings: Settings) -> Iterator[As]:
     """Makes Redis know this process as an account with those rights."""
     url = settings.REDIS_URL
     admin = redis.Redis.from_url(url)
-    # Accounts are the server's, which the processes of one run share.
+    # The processes of one run share the server and therefore its accounts.
     name = f"limited-{os.getpid()}"
 
     def as_account(*rights: str) -> None:
@@ -66,7 +66,7 @@ SAMPLES = {
     "SANDBOX_ONE_ACCOUNT": "true",
     "KEYLESS": "false",
 }
-# Given, so that none is made in a folder that only a test names.
+# Keys are given, so that none is made in a folder that only a test names.
 KEYS = {name: SAMPLES[name] for name in ("SECRET_KEY", "CREDENTIAL_KEYS")}
 
 

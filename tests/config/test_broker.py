@@ -10,7 +10,7 @@ from pytest_django import Settings
 from config.celery import app
 from tests.config.conftest import As
 
-# What a broker answers with while it refuses.
+# Errors of a broker that refuses.
 REFUSALS = {
     "a right to take is lacking": "-brpop",
     "a right to put is lacking": "-lpush",

@@ -27,7 +27,7 @@ NEEDED = {
     "sandbox": set(),
     "proxy": set(),
 }
-# Set by the file itself, or of a machine without it.
+# The file itself sets these, or only machines without it use them.
 NOT_TOLD = {"STATE_DIR", "STORAGE_DIR", "PORT", "SANDBOX_PORT", "DATABASE_URL", "REDIS_URL", "PRODUCTION", "DEBUG"}
 NOT_TOLD |= {"KEYLESS", "POSTGRES_PASSWORD", "VALKEY_PASSWORD", "WEB_BIND", "TLS_PROXIES"}
 

@@ -203,7 +203,7 @@ def test_a_server_that_dies_comes_back_where_it_was(folder: Path, death: signal.
     environ = {"STATE_DIR": str(folder)}
     with embedded.services(environ):
         query(environ, "CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
-        time.sleep(1.2)  # a server that dies younger than a second is taken for one that cannot start
+        time.sleep(1.2)  # a server that dies within its first second counts as one that cannot start
         for server in ("postgresql", "valkey"):
             os.kill(pid(folder, server), death)
         assert eventually(environ) == (42,)

@@ -16,7 +16,7 @@ WANTED = {
         Requirement, tomllib.loads((programs.CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
     )
 }
-# The last versions with a hole that the project would meet.
+# The last versions with a vulnerability that the project would be exposed to.
 HOLES = {
     "django": "5.2.7",  # CVE-2025-64459
     "djangorestframework": "3.15.1",  # CVE-2024-21520

@@ -110,7 +110,7 @@ def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> Non
     server = served.server("config.wsgi:application")
     dying = served.workers_of(server)[0]
     dying.kill()
-    # What it had accepted goes with it.
+    # Connections that it had accepted end with it.
     dying.wait(timeout=10)
     for _ in range(100):
         assert httpx.get(f"{served.web}/healthz", timeout=20).is_success

@@ -25,7 +25,7 @@ from tests.config.conftest import As
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db
-# What the parts ask of Redis: the limiter inside its script and beside it, the live updates, the broker.
+# Commands that the parts send to Redis: the limiter, inside its scripts and beside them, the live updates, the broker.
 COMMANDS = ["INFO", "TIME", "HSET", "HMGET", "ZADD", "ZREM", "ZSCORE", "ZREVRANGE", "EVALSHA", "SET", "PTTL", "GET"]
 COMMANDS += ["PUBLISH", "SUBSCRIBE", "PSUBSCRIBE", "BRPOP", "LLEN"]
 KEYS = sorted(redis_client.KEYS)

@@ -20,7 +20,7 @@ from config.postgresql.base import DatabaseWrapper
 from tests import processes, programs
 
 pytestmark = pytest.mark.django_db
-# Each would break something: what a role may have been given by whoever runs the server.
+# Defaults that a server's administrator may give a role. Each would break something.
 ROLE = {
     "default_transaction_isolation": "serializable",
     "default_transaction_read_only": "on",

@@ -15,7 +15,7 @@ from tests.config.conftest import SAMPLES, Read
 NEVER = ["\x07", "a\u2028b"]
 WORDS = ["ture", "nan", "inf", "1e9", "0x10", "1_000", "\N{ARABIC-INDIC DIGIT THREE}"]
 ABSURD = [*NEVER, *WORDS, "-1", "9" * 30, "*", "://", "//", "http://", "a b"]
-# Some settings can be some of it: any text that can be printed is a key outside production, and the name of a folder.
+# Some settings accept some of these: any printable text is a key outside production, and the name of a folder.
 POSSIBLE = {"SECRET_KEY": set(ABSURD) - set(NEVER), "ALLOWED_HOSTS": set(WORDS)}
 POSSIBLE |= dict.fromkeys(("STATE_DIR", "STORAGE_DIR"), POSSIBLE["SECRET_KEY"])
 COMPOSE = {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "WEB_BIND"}

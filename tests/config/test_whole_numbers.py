@@ -12,7 +12,7 @@ from providers import policies
 from searches.lanes import directory
 from searches.models import Lane
 
-LARGE = 3 * 10**9  # More than four bytes hold.
+LARGE = 3 * 10**9  # A number that does not fit into four bytes.
 
 
 def test_a_number_in_an_expression_may_be_large(alice: Tenant) -> None:

@@ -27,7 +27,7 @@ COMPARISONS: dict[type[ast.cmpop], str] = {
 }
 ARITHMETIC: dict[type[ast.operator], str] = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
 OTHER_NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
-# Of SQL and Lua: what is looked for, and what takes its place.
+# Faults of SQL and Lua: a pattern, and its replacement.
 WORDS = (
     (r"<=", "<"),
     (r">=", ">"),
@@ -53,7 +53,7 @@ WORDS = (
     (r"(?<![\w.])0(?![\w.])", "1"),
 )
 COMMENT = {".sql": "--", ".lua": "--"}
-# From where to where, in characters of the file, and what takes that place.
+# First and last character in the file, and the replacement.
 Fault: TypeAlias = tuple[int, int, str]
 
 
