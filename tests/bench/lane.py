@@ -97,7 +97,7 @@ def _ours(folder: Path, provider: Provider, row: Row) -> Figures:
 
 
 def fill(provider: Provider, limit: Limit, *, jobs: int) -> None:
-    """A backlog of a few tenants, before anybody works on it."""
+    """Submits a backlog of a few tenants before any worker runs."""
     prepare(provider, limit, latency_ms=LATENCY_MS)
     for number in range(TENANTS):
         Submitter(f"tenant-{number}").submit_many(jobs // TENANTS)
@@ -127,7 +127,7 @@ def _plain(folder: Path, provider: Provider, row: Row) -> Figures:
 
 
 class Meter:
-    """What a run used, from its making to its reading."""
+    """Measures what a run used, from its construction until `read`."""
 
     def __init__(self, processes: list[Popen[str]]) -> None:
         self.processes = processes

@@ -1,4 +1,4 @@
-"""From POST to the first byte at the provider, on an idle lane: a 200 kB JPEG, each time another one."""
+"""Measures the time from POST to the first byte at the provider, on an idle lane, each time with another JPEG of 200 kB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server's limit and the policy that meets it, and the empty ground that each measurement starts from."""
+"""Sets a server's limit and the policy that meets it, on the empty servers that each measurement begins with."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Limit:
 
     @property
     def slot_seconds(self) -> float:
-        """At the policy's pace, which is the server's and its guard."""
+        """Returns the seconds between two calls at the policy's pace, which is the server's and its guard."""
         return (self.window_ms + float(self.guard_ms)) / self.calls / 1000
 
 
@@ -50,7 +50,7 @@ OUT_OF_THE_WAY = Limit(kind="window", calls=10_000, window_ms=1000, guard_ms="0"
 
 
 def prepare(provider: Provider, limit: Limit, *, latency_ms: int, hits: int = 0) -> None:
-    """Empty servers, the provider's limit, and the policy that meets it. `hits`: what each answer holds."""
+    """Empties the servers, and sets the provider's limit and the policy that meets it. `hits`: how many each answer has."""
     redis.Redis.from_url(settings.REDIS_URL).flushdb()
     call_command("flush", interactive=False, verbosity=0)
     provider.set(kind=limit.kind, calls=limit.calls, window_ms=limit.window_ms, latency_ms=latency_ms, hits=hits)

@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         self.missing = -1
 
     def data_received(self, data: bytes) -> None:
-        """Of a search's body only the length is looked at: this process must be there when the next request arrives."""
+        """Reads only the length of a search's body, because this process must be ready when the next request arrives."""
         self.arrived = self.arrived or time.monotonic()
         if self.missing < 0:
             self.head += data
@@ -132,7 +132,7 @@ async def serve() -> None:
 
 
 def come_first() -> None:
-    """A provider has a machine of its own: where it may, this one never waits for the workers' processors."""
+    """Raises the process' priority where it may, because a real provider has a machine of its own."""
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 

@@ -41,7 +41,7 @@ def _reaper() -> Reaper:
 
 @contextmanager
 def process(*command: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A process group of its own, ended whole; what it says goes to `log`."""
+    """Starts a process group of its own, which is ended whole. Its output is written to `log`."""
     with log.open("a") as lines:
         started = subprocess.Popen(
             command,
@@ -72,7 +72,7 @@ def end(started: subprocess.Popen[str]) -> None:
 
 
 def cpu_seconds(processes: Sequence[subprocess.Popen[str]]) -> float:
-    """Processor time of these process groups so far."""
+    """Returns the processor time of these process groups so far."""
     groups = {started.pid for started in processes}
     total = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -87,7 +87,7 @@ def cpu_seconds(processes: Sequence[subprocess.Popen[str]]) -> float:
 
 @contextmanager
 def busy(count: int, folder: Path) -> Iterator[None]:
-    """So many processes beside what is measured, which want a processor each."""
+    """Runs so many processes beside what is measured, each of which wants a processor."""
     with ExitStack() as stack:
         for number in range(count):
             command = (sys.executable, "-c", "while True: pass")
@@ -107,7 +107,7 @@ class Provider:
         self.client.post("/_set", content=json.dumps(limit)).raise_for_status()
 
     def accepted(self) -> int:
-        """How many calls so far."""
+        """Returns how many calls the provider got so far."""
         return int(self.client.get("/_accepted").json())
 
     def log(self) -> list[tuple[float, str, bool]]:
@@ -171,7 +171,7 @@ def workers(folder: Path, *, count: int, processes: int) -> Iterator[Workers]:
 
 @contextmanager
 def web(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The web server, as `serve` starts it, and its address."""
+    """Starts the web server as `serve` does, and returns its address."""
     port = ports.chosen("PORT", 0)
     options = ("--port", str(port), "--workers", "2", "--blocking-threads", "16", "--http", "1", "--no-ws")
     command = (sys.executable, "-m", "granian", "--interface", "wsgi", *options, "config.wsgi:application")
@@ -208,7 +208,7 @@ def _present(app: str) -> int:
 
 
 def executions(app: str, task: str) -> int:
-    """How often this task was begun by the workers that run now."""
+    """Returns how often the workers that run now began this task."""
     stats = _application(app).control.inspect(timeout=3).stats() or {}
     return sum(worker["total"].get(task, 0) for worker in stats.values())
 

@@ -91,7 +91,7 @@ def _ended() -> int:
 
 @contextmanager
 def _callers(url: str, secret: str, order: dict[str, object]) -> Iterator[None]:
-    """They keep a backlog, enough for any number of workers and no more: to take searches in has its share of the cores."""
+    """Keeps a backlog that is just enough for any number of workers, because accepting searches takes processor time too."""
     room, stop = Event(), Event()
     callers = [Thread(target=_call, args=(url, secret, order, room, stop)) for _ in range(CALLERS)]
     watcher = Thread(target=_watch, args=(room, stop))
@@ -123,7 +123,7 @@ def _watch(room: Event, stop: Event) -> None:
 
 
 def _postgres_seconds() -> float:
-    """Of the server and all of its sessions: those that ended count with it."""
+    """Returns the processor time of the database server and all its sessions, ended ones too."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         server = psutil.Process(cursor.fetchone()[0]).parent()

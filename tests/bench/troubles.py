@@ -1,4 +1,4 @@
-"""What a killed Redis and a killed worker cost a lane: slots that passed unused, and refusals."""
+"""Measures what a killed Redis and a killed worker cost a lane: unused slots, and refusals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Row:
     limit: Limit
     processes: int
     apart: int
-    """Calls between two of them."""
+    """The calls between two troubles."""
 
 
 ROWS = (
@@ -45,7 +45,7 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
 
 
 def _suffer(folder: Path, provider: Provider, row: Row, trouble: Callable[[Workers], None]) -> tuple[list[float], int]:
-    """Each stretch of calls has one trouble in its middle."""
+    """Makes one trouble in the middle of each stretch of calls."""
     jobs = TIMES * row.apart
     lane.fill(provider, row.limit, jobs=jobs + 4 * row.processes)
     with system.workers(folder, count=2, processes=row.processes) as workers:
@@ -64,13 +64,13 @@ def _reach(provider: Provider, row: Row, calls: int) -> None:
 
 
 def _kill_redis(workers: Workers) -> None:
-    """The bench's own; its supervisor starts it again."""
+    """Kills the bench's own Redis, which its supervisor starts again."""
     client = redis.Redis.from_url(settings.REDIS_URL)
     os.kill(client.info("server")["process_id"], signal.SIGKILL)
 
 
 def _kill_worker(workers: Workers) -> None:
-    """With its children and the calls that they have under way; another takes its place."""
+    """Kills a worker with its children and their calls in flight, and starts another."""
     victim = workers.searching[0]
     with suppress(ProcessLookupError):
         os.killpg(victim.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Lanes of a test's own in the real Redis, and what their logs say: the log's instants are the law's only witness."""
+"""Makes lanes of a test's own in the real Redis, and reads their logs, whose instants prove the limit."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def a_rate(calls: int = 1, window_ms: float = 20, guard_ms: float = 0) -> Rate:
 
 
 def any_token() -> Token:
-    """Leave to make one call, for a test that is not about lanes."""
+    """Returns a token for a test that is not about lanes."""
     return Lane(a_rate(window_ms=1)).token()
 
 
 @dataclass(frozen=True)
 class Lane:
-    """Its log began long ago, as Redis tells it, but for one that is `new`."""
+    """A lane whose log began long ago for Redis, unless it is `new`."""
 
     rate: Rate = field(default_factory=a_rate)
     max_in_flight: int = 100
@@ -56,13 +56,13 @@ class Lane:
         return self.limiter.waiter(name or str(uuid4()), broker_queue=self.broker_queue)
 
     def token(self, call: str = "", *, seconds: float = 60) -> Token:
-        """Held by a worker that has something to send."""
+        """Returns the token of a worker whose call is in flight."""
         waiter = self.waiter()
         waiter.start(seconds=seconds)
         return Token(waiter=waiter, call=call or str(uuid4()))
 
     def under(self, rate: Rate) -> Lane:
-        """The same lane after an operator has changed its policy."""
+        """Returns this lane after an operator changed its policy."""
         return replace(self, rate=rate, new=True)
 
     def pause(self, seconds: float) -> None:
@@ -72,12 +72,12 @@ class Lane:
         return self.limiter.revoke(call, age_seconds=age_seconds)
 
     def now(self) -> int:
-        """By Redis' clock, in microseconds, as everything here."""
+        """Returns the instant by the clock of Redis, in microseconds."""
         seconds, microseconds = self.redis.time()
         return int(seconds) * 1_000_000 + int(microseconds)
 
     def log(self) -> dict[str, int]:
-        """When each call left."""
+        """Returns when each call left."""
         entries = cast("list[tuple[str, float]]", self.redis.zrange(self.key("log"), 0, -1, withscores=True))
         return {call: int(instant) for call, instant in entries}
 
@@ -92,7 +92,7 @@ class Lane:
             self.redis.hset(self.key(), name, value)
 
     def flush(self) -> None:
-        """Redis forgets the lane."""
+        """Lets Redis forget the lane."""
         self.redis.delete(self.key(), *(self.key(part) for part in ("log", "revoked")))
 
     def key(self, part: str = "") -> str:
@@ -101,7 +101,7 @@ class Lane:
 
 @contextmanager
 def slow_answers(url: str, *, seconds: float) -> Iterator[str]:
-    """The address of a Redis whose answers take so long to come."""
+    """Returns the address of a Redis whose answers take so long."""
     there = urlsplit(url)
     callers: list[socket.socket] = []
 

@@ -1,4 +1,4 @@
-"""The one door out, over real sockets: what left and what did not is told apart, and nothing takes longer than it may."""
+"""Tests the HTTP client of providers over real sockets: it knows whether anything was sent, and keeps its time limits."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def what_came(url: str, **how: Any) -> type[Failure]:
 
 
 def waiting_token(lane: Lane) -> Token:
-    """Its instant is a window away."""
+    """Returns a token whose instant is a window away."""
     lane.token().redeem()
     return lane.token("mine")
 
 
-# What leaves, and when
+# What is sent, and when
 
 
 def test_a_whole_answer_comes_back_whatever_its_status() -> None:
@@ -129,7 +129,7 @@ def test_a_call_that_left_late_tells_the_log_before_its_body_is_sent(settings: S
     assert moved.is_set()
 
 
-# Nothing left: Unreachable
+# Nothing was sent: Unreachable
 
 
 def test_a_refused_connection_costs_no_token() -> None:
@@ -179,7 +179,7 @@ def test_a_handshake_that_does_not_end_costs_no_token() -> None:
     assert lane.log() == {}
 
 
-# Something left, and no whole answer came: Lost
+# Something was sent, and no whole answer came: Lost
 
 
 def reset_at_once(caller: Caller) -> None:

@@ -1,4 +1,4 @@
-"""What answers may be, and the connections that they come over."""
+"""Tests which answers are read, and over which connections."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_an_answer_of_10_mb_is_taken() -> None:
 
 
 def send_coded(content: bytes, codings: str) -> http.Reply:
-    """An answer in codings that nobody asked for."""
+    """Answers in codings that nobody asked for."""
 
     def coded(caller: Caller) -> None:
         caller.hear_request()

@@ -1,4 +1,4 @@
-"""The time limits of each stage of a call, over real sockets: name, connection and handshake, sending, waiting, reading."""
+"""Tests the time limits of each stage of a call over real sockets: name, connection, handshake, sending, waiting, reading."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 @contextmanager
 def full(host: str = "0.0.0.0", port: int = 0) -> Iterator[int]:
-    """A port where connections wait for ever to be taken, at one address or at all of this machine's."""
+    """Opens a port where connections are never accepted, at one address or at all of this machine."""
     with socket.socket() as server:
         server.bind((host, port))
         server.listen(0)
@@ -78,7 +78,7 @@ def send(
 
 
 def ended(url: str, **how: Any) -> tuple[type[Failure], float]:
-    """What came, and after how long."""
+    """Returns the failure, and after how many seconds it came."""
     token = how.pop("token", None) or any_token()
     begun = time.monotonic()
     with pytest.raises(Failure) as caught:

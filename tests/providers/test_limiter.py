@@ -1,4 +1,4 @@
-"""The lane's law, by Redis' own log: how many calls left in any window, whatever workers, restarts and stalls do."""
+"""Tests a lane's limit by its log in Redis: how many calls leave in any window, whatever workers, restarts and stalls do."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ RATES = st.builds(
     window_ms=st.integers(10, 60),
     guard_ms=st.sampled_from((0, 0.5, 3)),
 )
-# How long a worker dawdles, in parts of a window.
+# The delays of a worker, in parts of a window.
 DELAYS = st.lists(st.sampled_from((0.0, 0.0, 0.1, 0.6, 1.1)), min_size=2, max_size=4)
 
 
 def assert_kept(lane: Lane) -> None:
-    """Never more than N in any window, guard included; and late slots are made up at most at 1.25 times the rate."""
+    """Asserts at most N calls in any window and guard, and late slots made up for at 1.25 times the rate at most."""
     interval = ceil(lane.rate.full_window_us / lane.rate.calls)
     assert_window_kept(lane)
     assert all(later - earlier >= interval * 0.8 for earlier, later in pairwise(lane.instants()))
@@ -61,7 +61,7 @@ def test_many_workers_race_and_none_breaks_the_limit(rate: Rate) -> None:
 
 
 def test_a_lane_faster_than_its_workers_can_be_on_time_keeps_its_limit() -> None:
-    """Forty threads of one process are late for five milliseconds: some give up, and none comes too close."""
+    """Forty threads of one process are late for 5 ms slots. Some give up, and none comes too close."""
     lane = Lane(a_rate(20, 100, 2))
     sent = at_once([partial(is_sent, lane.token()) for _ in range(40)])
     assert len(lane.instants()) == sum(sent) > 0
@@ -85,7 +85,7 @@ def test_whatever_workers_do_the_limit_holds(rate: Rate, workers: list[list[floa
         return sent
 
     assert sum(at_once([partial(work, delays) for delays in workers])) == len(lane.instants())
-    # A call that left late may have come close to the one after it, which had left before anyone knew.
+    # A call that left late may be close to the next one, which had left before anyone knew.
     assert_window_kept(lane) if late else assert_kept(lane)
 
 
@@ -279,12 +279,12 @@ def test_redeeming_tells_the_instant_by_the_local_clock() -> None:
     assert before <= token.sent_at <= time.monotonic()
 
 
-# Words of leave that came late
+# Leave that was heard late
 
 
 @pytest.mark.parametrize("late", [0.15, 0.03])
 def test_leave_that_was_heard_late_counts_from_when_it_was_heard(late: float, settings: Settings) -> None:
-    """And it does before the call leaves: whoever dies thereafter has told."""
+    """The log says so before the call leaves, for its worker may die right after."""
     lane = Lane(a_rate(1, 200))
     token = lane.token()
     with slow_answers(settings.REDIS_URL, seconds=late) as settings.REDIS_URL:

@@ -1,4 +1,4 @@
-"""A lane learns the jitter of the way to its provider: its guard widens at a refusal, and narrows as calls come through."""
+"""Tests how a lane learns the jitter on the way to its provider: a refusal widens its guard, and answered calls narrow it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATE = a_rate(1, 100, 3)
 
 
 def left(lane: Lane, *, late: float = 0.0) -> str:
-    """A call that left, so many seconds after its instant."""
+    """Sends a call `late` seconds after its instant, and returns it."""
     token = lane.token()
     token.redeem()
     if late:
@@ -30,13 +30,13 @@ def left(lane: Lane, *, late: float = 0.0) -> str:
 
 
 def refuse(lane: Lane, call: str, who: str = "") -> float | None:
-    """`who`: a key and its tenant, as in "key of tenant"; in a lane of one account nobody."""
+    """Records a refusal. `who`: a key and its tenant, as in "key of tenant"; empty in a lane of one account."""
     key, _, tenant = who.partition(" of ")
     return lane.limiter.record_refusal(call, key=key, tenant=tenant)
 
 
 def refused(lane: Lane, *who: str) -> list[float | None]:
-    """The margin in milliseconds after refusals of calls at the window's edge, each under the guard in force then."""
+    """Returns the margins in milliseconds after refusals of calls at the window's edge, each under the guard in force then."""
     margins = []
     for each in who:
         margins.append(refuse(lane, packed(lane)[-1], each))
@@ -49,7 +49,7 @@ def gaps(lane: Lane) -> list[int]:
 
 
 def packed(lane: Lane, count: int = 2, *, apart_ms: float | None = None) -> list[str]:
-    """Calls that the log has from now on, as close as the rate allows."""
+    """Writes calls into the log, as close as the rate allows, and returns them."""
     apart = lane.rate.full_window_us // lane.rate.calls if apart_ms is None else int(apart_ms * 1000)
     begin = lane.now()
     calls = {str(uuid4()): begin + number * apart for number in range(count)}
@@ -82,7 +82,7 @@ def test_no_guard_at_all_becomes_a_millisecond() -> None:
 
 
 def test_refusals_that_come_in_a_bunch_are_one() -> None:
-    """They left under the guard that was too narrow, all of them."""
+    """All of them left under the guard that was too narrow."""
     lane = Lane(a_rate(3, 300, 3))
     calls = packed(lane, 6)
     time.sleep(0.6)
@@ -152,7 +152,7 @@ SECOND = a_rate(1, 1000, 3)
 
 
 def test_a_key_by_itself_teaches_a_hint_however_often_it_is_refused() -> None:
-    """Its account may be used elsewhere too, so that it is answered and refused in turn; the others would pay for that."""
+    """The key's account may be used elsewhere too, so that it is answered and refused in turn. Other keys would pay for that."""
     lane = Lane(SECOND)
     assert refused(lane, *["k of a"] * 5) == [2.0] * 5
     most_us = lane.get("margin") + lane.rate.guard_us

@@ -1,4 +1,4 @@
-"""What a lane's log says of a call, and what becomes of it where Redis forgot, restarted or is away."""
+"""Tests what a lane's log says of a call, also where Redis forgot, restarted or is unreachable."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_flushed_lane_waits_a_window(rate: Rate) -> None:
     assert lane.instants()[0] >= begin + rate.full_window_us
 
 
-def test_another_redis_waits_a_window_and_keeps_no_seats() -> None:
+def test_another_redis_waits_a_window_and_keeps_no_waiters() -> None:
     lane = Lane(a_rate(1, 50))
     while lane.waiter().reserve():
         pass
@@ -116,7 +116,7 @@ def test_a_worker_that_slept_through_its_time_sends_nothing() -> None:
         token.redeem()
 
 
-def test_a_worker_whose_seat_redis_forgot_sends_nothing() -> None:
+def test_a_worker_whose_waiter_redis_forgot_sends_nothing() -> None:
     lane = Lane()
     token = lane.token()
     lane.flush()
@@ -135,12 +135,12 @@ def test_the_log_names_a_call_that_is_older_than_its_beginning() -> None:
     assert lane.revoke("mine", age_seconds=60) is SendOutcome.SENT
 
 
-# A Redis that is not there
+# Redis is unreachable
 
 
 @pytest.fixture
 def brief(settings: Settings) -> Settings:
-    """Little patience with Redis."""
+    """Sets a short time limit for Redis."""
     settings.REDIS_TIMEOUT_SECONDS = 0.2
     return settings
 
@@ -180,7 +180,7 @@ Running = Callable[[], AbstractContextManager[None]]
 
 @pytest.fixture
 def redis_of_our_own(settings: Settings) -> Iterator[Running]:
-    """Each time it is entered, a Redis of this test alone runs, over the same data."""
+    """Runs a Redis of this test alone each time it is entered, over the same data."""
     with TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o711)
 

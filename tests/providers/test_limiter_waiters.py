@@ -1,4 +1,4 @@
-"""A lane's waiters: how many wait for a slot, and how many calls are in flight."""
+"""Tests the admission of waiters: how many wait for a slot, and how many have a call in flight."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_fast_lane_has_more_waiters() -> None:
     assert a_rate(1000, 1000).most_waiting == 102
 
 
-def test_a_seat_that_was_hired_is_taken_and_another_is_not() -> None:
+def test_a_reserved_waiter_is_acquired_and_another_is_not() -> None:
     lane = Lane(a_rate(1, 1000))
     mine, other = lane.waiter(), lane.waiter()
     assert mine.reserve()
@@ -31,7 +31,7 @@ def test_a_seat_that_was_hired_is_taken_and_another_is_not() -> None:
     assert mine.acquire() is not None
 
 
-def test_only_so_many_are_under_way() -> None:
+def test_only_so_many_are_in_flight() -> None:
     lane = Lane(a_rate(1, 1000), max_in_flight=3)
     waiters = [lane.waiter() for _ in range(3)]
     for waiter in waiters:
@@ -41,8 +41,8 @@ def test_only_so_many_are_under_way() -> None:
     assert lane.waiter().acquire() is not None
 
 
-def test_those_who_wait_leave_none_too_many_under_way() -> None:
-    lane = Lane(a_rate(100, 1000), max_in_flight=3)
+def test_those_who_wait_make_none_too_many_in_flight() -> None:
+    lane = Lane(a_rate(20, 1000), max_in_flight=3)
     waiting = [waiter for waiter in (lane.waiter() for _ in range(10)) if waiter.acquire() is not None]
     for waiter in waiting:
         waiter.start(seconds=60)
@@ -51,8 +51,8 @@ def test_those_who_wait_leave_none_too_many_under_way() -> None:
     assert lane.waiter().reacquire() is None
 
 
-def test_of_seats_that_nobody_has_taken_up_yet_there_are_two() -> None:
-    """While all workers are busy, another message would only wait behind those."""
+def test_two_reserved_waiters_are_unclaimed_at_most() -> None:
+    """While all workers are busy, another message would only wait behind these two."""
     lane = Lane(a_rate(100, 1000))
     reserved = [lane.waiter() for _ in range(3)]
     assert [waiter.reserve() for waiter in reserved] == [True, True, False]
@@ -60,7 +60,7 @@ def test_of_seats_that_nobody_has_taken_up_yet_there_are_two() -> None:
     assert reserved[2].reserve()
 
 
-def test_who_binds_calls_a_successor_to_wait_in_its_stead() -> None:
+def test_starting_reserves_a_successor_to_wait_instead() -> None:
     lane = Lane(a_rate(1, 60_000))
     waiters = [lane.waiter() for _ in range(2)]
     assert all(waiter.reserve() for waiter in waiters)
@@ -69,7 +69,7 @@ def test_who_binds_calls_a_successor_to_wait_in_its_stead() -> None:
     assert lane.waiter("next:0").acquire() is not None
 
 
-def test_who_leaves_calls_a_successor_only_where_there_is_room() -> None:
+def test_releasing_reserves_a_successor_only_where_there_is_room() -> None:
     lane = Lane(a_rate(1, 60_000))
     mine = lane.waiter()
     assert [mine.reserve(), lane.waiter().reserve()] == [True, True]
@@ -77,7 +77,7 @@ def test_who_leaves_calls_a_successor_only_where_there_is_room() -> None:
     assert lane.waiter().release(successor="one more") == []
 
 
-def test_who_is_at_work_calls_as_many_as_the_lane_lacks() -> None:
+def test_starting_reserves_as_many_as_the_lane_lacks() -> None:
     lane = Lane(a_rate(30, 1000))
     mine = lane.waiter()
     mine.acquire()
@@ -87,7 +87,7 @@ def test_who_is_at_work_calls_as_many_as_the_lane_lacks() -> None:
     assert len(mine.start(seconds=60, successor="others")) == 2
 
 
-def test_who_stays_has_another_slot() -> None:
+def test_reacquiring_gives_another_slot() -> None:
     lane = Lane(a_rate(1, 1000))
     mine = lane.waiter()
     assert mine.acquire() == 0
@@ -98,7 +98,7 @@ def test_who_stays_has_another_slot() -> None:
     assert 0.5 < other <= 1
 
 
-def test_who_would_stay_where_enough_others_wait_gives_its_seat_up() -> None:
+def test_reacquiring_where_enough_others_wait_releases() -> None:
     lane = Lane(a_rate(1, 60_000), max_in_flight=3)
     mine = lane.waiter()
     mine.start(seconds=60)
@@ -110,16 +110,16 @@ def test_who_would_stay_where_enough_others_wait_gives_its_seat_up() -> None:
     assert lane.waiter().reserve()
 
 
-def test_a_few_more_may_stay_than_are_called() -> None:
-    """So that calls that take longer and shorter send nobody away only to call another."""
-    lane = Lane(a_rate(20, 1000))
+def test_a_few_more_may_reacquire_than_are_reserved() -> None:
+    """Calls take longer and shorter. No worker should be sent away only to call another."""
+    lane = Lane(a_rate(10, 1000))
     waiters = [lane.waiter() for _ in range(10)]
-    assert sum(waiter.acquire() is not None for waiter in waiters) == lane.rate.most_waiting == 4
-    assert sum(lane.waiter().reacquire() is not None for _ in range(10)) == 2
-    assert lane.rate.most_staying == 6
+    assert sum(waiter.acquire() is not None for waiter in waiters) == lane.rate.most_waiting == 3
+    assert sum(lane.waiter().reacquire() is not None for _ in range(10)) == 1
+    assert lane.rate.most_staying == 4
 
 
-def test_a_seat_that_nobody_took_up_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reserved_waiter_that_nobody_acquired_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limiter, "WAITER_LEASE_US", 30_000)
     lane = Lane(a_rate(1, 60_000))
     while lane.waiter().reserve():
@@ -128,8 +128,8 @@ def test_a_seat_that_nobody_took_up_is_free_again(monkeypatch: pytest.MonkeyPatc
     assert lane.waiter().reserve()
 
 
-def test_who_is_at_work_calls_another_where_a_message_was_lost() -> None:
-    """A worker that dies takes the messages with it that it had not begun; who only passes by waits for the lease."""
+def test_a_worker_in_the_lane_reserves_another_where_a_message_was_lost() -> None:
+    """A worker that dies takes unbegun messages with it. Only another worker in the lane notices before the lease ends."""
     lane = Lane(a_rate(10, 1000))
     mine = lane.waiter()
     mine.start(seconds=60)
@@ -141,7 +141,7 @@ def test_who_is_at_work_calls_another_where_a_message_was_lost() -> None:
     assert mine.release(successor="next")
 
 
-def test_nobody_is_called_in_the_stead_of_one_whose_message_still_waits_for_a_worker() -> None:
+def test_none_is_reserved_instead_of_one_whose_message_is_still_queued() -> None:
     lane = Lane(a_rate(10, 1000))
     mine = lane.waiter()
     mine.start(seconds=60)
@@ -165,8 +165,8 @@ def test_where_messages_wait_all_the_time_a_lost_one_is_missed_after_a_second() 
     assert mine.start(seconds=60, successor="next")
 
 
-def test_who_comes_has_nothing_under_way() -> None:
-    """Of the end of its last call Redis may not have heard."""
+def test_acquiring_ends_what_was_in_flight() -> None:
+    """Redis may not have heard that its last call ended."""
     lane = Lane(a_rate(10, 1000), max_in_flight=2)
     waiters = [lane.waiter() for _ in range(2)]
     for waiter in waiters:
@@ -183,7 +183,7 @@ def test_waiters_that_died_before_their_slots_are_released() -> None:
     assert lane.waiter().acquire() == 0
 
 
-def test_a_worker_that_died_under_way_is_released_when_its_time_is_over() -> None:
+def test_a_worker_that_died_in_flight_is_released_when_its_time_is_over() -> None:
     lane = Lane(a_rate(1, 60_000), max_in_flight=1)
     lane.token(seconds=0.05)
     assert not lane.waiter().reserve()

@@ -1,4 +1,4 @@
-"""Free calls: paced by a lane of their own, waited for a few seconds, and never the reason that a key is taken for dead."""
+"""Tests free calls: they have a lane of their own, wait for a few seconds, and never make a key dead."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GOOD = {"error": False, "user": {}, "billing": {"credits": 5}}
 
 @pytest.fixture(autouse=True)
 def brisk(db: None) -> None:
-    """A lane that hardly waits, whose log is new."""
+    """Sets limits with which a new lane hardly waits."""
     policies.of("modash")
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     redis.Redis.from_url(django_settings.REDIS_URL).flushdb()
@@ -229,7 +229,7 @@ def test_who_asks_without_end_costs_another_tenant_its_own_turn_and_no_more(
                 free_calls.make(ACCOUNT, hers)
 
     def ask() -> list[float]:
-        """Seconds that each took."""
+        """Returns the seconds that each took."""
         time.sleep(1)
         took = []
         try:

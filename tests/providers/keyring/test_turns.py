@@ -1,4 +1,4 @@
-"""Turns in a lane: tenant after tenant, however much each of them asks."""
+"""Tests turns in a lane: tenants alternate, however much each of them asks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TurnOf = Callable[[UUID], Turn]
 
 @pytest.fixture
 def turn_of() -> TurnOf:
-    """A turn of a new call of this tenant's, in a lane of the test's own."""
+    """Returns the turn of a new call of this tenant, in a lane of the test's own."""
     lane = f"free:{uuid4()}"
     return lambda tenant: Turn(lane=lane, tenant_id=tenant, call=str(uuid4()))
 
