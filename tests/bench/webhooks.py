@@ -1,4 +1,4 @@
-"""Deliveries a second, and what endpoints that hang cost those that do not: from the event's row to the receiver's door."""
+"""Deliveries a second, and what endpoints that hang cost those that do not: from the event's row to the receiver."""
 
 from __future__ import annotations
 

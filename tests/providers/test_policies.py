@@ -33,7 +33,7 @@ def test_many_who_ask_first_at_once_get_one_row() -> None:
     assert Policy.objects.count() == 1
 
 
-def test_each_time_limit_is_one_of_the_door() -> None:
+def test_the_client_has_each_time_limit_of_the_policy() -> None:
     policy = Policy(connect_timeout_ms=2500, write_timeout_ms=300, read_timeout_ms=4000, total_timeout_ms=5000)
     client = ProviderClient(connect_seconds=2.5, write_seconds=0.3, read_seconds=4, total_seconds=5)
     assert policies.client(policy) == client
