@@ -1,4 +1,4 @@
-"""The reasons for which a request to the outside has no good answer, each with a code and a sentence for the tenant who gave the address.
+"""The reasons why a request out has no good answer, each with a code and a sentence for the tenant who gave the address.
 
 OutboundFailure
 ├── BadAddress         no address that may be asked, by its spelling or its port
