@@ -60,21 +60,21 @@ from providers.models import Credential, Policy
 
 
 class Image(models.Model):
-    """A picture, stored once a tenant by content: turned upright, without metadata."""
+    """A tenant's picture, stored once by content: upright, and without metadata."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="images")
-    sha256 = models.CharField(max_length=64, help_text="Of the bytes as they were sent.")
-    pixels_sha256 = models.CharField(max_length=64, help_text="Of the decoded, upright picture.")
+    sha256 = models.CharField(max_length=64, help_text="The digest of the file as it was sent.")
+    pixels_sha256 = models.CharField(max_length=64, help_text="The digest of the decoded, upright pixels.")
     format = models.CharField(max_length=10)
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
-    bytes = models.PositiveIntegerField(help_text="Of the file as it was sent.")
-    file = models.CharField(max_length=200, unique=True, help_text="Its name in the storage.")
-    file_bytes = models.PositiveIntegerField(default=0, help_text="Of the file as it is kept.")
+    bytes = models.PositiveIntegerField(help_text="The size of the file as it was sent.")
+    file = models.CharField(max_length=200, unique=True, help_text="The file's name in the storage.")
+    file_bytes = models.PositiveIntegerField(default=0, help_text="The size of the file as it is stored.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     stored_at = models.DateTimeField(
-        db_default=Now(), editable=False, help_text="When it was last stored by itself, not for a search that names it."
+        db_default=Now(), editable=False, help_text="When it was last uploaded by itself, not for a search."
     )
 
     objects = TenantQuerySet["Image"].as_manager()
@@ -89,7 +89,7 @@ class Image(models.Model):
 
 
 class PictureUsage(models.Model):
-    """How many pictures a tenant has stored, and the bytes of their files (`pictures.usage`)."""
+    """The number of a tenant's stored pictures, and the bytes of their files (`pictures.usage`)."""
 
     tenant = models.OneToOneField(Tenant, models.CASCADE, primary_key=True, related_name="picture_usage")
     images = models.PositiveIntegerField(default=0)
@@ -100,11 +100,13 @@ class PictureUsage(models.Model):
 
 
 class Rendering(models.Model):
-    """A picture fitted to one provider's limits. It may be the stored original itself."""
+    """A picture fitted to one provider's limits. Its file may be the stored original."""
 
     image = models.ForeignKey(Image, models.CASCADE, related_name="renderings")
     provider = models.CharField(max_length=40)
-    crop = models.CharField(max_length=40, blank=True, help_text="As of its searches; empty for the whole picture.")
+    crop = models.CharField(
+        max_length=40, blank=True, help_text="The crop of its searches; empty for the whole picture."
+    )
     media_type = models.CharField(max_length=20)
     bytes = models.PositiveIntegerField()
     file = models.CharField(max_length=200)
@@ -119,10 +121,9 @@ class Rendering(models.Model):
 
 
 class Lane(models.Model):
-    """What shares one provider limit: one token bucket in Redis, one line here.
+    """The lookups that share one provider limit: one token bucket in Redis, and the tenant queues here.
 
-    `virtual_time` is that of the last claim: where a tenant that was idle comes back in. Why it stands still, where it
-    does, is `pauses`' to say.
+    `virtual_time` is that of the last claim, at which idle tenants return. `pauses` decides whether and why a lane is paused.
     """
 
     name = models.CharField(max_length=120, primary_key=True)
@@ -130,18 +131,26 @@ class Lane(models.Model):
     mode = models.CharField(max_length=4, choices=Mode.choices)
     virtual_time = models.BigIntegerField(default=0)
     paused_until = models.DateTimeField(null=True, blank=True, help_text="The provider asked us to wait.")
-    backoff = models.PositiveSmallIntegerField(default=0, help_text="Times in a row that the provider said wait.")
-    failures = models.PositiveSmallIntegerField(default=0, help_text="Calls in a row that failed at the provider's.")
-    failing_key = models.CharField(
-        max_length=64, blank=True, help_text="The fingerprint that the first of them went with."
+    backoff = models.PositiveSmallIntegerField(
+        default=0, help_text="How often in a row the provider asked the lane to wait."
     )
-    failing_tenant = models.UUIDField(null=True, blank=True, help_text="Whose that was.")
-    several = models.BooleanField(default=False, help_text="Whether another tenant's failed since with another key.")
+    failures = models.PositiveSmallIntegerField(
+        default=0, help_text="Calls in a row that failed for a fault of the provider."
+    )
+    failing_key = models.CharField(
+        max_length=64, blank=True, help_text="The fingerprint of the first failed call's key."
+    )
+    failing_tenant = models.UUIDField(null=True, blank=True, help_text="The tenant of the first failed call.")
+    several = models.BooleanField(
+        default=False, help_text="Whether a call of another tenant with another key has failed since."
+    )
     trips = models.PositiveSmallIntegerField(default=0, help_text="Times in a row that the breaker opened.")
     broken_until = models.DateTimeField(null=True, blank=True, help_text="The breaker is open.")
-    probe = models.UUIDField(null=True, blank=True, help_text="The call that goes first after the breaker was open.")
+    probe = models.UUIDField(
+        null=True, blank=True, help_text="The only call that is made while the breaker is half-open."
+    )
     paused = models.BooleanField(default=False, help_text="An operator paused it.")
-    claimed_at = models.DateTimeField(null=True, blank=True, help_text="When its last turn was taken.")
+    claimed_at = models.DateTimeField(null=True, blank=True, help_text="When a lookup was last claimed.")
 
     class Meta:
         ordering = ("name",)
@@ -159,19 +168,19 @@ class Lane(models.Model):
 
 
 class TenantQueue(models.Model):
-    """One tenant's queue in one lane: how far it has come, and how many of its lookups are ready to go."""
+    """One tenant's queue in one lane: its virtual time, and the counts of its ready lookups and their calls."""
 
-    # Here and below: no index of its own where one that begins with it is there for something else. Each lookup writes it.
+    # Here and below, `db_index=False` where another index begins with the column: every lookup writes these rows.
     lane = models.ForeignKey(Lane, models.CASCADE, related_name="tenant_queues", db_index=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="tenant_queues")
     virtual_time = models.BigIntegerField(default=0)
     ready = models.IntegerField(default=0)
-    pending_calls = models.IntegerField(default=0, help_text="Calls that these may take still.")
+    pending_calls = models.IntegerField(default=0, help_text="The calls that the ready lookups may still take.")
     wake_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the first of its sleeping lookups is due, or its rest is over."
+        null=True, blank=True, help_text="When its first delayed lookup is due, or its rest is over."
     )
     rests_until = models.DateTimeField(
-        null=True, blank=True, help_text="The provider asked every key to wait that its ready lookups go with."
+        null=True, blank=True, help_text="The provider asked the keys of all its ready lookups to wait."
     )
 
     class Meta:
@@ -204,13 +213,12 @@ class Status(models.TextChoices):
 
 
 class Search(models.Model):
-    """A tenant's request: one picture, one or more lookups. It is the job.
+    """A tenant's request: one picture, and one or more lookups.
 
-    One that has ended loses its picture and its results when their retention is over.
+    An ended search loses its picture and its results when their retention is over. An erased search is a tombstone: its row and
+    those of its lookups and calls stay, for the ledger's entries name them, without what was asked or found.
 
-    `version` counts the changes that a tenant can see, but for those of position and of a leader. An erased one
-    is a tombstone: its row and those of its lookups and calls stay, for the ledger's entries name them, and say nothing of what
-    was asked or found.
+    `version` counts the changes that a tenant can see, except those of positions and leaders.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -226,11 +234,11 @@ class Search(models.Model):
     priority = models.SmallIntegerField(default=0)
     metadata = models.JSONField(default=dict, blank=True)
     results_count = models.PositiveIntegerField(default=0)
-    expires_at = models.DateTimeField(help_text="Lookups that still wait then end as expired.")
+    expires_at = models.DateTimeField(help_text="When the lookups that still wait expire.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
     results_erased_at = models.DateTimeField(
-        null=True, editable=False, help_text="Its results were kept as long as its tenant has them kept."
+        null=True, editable=False, help_text="When the tenant's retention of results was over."
     )
     erased_at = models.DateTimeField(null=True, editable=False)
 
@@ -269,17 +277,17 @@ class Search(models.Model):
 
 
 class QueueState(models.TextChoices):
-    """Where a lookup is in its lane's line."""
+    """A lookup's state in its lane's queues."""
 
     READY = "ready", "waits for its turn"
     DELAYED = "delayed", "waits for a time"
     BLOCKED = "blocked", "waits for its credential"
     FOLLOWING = "following", "follows an equal lookup"
-    NONE = "none", "not in line: under way, or ended"
+    NONE = "none", "in no queue: under way, or ended"
 
 
 class Repeat(models.TextChoices):
-    """Whether a lookup asks the provider by itself."""
+    """Whether a lookup calls the provider itself."""
 
     MISS = "miss", "asks the provider"
     HIT = "hit", "takes an earlier answer"
@@ -287,7 +295,7 @@ class Repeat(models.TextChoices):
 
 
 class Lookup(models.Model):
-    """One source's part of a search; what waits in line, is priced, and succeeds or fails.
+    """One source's part of a search: the unit that is queued, priced, and succeeds or fails.
 
     `sort_key` orders a tenant's own lookups: priority first, then age, in one number. It stays the same while a lookup leaves its
     queue and returns, but a leader inherits the lowest of its followers'.
@@ -298,7 +306,7 @@ class Lookup(models.Model):
 
     OPEN: ClassVar[tuple[Status, ...]] = (Status.QUEUED, Status.RUNNING)
     ENDED: ClassVar[tuple[Status, ...]] = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED)
-    # What its calls have come to so far. Who says where it goes next saves that with it: one statement for both.
+    # The results of its calls so far. They are saved with the queue state, in one statement.
     PROGRESS: ClassVar[tuple[str, ...]] = (
         *("pages_done", "attempts", "unknown_calls"),
         *("result_count", "duplicates", "unreadable", "total"),
@@ -332,9 +340,9 @@ class Lookup(models.Model):
     limit = models.PositiveIntegerField(null=True)
     first_page = models.PositiveIntegerField(default=0)
     page_size = models.PositiveSmallIntegerField()
-    pages = models.PositiveSmallIntegerField(help_text="The most calls it may take.")
+    pages = models.PositiveSmallIntegerField(help_text="The most calls that it may take.")
     pages_done = models.PositiveSmallIntegerField(default=0)
-    attempts = models.PositiveSmallIntegerField(default=0, help_text="Failed tries of the present page.")
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="Failed attempts at the present page.")
     unknown_calls = models.PositiveSmallIntegerField(default=0)
 
     price_per_call = CreditsField(default=Decimal(0))
@@ -409,12 +417,12 @@ class Lookup(models.Model):
 
     @property
     def reference(self) -> str:
-        """How the ledger names it."""
+        """The lookup's name in the ledger."""
         return f"lookup:{self.id}"
 
     @property
     def calls_left(self) -> int:
-        """Calls that it may take still."""
+        """The calls that it may still take."""
         return self.pages - self.pages_done
 
     def cost_of_call(self, *, results: int) -> Decimal:
@@ -434,16 +442,16 @@ class Lookup(models.Model):
 class Call(models.Model):
     """One HTTP request to a provider: one page of a lookup, without picture or key.
 
-    It is made at the claim, `armed` under a lease, before anyone knows whether it will be sent. `armed` at the end of its
-    lease means that its worker is gone. One whose slot passed unused is deleted; one that failed before anything left, for
-    want of a connection or of a key, is kept without `sent_at`: it tells why the lookup waits or failed.
+    A claim creates it as `armed` under a lease, before it is known whether it will be sent. If it is still `armed` at the end of
+    its lease, its worker is gone. A call whose slot was not used is deleted. A call that failed before its first byte, without a
+    connection or a key, is kept without `sent_at`: it says why the lookup waits or failed.
     """
 
     class State(models.TextChoices):
-        ARMED = "armed", "claimed, perhaps under way"
+        ARMED = "armed", "claimed, and perhaps sent"
         ANSWERED = "answered"
         FAILED = "failed"
-        UNKNOWN = "unknown", "sent, and nobody knows what came of it"
+        UNKNOWN = "unknown", "sent, and its outcome is unknown"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     lookup = models.ForeignKey(Lookup, models.CASCADE, related_name="calls")
@@ -451,17 +459,17 @@ class Call(models.Model):
     state = models.CharField(max_length=8, choices=State.choices, default=State.ARMED)
     armed_at = models.DateTimeField()
     leased_until = models.DateTimeField()
-    sent_at = models.DateTimeField(null=True, help_text="None in a failed one: nothing left.")
+    sent_at = models.DateTimeField(null=True, help_text="Empty if no byte was sent.")
     finished_at = models.DateTimeField(null=True)
     status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status.")
     returned = models.PositiveIntegerField(null=True)
-    unreadable = models.PositiveIntegerField(default=0, help_text="Items that came and cannot be identified.")
+    unreadable = models.PositiveIntegerField(default=0, help_text="Items that were returned and cannot be identified.")
     credits = CreditsField(default=Decimal(0))
     provider_request_id = models.CharField(max_length=100, blank=True)
     error_code = models.CharField(max_length=60, blank=True)
     error_detail = models.CharField(max_length=500, blank=True)
     excerpt = models.TextField(
-        blank=True, help_text="What came instead of a readable answer, or of items; for operators."
+        blank=True, help_text="What was returned instead of a readable answer or of items; for operators."
     )
 
     class Meta:
@@ -477,7 +485,7 @@ class Call(models.Model):
 
 
 class Result(models.Model):
-    """One hit, kept. `rank` orders a lookup's results, `sequence` those of a search by arrival."""
+    """One stored hit. `rank` orders a lookup's results, `sequence` those of a search by arrival."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     search = models.ForeignKey(Search, models.CASCADE, related_name="results", db_index=False)

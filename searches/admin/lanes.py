@@ -1,5 +1,5 @@
-"""The lanes and their tenant queues. A lane says why it stands still; operators pause it, let it go on, and end a pause that the
-provider asked for or that its breaker made.
+"""The admin's pages of lanes and tenant queues. A lane's page shows why it is paused. Operators pause and resume the lane, and
+end a pause that the provider asked for or that the breaker made.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from searches.admin.columns import MODE_COLOURS, ByLaneProvider, ByPolicy
 from searches.lanes import estimates, pauses
 from searches.models import Lane, TenantQueue
 
-# Keys that rest are named up to here.
+# The most resting keys that a lane's page names.
 MOST_NAMED = 20
 STATE_COLOURS = {"moves": "success", "still": "warning"}
 
@@ -35,7 +35,7 @@ class TenantQueueInline(RecordInline):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TenantQueue]:
-        """In the order of their turns, then those whose keys rest, and those with nothing to do last."""
+        """Orders the queues as claims do, then those that rest, then those with nothing ready."""
         waiting = Case(When(ready__gt=0, rests_until=None, then=0), When(ready__gt=0, then=1), default=2)
         return super().get_queryset(request).select_related("tenant").order_by(waiting, "virtual_time", "tenant")
 
@@ -72,10 +72,10 @@ class LaneAdmin(Record):
         return Q(pk__endswith=f":{wanted}")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lane]:
-        """The lines are counted by their tenant queues: as many rows as tenants, however many lookups wait."""
+        """Adds counts of the tenant queues: as many rows as tenants, however many lookups wait."""
         in_line = Count("tenant_queues", filter=Q(tenant_queues__ready__gt=0))
         lanes: QuerySet[Lane] = super().get_queryset(request)
-        # In the lane of all a key may rest alone; that of one account does as a whole.
+        # Single keys rest in a shared lane only. The lane of one account is paused as a whole.
         rests = Exists(Credential.objects.filter(provider=OuterRef("pk"), rests_until__gt=Now()))
         return lanes.annotate(
             in_line=in_line, line=Sum("tenant_queues__ready", default=0), moment=Now(), key_rests=rests
@@ -121,7 +121,7 @@ class LaneAdmin(Record):
 
     @admin.display(description="guard")
     def guard(self, obj: Any) -> str:
-        """By how much more than the window calls are kept apart."""
+        """Returns how much longer than the provider's window the interval of calls is."""
         own = obj.limiter.rate.guard_us / 1000
         try:
             learned = obj.limiter.margin_ms()

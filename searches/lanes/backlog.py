@@ -1,4 +1,4 @@
-"""Bounds how many lookups of one tenant wait at once, so that no tenant fills the tables that all claims read."""
+"""Limits how many lookups of one tenant wait at once, so that no tenant fills the tables that every claim reads."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from django.db import connection
 
 from accounts.models import Tenant
 
-# Sooner nothing much has changed.
+# A tenant's backlog hardly changes in less time.
 WAIT_SECONDS = 60
 COUNT = "SELECT searches_backlog(%s, %s)"
 
 
 class TooManyWaitingLookups(Exception):
-    """More lookups would wait than the tenant may have waiting. The message says how many, and the mend."""
+    """The tenant would have more waiting lookups than it may. The message names the limit and a hint."""
 
 
 def check(tenant: Tenant) -> None:
     """Counts the tenant's waiting lookups, the caller's own included. Raises `TooManyWaitingLookups`.
 
-    Call it when all of them are written and all other rows but the picture's are locked: it holds a lock of its own until the
-    end of the transaction.
+    Must be called when all lookups are written and all other rows but the picture's are locked, for it holds a lock of its own
+    until the end of the transaction.
     """
     most = tenant.limit("most_waiting_lookups")
     with connection.cursor() as cursor:

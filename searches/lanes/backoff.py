@@ -1,4 +1,4 @@
-"""The wait that grows with each failure in a row, for a lookup that is tried again and for a lane that is told to wait."""
+"""Computes the delay after failures in a row, for a lookup that is tried again and for a lane that is asked to wait."""
 
 from __future__ import annotations
 

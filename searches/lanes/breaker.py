@@ -1,14 +1,13 @@
-"""When a provider fails for everybody, its lane pauses, so that no lookup's attempts are burnt in vain. As a pure function: its
-test is a table.
+"""Pauses a lane whose provider fails for everybody, so that no lookup's attempts are wasted. A pure function, tested by a table.
 
     closed ──5 failures in a row, of at least 2 tenants' keys──► open: nothing is claimed, for 15 s
-    open ──its time is over──► half-open: one call goes, the probe, and the others wait for what comes of it
+    open ──its time is over──► half-open: one call is made, the probe, and the others wait for its outcome
     half-open ──the probe fails──► open, for twice as long as the last time, up to 5 min
     any ──a call is answered──► closed
 
-A failure is what the provider's side does: no connection, an error of its own, no whole answer. One key's failures never open
-it, however many, nor do one tenant's, with however many keys: they may be its alone. What is said of one question, as a refusal
-is, says nothing of the provider, so it is not counted either way.
+Failures of the provider count: no connection, an error of its own, an incomplete answer. The failures of one key, or of one
+tenant with several keys, never open the breaker, for the fault may be the tenant's. A refusal is about one request and not about
+the provider, so it neither counts nor resets the count.
 """
 
 from __future__ import annotations
@@ -18,18 +17,20 @@ from uuid import UUID
 
 from providers.failures import Duplicate, Failure, Faulty, Lost, Unreachable
 
-# So many failures in a row are no coincidence.
+# Failures in a row that are no coincidence.
 FAILURES = 5
 FIRST_SECONDS, LONGEST_SECONDS = 15.0, 300.0
-# Doubled so often, it has long been the longest; the column has an end.
+# The count stops here, for the column is a small integer. The pause has long been the longest by then.
 MOST_TRIPS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """What a lane's row keeps. `failures`: in a row, counted up to `FAILURES`; `key` and `tenant`: the first one's, the key
-    as its fingerprint; `several`: whether another tenant's failed since with another key; `trips`: times that it opened in a
-    row, none where it is closed.
+    """The breaker's state, which the lane's row keeps.
+
+    `failures` in a row are counted up to `FAILURES`. `key` (a fingerprint) and `tenant` are the first failure's. `several` says
+    whether another tenant's call with another key has failed since. `trips` counts how often in a row the breaker opened; it is 0
+    while the breaker is closed.
     """
 
     failures: int = 0
@@ -44,9 +45,9 @@ def is_theirs(failure: Failure) -> bool:
 
 
 def failed(count: Count, *, key: str, tenant: UUID, is_probe: bool) -> tuple[Count, float]:
-    """The count after one more failure, and for how many seconds the lane pauses now: 0 where it does not.
+    """Returns the count after one more failure, and for how many seconds the lane pauses now, or 0.
 
-    While it is open or half-open only the probe counts: what was under way when it opened says nothing new.
+    While the breaker is open or half-open only the probe counts: calls that were under way when it opened are no news.
     """
     if count.trips:
         return _trip(count) if is_probe else (count, 0.0)

@@ -1,13 +1,14 @@
--- How many go before each of the lookups that stand ready or asleep, in lookups and in calls: the tenant's own before it, and of
--- every other tenant as many as reach their turn before it does. A sleeper is counted as if it were ready now, and so is one
--- whose key rests: `rests_until` says for how long. Those go before its tenant's others for no longer than the key rests.
+-- Returns how many lookups and calls are ahead of each of the `wanted` lookups that are ready or delayed: the tenant's own before
+-- it, and of every other tenant as many as are due before it. A delayed lookup is counted as if it were ready now, and so is one
+-- whose key rests until `rests_until`. Lookups with a resting key count before the tenant's others only while the key rests.
 --
--- One scan of a tenant's line, however many are asked for, and for each one of the lane's tenant queues, which is what costs. Of
--- 10,000 tenants only those of another weight than most or suspended (`special`) are joined to them: that halves it.
+-- One scan of each tenant's lookups serves all that are wanted. Each wanted lookup reads all tenant queues of its lane, which is
+-- what costs. Of 10,000 tenants only the `special` ones, suspended or of a weight other than 1, are joined to them: that halves
+-- the time.
 --
--- A function, for its plan is kept: to plan it takes longer than to run it where few wait. One plan for all, made without a look
--- at how few rows there are as yet, so that it serves as well when there are a million. `begins`, `paces`: of each lane.
-CREATE OR REPLACE FUNCTION searches_foretell(
+-- A function, so that its plan is kept: to plan it takes longer than to run it while few lookups wait. One generic plan without
+-- sequential scans serves few rows and a million alike. `begins` and `paces` are each lane's next call and interval.
+CREATE OR REPLACE FUNCTION searches_estimate(
     wanted uuid[], lane_names text[], begins timestamptz[], paces interval[], whole_turn bigint, most integer
 ) RETURNS TABLE (lookup_id uuid, lookups_before bigint, calls_before bigint, suspended boolean, rests_until timestamptz)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
@@ -15,7 +16,7 @@ LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqs
 BEGIN RETURN QUERY
 WITH lane AS (
     SELECT name, virtual_time, begins_at, pace, policy_id, mode FROM searches_lane
-    JOIN unnest(lane_names, begins, paces) AS told (name, begins_at, pace) USING (name)
+    JOIN unnest(lane_names, begins, paces) AS given (name, begins_at, pace) USING (name)
 ), asked AS (
     SELECT lane_id, tenant_id, max(sort_key) AS last FROM searches_lookup WHERE id = ANY(wanted) GROUP BY lane_id, tenant_id
 ), resting AS (
@@ -26,7 +27,7 @@ WITH lane AS (
 ), special AS (
     SELECT id, weight, suspended_at FROM accounts_tenant WHERE weight <> 1 OR suspended_at IS NOT NULL
 
--- The tenant's own that stand before each: before one whose key rests all of them, before another those whose keys do not.
+-- The tenant's own lookups ahead of each: all of them if its key rests, otherwise those whose keys do not rest.
 ), ahead AS (
     SELECT own.* FROM asked CROSS JOIN LATERAL (
         SELECT id, first.rests_until,
@@ -46,7 +47,7 @@ WITH lane AS (
             ) AS own LEFT JOIN resting ON resting.id = own.credential_id
         ) AS first WINDOW line AS (ORDER BY sort_key, id ROWS UNBOUNDED PRECEDING)) AS own
 
--- What stands in no line now and will before long: a few at most, as it is under way or has just failed.
+-- Calls that are not ready yet and will be soon: few at most, for their lookups are under way or have just failed.
 ), coming AS (
     SELECT lane_id, tenant_id, sort_key, pages - pages_done - 1 AS calls, NULL AS due
     FROM searches_call call JOIN searches_lookup ON searches_lookup.id = call.lookup_id
@@ -61,7 +62,7 @@ WITH lane AS (
 ), own AS (
     SELECT lookup.id, lookup.lane_id, lookup.tenant_id, tenant.suspended_at IS NOT NULL AS suspended,
         lane.virtual_time AS present, lane.begins_at, lane.pace,
-        searches_effective_virtual_time(tenant_queue, lane.virtual_time) AS stands_at, resting.rests_until,
+        searches_effective_virtual_time(tenant_queue, lane.virtual_time) AS effective_time, resting.rests_until,
         whole_turn / tenant.weight AS step, coalesce(ahead.lookups_ahead, most) AS lookups_ahead,
         coalesce(ahead.calls_ahead, most) + coalesce((
             SELECT sum(coming.calls) FROM coming
@@ -75,14 +76,14 @@ WITH lane AS (
     LEFT JOIN resting ON resting.id = lookup.credential_id
     WHERE lookup.id = ANY(wanted) AND lookup.queue_state IN ('ready', 'delayed')
 
--- The virtual times at which its own turn comes, counted in lookups and in calls.
+-- The virtual time at which the lookup is due, counted in lookups and in calls.
 ), reach AS (
-    SELECT *, (stands_at + lookups_ahead * step)::bigint AS for_lookups,
-        (stands_at + calls_ahead * step)::bigint AS for_calls
+    SELECT *, (effective_time + lookups_ahead * step)::bigint AS for_lookups,
+        (effective_time + calls_ahead * step)::bigint AS for_calls
     FROM own
 
--- How far every other queue is from there, in virtual time; equal times go by tenant, as in a claim. OFFSET keeps what is
--- computed here from being computed for each use.
+-- The distance of every other tenant queue from there, in virtual time. Equal times are ordered by tenant, as in a claim. OFFSET
+-- 0 keeps PostgreSQL from computing these columns for each use.
 ), others AS (
     SELECT reach.id, tenant_queue.ready, tenant_queue.pending_calls, whole_turn / coalesce(special.weight, 1) AS step,
         for_lookups - tenant_queue.virtual_time + (tenant_queue.tenant_id < reach.tenant_id)::int AS in_lookups,
@@ -95,7 +96,7 @@ WITH lane AS (
     WHERE special.suspended_at IS NULL
     OFFSET 0
 
--- A tenant queue takes as many turns as there are steps to that point, and no more than it has.
+-- What each tenant queue is given before that: one lookup or call a step, and no more than it has.
 ), taken AS (
     SELECT id, sum(least(ready, greatest(0, (in_lookups + step - 1) / step))) AS lookups,
         sum(least(pending_calls, greatest(0, (in_calls + step - 1) / step))) AS calls
@@ -106,14 +107,14 @@ WITH lane AS (
     FROM reach LEFT JOIN taken USING (id)
 )
 
--- And of what is coming, what will have come by then.
+-- The result, with the calls that will have become ready by then.
 SELECT id, lookups::bigint, (calls + coalesce((
-    SELECT sum(least(later.calls, greatest(0, (for_calls - later.stands_at + (later.tenant_id < lined_up.tenant_id)::int
+    SELECT sum(least(later.calls, greatest(0, (for_calls - later.effective_time + (later.tenant_id < lined_up.tenant_id)::int
         + later.step - 1) / later.step - later.lined_up)))
     FROM (
         SELECT coming.tenant_id, sum(coming.calls) AS calls, whole_turn / tenant.weight AS step,
             CASE WHEN tenant_queue.rests_until IS NULL THEN tenant_queue.pending_calls ELSE 0 END AS lined_up,
-            searches_effective_virtual_time(tenant_queue, present) AS stands_at
+            searches_effective_virtual_time(tenant_queue, present) AS effective_time
         FROM coming
         JOIN searches_tenantqueue tenant_queue
             ON tenant_queue.lane_id = coming.lane_id AND tenant_queue.tenant_id = coming.tenant_id

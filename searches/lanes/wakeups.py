@@ -1,6 +1,6 @@
-"""Sends word that a lane should be looked at. A wake-up names no lookup and says nothing that the rows don't: one that is
-lost, late or doubled costs a moment. A lane gets no more of them than it has room for waiters, so that a backlog of a
-million is a million rows and a handful of messages.
+"""Wakes up workers for lanes with work. A wake-up is a Celery message that names a lane and no lookup, and adds nothing to the
+rows. A lost, late or doubled one costs seconds. A lane gets no more wake-ups than its limiter has waiters: a backlog of a million
+lookups is a million rows and a handful of messages.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# With no worker to take them, wake-ups are not kept for longer. Celery compares two machines' clocks here, so it is more than
+# A wake-up that no worker takes expires after 15 minutes. Celery compares the clocks of two machines here, so this is more than
 # any clock should be wrong by.
 STALE_SECONDS = 900
-# Of the lists in Redis that are Celery's queues.
+# The prefix of Celery's queues, which are lists in Redis.
 KEY_PREFIX = redis_client.keys(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]))
-# The broker begins its channels as it does its keys.
+# The broker uses the same prefix for its channels.
 redis_client.channels(KEY_PREFIX)
 _unanswered = redis_client.Cooldown()
 _broker_failed = redis_client.Cooldown()
@@ -46,16 +46,17 @@ def waiter(lane: Lane, policy: Policy, name: str) -> Waiter:
 
 
 def send(lane: Lane, policy: Policy) -> bool:
-    """Asks one worker to look at the lane; False where enough look already, or Redis is down or was a moment ago.
+    """Wakes up one worker for the lane. Returns False if the lane has enough waiters, or if Redis is or has just been
+    unreachable.
 
-    Never raises and never takes long: the sweep finds what this could not announce.
+    Never raises and never takes long. The sweep wakes up the lanes that this could not.
     """
     if _unanswered.active:
         return False
     try:
         return _reserve(lane, policy)
     except limiter.Unavailable as error:
-        # An answer, even a refusal, takes no time.
+        # A refusal was answered at once, so that others may ask on.
         if not isinstance(error.__cause__, ResponseError):
             _unanswered.start()
         log.warning("lane %s was not woken up: Redis is unreachable; the sweep will see to it", lane.name)
@@ -63,9 +64,9 @@ def send(lane: Lane, policy: Policy) -> bool:
 
 
 def fill_all() -> None:
-    """Wakes up every lane with work that has room for waiters; who takes its message up calls the others.
+    """Fills every lane with work up to its number of waiters.
 
-    Raises `Unavailable` at the first: a Redis that is silent would take its time for each.
+    Raises `Unavailable` at the first failure, for each attempt at a silent Redis costs a timeout.
     """
     for lane in lanes_with_work():
         for _ in range(lane.limiter.rate.most_waiting):
@@ -74,7 +75,7 @@ def fill_all() -> None:
 
 
 def lanes_with_work() -> list[Lane]:
-    """Returns the lanes in which a lookup is ready or due to wake, and that stand still for two seconds more at most."""
+    """Returns the lanes in which a lookup is ready or due, without those that stay paused for more than two seconds."""
     moment = queue.now()
     ready = TenantQueue.objects.filter(queue.CLAIMABLE, lane=OuterRef("pk"))
     due = TenantQueue.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
@@ -83,13 +84,13 @@ def lanes_with_work() -> list[Lane]:
 
 
 def start(lane: Lane, waiter: Waiter, *, seconds: float, more: bool) -> None:
-    """Counts a waiter as in flight, and calls others to wait instead where there is `more` to do."""
+    """Counts a waiter as in flight, and wakes up others to wait in its stead if there is `more` to do."""
     for successor in waiter.start(seconds=seconds, successor=new_name() if more else ""):
         _send(lane, successor)
 
 
 def release(lane: Lane, waiter: Waiter, *, more: bool) -> None:
-    """Releases a waiter, and calls others where there is `more` to do and room for them."""
+    """Releases a waiter, and wakes up others if there is `more` to do and room for them."""
     for successor in waiter.release(successor=new_name() if more else ""):
         _send(lane, successor)
 
@@ -100,7 +101,7 @@ def _reserve(lane: Lane, policy: Policy) -> bool:
 
 
 def resolve_followers(leader_id: UUID) -> None:
-    """Asks for the followers of a lookup that has ended to be resolved. Never raises: the sweep finds them too."""
+    """Asks a worker to resolve the followers of a lookup that has ended. Never raises: the sweep resolves them too."""
     if _broker_failed.active:
         return
     try:

@@ -43,26 +43,29 @@ class Migration(migrations.Migration):
                 (
                     "backoff",
                     models.PositiveSmallIntegerField(
-                        default=0, help_text="Times in a row that the provider said wait."
+                        default=0, help_text="How often in a row the provider asked the lane to wait."
                     ),
                 ),
                 (
                     "failures",
                     models.PositiveSmallIntegerField(
-                        default=0, help_text="Calls in a row that failed at the provider's."
+                        default=0, help_text="Calls in a row that failed for a fault of the provider."
                     ),
                 ),
                 (
                     "failing_key",
                     models.CharField(
-                        blank=True, help_text="The fingerprint that the first of them went with.", max_length=64
+                        blank=True, help_text="The fingerprint of the first failed call's key.", max_length=64
                     ),
                 ),
-                ("failing_tenant", models.UUIDField(blank=True, help_text="Whose that was.", null=True)),
+                (
+                    "failing_tenant",
+                    models.UUIDField(blank=True, help_text="The tenant of the first failed call.", null=True),
+                ),
                 (
                     "several",
                     models.BooleanField(
-                        default=False, help_text="Whether another tenant's failed since with another key."
+                        default=False, help_text="Whether a call of another tenant with another key has failed since."
                     ),
                 ),
                 (
@@ -73,13 +76,13 @@ class Migration(migrations.Migration):
                 (
                     "probe",
                     models.UUIDField(
-                        blank=True, help_text="The call that goes first after the breaker was open.", null=True
+                        blank=True, help_text="The only call that is made while the breaker is half-open.", null=True
                     ),
                 ),
                 ("paused", models.BooleanField(default=False, help_text="An operator paused it.")),
                 (
                     "claimed_at",
-                    models.DateTimeField(blank=True, help_text="When its last turn was taken.", null=True),
+                    models.DateTimeField(blank=True, help_text="When a lookup was last claimed.", null=True),
                 ),
             ],
             options={
@@ -95,14 +98,20 @@ class Migration(migrations.Migration):
                         default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
                     ),
                 ),
-                ("sha256", models.CharField(help_text="Of the bytes as they were sent.", max_length=64)),
-                ("pixels_sha256", models.CharField(help_text="Of the decoded, upright picture.", max_length=64)),
+                ("sha256", models.CharField(help_text="The digest of the file as it was sent.", max_length=64)),
+                (
+                    "pixels_sha256",
+                    models.CharField(help_text="The digest of the decoded, upright pixels.", max_length=64),
+                ),
                 ("format", models.CharField(max_length=10)),
                 ("width", models.PositiveIntegerField()),
                 ("height", models.PositiveIntegerField()),
-                ("bytes", models.PositiveIntegerField(help_text="Of the file as it was sent.")),
-                ("file", models.CharField(help_text="Its name in the storage.", max_length=200, unique=True)),
-                ("file_bytes", models.PositiveIntegerField(default=0, help_text="Of the file as it is kept.")),
+                ("bytes", models.PositiveIntegerField(help_text="The size of the file as it was sent.")),
+                ("file", models.CharField(help_text="The file's name in the storage.", max_length=200, unique=True)),
+                (
+                    "file_bytes",
+                    models.PositiveIntegerField(default=0, help_text="The size of the file as it is stored."),
+                ),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
@@ -118,7 +127,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         db_default=django.db.models.functions.datetime.Now(),
                         editable=False,
-                        help_text="When it was last stored by itself, not for a search that names it.",
+                        help_text="When it was last uploaded by itself, not for a search.",
                     ),
                 ),
             ],
@@ -162,7 +171,7 @@ class Migration(migrations.Migration):
                             ("delayed", "waits for a time"),
                             ("blocked", "waits for its credential"),
                             ("following", "follows an equal lookup"),
-                            ("none", "not in line: under way, or ended"),
+                            ("none", "in no queue: under way, or ended"),
                         ],
                         default="ready",
                         max_length=9,
@@ -194,11 +203,11 @@ class Migration(migrations.Migration):
                 ("limit", models.PositiveIntegerField(null=True)),
                 ("first_page", models.PositiveIntegerField(default=0)),
                 ("page_size", models.PositiveSmallIntegerField()),
-                ("pages", models.PositiveSmallIntegerField(help_text="The most calls it may take.")),
+                ("pages", models.PositiveSmallIntegerField(help_text="The most calls that it may take.")),
                 ("pages_done", models.PositiveSmallIntegerField(default=0)),
                 (
                     "attempts",
-                    models.PositiveSmallIntegerField(default=0, help_text="Failed tries of the present page."),
+                    models.PositiveSmallIntegerField(default=0, help_text="Failed attempts at the present page."),
                 ),
                 ("unknown_calls", models.PositiveSmallIntegerField(default=0)),
                 ("price_per_call", billing.models.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18)),
@@ -276,10 +285,10 @@ class Migration(migrations.Migration):
                     "state",
                     models.CharField(
                         choices=[
-                            ("armed", "claimed, perhaps under way"),
+                            ("armed", "claimed, and perhaps sent"),
                             ("answered", "Answered"),
                             ("failed", "Failed"),
-                            ("unknown", "sent, and nobody knows what came of it"),
+                            ("unknown", "sent, and its outcome is unknown"),
                         ],
                         default="armed",
                         max_length=8,
@@ -287,13 +296,15 @@ class Migration(migrations.Migration):
                 ),
                 ("armed_at", models.DateTimeField()),
                 ("leased_until", models.DateTimeField()),
-                ("sent_at", models.DateTimeField(help_text="None in a failed one: nothing left.", null=True)),
+                ("sent_at", models.DateTimeField(help_text="Empty if no byte was sent.", null=True)),
                 ("finished_at", models.DateTimeField(null=True)),
                 ("status", models.PositiveSmallIntegerField(help_text="HTTP status.", null=True)),
                 ("returned", models.PositiveIntegerField(null=True)),
                 (
                     "unreadable",
-                    models.PositiveIntegerField(default=0, help_text="Items that came and cannot be identified."),
+                    models.PositiveIntegerField(
+                        default=0, help_text="Items that were returned and cannot be identified."
+                    ),
                 ),
                 ("credits", billing.models.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18)),
                 ("provider_request_id", models.CharField(blank=True, max_length=100)),
@@ -302,7 +313,8 @@ class Migration(migrations.Migration):
                 (
                     "excerpt",
                     models.TextField(
-                        blank=True, help_text="What came instead of a readable answer, or of items; for operators."
+                        blank=True,
+                        help_text="What was returned instead of a readable answer or of items; for operators.",
                     ),
                 ),
                 (
@@ -322,12 +334,15 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("virtual_time", models.BigIntegerField(default=0)),
                 ("ready", models.IntegerField(default=0)),
-                ("pending_calls", models.IntegerField(default=0, help_text="Calls that these may take still.")),
+                (
+                    "pending_calls",
+                    models.IntegerField(default=0, help_text="The calls that the ready lookups may still take."),
+                ),
                 (
                     "wake_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="When the first of its sleeping lookups is due, or its rest is over.",
+                        help_text="When its first delayed lookup is due, or its rest is over.",
                         null=True,
                     ),
                 ),
@@ -335,7 +350,7 @@ class Migration(migrations.Migration):
                     "rests_until",
                     models.DateTimeField(
                         blank=True,
-                        help_text="The provider asked every key to wait that its ready lookups go with.",
+                        help_text="The provider asked the keys of all its ready lookups to wait.",
                         null=True,
                     ),
                 ),
@@ -367,7 +382,7 @@ class Migration(migrations.Migration):
                 (
                     "crop",
                     models.CharField(
-                        blank=True, help_text="As of its searches; empty for the whole picture.", max_length=40
+                        blank=True, help_text="The crop of its searches; empty for the whole picture.", max_length=40
                     ),
                 ),
                 ("media_type", models.CharField(max_length=20)),
@@ -419,7 +434,7 @@ class Migration(migrations.Migration):
                 ("priority", models.SmallIntegerField(default=0)),
                 ("metadata", models.JSONField(blank=True, default=dict)),
                 ("results_count", models.PositiveIntegerField(default=0)),
-                ("expires_at", models.DateTimeField(help_text="Lookups that still wait then end as expired.")),
+                ("expires_at", models.DateTimeField(help_text="When the lookups that still wait expire.")),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
@@ -457,7 +472,7 @@ class Migration(migrations.Migration):
                     "results_erased_at",
                     models.DateTimeField(
                         editable=False,
-                        help_text="Its results were kept as long as its tenant has them kept.",
+                        help_text="When the tenant's retention of results was over.",
                         null=True,
                     ),
                 ),
