@@ -7,7 +7,6 @@ is made once and is opaque here. `delivery` sends it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from django.db.models import QuerySet
 from rest_framework.renderers import JSONRenderer
 from rest_framework.serializers import DateTimeField
 
+from accounts import clock
 from accounts.models import Delivery, Endpoint, Event, EventType
 from accounts.webhooks import wakeups
 
@@ -77,7 +77,7 @@ def write(
     tenant_id: UUID, mode: str, type: EventType, data: Data, endpoint_ids: Iterable[UUID], reference: str = ""
 ) -> list[Delivery]:
     """Writes an event and its deliveries to these endpoints, which the caller has locked."""
-    now = _now()
+    now = clock.now()
     body = {"type": type.value, "timestamp": DateTimeField().to_representation(now), "data": data}
     event = Event.objects.create(
         tenant_id=tenant_id,
@@ -102,11 +102,3 @@ def _subscribers(tenant_id: UUID, mode: str, types: Iterable[EventType]) -> dict
         for type, endpoint_id in cursor.fetchall():
             found.setdefault(EventType(type), []).append(endpoint_id)
     return found
-
-
-def _now() -> datetime:
-    """Returns the database's time, by which deliveries are due."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-        return now

@@ -13,7 +13,7 @@ from functools import partial
 
 from django.core.cache import cache
 
-from accounts import vault
+from accounts import clock, vault
 from accounts.models import Mode, Tenant
 from providers import registry
 from providers.contract import Term
@@ -93,7 +93,7 @@ def _ask(credential: Credential, call: FreeCall[Terms], caller: Caller) -> Terms
     """
     if credential.state == Credential.State.INVALID:
         raise CredentialUnusable(REFUSED.format(credential.provider))
-    asked_at = states.now()
+    asked_at = clock.now()
     try:
         return free_calls.make(call, caller)
     except (BadCredential, Exhausted) as failure:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -32,14 +32,6 @@ EVENTS = {
 }
 
 
-def now() -> datetime:
-    """Returns the database's clock, by which the age of a state is compared."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        moment: datetime = cursor.fetchone()[0]
-    return moment
-
-
 def note_failure(credential: Credential, failure: Failure, *, asked_at: datetime) -> None:
     """Marks the credential dead if the failure proves that."""
     if type(failure) in DEAD_BY:
@@ -52,8 +44,9 @@ def mark(
 ) -> bool:
     """Notes a state that the provider proved, and announces a dead key to the tenant. Returns whether the row changed.
 
-    `problem`: why the key is dead, for its owner. `asked_at`: when the provider was asked; None: just now. A dead key's
-    account is forgotten. Nothing is noted of a key that cannot be opened, for the provider was never asked about it.
+    `problem`: why the key is dead, for its owner. `asked_at`: when the provider was asked, by the database's clock; None:
+    just now. A dead key's account is forgotten. Nothing is noted of a key that cannot be opened, for the provider was never
+    asked about it.
     """
     if sealing.is_unreadable(credential):
         return False

@@ -6,7 +6,7 @@ transaction is open during the call, so a key is checked after it is stored, and
 
 from __future__ import annotations
 
-from accounts import vault
+from accounts import clock, vault
 from providers import registry
 from providers.failures import Failure
 from providers.keyring import free_calls, sealing, states
@@ -46,7 +46,7 @@ def _why_not(credential: Credential) -> str | None:
 
 
 def _ask(credential: Credential) -> None:
-    provider, asked_at = credential.provider, states.now()
+    provider, asked_at = credential.provider, clock.now()
     try:
         account = free_calls.make(registry.FREE_CALLS[provider].account, free_calls.with_key_of(credential))
     except vault.Unopenable:

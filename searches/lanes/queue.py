@@ -25,13 +25,15 @@ from django.db.models.functions import Least
 from psycopg.errors import LockNotAvailable
 from uuid_utils.compat import uuid7
 
-from accounts import batches
+from accounts import batches, clock
 from accounts.models import Mode
 from providers import policies
 from providers.models import Credential, Policy
 from searches import composite_rows
 from searches.models import Call, Lane, Lookup, QueueState, Rendering, Search, TenantQueue
 
+# The database's clock, for every comparison with rows.
+now = clock.now
 # One claim at weight 1, in units of virtual time. It is an integer, so that shares are exact for weights of 1 to 1000.
 STEP = 10**9
 SCHEDULED = (QueueState.READY, QueueState.DELAYED)
@@ -99,14 +101,6 @@ class Contended(Exception):
 def sort_key(*, priority: int, created_at: datetime) -> int:
     """Returns a lookup's rank among its tenant's own: by priority (-10 to 10, high before low), then by age."""
     return (10 - priority) << 56 | int(created_at.timestamp() * 1_000_000)
-
-
-def now() -> datetime:
-    """Returns the time by the database's clock, for every comparison with rows."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        moment: datetime = cursor.fetchone()[0]
-    return moment
 
 
 def claim(lane: str, policy: Policy, *, lease: timedelta) -> ClaimedLookup | None:

@@ -13,6 +13,7 @@ from django.conf import settings as django_settings
 from django.core.management import call_command
 from pytest_django import Settings
 
+from accounts import clock
 from accounts.models import Tenant
 from providers import policies
 from providers.contract import ProviderAccount
@@ -123,24 +124,24 @@ def test_a_state_that_a_search_found_is_checked_again(modash: Provider, credenti
 
 
 def test_a_check_that_began_before_a_search_found_the_key_dead_does_not_revive_it(credential: Credential) -> None:
-    began = states.now()
-    states.mark(credential, State.EXHAUSTED, problem="None left.", asked_at=states.now())
+    began = clock.now()
+    states.mark(credential, State.EXHAUSTED, problem="None left.", asked_at=clock.now())
     states.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=began)
     row = Credential.objects.get(pk=credential.pk)
     assert (row.state, row.account, row.check_problem) == (State.EXHAUSTED, None, "None left.")
-    states.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=states.now())
+    states.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=clock.now())
     assert Credential.objects.get(pk=credential.pk).state == State.VERIFIED
 
 
 def test_a_call_sent_before_its_key_was_verified_neither_kills_nor_proves_it(credential: Credential) -> None:
     states.mark(credential, State.EXHAUSTED)
-    sent_at = states.now()
-    states.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=states.now())
+    sent_at = clock.now()
+    states.note_account(credential, ProviderAccount(credits=Decimal(5)), asked_at=clock.now())
     assert not states.mark(credential, State.EXHAUSTED, asked_at=sent_at)
     states.worked(credential, asked_at=sent_at)
     row = Credential.objects.get(pk=credential.pk)
     assert (row.state, row.probing) == (State.VERIFIED, True)
-    states.worked(credential, asked_at=states.now())
+    states.worked(credential, asked_at=clock.now())
     assert not Credential.objects.get(pk=credential.pk).probing
 
 

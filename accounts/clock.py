@@ -1,0 +1,15 @@
+"""Reads the database's clock, the only one by which rows that several machines wrote can be compared."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import connection
+
+
+def now() -> datetime:
+    """Returns the present time, which in a transaction goes on after its start."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+    return moment
