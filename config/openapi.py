@@ -29,22 +29,23 @@ FORMATS = ("avif", "bmp", "gif", "heic", "jpeg", "png", "webp")
 ABOUT = """
 One API for searching social platforms by picture.
 
-Send `Authorization: Bearer sl_live_…` or `sl_test_…`. A test key's searches go to a sandbox and cost nothing; live and test
-searches do not see each other. Times are RFC 3339 in UTC, credits are decimal texts, ids are UUIDs. A field or a query
-parameter that is not known is refused by its name, and so is the header `Idempotency-Key`, which is not honoured.
+Send `Authorization: Bearer sl_live_…` or `sl_test_…`. The searches of a test key run in a sandbox and cost nothing. Live and test
+keys do not see each other's searches. Times are RFC 3339 in UTC, credits are decimal texts, ids are UUIDs. An unknown field or
+query parameter is refused by its name. So is the header `Idempotency-Key`, which is not supported.
 
 ## Limits
 
-A tenant has a rate of requests, of provider keys that it stores or verifies, of test events and of redeliveries; so many
-provider keys, API keys, endpoints and pictures; and so many lookups that wait. Past a rate, or with too many that wait, the
-answer is 429, and `Retry-After` says when to come again. `RateLimit` and `RateLimit-Policy` say of every answer what is left of
-the rate of requests, and of a 429 which rate it was. Past a number it is 409. Either names its bound. Pictures, results and
-searches are erased when their retention is over. JSON has at most 64 KB, the base64 text of a picture apart: more is 413.
+Some limits are rates: of requests, of provider keys stored or verified, of test events and of redeliveries. Beyond a rate,
+or with too many waiting lookups, the answer is 429, and `Retry-After` has the seconds to wait. `RateLimit` and `RateLimit-
+Policy` are on every answer; they have what is left of the rate of requests, or of the rate that refused it. Other limits
+are numbers: of provider keys, API keys, endpoints and pictures. Beyond a number the answer is 409. Either names the limit.
+Pictures, results and searches are erased when their retention is over. A JSON body has at most 64 KB without the base64
+text of a picture; a larger one is 413.
 
 ## Errors
 
-Every error is `application/problem+json` (RFC 9457). Trouble with a provider is never a status here: it is the lookup's
-`error`; but for a dictionary, which belongs to no lookup and is 503 then.
+Every error is `application/problem+json` (RFC 9457). A provider's failure is never a status here: it is the lookup's `error`. The
+exception is a provider's dictionary, which belongs to no lookup: its failure is 503.
 
 | status | code | |
 |---|---|---|

@@ -186,7 +186,7 @@ class SearchAdmin(Record):
         variant=ActionVariant.DANGER,
         offered=lambda search: search.finished_at is None and search.erased_at is None,
         title="Cancel this search?",
-        text="What waits ends at no cost. A call that has left is finished, charged and kept.",
+        text="Waiting lookups end at no cost. A call that was sent is finished, charged and kept.",
         button="Cancel the search",
     )
     def cancel(self, search: Search, form: DialogForm) -> Done:
@@ -200,8 +200,8 @@ class SearchAdmin(Record):
         variant=ActionVariant.DANGER,
         offered=lambda search: search.erased_at is None,
         title="Erase this search?",
-        text="It is canceled; its parameters and results go now and for good, and its picture unless another "
-        "search uses it. Its tenant no longer sees it. What it cost stays in the ledger.",
+        text="The search is canceled. Its parameters and results are erased now and for good, and its picture unless another "
+        "search uses it. Its tenant no longer sees it. The ledger keeps its costs.",
         button="Erase the search",
     )
     def erase(self, search: Search, form: DialogForm) -> Done:

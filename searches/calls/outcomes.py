@@ -1,6 +1,6 @@
 """Handles the outcome of a call: settles it, and then records what it says of the key and the lane.
 
-The settlement is one transaction (`settlement`). Keys, lanes and the limiter are told outside of it, because their rows are
+The settlement is one transaction (`settlement`). Keys, lanes and the limiter follow outside of it, because their rows are
 locked in another order and Redis takes no part in transactions. A note that is lost with its worker is made again by the next
 call.
 """

@@ -128,11 +128,11 @@ def failed(claimed: ClaimedLookup, policy: Policy, failure: Failure, verdict: Ve
     if isinstance(verdict, Unknown):
         lost(claimed.call, lookup, policy, failure)
     else:
-        _apply(claimed, policy, failure, verdict)
+        _apply(claimed, failure, verdict)
     return seconds
 
 
-def _apply(claimed: ClaimedLookup, policy: Policy, failure: Failure, verdict: Retry | BackOff | Block | Fail) -> None:
+def _apply(claimed: ClaimedLookup, failure: Failure, verdict: Retry | BackOff | Block | Fail) -> None:
     billed = verdict.billed_results if isinstance(verdict, Fail) and verdict.answered else None
     locked = _begin(
         claimed.call,

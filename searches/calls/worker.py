@@ -52,7 +52,7 @@ def run(lane_name: str, waiter_name: str, *, stay_seconds: float = 0.0) -> None:
             return _stay(lane, policy, waiter, stays_until)
         except Unavailable:
             if time.monotonic() >= looks_until:
-                return log.warning("lane %s: Redis is unreachable, so no call leaves", lane.name)
+                return log.warning("lane %s: Redis is unreachable, so no call is sent", lane.name)
         except (OperationalError, InterfaceError):
             connection.close()
             if time.monotonic() >= stays_until:

@@ -5,9 +5,10 @@ virtual time, then that tenant's first lookup by priority and age whose key does
 lane's present virtual time (`return_from_idle.sql`). It gains nothing by having been away, and nothing by splitting its work over
 keys, searches or sources.
 
-Locks are taken in one order: lane, tenant queue, lookup, search, credential, credit accounts. A settlement therefore notes what
-its call revealed about the key before it charges or ends anything. Of several rows with one key, all but the call's own are
-locked only where nobody waits for them (`providers.keyring.resting`). Only the database's clock is compared with rows.
+Locks are taken in one order: lane, tenant queue, lookup, search, credential, credit accounts. The settlement of a failure
+therefore notes what the call revealed about the key before it charges or ends anything. Of several rows with one key, all
+but the call's own are locked only where nobody waits for them (`providers.keyring.resting`). Only the database's clock is
+compared with rows.
 """
 
 from __future__ import annotations
