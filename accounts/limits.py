@@ -1,7 +1,7 @@
-"""Bounds what one tenant may take: rates, numbers of things, and how long what it leaves is kept.
+"""Limits what one tenant may use: rates, numbers of rows, and how long its data are kept.
 
-Each limit is a column of the tenant. An empty one means the setting of the same name, `TENANT_…`, so that an operator changes
-the limits of one tenant in the admin and those of all others in the environment.
+Each limit is a column of the tenant. An empty column means the setting of the same name, `TENANT_…`: operators change the limits
+of one tenant in the admin, and those of all others in the environment.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COUNTS = (
     *("most_images", "most_image_bytes", "most_waiting_lookups"),
 )
 RETENTION = ("image_retention_days", "result_retention_days", "search_retention_days")
-# A retention that no calendar holds is for ever.
+# A hundred years. A longer retention may end after the last date that Python has.
 MOST_DAYS = 36_500
 
 
@@ -35,7 +35,7 @@ def default(name: str) -> int:
 
 
 class TenantLimits(models.Model):
-    """The columns of a tenant that say what it may take."""
+    """The columns of a tenant with its limits."""
 
     requests_per_second = _limit(
         "Requests to the API, over all its keys; ten seconds' worth may come at once.", least=1

@@ -19,7 +19,6 @@ from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.auth.forms import UsernameField
 from django.contrib.auth.models import AbstractUser
 from django.http import HttpRequest, HttpResponse
-from rest_framework.exceptions import APIException
 
 from accounts import redis_client
 from accounts.net.networks import network_of
@@ -42,10 +41,10 @@ _field = UsernameField(max_length=AbstractUser._meta.get_field("username").max_l
 
 
 def signing_in(view: View) -> View:
-    """Throttles a view that signs in who posts the password of `username`, whoever is signed in already."""
+    """Throttles a view that signs a user in by `username` and password, even if somebody is signed in already."""
 
     def signed_in(request: HttpRequest, *args: Any, **kwargs: Any) -> tuple[HttpResponse, bool]:
-        # Django's `login` puts the user here in the place of the visitor, and nothing else does.
+        # Only Django's `login` replaces the visitor by a user here.
         visitor = request.user
         answer = view(request, *args, **kwargs)
         return answer, request.user is not visitor
@@ -54,7 +53,7 @@ def signing_in(view: View) -> View:
 
 
 def changing_password(view: View) -> View:
-    """Throttles a view to which operators post their own password. Strangers must have been turned away before."""
+    """Throttles a view to which operators post their own password. The view must be closed to strangers."""
 
     def changed(request: HttpRequest, *args: Any, **kwargs: Any) -> tuple[HttpResponse, bool]:
         before = request.session.get(HASH_SESSION_KEY)
@@ -65,7 +64,7 @@ def changing_password(view: View) -> View:
 
 
 def _throttled(tried: Callable[..., tuple[HttpResponse, bool]], name_in: Callable[[HttpRequest], str]) -> View:
-    """Returns a view around `tried`, which answers and says whether the password was right."""
+    """Returns a view around `tried`, which returns the answer and whether the password was right."""
 
     @wraps(tried)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -76,10 +75,10 @@ def _throttled(tried: Callable[..., tuple[HttpResponse, bool]], name_in: Callabl
             with slots.acquire(one.address):
                 one.count()
                 answer, was_right = tried(request, *args, **kwargs)
-        except (TooManyRequests, ServiceUnavailable) as refusal:
-            return _refused(refusal)
+        except (TooManyRequests, ServiceUnavailable) as error:
+            return _as_page(error)
         except Busy as busy:
-            return _refused(ServiceUnavailable(busy.detail))
+            return _as_page(ServiceUnavailable(busy.detail))
         if was_right:
             one.succeeded()
         return answer
@@ -103,7 +102,7 @@ class _Try:
         rate_limits.closed([self._of_name(), self._of_address()])
 
     def succeeded(self) -> None:
-        """Forgets earlier tries of the name. Those from the address may have been at other names, so that they stay counted."""
+        """Forgets earlier tries of the name. Tries from the address stay counted: they may have been at other names."""
         client = redis_client.of(settings.REDIS_URL)
         try:
             rate_limits.forget(client, self._of_name())
@@ -140,13 +139,13 @@ def address_of(request: HttpRequest) -> str:
     try:
         if any(ip_address(address) in network for network in settings.PROXIES):
             return str(ip_address(_unmapped(told)))
-    except ValueError:  # a socket without an address, or a proxy that says nothing of use
+    except ValueError:  # a socket without an address, or a proxy that sends none
         pass
     return address
 
 
 def _unmapped(address: str) -> str:
-    """Returns an address of version 4 as such where a socket of version 6 tells it."""
+    """Returns an IPv4 address as such, if a socket of IPv6 reports it mapped."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -155,6 +154,6 @@ def _unmapped(address: str) -> str:
     return str(mapped or parsed)
 
 
-def _refused(refusal: APIException) -> HttpResponse:
-    headers = {"Retry-After": str(getattr(refusal, "wait", 5))}
-    return HttpResponse(str(refusal.detail), status=refusal.status_code, content_type="text/plain", headers=headers)
+def _as_page(error: TooManyRequests | ServiceUnavailable) -> HttpResponse:
+    headers = {"Retry-After": str(error.wait)}
+    return HttpResponse(str(error.detail), status=error.status_code, content_type="text/plain", headers=headers)

@@ -69,7 +69,7 @@ class Tenant(TenantLimits):
     suspended_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="Since when its API keys are refused and its waiting lookups stand still.",
+        help_text="Since when its API keys are refused and its waiting lookups are held back.",
     )
     max_age = models.PositiveIntegerField(
         default=3600,

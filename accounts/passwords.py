@@ -24,7 +24,7 @@ _aside = ThreadPoolExecutor(1, "passwords", initializer=_give_way)
 
 
 class Hasher(PBKDF2PasswordHasher):
-    """Django's default one, under the same name in what is stored."""
+    """Django's default hasher, under the same name in stored hashes."""
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
         return _aside.submit(super().encode, password, salt, iterations).result()

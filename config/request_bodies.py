@@ -21,6 +21,7 @@ from django.http import HttpResponse
 
 from accounts import log_ins
 from accounts.authentication import CALLER
+from accounts.web.exceptions import ServiceUnavailable
 from config import problems
 
 MEBIBYTE = 1024 * 1024
@@ -211,7 +212,7 @@ def refused(path: str, refusal: tuple[str, str], request_id: str) -> HttpRespons
     """Returns a problem under /v1, and a plain sentence elsewhere."""
     code, detail = refusal
     status = problems.PROBLEMS[code][0]
-    headers = {"X-Request-Id": request_id} | ({"Retry-After": "5"} if status == 503 else {})
+    headers = {"X-Request-Id": request_id} | ({"Retry-After": str(ServiceUnavailable.wait)} if status == 503 else {})
     if path.startswith("/v1/"):
         return problems.respond(request_id, problems.problem(code, detail), headers=headers)
     return HttpResponse(detail, status=status, content_type="text/plain; charset=utf-8", headers=headers)

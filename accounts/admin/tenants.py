@@ -31,7 +31,7 @@ class TenantForm(forms.ModelForm):
     suspended = forms.BooleanField(
         required=False,
         widget=UnfoldBooleanSwitchWidget,
-        help_text="Its API keys are refused and its waiting lookups stand still, until this is lifted.",
+        help_text="Its API keys are refused and its waiting lookups are held back, until this is lifted.",
     )
 
     class Meta:

@@ -116,7 +116,7 @@ class Migration(migrations.Migration):
                     "suspended_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Since when its API keys are refused and its waiting lookups stand still.",
+                        help_text="Since when its API keys are refused and its waiting lookups are held back.",
                         null=True,
                     ),
                 ),

@@ -43,7 +43,7 @@ GIVEN_UP_AFTER = timedelta(days=5)
 # Longer than the longest pause between tries. After so long without a failure an endpoint counts as failing anew.
 FORGOTTEN_AFTER = timedelta(days=2)
 # The causes that say nothing about the endpoint.
-OURS = frozenset({"internal_error", "secret_unreadable", "dns_unavailable"})
+OWN_CAUSES = frozenset({"internal_error", "secret_unreadable", "dns_unavailable"})
 # A test event has few tries: a person watches the outcome, and can send another.
 TRIES_OF_A_TEST = 3
 # The attempts of a delivery that are kept. Resent again and again, it would have an endless log.
@@ -268,8 +268,8 @@ def _judge(endpoint: Endpoint, outcome: Outcome, seconds: float) -> bool:
         settled.update(slow=slow, failing_since=None, quiet_until=None)
         return False
     # The update locks the row, with its present URL.
-    ours = outcome.cause in OURS
-    if not mine.update(slow=slow, **({} if ours else _failed(outcome))) or ours:
+    is_own = outcome.cause in OWN_CAUSES
+    if not mine.update(slow=slow, **({} if is_own else _failed(outcome))) or is_own:
         return False
     gone = outcome.status == HTTPStatus.GONE
     if gone:
