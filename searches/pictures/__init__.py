@@ -1,8 +1,12 @@
-"""Pictures: judged by their skeleton (`containers`), then read in a process of their own (`isolation`), kept
-(`keeping`) and counted (`usage`); by their URL, fetched first (`fetching`). Who reads one at once is bounded (`bulkhead`).
+"""Takes, reads, stores and erases the pictures that tenants search with.
 
-In that process (`decoder`, `confinement`, `work`) a file is stripped (`stripping`), decoded (`reading`, `bitmaps`, `colours`,
-`codes`, `rows`, `scans`), cut (`cropping`) and fitted to each provider's limits (`fitting`). Those import no Django.
+A file is judged by the skeleton of its format (`containers`), read in a process of its own (`isolation`), stored (`storage`,
+`files`, `sweeping`) and counted (`usage`). A picture given by its URL is fetched first (`fetching`). `bulkhead` bounds how
+many are read at once.
+
+In its own process (`decoder`, `confinement`, `work`) a file is stripped of everything but the picture (`stripping`), decoded
+(`reading`, `bitmaps`, `colours`, `codes`, `pixel_rows`, `scans`, `strips`), cropped (`cropping`) and fitted to each provider's
+limits (`fitting`). Those modules import no Django.
 """
 
 from accounts.web.bulkhead import Busy
@@ -20,10 +24,9 @@ from searches.pictures.storage import (
     read,
     received,
     refresh,
-    sweep_crops,
-    sweep_orphans,
     thumbnail,
 )
+from searches.pictures.sweeping import sweep_crops, sweep_orphans
 from searches.pictures.usage import TooManyImages
 
 __all__ = [

@@ -1,6 +1,6 @@
-"""Defines what passes between a web server and its decoders: an order is JSON and a file, an answer is JSON and files.
+"""Defines what a web server and its decoders exchange: an order is JSON and a file, an answer is JSON and files.
 
-No more of an answer is believed than can be checked: whoever took over a decoder can spoil its own picture alone.
+Every part of an answer is checked, because a hostile picture may have taken its decoder over. It can then spoil only itself.
 """
 
 from __future__ import annotations
@@ -8,31 +8,32 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from searches.pictures.cropping import Crop
 from searches.pictures.exceptions import LONGEST_SIDE
 
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
-# How each file begins that is written here.
+# The first bytes of each format that is stored.
 STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "WEBP": b"RIFF"}
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Limits(Protocol):
-    """Names the parts of the adapters' `PictureLimits`, which is not imported: a decoder knows no providers."""
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Holds what a provider takes, as the adapters' `PictureLimits`, which a decoder does not know."""
 
-    @property
-    def formats(self) -> Sequence[str]: ...
-    @property
-    def max_bytes(self) -> int: ...
+    formats: Sequence[str]
+    max_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """Holds a picture that was read. `renderings`: format and content by provider; one that is `original` is that very object."""
+    """Holds a picture that was read. `renderings`: format and content by provider; a content equal to `original` is that
+    object.
+    """
 
-    kept_as: str
+    stored_as: str
     width: int
     height: int
     pixels_sha256: str
@@ -46,17 +47,19 @@ def fits(format: str, content: bytes, limits: Limits) -> bool:
 
 
 def made(said: Mapping[str, Any], files: list[bytes], sent: bytes, limits: Mapping[str, Limits], crop: Crop) -> Made:
-    """Returns the picture that an answer to `read` tells. Raises `BadCrop`, or `ValueError` as `renderings`."""
+    """Returns the picture that an answer to `read` describes. Raises `BadCrop`, or `ValueError` if no decoder gives such an
+    answer.
+    """
     width, height = said["size"]
     _check(all(type(side) is int and 0 < side <= LONGEST_SIDE for side in (width, height)))
     in_pixels = crop.in_pixels((width, height))
-    kept_as = said["kept_as"]
+    stored_as = said["stored_as"]
     contents = [sent, *files]
     original = contents[said["original"]]
     _check(SHA256.fullmatch(said["pixels_sha256"]) is not None)
-    _check(original.startswith(STARTS[kept_as]))
+    _check(original.startswith(STARTS[stored_as]))
     return Made(
-        kept_as=kept_as,
+        stored_as=stored_as,
         width=width,
         height=height,
         pixels_sha256=said["pixels_sha256"],
@@ -69,7 +72,7 @@ def made(said: Mapping[str, Any], files: list[bytes], sent: bytes, limits: Mappi
 def renderings(
     said: Mapping[str, Any], files: list[bytes], sent: bytes, limits: Mapping[str, Limits]
 ) -> dict[str, tuple[str, bytes]]:
-    """Returns format and content by provider. Raises `ValueError` where no decoder of ours would say it."""
+    """Returns format and content by provider. Raises `ValueError` if no decoder gives such an answer."""
     contents = [sent, *files]
     _check(set(said["renderings"]) == set(limits))
     found = {provider: (format, contents[number]) for provider, (format, number) in said["renderings"].items()}

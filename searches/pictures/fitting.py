@@ -1,8 +1,8 @@
-"""Fits a picture to what a provider takes: the largest rendering within its limits.
+"""Makes the largest rendering of a picture within a provider's limits.
 
-Quality goes first, size second: providers compare what a picture shows, which survives a little compression better than
-a loss of detail. The size is found by aiming, since a file's bytes nearly follow its pixels: one or two tries where
-halving an interval takes six.
+Quality is reduced first and size second: providers compare what a picture shows, which survives a little compression better than
+a loss of detail. The size is estimated from the bytes of the last try, because a file's bytes are nearly proportional to its
+pixels: one or two tries, where halving an interval takes six.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from PIL import Image
 from searches.pictures.cropping import Crop
 from searches.pictures.exchange import Limits, fits
 
-# Pillow's options for a format: the best first, and the least that a picture is written with.
+# Pillow's options for each format, from the best quality to the lowest that is written.
 QUALITIES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "JPEG": ({"quality": 92}, {"quality": 82}),
     "PNG": ({"compress_level": 6},),
     "WEBP": ({"quality": 90, "method": 2}, {"quality": 80, "method": 2}),
 }
-# What encoders write at most on one side; PNG's own limit is beyond anything that is a picture.
+# The most pixels that encoders write on one side. PNG's own limit is far higher, so JPEG's is used.
 LONGEST_SIDE = {"JPEG": 65_500, "PNG": 65_500, "WEBP": 16_383}
-# Aims a little below the limit; a try that fills this much of it is the largest for all purposes.
+# The part of the limit that a try aims for, and the part of it that is good enough to stop.
 AIM = 0.96
 ENOUGH = 0.8
 TRIES = 8
 
 
 def fitted(
-    pixels: Image.Image, kept_as: str, original: bytes, limits: Mapping[str, Limits], crop: Crop
+    pixels: Image.Image, stored_as: str, original: bytes, limits: Mapping[str, Limits], crop: Crop
 ) -> dict[str, tuple[str, bytes]]:
-    """Format and content by provider: the original itself where that will do."""
+    """Returns format and content by provider: the original itself where it is within the limits."""
     left, top, right, bottom = crop.box(pixels.size)
     part = pixels if (right - left, bottom - top) == pixels.size else pixels.crop((left, top, right, bottom))
     share = part.width * part.height / (pixels.width * pixels.height)
@@ -43,8 +43,8 @@ def fitted(
     found: dict[str, tuple[str, bytes]] = {}
     made: dict[Plan, tuple[str, bytes]] = {}
     for provider, most in limits.items():
-        if part is pixels and fits(kept_as, original, most):
-            found[provider] = kept_as, original
+        if part is pixels and fits(stored_as, original, most):
+            found[provider] = stored_as, original
             continue
         wanted = plan(most, lossless_bytes=lossless_bytes)
         if wanted not in made:
@@ -54,13 +54,13 @@ def fitted(
 
 
 def is_lossless(content: bytes) -> bool:
-    """Of a file as it is kept."""
+    """Tells whether a stored file is lossless: a PNG or a lossless WebP."""
     return content.startswith(b"\x89PNG") or content[12:16] == b"VP8L"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to try, and within how many bytes. Providers with equal plans get one rendering."""
+    """Says what to try, and within how many bytes. Providers with equal plans get the same rendering."""
 
     lossless: bool
     format: str
@@ -68,15 +68,15 @@ class Plan:
 
 
 def plan(limits: Limits, *, lossless_bytes: int | None = None) -> Plan:
-    """`lossless_bytes`: of pixels that no compression has touched yet, about what they take without any; they stay so
-    where the limits allow it.
+    """Returns the plan for a provider's limits. `lossless_bytes`: about the size of a lossless rendering, which is tried if the
+    limits allow it; None for pixels that were compressed with loss already.
     """
     lossless = lossless_bytes is not None and lossless_bytes <= limits.max_bytes and "PNG" in limits.formats
     return Plan(lossless=lossless, format=limits.formats[0], max_bytes=limits.max_bytes)
 
 
 def fit(pixels: Image.Image, plan: Plan) -> tuple[str, bytes]:
-    """The format and the bytes of a rendering within the limits."""
+    """Returns the format and the content of a rendering within the plan."""
     if plan.lossless:
         content = write(pixels, format="PNG", compress_level=1)
         if len(content) <= plan.max_bytes:
@@ -116,7 +116,7 @@ def _smaller(pixels: Image.Image, max_bytes: int, options: Mapping[str, Any], si
 
 
 def _scaled(pixels: Image.Image, scale: float) -> Image.Image:
-    """With the fast one of the filters that look at every pixel: it takes a third of Lanczos' time."""
+    """Resizes with the fastest filter that uses every pixel: it takes a third of the time of Lanczos."""
     if scale == 1:
         return pixels
     shape = max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale))
@@ -124,7 +124,7 @@ def _scaled(pixels: Image.Image, scale: float) -> Image.Image:
 
 
 def _opaque(pixels: Image.Image) -> Image.Image:
-    """On white: JPEG has no transparency, and what lies under it is often black."""
+    """Puts transparent pixels on white: JPEG has no transparency, and the colour under it is often black."""
     if pixels.mode != "RGBA":
         return pixels
     white = Image.new("RGB", pixels.size, "white")

@@ -1,7 +1,7 @@
-"""Reads pictures in processes of their own, so that a mistake in a decoder reaches no key, no other picture and no other request.
+"""Reads pictures in processes of their own, so that a bug in a decoder reaches no key, no other picture and no other request.
 
-One `decoder` a web process makes them ready beforehand: that costs a picture no start of a program. It is started without our
-environment, files or memory, and started anew if it is gone.
+Each web process has one `decoder` program, which forks the processes ahead, so that no picture waits for a program to start. The
+program has none of the web process's environment, files or memory, and is started again if it has ended.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.web.bulkhead import Busy
+from providers.contract import PictureLimits
 from searches.pictures import confinement, exchange
 from searches.pictures.bulkhead import WaitingBulkhead
 from searches.pictures.containers import judge
@@ -53,11 +54,11 @@ GONE = "The picture could not be read just now, through no fault of its own; sen
 # freed, up to 64 MB. One pool for all threads: another one would take 64 MB of the addresses that a process may have.
 MEMORY = {"hugetlb": 1, "arena_max": 1, "mmap_threshold": 32 << 20, "trim_threshold": 64 << 20}
 ENVIRONMENT = {"GLIBC_TUNABLES": ":".join(f"glibc.malloc.{name}={value}" for name, value in MEMORY.items())}
-# A process that is ended from outside says nothing of its picture, so that another one is asked.
+# If a process is ended from outside, its picture may be good, so a second process is asked.
 TRIES = 2
-# Those that were ready and are all dead are passed over, and there may be as many of a program before.
+# Dead processes that are skipped before the program counts as broken: all that were ready, several times over.
 MOST_DEAD = 4 * READY
-# A process that cannot be had within this time will not come.
+# If no process is there within this time, none will come.
 START_SECONDS = 30.0
 MAX_SAID_BYTES = 65_536
 # A noise of 50 megapixels as a JPEG has 60 MB.
@@ -66,35 +67,35 @@ MAX_ANSWER_BYTES = 200_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """Limits one process. `seconds` are the processor's; on a busy machine a picture may take longer by the clock."""
+    """Holds the limits of one process. `seconds` are of processor time; by the clock a busy machine takes longer."""
 
     seconds: int
     memory_bytes: int
 
     @property
     def deadline_seconds(self) -> float:
-        """Returns the time by the clock after which the process is ended, wherever it is: twice the processor's, for a busy
-        machine, and the time that the bytes take.
+        """Returns the time by the clock after which the process is ended: twice the processor's, for a busy machine, and the time
+        that sending the bytes takes.
         """
         return 2.0 * self.seconds + 5
 
     @property
     def outlasting_seconds(self) -> float:
-        """Returns how long a waiter waits, so that one foreign picture alone never makes it give up: to the deadline, and
-        the time that ending the process takes.
+        """Returns how long a waiter waits: the deadline and the time that ending a process takes, so that one picture of another
+        tenant alone never makes it give up.
         """
         return self.deadline_seconds + 5
 
 
 # 50 megapixels with all their renderings take up to 4 s on a fast processor (noise), a WebP that is clear in parts 1.5 GB.
 LARGE = Bound(seconds=12, memory_bytes=1_600_000_000)
-# For one whose header says that it is small, whatever its stream hides.
+# For a picture whose header says that it is small, whatever its stream hides.
 SMALL = Bound(seconds=5, memory_bytes=500_000_000)
-# Above this size one at a time in a process.
+# Above this size a web process reads one picture at a time.
 LARGE_PIXELS = 8_000_000
 large_ones = WaitingBulkhead(at_once=1, places=16, share=4, wait_seconds=LARGE.outlasting_seconds, detail=BUSY)
-# Small ones do not wait behind large ones. They take milliseconds, so that a tenant may send many at once: half of the threads
-# that the server has.
+# Small pictures do not wait behind large ones. Each takes milliseconds, so one tenant may send many at once: up to half of the
+# server's 64 threads.
 small_ones = WaitingBulkhead(at_once=2, places=48, share=32, wait_seconds=SMALL.outlasting_seconds, detail=BUSY)
 
 
@@ -109,38 +110,45 @@ def check_size(content: bytes) -> None:
 
 
 def check(content: bytes) -> None:
-    """Reads a picture for nothing but the refusal. Raises `BadPicture` or `Busy`."""
+    """Reads a picture and drops it. Raises `BadPicture` or `Busy`."""
     read(content, limits={}, crop=Crop(), by=None)
 
 
-def read(content: bytes, *, limits: Mapping[str, Limits], crop: Crop, by: UUID | None) -> tuple[str, Made]:
-    """Returns the format that was sent, and the picture as it is kept and sent on. `by`: the tenant's id; None for the operator.
-    Raises `BadPicture` or `Busy`.
+def read(content: bytes, *, limits: Mapping[str, PictureLimits], crop: Crop, by: UUID | None) -> tuple[str, Made]:
+    """Returns the format that was sent, and the picture as it is stored and sent to providers. Raises `BadPicture` or `Busy`.
+
+    `by`: the tenant's id; None for the operator.
     """
     check_size(content)
     judged = judge(content, most_pixels=settings.PICTURE_MAX_PIXELS)
-    order = {**_fitting("read", judged.format, limits, crop), "most_pixels": settings.PICTURE_MAX_PIXELS}
-    said, files = _carried_out(order, content, pixels=judged.pixels, by=by)
-    with _believed():
-        return judged.format, exchange.made(said, files, content, limits, crop)
+    taken = _taken(limits)
+    order = {**_fitting("read", judged.format, taken, crop), "most_pixels": settings.PICTURE_MAX_PIXELS}
+    said, files = _execute(order, content, pixels=judged.pixels, by=by)
+    with _refusing_false_answers():
+        return judged.format, exchange.made(said, files, content, taken, crop)
 
 
 def fitted(
-    format: str, content: bytes, *, pixels: int, limits: Mapping[str, Limits], crop: Crop, by: UUID | None
+    format: str, content: bytes, *, pixels: int, limits: Mapping[str, PictureLimits], crop: Crop, by: UUID | None
 ) -> dict[str, tuple[str, bytes]]:
-    """Returns renderings of a kept file by provider. Raises `BadCrop` or `Busy`."""
-    said, files = _carried_out(_fitting("fit", format, limits, crop), content, pixels=pixels, by=by)
-    with _believed():
-        return exchange.renderings(said, files, content, limits)
+    """Returns renderings of a stored file by provider. Raises `BadCrop` or `Busy`."""
+    taken = _taken(limits)
+    said, files = _execute(_fitting("fit", format, taken, crop), content, pixels=pixels, by=by)
+    with _refusing_false_answers():
+        return exchange.renderings(said, files, content, taken)
 
 
 def thumbnail(format: str, content: bytes, size: tuple[int, int], *, pixels: int) -> bytes:
-    """Makes a kept file small, as a WebP. Raises `BadPicture` or `Busy`."""
+    """Makes a small WebP of a stored file. Raises `BadPicture` or `Busy`."""
     order = {"kind": "thumbnail", "format": format, "size": size}
-    _, files = _carried_out(order, content, pixels=pixels, by=None)
-    with _believed():
+    _, files = _execute(order, content, pixels=pixels, by=None)
+    with _refusing_false_answers():
         (small,) = files
         return small
+
+
+def _taken(limits: Mapping[str, PictureLimits]) -> dict[str, Limits]:
+    return {provider: Limits(formats=each.formats, max_bytes=each.max_bytes) for provider, each in limits.items()}
 
 
 def _fitting(kind: str, format: str, limits: Mapping[str, Limits], crop: Crop) -> dict[str, Any]:
@@ -148,7 +156,7 @@ def _fitting(kind: str, format: str, limits: Mapping[str, Limits], crop: Crop) -
     return {"kind": kind, "format": format, "limits": most, "crop": str(crop)}
 
 
-def _carried_out(
+def _execute(
     order: Mapping[str, Any], content: bytes, *, pixels: float, by: UUID | None
 ) -> tuple[dict[str, Any], list[bytes]]:
     large = pixels > LARGE_PIXELS
@@ -161,10 +169,10 @@ def _carried_out(
 
 
 def _answered(order: Mapping[str, Any], content: bytes, bound: Bound) -> tuple[dict[str, Any], list[bytes]]:
-    """Returns an answer. Raises `Busy` where no process lives long enough to give one, which is not the picture's fault."""
+    """Returns a process's answer. Raises `Busy` if no process lives long enough to give one, which is not the picture's fault."""
     for _ in range(TRIES):
         try:
-            with _believed():
+            with _refusing_false_answers():
                 return decoders.ask(order, content, bound)
         except TimeoutError:
             raise too_costly() from None
@@ -184,8 +192,8 @@ def _reason(code: object) -> BadPicture:
 
 
 @contextmanager
-def _believed() -> Iterator[None]:
-    """Refuses the picture whose answer no decoder of ours would give: it may have taken the process over."""
+def _refusing_false_answers() -> Iterator[None]:
+    """Refuses a picture whose answer a decoder cannot give: the picture may have taken the process over."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -193,11 +201,11 @@ def _believed() -> Iterator[None]:
 
 
 class NotStarted(Exception):
-    """No process can be had."""
+    """No process could be started."""
 
 
 class Decoders:
-    """Keeps the processes that are ready for this one. After a fork the child starts its own program."""
+    """Holds this web process's decoder program and the processes that it has ready. After a fork the child starts its own."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -206,22 +214,24 @@ class Decoders:
         self.program: subprocess.Popen[bytes] | None = None
 
     def ask(self, order: Mapping[str, Any], content: bytes, bound: Bound) -> tuple[dict[str, Any], list[bytes]]:
-        """Returns what one of them answers, and the files with it. Raises `TimeoutError` where it takes too long, `ValueError`
-        where the picture broke its decoder, and `EOFError` where it was ended from outside.
+        """Returns the answer of one process, and the files with it.
+
+        Raises `TimeoutError` if it takes too long, `ValueError` if the picture broke its decoder, and `EOFError` if the process
+        was ended from outside.
         """
         text = json.dumps(order).encode()
         head = HEAD.pack(bound.memory_bytes, bound.seconds, len(text), len(content))
         ends_at = time.monotonic() + bound.deadline_seconds
-        with self._one() as connection:
+        with self._process() as connection:
             try:
                 _send(connection, head + text, ends_at)
                 _send(connection, content, ends_at)
-                (size,) = ANSWER.unpack(_answering(_exactly(connection, ANSWER.size, ends_at)))
-                said = json.loads(_exactly(connection, min(size, MAX_SAID_BYTES), ends_at))
+                (size,) = ANSWER.unpack(_start_of_answer(_receive(connection, ANSWER.size, ends_at)))
+                said = json.loads(_receive(connection, min(size, MAX_SAID_BYTES), ends_at))
                 sizes = said["files"]
                 if not all(type(size) is int and size >= 0 for size in sizes) or sum(sizes) > MAX_ANSWER_BYTES:
                     raise ValueError("The answer is too large.")
-                return said, [_exactly(connection, size, ends_at) for size in sizes]
+                return said, [_receive(connection, size, ends_at) for size in sizes]
             except ConnectionError:
                 raise EOFError from None
 
@@ -237,9 +247,9 @@ class Decoders:
                 self._end()
 
     @contextmanager
-    def _one(self) -> Iterator[socket.socket]:
+    def _process(self) -> Iterator[socket.socket]:
         with self.lock:
-            control, number, connection = self._living()
+            control, number, connection = self._ready_and_alive()
         try:
             with closing(connection):
                 yield connection
@@ -247,10 +257,10 @@ class Decoders:
             with self.lock:
                 self._give_back(control, number)
 
-    def _living(self) -> tuple[socket.socket, int, socket.socket]:
-        """Passes over those that died while they were waiting."""
+    def _ready_and_alive(self) -> tuple[socket.socket, int, socket.socket]:
+        """Returns a process that is ready; skips those that died while they waited."""
         for _ in range(MOST_DEAD):
-            control, number, connection = self._ready()
+            control, number, connection = self._next()
             if not _is_dead(connection):
                 return control, number, connection
             connection.close()
@@ -264,7 +274,7 @@ class Decoders:
             except OSError:
                 self._end()
 
-    def _ready(self) -> tuple[socket.socket, int, socket.socket]:
+    def _next(self) -> tuple[socket.socket, int, socket.socket]:
         for _ in range(2):
             try:
                 control = self._started()
@@ -272,7 +282,7 @@ class Decoders:
             except ConnectionError:
                 message, descriptors = b"", []
             except OSError:
-                # No process can be had, or none in time.
+                # No process could be started, or none in time.
                 break
             if len(message) == NUMBER.size and descriptors:
                 return control, *NUMBER.unpack(message), socket.socket(fileno=descriptors[0])
@@ -283,12 +293,12 @@ class Decoders:
         if self.control is not None and self.owner == os.getpid():
             return self.control
         if self.control is not None:
-            # A parent's.
+            # The parent's, before a fork.
             self.control.close()
         ours, theirs = socket.socketpair()
         ours.settimeout(START_SECONDS)
-        # -I and no environment of ours: nothing from outside changes what the program loads, or lifts its decoders' own limits.
-        # A session of its own: a Ctrl-C is for the web server, which then ends the program.
+        # -I and no inherited environment: nothing outside changes what the program loads, or lifts its decoders' own limits. In a
+        # session of its own it gets no Ctrl-C: the web server does, and ends the program.
         with closing(theirs):
             try:
                 self.program = subprocess.Popen(
@@ -319,7 +329,7 @@ class Decoders:
 
 
 def _is_dead(connection: socket.socket) -> bool:
-    """Tells whether the other side is gone: one that waits for an order says nothing, not even a last word."""
+    """Tells whether the process at the other side has ended. A living one that waits for an order sends nothing."""
     try:
         connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -329,8 +339,8 @@ def _is_dead(connection: socket.socket) -> bool:
     return True
 
 
-def _answering(start: bytes) -> bytes:
-    """Returns the start of an answer. Raises `TimeoutError` or `ValueError` where it is a process's last word instead."""
+def _start_of_answer(start: bytes) -> bytes:
+    """Returns the start of an answer. Raises `TimeoutError` or `ValueError` if it is the start of faulthandler's report."""
     if start in OUT_OF_TIME:
         raise TimeoutError
     if start == CRASHED:
@@ -339,15 +349,15 @@ def _answering(start: bytes) -> bytes:
 
 
 def _send(connection: socket.socket, content: bytes, ends_at: float) -> None:
-    connection.settimeout(_left(ends_at))
+    connection.settimeout(_remaining(ends_at))
     connection.sendall(content)
 
 
-def _exactly(connection: socket.socket, size: int, ends_at: float) -> bytes:
-    """Receives so many bytes. Raises `EOFError` where fewer come."""
+def _receive(connection: socket.socket, size: int, ends_at: float) -> bytes:
+    """Receives `size` bytes. Raises `EOFError` if fewer come."""
     whole = bytearray()
     while len(whole) < size:
-        connection.settimeout(_left(ends_at))
+        connection.settimeout(_remaining(ends_at))
         piece = connection.recv(min(1 << 20, size - len(whole)))
         if not piece:
             raise EOFError
@@ -355,11 +365,11 @@ def _exactly(connection: socket.socket, size: int, ends_at: float) -> bytes:
     return bytes(whole)
 
 
-def _left(ends_at: float) -> float:
-    left = ends_at - time.monotonic()
-    if left <= 0:
+def _remaining(ends_at: float) -> float:
+    seconds = ends_at - time.monotonic()
+    if seconds <= 0:
         raise TimeoutError
-    return left
+    return seconds
 
 
 decoders = Decoders()

@@ -1,8 +1,8 @@
-"""Reads hostile bytes into a plain picture: upright, RGB or RGBA in sRGB, nothing beside its pixels.
+"""Decodes hostile bytes to a plain picture: upright, RGB or RGBA in sRGB, nothing but pixels.
 
-Runs in a process of its own (`decoder`), on what `stripping` leaves of a file; the name and the declared type are never asked.
-Whatever a decoder throws at bytes made to break it ends as a `BadPicture`. What is kept is what browsers and providers take:
-a GIF and a BMP become a PNG, which loses nothing; a HEIC and an AVIF a JPEG, or a WebP where parts of it are clear.
+It runs in a process of its own (`decoder`), on what `stripping` leaves of a file; the file's name and declared type do not count.
+Every exception that a decoder raises becomes a `BadPicture`. Pictures are stored in formats that browsers and providers take:
+a GIF and a BMP become a PNG, without loss; a HEIC and an AVIF become a JPEG, or a WebP if parts of them are transparent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from searches.pictures.stripping import Stripped, stripped
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
-# By EXIF's orientation: what turns the picture upright.
+# The operation that turns a picture upright, by EXIF's orientation.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,7 +36,7 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 PILLOW_NAMES = {"HEIC": "HEIF"}
-# How Pillow says that a file has less than all pixels; the latter of packed rows.
+# Pillow's messages for a file with too few pixels; the second is for packed rows.
 LACKING = re.compile("truncated|not enough image data", re.IGNORECASE)
 # Fast rather than small.
 PNG: Mapping[str, Any] = {"format": "PNG", "compress_level": 1}
@@ -48,8 +48,8 @@ LOWER = "RGB;16L"
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """Holds a decoded picture. `options` is what Pillow's `save` needs to write what is kept, in quality as it came.
-    `bare`: the file as it was sent, where it may be kept so.
+    """Holds a decoded picture. `options`: those with which Pillow's `save` writes the stored file, in the quality that was sent.
+    `bare`: the file as it was sent, if it may be stored so.
     """
 
     pixels: Image.Image
@@ -57,12 +57,12 @@ class Decoded:
     bare: bytes | None = field(default=None, repr=False)
 
     @property
-    def kept_as(self) -> str:
+    def stored_as(self) -> str:
         format: str = self.options["format"]
         return format
 
     def rewritten(self) -> bytes:
-        """The file as it is kept. Raises `BadPicture`: a decoder takes some sizes that no encoder writes."""
+        """Returns the file to be stored. Raises `BadPicture`: decoders take some sizes that no encoder writes."""
         if self.bare is not None:
             return self.bare
         try:
@@ -72,7 +72,7 @@ class Decoded:
 
 
 def decoded(format: str, content: bytes, *, most_pixels: int) -> Decoded:
-    """Decodes a file that was judged to be of this format. Raises `BadPicture`."""
+    """Decodes a file that `containers` judged to be of this format. Raises `BadPicture`."""
     try:
         return _decoded(format, content, stripped(format, content), most_pixels)
     except BadPicture:
@@ -81,15 +81,15 @@ def decoded(format: str, content: bytes, *, most_pixels: int) -> Decoded:
         raise (truncated() if LACKING.search(str(error)) else unreadable()) from None
 
 
-def kept(format: str, content: bytes) -> Image.Image:
-    """Decodes a file that `rewritten` wrote: its pixels are plain already, and may be more than what was sent."""
+def stored(format: str, content: bytes) -> Image.Image:
+    """Decodes a stored file, whose pixels are plain already, and may be more than those that were sent."""
     image = Image.open(BytesIO(content), formats=[format])
     image.load()
     return colours.plain(image, ())
 
 
 def thumbnail(format: str, content: bytes, size: tuple[int, int]) -> bytes:
-    """Makes a kept file small, as a WebP."""
+    """Makes a small WebP of a stored file."""
     image = Image.open(BytesIO(content), formats=[format])
     image.draft("RGB", size)
     image.thumbnail(size)
@@ -102,7 +102,7 @@ def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> D
     if format == "JPEG":
         _load_whole(image, file.content, most_pixels)
     image.load()
-    # Known while it is as it was opened.
+    # Read before the pixels are converted, which drops the format's own facts.
     options = _options(image, format, file.content)
     may_be_bare = format == "JPEG" and image.mode == "RGB" and file.orientation == 1 and not file.profile
     if format == "PNG" and pixel_rows.are_cut(file.content, image):
@@ -118,7 +118,7 @@ def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> D
 
 
 def _opened(format: str, content: bytes, most_pixels: int) -> Image.Image:
-    """Reads the header alone, save of a BMP that Pillow does not read."""
+    """Opens a file by its header alone. A BMP that Pillow does not read is decoded whole."""
     try:
         image = Image.open(BytesIO(content), formats=[PILLOW_NAMES.get(format, format)])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -153,7 +153,7 @@ def _check_size(size: tuple[int, int], most_pixels: int) -> None:
 
 
 def _shown(format: str, image: Image.Image, file: Stripped) -> Image.Image:
-    """Applies what is clear in it: a PNG's one colour; not the alpha of a BMP that sets none anywhere."""
+    """Returns the pixels with a PNG's transparent colour applied, and without a BMP's alpha if that is zero everywhere."""
     if format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")
     if not file.clear:
@@ -172,7 +172,7 @@ def _shown(format: str, image: Image.Image, file: Stripped) -> Image.Image:
 
 
 def _profiles(format: str, image: Image.Image, file: Stripped) -> tuple[bytes, ...]:
-    """Returns what says how the colours are meant, the best first."""
+    """Returns the colour profiles of a picture, the best first."""
     if format in {"HEIC", "AVIF"}:
         return (image.info.get("icc_profile") or b"",)
     if format == "PNG":
@@ -181,7 +181,7 @@ def _profiles(format: str, image: Image.Image, file: Stripped) -> tuple[bytes, .
 
 
 def _turned(format: str, image: Image.Image, file: Stripped) -> int:
-    """Returns EXIF's orientation. HEIC's decoder turns the picture itself; AVIF's tells the file's own boxes as EXIF would."""
+    """Returns EXIF's orientation. HEIC's decoder turns the picture itself; AVIF's reports the file's own boxes as EXIF."""
     if format != "AVIF":
         return file.orientation
     image.info.pop("xmp", None)
@@ -189,7 +189,7 @@ def _turned(format: str, image: Image.Image, file: Stripped) -> int:
 
 
 def _on_canvas(pixels: Image.Image, file: Stripped) -> Image.Image:
-    """Puts a first frame that is smaller on its canvas, which is clear beside it."""
+    """Puts a first frame that is smaller than its canvas on it; the rest of the canvas is transparent."""
     if file.canvas is None or (file.canvas == pixels.size and file.place == (0, 0)):
         return pixels
     canvas = Image.new("RGBA", file.canvas, (0, 0, 0, 0))
@@ -198,8 +198,10 @@ def _on_canvas(pixels: Image.Image, file: Stripped) -> Image.Image:
 
 
 def _options(image: Image.Image, format: str, content: bytes) -> Mapping[str, Any] | None:
-    """Returns options for `save`. JPEG: the very tables it came with, so that it loses next to nothing. WebP: as it came, with
-    or without loss, and at the fast end: its slow end takes ten times as long to save a tenth. None where its pixels decide.
+    """Returns options for `save`; None where the pixels decide.
+
+    A JPEG is written with the tables of the file that was sent, which loses next to nothing. A WebP stays lossy or lossless,
+    written with a fast method: the slowest takes ten times as long and saves a tenth of the bytes.
     """
     if format == "JPEG":
         return {"format": format, **_jpeg_tables(image)}
@@ -218,7 +220,7 @@ def _jpeg_tables(image: Image.Image) -> dict[str, Any]:
     assert isinstance(image, JpegImagePlugin.JpegImageFile)
     if image.mode not in {"L", "RGB"}:
         return {"quality": 90}
-    # A component is (id, horizontal and vertical sampling, number of its table); chroma uses the second one's.
+    # A component is (id, horizontal sampling, vertical sampling, number of its table). The second component's table is chroma's.
     numbers = [component[3] for component in image.layer[:2]]
     return {
         "qtables": [image.quantization[number] for number in numbers],

@@ -1,52 +1,34 @@
-"""Keeps pictures: rows in the database, files in the storage, and never one without the other for long.
+"""Stores pictures as rows in the database and files in the storage, and erases both together.
 
-Files are written before the caller's transaction, because a storage cannot be rolled back and may be slow; each try writes
-under names of its own, so that removing them can hurt nobody else. Of two equal pictures sent at once the row decides, and
-the loser's files go. What a crash leaves behind no row names, and the sweep removes it.
+Files are written before the caller's transaction, because a storage cannot be rolled back and may be slow. Of two equal pictures
+sent at once the unique row decides, and the other's files are removed. After a crash, files without a row are left to the
+sweep (`sweeping`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
-import random
-import re
-import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
-from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
 from accounts.web.bulkhead import Busy
 from providers.contract import Picture, PictureLimits
-from searches.models import Image, Lookup, Rendering
-from searches.pictures import isolation, usage
+from searches.models import Image, Rendering
+from searches.pictures import files, isolation, usage
 from searches.pictures.cropping import Crop
 from searches.pictures.exchange import MEDIA_TYPES
 
-logger = logging.getLogger(__name__)
-
-EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
-FILE_NAME = re.compile(r"[0-9a-f-]{36}/([0-9a-f-]{36})\.(?:jpg|png|webp)")
-# A sweep looks at this many files at most, picked at random: every orphan's turn comes.
-SWEPT_AT_ONCE = 20_000
-NAMES_A_QUERY = 1000
 SWEPT = "A part of this picture that was cut out before is being erased; send the request again in a moment."
-
-
-# As the check of the foreign key does at the commit, but before renderings are locked: whoever erases goes in that order.
+# Locks as the foreign key's check does at the commit, but before renderings are locked, which is the order of `erase`.
 HOLD = "SELECT FROM searches_image WHERE id = %s FOR KEY SHARE"
 
 
@@ -56,32 +38,40 @@ class Deleted(Exception):
 
 @dataclass(kw_only=True)
 class Draft:
-    """A picture whose files are written beside the caller, and whose rows `save` inserts in the caller's transaction."""
+    """Holds a picture whose files a thread writes, and whose rows `save` inserts in the caller's transaction.
+
+    `written`: the bytes of each new file, by its name; `named`: those of them that a row names by now; `reused`: the providers
+    whose renderings were stored before.
+    """
 
     image: Image
     stored: bool
     crop: str = ""
     writing: Future[None] | None = None
     renderings: list[Rendering] = field(default_factory=list)
-    written: dict[str, int] = field(default_factory=dict)  # the bytes of each file
+    written: dict[str, int] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
     reused: set[str] = field(default_factory=set)
     saved: Image | None = None
 
     @property
     def pixels_sha256(self) -> str:
-        """Known once it has waited."""
+        """Is known after `wait`."""
         return self.image.pixels_sha256
 
     def wait(self) -> None:
-        """Until its files are written: before a transaction, so that none is open meanwhile. Then `crop` is in whole
-        pixels. Raises `BadPicture` or `Busy`.
+        """Waits until the files are written. Then `crop` is in whole pixels. Raises `BadPicture` or `Busy`.
+
+        Call it before a transaction, so that none is open meanwhile.
         """
         if self.writing is not None:
             self.writing.result()
 
     def save(self) -> Image:
-        """Its rows, which the caller's are to name: before the caller locks anything, for an equal picture is waited for."""
+        """Inserts the rows of the picture. Returns the one that the caller's rows are to name.
+
+        Call it before the caller locks anything, because it waits for an equal picture that is being inserted.
+        """
         self.wait()
         image = self.saved = self.image if self.stored else self._insert()
         for rendering in self.renderings:
@@ -90,17 +80,19 @@ class Draft:
             rendering.image = image
         Rendering.objects.bulk_create(self.renderings, ignore_conflicts=True)
         written = set(self.written)
-        self.named = written if self.is_new else _named(written)
+        self.named = written if self.is_new else files.in_rows(written)
         return image
 
     @property
     def is_new(self) -> bool:
-        """Whether its row is the caller's own, which nobody else sees yet."""
+        """Tells whether the saved row is the caller's own, which no other transaction sees yet."""
         return not self.stored and self.saved is self.image
 
     def hold(self) -> None:
-        """Keeps erasers and the sweep from what was there already, until the rows that need it are. Last in the caller's
-        transaction, as settlements check what they name. Raises `Deleted` or `Busy`, or `usage.TooManyImages` for what is new.
+        """Keeps what was stored before from being erased until the caller's rows are committed, and counts what is new.
+
+        Call it last in the caller's transaction: a settlement checks what it names at that point too. Raises `Deleted`, `Busy` or
+        `usage.TooManyImages`.
         """
         assert self.saved is not None
         if not self.is_new:
@@ -119,7 +111,7 @@ class Draft:
             raise Busy(SWEPT)
 
     def _insert(self) -> Image:
-        """The row of whoever came first with these bytes."""
+        """Inserts the picture's row, or returns the row that an equal picture inserted first."""
         try:
             with transaction.atomic():
                 self.image.save(force_insert=True)
@@ -133,58 +125,60 @@ class Draft:
 
 @contextmanager
 def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits], crop: str = "") -> Iterator[Draft]:
-    """A picture as a tenant sent it, with a rendering of what `crop` leaves of it for each provider of `fit`.
+    """Yields a draft of a picture that a tenant sent, with a rendering of its crop for each provider of `fit`.
 
-    Wrap the transaction that calls `save` in it: on leaving, files that no committed row names are gone. One that the
-    tenant has already is not decoded again; a new one is while the block goes on. Raises `BadPicture`, `Busy` or `Deleted`.
+    A new picture is read by a thread during the block; one that the tenant has stored already is not read again. The block must
+    hold the whole transaction that calls `save`: after it, files that no committed row names are removed. Raises `BadPicture`,
+    `Busy` or `Deleted`.
     """
     isolation.check_size(content)
     sha256 = hashlib.sha256(content).hexdigest()
     image = Image.objects.for_tenant(tenant).filter(sha256=sha256).first()
     draft = Draft(image=image or Image(tenant=tenant, sha256=sha256, bytes=len(content)), stored=image is not None)
-    with _tidied(draft), ThreadPoolExecutor(1) as beside:
+    with _removing_unnamed(draft), ThreadPoolExecutor(1) as executor:
         if image is None:
-            draft.writing = beside.submit(_write_new, draft, content, fit, Crop.parse(crop))
+            draft.writing = executor.submit(_write_new, draft, content, fit, Crop.parse(crop))
         else:
-            _write_lacking(draft, fit, Crop.parse(crop))
+            _write_missing_renderings(draft, fit, Crop.parse(crop))
         yield draft
 
 
 @contextmanager
 def known(image: Image, *, fit: Mapping[str, PictureLimits], crop: str = "") -> Iterator[Draft]:
-    """The same for a picture that is stored. Raises `BadCrop`, `Busy` or `Deleted`."""
+    """Yields a draft of a stored picture, as `received` does. Raises `BadCrop`, `Busy` or `Deleted`."""
     draft = Draft(image=image, stored=True)
-    with _tidied(draft):
-        _write_lacking(draft, fit, Crop.parse(crop))
+    with _removing_unnamed(draft):
+        _write_missing_renderings(draft, fit, Crop.parse(crop))
         yield draft
 
 
 def read(rendering: Rendering) -> Picture:
-    """The picture as it is sent to the provider. Raises `OSError`."""
-    return Picture(content=_read(rendering.file), media_type=rendering.media_type)
+    """Reads the picture that is sent to a provider. Raises `OSError`."""
+    return Picture(content=files.read(rendering.file), media_type=rendering.media_type)
 
 
 def thumbnail(image: Image, size: tuple[int, int]) -> bytes:
-    """A WebP. Raises `OSError`, `BadPicture` or `Busy`."""
-    return isolation.thumbnail(_kept_as(image), _read(image.file), size, pixels=image.width * image.height)
+    """Returns a small WebP. Raises `OSError`, `BadPicture` or `Busy`."""
+    content = files.read(image.file)
+    return isolation.thumbnail(files.format_of(image.file), content, size, pixels=image.width * image.height)
 
 
 @transaction.atomic
 def erase(image: Image) -> None:
-    """Its rows, and its files once that is committed. Raises `ProtectedError` while a search names it."""
-    # Before its renderings, as those who hold them.
+    """Erases the picture's rows, and its files after the commit. Raises `ProtectedError` while a search names it."""
+    # Locks the picture before its renderings, as `Draft.hold` does.
     Image.objects.select_for_update().filter(pk=image.pk).first()
-    files = {**dict(image.renderings.values_list("file", "bytes")), image.file: image.file_bytes}
+    names = {**dict(image.renderings.values_list("file", "bytes")), image.file: image.file_bytes}
     tenant_id = image.tenant_id
     image.delete()
-    usage.remove(tenant_id, images=1, bytes=sum(files.values()))
-    transaction.on_commit(lambda: _remove(files))
+    usage.remove(tenant_id, images=1, bytes=sum(names.values()))
+    transaction.on_commit(lambda: files.remove(names))
 
 
 def erase_unnamed(image_id: UUID) -> None:
-    """The same, unless a search names it. Last in the caller's transaction, as `Draft.hold`."""
+    """Erases a picture unless a search names it. Call it last in the caller's transaction, like `Draft.hold`."""
     image = Image.objects.select_for_update().filter(pk=image_id).first()
-    # Asked now: whoever was about to name it has been waited for, and whoever comes later waits.
+    # The lock has waited for every transaction that was about to name the picture, and later ones wait for this one.
     if image is not None and not image.searches.exists():
         erase(image)
 
@@ -204,117 +198,45 @@ def refresh(image: Image) -> None:
     image.refresh_from_db(fields=["stored_at"])
 
 
-def sweep_orphans(older_than_seconds: float) -> int:
-    """Removes files that no row names, once they are older than any upload can last. Returns how many."""
-    names = [name for name in _listed() if _age_seconds(name) > older_than_seconds]
-    chosen = random.sample(names, min(len(names), SWEPT_AT_ONCE))
-    removed = 0
-    for start in range(0, len(chosen), NAMES_A_QUERY):
-        batch = set(chosen[start : start + NAMES_A_QUERY])
-        orphans = batch - _named(batch)
-        _remove(orphans)
-        removed += len(orphans)
-    return removed
-
-
-def sweep_crops(older_than_seconds: float) -> int:
-    """Erases the renderings of crops that no open lookup needs, once they are older than that: their number has no other
-    bound. Whoever wants one again has it made anew. Returns how many.
-    """
-    unneeded = Rendering.objects.exclude(crop="").filter(~Exists(_needing()))
-    old = [pk for pk, file in unneeded.values_list("pk", "file") if _age_seconds(file) > older_than_seconds]
-    return sum(_erase_crops(old[start : start + NAMES_A_QUERY]) for start in range(0, len(old), NAMES_A_QUERY))
-
-
-def _needing() -> QuerySet[Lookup]:
-    """The open lookups of a rendering."""
-    return Lookup.objects.filter(
-        search__image=OuterRef("image"),
-        search__crop=OuterRef("crop"),
-        provider=OuterRef("provider"),
-        status__in=Lookup.OPEN,
-    )
-
-
-def _erase_crops(keys: list[int]) -> int:
-    with transaction.atomic():
-        count, files = _erase_rows(keys)
-    _remove(files)
-    return count
-
-
-def _erase_rows(keys: list[int]) -> tuple[int, set[str]]:
-    """Erases these renderings, but for those that a draft holds or a lookup needs by now. Returns how many, and the files that
-    nothing names any more.
-    """
-    own = Rendering.objects.filter(pk__in=keys)
-    # Two sweeps at one picture would each leave a file, and its bytes, to the other. Whoever erases it locks it first, too.
-    images = Image.objects.filter(pk__in=own.values("image")).order_by("pk")
-    tenants = dict(images.select_for_update(no_key=True, skip_locked=True).values_list("pk", "tenant"))
-    locked = list(own.filter(image__in=tenants).select_for_update(skip_locked=True).values_list("pk", flat=True))
-    unneeded = own.filter(~Exists(_needing()), pk__in=locked).values_list("pk", "image", "file", "bytes")
-    erased = list(unneeded)
-    own.filter(pk__in=[pk for pk, *_ in erased]).delete()
-    named = _named({file for _, _, file, _ in erased})
-    files = {file: (tenants[image], size) for _, image, file, size in erased if file not in named}
-    freed: Counter[UUID] = Counter()
-    for tenant_id, size in files.values():
-        freed[tenant_id] += size
-    for tenant_id in sorted(freed):
-        usage.remove(tenant_id, images=0, bytes=freed[tenant_id])
-    return len(erased), set(files)
-
-
 def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits], crop: Crop) -> None:
-    """Without a word to the database: this thread has no connection."""
+    """Reads a new picture and writes its files. Makes no query: this thread has no connection to the database."""
     image = draft.image
     format, made = isolation.read(content, limits=fit, crop=crop, by=image.tenant_id)
     draft.crop = made.crop
     image.format, image.pixels_sha256 = format.lower(), made.pixels_sha256
     image.width, image.height = made.width, made.height
-    image.file, image.file_bytes = _write(draft, made.kept_as, made.original), len(made.original)
-    _add_renderings(draft, made.original, made.renderings, draft.crop)
+    image.file, image.file_bytes = _write(draft, made.stored_as, made.original), len(made.original)
+    _add_renderings(draft, made.original, made.renderings)
 
 
-def _write_lacking(draft: Draft, fit: Mapping[str, PictureLimits], crop: Crop) -> None:
+def _write_missing_renderings(draft: Draft, fit: Mapping[str, PictureLimits], crop: Crop) -> None:
     if not fit:
         return
-    crop = crop.in_pixels((draft.image.width, draft.image.height))
-    draft.crop = str(crop)
-    present = draft.image.renderings.filter(crop=draft.crop, provider__in=fit)
-    draft.reused = set(present.values_list("provider", flat=True))
-    lacking = {provider: limits for provider, limits in fit.items() if provider not in draft.reused}
-    if not lacking:
-        return
-    original = _original(draft.image)
     image = draft.image
-    fitted = isolation.fitted(
-        _kept_as(image), original, pixels=image.width * image.height, limits=lacking, crop=crop, by=image.tenant_id
-    )
-    _add_renderings(draft, original, fitted, draft.crop)
-
-
-def _kept_as(image: Image) -> str:
-    """Returns the format of a picture's file, by the name that it was given. Raises `FileNotFoundError` for a name that was never
-    given to any: nothing is stored under it that could be read.
-    """
-    for format, extension in EXTENSIONS.items():
-        if image.file.endswith(f".{extension}"):
-            return format
-    raise FileNotFoundError(f"Picture {image.pk} has a file of no known format.")
+    crop = crop.in_pixels((image.width, image.height))
+    draft.crop = str(crop)
+    present = image.renderings.filter(crop=draft.crop, provider__in=fit)
+    draft.reused = set(present.values_list("provider", flat=True))
+    missing = {provider: limits for provider, limits in fit.items() if provider not in draft.reused}
+    if not missing:
+        return
+    format, original = files.format_of(image.file), _original(image)
+    pixels = image.width * image.height
+    fitted = isolation.fitted(format, original, pixels=pixels, limits=missing, crop=crop, by=image.tenant_id)
+    _add_renderings(draft, original, fitted)
 
 
 def _original(image: Image) -> bytes:
     try:
-        return _read(image.file)
+        return files.read(image.file)
     except FileNotFoundError:
         if Image.objects.filter(pk=image.pk).exists():
             raise
         raise Deleted from None
 
 
-def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[str, bytes]], crop: str) -> None:
-    """One file for all providers that get the same."""
+def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[str, bytes]]) -> None:
+    """Adds the providers' renderings to the draft. Providers with the same rendering share one file."""
     written = {id(original): draft.image.file}
     for provider, (format, content) in fitted.items():
         file = written.get(id(content)) or _write(draft, format, content)
@@ -322,7 +244,7 @@ def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[st
         draft.renderings.append(
             Rendering(
                 provider=provider,
-                crop=crop,
+                crop=draft.crop,
                 media_type=MEDIA_TYPES[format],
                 bytes=len(content),
                 file=file,
@@ -330,71 +252,29 @@ def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[st
         )
 
 
-@contextmanager
-def _tidied(draft: Draft) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        # It may have come after the commit, or in place of its answer: only the database knows.
-        written = set(draft.written)
-        _remove(written - _named_if_known(written))
-        raise
-    _remove(draft.written.keys() - draft.named)
-
-
-def _named_if_known(names: set[str]) -> set[str]:
-    """All of them where the database cannot be asked: the sweep will."""
-    try:
-        return _named(names)
-    except DatabaseError:
-        return names
-
-
-def _named(names: set[str]) -> set[str]:
-    """Those of the names that a row gives its file."""
-    if not names:
-        return set()
-    images = Image.objects.filter(file__in=names).values_list("file")
-    renderings = Rendering.objects.filter(file__in=names).values_list("file")
-    return {file for (file,) in images.union(renderings)}
-
-
 def _write(draft: Draft, format: str, content: bytes) -> str:
-    name = f"{draft.image.tenant_id}/{uuid7()}.{EXTENSIONS[format]}"
+    name = files.new_name(draft.image.tenant_id, format)
+    # Noted before the write, which may fail halfway.
     draft.written[name] = len(content)
-    stored = default_storage.save(name, ContentFile(content))
-    assert stored == name, "a name of our own is never taken"
+    files.write(name, content)
     return name
 
 
-def _read(name: str) -> bytes:
-    with default_storage.open(name) as file:
-        content: bytes = file.read()
-        return content
-
-
-def _remove(names: Iterable[str]) -> None:
-    for name in names:
-        try:
-            default_storage.delete(name)
-        except Exception:  # each storage has errors of its own; the sweep comes again
-            logger.warning("The picture file %s could not be removed yet.", name, exc_info=True)
-
-
-def _listed() -> Iterator[str]:
-    """The files that were written here; whatever else lies in the storage is not ours."""
+@contextmanager
+def _removing_unnamed(draft: Draft) -> Iterator[None]:
+    """Removes, after the block, the draft's files that no row names."""
     try:
-        folders, _ = default_storage.listdir("")
-    except FileNotFoundError:
-        return
-    for folder in folders:
-        _, files = default_storage.listdir(folder)
-        yield from (name for name in (f"{folder}/{file}" for file in files) if FILE_NAME.fullmatch(name))
+        yield
+    except BaseException:
+        # The transaction may be committed nonetheless, so the database is asked.
+        files.remove(draft.written.keys() - _named_or_unknown(set(draft.written)))
+        raise
+    files.remove(draft.written.keys() - draft.named)
 
 
-def _age_seconds(name: str) -> float:
-    """From the name, a UUIDv7: asking the storage would be a request a file."""
-    match = FILE_NAME.fullmatch(name)
-    assert match is not None
-    made_at_ms = UUID(match[1]).int >> 80
-    return time.time() - made_at_ms / 1000
+def _named_or_unknown(names: set[str]) -> set[str]:
+    """Returns the names that rows have; all of them where the database cannot be asked, so that the sweep decides."""
+    try:
+        return files.in_rows(names)
+    except DatabaseError:
+        return names

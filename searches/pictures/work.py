@@ -1,24 +1,18 @@
-"""Carries out what is ordered of one picture, in a decoder. `exchange` says how its answer is taken."""
+"""Executes an order for one picture, in a decoder's process. `exchange` checks the answer, in the web server."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from searches.pictures import fitting, reading, strips
 from searches.pictures.cropping import BadCrop, Crop
 from searches.pictures.exceptions import BadPicture
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderedLimits:
-    formats: tuple[str, ...]
-    max_bytes: int
+from searches.pictures.exchange import Limits
 
 
 def done(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Carries an order out, in a decoder. A picture that is refused is an answer too."""
+    """Executes an order. Returns the answer and its files; a refusal is an answer too."""
     try:
         return KINDS[order["kind"]](order, content)
     except BadPicture as refused:
@@ -26,16 +20,16 @@ def done(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], list
 
 
 def _read(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Reads a picture as it was sent: its facts, the file that is kept, and the renderings of what is cut out."""
+    """Reads a picture as it was sent: its facts, the file to be stored, and the renderings of its crop."""
     picture = reading.decoded(order["format"], content, most_pixels=order["most_pixels"])
     try:
         crop = Crop.parse(order["crop"]).in_pixels(picture.pixels.size)
     except BadCrop:
         return {"size": picture.pixels.size, "bad_crop": True}, []
     original = picture.rewritten()
-    found = fitting.fitted(picture.pixels, picture.kept_as, original, _limits(order), crop)
+    found = fitting.fitted(picture.pixels, picture.stored_as, original, _limits(order), crop)
     said = {
-        "kept_as": picture.kept_as,
+        "stored_as": picture.stored_as,
         "size": picture.pixels.size,
         "pixels_sha256": strips.pixels_sha256(picture.pixels),
     }
@@ -43,8 +37,8 @@ def _read(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], lis
 
 
 def _fit(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Makes renderings of a picture that is kept."""
-    pixels = reading.kept(order["format"], content)
+    """Makes renderings of a stored picture."""
+    pixels = reading.stored(order["format"], content)
     found = fitting.fitted(pixels, order["format"], content, _limits(order), Crop.parse(order["crop"]))
     return _packed({}, content, content, found)
 
@@ -57,9 +51,9 @@ def _thumbnail(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any]
 KINDS = {"read": _read, "fit": _fit, "thumbnail": _thumbnail}
 
 
-def _limits(order: Mapping[str, Any]) -> dict[str, OrderedLimits]:
+def _limits(order: Mapping[str, Any]) -> dict[str, Limits]:
     return {
-        provider: OrderedLimits(formats=tuple(formats), max_bytes=max_bytes)
+        provider: Limits(formats=formats, max_bytes=max_bytes)
         for provider, (formats, max_bytes) in order["limits"].items()
     }
 
@@ -67,7 +61,7 @@ def _limits(order: Mapping[str, Any]) -> dict[str, OrderedLimits]:
 def _packed(
     said: dict[str, Any], sent: bytes, original: bytes, found: Mapping[str, tuple[str, bytes]]
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """Lists the files that are new, each once, and says by number where they belong: 0 is what was sent."""
+    """Lists the new files, each once. The answer refers to them by number; 0 is the file that was sent."""
     files: list[bytes] = [sent]
     numbers = {id(sent): 0}
 

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from searches import pictures
 from searches.models import Image, Lookup, Search
-from searches.pictures import storage
+from searches.pictures import files
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.api.examples import create, made, nothing_left, order
 from tests.searches import samples
@@ -43,8 +43,8 @@ def test_one_that_goes_before_its_file_is_read_is_a_409_too(sandbox: APIClient, 
         pictures.erase(Image.objects.get(pk=stored))
         return as_it_was(name)
 
-    as_it_was: Callable[[str], bytes] = storage._read
-    with patch.object(storage, "_read", read):
+    as_it_was: Callable[[str], bytes] = files.read
+    with patch.object(files, "read", read):
         response = create(sandbox, image={"id": stored} if names_it else picture)
     assert (response.status_code, response.json()["code"]) == (409, "image_deleted")
     assert nothing_left()

@@ -1,4 +1,4 @@
-"""A picture is decoded in a process of its own, which has nothing of ours, can do nothing else, and is gone afterwards."""
+"""A picture is decoded in a process of its own, which has no secrets, can do nothing else, and ends afterwards."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from tests.searches import samples
 from tests.searches.pictures.test_formats import ALL
 
 ONLY_JPEG = PictureLimits(formats=("JPEG",), max_bytes=1_000_000)
+LIMITS = exchange.Limits(formats=("JPEG",), max_bytes=1_000_000)
 MIDDLE = "250000,250000,500000,500000"
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows processes and filters their calls")
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its account, and look into the program")
-# Run in a process that is confined as one that reads a picture: what it tries, and what comes of that.
+# Run in a process that is confined like one that reads a picture. Prints the result of an attempt.
 ATTEMPT = """
 import json, os, socket, sys, ctypes
 sys.path.insert(0, {folder!r})
 import decoder
-decoder.alone()
+decoder.import_without_packages()
 from searches.pictures import confinement
 confined = confinement.Confined()
 {before}
@@ -101,7 +102,7 @@ def test_but_it_can_compute() -> None:
 @only_linux
 @only_root
 def test_where_it_was_root_it_has_an_account_that_nobody_else_has() -> None:
-    """Without the filter, which lets it ask nothing."""
+    """Runs without the filter, under which the process could not read its own account."""
     asked = "return os.getresuid() + os.getresgid() + tuple(os.getgroups())"
     assert confined(asked, before="confined.filter = None") == repr((confinement.ACCOUNT,) * 6)
 
@@ -133,7 +134,7 @@ def test_the_program_has_nothing_of_ours() -> None:
 
 
 def holds(pid: int, secret: bytes) -> bool:
-    """Whether it is anywhere in the process's writable memory."""
+    """Tells whether the secret is in the process's writable memory."""
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
         for line in maps:
             place, rights = line.split()[:2]
@@ -187,7 +188,7 @@ def test_each_picture_has_a_process_of_its_own_and_its_memory_is_given_back() ->
 
 
 def settled(process: psutil.Process) -> list[psutil.Process]:
-    """Returns the children of a program as soon as all that shall be are ready."""
+    """Returns the children of a program, once as many as it makes are ready."""
     for _ in range(1000):
         children = process.children()
         if len(children) == decoder.READY:
@@ -197,7 +198,7 @@ def settled(process: psutil.Process) -> list[psutil.Process]:
 
 
 def end(processes: list[psutil.Process], last: signal.Signals = signal.SIGKILL) -> None:
-    """Ends processes, and waits until they are dead or have said their last word."""
+    """Ends processes, and waits until they are dead or have written a report."""
     for process in processes:
         process.send_signal(last)
     for process in processes:
@@ -249,7 +250,7 @@ def test_a_picture_that_breaks_its_process_or_uses_its_time_up_is_told_so(last: 
     with patch.object(isolation, "_send", side_effect=ending), pytest.raises(BadPicture) as refused:
         isolation.check(samples.png())
     assert refused.value.code == code
-    # Those that were ready got the signal too, and may say so only when they have a processor.
+    # Processes that were ready got the signal too, and may report it only when they get a processor.
     isolation.decoders.stop()
     isolation.check(samples.png())
 
@@ -298,7 +299,7 @@ def test_it_ends_with_whoever_started_it() -> None:
 @pytest.fixture
 def answer() -> dict[str, object]:
     return {
-        "kept_as": "JPEG",
+        "stored_as": "JPEG",
         "size": [64, 48],
         "pixels_sha256": "0" * 64,
         "original": 0,
@@ -307,7 +308,7 @@ def answer() -> dict[str, object]:
 
 
 def test_an_answer_as_it_should_be_is_taken(answer: dict[str, object]) -> None:
-    made = exchange.made(answer, [], samples.jpeg(), {"keyapi": ONLY_JPEG}, Crop())
+    made = exchange.made(answer, [], samples.jpeg(), {"keyapi": LIMITS}, Crop())
     assert (made.width, made.height, made.renderings["keyapi"][0]) == (64, 48, "JPEG")
     assert made.renderings["keyapi"][1] is made.original
 
@@ -315,8 +316,8 @@ def test_an_answer_as_it_should_be_is_taken(answer: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"kept_as": "HTML"},
-        {"kept_as": "PNG"},
+        {"stored_as": "HTML"},
+        {"stored_as": "PNG"},
         {"size": [0, 48]},
         {"size": [64, 10**9]},
         {"size": ["64", 48]},

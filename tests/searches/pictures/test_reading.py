@@ -1,4 +1,4 @@
-"""What is taken and what is refused, and what remains of it."""
+"""Pictures that are taken and refused, and the file that is stored of each."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from pytest_django import Settings
 
-from providers.contract import PictureLimits
 from searches.pictures import BadPicture, TooLarge, fitting, isolation, reading, strips
 from searches.pictures.containers import judge
+from searches.pictures.exchange import Limits
 from tests.searches import samples
 
-WEB = PictureLimits(formats=("JPEG", "PNG", "WEBP"), max_bytes=3_750_000)
+WEB = Limits(formats=("JPEG", "PNG", "WEBP"), max_bytes=3_750_000)
 MOST_PIXELS = 50_000_000
 PRIVATE = (b"Secretname", b"GPS", b"Exif", b"eXIf", b"EXIF", b"ICC", b"XMP")
 
 
 def kept(content: bytes) -> tuple[str, Image.Image, bytes]:
-    """The format, the pixels and the file that would be stored."""
+    """Returns the format, the pixels and the file that would be stored."""
     format, decoded = read_here(content)
     return format, decoded.pixels, decoded.rewritten()
 
@@ -115,7 +115,7 @@ def test_a_good_picture_stays_what_it_is(content: bytes, format: str) -> None:
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """The mean over all values, of 255."""
+    """Returns the mean difference of all values, of 255."""
     pairs = zip(one.convert("RGB").tobytes(), other.convert("RGB").tobytes(), strict=True)
     return sum(abs(a - b) for a, b in pairs) / (one.width * one.height * 3)
 
@@ -270,7 +270,7 @@ def test_a_large_picture_has_the_hash_that_a_small_one_would(monkeypatch: pytest
 
 
 def fitted(pixels: Image.Image, format: str, max_bytes: int) -> tuple[str, bytes]:
-    return fitting.fit(pixels, fitting.plan(PictureLimits(formats=(format,), max_bytes=max_bytes)))
+    return fitting.fit(pixels, fitting.plan(Limits(formats=(format,), max_bytes=max_bytes)))
 
 
 noisy = Image.effect_noise((600, 400), 120).convert("RGB")
@@ -331,7 +331,7 @@ WHOLE = [
     samples.webp(24, 16, lossless=True),
     samples.animated("WEBP"),
 ]
-# Pillow warns of some malformed metadata; in production that is a line in the log.
+# Pillow warns about some malformed metadata; in production the warning is logged.
 hostile = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
@@ -362,7 +362,7 @@ def test_no_mutated_picture_raises_anything_but_bad_picture(
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.sampled_from([file for file in WHOLE if file.startswith(b"\x89PNG")]), st.data())
 def test_no_mutated_png_with_good_checksums_does_either(whole: bytes, data: st.DataObject) -> None:
-    """A changed byte alone is caught by the checksum, and Pillow never sees it."""
+    """Returns a PNG with changed bytes and correct checksums; with a wrong one Pillow would never read them."""
     content = bytearray(whole)
     at = 8
     while at < len(content):

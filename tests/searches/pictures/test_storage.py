@@ -1,4 +1,4 @@
-"""Rows and files come together and go together."""
+"""Rows and files of pictures are written together and erased together."""
 
 from __future__ import annotations
 
@@ -274,5 +274,5 @@ def test_a_sweep_is_bounded_and_comes_to_an_end(alice: Tenant, monkeypatch: pyte
     for side in range(1, 6):
         keep(alice, samples.png(side, side))
     Image.objects.all().delete()
-    monkeypatch.setattr("searches.pictures.storage.SWEPT_AT_ONCE", 2)
+    monkeypatch.setattr("searches.pictures.sweeping.SWEPT_AT_ONCE", 2)
     assert [pictures.sweep_orphans(-60) for _ in range(4)] == [2, 2, 1, 0]
