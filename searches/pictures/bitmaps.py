@@ -1,6 +1,6 @@
-"""Reads the kinds of BMP that Pillow refuses and programs write: bit fields of any mask, and two bits a pixel.
+"""Decodes the kinds of BMP that programs write and Pillow refuses: bit fields of any mask, and two bits a pixel.
 
-Pixels are computed in Pillow's own loops, a channel at a time, so that a picture costs no more than one that Pillow reads.
+Pixels are computed in Pillow's own loops, a channel at a time, so that such a file costs no more than one that Pillow reads.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from PIL import Image, ImageMath
 
 from searches.pictures.exceptions import other_bmp
 
-# How Pillow says that it does not read a kind.
+# The start of Pillow's message for a kind that it does not read.
 NOT_READ = "Unsupported BMP"
 BITFIELDS, ALPHA_BITFIELDS = 3, 6
-# In headers of this length and above the fourth mask is a part of them.
+# Headers of at least this length contain the fourth mask.
 WITH_ALPHA = 56
-# OS/2's, which means something else by the same numbers.
+# Lengths of OS/2's headers, in which the same numbers mean something else.
 OTHER_HEADERS = (12, 64)
 MASKS_AT = 54
-# By bits a pixel: how Pillow names words, and the mode that holds them.
+# Pillow's mode and raw mode for whole words, by bits a pixel.
 WORDS = {16: ("I;16", "I;16"), 32: ("I", "I;32")}
 
 
@@ -40,7 +40,7 @@ class _Header:
 
 
 def decoded(content: bytes) -> Image.Image:
-    """Decodes a file whose header and length `containers` has judged. Raises `BadPicture` where nobody reads its kind."""
+    """Decodes a file whose header and length `containers` has judged. Raises `BadPicture` for a kind that no program reads."""
     header = _header(content)
     if header.length in OTHER_HEADERS:
         raise other_bmp()
@@ -92,17 +92,17 @@ def _by_masks(header: _Header, content: bytes) -> Image.Image:
 
 
 def _is_one_run(mask: int) -> bool:
-    """Tells whether all bits of a mask stand side by side; none at all is right too."""
+    """Tells whether the bits of a mask are contiguous. A mask without bits is right too."""
     return mask & (mask + (mask & -mask)) == 0
 
 
 def _channel(words: Image.Image, mask: int) -> Image.Image:
-    """Returns what a mask lets through, spread over 0 to 255."""
+    """Returns the values that a mask selects, scaled to 0 to 255."""
     if not mask:
         return Image.new("L", words.size)
     shift = (mask & -mask).bit_length() - 1
     width = mask.bit_length() - shift
-    # Of wider ones the upper eight bits count, as of 16-bit pictures.
+    # Of a mask with more than eight bits, the upper eight count, as in 16-bit pictures.
     shift, most = shift + max(0, width - 8), (1 << min(width, 8)) - 1
     found = ImageMath.lambda_eval(
         lambda named: named["convert"]((((named["words"] >> shift) & most) * 255 + most // 2) / most, "L"), words=words

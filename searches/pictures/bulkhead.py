@@ -1,8 +1,8 @@
-"""Bounds costly work on pictures: so much at once in one process, and turns by tenant for the rest.
+"""Bounds the costly work on pictures in one web process: some at once, and turns by tenant for those that wait.
 
-A tenant whose turn was longest ago comes first, so that anybody waits for one picture at most of each other tenant, however
-many that one has sent. Each waiter holds a thread of the web server, so their number is bounded too: when all
-places are taken, the last one of the tenant with the most makes room for a tenant with fewer.
+The tenant whose turn was longest ago comes first. A picture therefore waits for one picture at most of each other tenant. Each
+waiter holds a thread of the web server, so their number is bounded too: when all places are taken, the last waiter of the tenant
+with the most makes room for a tenant with fewer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from accounts.web.bulkhead import Busy
 
 
 class QueuedReading:
-    """One request that waits for its turn."""
+    """Represents one request that waits for its turn."""
 
     def __init__(self) -> None:
         self.called = threading.Event()
@@ -25,8 +25,8 @@ class QueuedReading:
 
 
 class WaitingBulkhead:
-    """Admits work: `at_once` run, `places` wait, and `share` at most are one tenant's, running or waiting. A waiter is refused
-    after `wait_seconds`.
+    """Admits work: at most `at_once` run and `places` wait, of which one tenant has at most `share`. A waiter is refused after
+    `wait_seconds`.
     """
 
     def __init__(self, *, at_once: int, places: int, share: int, wait_seconds: float, detail: str) -> None:

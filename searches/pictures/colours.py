@@ -1,6 +1,6 @@
-"""Brings pixels of every mode and depth to eight bits of RGB or RGBA in sRGB, as browsers show them.
+"""Converts pixels of every mode and depth to eight bits of RGB or RGBA in sRGB, as browsers show them.
 
-A colour profile is taken for what its curves do, never for its name: whether it is sRGB is tried on a few hundred colours.
+A colour profile counts by its curves and not by its name: whether it is sRGB is tested with a few hundred colours.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from PIL import Image, ImageChops, ImageCms
 
 # The largest profiles in use, for printing, have 3 MB.
 MAX_PROFILE_BYTES = 4_000_000
-# Which pixels a profile of each colour space is for.
+# The modes of pixels that a profile of each colour space describes.
 SPACES = {"RGB": ("RGB", "RGBA", "L", "LA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
-# What browsers take a screen's power to be, and how much it must differ before it counts, as in libpng.
+# The gamma that browsers assume of a screen, and the difference from it that is ignored, as in libpng.
 SCREEN, UNSEEN = 2.2, 0.05
-# A value of 255 more or less is what converting back and forth by curves costs.
+# The error, of 255, that converting there and back costs.
 SAME = 1
 
 
 def plain(image: Image.Image, profiles: Iterable[bytes], gamma: float | None = None) -> Image.Image:
-    """Returns the pixels in sRGB, by the first profile that can be used. Where none can, a PNG may tell a power instead."""
+    """Returns the pixels in sRGB, by the first profile that can be used; if there is none, by a PNG's gamma."""
     pixels = _simple(image)
     for profile in profiles:
         if profile and len(profile) <= MAX_PROFILE_BYTES:
@@ -37,7 +37,7 @@ def plain(image: Image.Image, profiles: Iterable[bytes], gamma: float | None = N
 
 
 def unpacked_profile(chunk: bytes) -> bytes:
-    """Unpacks the profile in a PNG's chunk (name, zero, method, data); empty where it is too large or broken."""
+    """Unpacks the profile in a PNG's chunk (name, zero, method, data); returns nothing if it is too large or broken."""
     _, _, packed = chunk.partition(b"\0")
     unpacking = zlib.decompressobj()
     try:
@@ -48,7 +48,7 @@ def unpacked_profile(chunk: bytes) -> bytes:
 
 
 def without(image: Image.Image, clear: tuple[int, ...], low: Image.Image | None, depth: int) -> Image.Image:
-    """Makes one colour of grey or RGB pixels clear. Of a 16-bit picture `low` has the lower bytes, `image` the upper ones."""
+    """Makes one colour of grey or RGB pixels transparent. `low`: the lower bytes of a 16-bit picture; `image` has the upper."""
     same: Image.Image | None = None
     if depth < 8:
         clear = tuple(value * 255 // ((1 << depth) - 1) for value in clear)

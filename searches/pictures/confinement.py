@@ -1,8 +1,7 @@
-"""Takes from a process what it must not have while it reads a hostile picture: memory and time without bound, files, its
-account, system calls.
+"""Confines a process that reads a hostile picture: bounds its memory and time, and takes away files, account and system calls.
 
-Each is taken where the system lets it: limits of resources everywhere, another account where it is root, a filter of
-system calls on Linux. Nothing can be taken back.
+Resource limits work everywhere, a change of account needs root, and the filter of system calls needs Linux; each is applied where
+the system allows it. None can be undone.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ import struct
 import sys
 from contextlib import suppress
 
-# Between those that systems give to people and `nobody`, which owns too much; no account has it.
+# An account id that no account has: above those of people, below `nobody` (65534), which owns too much.
 ACCOUNT = 65_432
 PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 3, 4, 22, 38
 SECCOMP_MODE_FILTER = 2
 # Classic BPF: load a word, return, jump if equal, jump if any bit is set.
 LOAD, RETURN, EQUAL, ANY_BIT = 0x20, 0x06, 0x15, 0x45
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000
-# Where the filter finds a call's number, its machine, and the lower half of its first argument.
+# Offsets in `seccomp_data`: a call's number, its machine, and the lower half of its first argument.
 CALL, MACHINE, ARGUMENT = 0, 4, 16
 CLONE_THREAD = 0x00010000
 MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-# By the machine, in the order above. Memory, time, what is open already, and its own end. HEIC's decoder starts a thread.
+# Allowed calls, with their numbers by machine in the order above: memory, time, open files, threads, and the process's own end.
 CALLS = {
     "read": (0, 63),
     "write": (1, 64),
@@ -52,7 +51,7 @@ CALLS = {
     "sched_yield": (24, 124),
     "sched_getaffinity": (204, 123),
     "sysinfo": (99, 179),
-    # Pillow asks where a file without a name is.
+    # Pillow resolves the path of a file without a name.
     "getcwd": (79, 17),
     "getpid": (39, 172),
     "gettid": (186, 178),
@@ -69,7 +68,7 @@ CALLS = {
     "exit_group": (231, 94),
 }
 CLONE, CLONE3 = (56, 220), (435, 435)
-# Sets the limits of a process; of no other than itself.
+# Sets limits of a process, of which only its own are allowed.
 PRLIMIT = (302, 261)
 
 
@@ -94,14 +93,14 @@ class Confined:
         self.nowhere = os.open(os.devnull, os.O_RDWR)
 
     def begin(self) -> None:
-        """Takes files, account and system calls, before an order is there: that needs milliseconds."""
+        """Takes away files, account and system calls. It takes milliseconds, so it is done before an order comes."""
         for number in (0, 1, 2):
             os.dup2(self.nowhere, number)
         os.close(self.nowhere)
-        # What is open stays so; nothing else is opened any more, no file, no socket.
+        # Open files and sockets stay open; no other can be opened.
         for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NOFILE):
             _limit(kind, 0)
-        # A root without the right to become another one stays what it is; the filter is left.
+        # A root without the capability to change its account keeps it; the filter still applies.
         with suppress(OSError):
             if os.geteuid() == 0:
                 os.setgroups([])
@@ -111,18 +110,18 @@ class Confined:
             self.library.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
             self.library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             if self.filter is not None:
-                # A system without filters says no; the limits and the account are left.
+                # A system without filters refuses; the limits and the account still apply.
                 self.library.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(self.filter), 0, 0)
 
     def bound(self, *, memory_bytes: int, seconds: int) -> None:
-        """Limits memory and time, when the order tells them. `memory_bytes` are beside what the program itself takes."""
+        """Limits memory and time as the order says. `memory_bytes` is added to what the program itself has."""
         _limit(resource.RLIMIT_AS, self.memory_bytes + memory_bytes)
-        # A second for its last word.
+        # One second more for faulthandler's report.
         _limit(resource.RLIMIT_CPU, seconds, seconds + 1)
 
 
 def _limit(kind: int, most: int, hard: int | None = None) -> None:
-    # Not every system counts everything.
+    # Not every system has every limit.
     with suppress(ValueError, OSError):
         resource.setrlimit(kind, (most, most if hard is None else hard))
 
@@ -132,7 +131,7 @@ class Program(ctypes.Structure):
 
 
 def _filter() -> Program | None:
-    """Builds the filter: it allows those calls and a thread, and answers anything else with "not permitted"."""
+    """Builds the filter, which allows the listed calls and new threads, and answers all other calls with "not permitted"."""
     if platform.machine() not in MACHINES:
         return None
     machine = MACHINES[platform.machine()]
@@ -143,7 +142,7 @@ def _filter() -> Program | None:
         (EQUAL, 1, 0, machine),
         (RETURN, 0, 0, REFUSE | errno.EPERM),
         (LOAD, 0, 0, CALL),
-        # Its arguments lie in memory, where a filter does not see them; the C library then takes the older call.
+        # Its arguments are in memory, which a filter cannot read. "Not implemented" makes the C library use the older call.
         (EQUAL, 0, 1, CLONE3[column]),
         (RETURN, 0, 0, REFUSE | errno.ENOSYS),
         (EQUAL, 0, 4, CLONE[column]),
@@ -164,6 +163,6 @@ def _filter() -> Program | None:
 
 
 def _own_memory() -> int:
-    """Returns the size of the addresses that the program itself has."""
+    """Returns the size of the program's address space in bytes."""
     with open("/proc/self/statm") as sizes:
         return int(sizes.read().split()[0]) * resource.getpagesize()

@@ -1,12 +1,12 @@
-"""Judges a file by the skeleton of its format, before anything is decoded: what it is, that it is whole, that it is no
-flood of tiny pieces, and that it is nothing else besides.
+"""Judges a file by the skeleton of its format, before anything is decoded: its format, that it is whole, that it is no flood of
+tiny pieces, and that it is no file of another kind as well.
 
 Pillow alone takes a PNG without its end, reads a million empty chunks one by one in Python, and makes one pass over all
-pixels for each of a JPEG's scans, of which 20 MB can hold a million. Walking the skeleton costs a fraction of a millisecond.
+pixels for each scan of a JPEG, of which 20 MB can hold a million. Walking the skeleton costs a fraction of a millisecond.
 
-What follows the end of a picture is dropped: phones put films and second pictures there. What makes the file an
-archive, a document or a page to other programs is refused. A disguise that no one can tell from a picture (numbers in a GIF's
-header that read as JavaScript) comes to nothing, since every picture is written anew, but for a JPEG that is bare.
+Bytes behind the end of a picture are dropped: phones put films and second pictures there. A file that other programs take for an
+archive, a document or a page is refused. A disguise that cannot be told from a picture (numbers in a GIF's header that read as
+JavaScript) does no harm, since every picture is written anew, except a bare JPEG.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ JPEG_START = b"\xff\xd8\xff"
 # A marker is neither an escaped 0xFF of the scan's data nor a restart within it, nor a filling 0xFF.
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 JPEG_SCAN, JPEG_END = b"\xda", b"\xd9"
-# Of each coding; what lies between them are tables.
+# The frame markers of all codings; the numbers between them mean tables.
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# What a decoder needs: tables, frame, restarts, scans. Encoders need 700 bytes of it before a scan; much more is a hiding place.
+# The segments that a decoder needs: tables, frame, restarts, scans. Encoders write 700 bytes of them before a scan; much more
+# could hide something.
 JPEG_NEEDED = {b"\xc0", b"\xc1", b"\xc2", b"\xc4", b"\xdb", b"\xdd", JPEG_SCAN}
 JPEG_HEAD_BYTES = 1024
 # Starts of archives, programs and pages that could hide among a scan's bytes. Chance brings such letters once in thousands of
@@ -44,24 +45,24 @@ HIDDEN = (
     *(re.compile(start) for start in (rb"PK[\x01-\x08][\x02-\x08]", rb"Rar!", rb"7z\xbc\xaf", rb"\x7fELF", rb"%PDF")),
     re.compile(rb"<(?:scr|htm|bod|img|ifr|svg|\?ph|\?xm|!do)", re.IGNORECASE),
 )
-# Which application wrote it, without room for a preview; and Adobe's word on the colours.
+# JFIF's label, at a length without a preview, and Adobe's segment on the colours.
 JPEG_LABELS = (b"\xff\xe0\x00\x10JFIF\x00", b"\xff\xee\x00\x0eAdobe")
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 GIF_STARTS = (b"GIF87a", b"GIF89a")
 GIF_EXTENSION, GIF_IMAGE, GIF_END = 0x21, 0x2C, 0x3B
-# By its header's size; compression 0, 3 and 6 are none.
+# The known sizes of a header. Compression 0, 3 and 6 mean that the rows are not packed.
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 BMP_UNPACKED = (0, 3, 6)
 # Pillow reads packed ones pixel by pixel in Python, 3 million a second, and a few bytes can pack them all.
 MAX_PACKED_PIXELS = 4_000_000
-# The brands by which a file of boxes says whose codec it needs; `mif1` and `msf1` alone say neither.
+# The brands that name a file's codec; `mif1` and `msf1` alone name none.
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 
 # Each scan of a JPEG is a pass over all pixels: twelve of 50 megapixels, where encoders write ten.
 MAX_SCANNED_PIXELS = 600_000_000
-# A box that tells a size (length 20, no flags); a picture that is made of tiles has one for each kind, and one for the whole.
+# A box with a size (length 20, no flags). A picture that is made of tiles has one for each kind of tile, and one for the whole.
 SIZE_BOX = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
 MAX_SIZE_BOXES = 1000
 
@@ -69,10 +70,10 @@ MAX_SIZE_BOXES = 1000
 MAX_PIECES = 20_000
 MAX_SCANS = 100
 MAX_JUNK = 65_536
-# A GIF's data come in pieces of at most 255 bytes; encoders fill them.
+# Encoders fill a GIF's pieces, of at most 255 bytes; shorter ones on average are a flood.
 GIF_PIECE_BYTES = 64
 
-# How files begin that people send and that are pictures, but not of a kind that is taken.
+# The starts of pictures that people send, of formats that are not taken.
 OTHER_PICTURES = {
     "TIFF": re.compile(rb"II\*\x00|MM\x00\*"),
     "JPEG 2000": re.compile(rb"\x00\x00\x00\x0cjP  "),
@@ -80,7 +81,7 @@ OTHER_PICTURES = {
     "SVG": re.compile(rb"\s*(<\?xml[^>]*>\s*)?<svg", re.IGNORECASE),
 }
 
-# Where readers of other formats look for theirs: PDF at the start, ZIP at the end, HTML and PHP behind the picture.
+# The places where readers of other formats look for them: PDF at the start, ZIP at the end, HTML and PHP behind the picture.
 PDF_START, PDF_WITHIN = b"%PDF-", 1024
 ZIP_END, ZIP_FILE, ZIP_WITHIN = b"PK\x05\x06", b"PK\x01\x02", 65_557
 PAGE = re.compile(rb"<(\?php|script|html|!doctype html|svg|iframe)[\s>]", re.IGNORECASE)
@@ -88,19 +89,20 @@ PAGE = re.compile(rb"<(\?php|script|html|!doctype html|svg|iframe)[\s>]", re.IGN
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """Holds what the skeleton of a file tells. `pixels` has no end where the file does not plainly say how many."""
+    """Holds the facts in the skeleton of a file. `pixels` is infinite if the file does not plainly say how many it has."""
 
     format: str
     pixels: float
 
 
 def judge(content: bytes, *, most_pixels: int) -> Judged:
-    """Tells the format and the size, by the bytes alone. Raises `BadPicture` unless the file is whole, as far as its
-    skeleton says, and within the bounds.
+    """Returns the format and the size of a file, by its bytes alone.
+
+    Raises `BadPicture` unless the file is whole, as far as its skeleton says, and within the bounds.
     """
     format = _format(content)
     if format in {"HEIC", "AVIF"}:
-        # Several sizes may be told, and the decoder alone knows which counts.
+        # The file may have several sizes, and only the decoder knows which one counts.
         pixels, end = _pixels_of_boxes(content), _walk_boxes(content)
     else:
         size = SIZES[format](content)
@@ -135,7 +137,7 @@ def _bounded(width: int, height: int, most_pixels: int) -> int:
 
 
 def _size_of_jpeg(content: bytes) -> tuple[int, int]:
-    """Reads the frame, which is looked for as decoders do. 0 × 0 where the walk will say what is wrong."""
+    """Returns the size in the frame, which is searched as decoders do; 0 × 0 where the walk will say what is wrong."""
     at = 2
     for _ in range(MAX_PIECES):
         marker = JPEG_MARKER.search(content, at)
@@ -149,8 +151,10 @@ def _size_of_jpeg(content: bytes) -> tuple[int, int]:
 
 
 def _walk_jpeg(content: bytes, pixels: float) -> int:
-    """Returns where the picture ends. Without an end marker the last scan may still be whole, which `scans` tells by its data:
-    whatever is in that scan counts as behind the picture, so that no page hides there.
+    """Returns where the picture ends.
+
+    Without an end marker the last scan may still be whole, which `scans` finds out. The scan's bytes then count as behind the
+    picture, so that no page hides there.
     """
     at, scans = 2, 0
     for _ in range(MAX_PIECES):
@@ -173,7 +177,7 @@ def _walk_jpeg(content: bytes, pixels: float) -> int:
 
 
 def is_bare_jpeg(content: bytes) -> bool:
-    """Whether a JPEG has a place only for its picture: then writing it anew would strip no metadata, and lose a little."""
+    """Tells whether a JPEG has room only for its picture. Writing it anew would then strip no metadata, and lose a little."""
     if any(hidden.search(content) for hidden in HIDDEN):
         return False
     at, head, scanning = 2, 0, False
@@ -182,7 +186,7 @@ def is_bare_jpeg(content: bytes) -> bool:
         if start != at and not scanning:
             return False
         if marker[1] == JPEG_END:
-            # Decoders pass over what follows the last pixel of a scan, which nobody else can tell from the picture.
+            # Decoders skip bytes behind the last pixel of a scan, which cannot be told from the picture without decoding it.
             return marker.end() == len(content) and not PAGE.search(content)
         at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
         head = at - start + (0 if scanning else head)
@@ -210,7 +214,7 @@ def _walk_png(content: bytes) -> int:
         if end > len(content):
             raise truncated()
         kind = bytes(view[at + 4 : at + 8])
-        # What is in small letters can be done without, and its damage is no reason to refuse the pixels.
+        # Chunks named in small letters are optional, and their damage is no reason to refuse the pixels.
         if kind in PNG_NEEDED and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
             raise unreadable()
         if kind == b"IEND":
@@ -220,7 +224,7 @@ def _walk_png(content: bytes) -> int:
 
 
 def _size_of_webp(content: bytes) -> tuple[int, int]:
-    """Reads the size of the canvas. 0 × 0 where the decoder will say what is wrong."""
+    """Returns the size of the canvas; 0 × 0 where the decoder will say what is wrong."""
     kind, data = content[12:16], content[20:30]
     if len(data) == 10 and kind == b"VP8X":
         return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")
@@ -241,15 +245,15 @@ def _measure_webp(content: bytes) -> int:
 
 
 def _size_of_gif(content: bytes) -> tuple[int, int]:
-    """Reads the size of the screen. The decoder looks at a first frame that is larger."""
+    """Returns the size of the screen. The decoder checks a first frame that is larger."""
     if len(content) < 13:
         raise truncated()
     return struct.unpack_from("<HH", content, 6)
 
 
 def _walk_gif(content: bytes) -> int:
-    """To the end of the last frame, although the first is all that is used: a file cut in its film was not sent whole."""
-    left = MAX_PIECES + len(content) // GIF_PIECE_BYTES
+    """Returns where the last frame ends. Only the first is used, but a file that is cut in a later one was not sent whole."""
+    allowed = MAX_PIECES + len(content) // GIF_PIECE_BYTES
     at = 13 + _gif_palette(content[10])
     try:
         while content[at] != GIF_END:
@@ -260,11 +264,11 @@ def _walk_gif(content: bytes) -> int:
                 at += 11 + _gif_palette(content[at + 9])
             else:
                 raise unreadable()
-            left -= 1
-            while (size := content[at]) and left > 0:
+            allowed -= 1
+            while (size := content[at]) and allowed > 0:
                 at += 1 + size
-                left -= 1
-            if left <= 0:
+                allowed -= 1
+            if allowed <= 0:
                 raise _too_many_pieces()
             at += 1
     except IndexError:
@@ -327,7 +331,7 @@ def _pixels_of_boxes(content: bytes) -> float:
 
 
 def _walk_boxes(content: bytes) -> int:
-    """What follows the picture may be no box: cameras put their notes there."""
+    """Returns where the last box ends. Cameras put notes behind it that are no boxes."""
     at = 0
     seen: set[bytes] = set()
     for _ in range(MAX_PIECES):
@@ -357,7 +361,7 @@ def _refuse_disguise(content: bytes, end: int) -> None:
 
 
 def _is_zip(content: bytes) -> bool:
-    """Whether there is a directory of an archive where its end record says: the record's four bytes alone may be chance."""
+    """Tells whether an archive's directory is where an end record says; the record's four bytes alone may be chance."""
     at = content.rfind(ZIP_END, max(0, len(content) - ZIP_WITHIN))
     if at < 0:
         return False

@@ -1,8 +1,8 @@
-"""Which part of a picture is searched with: a box, in fractions of the upright picture, kept in millionths.
+"""Defines the part of a picture that is searched with: a box in millionths of the upright picture's sides.
 
-Whole numbers, so that equal crops are equal texts, in a row's key and for whoever compares two searches: of all that cut
-out the same pixels, one is kept. A millionth is less than a tenth of a pixel in any picture that is taken. A box that is
-the whole picture is no crop.
+Millionths are whole numbers, so that equal crops are equal texts, in keys of rows and in searches. Of all boxes that select the
+same pixels, one is stored. A millionth is less than a tenth of a pixel in any picture that is taken. A box around the whole
+picture is no crop.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ SIDES = ("x", "y", "width", "height")
 
 
 class BadCrop(BadPicture):
-    """A box that this picture has no pixel for."""
+    """The box selects no pixel of this picture."""
 
     field = "crop"
 
 
 @dataclass(frozen=True)
 class Crop:
-    """In millionths of the upright picture's width and height. Its text is "x,y,width,height", empty where all is meant."""
+    """Holds a box in millionths of the upright picture's width and height. As text it is "x,y,width,height"; empty for all."""
 
     x: int = 0
     y: int = 0
@@ -33,7 +33,7 @@ class Crop:
 
     @classmethod
     def of(cls, fractions: Mapping[str, float]) -> Crop:
-        """What reaches over an edge by less than a millionth ends at it: 1/3 and 2/3 need not add up to 1."""
+        """Rounds fractions to a crop. A box that ends less than a millionth outside ends at the edge, as 1/3 + 2/3 may."""
         x, y, width, height = (round(fractions[side] * WHOLE) for side in SIDES)
         return cls(x, y, min(width, WHOLE - x), min(height, WHOLE - y))
 
@@ -48,7 +48,7 @@ class Crop:
         return None if self == Crop() else {side: getattr(self, side) / WHOLE for side in SIDES}
 
     def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom in pixels, each edge the nearest. Raises `BadCrop` below a pixel."""
+        """Returns left, top, right and bottom in pixels, each rounded to the nearest. Raises `BadCrop` for less than a pixel."""
         width, height = size
         if self.width * width < WHOLE or self.height * height < WHOLE:
             raise BadCrop(
@@ -59,7 +59,7 @@ class Crop:
         return left, top, right, bottom
 
     def in_pixels(self, size: tuple[int, int]) -> Crop:
-        """The one that is kept for these pixels; never less than they are, so that it can be sent again. Raises `BadCrop`."""
+        """Returns the crop that is stored for these pixels: it encloses them, so that it can be sent again. Raises `BadCrop`."""
         left, top, right, bottom = self.box(size)
         x, x_end = _millionths(left, right, size[0])
         y, y_end = _millionths(top, bottom, size[1])

@@ -1,8 +1,8 @@
-"""Runs as a program that makes processes ready, each of which reads one picture and then is gone.
+"""Runs as a program that forks processes, each of which reads one picture and ends.
 
-`isolation` runs it by its path: without the rest of Sightline, its keys, its environment or its open files. It never looks
-at a picture itself. A process made ready waits for an order; then, before it reads the first byte of the picture, it
-gives up whatever it does not need: see `confinement`. It answers, and ends, and its memory is given back.
+`isolation` runs the program by its path: without the rest of Sightline, its keys, its environment or its open files. The program
+itself never reads a picture. A forked process gives up what it does not need (`confinement`), waits for an order, answers and
+ends, which gives its memory back.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from typing import Any
 HEAD = struct.Struct(">QIIQ")
 # Ahead of an answer's JSON: how many bytes it has.
 ANSWER = struct.Struct(">I")
-# How a process's last word begins, which it writes in place of an answer where it breaks, or has no time left. Without one it
-# was ended from outside. No answer is as long as these would be as numbers.
+# The starts of faulthandler's reports, which a process writes in place of an answer when it crashes or has no time left. If it
+# is ended from outside, it writes none. As numbers they would mean more bytes than any answer has.
 CRASHED, OUT_OF_TIME = b"Fata", (b"Thre", b"Curr", b"Stac")
-# A process is known by a number, which comes with its socket, and goes back when it is to end.
+# The number of a process: the program sends it with the process's socket, and gets it back when the process is to end.
 NUMBER = struct.Struct(">Q")
 TRIED = {"kind": "read", "format": "JPEG", "crop": "", "limits": {}, "most_pixels": 1 << 20}
 READY = 6
-# Fewer than these are too few to wait: as many as may be at work at once, and one.
+# Below this number the program forks at once: as many processes as may work at the same time, and one.
 LEAST_READY = 4
-# A new process is made once whoever asked for the last one has gone on: it needs the same processors.
+# The program forks a new process after so long without a request, because a request needs the same processors.
 QUIET_SECONDS = 0.03
 AT_ONCE = 1 << 20
-# A process gets so much memory before it waits: 1280 × 853 pixels take 1 ms less than without.
+# Memory that a process touches before it waits for an order: 1280 × 853 pixels take 1 ms less than without.
 WARM_BYTES = 4 << 20
 
 
 def provide(control: socket.socket) -> None:
-    """Keeps processes ready; ends with whoever started it."""
+    """Keeps processes ready, until the web process that started the program ends."""
     from searches.pictures import confinement
 
     prepare()
@@ -52,7 +52,7 @@ def provide(control: socket.socket) -> None:
     confined = confinement.Confined()
     children: dict[int, int] = {}
     latest = 0
-    # Broken: they are gone for whom it was done.
+    # Broken: the web process has ended.
     with suppress(BrokenPipeError, ConnectionResetError):
         while True:
             least = LEAST_READY if select.select([control], [], [], QUIET_SECONDS)[0] else READY
@@ -68,17 +68,17 @@ def provide(control: socket.socket) -> None:
 
 
 def fork(control: socket.socket, number: int, confined: Any) -> int:
-    ours, theirs = socket.socketpair()
+    inner, outer = socket.socketpair()
     process = os.fork()
     if process:
-        ours.close()
-        with closing(theirs):
-            socket.send_fds(control, [NUMBER.pack(number)], [theirs.fileno()])
+        inner.close()
+        with closing(outer):
+            socket.send_fds(control, [NUMBER.pack(number)], [outer.fileno()])
         return process
     try:
-        theirs.close()
+        outer.close()
         control.close()
-        work(ours, confined)
+        work(inner, confined)
     finally:
         os._exit(0)
 
@@ -93,11 +93,11 @@ def work(connection: socket.socket, confined: Any) -> None:
     from searches.pictures.work import done
 
     faulthandler.enable(connection.fileno())
-    # What it would do after its last word is ended by whoever reads that, or by the harder limit.
+    # The report says that no time is left. The process goes on, until its web process or the hard limit ends it.
     signal.signal(signal.SIGXCPU, signal.SIG_IGN)
     faulthandler.register(signal.SIGXCPU, connection.fileno())
     confined.begin()
-    # Touches what it will need, so that a picture does not wait for the memory that is shared until then, or new.
+    # Touches the memory that a picture needs, so that no picture waits while the system copies shared pages or finds new ones.
     done(TRIED, tried())
     b"\1" * WARM_BYTES
     head = received(connection, HEAD.size)
@@ -108,9 +108,9 @@ def work(connection: socket.socket, confined: Any) -> None:
     order = json.loads(received(connection, order_bytes))
     try:
         said, files = done(order, received(connection, content_bytes))
-    except Exception:  # a mistake of ours, or no memory left: either comes again with the same picture
+    except Exception:  # a bug, or no memory left: either would happen again with the same picture
         said, files = {"refused": "unreadable"}, []
-    # No last word in the middle of an answer.
+    # No report may appear in the middle of an answer.
     faulthandler.unregister(signal.SIGXCPU)
     faulthandler.disable()
     text = json.dumps({**said, "files": [len(file) for file in files]}).encode()
@@ -120,7 +120,7 @@ def work(connection: socket.socket, confined: Any) -> None:
 
 
 def received(connection: socket.socket, size: int) -> bytes:
-    """Receives so many bytes, or fewer where the other side is gone."""
+    """Receives `size` bytes, or fewer if the other side is gone."""
     whole = bytearray()
     while len(whole) < size and (piece := connection.recv(min(AT_ONCE, size - len(whole)))):
         whole += piece
@@ -128,7 +128,7 @@ def received(connection: socket.socket, size: int) -> bytes:
 
 
 def prepare() -> None:
-    """Loads whatever a picture needs: a process that is confined can open no file."""
+    """Loads every module that reading a picture needs: a confined process can open no file."""
     import warnings
 
     from PIL import AvifImagePlugin, Image
@@ -137,7 +137,7 @@ def prepare() -> None:
     from searches.pictures.work import done
 
     warnings.simplefilter("ignore")
-    # The bounds that an order gives are the ones that count.
+    # The order has the bounds, so Pillow's own is off.
     Image.MAX_IMAGE_PIXELS = None
     Image.init()
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -152,7 +152,7 @@ def prepare() -> None:
 
 @cache
 def tried(format: str = "JPEG") -> bytes:
-    """Returns a small picture of ours."""
+    """Returns a small picture to warm up with."""
     from PIL import Image
 
     file = BytesIO()
@@ -160,8 +160,8 @@ def tried(format: str = "JPEG") -> bytes:
     return file.getvalue()
 
 
-def alone() -> None:
-    """Lets the modules beside this one be imported by their names, without the packages that they are in, which are Django's."""
+def import_without_packages() -> None:
+    """Makes the modules of this folder importable without running their packages, which import Django."""
     here = Path(__file__).parent
     for name, folder in (("searches", here.parent), ("searches.pictures", here)):
         package = types.ModuleType(name)
@@ -170,5 +170,5 @@ def alone() -> None:
 
 
 if __name__ == "__main__":
-    alone()
+    import_without_packages()
     provide(socket.socket(fileno=0))

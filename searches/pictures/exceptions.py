@@ -1,15 +1,15 @@
-"""Why a picture is not searched with: each reason once, in a sentence or two for the tenant."""
+"""Defines the reasons for which a picture is refused, each with a sentence or two for the tenant."""
 
 from __future__ import annotations
 
-# JPEG and PNG encoders write no more on one side. Pillow's time goes with the square of a row: 132 bytes of WebP took 4 s.
+# JPEG encoders write no more pixels on one side. Pillow's time grows with the square of a row: 132 bytes of WebP took 4 s.
 LONGEST_SIDE = 65_500
 TAKEN = "Send a JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF."
 
 
 class BadPicture(Exception):
-    """A file that is not searched with. `detail` is one sentence or two for the tenant, without any of the content;
-    `field` is what of their request it is about.
+    """The file is refused. `detail`: a sentence or two for the tenant, without any of the content; `field`: the field of the
+    request that it is about.
     """
 
     field = "image"
@@ -21,7 +21,7 @@ class BadPicture(Exception):
 
 
 class TooLarge(BadPicture):
-    """More bytes than any picture may have."""
+    """The file has more bytes than any picture may have."""
 
 
 def truncated() -> BadPicture:

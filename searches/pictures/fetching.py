@@ -1,7 +1,7 @@
 """Fetches a picture that a tenant gives by its URL, once, while the request for it is handled.
 
-A slow server so holds a thread of the web server: the time and the number of fetches are bounded. None holds a database
-connection meanwhile.
+Each fetch holds a thread of the web server, so the time and the number of fetches are bounded. No fetch holds a database
+connection.
 """
 
 from __future__ import annotations

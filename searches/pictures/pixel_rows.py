@@ -1,7 +1,7 @@
-"""Tells by its rows whether a PNG is whole: one that was cut has a right end too, once a program has put it there.
+"""Finds PNGs whose rows were cut, even if a program has put a correct end behind the cut.
 
-A stream that ends early, with a right checksum, is no fault to Pillow: the rows that it lacks stay black or clear. So their bytes
-are counted against those that the header promises, and no further. GIF, BMP and WebP need none of this: their decoders refuse.
+Pillow accepts a stream that ends early with a correct checksum: missing rows stay black or transparent. So the bytes of the
+rows are counted, up to the number that the header promises. The decoders of GIF, BMP and WebP refuse cut files themselves.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from PIL import Image
 
 from searches.pictures.containers import PNG_START
 
-# By the header's number for the kind of colour.
+# Values a pixel, by the header's number for the kind of colour.
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-# Of Adam7, each: first column and row, and steps to the next.
+# The passes of Adam7: first column, first row, step to the next column, step to the next row.
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 WHOLE = ((0, 0, 1, 1),)
-# So much is held at once, however much the stream unpacks to.
+# At most this much of the unpacked stream is held at a time.
 UNPACKED_AT_ONCE = 1 << 20
-# What of it waits to be unpacked is copied each time.
+# zlib copies the packed bytes that it has not used yet, each time, so it gets few at a time.
 FED_AT_ONCE = 1 << 16
 
 
 def are_cut(content: bytes, image: Image.Image) -> bool:
     """Tells whether the stream of a stripped PNG, whose decoded pixels are `image`, ends before its rows do."""
     width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
-    # Rows are written in their order, over black: the last one was there if there is anything in it. That spares most the count.
+    # Pillow writes the rows in order, over black. If the last row is not empty, none is missing, and nothing need be counted.
     last = 0, height - 1, width, height
     if not interlaced and image.crop(last).getbbox(alpha_only=False) is not None:
         return False
@@ -39,14 +39,14 @@ def are_cut(content: bytes, image: Image.Image) -> bool:
 
 
 def _bytes_of(width: int, height: int, bits: int, part: tuple[int, int, int, int]) -> int:
-    """Counts the bytes of one pass: a filter's number ahead of each row, and none for a pass without pixels."""
+    """Counts the bytes of one pass: each row begins with a byte for its filter; a pass without pixels has no bytes."""
     left, top, across, down = part
     columns, rows = -(-(width - left) // across), -(-(height - top) // down)
     return rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
 
 
 def _has(content: bytes, promised: int) -> bool:
-    """Tells whether the stream unpacks to so many bytes. A fault ends it."""
+    """Tells whether the stream unpacks to at least so many bytes before it ends or breaks."""
     stream, left = zlib.decompressobj(), promised
     try:
         for packed in _pieces(content):

@@ -1,7 +1,7 @@
-"""Tells by its scans whether a JPEG is whole: one that was cut has an end too, once a program has put it there.
+"""Finds JPEGs whose scans were cut, even if a program has put an end marker behind the cut.
 
-A decoder shows what is lacking as grey, or coarser, and says nothing. But only while it lacks data does it look at what
-stands before the end: a file is whole if a few bytes put there change none of its pixels.
+A decoder shows missing data as grey, or coarser, without an error. But only a decoder that lacks data reads what is before the
+end marker. So a file is whole if a filler there changes none of its pixels.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from searches.pictures import strips
 from searches.pictures.containers import JPEG_END, JPEG_FRAMES, JPEG_MARKER, JPEG_SCAN
 
 END = b"\xff\xd9"
-# No 0xFF, so that they are no marker, and mixed, so that they mean something to every table.
+# Bytes without 0xFF, which would begin a marker, and mixed, so that every Huffman table decodes something from them.
 FILLER = bytes(1 + value * 151 % 254 for value in range(1024))
 PROGRESSIVE = (0xC2, 0xCA)
-# Tells after how many units each part ends, and what ends it.
+# The segment with the number of units between two restart markers, and such a marker.
 RESTARTS, RESTART = 0xDD, re.compile(rb"\xff[\xd0-\xd7]")
 
 
@@ -41,7 +41,7 @@ def is_cut(content: bytes, image: Image.Image, of_filled: Image.Image) -> bool:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yields the marker of each, what it says, and what follows it until the next: a scan's data."""
+    """Yields each segment's marker, its content, and the bytes between it and the next marker, which are a scan's data."""
     at, before = 2, None
     while marker := JPEG_MARKER.search(content, at):
         if before is not None:
@@ -53,8 +53,10 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 class _Told:
-    """Gathers what the heads of frame and scans tell. `lacking`: of which component (by its name) which coefficients have not
-    their last bits; `fewer_restarts`: a scan ends before its parts do.
+    """Collects the facts in the headers of the frame and the scans.
+
+    `lacking`: the coefficients (component's name, number) of which no scan has the last bits. `fewer_restarts`: a scan has fewer
+    restart markers than its number of units needs.
     """
 
     def __init__(self) -> None:
@@ -85,7 +87,7 @@ class _Told:
                 self.fewer_restarts |= len(RESTART.findall(data)) < meant
 
     def _units(self, names: list[int]) -> int:
-        """Counts the units of a scan of these components: blocks of one alone, or squares of all."""
+        """Counts the units of a scan of these components: blocks of a single component, or squares of several."""
         across, down = (max(both[side] for both in self.sampling.values()) for side in (0, 1))
         width, height = self.size
         if len(names) == 1:

@@ -1,8 +1,8 @@
-"""Takes a file apart before it is decoded: the picture alone, and the few facts beside it that say how it is shown.
+"""Strips a file of everything but its picture and the few facts that say how it is shown, before it is decoded.
 
-Everything else (texts, previews, notes of cameras and editors) is dropped by its place in the skeleton, without being unpacked or
-understood, so that it can neither refuse a picture nor alter it. Of an animation only the first frame stays, with
-its place on the canvas, as browsers show it. `containers` has judged the file, so its pieces lie within it.
+Texts, previews and notes of cameras and editors are dropped by their place in the skeleton, without being unpacked or
+interpreted, so that they can neither make a picture fail nor alter it. Of an animation only the first frame is kept, with its
+place on the canvas, as browsers show it. `containers` has judged the file, so its pieces are within it.
 """
 
 from __future__ import annotations
@@ -18,29 +18,31 @@ from searches.pictures.exceptions import unreadable
 
 # A label of JFIF, without the preview that may follow it.
 JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
-# Adobe's word on the colours ends here.
+# The length of Adobe's segment on the colours; longer ones are cut.
 ADOBE_BYTES = 12
-# Applications' segments, and comments.
+# The markers of applications' segments and of comments.
 JPEG_NOTES = frozenset((*range(0xE0, 0xF0), 0xFE))
 JPEG_PROFILE = b"ICC_PROFILE\x00"
 PNG_FACTS = (b"tRNS", b"eXIf", b"iCCP", b"gAMA", b"sRGB", b"cICP")
-# What the chunk may say; with anything else it says nothing.
+# The valid contents of an sRGB chunk; a chunk with any other is ignored.
 SRGB_INTENTS = (b"\0", b"\1", b"\2", b"\3")
 WEBP_ALPHA = 0x10
-# An animation's first frame is shown from here on.
+# The start of a frame's control chunk: number, width, height, x, y.
 PNG_FRAME = struct.Struct(">IIIII")
-# The only tag of EXIF that is read: its number, its type (a 16-bit number) and its count.
+# The only tag of EXIF that is read, and its type, a 16-bit number.
 ORIENTATION, SHORT = 0x0112, 3
-# Items of a HEIC or AVIF that are no picture; named so that decoders pass over them.
+# The types of a HEIC's or AVIF's items that are no picture, and a type that decoders ignore.
 NOTES = (b"Exif", b"mime", b"uri ")
 NO_ITEM = b"skip"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stripped:
-    """Holds a file with nothing in it but its picture. `orientation` is EXIF's; `profile` is empty where there is none, and
-    packed where the format packs it. `codes` tell the colours too, and go before it; `clear` is the one colour that is clear,
-    in the file's own depth. `canvas` is given where the picture is a part of it, at `place`.
+    """Holds a file with nothing in it but its picture, and the facts that say how it is shown.
+
+    `orientation`: EXIF's. `profile`: the colour profile, packed if the format packs it; empty if there is none. `codes`: code
+    points for the colours, better than the profile. `clear`: the one transparent colour, in the file's own depth. `canvas`: the
+    size of the canvas, if the picture is a part of it, at `place`.
     """
 
     content: bytes
@@ -55,12 +57,12 @@ class Stripped:
 
 
 def stripped(format: str, content: bytes) -> Stripped:
-    """Strips a file of this format. Raises `BadPicture` where its pieces contradict each other."""
+    """Strips a file of this format. Raises `BadPicture` if its pieces contradict each other."""
     return STRIPS[format](content)
 
 
 def orientation(exif: bytes) -> int:
-    """Returns EXIF's orientation; 1 where it is no plain number from 1 to 8."""
+    """Returns EXIF's orientation; 1 if it is no plain number from 1 to 8."""
     tags = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tags[:4])
     if order is None or len(tags) < 8:
@@ -97,18 +99,18 @@ def _jpeg(content: bytes) -> Stripped:
             exif = exif or data
         elif kind == b"\xe2" and data.startswith(JPEG_PROFILE) and len(data) > len(JPEG_PROFILE) + 2:
             profile[data[len(JPEG_PROFILE)]] = data[len(JPEG_PROFILE) + 2 :]
-        # What lies between two scans may be more of the first one's data.
+        # Bytes behind a note between two scans may be more of the first scan's data.
         scanning = kind == JPEG_SCAN or (scanning and kind[0] in JPEG_NOTES)
         at = end
     else:
-        # Without an end marker, all that is left is the last scan's. A marker that is begun and cut is no data.
+        # Without an end marker, the rest of the file is the last scan's. A marker that was cut after its first byte is no data.
         kept.append(content[at:].removesuffix(b"\xff"))
     whole = b"".join(profile[number] for number in sorted(profile))
     return Stripped(content=b"".join([*kept, b"\xff\xd9"]), orientation=orientation(exif), profile=whole)
 
 
 def _png(content: bytes) -> Stripped:
-    """Takes the first frame of an animation, where that is not the picture that old programs show."""
+    """Strips a PNG. Keeps the first frame of an animation, if the still picture, for old programs, is no frame of it."""
     needed: list[bytes] = []
     facts: dict[bytes, bytes] = {}
     frames = _PngFrames()
@@ -146,7 +148,7 @@ def _png(content: bytes) -> Stripped:
 
 
 def _gamma(facts: Mapping[bytes, bytes]) -> float | None:
-    """Returns the power that light was raised to, unless it is said to be sRGB's. Better facts go before it."""
+    """Returns the gamma of the pixels; None if there is none, or if the file says that it is in sRGB."""
     told = facts.get(b"gAMA", b"")
     if len(told) != 4 or facts.get(b"sRGB") in SRGB_INTENTS:
         return None
@@ -154,7 +156,7 @@ def _gamma(facts: Mapping[bytes, bytes]) -> float | None:
 
 
 class _PngFrames:
-    """Finds the first frame of an animation, unless it is the picture itself: `first` is then its size and place."""
+    """Finds the first frame of an animation, unless it is the still picture. `first`: its width, height, x and y."""
 
     def __init__(self) -> None:
         self.animated = self.pixels = False
@@ -177,7 +179,7 @@ class _PngFrames:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
-    """Yields kind and data of each, and whether its checksum is right."""
+    """Yields each chunk's kind, its data, and whether its checksum is right."""
     at = len(PNG_START)
     while at < len(content):
         end = at + 12 + int.from_bytes(content[at : at + 4])
@@ -250,7 +252,7 @@ def _small(data: bytes, at: int) -> int:
 
 
 def _gif(content: bytes) -> Stripped:
-    """Takes the first frame alone, on a screen of its size: what it leaves of the canvas is clear."""
+    """Strips a GIF. Keeps the first frame, on a screen of the frame's size; the rest of the canvas is transparent."""
     start = 13 + _palette(content[10])
     at, control = start, b""
     while content[at] == 0x21:
@@ -279,7 +281,7 @@ def _blocks_end(content: bytes, at: int) -> int:
 
 
 def _bmp(content: bytes) -> Stripped:
-    """Finds the profile that the fifth header may name, behind the rows."""
+    """Strips nothing of a BMP, and finds the profile behind the rows that a header of version 5 may refer to."""
     profile = b""
     if int.from_bytes(content[14:18], "little") == 124 and content[70:74] == b"DEBM" and len(content) >= 138:
         start, size = struct.unpack_from("<II", content, 126)
@@ -288,7 +290,7 @@ def _bmp(content: bytes) -> Stripped:
 
 
 def _boxes(content: bytes) -> Stripped:
-    """Gives the notes another name in place, so that all else stays where the file says it is."""
+    """Strips a HEIC or AVIF: renames its notes in place, so that everything else stays where the file's offsets say."""
     changed = bytearray(content)
     for match in re.finditer(rb"infe([\x02\x03])", content):
         at = match.start() + (12 if match[1] == b"\x02" else 14)

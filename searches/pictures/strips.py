@@ -1,7 +1,6 @@
-"""Reads the pixels of a picture by strips, each of which is used and dropped before the next one is copied.
+"""Hashes and compares the pixels of pictures strip by strip, so that each strip uses the memory of the one before.
 
-The system gives a process new memory page by page: 1 ms for 2 MB. A copy of a whole picture costs more in pages than in copying.
-The memory of a strip is used again by the next one.
+The system needs 1 ms to give a process 2 MB of new memory, which is more than copying the pixels of a whole picture takes.
 """
 
 from __future__ import annotations

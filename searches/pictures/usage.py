@@ -1,7 +1,7 @@
 """Counts the pictures that a tenant has stored and the bytes of their files, and bounds both.
 
-A picture's files are the picture as it is kept and what was made of it for providers, whole or cut. They may be many times as
-large as what was sent.
+A picture's files are the picture as it is stored and its renderings for providers, whole or cropped. They may be many times as
+large as the file that was sent.
 
 The row of a tenant is the last one that a transaction locks, and is locked until its end: however many pictures come at once, the
 bound is exact, and nobody waits in a circle.
@@ -30,7 +30,7 @@ MEND = "delete some that no search names, or wait until some expire."
 
 
 class TooManyImages(Exception):
-    """The tenant may store no picture beside those that it has, or not one of this size. The message says the bound."""
+    """The tenant may store no more pictures, or no more bytes. The message names the bound."""
 
 
 def add(tenant: Tenant, *, images: int, bytes: int) -> None:
@@ -50,7 +50,7 @@ def add(tenant: Tenant, *, images: int, bytes: int) -> None:
 
 
 def remove(tenant_id: UUID, *, images: int, bytes: int) -> None:
-    """Counts pictures and bytes no longer."""
+    """Subtracts pictures and bytes that were erased."""
     PictureUsage.objects.filter(tenant=tenant_id).update(
         images=Greatest(F("images") - images, 0), bytes=Greatest(F("bytes") - bytes, 0)
     )

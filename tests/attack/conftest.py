@@ -1,6 +1,6 @@
-"""A running Sightline to attack, and a bystander: another tenant, whose answers are timed while the attack goes on.
+"""Fixtures: a running Sightline to attack, and a bystander: another tenant, whose answers are timed during the attack.
 
-One attack is one test. It takes `bystander`, attacks inside `with bystander.watching():`, and asserts nothing about time itself.
+Each test is one attack. It attacks inside `with bystander.watching():`, and asserts nothing about time itself.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tests.processes import Sightline, answers, started, wait_until
 
 GET_SECONDS, HEALTH_SECONDS = 0.2, 1.0
 MEMORY_BYTES = 600_000_000
-# A look at both takes milliseconds when all is well.
+# The pause between two samples; taking one takes milliseconds when all is well.
 PAUSE_SECONDS = 0.05
-FEWEST_LOOKS = 20
+FEWEST_SAMPLES = 20
 
 
 class Bystander:
-    """Bob, who reads his searches, and whoever asks for `/healthz`."""
+    """Samples the answers that others get: Bob, who reads his searches, and a load balancer, which asks for `/healthz`."""
 
     def __init__(self, system: Sightline, key: str) -> None:
         self.system, self.key = system, key
@@ -39,7 +39,7 @@ class Bystander:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Fails if anybody else noticed what was done in the block."""
+        """Fails if the block slowed others down, or took too much memory."""
         gets: list[float] = []
         health: list[float] = []
         memory: list[int] = []
@@ -48,15 +48,15 @@ class Bystander:
         watcher.start()
         try:
             yield
-            wait_until(lambda: len(health) >= FEWEST_LOOKS or not watcher.is_alive())
+            wait_until(lambda: len(health) >= FEWEST_SAMPLES or not watcher.is_alive())
         finally:
             over.set()
             watcher.join()
         told = f"GET {_words(gets)}; /healthz {_words(health)}; memory {max(memory) // 1_000_000} MB"
         print(told)  # noqa: T201 (pytest shows it with a failure)
-        assert len(health) >= FEWEST_LOOKS, f"an answer never came: {told}"
+        assert len(health) >= FEWEST_SAMPLES, f"an answer never came: {told}"
         assert statistics.median(gets) < GET_SECONDS, told
-        # One look in ten may meet a busy machine.
+        # One sample in ten may be slow because the machine is busy.
         assert statistics.quantiles(health, n=10)[-1] < HEALTH_SECONDS, told
         assert max(memory) < MEMORY_BYTES, told
 
@@ -74,7 +74,7 @@ class Bystander:
 
 @pytest.fixture(scope="package")
 def system() -> Iterator[Sightline]:
-    """Two tenants in it, Alice the attacker and Bob, and no worker for searches."""
+    """Runs Sightline with two tenants, Alice the attacker and Bob, and no worker for searches."""
     with programs.state_folder() as folder, started(folder) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""Clients that send a request and not its end, or do not take their answer, in the numbers of one machine."""
+"""Attacks by clients that never end their request or never read their answer, as many as one machine can make."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 
 @contextmanager
 def held(url: str, request: str, *, count: int = MANY, receive_bytes: int = 0) -> Iterator[list[socket.socket]]:
-    """So many connections, each of which has sent this and goes on to hold."""
+    """Opens so many connections, sends this on each, and holds them open."""
     address = urlsplit(url)
     with ExitStack() as stack:
         connections = []
@@ -46,7 +46,7 @@ def unfinished(path: str, *headers: str, length: int = 1000) -> str:
 
 
 def statuses(connections: list[socket.socket]) -> list[int | None]:
-    """None for one that has no answer, in a while."""
+    """Returns the answer's status; None if no answer comes."""
     for connection in connections:
         connection.settimeout(0.5)
     return [status(connection) for connection in connections]

@@ -1,4 +1,4 @@
-"""Pictures that are made to cost much, twelve at once: another tenant's photographs are read all the same."""
+"""Attacks with twelve costly pictures at once, while another tenant's photographs must be read all the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = (8_160, 6_000)
 
 
 def many_scans(scans: int = 80) -> bytes:
-    """A few hundred kilobytes, in which each scan goes over 49 megapixels."""
+    """Returns a JPEG of a few hundred kilobytes, each of whose scans is a pass over 49 megapixels."""
     whole = few_scans()
     last = whole.rindex(b"\xff\xda")
     return whole[:-2] + whole[last:-2] * scans + whole[-2:]
@@ -29,7 +29,7 @@ def few_scans() -> bytes:
 
 
 def tiny_webp() -> bytes:
-    """Some forty bytes."""
+    """Returns a picture of about forty bytes."""
     return samples.written(Image.new("RGBA", SIZE, (1, 2, 3, 77)), "WEBP", lossless=True, quality=0, method=0)
 
 
@@ -46,7 +46,7 @@ def test_costly_pictures_keep_nobody_elses_waiting(
     bystander: Bystander, alices_key: str, make: Callable[[], bytes]
 ) -> None:
     costly = make()
-    # Behind its end, so that none is known from before.
+    # The bytes behind the end differ, so that no picture is stored already.
     attack = [costly + bytes((number,)) * 9 for number in range(AT_ONCE)]
     photographs = [
         samples.written(Image.new("RGB", (4_000, 3_000), (number, 9, len(costly) % 256)), "JPEG") for number in range(3)

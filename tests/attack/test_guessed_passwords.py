@@ -1,4 +1,4 @@
-"""Somebody tries passwords, as fast as the server lets it."""
+"""Attacks the log-in with guessed passwords, as fast as the server answers."""
 
 from __future__ import annotations
 

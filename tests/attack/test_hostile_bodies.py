@@ -1,4 +1,4 @@
-"""Bodies made to cost a web process much are refused, and nobody else waits for them."""
+"""Attacks with bodies that are costly to parse, which must be refused without making others wait."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_hostile_bodies_cost_nobody_else_anything(bystander: Bystander, alices_k
                 bystander.url + path, content=body, headers=headers, timeout=60, trust_env=False
             ).status_code
         except httpx.TransportError:
-            # The server may answer and hang up before all of a body has come.
+            # The server may answer and close the connection before it has the whole body.
             return None
 
     with bystander.watching(), ThreadPoolExecutor(AT_ONCE) as pool:

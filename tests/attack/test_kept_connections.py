@@ -1,4 +1,4 @@
-"""A connection goes on after an answer, or the answer says that it ends."""
+"""A connection stays usable after an answer, unless the answer says that it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LARGE = 300_000_000
 
 
 def ended(answer: BufferedReader) -> bool:
-    """Whether the server ends the connection, by a reset where it has bytes that nobody read. Times out where it does not."""
+    """Tells whether the server ends the connection, with a reset if it has unread bytes. Times out if it does not."""
     with suppress(ConnectionResetError):
         answer.read()
     return True
@@ -26,7 +26,7 @@ def ended(answer: BufferedReader) -> bool:
 def asked(
     system: Sightline, request: str, begun: bytes
 ) -> Iterator[tuple[str, dict[str, str], socket.socket, BufferedReader]]:
-    """Sends a request's headers and the beginning of its body; yields status and headers of the answer, and the connection."""
+    """Sends headers and the start of a body. Yields the status and the headers of the answer, and the connection."""
     wait_until(lambda: answers(system.api, "/healthz"))
     with (
         socket.create_connection(("127.0.0.1", int(system.environment["PORT"])), timeout=20) as connection,

@@ -1,4 +1,4 @@
-"""The proxy's configuration, in Debian's nginx: slow clients are cut there, and the others are served meanwhile."""
+"""Tests the proxy's configuration in Debian's nginx: it cuts slow clients off, and serves the others meanwhile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.searches.samples import jpeg
 
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 MANY = 40
-# Longer than either time limit.
+# Longer than both time limits.
 HELD_SECONDS = 13.0
 
 pytestmark = [
@@ -36,7 +36,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def proxied(bystander: Bystander) -> Iterator[Bystander]:
-    """The bystander, behind nginx: the file as it is, but for where it listens, whom it asks, and where it writes."""
+    """Runs nginx with the configuration as it is, except the addresses and the paths. Yields a bystander behind it."""
     port = ports.chosen("PORT", 0)
     text = (programs.CHECKOUT / "config/nginx.conf").read_text()
     with programs.state_folder() as folder, ExitStack() as stack:

@@ -18,7 +18,7 @@ from tests.bench.picture import jpeg
 from tests.bench.system import Provider
 
 TIMES = 200
-# So many that each worker process has made a call, and each web process taken a picture.
+# Searches before the measurement, so that each worker process has made a call, and each web process has read a picture.
 WARMING = 40
 
 
@@ -29,7 +29,7 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
     credentials.store(tenant, "modash", "secret-of-patient")
     with system.workers(folder, count=2, processes=8), system.web(folder) as (_, url):
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}) as api:
-            # Made before: their making is the caller's work, on the same two cores.
+            # Made before the measurement, because making them uses the same two processors.
             contents = [jpeg(number) for number in range(TIMES)]
             for number in range(WARMING):
                 _post(api, jpeg(100_000 + number))

@@ -1,4 +1,4 @@
-"""A photograph-like JPEG of about 200 kB, 1280 × 853: what a tenant sends."""
+"""Makes JPEGs like the photographs that tenants send: 1280 × 853 pixels, about 200 kB."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 @cache
 def jpeg(number: int = 0) -> bytes:
-    """Another number, another picture of the same size."""
+    """Returns another picture of the same size for each number from 0 on; a negative one counts as its positive."""
     noise = random.Random(number).randbytes(160 * 107 * 3)
     blurred = Image.frombytes("RGB", (160, 107), noise).resize((1280, 853), Image.Resampling.BICUBIC)
     for quality in (92, 88, 84, 80, 75, 70, 60, 50, 40):

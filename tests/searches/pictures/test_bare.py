@@ -1,4 +1,4 @@
-"""A JPEG that is its picture and nothing else is kept as it was sent: writing it anew would lose a little and strip nothing."""
+"""A bare JPEG, without room for metadata, is stored as it was sent: writing it anew would lose a little and strip nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def zipped() -> bytes:
 @pytest.mark.parametrize(
     "hidden",
     [zipped(), b"Rar!" + SECRET, b"<ScRiPt>" + SECRET, b"<?php " + SECRET],
-    # Not by their bytes: an archive tells the time, and every process of a run must name its tests alike.
+    # Ids, because an archive contains the time, and every process of a run must give its tests the same names.
     ids=["ZIP", "RAR", "HTML", "PHP"],
 )
 def test_no_archive_and_no_page_hides_among_the_bytes_of_a_scan(hidden: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The cost of reading pictures is bounded: how many are at it or wait, how long, and in which order tenants have their turns."""
+"""The cost of reading pictures is bounded: how many are read or wait, for how long, and in which order tenants get turns."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ GREEDY, OTHER, THIRD = uuid4(), uuid4(), uuid4()
 
 @pytest.fixture(autouse=True)
 def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets pictures of 5,000 pixels count as large: the smallest HEIC has 4,096, however few are shown."""
+    """Makes pictures of more than 5,000 pixels large: the smallest HEIC has 4,096 pixels, however few are shown."""
     monkeypatch.setattr(isolation, "LARGE_PIXELS", 5_000)
 
 
 class Line:
-    """Requests that come one after another, each in a thread, while the first is at work; `order` is that of their turns."""
+    """Sends requests one after another, each in a thread, while the first is being served. `order`: that of their turns."""
 
     def __init__(self, bulkhead: WaitingBulkhead) -> None:
         self.bulkhead = bulkhead
@@ -130,7 +130,7 @@ def test_one_tenant_has_its_share_of_the_places(name: str) -> None:
 
 @pytest.mark.parametrize(("places", "bound"), [("large_ones", "LARGE"), ("small_ones", "SMALL")])
 def test_a_waiter_outlasts_the_longest_turn_that_another_may_have(places: str, bound: str) -> None:
-    """By the clock: on a busy machine a picture takes much longer than its processor's time."""
+    """Compares times by the clock: on a busy machine a picture takes much longer than its processor time."""
     assert getattr(isolation, places).wait_seconds > getattr(isolation, bound).deadline_seconds
 
 

@@ -1,4 +1,4 @@
-"""Colours, clear parts and depths as browsers show them: by what a file means, and by no shortcut."""
+"""Colours, transparency and depths are read as browsers show them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.searches.samples import chunk
 
 
 def curve(gamma: float) -> bytes:
-    """A tag of ICC: the one power that its values are raised to."""
+    """Returns a tag of ICC: a curve with one gamma."""
     return b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
 
 
@@ -40,7 +40,7 @@ def icc(space: bytes, tags: dict[bytes, bytes]) -> bytes:
 
 
 def rgb_profile(gamma: float, words: str = "sRGB-elle-V2-g10.icc") -> bytes:
-    """With sRGB's primaries, and its name, whatever its curves are."""
+    """Returns a profile with the primaries and the name of sRGB, and other curves."""
     tags = {b"rXYZ": place(0.4361, 0.2225, 0.0139), b"gXYZ": place(0.3851, 0.7169, 0.0971)}
     tags |= {b"bXYZ": place(0.1431, 0.0606, 0.7141), b"wtpt": place(0.9642, 1, 0.8249), b"desc": named(words)}
     return icc(b"RGB ", tags | {name: curve(gamma) for name in (b"rTRC", b"gTRC", b"bTRC")})
@@ -122,7 +122,7 @@ def clear(format: str) -> bytes:
 
 
 def bmp_with_alpha(alpha: int, *, version: int = 124, colour: bytes = b"\x10\x20\x30") -> bytes:
-    """32 bits, with masks: blue, green, red and alpha."""
+    """Returns a BMP of 32 bits a pixel, with masks for blue, green, red and alpha."""
     rows = (colour + bytes((alpha,))) * 256
     header = struct.pack("<IiiHHIIiiII", version, 16, 16, 1, 32, 3, len(rows), 0, 0, 0, 0)
     header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs"
@@ -163,7 +163,7 @@ def alphas(content: bytes) -> list[int]:
 
 
 def test_the_clear_colour_of_16_bit_rgb_is_compared_in_16_bits() -> None:
-    """All but the first differ from it by their lower bytes alone, each in another band."""
+    """Returns pixels that differ from the first in their lower bytes only, each in another band."""
     row = struct.pack(
         ">12H",
         *(0x1234, 0x5678, 0x9ABC),
@@ -311,7 +311,7 @@ def test_a_first_frame_of_a_webp_does_too() -> None:
 
 
 def test_a_first_frame_of_a_png_may_be_a_part_of_its_canvas() -> None:
-    """The picture that old programs show is no frame of it."""
+    """Returns an animation of which the still picture, for old programs, is no frame."""
     control = struct.pack(">IIIIIHHBB", 0, 2, 1, 1, 0, 1, 10, 0, 0)
     data = chunk(b"fdAT", struct.pack(">I", 1) + zlib.compress(b"\0" + b"\0\0\xff" * 2))
     whole = png(2, 8, [b"\xff\0\0" * 4] * 2, 4, chunk(b"acTL", struct.pack(">II", 1, 0)))

@@ -1,4 +1,4 @@
-"""A part of a picture: which pixels it is, and that it alone is sent."""
+"""A crop selects the right pixels, and nothing else is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cut file is found by its scan data: an end that was put there hides nothing, and what follows a whole one is dropped."""
+"""A cut file is found by its data, even if an end was put behind the cut. Bytes behind a whole picture are dropped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JPEGS: dict[str, Callable[[], bytes]] = {
     "grey": lambda: samples.written(samples.picture(mode="L"), "JPEG"),
     "CMYK": lambda: samples.written(samples.picture(mode="CMYK"), "JPEG"),
     "large": lambda: samples.jpeg(1_200, 900),
-    # Whose last row of pixels is the only one of its squares.
+    # Its last row of squares has one row of pixels.
     "large and uneven": lambda: samples.jpeg(1_201, 897),
     "large and progressive": lambda: samples.jpeg(1_200, 900, progressive=True),
 }
@@ -41,7 +41,7 @@ def test_a_jpeg_that_was_cut_and_given_an_end_is_refused(name: str) -> None:
     whole = JPEGS[name]()
     start = scan_start(whole)
     for length in range(start + 2, len(whole) - (8 if len(whole) < 4_000 else 200), max(1, (len(whole) - start) // 12)):
-        # Not in the middle of a marker, which would be another fault.
+        # A cut in the middle of a marker would be another fault.
         assert refusal(whole[:length].rstrip(b"\xff") + END).code in {"truncated", "unreadable"}
     assert refusal(whole[: start + (len(whole) - start) // 2].rstrip(b"\xff") + END).code == "truncated"
 
@@ -121,7 +121,7 @@ PNGS: dict[str, tuple[int, int]] = {
 
 
 def png_of(depth: int, colours: int, *, interlaced: bool, part: float = 1.0, ground: int = 0) -> bytes:
-    """13 × 9 pixels whose stream ends, as it should, after this part of its bytes."""
+    """Returns a PNG of 13 × 9 pixels, whose stream has a correct end after this part of its bytes."""
     bits = depth * pixel_rows.CHANNELS[colours]
     each = pixel_rows.PASSES if interlaced else pixel_rows.WHOLE
     raw = b"".join(

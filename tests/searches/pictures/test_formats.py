@@ -1,4 +1,4 @@
-"""GIF, BMP, HEIC and AVIF: what is taken, what is refused, and as what they are kept."""
+"""GIF, BMP, HEIC and AVIF: which files are taken, which are refused, and the format in which they are stored."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ NEW = {"GIF": gif, "BMP": bmp, "HEIC": samples.heic, "AVIF": avif}
 ALL = {**NEW, "JPEG": samples.jpeg, "PNG": samples.png, "WEBP": samples.webp}
 
 
-@pytest.mark.parametrize(("format", "kept_as"), [("GIF", "PNG"), ("BMP", "PNG"), ("HEIC", "JPEG"), ("AVIF", "JPEG")])
-def test_each_is_kept_as_what_browsers_and_providers_take(format: str, kept_as: str) -> None:
+@pytest.mark.parametrize(("format", "stored_as"), [("GIF", "PNG"), ("BMP", "PNG"), ("HEIC", "JPEG"), ("AVIF", "JPEG")])
+def test_each_is_kept_as_what_browsers_and_providers_take(format: str, stored_as: str) -> None:
     found, pixels, file = kept(NEW[format]())
     assert (found, pixels.mode, pixels.size) == (format, "RGB", (64, 48))
-    assert samples.read(file).format == kept_as
+    assert samples.read(file).format == stored_as
     assert difference(samples.read(file), samples.picture()) < 10
 
 
@@ -127,7 +127,7 @@ def test_frames_that_are_not_used_cost_nothing() -> None:
 
 
 def bmp_by_masks(depth: int, masks: tuple[int, ...], word: int, *, length: int = 40, packing: int = 3) -> bytes:
-    """Makes a BMP of 3 × 2, all 0 but the last pixel of its upper row."""
+    """Returns a BMP of 3 × 2 pixels, all 0 except the last pixel of its upper row."""
     row = bytes(2 * depth // 8) + word.to_bytes(depth // 8, "little")
     rows = b"".join(each + bytes(-len(each) % 4) for each in (bytes(len(row)), row))
     header = struct.pack("<IiiHHIIiiII", length, 3, 2, 1, depth, packing, len(rows), 0, 0, 0, 0)
@@ -200,7 +200,7 @@ def test_bombs_and_broken_ones_are_refused(content: bytes, code: str) -> None:
 
 
 def test_a_size_hidden_in_the_stream_is_read_within_the_limit_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """36 megapixels behind a header that tells of less than 1, with the memory for a small picture."""
+    """Tests 36 megapixels behind a header that says less than 1, with the memory for a small picture."""
     hidden = samples.with_ispe(samples.written(Image.new("RGB", (6_000, 6_000)), "AVIF", speed=10), 900, 900)
     monkeypatch.setattr(isolation, "SMALL", isolation.Bound(seconds=5, memory_bytes=50_000_000))
     with pytest.raises(BadPicture) as refused:
@@ -211,7 +211,7 @@ def test_a_size_hidden_in_the_stream_is_read_within_the_limit_of_memory(monkeypa
 
 def test_a_picture_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "LARGE", isolation.Bound(seconds=1, memory_bytes=isolation.LARGE.memory_bytes))
-    # Some three seconds of the processor, for 40 bytes.
+    # These 40 bytes take about 3 s of processor time.
     slow = samples.written(Image.new("RGBA", (8_160, 6_000), (1, 2, 3, 77)), "WEBP", lossless=True, quality=0, method=0)
     with pytest.raises(BadPicture, match="too long") as refused:
         isolation.check(slow)
@@ -270,7 +270,7 @@ def test_four_bytes_of_chance_make_no_archive() -> None:
 
 
 def test_of_a_disguise_in_the_numbers_nothing_is_kept() -> None:
-    """`GIF89a/*` begins a comment of JavaScript, and is a width of 10,799 too."""
+    """Tests a width of 10,799, whose bytes make `GIF89a/*`, the start of a comment in JavaScript."""
     disguised = samples.gif_of(samples.gif_frame(), b"!\xfe\x0e*/=1;alert(1);\0", size=(0x2A2F, 1))
     assert disguised.startswith(b"GIF89a/*")
     _, pixels, file = kept(disguised)

@@ -1,4 +1,4 @@
-"""Metadata that is stripped anyway is neither unpacked nor able to refuse a picture; only EXIF's orientation is asked for."""
+"""Metadata is stripped without being unpacked, and no metadata makes a picture fail. Only EXIF's orientation is read."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
 )
-# What encoders of HEIC and AVIF find nothing to do for; made into the other afterwards.
+# An orientation for which encoders of HEIC and AVIF write no box; the tests change it afterwards.
 UPRIGHT_XMP = XMP.replace(b'n="6"', b'n="1"')
 ANCILLARY = (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"tIME", b"bKGD", b"sBIT")
 
 
 def wrong(kind: bytes, data: bytes = b"Comment\0\0\0\0\0text") -> bytes:
-    """A piece whose checksum is not its own."""
+    """Returns a chunk with a wrong checksum."""
     whole = chunk(kind, data)
     return whole[:-1] + bytes((whole[-1] ^ 1,))
 
 
 def profile(size: int) -> bytes:
-    """One that swaps colours, with a tag of this size that nobody knows."""
+    """Returns a profile that swaps colours, made this large by an unknown tag."""
     whole = bytearray(samples.swapped_profile())
     whole += bytes(size - len(whole))
     whole[:4] = len(whole).to_bytes(4)
@@ -120,7 +120,7 @@ def test_exif_counts_where_xmp_says_otherwise(format: str) -> None:
 
 
 def test_of_a_heic_its_own_boxes_count_and_not_exif() -> None:
-    """EXIF's number is changed behind the encoder's back, which wrote no box for it."""
+    """Changes EXIF's orientation after the encoding, so that the encoder has written no box for it."""
     plain = samples.heic_of(samples.picture(), exif=samples.exif(1))
     tag = b"\x01\x12\x00\x03\x00\x00\x00\x01\x00"
     little = b"\x12\x01\x03\x00\x01\x00\x00\x00"

@@ -1,4 +1,4 @@
-"""What was cut out of a picture is kept as long as an open lookup needs it, and is made anew for whoever comes later."""
+"""Renderings of crops are stored while an open lookup needs them, and are made anew for later searches."""
 
 from __future__ import annotations
 

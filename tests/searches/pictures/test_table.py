@@ -1,6 +1,6 @@
-"""What becomes of a picture of each format, size and oddity: one table, sample by sample and provider by provider.
+"""A table of the files that are stored and sent for pictures of each format, size and oddity, by provider.
 
-`pictures_table.txt` holds it, and is compared; a run with `-s` prints it. Each rendering is opened and looked at.
+The test compares the table with `table.txt`; a run with `-s` prints it. Each rendering is opened and compared with its picture.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ LARGE = (8_160, 6_000)  # 49 megapixels
 
 
 def plain(size: tuple[int, int] = LARGE, mode: str = "RGB") -> Pixels.Image:
-    """Of one colour: large, and quick to write."""
+    """Returns a picture of one colour, which is large and quick to write."""
     return Pixels.new(mode, size, "teal" if mode == "RGB" else 200)
 
 
 def noise(width: int, height: int) -> Pixels.Image:
-    """What no compression makes small."""
+    """Returns a picture that no compression makes small."""
     return Pixels.effect_noise((width, height), 120).convert("RGB")
 
 
