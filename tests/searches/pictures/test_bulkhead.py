@@ -139,7 +139,7 @@ def test_a_waiter_gets_its_turn_once_the_picture_before_it_is_ended_by_its_deadl
 ) -> None:
     stalled, ready = socket.socketpair()
     monkeypatch.setattr(isolation.Bound, "deadline_seconds", 0.5)
-    monkeypatch.setattr(isolation.decoders, "_one", lambda: nullcontext(ready))
+    monkeypatch.setattr(isolation.decoders, "_process", lambda: nullcontext(ready))
     with closing(stalled), closing(ready):
         foreign = threading.Thread(target=give_up, args=(GREEDY,))
         foreign.start()
