@@ -37,8 +37,8 @@ query parameter is refused by its name. So is the header `Idempotency-Key`, whic
 
 Some limits are rates: of requests, of provider keys stored or verified, of test events and of redeliveries. Beyond a rate,
 or with too many waiting lookups, the answer is 429, and `Retry-After` has the seconds to wait. `RateLimit` and
-`RateLimit-Policy` are on every answer; they have what is left of the rate of requests, or of the rate that refused it. Other limits
-are numbers: of provider keys, API keys, endpoints and pictures. Beyond a number the answer is 409. Either names the limit.
+`RateLimit-Policy` are on every answer; they have what is left of the rate of requests, or of the rate that refused it. Other
+limits are numbers: of provider keys, API keys, endpoints and pictures. Beyond a number the answer is 409. Either names the limit.
 Pictures, results and searches are erased when their retention is over. A JSON body has at most 64 KB without the base64
 text of a picture; a larger one is 413.
 
