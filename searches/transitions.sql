@@ -1,5 +1,5 @@
--- Lookups and calls move along the diagram in `models.py` and nowhere else, whoever writes the row. The arrows stand in the
--- conditions, which cost a healthy update next to nothing; the function only says what was refused. Inserts are free.
+-- Refuses updates of lookups and calls that are not in the diagram of `models.py`. The allowed ones are in the conditions of the
+-- triggers, so that a correct update costs next to nothing. The function only names the refused one. Inserts are not restricted.
 CREATE OR REPLACE FUNCTION searches_refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_TABLE_NAME = 'searches_call' THEN

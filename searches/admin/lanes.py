@@ -149,7 +149,7 @@ class LaneAdmin(Record):
         icon="play_arrow",
         offered=lambda lane: lane.paused,
         title="Let this lane go on?",
-        text="Its lookups go on where they stood.",
+        text="Its lookups keep their order.",
         button="Let it go on",
     )
     def resume(self, lane: Lane, form: DialogForm) -> Done:

@@ -31,7 +31,7 @@ OF_A_TENANT: dict[type[Model], dict[str, str]] = {
     Image: {"id": "one.image", "tenant_id": "one.tenant", "file": "row.file || one.n"},
     Rendering: {"image_id": "one.image"},
     Account: {"id": "one.account", "tenant_id": "one.tenant"},
-    # Where a line that has run for long stands: no two tenants at the same point of their turn.
+    # As in a lane that has run for long: no two tenants have the same virtual time.
     TenantQueue: {"tenant_id": "one.tenant", "ready": "{lookups} / {tenants}", "virtual_time": "random() * {step}"},
 }
 OF_A_LOOKUP: dict[type[Model], dict[str, str]] = {

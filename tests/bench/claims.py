@@ -1,5 +1,5 @@
-"""A claim's time against the number of waiting lookups, the time to say one's position and start, and whether claims stay in
-order when many claim and submit at once; all through the project's own code.
+"""Measures the time of a claim and of an estimate by the number of waiting lookups, and checks that claims stay in order while
+many processes claim and submit.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ CLAIMS, FORECASTS = 500, 200
 CLAIMERS, SUBMITTERS, RACED = 4, 8, 2_000
 LANE = "modash"
 LEASE = timedelta(minutes=5)
-# What a claim should have taken, as its own transaction sees it, the lane still locked: who stands before the one it took,
-# and what stands before its lookup.
+# Which tenants and lookups should have been claimed before the claimed one, as the claim's own transaction sees it while the lane
+# is still locked.
 BEFORE = """
 SELECT other.tenant_id FROM searches_tenantqueue other JOIN accounts_tenant tenant ON tenant.id = other.tenant_id
 WHERE other.lane_id = %(lane)s AND other.ready > 0 AND tenant.suspended_at IS NULL AND other.virtual_time < (
@@ -65,7 +65,7 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
 
 
 def _times(act: Callable[[], object], count: int) -> list[float]:
-    """Sorted, in milliseconds; a few before them warm up."""
+    """Returns the times in milliseconds, sorted, after a few to warm up."""
     for _ in range(20):
         act()
     taken = []
@@ -96,7 +96,7 @@ def _forecaster() -> Callable[[], object]:
 
 @dataclass(kw_only=True)
 class Race:
-    """What was claimed, by whom others were passed over, and when each tenant's submits were under way."""
+    """The claimed lookups, the tenants that were passed over, and the times of each tenant's submits."""
 
     claimed: list[UUID] = field(default_factory=list)
     passed: list[tuple[UUID, float, float]] = field(default_factory=list)
@@ -105,9 +105,12 @@ class Race:
 
 
 def _race() -> None:
-    """Whoever is passed over while a submit of its own holds its queue locked is next: that is the rule, and no disorder."""
+    """Claims and submits at once, and counts the tenants that were passed over.
+
+    To pass over a tenant while its own submit locks its queue is the rule, and no disorder.
+    """
     race = Race()
-    # Of a weight at which their turn comes all the time, behind however many others.
+    # With a weight at which they are claimed all the time, behind however many others.
     submitters = [Submitter(f"submitter-{number}", weight=1000) for number in range(SUBMITTERS)]
     for submitter in submitters:
         submitter.submit_many(200)

@@ -1,5 +1,5 @@
-"""How far off `estimated_start_at` is, where nothing is submitted later: of every lookup that waits at some moments, against
-when its next call left. Tenants of several weights, lookups of one to three pages, priorities.
+"""Measures the error of `estimated_start_at` without later submits: the estimates of all waiting lookups at some moments against
+the times of their next calls. Tenants have several weights, lookups one to three pages, and several priorities.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""How many calls of others go before a newcomer's first, from the moment it submits: behind a neighbour's 10,000 waiting
-lookups over 100 API keys, alone and among others with work.
+"""Counts the calls of others between a new tenant's submit and its first call: behind a neighbour's 10,000 waiting lookups over
+100 API keys, alone and among others with work.
 """
 
 from __future__ import annotations

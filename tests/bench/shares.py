@@ -1,4 +1,4 @@
-"""What tenants of weights 1, 2 and 5 get of a full lane, by what arrived at the provider."""
+"""Measures the shares of tenants of weights 1, 2 and 5 in a full lane, by the calls that arrived at the provider."""
 
 from __future__ import annotations
 

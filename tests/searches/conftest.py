@@ -1,4 +1,4 @@
-"""A lane with lookups that wait in it, written as rows: what the line does is tested apart from what fills it."""
+"""Fixtures of a lane with waiting lookups, written as rows, so that the queue is tested without submits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEASE = timedelta(seconds=30)
 
 @pytest.fixture
 def redis_client() -> redis.Redis:
-    """The Redis of this test process alone."""
+    """Returns a client of this test process's own Redis database."""
     return redis.Redis.from_url(settings.REDIS_URL)
 
 
@@ -45,7 +45,7 @@ def lane(policy: Policy, alice: Tenant) -> Lane:
 
 @pytest.fixture
 def fill(lane: Lane) -> Fill:
-    """`fill(alice, 3)`: three ready lookups of hers, in the order of their turns."""
+    """Returns `fill`: `fill(alice, 3)` writes three ready lookups of hers, in the order of their sort keys."""
 
     def fill(tenant: Tenant, count: int, *, priority: int = 0, pages: int = 1) -> list[Lookup]:
         image = Image.objects.get_or_create(
@@ -97,7 +97,7 @@ def claim(lane: Lane, policy: Policy) -> Callable[[], ClaimedLookup | None]:
 
 @pytest.fixture
 def drain(claim: Callable[[], ClaimedLookup | None]) -> Callable[..., list[Lookup]]:
-    """Claims until nobody is ready, or so many times."""
+    """Claims until no lookup is ready, or `count` times."""
 
     def drain(count: int = 10_000) -> list[Lookup]:
         taken: list[Lookup] = []

@@ -1,4 +1,4 @@
-"""Searches of Alice's at the instants of their lives, and what is left of her credits."""
+"""Helpers that submit, claim and settle searches of Alice, and read her credits."""
 
 from __future__ import annotations
 

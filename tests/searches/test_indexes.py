@@ -1,4 +1,4 @@
-"""Each lookup writes some tables again and again: no index of theirs does only what another does as well."""
+"""Tests that no index of a table that every lookup writes is made superfluous by another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from searches.models import Lookup, Result, Search, TenantQueue
 
 pytestmark = pytest.mark.django_db
 
-# Whole indexes of a table of which the first begins with the columns of the second: it finds whatever that would.
+# Pairs of unconditional indexes of a table of which the first begins with the columns of the second, and so finds the same.
 DOUBLED = """
 SELECT one.indexrelid::regclass::text, other.indexrelid::regclass::text FROM pg_index one JOIN pg_index other
     ON other.indrelid = one.indrelid AND other.indexrelid <> one.indexrelid
@@ -24,5 +24,5 @@ def test_no_index_is_the_beginning_of_another(model: type[models.Model]) -> None
     with connection.cursor() as cursor:
         cursor.execute(DOUBLED, [model._meta.db_table])
         doubled: list[tuple[str, str]] = cursor.fetchall()
-    # Django makes two of a foreign key to a text: the second is for its beginnings.
+    # Django creates two indexes for a foreign key to a text. The second is for prefixes.
     assert [pair for pair in doubled if not any(name.endswith("_like") for name in pair)] == []

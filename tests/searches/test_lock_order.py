@@ -1,4 +1,4 @@
-"""Every settlement locks a credential before it locks a credit account, whatever its call came to."""
+"""Tests that every settlement locks a credential before a credit account, whatever the outcome of its call."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def empty_redis(redis_client: redis.Redis) -> None:
 
 @pytest.fixture
 def claims(policy: Policy, alice: Tenant) -> list[ClaimedLookup]:
-    """Twelve claimed calls of one tenant, with one key; their searches are being canceled."""
+    """Returns twelve claimed lookups of one tenant with one key, whose searches are being canceled."""
     Price.objects.create(source="tiktok-creators", per_call=Decimal("0.5"), per_result=Decimal("0.025"))
     Tenant.objects.update(max_age=0)
     credentials.store(alice, "modash", "her-key")
@@ -79,7 +79,7 @@ def claims(policy: Policy, alice: Tenant) -> list[ClaimedLookup]:
 
 
 def beside(task: Callable[[], None]) -> None:
-    """Runs it in a thread of its own."""
+    """Runs a settlement in a thread of its own."""
     try:
         task()
     finally:

@@ -1,4 +1,4 @@
-"""The state diagram, written down once more: each pair of states is tried in SQL, and the diagram that is documented is this."""
+"""Tests of the state diagram: each pair of states is tried in SQL, and the documented diagram is the one that is tested."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ LOOKUPS = {
 }
 CALLS = {"armed": {"answered", "failed", "unknown"}, "unknown": {"answered"}}
 STATUSES = [status for status in Status if status != Status.PARTIAL]
-# What else a row may be the database refuses by its constraints, from whatever it was.
+# Constraints refuse all other states, whatever the state before.
 STATES = [*(f"{status} {at}" for status, at in product(("queued", "running"), sorted(QueueState))), *ENDS]
 
 
 def becomes(row: Lookup | Call, before: dict[str, Any], after: dict[str, str]) -> str:
-    """The refusal of a row that is `before` to become `after`, in SQL; nothing where it does. It leaves no trace."""
+    """Returns what the database says when a row that is `before` becomes `after`, or nothing if it allows it. Changes nothing."""
     point = transaction.savepoint()
     new = copy(row)
     new.pk = uuid7()
@@ -64,7 +64,7 @@ def of_lookup(state: str) -> dict[str, str]:
 
 
 def documented(state: str) -> dict[str, set[str]]:
-    """The arrows of the docstring between states that look like this."""
+    """Returns the arrows of the docstring between states that match the pattern."""
     arrows: dict[str, set[str]] = {}
     for before, after in re.findall(rf"^    ({state}) +→ ({state})  +\w", models.__doc__ or "", re.MULTILINE):
         arrows.setdefault(before, set()).add(after)

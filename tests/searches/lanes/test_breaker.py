@@ -1,4 +1,4 @@
-"""A provider that fails for everybody: what opens its lane's breaker and closes it, as a table and in the line."""
+"""Tests of the breaker: when a provider that fails for everybody opens and closes it, as a table and in a lane."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ FOUND = Answer(hits=(), billed_results=0, last=True, status=200)
 
 
 def after(keys: str, *, since: Count | None = None, probes: bool = False) -> tuple[Count, float]:
-    """The count after a failure with each of the keys, one letter each, and the pause after the last. Each key is a tenant's
-    own, but for a and A: one tenant has both.
+    """Returns the count after a failure with each of the keys, one letter each, and the pause after the last. Each key is a
+    tenant's own, but for a and A: one tenant has both.
     """
     count, seconds = since or Count(), 0.0
     for key in keys:
@@ -107,7 +107,7 @@ def test_what_the_provider_does_counts_and_what_it_says_does_not(failure: Failur
 
 @pytest.fixture
 def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
-    """A lane whose log began long ago."""
+    """Returns the policy of a lane whose log began long ago."""
     redis_client.flushdb()
     policies.lane_limiter(policy.provider, policy).pause(seconds=0)
     redis_client.hset(f"lane:{{{policy.provider}}}", "log_began", 0)
@@ -116,7 +116,7 @@ def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
 
 @pytest.fixture
 def fail(claim: Claim, policy: Policy) -> Callable[..., None]:
-    """`fail(5)`: so many turns fail at the provider's."""
+    """Returns `fail`: `fail(5)` makes five claimed calls fail for a fault of the provider."""
 
     def fail(times: int = 1, failure: Failure = OUTAGE) -> None:
         for _ in range(times):
@@ -129,7 +129,7 @@ def fail(claim: Claim, policy: Policy) -> Callable[..., None]:
 
 @pytest.fixture
 def broken(fill: Fill, fail: Callable[..., None], lane: Lane, alice: Tenant, bob: Tenant) -> Lane:
-    """A lane with five of Alice's and five of Bob's, of which five failed."""
+    """Returns a lane with five lookups of Alice and five of Bob, of which five have failed."""
     fill(alice, 5)
     fill(bob, 5)
     fail(FAILURES)
@@ -141,7 +141,7 @@ def now(lane: Lane) -> Lane:
 
 
 def let_it_pass(lane: Lane) -> None:
-    """The time for which the breaker is open."""
+    """Returns the time for which the breaker is open."""
     Lane.objects.filter(pk=lane.pk).update(broken_until=queue.now())
 
 
@@ -150,7 +150,7 @@ def closed(lane: Lane) -> bool:
 
 
 def closed_in_redis(client: redis.Redis, lane: Lane) -> float:
-    """Seconds for which the limiter lets nothing out."""
+    """Returns the seconds for which the limiter holds calls back."""
     seconds, microseconds = client.time()
     until = int(client.hget(f"lane:{{{lane.pk}}}", "closed_until") or 0)
     return max(0.0, until / 1e6 - seconds - microseconds / 1e6)

@@ -1,4 +1,4 @@
-"""What a waiting lookup is told, and that it comes true."""
+"""Tests of estimates: the position and start of a waiting lookup, and that both come true."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def foretold(lookup: Lookup) -> Forecast:
 
 
 def turns_taken(claim: Claim) -> list[Lookup]:
-    """Whose each turn is, until nobody is left; each call is answered before the next one goes."""
+    """Claims until no lookup is left, answering each call before the next; returns the lookups in that order."""
     taken = []
     while claimed := claim():
         taken.append(claimed.lookup)
@@ -158,7 +158,7 @@ def test_a_sleeper_comes_back_into_a_line_that_others_stand_in(
     outcomes.failed(claimed, policy, Faulty("provider_error", "It failed.", status=500))
     for number in range(20):
         fill(Tenant.objects.create(name=f"tenant {number}"), 3)
-    # However long it took to write them.
+    # Fixed, however long the rows took to write.
     last_turn = queue.now() + timedelta(minutes=1)
     Lane.objects.update(claimed_at=last_turn)
     told = foretold(only)

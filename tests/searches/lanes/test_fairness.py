@@ -1,4 +1,4 @@
-"""Turns are shared by weight among those who have work, and no way of handing it in gains any: laws, whoever tries."""
+"""Tests of fairness: claims are shared by weight among tenants with work, and no way of submitting gains any."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Claim = Callable[[], ClaimedLookup | None]
 pytestmark = pytest.mark.django_db
 PAGE = Answer(hits=(), billed_results=0, last=False, status=200)
 FAULT = Faulty("provider_error", "It failed.", status=500)
-# These divide a turn without a rest, so that a round is exact.
+# These weights divide a step without a remainder, so that a round is exact.
 WEIGHTS = st.sampled_from((1, 2, 4, 5))
 law = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def turns(claim: Claim, count: int = 1000) -> str:
-    """Whose each turn is, one letter each; each call is answered before the next one goes."""
+    """Claims up to `count` times, answering each call before the next; returns the tenants, one letter each."""
     taken = ""
     while len(taken) < count and (claimed := claim()):
         taken += claimed.lookup.tenant.name[0]
@@ -50,7 +50,7 @@ def weigh(tenant: Tenant, weight: int) -> None:
 def test_splitting_work_over_keys_searches_sources_and_pages_gains_nothing(
     pieces: list[int], weight: int, data: st.DataObject, fill: Fill, claim: Claim, alice: Tenant, bob: Tenant
 ) -> None:
-    """The turns are those of one lookup that takes as many calls."""
+    """Many lookups get as many claims as one lookup of as many calls."""
     weigh(alice, weight)
     point = transaction.savepoint()
     fill(bob, 5)
@@ -93,7 +93,7 @@ def test_priority_orders_a_tenants_own_and_takes_no_turn_from_others(
 def test_having_been_idle_gains_nothing_however_often(
     mine: int, theirs: int, idle: list[int], fill: Fill, claim: Claim, alice: Tenant, bob: Tenant
 ) -> None:
-    """From when she is back, her share is her weight's, to a turn."""
+    """After her return, her share follows from her weight, to one claim."""
     weigh(alice, mine)
     weigh(bob, theirs)
     point = transaction.savepoint()
@@ -133,7 +133,7 @@ def test_canceling_and_submitting_again_gains_nothing(
 def test_retries_are_turns_like_any_other(
     failure: Failure, fill: Fill, claim: Claim, policy: Policy, alice: Tenant, bob: Tenant
 ) -> None:
-    """A tenant whose every call fails has as many turns as one whose calls work, not more."""
+    """A tenant whose every call fails gets as many claims as one whose calls work."""
     fill(alice, 20)
     fill(bob, 20, pages=2)
     taken = Counter[str]()
@@ -150,7 +150,7 @@ def test_retries_are_turns_like_any_other(
 
 
 def wake() -> None:
-    """Whoever waits for a time waits no longer."""
+    """Makes all delayed lookups due."""
     past = queue.now() - timedelta(seconds=1)
     Credential.objects.exclude(rests_until=None).update(rests_until=past)
     Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=past)
@@ -158,11 +158,11 @@ def wake() -> None:
     Lane.objects.update(paused_until=None, **pauses.CLOSED)
 
 
-# What keeps a tenant away, and how that ends: for each, what is done to everything of hers that stands ready.
+# The reasons for which a tenant is idle, and how each ends: each function is applied to all her ready lookups.
 
 
 def delay(claim: Claim, policy: Policy, tenant: Tenant) -> None:
-    """Every call of hers fails, and is to be tried again in an hour."""
+    """Fails her every call, to be tried again in an hour."""
     while TenantQueue.objects.get(tenant=tenant).ready:
         claimed = claim()
         assert claimed is not None
@@ -241,7 +241,7 @@ def test_whatever_kept_a_tenant_away_gives_back_no_turns_and_takes_none(
     alice: Tenant,
     bob: Tenant,
 ) -> None:
-    """From when she is back, her share is her weight's, to a turn."""
+    """After her return, her share follows from her weight, to one claim."""
     weigh(alice, mine)
     weigh(bob, theirs)
     point = transaction.savepoint()
@@ -279,7 +279,7 @@ def test_what_was_claimed_and_never_sent_is_no_turn_and_no_gain(
 def test_shares_are_the_weights_those_too_that_are_changed_under_a_backlog(
     weights: tuple[int, ...], changed: int, fill: Fill, claim: Claim, alice: Tenant, bob: Tenant, charlie: Tenant
 ) -> None:
-    """To the turn, in every whole round."""
+    """The shares are exact in every whole round."""
     point = transaction.savepoint()
     for tenant, weight in zip((alice, bob, charlie), weights, strict=True):
         weigh(tenant, weight)

@@ -1,4 +1,4 @@
-"""What operators change is in force at once, for those who stand in line already."""
+"""Tests that changes by operators are in force at once, also for lookups that wait already."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def visit(policy: Policy, lane: Lane, redis_client: redis.Redis, provider: Provider, settings: Settings) -> Visit:
-    """`visit()`: whether a call left when a worker came to look, in a lane whose log began long ago."""
+    """Returns `visit`, which tells whether a worker's visit sent a call. The lane's log began long ago."""
     settings.MODASH_BASE_URL = provider.url
     provider.answers({"error": False, "total": 0, "profiles": []})
     redis_client.flushdb()
@@ -100,7 +100,7 @@ def test_a_provider_that_was_paused_while_a_worker_waited_gets_no_call(
 
 @pytest.fixture
 def account(fill: Fill, lane: Lane, alice: Tenant) -> Lane:
-    """The lane of Alice's account, empty; three of hers stand in the lane of all."""
+    """Returns the empty lane of Alice's account. Three lookups of hers wait in the shared lane."""
     fill(alice, 3)
     [credential] = alice.credentials.all()
     with_scope = Policy(provider="modash", scope=Policy.Scope.ACCOUNT)

@@ -1,4 +1,4 @@
-"""What was written when a lookup was submitted changes while it waits: its key, the limit's scope, or whether the key lives."""
+"""Tests of changes while a lookup waits: of its key, of the limit's scope, and of the key's state."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def credential(alice: Tenant) -> Credential:
 
 @pytest.fixture
 def by_account(policy: Policy, credential: Credential, alice: Tenant) -> Lane:
-    """The lane of Alice's account."""
+    """Returns the lane of Alice's account."""
     Policy.objects.update(scope=Policy.Scope.ACCOUNT)
     return lane_in_force(credential)
 
 
 @pytest.fixture
 def mine(fill: Fill, credential: Credential, alice: Tenant) -> list[Lookup]:
-    """One of each queue state, in the lane of the whole deployment."""
+    """Returns one lookup of each queue state, in the shared lane."""
     ready, delayed, blocked = fill(alice, 3, pages=3)
     due = queue.now() + timedelta(minutes=1)
     Lookup.objects.filter(pk=delayed.pk).update(status=Status.RUNNING, queue_state=QueueState.NONE)
@@ -65,7 +65,7 @@ def lane_in_force(credential: Credential) -> Lane:
 
 
 def lanes() -> set[str]:
-    """Those in which lookups stand; and each queue agrees with its rows."""
+    """Returns the lanes with lookups in their queues; asserts that each tenant queue agrees with its rows."""
     for tenant_queue in TenantQueue.objects.all():
         own = Lookup.objects.filter(lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id)
         due = own.filter(queue_state=QueueState.DELAYED).order_by("not_before").first()
@@ -83,7 +83,7 @@ def queue_states() -> list[str]:
 
 
 def die(credential: Credential) -> None:
-    """As a check finds it, or a dictionary."""
+    """Marks the credential as dead, as a check or a dictionary does."""
     assert states.mark(credential, Credential.State.INVALID)
 
 
@@ -138,7 +138,7 @@ def test_a_claim_blocks_no_more_than_the_lane_can_be_locked_for(
 def test_no_step_of_a_sweep_holds_a_place_for_all_that_wait(
     step: str, fill: Fill, credential: Credential, alice: Tenant, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some in a transaction, some transactions in a sweep, the rest in the next."""
+    """A transaction takes a batch, a sweep some batches, and the next sweep the rest."""
     monkeypatch.setattr(batches, "SIZE", 2)
     monkeypatch.setattr(directory, "BATCHES", 2)
     fill(alice, 5, pages=3)
@@ -345,7 +345,7 @@ def test_sweeps_claims_and_deletions_at_once_leave_a_line_that_adds_up(
 def test_a_key_can_be_deleted_while_a_call_with_it_is_refused(
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
 ) -> None:
-    """Each holds lookups that the other wants: one of them is told to begin anew, and does."""
+    """Each transaction locks lookups that the other wants. PostgreSQL ends one of them, which is repeated."""
     fill(alice, 3)
     claimed = claim_next(claim)
     refused = Event()
@@ -358,7 +358,7 @@ def test_a_key_can_be_deleted_while_a_call_with_it_is_refused(
             return execute(sql, *rest)
 
         with connection.execute_wrapper(wait_for_the_deletion):
-            # As a worker settles: PostgreSQL chooses whom it tells to begin anew.
+            # Repeated as by a worker, for PostgreSQL chooses which one it ends.
             worker._settle_surely(lambda: outcomes.failed(claimed, policy, REFUSED))
 
     def delete() -> None:

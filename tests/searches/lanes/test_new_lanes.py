@@ -1,4 +1,4 @@
-"""Lanes that nobody had yet are made by whoever needs them first, and hold up nobody else who does."""
+"""Tests of new lanes: the first submit that needs one creates it, and blocks no other submit that does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def submit(key: ApiKey, *lookups: LookupOrder, picture: int = 1) -> None:
 def test_two_submits_that_need_a_new_lane_and_share_a_known_one_do_not_wait_for_each_other(
     transactional_db: None, alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one opens the new lane while the other has joined the known one and comes to the new."""
+    """One submit creates the new lane while another has locked its queue in the known lane."""
     key = keys.issue(alice, Mode.TEST)[0]
     submit(key, KNOWN)
     opened, joined = Event(), Event()

@@ -1,4 +1,4 @@
-"""A dead credential: its lookups wait at nobody's cost, and when it is mended one of them goes first."""
+"""Tests of dead credentials: their lookups wait at no cost, and one of them probes a credential that was repaired."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def credential(alice: Tenant) -> Credential:
 
 @pytest.fixture
 def mine(fill: Fill, claim: Claim, alice: Tenant, credential: Credential) -> list[Lookup]:
-    """Four of Alice's that wait since the first call with her key was refused."""
+    """Returns four lookups of Alice that are blocked since the first call with her key was refused."""
     lookups = fill(alice, 4)
     Lookup.objects.filter(tenant=alice).update(credential=credential)
     refuse(claim())
@@ -38,7 +38,7 @@ def mine(fill: Fill, claim: Claim, alice: Tenant, credential: Credential) -> lis
 
 
 def refuse(claimed: ClaimedLookup | None, state: State = State.EXHAUSTED) -> None:
-    """What a settlement does when the provider says that the key is dead."""
+    """Settles a call that the provider refused for its key."""
     assert claimed is not None
     assert claimed.lookup.credential is not None
     with transaction.atomic():
@@ -49,7 +49,7 @@ def refuse(claimed: ClaimedLookup | None, state: State = State.EXHAUSTED) -> Non
 
 
 def work(claimed: ClaimedLookup | None) -> Lookup:
-    """What it does when the provider answered."""
+    """Settles a call that the provider answered."""
     assert claimed is not None
     assert claimed.lookup.credential is not None
     Call.objects.filter(pk=claimed.call.pk).update(state=Call.State.ANSWERED)
@@ -58,13 +58,13 @@ def work(claimed: ClaimedLookup | None) -> Lookup:
     return claimed.lookup
 
 
-def mend(credential: Credential) -> None:
-    """As a check does that finds it good."""
+def repair(credential: Credential) -> None:
+    """Marks the credential as verified, as a check does."""
     states.mark(credential, State.VERIFIED)
 
 
 def ready() -> int:
-    """As the rows say and as their queue does."""
+    """Returns the number of ready lookups; asserts that the tenant queues count as many."""
     rows = Lookup.objects.filter(queue_state=QueueState.READY).count()
     assert sum(TenantQueue.objects.values_list("ready", flat=True)) == rows
     return rows
@@ -81,10 +81,10 @@ def test_all_of_a_dead_credential_wait_for_it_and_for_nothing_else(
     assert credential_gate.unblock() == []
 
 
-def test_a_mended_one_is_tried_by_the_first_lookup_alone(
+def test_a_repaired_one_is_tried_by_the_first_lookup_alone(
     mine: list[Lookup], credential: Credential, drain: Drain, lane: Lane
 ) -> None:
-    mend(credential)
+    repair(credential)
     assert credential_gate.unblock() == [lane.name]
     assert credential_gate.unblock() == []
     assert ready() == 1
@@ -95,7 +95,7 @@ def test_a_mended_one_is_tried_by_the_first_lookup_alone(
 def test_the_others_follow_when_it_has_worked(
     mine: list[Lookup], credential: Credential, claim: Claim, drain: Drain, lane: Lane
 ) -> None:
-    mend(credential)
+    repair(credential)
     credential_gate.unblock()
     assert work(claim()).pk == mine[0].pk
     assert credential_gate.unblock() == [lane.name]
@@ -107,7 +107,7 @@ def test_a_key_that_is_still_empty_costs_one_call_each_time_that_it_is_verified(
     mine: list[Lookup], credential: Credential, claim: Claim
 ) -> None:
     for _ in range(3):
-        mend(credential)
+        repair(credential)
         credential_gate.unblock()
         refuse(claim())
         assert (credential_gate.unblock(), ready()) == ([], 0)
@@ -118,7 +118,7 @@ def test_a_key_that_is_still_empty_costs_one_call_each_time_that_it_is_verified(
 def test_a_probe_that_is_in_line_again_is_waited_for(
     mine: list[Lookup], credential: Credential, claim: Claim, queue_state: QueueState
 ) -> None:
-    mend(credential)
+    repair(credential)
     credential_gate.unblock()
     claimed = claim()
     assert claimed is not None
@@ -130,7 +130,7 @@ def test_a_probe_that_is_in_line_again_is_waited_for(
 def test_a_probe_that_ends_without_a_word_on_the_key_is_followed_by_the_next(
     mine: list[Lookup], credential: Credential, claim: Claim, drain: Drain, lane: Lane
 ) -> None:
-    mend(credential)
+    repair(credential)
     credential_gate.unblock()
     claimed = claim()
     assert claimed is not None
@@ -155,7 +155,7 @@ def test_a_second_key_of_hers_is_not_tried_for_the_first(
     spare = credentials.store(alice, "modash", "spare-key", label="spare")
     [other] = fill(alice, 1)
     Lookup.objects.filter(pk=other.pk).update(credential=spare)
-    mend(credential)
+    repair(credential)
     credential_gate.unblock()
     assert {lookup.pk for lookup in drain()} == {other.pk, mine[0].pk}
 
@@ -168,7 +168,7 @@ def test_what_the_sandbox_does_with_the_key_is_no_trial(
     TenantQueue.objects.filter(lane=lane).update(ready=0)
     Search.objects.filter(pk=played.search_id).update(mode=Mode.TEST)
     Lookup.objects.filter(pk=played.pk).update(credential=credential, lane=test_lane)
-    mend(credential)
+    repair(credential)
     assert credential_gate.unblock() == [lane.name]
 
 
@@ -183,7 +183,7 @@ def test_an_idle_credential_that_is_probed_costs_a_sweep_nothing(credential: Cre
     for number in range(3):
         other = credentials.store(alice, "modash", f"key-{number}", label=str(number))
         states.mark(other, State.EXHAUSTED)
-        mend(other)
+        repair(other)
     with connection.execute_wrapper(counting := Counting()):
         assert credential_gate.unblock() == []
     assert counting.queries == 1
@@ -199,7 +199,7 @@ class Counting:
 
 @pytest.mark.django_db(transaction=True)
 def test_sweeps_at_once_send_one_probe(mine: list[Lookup], credential: Credential) -> None:
-    mend(credential)
+    repair(credential)
     sent = at_once([credential_gate.unblock] * 6)
     assert sorted(map(len, sent)) == [0, 0, 0, 0, 0, 1]
     assert ready() == 1

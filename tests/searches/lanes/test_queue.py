@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 def names(lookups: list[Lookup]) -> str:
-    """Whose they are, one letter each."""
+    """Returns the lookups' tenants, one letter each."""
     return "".join(lookup.tenant.name[0] for lookup in lookups)
 
 

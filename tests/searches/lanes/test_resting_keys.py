@@ -1,4 +1,4 @@
-"""A provider tells one key to wait: that key rests, and nobody else waits for it."""
+"""Tests of resting keys: a key that the provider asks to wait rests, and no other lookup waits for it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def empty_redis(redis_client: redis.Redis) -> None:
 
 @pytest.fixture
 def throttle(claim: Claim, policy: Policy) -> Callable[..., ClaimedLookup]:
-    """`throttle()`: the call whose turn it is, is told to wait."""
+    """Returns `throttle`, which claims the next call and settles it as told to wait."""
 
     def throttle(seconds: float | None = 60) -> ClaimedLookup:
         claimed = claim()
@@ -53,7 +53,7 @@ def throttle(claim: Claim, policy: Policy) -> Callable[..., ClaimedLookup]:
 
 
 def rest_of(tenant: Tenant) -> timedelta:
-    """How long the tenant's only key still rests."""
+    """Returns how long the tenant's only key still rests."""
     until = tenant.credentials.get().rests_until
     return until - queue.now() if until else timedelta()
 
@@ -126,7 +126,7 @@ def test_keyapi_is_left_alone_for_a_minute(fill: Fill, claim: Claim, alice: Tena
 def test_the_tenants_other_keys_go_in_their_order_at_its_share(
     keys: list[bool], fill: Fill, claim: Claim, alice: Tenant, bob: Tenant
 ) -> None:
-    """`keys`: which of her lookups go with the key that rests."""
+    """`keys` are those of her lookups that use the resting key."""
     Lookup.objects.update(queue_state=QueueState.NONE)
     TenantQueue.objects.update(ready=0, pending_calls=0)
     mine = fill(alice, len(keys))
@@ -197,7 +197,7 @@ def test_keys_of_two_tenants_that_are_told_within_a_window_pause_the_lane(
     bob: Tenant,
     charlie: Tenant,
 ) -> None:
-    """For the shorter of what they were told."""
+    """The lane rests for the shorter of both delays."""
     for tenant in (alice, bob, charlie):
         fill(tenant, 2)
     throttle(30)
@@ -251,7 +251,7 @@ def test_one_key_that_two_tenants_store_rests_for_both_and_says_nothing_of_other
 def test_a_lane_that_has_just_rested_as_a_whole_rests_again_for_seconds_at_the_next_refusal(
     fill: Fill, throttle: Callable[..., ClaimedLookup], lane: Lane, alice: Tenant, bob: Tenant, charlie: Tenant
 ) -> None:
-    """So that a hundred tenants do not find out one after the other what two have found out; an answer ends it."""
+    """A hundred tenants thus need not find out one after the other what two have found out. An answer ends it."""
     for tenant in (alice, bob, charlie):
         fill(tenant, 2)
     throttle(3000)
@@ -427,7 +427,7 @@ def test_the_first_refusal_in_a_row_widens_the_lanes_guard_and_no_other_does(
     alice: Tenant,
     redis_client: redis.Redis,
 ) -> None:
-    """A key that is refused again and again has other reasons than the jitter on the way; by itself it teaches a hint."""
+    """A key that is refused again and again has other reasons than jitter, so one key teaches little."""
     fill(alice, 1)
     alice.credentials.update(times_told_to_wait=times)
     policies.lane_limiter(lane.pk, policy).pause(seconds=0)

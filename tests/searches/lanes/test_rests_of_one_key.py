@@ -1,4 +1,4 @@
-"""A rest belongs to a provider and a key: whichever row holds the key, no slot is spent on it and others have their turns."""
+"""Tests that a rest belongs to a provider's key: whichever row holds it, no slot is spent on it, and others are claimed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOTHING = {"error": True, "code": "no_result", "message": "Nothing"}
 
 @pytest.fixture(autouse=True)
 def brisk(db: None, redis_client: redis.Redis, settings: Settings, provider: Provider) -> None:
-    """A lane that hardly waits, whose log began long ago."""
+    """Returns the policy of a lane with a short interval, whose log began long ago."""
     policies.of("modash")
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     redis_client.flushdb()
@@ -50,7 +50,7 @@ def brisk(db: None, redis_client: redis.Redis, settings: Settings, provider: Pro
 
 @pytest.fixture
 def submit() -> Submit:
-    """`submit(alice, 3)`: three searches of hers."""
+    """Returns `submit`: `submit(alice, 3)` submits three searches of hers."""
 
     def submit(tenant: Tenant, count: int = 1) -> None:
         ledger.grant(ledger.account_of(tenant, "modash"), Decimal(10))
@@ -66,7 +66,7 @@ def submit() -> Submit:
 
 @pytest.fixture
 def told_to_wait(alice: Tenant, submit: Submit, provider: Provider) -> None:
-    """Alice's key rests, as the row and the limiter know."""
+    """Lets Alice's key rest, in its row and in the limiter."""
     Tenant.objects.update(max_age=0)
     credentials.store(alice, "modash", SECRET)
     submit(alice, 3)
@@ -81,7 +81,7 @@ def visit(times: int = 1) -> None:
 
 
 def answered() -> dict[str, int]:
-    """How many calls of whom were answered."""
+    """Returns how many calls of each tenant were answered."""
     names = Call.objects.filter(state=Call.State.ANSWERED).values_list("lookup__tenant__name", flat=True)
     return {name: list(names).count(name) for name in names}
 
@@ -162,7 +162,7 @@ def test_a_rest_for_which_the_limiter_refuses_a_token_is_written_to_every_row_of
     assert is_long(rest_of(other))
     assert provider.body == b""
     assert set(alice.lookups.values_list("queue_state", "attempts")) == {(QueueState.READY, 0)}
-    # A turn that is given back would be the next one too, time after time.
+    # With its virtual time refunded the tenant would be claimed next again and again.
     assert TenantQueue.objects.get(tenant=alice).virtual_time == before + queue.STEP
 
 

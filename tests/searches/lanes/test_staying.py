@@ -1,4 +1,4 @@
-"""A worker that came to a lane stays with it for a while, whatever goes meanwhile."""
+"""Tests that a worker stays with a lane for a while, whichever server restarts meanwhile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Meanwhile = Callable[[str, Callable[[], Any]], None]
 
 @pytest.fixture(autouse=True)
 def brisk(policy: Policy, redis_client: redis.Redis, site: Site, settings: Settings) -> None:
-    """A lane that hardly waits, whose log began long ago."""
+    """Returns the policy of a lane with a short interval, whose log began long ago."""
     settings.MODASH_BASE_URL = f"{site.url}/modash/v1"
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, total_timeout_ms=2000)
     redis_client.flushdb()
@@ -39,7 +39,7 @@ def brisk(policy: Policy, redis_client: redis.Redis, site: Site, settings: Setti
 
 @pytest.fixture
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
-    """`meanwhile("reacquire", happen)`: once, just before the worker's waiter does that."""
+    """Returns `meanwhile`: `meanwhile("reacquire", happen)` calls `happen` once, just before the waiter does that."""
 
     def meanwhile(what: str, happen: Callable[[], Any]) -> None:
         present = getattr(Waiter, what)
@@ -55,7 +55,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
 
 
 def away(settings: Settings, *, seconds: float) -> None:
-    """Redis cannot be reached for so long."""
+    """Makes Redis unreachable for so long."""
     returns = Timer(seconds, setattr, (settings, "REDIS_URL", settings.REDIS_URL))
     with socket.create_server(("127.0.0.1", 0)) as gone:
         settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
@@ -115,7 +115,7 @@ def test_it_goes_on_where_the_database_was_started_anew(submit: Submit, meanwhil
 
 
 def lose_the_connection() -> None:
-    """As a restart does, seen from here."""
+    """Ends the connections, as a restart does."""
     connection.ensure_connection()
     info = connection.connection.info
     server = {"host": info.host, "port": info.port, "dbname": info.dbname, "user": info.user, "password": info.password}

@@ -1,4 +1,4 @@
-"""The sweep, which all lanes live by: harmless when doubled, of use when late, and stopped by nothing that is wrong."""
+"""Tests of the sweep: it is harmless when doubled, useful when late, and stopped by no single fault."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tests.searches.conftest import Fill
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# What one lookup of `fill` may cost.
+# The most that a lookup of `fill` may cost, in credits.
 MOST = Decimal("0.5")
 
 
 @pytest.fixture
 def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
-    """A lane that hardly waits, whose log began long ago."""
+    """Returns the policy of a lane with a short interval, whose log began long ago."""
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     policy.refresh_from_db()
     redis_client.flushdb()
@@ -41,7 +41,7 @@ def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
 
 @pytest.fixture
 def claims(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> list[ClaimedLookup]:
-    """Ten lookups of Alice's, claimed under leases that are over at once."""
+    """Returns ten claimed lookups of Alice, under leases that have ended."""
     lookups = fill(alice, 10)
     ledger.hold(
         [ledger.Demand(reference=at.reference, tenant_id=alice.pk, provider="modash", amount=MOST) for at in lookups]
@@ -55,7 +55,7 @@ def waiter(policy: Policy) -> limiter.Waiter:
 
 
 def send(claims: list[ClaimedLookup], policy: Policy) -> None:
-    """As far as the lane's log can tell."""
+    """Notes the calls as sent in the lane's log."""
     mine = waiter(policy)
     mine.start(seconds=60)
     for claimed in claims:
@@ -76,7 +76,7 @@ def sweep_at_once(times: int = 4) -> None:
 
 
 def held() -> set[tuple[Decimal, Decimal]]:
-    """What is open and what is unknown, of each lookup; and the ledger agrees with itself."""
+    """Returns the open and unknown credits of each lookup; asserts that the ledger agrees with itself."""
     assert audit.differences() == []
     return set(Hold.objects.values_list("open", "unknown"))
 

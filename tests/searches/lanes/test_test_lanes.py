@@ -1,4 +1,4 @@
-"""A test key's searches: they go to the sandbox under the sandbox's own rules, and no provider's key goes with them."""
+"""Tests of test keys: their searches call the sandbox under its own rules, and without a provider's key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Submit = Callable[[str | None], Lookup]
 
 @pytest.fixture
 def submit(alice: Tenant) -> Submit:
-    """`submit(label)`: one lookup of a test key's, on the credential of that label or on none."""
+    """Returns `submit`: `submit(label)` submits a test key's lookup with the credential of that label, or with none."""
     caller = keys.issue(alice, Mode.TEST)[0]
 
     def submit(credential: str | None) -> Lookup:
@@ -43,7 +43,7 @@ def submit(alice: Tenant) -> Submit:
 
 @pytest.fixture
 def heard(submit: Submit, provider: Provider, settings: Settings) -> Callable[[str | None], str]:
-    """The key that the sandbox gets from such a lookup."""
+    """Returns the key that such a lookup sends to the sandbox."""
     settings.SANDBOX_URL = provider.url
 
     def heard(credential: str | None) -> str:
@@ -70,7 +70,7 @@ def test_who_names_none_has_the_tenants(heard: Callable[[str | None], str], alic
 
 @pytest.fixture
 def strange(db: None) -> Policy:
-    """What operators set for the provider itself: nothing that fits the sandbox."""
+    """Sets a policy for the provider that would not fit the sandbox."""
     policies.of("modash")
     Policy.objects.update(calls=5, window_ms=60_000, guard_ms=7, scope="account", paused=True, page_size=7)
     return policies.of("modash")
