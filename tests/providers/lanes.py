@@ -26,11 +26,11 @@ def a_rate(calls: int = 1, window_ms: float = 20, guard_ms: float = 0) -> Rate:
 
 def any_token() -> Token:
     """Returns a token for a test that is not about lanes."""
-    return Lane(a_rate(window_ms=1)).token()
+    return LoggedLane(a_rate(window_ms=1)).token()
 
 
 @dataclass(frozen=True)
-class Lane:
+class LoggedLane:
     """A lane whose log began long ago for Redis, unless it is `new`."""
 
     rate: Rate = field(default_factory=a_rate)
@@ -61,7 +61,7 @@ class Lane:
         waiter.start(seconds=seconds)
         return Token(waiter=waiter, call=call or str(uuid4()))
 
-    def under(self, rate: Rate) -> Lane:
+    def under(self, rate: Rate) -> LoggedLane:
         """Returns this lane after an operator changed its policy."""
         return replace(self, rate=rate, new=True)
 

@@ -18,7 +18,7 @@ from providers import http, limiter
 from providers.failures import Failure, Lost, Unreachable
 from providers.http import ProviderClient, Reply
 from providers.limiter import Token, TokenRefused, Unavailable
-from tests.providers.lanes import Lane, a_rate, any_token, slow_answers
+from tests.providers.lanes import LoggedLane, a_rate, any_token, slow_answers
 from tests.providers.wire import Caller, Script, answering, deaf, dribbling, self_signed, silent, slow_to_hear, wire
 
 PICTURE = b"iVBORw0KGgoAAAANSUhEUg"
@@ -41,7 +41,7 @@ def what_came(url: str, **how: Any) -> type[Failure]:
     return caught.type
 
 
-def waiting_token(lane: Lane) -> Token:
+def waiting_token(lane: LoggedLane) -> Token:
     """Returns a token whose instant is a window away."""
     lane.token().redeem()
     return lane.token("mine")
@@ -64,7 +64,7 @@ def test_a_whole_answer_comes_back_whatever_its_status() -> None:
 
 
 def test_the_token_is_redeemed_after_the_connection_and_before_the_first_byte() -> None:
-    lane, logs = Lane(a_rate(1, 1500)), []
+    lane, logs = LoggedLane(a_rate(1, 1500)), []
 
     def look(caller: Caller) -> None:
         logs.append(set(lane.log()))
@@ -81,7 +81,7 @@ def test_the_token_is_redeemed_after_the_connection_and_before_the_first_byte() 
 
 def test_waiting_for_the_instant_takes_nothing_from_the_calls_time() -> None:
     with wire(answering) as it:
-        assert send(it.url, token=waiting_token(Lane(a_rate(1, 400))), total=0.3).status == 200
+        assert send(it.url, token=waiting_token(LoggedLane(a_rate(1, 400))), total=0.3).status == 200
 
 
 def test_without_a_token_no_byte_leaves() -> None:
@@ -91,7 +91,7 @@ def test_without_a_token_no_byte_leaves() -> None:
 
 
 def test_a_call_whose_token_is_refused_sends_nothing() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     token = lane.token("mine")
     lane.revoke("mine")
     with wire(answering) as it:
@@ -111,7 +111,7 @@ def test_where_redis_is_gone_nothing_is_sent(settings: Settings) -> None:
 
 
 def test_a_call_that_left_late_tells_the_log_before_its_body_is_sent(settings: Settings) -> None:
-    lane, moved = Lane(a_rate(1, 400)), Event()
+    lane, moved = LoggedLane(a_rate(1, 400)), Event()
     token = lane.token("mine")
 
     def look(caller: Caller) -> None:
@@ -133,7 +133,7 @@ def test_a_call_that_left_late_tells_the_log_before_its_body_is_sent(settings: S
 
 
 def test_a_refused_connection_costs_no_token() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     with socket.create_server(("127.0.0.1", 0)) as gone:
         url = f"http://127.0.0.1:{gone.getsockname()[1]}"
     assert what_came(url, token=lane.token()) is Unreachable
@@ -142,13 +142,13 @@ def test_a_refused_connection_costs_no_token() -> None:
 
 @pytest.mark.parametrize("url", ["http://nobody.invalid", "127.0.0.1:80", "ftp://127.0.0.1", f"http://{'a' * 70}.com"])
 def test_an_address_that_is_none_costs_no_token(url: str) -> None:
-    lane = Lane()
+    lane = LoggedLane()
     assert what_came(url, token=lane.token()) is Unreachable
     assert lane.log() == {}
 
 
 def test_a_connection_that_is_not_taken_in_time_costs_no_token() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(0)
@@ -165,7 +165,7 @@ def test_a_connection_that_is_not_taken_in_time_costs_no_token() -> None:
 
 
 def test_a_certificate_that_nobody_vouches_for_costs_no_token(tmp_path: Path) -> None:
-    lane = Lane()
+    lane = LoggedLane()
     with wire(answering, certificate=self_signed(tmp_path)) as it:
         assert what_came(it.url, token=lane.token()) is Unreachable
         assert it.hung_up() == [b""]
@@ -173,7 +173,7 @@ def test_a_certificate_that_nobody_vouches_for_costs_no_token(tmp_path: Path) ->
 
 
 def test_a_handshake_that_does_not_end_costs_no_token() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     with wire(Caller.hear_all) as it:
         assert what_came(it.url.replace("http:", "https:"), token=lane.token(), connect=0.3) is Unreachable
     assert lane.log() == {}
@@ -250,7 +250,7 @@ def answer_something_else(caller: Caller) -> None:
     ],
 )
 def test_what_broke_after_the_first_byte_is_lost(script: Script) -> None:
-    lane = Lane()
+    lane = LoggedLane()
     with wire(script) as it:
         assert what_came(it.url, token=lane.token("mine"), body=LARGE) is Lost
     assert "mine" in lane.log()

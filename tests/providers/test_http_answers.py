@@ -20,7 +20,7 @@ import zstandard
 from providers import http
 from providers.failures import Garbled, Lost
 from providers.limiter import TokenRefused
-from tests.providers.lanes import Lane, a_rate
+from tests.providers.lanes import LoggedLane, a_rate
 from tests.providers.test_http import LARGE, answer_less_than_announced, send, waiting_token, what_came
 from tests.providers.wire import Caller, Script, answering, self_signed, wire
 
@@ -232,7 +232,7 @@ def test_a_kept_connection_that_is_closed_while_the_call_waits_for_its_instant_s
         answer_once(caller)
         time.sleep(0.3)
 
-    token = waiting_token(Lane(a_rate(1, 2000)))
+    token = waiting_token(LoggedLane(a_rate(1, 2000)))
     with wire(hang_up_soon, answering) as it:
         send(it.url)
         with pytest.raises(TokenRefused):

@@ -15,7 +15,7 @@ import pytest
 from providers.failures import Failure, Lost, Unreachable
 from providers.http import ProviderClient, Reply
 from providers.limiter import Token
-from tests.providers.lanes import Lane, a_rate, any_token
+from tests.providers.lanes import LoggedLane, a_rate, any_token
 from tests.providers.wire import Caller, Script, answering, wire
 
 pytestmark = pytest.mark.usefixtures("fresh_connections")
@@ -91,7 +91,7 @@ def ended(url: str, **how: Any) -> tuple[type[Failure], float]:
 
 def test_a_name_that_is_not_found_in_time_costs_no_token(named: Names) -> None:
     named("127.0.0.1", after=1.5)
-    lane = Lane()
+    lane = LoggedLane()
     came, seconds = ended(f"http://{NAME}", token=lane.token(), connect=0.3)
     assert came is Unreachable
     assert 0.3 <= seconds < 1
@@ -100,7 +100,7 @@ def test_a_name_that_is_not_found_in_time_costs_no_token(named: Names) -> None:
 
 def test_a_name_without_an_address_costs_no_token(named: Names) -> None:
     named()
-    lane = Lane()
+    lane = LoggedLane()
     assert ended(f"http://{NAME}", token=lane.token())[0] is Unreachable
     assert lane.log() == {}
 
@@ -212,7 +212,7 @@ def test_no_silence_lasts_longer_than_the_call() -> None:
 
 
 def test_waiting_for_the_instant_is_neither_a_silence_nor_a_stall() -> None:
-    lane = Lane(a_rate(1, 600))
+    lane = LoggedLane(a_rate(1, 600))
     lane.token().redeem()
     with wire(answering) as it:
         assert send(it.url, token=lane.token(), connect=0.3, read=0.3, write=0.3, total=0.3).status == 200

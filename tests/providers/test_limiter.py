@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from providers import limiter
 from providers.limiter import Rate, SendOutcome, Token, TokenRefused
-from tests.providers.lanes import Lane, a_rate, slow_answers
+from tests.providers.lanes import LoggedLane, a_rate, slow_answers
 from tests.racing import at_once
 
 RATES = st.builds(
@@ -28,14 +28,14 @@ RATES = st.builds(
 DELAYS = st.lists(st.sampled_from((0.0, 0.0, 0.1, 0.6, 1.1)), min_size=2, max_size=4)
 
 
-def assert_kept(lane: Lane) -> None:
+def assert_kept(lane: LoggedLane) -> None:
     """Asserts at most N calls in any window and guard, and late slots made up for at 1.25 times the rate at most."""
     interval = ceil(lane.rate.full_window_us / lane.rate.calls)
     assert_window_kept(lane)
     assert all(later - earlier >= interval * 0.8 for earlier, later in pairwise(lane.instants()))
 
 
-def assert_window_kept(lane: Lane) -> None:
+def assert_window_kept(lane: LoggedLane) -> None:
     instants, rate = lane.instants(), lane.rate
     for first, after in zip(instants, instants[rate.calls :], strict=False):
         assert after - first >= rate.full_window_us
@@ -54,7 +54,7 @@ def is_sent(token: Token) -> bool:
 
 @pytest.mark.parametrize("rate", [a_rate(1, 20, 1), a_rate(5, 100), a_rate(20, 1000, 2)], ids=str)
 def test_many_workers_race_and_none_breaks_the_limit(rate: Rate) -> None:
-    lane = Lane(rate)
+    lane = LoggedLane(rate)
     sent = at_once([partial(is_sent, lane.token()) for _ in range(40)])
     assert len(lane.instants()) == sum(sent) > 20
     assert_kept(lane)
@@ -62,7 +62,7 @@ def test_many_workers_race_and_none_breaks_the_limit(rate: Rate) -> None:
 
 def test_a_lane_faster_than_its_workers_can_be_on_time_keeps_its_limit() -> None:
     """Forty threads of one process are late for 5 ms slots. Some give up, and none comes too close."""
-    lane = Lane(a_rate(20, 100, 2))
+    lane = LoggedLane(a_rate(20, 100, 2))
     sent = at_once([partial(is_sent, lane.token()) for _ in range(40)])
     assert len(lane.instants()) == sum(sent) > 0
     assert_kept(lane)
@@ -71,7 +71,7 @@ def test_a_lane_faster_than_its_workers_can_be_on_time_keeps_its_limit() -> None
 @hypothesis.settings(max_examples=15, deadline=None)
 @given(rate=RATES, workers=st.lists(DELAYS, min_size=2, max_size=4), late=st.sampled_from((0.0, 0.1, 0.5)))
 def test_whatever_workers_do_the_limit_holds(rate: Rate, workers: list[list[float]], late: float) -> None:
-    lane = Lane(rate)
+    lane = LoggedLane(rate)
     window = rate.full_window_us / 1_000_000
 
     def work(delays: list[float]) -> int:
@@ -91,7 +91,7 @@ def test_whatever_workers_do_the_limit_holds(rate: Rate, workers: list[list[floa
 
 @pytest.mark.parametrize("rate", [a_rate(1, 30), a_rate(10, 100)], ids=str)
 def test_idle_time_saves_no_credit(rate: Rate) -> None:
-    lane = Lane(rate)
+    lane = LoggedLane(rate)
     lane.token().redeem()
     time.sleep(2 * rate.full_window_us / 1_000_000)
     begin = lane.now()
@@ -103,7 +103,7 @@ def test_idle_time_saves_no_credit(rate: Rate) -> None:
 
 
 def test_a_late_slot_leaves_those_after_it_where_they_were() -> None:
-    lane = Lane(a_rate(10, 1000))
+    lane = LoggedLane(a_rate(10, 1000))
     due = lane.now() - 150_000
     lane.set(next_free=due)
     lane.token().redeem()
@@ -111,7 +111,7 @@ def test_a_late_slot_leaves_those_after_it_where_they_were() -> None:
 
 
 def test_leave_that_is_given_ahead_keeps_the_slots_after_it_where_they_were() -> None:
-    lane = Lane(a_rate(1, 1000))
+    lane = LoggedLane(a_rate(1, 1000))
     token, other = lane.token(), lane.waiter()
     lane.set(next_free=lane.now() + 2000)
     while not token.waiter.redeem(token.call)[0]:
@@ -121,21 +121,21 @@ def test_leave_that_is_given_ahead_keeps_the_slots_after_it_where_they_were() ->
 
 
 def test_a_slot_later_than_a_quarter_of_the_window_is_void() -> None:
-    lane = Lane(a_rate(10, 1000))
+    lane = LoggedLane(a_rate(10, 1000))
     lane.set(next_free=lane.now() - 5_000_000)
     lane.token().redeem()
     assert lane.get("next_free") == lane.instants()[0] + 100_000 - 250_000
 
 
 def test_with_one_call_a_window_nothing_is_made_up() -> None:
-    lane = Lane(a_rate(1, 50))
+    lane = LoggedLane(a_rate(1, 50))
     lane.set(next_free=lane.now() - 20_000)
     lane.token().redeem()
     assert lane.get("next_free") == lane.instants()[0] + 50_000
 
 
 def test_a_stricter_rate_holds_from_the_next_call_on() -> None:
-    lane = Lane(a_rate(10, 100))
+    lane = LoggedLane(a_rate(10, 100))
     for _ in range(5):
         lane.token().redeem()
     stricter = lane.under(a_rate(2, 200))
@@ -145,7 +145,7 @@ def test_a_stricter_rate_holds_from_the_next_call_on() -> None:
 
 
 def test_a_rate_that_was_raised_is_in_force_at_once() -> None:
-    lane = Lane(a_rate(1, 3_600_000))
+    lane = LoggedLane(a_rate(1, 3_600_000))
     lane.token().redeem()
     raised = lane.under(a_rate(10, 100))
     raised.token().redeem()
@@ -154,13 +154,13 @@ def test_a_rate_that_was_raised_is_in_force_at_once() -> None:
 
 
 def test_a_rate_that_was_raised_does_not_end_a_pause() -> None:
-    lane = Lane(a_rate(1, 60_000))
+    lane = LoggedLane(a_rate(1, 60_000))
     lane.pause(60)
     assert (lane.under(a_rate(10, 100)).waiter().acquire() or 0) > 50
 
 
 def test_a_window_of_an_hour_remembers_an_hour() -> None:
-    lane = Lane(a_rate(3, 3_600_000))
+    lane = LoggedLane(a_rate(3, 3_600_000))
     for call, minutes_ago in (("first", 50), ("second", 25)):
         lane.redis.zadd(lane.key("log"), {call: lane.now() - minutes_ago * 60_000_000})
     lane.token("third").redeem()
@@ -169,14 +169,14 @@ def test_a_window_of_an_hour_remembers_an_hour() -> None:
 
 
 def test_lanes_do_not_wait_for_each_other() -> None:
-    lanes = [Lane(a_rate(1, 60_000)) for _ in range(2)]
+    lanes = [LoggedLane(a_rate(1, 60_000)) for _ in range(2)]
     for lane in lanes:
         lane.token().redeem()
     assert [len(lane.instants()) for lane in lanes] == [1, 1]
 
 
 def test_slots_are_handed_out_one_interval_apart() -> None:
-    lane = Lane(a_rate(1, 1000))
+    lane = LoggedLane(a_rate(1, 1000))
     waits = [lane.waiter().acquire() for _ in range(2)]
     assert waits[0] is not None
     assert waits[1] is not None
@@ -187,7 +187,7 @@ def test_slots_are_handed_out_one_interval_apart() -> None:
 
 
 def test_no_call_leaves_a_paused_lane() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     begin = lane.now()
     lane.pause(0.15)
     at_once([lane.token().redeem for _ in range(3)])
@@ -196,14 +196,14 @@ def test_no_call_leaves_a_paused_lane() -> None:
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     lane.pause(60)
     lane.pause(0.01)
     assert (lane.waiter().acquire() or 0) > 50
 
 
 def test_a_token_that_would_wait_too_long_is_refused_at_once() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     lane.pause(limiter.PATIENCE_SECONDS + 5)
     begin = time.monotonic()
     with pytest.raises(TokenRefused):
@@ -213,7 +213,7 @@ def test_a_token_that_would_wait_too_long_is_refused_at_once() -> None:
 
 
 def test_a_pause_saves_no_credit() -> None:
-    lane = Lane(a_rate(10, 100))
+    lane = LoggedLane(a_rate(10, 100))
     begin = lane.now() + 100_000
     lane.pause(0.1)
     for _ in range(8):
@@ -222,7 +222,7 @@ def test_a_pause_saves_no_credit() -> None:
 
 
 def test_a_pause_that_is_ended_lets_calls_leave_at_their_distance() -> None:
-    lane = Lane(a_rate(2, 200))
+    lane = LoggedLane(a_rate(2, 200))
     lane.token().redeem()
     lane.pause(60)
     assert (lane.waiter().acquire() or 0) > 50
@@ -233,7 +233,7 @@ def test_a_pause_that_is_ended_lets_calls_leave_at_their_distance() -> None:
 
 
 def test_ending_a_pause_does_not_end_the_wait_of_a_lane_whose_past_is_unknown() -> None:
-    lane = Lane(a_rate(1, 60_000), new=True)
+    lane = LoggedLane(a_rate(1, 60_000), new=True)
     lane.limiter.resume()
     lane.pause(600)
     lane.limiter.resume()
@@ -244,7 +244,7 @@ def test_ending_a_pause_does_not_end_the_wait_of_a_lane_whose_past_is_unknown() 
 
 
 def test_a_call_that_left_late_keeps_the_next_one_off() -> None:
-    lane = Lane(a_rate(1, 60))
+    lane = LoggedLane(a_rate(1, 60))
     late, next_one = lane.token(), lane.token()
     late.redeem()
     redeemed = lane.instants()[0]
@@ -257,7 +257,7 @@ def test_a_call_that_left_late_keeps_the_next_one_off() -> None:
 
 
 def test_a_call_leaves_at_the_latest_when_it_says_so() -> None:
-    lane = Lane(a_rate(1, 60))
+    lane = LoggedLane(a_rate(1, 60))
     token = lane.token()
     token.redeem()
     token.postpone(3600)
@@ -265,14 +265,14 @@ def test_a_call_leaves_at_the_latest_when_it_says_so() -> None:
 
 
 def test_a_call_that_never_left_cannot_be_late() -> None:
-    lane = Lane(a_rate(1, 60_000))
+    lane = LoggedLane(a_rate(1, 60_000))
     lane.token().postpone(1)
     assert lane.log() == {}
     assert lane.waiter().acquire() == 0
 
 
 def test_redeeming_tells_the_instant_by_the_local_clock() -> None:
-    token, before = Lane().token(), time.monotonic()
+    token, before = LoggedLane().token(), time.monotonic()
     assert token.sent_at is None
     token.redeem()
     assert token.sent_at is not None
@@ -285,7 +285,7 @@ def test_redeeming_tells_the_instant_by_the_local_clock() -> None:
 @pytest.mark.parametrize("late", [0.15, 0.03])
 def test_leave_that_was_heard_late_counts_from_when_it_was_heard(late: float, settings: Settings) -> None:
     """The log says so before the call leaves, for its worker may die right after."""
-    lane = Lane(a_rate(1, 200))
+    lane = LoggedLane(a_rate(1, 200))
     token = lane.token()
     with slow_answers(settings.REDIS_URL, seconds=late) as settings.REDIS_URL:
         limiter.connect()
@@ -295,7 +295,7 @@ def test_leave_that_was_heard_late_counts_from_when_it_was_heard(late: float, se
 
 
 def test_leave_that_was_heard_after_another_call_left_is_none() -> None:
-    lane = Lane(a_rate(1, 100))
+    lane = LoggedLane(a_rate(1, 100))
     late, other = lane.token("late"), lane.token("other")
     assert late.waiter.redeem("late")[0]
     other.redeem()
@@ -306,7 +306,7 @@ def test_leave_that_was_heard_after_another_call_left_is_none() -> None:
 
 
 def test_of_several_calls_a_window_some_may_leave_after_others() -> None:
-    lane = Lane(a_rate(3, 150))
+    lane = LoggedLane(a_rate(3, 150))
     late = lane.token("late")
     assert late.waiter.redeem("late")[0]
     lane.token("other").redeem()

@@ -14,12 +14,12 @@ from pytest_django import Settings
 
 from providers import limiter
 from providers.limiter import Rate
-from tests.providers.lanes import Lane, a_rate
+from tests.providers.lanes import LoggedLane, a_rate
 
 RATE = a_rate(1, 100, 3)
 
 
-def left(lane: Lane, *, late: float = 0.0) -> str:
+def left(lane: LoggedLane, *, late: float = 0.0) -> str:
     """Sends a call `late` seconds after its instant, and returns it."""
     token = lane.token()
     token.redeem()
@@ -29,13 +29,13 @@ def left(lane: Lane, *, late: float = 0.0) -> str:
     return token.call
 
 
-def refuse(lane: Lane, call: str, who: str = "") -> float | None:
+def refuse(lane: LoggedLane, call: str, who: str = "") -> float | None:
     """Records a refusal. `who`: a key and its tenant, as in "key of tenant"; empty in a lane of one account."""
     key, _, tenant = who.partition(" of ")
     return lane.limiter.record_refusal(call, key=key, tenant=tenant)
 
 
-def refused(lane: Lane, *who: str) -> list[float | None]:
+def refused(lane: LoggedLane, *who: str) -> list[float | None]:
     """Returns the margins in milliseconds after refusals of calls at the window's edge, each under the guard in force then."""
     margins = []
     for each in who:
@@ -44,11 +44,11 @@ def refused(lane: Lane, *who: str) -> list[float | None]:
     return margins
 
 
-def gaps(lane: Lane) -> list[int]:
+def gaps(lane: LoggedLane) -> list[int]:
     return [later - earlier for earlier, later in pairwise(lane.instants())]
 
 
-def packed(lane: Lane, count: int = 2, *, apart_ms: float | None = None) -> list[str]:
+def packed(lane: LoggedLane, count: int = 2, *, apart_ms: float | None = None) -> list[str]:
     """Writes calls into the log, as close as the rate allows, and returns them."""
     apart = lane.rate.full_window_us // lane.rate.calls if apart_ms is None else int(apart_ms * 1000)
     begin = lane.now()
@@ -58,7 +58,7 @@ def packed(lane: Lane, count: int = 2, *, apart_ms: float | None = None) -> list
 
 
 def test_a_refusal_at_the_windows_edge_doubles_the_guard_at_once() -> None:
-    lane = Lane(RATE)
+    lane = LoggedLane(RATE)
     *_, refused = packed(lane)
     assert refuse(lane, refused) == 3.0
     left(lane)
@@ -67,7 +67,7 @@ def test_a_refusal_at_the_windows_edge_doubles_the_guard_at_once() -> None:
 
 
 def test_each_that_follows_doubles_it_again_up_to_a_twentieth_of_the_window() -> None:
-    lane = Lane(RATE)
+    lane = LoggedLane(RATE)
     _, *calls = packed(lane, 4)
     widened = []
     for call in calls:
@@ -77,13 +77,13 @@ def test_each_that_follows_doubles_it_again_up_to_a_twentieth_of_the_window() ->
 
 
 def test_no_guard_at_all_becomes_a_millisecond() -> None:
-    lane = Lane(a_rate(1, 100))
+    lane = LoggedLane(a_rate(1, 100))
     assert refuse(lane, packed(lane)[-1]) == 1.0
 
 
 def test_refusals_that_come_in_a_bunch_are_one() -> None:
     """All of them left under the guard that was too narrow."""
-    lane = Lane(a_rate(3, 300, 3))
+    lane = LoggedLane(a_rate(3, 300, 3))
     calls = packed(lane, 6)
     time.sleep(0.6)
     assert [refuse(lane, call) for call in calls[3:]] == [3.0, None, None]
@@ -91,7 +91,7 @@ def test_refusals_that_come_in_a_bunch_are_one() -> None:
 
 @pytest.mark.parametrize("why", ["it kept its distance", "it was the first", "nobody knows it"])
 def test_a_refusal_for_another_reason_teaches_nothing(why: str) -> None:
-    lane = Lane(a_rate(1, 50, 3))
+    lane = LoggedLane(a_rate(1, 50, 3))
     first, second = packed(lane, apart_ms=60)
     call = {"it kept its distance": second, "it was the first": first, "nobody knows it": str(uuid4())}[why]
     assert refuse(lane, call) is None
@@ -99,14 +99,14 @@ def test_a_refusal_for_another_reason_teaches_nothing(why: str) -> None:
 
 
 def test_of_many_calls_a_window_the_one_a_window_before_counts() -> None:
-    lane = Lane(a_rate(4, 100, 1))
+    lane = LoggedLane(a_rate(4, 100, 1))
     calls = packed(lane, 6)
     assert [refuse(lane, call) for call in calls[:4]] == [None] * 4
     assert refuse(lane, calls[4]) == 1.0
 
 
 def test_each_call_narrows_it_by_a_little_and_in_the_end_to_nothing() -> None:
-    lane = Lane(a_rate(1, 200, 0))
+    lane = LoggedLane(a_rate(1, 200, 0))
     lane.set(margin=4096)
     left(lane)
     assert lane.get("margin") == 4094
@@ -122,13 +122,13 @@ def test_each_call_narrows_it_by_a_little_and_in_the_end_to_nothing() -> None:
 def test_what_is_late_here_may_be_late_on_the_way_and_widens_it_by_half_within_two_thousandths(
     rate: Rate, late_ms: float, margin_us: int
 ) -> None:
-    lane = Lane(rate)
+    lane = LoggedLane(rate)
     left(lane, late=late_ms / 1000)
     assert lane.get("margin") == margin_us
 
 
 def test_it_is_kept_over_a_pause_and_over_a_policy_that_changes() -> None:
-    lane = Lane(RATE)
+    lane = LoggedLane(RATE)
     lane.set(margin=4000)
     lane.pause(0.01)
     wider = lane.under(a_rate(1, 100, 10))
@@ -139,7 +139,7 @@ def test_it_is_kept_over_a_pause_and_over_a_policy_that_changes() -> None:
 
 
 def test_a_shorter_window_bounds_it_anew() -> None:
-    lane = Lane(a_rate(1, 1000))
+    lane = LoggedLane(a_rate(1, 1000))
     lane.set(margin=40_000)
     shorter = lane.under(a_rate(1, 100))
     left(shorter)
@@ -153,7 +153,7 @@ SECOND = a_rate(1, 1000, 3)
 
 def test_a_key_by_itself_teaches_a_hint_however_often_it_is_refused() -> None:
     """The key's account may be used elsewhere too, so that it is answered and refused in turn. Other keys would pay for that."""
-    lane = Lane(SECOND)
+    lane = LoggedLane(SECOND)
     assert refused(lane, *["k of a"] * 5) == [2.0] * 5
     most_us = lane.get("margin") + lane.rate.guard_us
     assert most_us <= lane.rate.window_us * 0.005
@@ -161,15 +161,15 @@ def test_a_key_by_itself_teaches_a_hint_however_often_it_is_refused() -> None:
 
 @pytest.mark.parametrize("other", ["another of a", "k of b"])
 def test_two_keys_of_a_tenant_and_one_of_two_tenants_are_one(other: str) -> None:
-    assert refused(Lane(SECOND), "k of a", other, "k of a", other) == [2.0] * 4
+    assert refused(LoggedLane(SECOND), "k of a", other, "k of a", other) == [2.0] * 4
 
 
 def test_keys_of_two_tenants_double_the_guard() -> None:
-    assert refused(Lane(SECOND), "k of a", "l of b", "k of a", "l of b") == [2.0, 7.0, 17.0, 37.0]
+    assert refused(LoggedLane(SECOND), "k of a", "l of b", "k of a", "l of b") == [2.0, 7.0, 17.0, 37.0]
 
 
 def test_after_two_have_agreed_one_alone_keeps_it_up_and_widens_it_no_further() -> None:
-    lane = Lane(SECOND)
+    lane = LoggedLane(SECOND)
     refused(lane, "k of a", "l of b")
     lane.set(margin=1000)
     assert refused(lane, *["l of b"] * 3) == [5.0, 7.0, 7.0]
@@ -177,14 +177,14 @@ def test_after_two_have_agreed_one_alone_keeps_it_up_and_widens_it_no_further() 
 
 @pytest.mark.parametrize(("seconds", "margin_ms"), [(2.1, 0.2), (0.2, 1.0)])
 def test_refusals_that_are_two_thousand_calls_apart_do_not_agree(seconds: float, margin_ms: float) -> None:
-    lane = Lane(a_rate(100, 100))
+    lane = LoggedLane(a_rate(100, 100))
     assert refuse(lane, packed(lane, 101)[-1], "k of a") == 0.2
     time.sleep(seconds)
     assert refuse(lane, packed(lane, 101)[-1], "l of b") == margin_ms
 
 
 def test_a_key_that_makes_all_calls_teaches_up_to_a_hundredth_and_one_call_of_another_ends_that() -> None:
-    lane = Lane(a_rate(1, 20))
+    lane = LoggedLane(a_rate(1, 20))
     for number in range(101):
         token = lane.token()
         token.key = "k" if number else "l"
@@ -197,13 +197,13 @@ def test_a_key_that_makes_all_calls_teaches_up_to_a_hundredth_and_one_call_of_an
 
 
 def test_a_lane_of_one_account_teaches_itself() -> None:
-    assert refused(Lane(SECOND), "", "", "", "", "") == [3.0, 9.0, 21.0, 45.0, 50.0]
+    assert refused(LoggedLane(SECOND), "", "", "", "", "") == [3.0, 9.0, 21.0, 45.0, 50.0]
 
 
 def test_without_redis_nobody_knows_it(settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1"
     with pytest.raises(limiter.Unavailable):
-        Lane(new=True).limiter.margin_ms()
+        LoggedLane(new=True).limiter.margin_ms()
 
 
 @hypothesis.settings(max_examples=10, deadline=None)
@@ -214,7 +214,7 @@ def test_without_redis_nobody_knows_it(settings: Settings) -> None:
 def test_whatever_it_has_learned_no_two_windows_of_calls_are_closer_than_window_and_guard(
     rate: Rate, steps: list[tuple[float, bool]]
 ) -> None:
-    lane = Lane(rate)
+    lane = LoggedLane(rate)
     most = min(rate.window_us // 20, 50_000)
     for late, refused in steps:
         call = left(lane, late=late)
@@ -227,7 +227,7 @@ def test_whatever_it_has_learned_no_two_windows_of_calls_are_closer_than_window_
 
 
 def test_a_key_that_rests_makes_no_call_and_others_do() -> None:
-    lane = Lane(a_rate(1, 20))
+    lane = LoggedLane(a_rate(1, 20))
     lane.limiter.rest_key("hers", seconds=30)
     hers, his = lane.token(), lane.token()
     hers.key, his.key = "hers", "his"
@@ -240,7 +240,7 @@ def test_a_key_that_rests_makes_no_call_and_others_do() -> None:
 
 
 def test_of_two_rests_of_a_key_the_longer_holds_and_one_that_is_over_is_forgotten() -> None:
-    lane = Lane(a_rate(1, 20))
+    lane = LoggedLane(a_rate(1, 20))
     for key, seconds in (("hers", 0.2), ("hers", 0.01), ("his", 0.01)):
         lane.limiter.rest_key(key, seconds=seconds)
     token = lane.token()

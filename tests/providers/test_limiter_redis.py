@@ -18,7 +18,7 @@ from pytest_django import Settings
 from config import embedded
 from providers import limiter
 from providers.limiter import LaneLimiter, Rate, SendOutcome, Token, TokenRefused, Unavailable
-from tests.providers.lanes import Lane, a_rate
+from tests.providers.lanes import LoggedLane, a_rate
 from tests.providers.test_limiter import is_sent
 from tests.racing import at_once
 
@@ -26,7 +26,7 @@ from tests.racing import at_once
 
 
 def test_a_new_lane_waits_a_window_before_its_first_call() -> None:
-    lane = Lane(a_rate(1, 50, 5), new=True)
+    lane = LoggedLane(a_rate(1, 50, 5), new=True)
     begin = lane.now()
     lane.token().redeem()
     assert lane.instants()[0] >= begin + 55_000
@@ -34,7 +34,7 @@ def test_a_new_lane_waits_a_window_before_its_first_call() -> None:
 
 @pytest.mark.parametrize("rate", [a_rate(1, 50), a_rate(10, 100)], ids=str)
 def test_a_flushed_lane_waits_a_window(rate: Rate) -> None:
-    lane = Lane(rate)
+    lane = LoggedLane(rate)
     lane.token().redeem()
     lane.flush()
     begin = lane.now()
@@ -43,7 +43,7 @@ def test_a_flushed_lane_waits_a_window(rate: Rate) -> None:
 
 
 def test_another_redis_waits_a_window_and_keeps_no_waiters() -> None:
-    lane = Lane(a_rate(1, 50))
+    lane = LoggedLane(a_rate(1, 50))
     while lane.waiter().reserve():
         pass
     lane.set(server="another")
@@ -57,7 +57,7 @@ def test_another_redis_waits_a_window_and_keeps_no_waiters() -> None:
 
 
 def test_a_call_cannot_be_redeemed_twice() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     token = lane.token()
     token.redeem()
     with pytest.raises(TokenRefused):
@@ -66,14 +66,14 @@ def test_a_call_cannot_be_redeemed_twice() -> None:
 
 
 def test_of_many_that_redeem_one_call_one_may_send_it() -> None:
-    lane = Lane(a_rate(1000, 10))
+    lane = LoggedLane(a_rate(1000, 10))
     sent: list[bool] = []
     at_once([lambda: sent.append(is_sent(lane.token("same"))) for _ in range(10)])
     assert sum(sent) == len(lane.instants()) == 1
 
 
 def test_a_revoked_call_was_never_sent_and_never_will_be() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     token = lane.token("mine")
     assert lane.revoke("mine") is SendOutcome.NEVER_SENT
     with pytest.raises(TokenRefused):
@@ -82,34 +82,34 @@ def test_a_revoked_call_was_never_sent_and_never_will_be() -> None:
 
 
 def test_a_redeemed_call_was_sent() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     lane.token("mine").redeem()
     assert lane.revoke("mine") is SendOutcome.SENT
 
 
 def test_a_race_of_revoking_and_redeeming_has_one_winner() -> None:
     for _ in range(20):
-        lane = Lane(a_rate(1000, 10))
+        lane = LoggedLane(a_rate(1000, 10))
         sent, fate = at_once([partial(is_sent, lane.token("mine")), partial(lane.revoke, "mine")])
         assert fate is (SendOutcome.SENT if sent else SendOutcome.NEVER_SENT)
 
 
 @pytest.mark.parametrize("age_seconds", [60, 0.5])
 def test_of_a_call_that_may_be_older_than_the_log_nobody_knows(age_seconds: float) -> None:
-    lane = Lane(new=True)
+    lane = LoggedLane(new=True)
     lane.pause(0)
     assert lane.revoke("mine", age_seconds=age_seconds) is SendOutcome.UNKNOWN
 
 
 def test_a_call_of_which_nobody_knows_is_not_sent_after_all() -> None:
-    lane = Lane(new=True)
+    lane = LoggedLane(new=True)
     assert lane.revoke("mine", age_seconds=60) is SendOutcome.UNKNOWN
     with pytest.raises(TokenRefused):
         lane.token("mine").redeem()
 
 
 def test_a_worker_that_slept_through_its_time_sends_nothing() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     token = lane.token(seconds=0.03)
     time.sleep(0.03)
     with pytest.raises(TokenRefused):
@@ -117,7 +117,7 @@ def test_a_worker_that_slept_through_its_time_sends_nothing() -> None:
 
 
 def test_a_worker_whose_waiter_redis_forgot_sends_nothing() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     token = lane.token()
     lane.flush()
     with pytest.raises(TokenRefused):
@@ -125,11 +125,11 @@ def test_a_worker_whose_waiter_redis_forgot_sends_nothing() -> None:
 
 
 def test_of_a_call_older_than_the_horizon_nobody_knows() -> None:
-    assert Lane().revoke("mine", age_seconds=limiter.HORIZON_US / 1_000_000 + 1) is SendOutcome.UNKNOWN
+    assert LoggedLane().revoke("mine", age_seconds=limiter.HORIZON_US / 1_000_000 + 1) is SendOutcome.UNKNOWN
 
 
 def test_the_log_names_a_call_that_is_older_than_its_beginning() -> None:
-    lane = Lane()
+    lane = LoggedLane()
     lane.token("mine").redeem()
     lane.set(log_began=lane.now())
     assert lane.revoke("mine", age_seconds=60) is SendOutcome.SENT
@@ -196,7 +196,7 @@ def redis_of_our_own(settings: Settings) -> Iterator[Running]:
 
 def test_after_a_restart_a_lane_waits_a_window_and_remembers_its_log(redis_of_our_own: Running) -> None:
     with redis_of_our_own():
-        lane = Lane(a_rate(1, 300))
+        lane = LoggedLane(a_rate(1, 300))
         lane.token("before").redeem()
     with redis_of_our_own():
         begin = lane.now()
@@ -208,14 +208,14 @@ def test_after_a_restart_a_lane_waits_a_window_and_remembers_its_log(redis_of_ou
 
 def test_no_call_leaves_where_redis_does_not_write(redis_of_our_own: Running) -> None:
     with redis_of_our_own():
-        lane = Lane()
+        lane = LoggedLane()
         lane.redis.config_set("maxmemory", "1")
         assert_fails_closed()
 
 
 def test_no_call_leaves_on_an_answer_that_comes_too_late(redis_of_our_own: Running, brief: Settings) -> None:
     with redis_of_our_own():
-        lane = Lane()
+        lane = LoggedLane()
         token = lane.token()
         lane.redis.client_pause(300)
         with pytest.raises(Unavailable):

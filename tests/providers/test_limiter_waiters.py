@@ -7,12 +7,12 @@ import time
 import pytest
 
 from providers import limiter
-from tests.providers.lanes import Lane, a_rate
+from tests.providers.lanes import LoggedLane, a_rate
 from tests.racing import at_once
 
 
 def test_only_so_many_wait_however_many_ask_at_once() -> None:
-    lane = Lane(a_rate(1, 60_000))
+    lane = LoggedLane(a_rate(1, 60_000))
     reserved: list[bool] = []
     at_once([lambda: reserved.append(lane.waiter().reserve()) for _ in range(20)])
     assert sum(reserved) == lane.rate.most_waiting == 2
@@ -23,7 +23,7 @@ def test_a_fast_lane_has_more_waiters() -> None:
 
 
 def test_a_reserved_waiter_is_acquired_and_another_is_not() -> None:
-    lane = Lane(a_rate(1, 1000))
+    lane = LoggedLane(a_rate(1, 1000))
     mine, other = lane.waiter(), lane.waiter()
     assert mine.reserve()
     assert other.reserve()
@@ -32,7 +32,7 @@ def test_a_reserved_waiter_is_acquired_and_another_is_not() -> None:
 
 
 def test_only_so_many_are_in_flight() -> None:
-    lane = Lane(a_rate(1, 1000), max_in_flight=3)
+    lane = LoggedLane(a_rate(1, 1000), max_in_flight=3)
     waiters = [lane.waiter() for _ in range(3)]
     for waiter in waiters:
         waiter.start(seconds=60)
@@ -42,7 +42,7 @@ def test_only_so_many_are_in_flight() -> None:
 
 
 def test_those_who_wait_make_none_too_many_in_flight() -> None:
-    lane = Lane(a_rate(20, 1000), max_in_flight=3)
+    lane = LoggedLane(a_rate(20, 1000), max_in_flight=3)
     waiting = [waiter for waiter in (lane.waiter() for _ in range(10)) if waiter.acquire() is not None]
     for waiter in waiting:
         waiter.start(seconds=60)
@@ -53,7 +53,7 @@ def test_those_who_wait_make_none_too_many_in_flight() -> None:
 
 def test_two_reserved_waiters_are_unclaimed_at_most() -> None:
     """While all workers are busy, another message would only wait behind these two."""
-    lane = Lane(a_rate(100, 1000))
+    lane = LoggedLane(a_rate(100, 1000))
     reserved = [lane.waiter() for _ in range(3)]
     assert [waiter.reserve() for waiter in reserved] == [True, True, False]
     reserved[0].acquire()
@@ -61,7 +61,7 @@ def test_two_reserved_waiters_are_unclaimed_at_most() -> None:
 
 
 def test_starting_reserves_a_successor_to_wait_instead() -> None:
-    lane = Lane(a_rate(1, 60_000))
+    lane = LoggedLane(a_rate(1, 60_000))
     waiters = [lane.waiter() for _ in range(2)]
     assert all(waiter.reserve() for waiter in waiters)
     assert waiters[0].start(seconds=60, successor="next") == ["next:0"]
@@ -70,7 +70,7 @@ def test_starting_reserves_a_successor_to_wait_instead() -> None:
 
 
 def test_releasing_reserves_a_successor_only_where_there_is_room() -> None:
-    lane = Lane(a_rate(1, 60_000))
+    lane = LoggedLane(a_rate(1, 60_000))
     mine = lane.waiter()
     assert [mine.reserve(), lane.waiter().reserve()] == [True, True]
     assert mine.release(successor="next") == ["next:0"]
@@ -78,7 +78,7 @@ def test_releasing_reserves_a_successor_only_where_there_is_room() -> None:
 
 
 def test_starting_reserves_as_many_as_the_lane_lacks() -> None:
-    lane = Lane(a_rate(30, 1000))
+    lane = LoggedLane(a_rate(30, 1000))
     mine = lane.waiter()
     mine.acquire()
     assert mine.start(seconds=60, successor="next") == ["next:0", "next:1"]
@@ -88,7 +88,7 @@ def test_starting_reserves_as_many_as_the_lane_lacks() -> None:
 
 
 def test_reacquiring_gives_another_slot() -> None:
-    lane = Lane(a_rate(1, 1000))
+    lane = LoggedLane(a_rate(1, 1000))
     mine = lane.waiter()
     assert mine.acquire() == 0
     mine.start(seconds=60)
@@ -99,7 +99,7 @@ def test_reacquiring_gives_another_slot() -> None:
 
 
 def test_reacquiring_where_enough_others_wait_releases() -> None:
-    lane = Lane(a_rate(1, 60_000), max_in_flight=3)
+    lane = LoggedLane(a_rate(1, 60_000), max_in_flight=3)
     mine = lane.waiter()
     mine.start(seconds=60)
     others = [lane.waiter() for _ in range(2)]
@@ -112,7 +112,7 @@ def test_reacquiring_where_enough_others_wait_releases() -> None:
 
 def test_a_few_more_may_reacquire_than_are_reserved() -> None:
     """Calls take longer and shorter. No worker should be sent away only to call another."""
-    lane = Lane(a_rate(10, 1000))
+    lane = LoggedLane(a_rate(10, 1000))
     waiters = [lane.waiter() for _ in range(10)]
     assert sum(waiter.acquire() is not None for waiter in waiters) == lane.rate.most_waiting == 3
     assert sum(lane.waiter().reacquire() is not None for _ in range(10)) == 1
@@ -121,7 +121,7 @@ def test_a_few_more_may_reacquire_than_are_reserved() -> None:
 
 def test_a_reserved_waiter_that_nobody_acquired_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limiter, "WAITER_LEASE_US", 30_000)
-    lane = Lane(a_rate(1, 60_000))
+    lane = LoggedLane(a_rate(1, 60_000))
     while lane.waiter().reserve():
         pass
     time.sleep(0.03)
@@ -130,7 +130,7 @@ def test_a_reserved_waiter_that_nobody_acquired_is_free_again(monkeypatch: pytes
 
 def test_a_worker_in_the_lane_reserves_another_where_a_message_was_lost() -> None:
     """A worker that dies takes unbegun messages with it. Only another worker in the lane notices before the lease ends."""
-    lane = Lane(a_rate(10, 1000))
+    lane = LoggedLane(a_rate(10, 1000))
     mine = lane.waiter()
     mine.start(seconds=60)
     while lane.waiter().reserve():
@@ -142,7 +142,7 @@ def test_a_worker_in_the_lane_reserves_another_where_a_message_was_lost() -> Non
 
 
 def test_none_is_reserved_instead_of_one_whose_message_is_still_queued() -> None:
-    lane = Lane(a_rate(10, 1000))
+    lane = LoggedLane(a_rate(10, 1000))
     mine = lane.waiter()
     mine.start(seconds=60)
     while lane.waiter().reserve():
@@ -154,7 +154,7 @@ def test_none_is_reserved_instead_of_one_whose_message_is_still_queued() -> None
 
 
 def test_where_messages_wait_all_the_time_a_lost_one_is_missed_after_a_second() -> None:
-    lane = Lane(a_rate(10, 1000))
+    lane = LoggedLane(a_rate(10, 1000))
     mine = lane.waiter()
     mine.start(seconds=60)
     while lane.waiter().reserve():
@@ -167,7 +167,7 @@ def test_where_messages_wait_all_the_time_a_lost_one_is_missed_after_a_second() 
 
 def test_acquiring_ends_what_was_in_flight() -> None:
     """Redis may not have heard that its last call ended."""
-    lane = Lane(a_rate(10, 1000), max_in_flight=2)
+    lane = LoggedLane(a_rate(10, 1000), max_in_flight=2)
     waiters = [lane.waiter() for _ in range(2)]
     for waiter in waiters:
         waiter.start(seconds=60)
@@ -176,7 +176,7 @@ def test_acquiring_ends_what_was_in_flight() -> None:
 
 
 def test_waiters_that_died_before_their_slots_are_released() -> None:
-    lane = Lane(a_rate(1, 30))
+    lane = LoggedLane(a_rate(1, 30))
     last = max(wait for wait in iter(lambda: lane.waiter().acquire(), None))
     assert last > 0
     time.sleep(last + 0.030)
@@ -184,7 +184,7 @@ def test_waiters_that_died_before_their_slots_are_released() -> None:
 
 
 def test_a_worker_that_died_in_flight_is_released_when_its_time_is_over() -> None:
-    lane = Lane(a_rate(1, 60_000), max_in_flight=1)
+    lane = LoggedLane(a_rate(1, 60_000), max_in_flight=1)
     lane.token(seconds=0.05)
     assert not lane.waiter().reserve()
     time.sleep(0.05)
