@@ -102,7 +102,7 @@ def _channel(words: Image.Image, mask: int) -> Image.Image:
         return Image.new("L", words.size)
     shift = (mask & -mask).bit_length() - 1
     width = mask.bit_length() - shift
-    # Of a mask with more than eight bits, the upper eight count, as in 16-bit pictures.
+    # A mask with more than eight bits counts by its upper eight, as in 16-bit pictures.
     shift, most = shift + max(0, width - 8), (1 << min(width, 8)) - 1
     found = ImageMath.lambda_eval(
         lambda named: named["convert"]((((named["words"] >> shift) & most) * 255 + most // 2) / most, "L"), words=words

@@ -142,7 +142,8 @@ def _filter() -> Program | None:
         (EQUAL, 1, 0, machine),
         (RETURN, 0, 0, REFUSE | errno.EPERM),
         (LOAD, 0, 0, CALL),
-        # Its arguments are in memory, which a filter cannot read. "Not implemented" makes the C library use the older call.
+        # A filter cannot read this call's arguments, which are in memory. "Not implemented" makes the C library use the older
+        # one.
         (EQUAL, 0, 1, CLONE3[column]),
         (RETURN, 0, 0, REFUSE | errno.ENOSYS),
         (EQUAL, 0, 4, CLONE[column]),

@@ -295,26 +295,26 @@ class Decoders:
         if self.control is not None:
             # The parent's, before a fork.
             self.control.close()
-        ours, theirs = socket.socketpair()
-        ours.settimeout(START_SECONDS)
+        own_end, programs_end = socket.socketpair()
+        own_end.settimeout(START_SECONDS)
         # -I and no inherited environment: nothing outside changes what the program loads, or lifts its decoders' own limits. In a
         # session of its own it gets no Ctrl-C: the web server does, and ends the program.
-        with closing(theirs):
+        with closing(programs_end):
             try:
                 self.program = subprocess.Popen(
                     [sys.executable, "-I", str(PROGRAM)],
-                    stdin=theirs.fileno(),
+                    stdin=programs_end.fileno(),
                     stdout=subprocess.DEVNULL,
                     env=ENVIRONMENT,
                     cwd="/",
                     start_new_session=True,
                 )
             except OSError:
-                ours.close()
+                own_end.close()
                 raise
-        self.owner, self.control = os.getpid(), ours
+        self.owner, self.control = os.getpid(), own_end
         confinement.close_to_others()
-        return ours
+        return own_end
 
     def _end(self) -> None:
         if self.control is None or self.program is None:

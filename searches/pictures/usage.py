@@ -3,8 +3,8 @@
 A picture's files are the picture as it is stored and its renderings for providers, whole or cropped. They may be many times as
 large as the file that was sent.
 
-The row of a tenant is the last one that a transaction locks, and is locked until its end: however many pictures come at once, the
-bound is exact, and nobody waits in a circle.
+A transaction locks the tenant's row last, and until its end. So the bound is exact however many pictures come at once, and
+there is no deadlock.
 """
 
 from __future__ import annotations

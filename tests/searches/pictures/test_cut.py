@@ -25,7 +25,7 @@ JPEGS: dict[str, Callable[[], bytes]] = {
     "grey": lambda: samples.written(samples.picture(mode="L"), "JPEG"),
     "CMYK": lambda: samples.written(samples.picture(mode="CMYK"), "JPEG"),
     "large": lambda: samples.jpeg(1_200, 900),
-    # Its last row of squares has one row of pixels.
+    # The last row of squares has one row of pixels.
     "large and uneven": lambda: samples.jpeg(1_201, 897),
     "large and progressive": lambda: samples.jpeg(1_200, 900, progressive=True),
 }

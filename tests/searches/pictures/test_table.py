@@ -119,7 +119,7 @@ HEAD = [row("sent to us", "format, as what kept", *(f"to {provider}" for provide
 
 @pytest.fixture(scope="module")
 def rows() -> Iterator[dict[str, str]]:
-    """What the tests below find, by sample; printed in the samples' order."""
+    """Collects the rows that the tests below find, and prints them in the order of the samples."""
     found: dict[str, str] = {}
     yield found
     print("", *HEAD, *(found[name] for name in SAMPLES if name in found), sep="\n")  # noqa: T201
@@ -142,7 +142,7 @@ def test_the_table_tells_of_nothing_else() -> None:
 
 
 def outcome(tenant: Tenant, content: bytes) -> list[str]:
-    """What is kept, and what each provider is sent: `as kept`, or its format and size."""
+    """Returns the format that is stored, and for each provider `as kept`, or the format and size that it gets."""
     try:
         with pictures.received(tenant, content, fit=LIMITS) as draft, transaction.atomic():
             image = draft.save()
