@@ -1,4 +1,4 @@
-"""A lookup ends on each magic credential as the README promises, at every provider."""
+"""A lookup ends on each magic credential as `docs/api.md` promises, at every provider."""
 
 from __future__ import annotations
 
