@@ -134,7 +134,7 @@ def described(exc: exceptions.APIException) -> dict[str, Any]:
         errors = list(islice(wrong_fields(exc.detail), MOST_ERRORS))
         return problem("invalid_request", in_one_sentence(errors), errors=errors)
     code = code_of(exc)
-    return problem(code, mend(exc) or str(exc.detail), status=exc.status_code)
+    return problem(code, hint(exc) or str(exc.detail), status=exc.status_code)
 
 
 def problem(code: str, detail: str, *, status: int | None = None, **more: Any) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def code_of(exc: exceptions.APIException) -> str:
     return "internal_error" if code == "error" or not isinstance(code, str) else code
 
 
-def mend(exc: exceptions.APIException) -> str | None:
+def hint(exc: exceptions.APIException) -> str | None:
     """Returns what to do about the errors that DRF words itself."""
     if isinstance(exc, exceptions.NotAcceptable):
         forms = ", ".join(renderer.media_type for renderer in exc.available_renderers or [])

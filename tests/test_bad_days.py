@@ -319,7 +319,7 @@ REFUSALS = {
     [REPLICA, *(pytest.param(kind, marks=pytest.mark.chaos) for kind in REFUSALS if kind != REPLICA)],
 )
 def test_redis_answers_and_refuses_for_a_while(day: Day, kind: str) -> None:
-    refuse, mend = REFUSALS[kind]
+    refuse, repair = REFUSALS[kind]
     day.submit(lookups=20)
     day.wait_for_calls(5)
     day.sightline.redis.execute_command(refuse)
@@ -327,7 +327,7 @@ def test_redis_answers_and_refuses_for_a_while(day: Day, kind: str) -> None:
         submit_for(day, seconds=5)
         ready = day.sightline.api.get("/readyz")
     finally:
-        day.sightline.redis.execute_command(mend)
+        day.sightline.redis.execute_command(repair)
     assert (ready.status_code, ready.headers["Retry-After"]) == (503, "5")
     assert [program.name for program in day.sightline.programs if program.has_ended] == []
     day.ends_well()

@@ -276,8 +276,8 @@ def test_one_that_cannot_be_opened_says_so_until_it_is_entered_anew(
     shown = api.post(f"{PATH}/{alices.pk}/verify").json()
     assert (shown["needs_reentry"], shown["check_problem"]) == (True, sealing.NEEDS_REENTRY)
     assert api.get(PATH).json()["data"][0]["needs_reentry"]
-    mended = patch(api, alices, secret=SECRET).json()
-    assert (mended["needs_reentry"], mended["state"]) == (False, "verified")
+    repaired = patch(api, alices, secret=SECRET).json()
+    assert (repaired["needs_reentry"], repaired["state"]) == (False, "verified")
 
 
 def test_a_test_key_sees_what_there_is_and_changes_nothing(

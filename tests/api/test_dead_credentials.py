@@ -118,12 +118,12 @@ def test_all_wait_for_it_and_no_more_calls_are_made(api: APIClient, search: Sear
     assert audit.differences() == []
 
 
-@pytest.mark.parametrize("mend", WAYS)
+@pytest.mark.parametrize("repair", WAYS)
 def test_they_go_on_by_themselves_however_it_is_mended(
-    api: APIClient, search: Search, modash: Provider, mend: Callable[[APIClient, Credential], None]
+    api: APIClient, search: Search, modash: Provider, repair: Callable[[APIClient, Credential], None]
 ) -> None:
     modash.answers(FOUND)
-    mend(api, Credential.objects.get())
+    repair(api, Credential.objects.get())
     go_on(modash)
     assert told(api, search) == [("succeeded", None)] * 3
     assert Credential.objects.get().state == "verified"

@@ -100,7 +100,7 @@ class Caller:
         answer = self._client.post("/v1/webhook-endpoints", json={"url": url})
         assert answer.is_success, answer.text
 
-    def place(self, order: Order) -> None:
+    def submit(self, order: Order) -> None:
         """Sends the order until it is accepted; then cancels and erases it if that is wanted."""
         body = {
             "lookups": order.lookups,
@@ -169,13 +169,13 @@ def _tells_of_a_picture_that_went(problem: dict[str, Any]) -> bool:
     return problem["code"] == "image_deleted" or errors == [("image.id", "does_not_exist")]
 
 
-def place_all(orders: Sequence[Order], callers: dict[str, Caller]) -> None:
-    """Places each order at its time, or as soon as the earlier ones are accepted."""
+def submit_all(orders: Sequence[Order], callers: dict[str, Caller]) -> None:
+    """Submits each order at its time, or as soon as the earlier ones are accepted."""
     began = time.monotonic()
 
-    def place(order: Order) -> None:
+    def submit(order: Order) -> None:
         time.sleep(max(0.0, began + order.at - time.monotonic()))
-        callers[order.tenant].place(order)
+        callers[order.tenant].submit(order)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(place, orders))
+        list(pool.map(submit, orders))

@@ -121,7 +121,7 @@ def run(sightline: Sightline, plan: Plan, random: Random) -> None:
         began = time.monotonic()
         placer = stack.enter_context(ThreadPoolExecutor(1))
         stack.enter_context(accidents.supervised(sightline))
-        placing = placer.submit(orders.place_all, wanted, callers)
+        placing = placer.submit(orders.submit_all, wanted, callers)
         accidents.strike_all(Fate(sightline, workers), schedule, after_each=lambda: laws.hold_at_any_instant(sightline))
         placing.result()
         laws.wait_for_the_end(sightline, seconds=plan.patience)

@@ -38,7 +38,7 @@ NOTHING = {"error": True, "code": "no_result", "message": "Nothing"}
 
 @pytest.fixture(autouse=True)
 def brisk(db: None, redis_client: redis.Redis, settings: Settings, provider: Provider) -> None:
-    """Returns the policy of a lane with a short interval, whose log began long ago."""
+    """Gives the lane a short interval, and a log that began long ago."""
     policies.of("modash")
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     redis_client.flushdb()

@@ -29,7 +29,7 @@ Meanwhile = Callable[[str, Callable[[], Any]], None]
 
 @pytest.fixture(autouse=True)
 def brisk(policy: Policy, redis_client: redis.Redis, site: Site, settings: Settings) -> None:
-    """Returns the policy of a lane with a short interval, whose log began long ago."""
+    """Gives the lane a short interval, and a log that began long ago."""
     settings.MODASH_BASE_URL = f"{site.url}/modash/v1"
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, total_timeout_ms=2000)
     redis_client.flushdb()
