@@ -131,9 +131,10 @@ class Page(ModelAdmin):
         return queryset.filter(self.matching(wanted)), False
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Offers the dialogs that this operator may open for this row."""
+        """Offers the dialogs that this operator may open for this row, which is fetched once for all of them."""
         actions = super().get_actions_detail(request, object_id)
-        return [each for each in actions if getattr(each.method, "is_offered", _always)(self, request, object_id)]
+        row = self.get_object(request, unquote(object_id)) if actions else None
+        return [each for each in actions if getattr(each.method, "allows", _always)(request, row)]
 
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Paginator[Any]:
         """Counts a row's history, which is short, and not the list, which may be long."""
@@ -214,7 +215,7 @@ class RecordInline(TabularInline):
         return False
 
 
-def _always(page: Page, request: HttpRequest, object_id: str) -> bool:
+def _always(request: HttpRequest, row: Any) -> bool:
     return True
 
 

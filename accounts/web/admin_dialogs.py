@@ -94,20 +94,17 @@ def dialog(
                 request, done.page_of or row, done.message, messages.WARNING if done.warning else messages.SUCCESS
             )
 
-        def is_offered(page: Any, request: HttpRequest, object_id: str) -> bool:
-            if not request.user.has_perm(permission):
-                return False
-            row = page.get_object(request, unquote(object_id))
-            return row is not None and offered(row)
+        def allows(request: HttpRequest, row: Any) -> bool:
+            return row is not None and request.user.has_perm(permission) and offered(row)
 
         def guarded(page: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-            if not is_offered(page, request, object_id):
+            if not allows(request, page.get_object(request, unquote(object_id))):
                 raise PermissionDenied
             response: HttpResponse = submitted(page, request, object_id=object_id)
             return response
 
         method: Any = wraps(submitted)(guarded)
-        method.is_offered = is_offered
+        method.allows = allows
         return method
 
     return decorate
