@@ -7,6 +7,6 @@ class BillingConfig(AppConfig):
     database_functions = ("append_only.sql", "hold.sql", "charge_and_release.sql")
 
     def ready(self) -> None:
-        from billing import prices  # models are not loaded before now
+        from billing import price_defaults  # models are not loaded before now
 
-        post_migrate.connect(prices.seed, sender=self)
+        post_migrate.connect(price_defaults.seed, sender=self)

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from uuid_utils.compat import uuid7
 
 from accounts.authentication import CALLER
-from config import problems, request_bodies
+from config import body_slots, problems
 
 USABLE = re.compile(r"[A-Za-z0-9._-]{8,100}")
 
@@ -56,16 +56,16 @@ class BodyLength:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        length, most = request_bodies.length_of(request.META), request_bodies.most_bytes(request.path)
+        length, most = body_slots.length_of(request.META), body_slots.most_bytes(request.path)
         if length > most:
             return self._refused(request, "too_large", f"The body has {length} bytes; send at most {most}.")
         # Django reads as many bytes as were announced, and would read nothing of a body in chunks.
         if "Transfer-Encoding" in request.headers and not length:
-            return self._refused(request, *request_bodies.CHUNKS)
+            return self._refused(request, *body_slots.CHUNKS)
         return self.get_response(request)
 
     def _refused(self, request: HttpRequest, code: str, detail: str) -> HttpResponse:
-        return request_bodies.refused(request.path, (code, detail), request.META[problems.REQUEST_ID])
+        return body_slots.refused(request.path, (code, detail), request.META[problems.REQUEST_ID])
 
 
 class BodyCaller:
@@ -75,7 +75,7 @@ class BodyCaller:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        may_tell = settings.SESSION_COOKIE_NAME in request.COOKIES and request_bodies.length_of(request.META)
+        may_tell = settings.SESSION_COOKIE_NAME in request.COOKIES and body_slots.length_of(request.META)
         if may_tell and request.user.is_authenticated:
             request.META[CALLER] = f"operator {request.user.pk}"
         return self.get_response(request)

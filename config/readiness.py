@@ -25,7 +25,7 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from accounts import log_ins, redis_client
 from accounts.web import rate_limits
-from accounts.webhooks import destinations
+from accounts.webhooks import delivery_limits
 from config import database_functions
 from config.postgresql import session
 from config.postgresql.base import ONLY_READS
@@ -58,7 +58,7 @@ REFUSED_BY_REDIS = {
     "BUSY": "Redis is busy with a script.",
 }
 # These modules declare their keys in Redis when they are imported.
-KEEP_IN_REDIS = (live_updates, destinations, limiter, log_ins, wakeups, rate_limits, turns)
+KEEP_IN_REDIS = (live_updates, delivery_limits, limiter, log_ins, wakeups, rate_limits, turns)
 # The only words of a server that are quoted: the name of a command that the account may not run.
 COMMAND = re.compile(r"'([\w|-]{1,40})' command|[Uu]nknown (?:Redis )?command[:,]? [`']([\w|-]{1,40})['`]")
 RIGHTS = """
@@ -161,7 +161,7 @@ def redis_lacks() -> str | None:
         _try_keys()
         _try_updates()
         rate_limits.probe(PROBE)
-        destinations.probe(PROBE)
+        delivery_limits.probe(PROBE)
         _try_limiter()
         _try_broker()
     except (Unavailable, BrokerError) as error:

@@ -10,7 +10,7 @@ with environment.in_one_line():
     django_application = get_wsgi_application()
 
 # These modules read the settings.
-from config.request_bodies import Bounded
+from config.body_slots import Bounded
 from searches.pictures import isolation
 
 application = Bounded(django_application)

@@ -1,21 +1,21 @@
 """Decides when a call may leave: one token bucket a lane, in Redis, for all workers on all machines.
 
-Two Lua scripts decide everything, by the clock of Redis (`limiter_tokens.lua` and `limiter_waiters.lua`). A worker acquires
-a *waiter* and is given a slot. Shortly before the slot it fetches something to send and starts the waiter. Inside the
-connection, just before the first byte, it redeems its token: either the call is now in the lane's log, or the answer says
-how much longer to wait. Slots are expectations, and the log is the law: a late call makes no other call be refused. Without
-Redis there is no token, so the limiter fails closed.
+Two Lua scripts decide everything, by the clock of Redis (`limiter_tokens.lua` and `limiter_waiters.lua`); the rule of the
+window is in what both share (`limiter_lane.lua`). A worker acquires a *waiter* and is given a slot. Shortly before the slot it
+fetches something to send and starts the waiter. Inside the connection, just before the first byte, it redeems its token: either
+the call is now in the lane's log, or the answer says how much longer to wait. Slots are expectations, and the log is the law: a
+late call makes no other call be refused. Without Redis there is no token, so the limiter fails closed.
 
-Rejected: slots booked ahead for named jobs (a dead worker strands them), and a check before the connection is made (a call
-on a cold connection then leaves late, and the next one too early). The lane keeps its grid of slots when a slot is late, so
-that up to a quarter of the window can be made up for, at 1.25 times the rate at most. With one call a window there is
-nothing to make up for.
+Rejected: slots booked ahead for named jobs (a dead worker strands them), and a check before the connection is made (a call on a
+cold connection then leaves late, and the next one too early). The lane keeps its grid of slots when a slot is late, so that up
+to a quarter of the window can be made up for, at 1.25 times the rate at most. With one call a window there is nothing to make
+up for.
 
 A lane learns the jitter on the way to its provider. A refusal of a call that kept its distance, or missed it by less than a
 guard, doubles the guard at once; calls that are answered narrow it slowly. The reason is that a provider may suspend a key
-whose calls come too early again and again. All keys of a lane pay for its guard, so one key alone teaches little: a
-five-hundredth of the window, or a hundredth where the last hundred calls were all made with it. Refusals of two tenants'
-keys count fully.
+whose calls come too early again and again. All keys of a lane pay for its guard, so one key alone teaches little: a five-
+hundredth of the window, or a hundredth where the last hundred calls were all made with it. Refusals of two tenants' keys count
+fully.
 """
 
 from __future__ import annotations

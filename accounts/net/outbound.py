@@ -21,8 +21,7 @@ from ipaddress import ip_address
 import httpcore
 import httpx
 
-from accounts.net import addresses, transport
-from accounts.net.addresses import Address
+from accounts.net import public_addresses, transport
 from accounts.net.dns import LookUp, LookUps, by_the_system
 from accounts.net.failures import (
     AnswerTooLarge,
@@ -36,6 +35,7 @@ from accounts.net.failures import (
     TimedOut,
     Unresolved,
 )
+from accounts.net.public_addresses import Address
 from accounts.net.transport import Admit, Deadline, tls_context, to_httpcore
 
 # A lookup that hangs holds a thread. More than are delivered or fetched at once, so that hanging lookups exclude no other.
@@ -81,7 +81,7 @@ class Intake:
 
 def fetch(url: str, *, accept: str, most_bytes: int, seconds: float, look_up: LookUp = by_the_system) -> bytes:
     """Returns the whole file at the address. `accept`: the media types that are wanted. Raises an `OutboundFailure`."""
-    request = httpx.Request("GET", addresses.parse(url), headers={"Accept": accept})
+    request = httpx.Request("GET", public_addresses.parse(url), headers={"Accept": accept})
     reply = send(request, most_bytes=most_bytes, seconds=seconds, look_up=look_up)
     reply.expect(200)
     if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -157,7 +157,7 @@ class OutboundConnector(transport.Connector):
     def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> httpcore.NetworkStream:
         found = self.addresses_of(host)
         for address in found:
-            addresses.check_ip(address, port)
+            public_addresses.check_ip(address, port)
         try:
             inner = self.connect_to_any([str(address) for address in found], port, self.deadline, admit=self.admit)
         except (httpcore.ConnectError, httpcore.ConnectTimeout):
@@ -168,7 +168,7 @@ class OutboundConnector(transport.Connector):
         return OutboundStream(inner, self.deadline, self.intake)
 
     def addresses_of(self, host: str) -> list[Address]:
-        literal = addresses.literal(host)
+        literal = public_addresses.literal(host)
         return [literal] if literal else [ip_address(text) for text in self.looked_up(host)]
 
     def looked_up(self, host: str) -> Sequence[str]:

@@ -22,10 +22,10 @@ from django.db.models.functions import Coalesce, Greatest, Now
 
 from accounts import vault
 from accounts.models import Attempt, Delivery, Endpoint, EventType
-from accounts.net import addresses, outbound
+from accounts.net import outbound, public_addresses
 from accounts.net.failures import OutboundFailure, TimedOut
 from accounts.webhooks import endpoints, events, retry_schedule, signing
-from accounts.webhooks.destinations import Crowded, Visit
+from accounts.webhooks.delivery_limits import Crowded, Visit
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def _request(delivery: Delivery, at: datetime) -> httpx.Request:
     secrets = endpoints.secrets_of(delivery.endpoint, at=at)
     headers = signing.headers(str(delivery.event_id), body, at=at, secrets=secrets)
     headers["Content-Type"] = "application/json"
-    return httpx.Request("POST", addresses.parse(delivery.endpoint.url), headers=headers, content=body.encode())
+    return httpx.Request("POST", public_addresses.parse(delivery.endpoint.url), headers=headers, content=body.encode())
 
 
 def _answered(reply: outbound.OutboundReply, now: datetime) -> Outcome:

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from accounts import resealing, vault
 from accounts.models import Endpoint, EventType, Tenant
-from accounts.net import addresses
+from accounts.net import public_addresses
 from accounts.resealing import Resealed
 from accounts.webhooks.events import record
 from accounts.webhooks.wakeups import wake_up
@@ -60,7 +60,7 @@ def create(
 
     Raises `BadAddress`, `UnknownTypes`, `TooManyEndpoints` and `Repeated`.
     """
-    target = addresses.host_of(addresses.parse(url))
+    target = public_addresses.host_of(public_addresses.parse(url))
     _check_types(events)
     secret = _new_secret()
     endpoint = Endpoint(tenant=tenant, mode=mode, url=url, target=target, description=description, events=list(events))
@@ -88,7 +88,7 @@ def change(
     Raises `BadAddress`, `UnknownTypes`, `TooManyEndpoints`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
     """
     values: dict[str, Any] = {}
-    target = None if url is None else addresses.host_of(addresses.parse(url))
+    target = None if url is None else public_addresses.host_of(public_addresses.parse(url))
     if description is not None:
         values["description"] = description
     if events is not None:

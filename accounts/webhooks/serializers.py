@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts.models import Attempt, Delivery, Endpoint, EventType
-from accounts.net import addresses
+from accounts.net import public_addresses
 from accounts.net.failures import OutboundFailure
 from accounts.web.pagination import PageQuery
 from accounts.web.query_params import Instant
@@ -23,7 +23,7 @@ from accounts.webhooks.redelivery import MOST_ATTEMPTS, MOST_RESENT
 WANTED = tuple(type.value for type in EventType if type != EventType.PING)
 
 
-@extend_schema_field({"type": "string", "format": "uri", "maxLength": addresses.LONGEST_URL})
+@extend_schema_field({"type": "string", "format": "uri", "maxLength": public_addresses.LONGEST_URL})
 class EndpointURL(StrictText):
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -36,7 +36,7 @@ class EndpointURL(StrictText):
     def to_internal_value(self, data: Any) -> str:
         url = super().to_internal_value(data)
         try:
-            addresses.check(url)
+            public_addresses.check(url)
         except OutboundFailure as failure:
             raise ValidationError(failure.detail, code=failure.code) from None
         return url

@@ -187,7 +187,7 @@ def _migrate() -> None:
 def _server(application: str, port: int, *, workers: int, threads: int) -> list[str]:
     """Returns the command of a web server, which is that of the Dockerfile.
 
-    Headers must come within ten seconds; `config.request_bodies` bounds the bodies. A worker process that dies is started
+    Headers must come within ten seconds; `config.body_slots` bounds the bodies. A worker process that dies is started
     again while the others continue; without that option granian ends them all.
     """
     options = {"--interface": "wsgi", "--http": "1", "--host": HOST, "--port": port, "--workers": workers}

@@ -14,7 +14,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from accounts.net.failures import AnswerTooLarge, OutboundFailure
 from accounts.web.exceptions import Conflict, PayloadTooLarge, PaymentRequired, ServiceUnavailable, TooManyRequests
 from accounts.web.strict_fields import Wrong
-from billing import ledger, prices
+from billing import ledger, price_defaults
 from billing.serializers import credits_text
 from searches import pictures
 from searches.lanes import backlog
@@ -47,7 +47,7 @@ def translate_domain_errors() -> Iterator[None]:
             yield
     except CredentialMissing as error:
         raise Conflict(f"lookups[{error.index}]: {error.detail}", code="credential_missing") from None
-    except prices.PriceMissing as error:
+    except price_defaults.PriceMissing as error:
         raise PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing") from None
     except ledger.InsufficientCredits as error:
         raise PaymentRequired(insufficient_credits(error), code="insufficient_credits") from None

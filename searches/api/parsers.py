@@ -20,7 +20,7 @@ from rest_framework.parsers import BaseParser, MultiPartParser
 
 from accounts.web.exceptions import PayloadTooLarge
 from accounts.web.strict_fields import Wrong, merged
-from searches.api import json_text
+from searches.api import strict_json
 
 BROKEN_FORM = (
     "The form cannot be read; send multipart/form-data with a boundary of up to 200 ASCII characters in its Content-Type, "
@@ -38,10 +38,10 @@ class StrictJSON(BaseParser):
         takes_pictures = bool(context and context["view"].takes_pictures)
         try:
             body = read(stream, takes_pictures=takes_pictures)
-            return json_text.loads_with_picture(body) if takes_pictures else json_text.loads(body)
-        except json_text.TooLong as error:
+            return strict_json.loads_with_picture(body) if takes_pictures else strict_json.loads(body)
+        except strict_json.TooLong as error:
             raise PayloadTooLarge(f"The body {error}.") from None
-        except json_text.UnreadableJSON as error:
+        except strict_json.UnreadableJSON as error:
             raise ParseError(f"The body {error}.") from None
 
 
@@ -50,8 +50,8 @@ def read(stream: Any, *, takes_pictures: bool) -> bytearray:
     body = bytearray(stream.read(settings.JSON_MAX_BYTES + 1))
     if len(body) <= settings.JSON_MAX_BYTES:
         return body
-    if not takes_pictures or not json_text.ENCODED.search(body):
-        raise json_text.TooLong
+    if not takes_pictures or not strict_json.ENCODED.search(body):
+        raise strict_json.TooLong
     while piece := stream.read(PIECE_BYTES):
         body += piece
     return body
@@ -91,9 +91,9 @@ def form_of(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]) -> 
     form = Form()
     try:
         form.update(request_part(texts, files))
-    except json_text.TooLong:
+    except strict_json.TooLong:
         raise PayloadTooLarge(too_long()) from None
-    except json_text.UnreadableJSON as error:
+    except strict_json.UnreadableJSON as error:
         wrong.setdefault("request", [ErrorDetail(f"{str(error)[0].upper()}{str(error)[1:]}.", code="malformed")])
     if "image" in form and "image" in files:
         detail = "Sent twice, as a file and in `request`; send one of them."
@@ -121,9 +121,9 @@ def request_part(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]
     # A browser sends a part with a content type as a file.
     file = files.get("request")
     text = file.read(settings.JSON_MAX_BYTES + 1) if file else texts.get("request", "{}").encode("latin-1")
-    body = json_text.loads(text)
+    body = strict_json.loads(text)
     if not isinstance(body, dict):
-        raise json_text.UnreadableJSON("must be a JSON object")
+        raise strict_json.UnreadableJSON("must be a JSON object")
     return body
 
 

@@ -13,11 +13,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from accounts.net import addresses
+from accounts.net import public_addresses
 from accounts.net.failures import BadAddress
 from accounts.web.exceptions import PayloadTooLarge
 from accounts.web.strict_fields import StrictSerializer, StrictText, StrictUUID
-from searches.api.json_text import Encoded
+from searches.api.strict_json import Encoded
 
 FORMATS = "JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF of at most 20 MB and 50 megapixels"
 
@@ -59,12 +59,12 @@ class Base64(serializers.CharField):
         return value if is_empty else self.to_internal_value(value)
 
 
-@extend_schema_field({"type": "string", "format": "uri", "maxLength": addresses.LONGEST_URL})
+@extend_schema_field({"type": "string", "format": "uri", "maxLength": public_addresses.LONGEST_URL})
 class PictureURL(StrictText):
     def to_internal_value(self, data: Any) -> str:
         url = super().to_internal_value(data)
         try:
-            addresses.parse(url)
+            public_addresses.parse(url)
         except BadAddress as error:
             raise ValidationError(error.detail, code=error.code) from None
         return url

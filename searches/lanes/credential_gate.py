@@ -1,5 +1,6 @@
-"""Blocks the lookups whose credential is dead, and unblocks them when it works again. The sweep calls these steps for credentials
-whose state was changed by a check, a tenant or another lane.
+"""Blocks the lookups whose credential is dead, and unblocks them when it works again. The sweep calls these steps for
+credentials whose state was changed by a check, a tenant or another lane. The lookup whose own call found its key dead is
+blocked by `queue.block`, and claims pass over the others (`claim.sql`).
 """
 
 from __future__ import annotations

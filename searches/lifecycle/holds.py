@@ -1,4 +1,7 @@
-"""Holds the most that lookups can cost, at a submit and at a promotion. A test key's lookups cost nothing and hold nothing."""
+"""Holds the most that lookups can cost, at a submit and at a promotion. A test key's lookups cost nothing and hold nothing.
+
+The rest of a hold is released where its lookup ends (`completion`).
+"""
 
 from __future__ import annotations
 

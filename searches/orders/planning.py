@@ -10,7 +10,7 @@ from math import ceil
 from uuid_utils.compat import uuid7
 
 from accounts.models import ApiKey, Mode
-from billing import prices
+from billing import price_defaults
 from billing.models import Price
 from providers import registry
 from providers.keyring import advice
@@ -130,5 +130,5 @@ def _price(api_key: ApiKey, wanted: LookupOrder, found: Price | None) -> Price:
     if api_key.mode == Mode.TEST:
         return Price(source=wanted.source)
     if found is None:
-        raise prices.PriceMissing(wanted.source)
+        raise price_defaults.PriceMissing(wanted.source)
     return found

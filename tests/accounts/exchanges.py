@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from accounts.net import addresses, outbound
+from accounts.net import outbound, public_addresses
 from accounts.net.dns import LookUp, by_the_system
 
 Ask = Callable[..., bytes]
@@ -19,7 +19,9 @@ def fetch(url: str, *, most_bytes: int = 1000, seconds: float = 5, look_up: Look
 
 def post(url: str, *, seconds: float = 5, look_up: LookUp = by_the_system) -> bytes:
     """Posts a body, and returns the answer, which must be a 200."""
-    request = httpx.Request("POST", addresses.parse(url), headers={"Webhook-Id": "7"}, content=b'{"type": "ping"}')
+    request = httpx.Request(
+        "POST", public_addresses.parse(url), headers={"Webhook-Id": "7"}, content=b'{"type": "ping"}'
+    )
     reply = outbound.send(request, most_bytes=1000, seconds=seconds, look_up=look_up)
     reply.expect(200)
     return reply.content

@@ -22,7 +22,7 @@ from django.test.client import MULTIPART_CONTENT
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
-from config import request_bodies
+from config import body_slots
 from config.postgresql.base import DatabaseWrapper
 from providers import policies
 from providers.keyring import credentials
@@ -87,10 +87,10 @@ def test_a_body_gives_its_share_of_memory_back_before_its_request_waits(api: API
     told: Any = api.defaults
     made = RequestFactory(**told).post("/v1/searches", sent, content_type, headers={"Prefer": "wait=30"})
     statuses: list[str] = []
-    serve = request_bodies.Bounded(WSGIHandler())
+    serve = body_slots.Bounded(WSGIHandler())
     with meanwhile(lambda: serve(made.environ, lambda status, _: statuses.append(status))) as [answer]:
         until_some_wait()
-        assert not request_bodies.memory._taken
+        assert not body_slots.memory._taken
         cancellation.cancel(Search.objects.get())
         assert b'"canceled"' in b"".join(answer.result(5))
     assert statuses == ["202 Accepted"]

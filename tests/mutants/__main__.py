@@ -36,7 +36,7 @@ ROOMS = {
         files=(
             "billing/ledger.py",
             "billing/audit.py",
-            "billing/prices.py",
+            "billing/price_defaults.py",
             "billing/hold.sql",
             "billing/charge_and_release.sql",
         ),

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from pytest_django import Settings
 
-from accounts.net import addresses, outbound
+from accounts.net import outbound, public_addresses
 from accounts.net.failures import (
     AnswerTooLarge,
     BadStatus,
@@ -45,7 +45,7 @@ def why_not(url: str, ask: Ask = fetch) -> OutboundFailure:
 
 
 def post(url: str, body: bytes, *, most_bytes: int = 1000, seconds: float = 5) -> OutboundReply:
-    request = httpx.Request("POST", addresses.parse(url), headers={"Webhook-Id": "7"}, content=body)
+    request = httpx.Request("POST", public_addresses.parse(url), headers={"Webhook-Id": "7"}, content=body)
     return outbound.send(request, most_bytes=most_bytes, seconds=seconds)
 
 

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from accounts import vault, webhooks
 from accounts.models import Delivery, Endpoint, Event, EventType, Mode, Tenant
-from accounts.net import addresses
+from accounts.net import public_addresses
 from accounts.net.failures import BadAddress
 from accounts.webhooks import delivery, endpoints
 from tests.racing import at_once, crowd
@@ -281,4 +281,4 @@ def test_a_disabled_endpoint_says_why(alice: Tenant) -> None:
     ],
 )
 def test_a_host_is_one_however_its_address_is_spelled(url: str, target: str) -> None:
-    assert addresses.host_of(addresses.parse(url)) == target
+    assert public_addresses.host_of(public_addresses.parse(url)) == target

@@ -16,7 +16,7 @@ from accounts import keys
 from accounts.models import ApiKey, Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account, Entry, Hold, Price
-from billing.prices import PriceMissing
+from billing.price_defaults import PriceMissing
 from providers import policies, registry
 from providers.keyring import credentials, states
 from providers.models import Credential, Policy

@@ -10,8 +10,8 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client, RequestFactory
 
-from config import request_bodies
-from config.request_bodies import SMALL_BYTES, UNKNOWN, Bounded, Shared
+from config import body_slots
+from config.body_slots import SMALL_BYTES, UNKNOWN, Bounded, Shared
 
 
 def announce(client: Client, path: str, length: int, **headers: str) -> int:
@@ -78,7 +78,7 @@ def downloaded(address: str, stack: ExitStack) -> int:
     if not isinstance(answer, list):
         stack.enter_context(closing(answer))
     else:
-        assert answer == [request_bodies.TAKEN_SLOWLY[1].encode()]
+        assert answer == [body_slots.TAKEN_SLOWLY[1].encode()]
     return statuses[-1]
 
 
@@ -95,6 +95,6 @@ def test_a_download_counts_for_the_address_that_the_proxy_names(db: None, settin
     settings.PROXIES = [ip_network("10.0.0.0/8")]
     environ = RequestFactory(REMOTE_ADDR="10.0.0.1").get(LARGE, headers={"X-Forwarded-For": "198.51.100.7"}).environ
     answer: Any = Bounded(WSGIHandler())(environ, lambda *_: None)
-    assert request_bodies.sending._taken == {"198.51.100.7": 1}
+    assert body_slots.sending._taken == {"198.51.100.7": 1}
     answer.close()
-    assert not request_bodies.sending._taken
+    assert not body_slots.sending._taken

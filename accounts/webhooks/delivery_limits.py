@@ -1,13 +1,14 @@
 """Bounds the deliveries under way at one network address, over all processes and tenants, whatever names lead there.
 
-Names are free, so that twenty of them may lead to one server, which may belong to none of our tenants. The bound is checked once
-a name is resolved and its address checked. A delivery that finds no slot is put back for a moment, and that counts as no try.
-Quick and slow endpoints are counted separately, and one tenant has half, as in `claim.sql`.
+Names are free, so that twenty of them may lead to one server, which may belong to none of our tenants. The bound is checked
+once a name is resolved and its address checked. A delivery that finds no slot is put back for a moment, and that counts as no
+try. Quick and slow endpoints are counted separately, and one tenant has half, as in `claim.sql`.
 
 An endpoint that fails may be a stranger's server, which wants no deliveries. Deliveries to such endpoints at one address have a
 rate, too, until one of them is answered with 2xx.
 
-Without Redis this bound is not applied. The bounds by name are the database's, and still hold.
+Which addresses may be asked at all is decided in `accounts.net.public_addresses`. Without Redis this bound is not applied. The
+bounds by name are the database's, and still hold.
 """
 
 from __future__ import annotations

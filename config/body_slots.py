@@ -1,10 +1,10 @@
 """Bounds how many request bodies a web process reads at once, for whom, and how large they may be.
 
 The server passes a request on when its headers have come. Reading the body then occupies a thread for as long as the client
-likes: the server has no time limit for bodies, and a waiting read cannot be interrupted (a thread that gives up stops the
-whole process). Few threads may therefore read bodies at the same time: fewer for one caller, and fewest for unknown callers.
-The other threads stay free. The proxy has time limits for bodies and reads them whole before it passes them on; behind it a
-read takes milliseconds.
+likes: the server has no time limit for bodies, and a waiting read cannot be interrupted (a thread that gives up stops the whole
+process). Few threads may therefore read bodies at the same time: fewer for one caller, and fewest for unknown callers. The
+other threads stay free. What JSON may hold is decided elsewhere (`searches.api.strict_json`). The proxy has time limits for
+bodies and reads them whole before it passes them on; behind it a read takes milliseconds.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 from pytest_django import Settings
 
-from accounts.net import addresses
+from accounts.net import public_addresses
 from accounts.net.failures import BadAddress, OutboundFailure, PrivateAddress, Unresolved
 from tests.accounts.exchanges import Ask, each_way, fetch
 from tests.accounts.names import names
@@ -100,12 +100,12 @@ def test_what_is_not_public_is_not_asked(ask: Ask, kind: str, address: str) -> N
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "100.128.0.1", "172.32.0.1", "198.20.0.1", "223.255.255.1"])
 def test_public_addresses_are_public(address: str) -> None:
-    assert addresses.is_public(ip_address(address))
+    assert public_addresses.is_public(ip_address(address))
 
 
 @pytest.mark.parametrize("address", ["2001:200::1", "2001:4860:4860::8888", "2606:4700::1111", "2a00:1450::1"])
 def test_public_addresses_of_version_6_are_public(address: str) -> None:
-    assert addresses.is_public(ip_address(address))
+    assert public_addresses.is_public(ip_address(address))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_public_addresses_of_version_6_are_public(address: str) -> None:
 )
 def test_what_no_address_may_be_is_said(url: str, says: str) -> None:
     with pytest.raises(BadAddress, match=says) as caught:
-        addresses.parse(url)
+        public_addresses.parse(url)
     assert "secret" not in caught.value.detail
 
 
@@ -188,17 +188,17 @@ def test_networks_that_are_let_through_are_on_any_port(settings: Settings) -> No
 )
 def test_what_can_never_be_asked_is_told_before_dns_is(url: str, failure: type[OutboundFailure]) -> None:
     with pytest.raises(failure):
-        addresses.check(url)
+        public_addresses.check(url)
 
 
 @pytest.mark.parametrize(
     "url", ["https://nobody.invalid/", "https://localhost/", "http://8.8.8.8/", "https://8.8.8.8/"]
 )
 def test_what_only_dns_can_tell_is_promising(url: str) -> None:
-    assert str(addresses.check(url)) == url
+    assert str(public_addresses.check(url)) == url
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_networks_that_are_let_through_are_promising_on_any_port(settings: Settings, host: str) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.1/32")]
-    assert addresses.check(f"http://{host}:8123/").port == 8123
+    assert public_addresses.check(f"http://{host}:8123/").port == 8123

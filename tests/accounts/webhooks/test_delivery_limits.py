@@ -13,8 +13,8 @@ from pytest_django import Settings
 from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Mode, Tenant
 from accounts.net import outbound
-from accounts.webhooks import delivery, destinations, endpoints
-from accounts.webhooks.destinations import Crowded, Visit
+from accounts.webhooks import delivery, delivery_limits, endpoints
+from accounts.webhooks.delivery_limits import Crowded, Visit
 from tests.accounts.receiving import Receiver, receiver
 from tests.accounts.webhooks.test_delivery import claim_all, deliver_all, let_time_pass, record
 
@@ -26,8 +26,8 @@ def loopback(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.0/8")]
     # Every name leads to this machine, as wildcards of an attacker's zone would.
     monkeypatch.setattr(outbound.OutboundConnector, "looked_up", lambda self, host: ["127.0.0.1"])
-    destinations.cooldown.end()
-    monkeypatch.setattr(destinations, "KEY_PREFIX", f"{destinations.KEY_PREFIX}{uuid4()}:")
+    delivery_limits.cooldown.end()
+    monkeypatch.setattr(delivery_limits, "KEY_PREFIX", f"{delivery_limits.KEY_PREFIX}{uuid4()}:")
 
 
 @pytest.fixture
