@@ -20,7 +20,9 @@ CALLER = "sightline.caller"
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """Costs one indexed query a request, and one update a key and minute. Open views set `authentication_classes = []`."""
+    """Authenticates a request by its API key, with one indexed query, and one update a key and minute. Open views set
+    `authentication_classes = []`.
+    """
 
     def authenticate(self, request: Request) -> tuple[Tenant, ApiKey]:
         secret = _bearer(request.headers.get("Authorization", ""))

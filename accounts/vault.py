@@ -1,8 +1,8 @@
 """Seals the secrets of tenants, so that a stolen database opens nothing.
 
 Uses AES-GCM under the first of `CREDENTIAL_KEYS`. The key's id is written in front, so that a key can be replaced while older
-keys still open what they sealed. The owner of a secret (tenant and provider) is authenticated with it: a sealed value that is
-copied to another row does not open there.
+keys still open what they sealed. The owner of a secret (tenant and provider, or tenant and endpoint) is authenticated with it: a
+sealed value that is copied to another row does not open there.
 """
 
 from __future__ import annotations

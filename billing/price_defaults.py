@@ -1,4 +1,7 @@
-"""Seeds the prices of sources. Prices are rows with a date; a search keeps the one that its quote had (`orders.quotes`)."""
+"""Seeds the prices of sources.
+
+Prices are rows with a date; a search keeps the one that its quote had (`searches.orders.quotes`).
+"""
 
 from __future__ import annotations
 

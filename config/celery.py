@@ -1,9 +1,9 @@
 """Creates the Celery application. Its queues:
 
 - `searches` and `sandbox`: look at a lane.
-- `webhooks`: look at due deliveries, and sweep their log.
-- `followers`: resolve the followers of a lookup that has ended.
-- `sweeps`: every other periodic task.
+- `webhooks`: look at due deliveries, sweep their log, and erase what is past its retention.
+- `followers`: resolve the followers of lookups that have ended, and sweep those whose wake-up was lost.
+- `sweeps`: the other periodic tasks.
 """
 
 import gc

@@ -1,4 +1,4 @@
--- The token bucket of a lane: may a call leave now? limiter_lane.lua stands before this script.
+-- The token bucket of a lane: may a call leave now? limiter.py puts limiter_lane.lua in front of this script.
 --
 -- Commands of each operation beside TIME, HMGET and HSET:
 --   redeem          ZREVRANGE twice, INFO, ZSCORE, ZADD; ZREMRANGEBYSCORE once in 16. Too early: ZREVRANGE twice, no HSET
@@ -51,7 +51,7 @@ local function count_key(key)
     lane.last_key = key
 end
 
--- What was late on this machine may be late behind the kernel too, where nobody measures it. Half of the lateness counts,
+-- A delay on this machine may be followed by one behind the kernel, where nobody measures it. Half of the lateness counts,
 -- within the policy's guard and what one key may teach: that costs a lane two calls in a thousand at most.
 local function learn_from_lateness(late)
     lane.margin = math.max(lane.margin, math.min(math.floor(late / 2), policy_guard, most_by_one_key))

@@ -1,4 +1,4 @@
--- The admission of waiters to a lane: who may wait for the next slots? limiter_lane.lua stands before this script.
+-- The admission of waiters to a lane: who may wait for the next slots? limiter.py puts limiter_lane.lua in front of this script.
 --
 -- A waiter is one worker's place in the lane. It is reserved when a worker is called, acquired when that worker asks for a
 -- slot, started when its call is in flight, and then reacquired for another slot or released.
@@ -107,8 +107,8 @@ local function reserve_successors(successor)
     return reserved
 end
 
--- Who starts or is released asks only whether the lane is known at all. A Redis that restarted is noticed by whoever is
--- reserved, asks for a slot or is about to send.
+-- `start` and `release` check only whether the lane is known. `reserve`, `acquire`, `reacquire` and `redeem` notice a Redis
+-- that restarted.
 local function notice_a_new_lane()
     if lane.server == '' then notice_another_server() end
 end

@@ -1,8 +1,8 @@
 """The product's tables: pictures, searches, lookups, and the queues that lookups wait in.
 
 A lookup's `status` is what tenants see, its `queue_state` where it is in its lane. Both move together, by conditional updates in
-`queue` (with `claim.sql`), `credential_gate`, `matching` and `completion`. These are all the ways there are; the database refuses
-every other (`transitions.sql`):
+`queue` (with `claim.sql`), `credential_gate`, `followers` and `completion`. These are all the ways there are; the database
+refuses every other (`transitions.sql`):
 
     queued ready      → running none      a worker claimed it
     queued ready      → queued blocked    its credential was found dead, by a claim or the sweep

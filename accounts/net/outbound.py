@@ -103,7 +103,7 @@ def send(
 ) -> OutboundReply:
     """Makes one exchange, and cuts the body at the deadline and at `most_bytes`. Raises `OutboundFailure` or what `admit` does.
 
-    The request's address must have been parsed by `addresses`.
+    The request's address must have been parsed by `public_addresses`.
     """
     deadline = Deadline(seconds=seconds, passed=partial(_timed_out, seconds))
     request.headers["Accept-Encoding"] = "identity"

@@ -23,7 +23,7 @@ import httpx
 PIECE_BYTES = 64 * 1024
 # Is called with each address before it is connected to, and may raise in order to prevent that.
 Admit = Callable[[str], None]
-# So many of a name's addresses are tried; the time there is, is shared out among them.
+# The most addresses of a name that are tried. They share the time that there is.
 MOST_TRIED = 4
 
 

@@ -22,7 +22,7 @@ from accounts.webhooks.delivery import ClaimedDelivery
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-# After a wake-up, which stands for what is recorded a moment later, too.
+# The wait after a wake-up, which serves everything that a process records within `WAKE_UP_SECONDS`.
 AGAIN_SECONDS = 2 * wakeups.WAKE_UP_SECONDS
 
 

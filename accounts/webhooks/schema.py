@@ -137,7 +137,7 @@ TEST = extend_schema_view(
         operation_id="test_webhook_endpoint",
         summary="Send a `ping`",
         description="On the same way as every other event, whatever types the endpoint wants, but tried 3 times at most; "
-        "what came of it stands in `GET /v1/webhook-deliveries`. A disabled endpoint is a 409.",
+        "its outcome is in `GET /v1/webhook-deliveries`. A disabled endpoint is a 409.",
         request=None,
         responses={200: DeliverySerializer},
         examples=[DELIVERY_EXAMPLE],

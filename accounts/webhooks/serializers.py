@@ -59,7 +59,7 @@ class Types(StrictList):
 
 
 class EndpointRequest(StrictSerializer):
-    """Where to send what happens."""
+    """A request for an endpoint."""
 
     url = EndpointURL()
     description = StrictText(default="", allow_blank=True, max_length=200, help_text="For yourself.")
@@ -67,7 +67,7 @@ class EndpointRequest(StrictSerializer):
 
 
 class EndpointChange(StrictSerializer):
-    """What is given changes, all of it or nothing."""
+    """Changes the given fields, all or none."""
 
     url = EndpointURL(required=False)
     description = StrictText(required=False, allow_blank=True, max_length=200, help_text="For yourself.")
@@ -85,7 +85,7 @@ class EndpointChange(StrictSerializer):
 
 
 class EndpointSerializer(serializers.ModelSerializer[Endpoint]):
-    """Where to send what happens, without the secret."""
+    """An endpoint, without its secret."""
 
     events = serializers.ListField(
         child=serializers.ChoiceField(choices=WANTED),
@@ -216,7 +216,7 @@ class DeliveryQuery(PageQuery):
 
 
 class RedeliverRequest(StrictSerializer):
-    """Which deliveries of an endpoint's to send once more."""
+    """Selects the deliveries of an endpoint to send once more."""
 
     to = Instant(
         required=False,
@@ -248,7 +248,7 @@ class RedeliverRequest(StrictSerializer):
 
 
 class RedeliveredSerializer(serializers.Serializer[Any]):
-    """What a range came to."""
+    """The number of deliveries that a range sends once more."""
 
     redelivered = serializers.IntegerField(help_text="How many deliveries are sent once more.")
 

@@ -49,7 +49,9 @@ class LabelTaken(Exception):
 
 
 def default_of(tenant_id: UUID, provider: str) -> Credential | None:
-    """Returns the credential of searches that name none. `searches_quotes` in `quotes.sql` repeats the rule, for speed."""
+    """Returns the credential of searches that name none. `searches_quotes` in `searches/orders/quotes.sql` repeats the rule, for
+    speed.
+    """
     return Credential.objects.filter(tenant=tenant_id, provider=provider, is_default=True).first()
 
 

@@ -41,7 +41,7 @@ LEAD_SECONDS = 0.1
 # A key rests this long after a 429 that does not say how long, and no longer than the second number: a person asks again.
 REST_SECONDS, LONGEST_REST_SECONDS = 2.0, 60.0
 
-# So many are made at once in one process, because each holds one of the web server's threads for seconds.
+# The most free calls at once in one process. Each holds one of the web server's threads for seconds.
 MOST_AT_ONCE = 6
 slots = Bulkhead(lambda: MOST_AT_ONCE, "Too many such calls are made right now; ask again in a few seconds.")
 

@@ -108,9 +108,9 @@ class LaneAdmin(Record):
     def state(self, obj: Any) -> SafeString:
         return badge("still" if pauses.reasons(obj, obj.moment) else "moves", STATE_COLOURS)
 
-    @admin.display(description="why it stands still")
+    @admin.display(description="why it is paused")
     def why(self, obj: Any) -> str:
-        return " ".join(pauses.reasons(obj, obj.moment)) or "It does not."
+        return " ".join(pauses.reasons(obj, obj.moment)) or "It is not."
 
     @admin.display(description="keys that rest")
     def resting(self, obj: Any) -> str:

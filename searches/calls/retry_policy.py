@@ -20,7 +20,7 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True)
 class BackOff:
-    """The key or its whole lane rests for so many seconds, and the lookup keeps its turn."""
+    """The key rests, or its whole lane pauses, for so many seconds. The lookup keeps its turn."""
 
     seconds: float
 

@@ -1,4 +1,4 @@
-"""Resolves the followers of a lookup that has ended: they take its answer or its failure, or go on without it.
+"""Resolves the followers of a lookup that has ended: they take its answer or its failure, or get another leader.
 
 Nobody pays for another's end. A leader that was canceled, expired or erased is replaced by an equal lookup in progress, or by
 the first of its followers, which enters the queue with a hold of its own; the other followers are attached to that one.

@@ -96,7 +96,7 @@ WITH lane AS (
     WHERE special.suspended_at IS NULL
     OFFSET 0
 
--- What each tenant queue is given before that: one lookup or call a step, and no more than it has.
+-- The lookups or calls that each tenant queue is given before that: one a step, and no more than it has.
 ), taken AS (
     SELECT id, sum(least(ready, greatest(0, (in_lookups + step - 1) / step))) AS lookups,
         sum(least(pending_calls, greatest(0, (in_calls + step - 1) / step))) AS calls

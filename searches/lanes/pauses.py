@@ -1,12 +1,12 @@
-"""Decides why and how long a lane stands still: the provider said wait, its breaker is open, or an operator paused it.
+"""Decides why and how long a lane is paused: the provider said wait, its breaker is open, or an operator paused it.
 
-Each reason is a column of the lane's row, which every claim reads anyway. Who writes one locks the lane before any other
-row. A pause that ends by itself is told to the limiter too: calls that were claimed already wait for it there.
+Each reason is a column of the lane's row, which every claim reads anyway. A writer of such a column locks the lane before any
+other row. A pause that ends by itself is told to the limiter too: calls that were claimed already wait for it there.
 
-A provider's 429 is first of all about the key that was called with: that key rests, and the lane goes on with the others. The
-lane rests as a whole where keys of two tenants are told to wait within two windows. It rests for seconds only where it has
-so rested, and any key is told to wait again before a call is answered. All calls of a lane of one account are made with one
-key, and so are those of a test key's tenant: there the lane rests at once.
+A provider's 429 is first of all about the key that was called with: that key rests, and calls with other keys continue. The
+whole lane pauses if keys of two tenants are told to wait within two windows. After such a pause it pauses again, for seconds
+only, if any key is told to wait before a call is answered. A lane of one account, and a test key's lane, pauses at once,
+because all its calls are made with one key or for one tenant.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NO_FAILURES = {"failures": 0, "failing_key": "", "failing_tenant": None, "severa
 CLOSED = NO_FAILURES | {"trips": 0, "broken_until": None, "probe": None}
 
 
-# What a call is told
+# Pauses after an answer
 
 
 def pause_claimed(claimed: ClaimedLookup, *, seconds: float) -> None:
@@ -140,7 +140,7 @@ def record_answer(lane: Lane, *, backoff: int) -> None:
             _resume_limiter(lane)
 
 
-# What operators say
+# Pauses by operators
 
 
 def clear(lane: Lane) -> None:
@@ -178,11 +178,11 @@ def _set_paused(lane: Lane, paused: bool) -> None:
         Lane.objects.filter(pk=lane.pk).update(paused=paused)
 
 
-# What a lane inherits from another, where the scope of the limit was changed
+# Pauses copied between lanes
 
 
 def copy_to_lane(old: Lane, new: Lane) -> float:
-    """Lets a narrower lane stand still as the old one does. Returns the seconds for which it still does, or 0."""
+    """Pauses a narrower lane as the old one is paused. Returns the seconds after which the old one goes on by itself, or 0."""
     moment = queue.now()
     until = resumes_at(old, moment)
     if until is None and not old.paused:
@@ -204,11 +204,11 @@ def copy_to_key(old: Lane, new: Lane, credential: Credential) -> None:
         resting.prolong(credential, until)
 
 
-# Whether and why a lane stands still
+# Whether and why a lane is paused
 
 
 def stands_still_at(moment: datetime) -> Q:
-    """Returns the condition for lanes that stand still at this moment, as `claim.sql` has it.
+    """Returns the condition for lanes that are paused at this moment, as `claim.sql` has it.
 
     The probe of a half-open breaker is no part of it: a claim looks for that alone.
     """
@@ -223,7 +223,7 @@ def resumes_at(lane: Lane, moment: datetime) -> datetime | None:
 
 
 def reasons(lane: Lane, moment: datetime) -> list[str]:
-    """Returns why the lane stands still, in sentences for operators; none where it does not."""
+    """Returns why the lane is paused, in sentences for operators; none where it is not."""
     sentences = []
     if lane.policy_in_force.paused:
         sentences.append(f"Operators have paused {lane.policy_id}, in its policy.")
@@ -261,7 +261,7 @@ def _is_shared(lane: Lane) -> bool:
     return lane.pk == lane.policy_id
 
 
-# What the limiter is told of it
+# Pauses in the limiter
 
 
 def pause_limiter(lane: Lane, *, seconds: float) -> None:
@@ -271,7 +271,7 @@ def pause_limiter(lane: Lane, *, seconds: float) -> None:
 
 
 def sync_limiter(lane: Lane) -> None:
-    """Tells the limiter how long the lane's row stands still.
+    """Tells the limiter how long the lane is paused, as its row says.
 
     Every writer updates Redis after its commit. The last writer has therefore seen all changes, and clears a pause that the
     row no longer has.

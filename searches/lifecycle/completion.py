@@ -1,6 +1,6 @@
 """Ends lookups, and counts their search's status anew: every end is made here, with its money, in one transaction.
 
-One code stands for one fact. A lookup that ends without success while something may have been billed has the error
+Each error code has one meaning. A lookup that ends without success while something may have been billed has the error
 `outcome_unknown`, whatever ended it. One that failed for want of an answer and surely cost nothing has `no_answer`.
 """
 

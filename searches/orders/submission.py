@@ -40,8 +40,8 @@ class Submission:
 def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
     """Writes a search, and wakes its lanes up once that is committed.
 
-    Raises `WrongOrder`, `CredentialMissing`, `PriceMissing`, `InsufficientCredits`, `backlog.TooMany` or what the picture
-    raises, and then writes nothing.
+    Raises `WrongOrder`, `CredentialMissing`, `PriceMissing`, `InsufficientCredits`, `backlog.TooManyWaitingLookups` or what the
+    picture raises, and then writes nothing.
     """
     quoted = planning.quotes_for(api_key, order.lookups)
     if wrong := list(planning.rejections(api_key, order.lookups, quoted)):

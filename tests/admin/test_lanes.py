@@ -1,4 +1,4 @@
-"""Operators see why a lane stands still, pause it, let it go on, and end a pause early."""
+"""Operators see why a lane is paused, pause it, let it go on, and end a pause early."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_paused_lane_is_shown_as_one_in_the_list(desk: Client, lane: Lane) -> 
 
 
 def test_the_page_of_a_lane_that_moves_says_so(desk: Client, lane: Lane) -> None:
-    assert "It does not." in text(desk, lane)
+    assert "It is not." in text(desk, lane)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], 
     assert sentence in text(desk, lane)
     assert offered(desk, lane) == {"pause", "end_pause"}
     assert press(desk, lane, "end_pause").headers["HX-Redirect"] == page_of(lane)
-    assert "It does not." in text(desk, lane)
+    assert "It is not." in text(desk, lane)
     waiter = policies.lane_limiter(lane.pk, lane.policy).waiter("mine")
     assert (waiter.acquire() or 0) < 5
     assert claims(lane)

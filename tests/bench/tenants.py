@@ -1,4 +1,4 @@
-"""A tenant that sends one picture again and again, as searches of equal lookups, through the project's own intake."""
+"""A tenant that sends one picture again and again, as searches of equal lookups, through `searches.orders.submission`."""
 
 from __future__ import annotations
 
