@@ -100,7 +100,7 @@ def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> D
     image = _opened(format, file.content, most_pixels)
     _check_size(file.canvas or image.size, most_pixels)
     if format == "JPEG":
-        _load_whole(image, file.content, most_pixels)
+        image = _whole(image, file.content, most_pixels)
     image.load()
     # Read before the pixels are converted, which drops the format's own facts.
     options = _options(image, format, file.content)
@@ -131,11 +131,16 @@ def _opened(format: str, content: bytes, most_pixels: int) -> Image.Image:
     return image
 
 
-def _load_whole(image: Image.Image, content: bytes, most_pixels: int) -> None:
-    """Decodes a stripped JPEG, and the filled file in a thread beside it. Raises `BadPicture` where the file is cut.
+def _whole(image: Image.Image, content: bytes, most_pixels: int) -> Image.Image:
+    """Decodes a stripped JPEG. Raises `BadPicture` if the file is cut, or `OSError` as Pillow does.
 
-    One after the other, the two took 3 ms longer for 1280 × 853 pixels.
+    Where it takes two decodes, they run beside each other: one after the other took 3 ms longer for 1280 × 853 pixels.
     """
+    open_ended = scans.open_ended(content, image.width * image.height)
+    if open_ended is not None:
+        image = _opened("JPEG", open_ended, most_pixels)
+        image.load()
+        return image
     filled = _opened("JPEG", scans.filled(content), most_pixels)
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(filled.load)
@@ -143,6 +148,7 @@ def _load_whole(image: Image.Image, content: bytes, most_pixels: int) -> None:
         loading.result()
     if scans.is_cut(content, image, filled):
         raise truncated()
+    return image
 
 
 def _check_size(size: tuple[int, int], most_pixels: int) -> None:

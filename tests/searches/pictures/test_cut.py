@@ -6,11 +6,13 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from PIL import Image, ImageChops
 
 from searches.pictures import pixel_rows
+from searches.pictures.exceptions import BadPicture
 from searches.pictures.stripping import _riff, _riff_of
 from tests.searches import samples
 from tests.searches.pictures.test_reading import kept, refusal
@@ -27,6 +29,7 @@ JPEGS: dict[str, Callable[[], bytes]] = {
     "large": lambda: samples.jpeg(1_200, 900),
     # The last row of squares has one row of pixels.
     "large and uneven": lambda: samples.jpeg(1_201, 897),
+    "large with restarts": lambda: samples.jpeg(1_200, 900, restart_marker_rows=1),
     "large and progressive": lambda: samples.jpeg(1_200, 900, progressive=True),
 }
 
@@ -47,12 +50,27 @@ def test_a_jpeg_that_was_cut_and_given_an_end_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("quality", [50, 85])
-def test_a_large_jpeg_that_lacks_a_part_of_its_last_square_alone_is_refused(quality: int) -> None:
+def test_a_large_jpeg_that_lacks_more_than_seven_bytes_of_its_last_square_is_refused(quality: int) -> None:
     noise = Image.effect_noise((1_600, 1_200), 60).convert("RGB")
     whole = samples.written(noise, "JPEG", quality=quality)
-    for lacking in (5, 6, 8, 16):
-        assert refusal(whole[:-lacking].rstrip(b"\xff") + END).code == "truncated"
+    for lacking in (8, 9, 12, 16, 30):
+        assert refusal(whole[: -len(END) - lacking].rstrip(b"\xff") + END).code == "truncated"
     assert kept(whole)[1].size == (1_600, 1_200)
+
+
+def pixels_if_taken(content: bytes) -> Image.Image | None:
+    with suppress(BadPicture):
+        return kept(content)[1]
+    return None
+
+
+@pytest.mark.parametrize("lacking", range(1, 8))
+def test_a_large_jpeg_that_lacks_fewer_bytes_is_refused_or_differs_in_its_last_square_alone(lacking: int) -> None:
+    whole = samples.written(Image.effect_noise((1_600, 1_200), 60).convert("RGB"), "JPEG", quality=50)
+    cut = whole[: -len(END) - lacking].rstrip(b"\xff") + END
+    pixels = pixels_if_taken(cut)
+    differing = None if pixels is None else ImageChops.difference(pixels, kept(whole)[1]).getbbox()
+    assert differing is None or (differing[0] >= 1_600 - 16 and differing[1] >= 1_200 - 16)
 
 
 @pytest.mark.parametrize("name", JPEGS)
