@@ -30,7 +30,7 @@ def reseal(rows: QuerySet[M], columns: Sequence[str], owner_of: Callable[[M], st
         try:
             for column in columns:
                 if getattr(row, column) is not None:
-                    moved = _reseal(rows, row, column, owner_of(row))
+                    moved = _reseal(rows, row, columns, column, owner_of(row))
                     done.moved += moved
                     done.current += not moved
         except vault.Unopenable:
@@ -40,8 +40,11 @@ def reseal(rows: QuerySet[M], columns: Sequence[str], owner_of: Callable[[M], st
     return done
 
 
-def _reseal(rows: QuerySet[M], row: M, column: str, owner: str) -> bool:
-    """Returns whether the secret was moved. A secret that is stored meanwhile is kept, and resealed in its turn."""
+def _reseal(rows: QuerySet[M], row: M, columns: Sequence[str], column: str, owner: str) -> bool:
+    """Returns whether the secret was moved. A secret that is stored meanwhile is kept, and resealed in its turn.
+
+    All columns are read again, because a rotation moves a secret from one column to the other.
+    """
     moved = False
     while (value := getattr(row, column)) is not None:
         sealed = bytes(value)
@@ -50,5 +53,5 @@ def _reseal(rows: QuerySet[M], row: M, column: str, owner: str) -> bool:
             break
         unchanged = rows.filter(pk=row.pk, **{column: sealed})
         moved = unchanged.update(**{column: vault.seal(secret, associated=owner)}) == 1
-        row.refresh_from_db(fields=[column], from_queryset=rows.select_related(None))
+        row.refresh_from_db(fields=columns, from_queryset=rows.select_related(None))
     return moved

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts import vault, webhooks
+from accounts import resealing, vault, webhooks
 from accounts.models import Delivery, Endpoint, Event, EventType, Mode, Tenant
 from accounts.net import public_addresses
 from accounts.net.failures import BadAddress
@@ -172,6 +172,24 @@ def test_every_secret_moves_to_the_first_of_the_sealing_keys(alice: Tenant, sett
     rotated.refresh_from_db()
     assert endpoints.secrets_of(plain, at=timezone.now()) == [first]
     assert endpoints.secrets_of(rotated, at=timezone.now()) == [after, before]
+
+
+def test_a_secret_that_is_rotated_while_it_is_resealed_moves_in_both_places(alice: Tenant, settings: Settings) -> None:
+    old, new = (f"{name}:{base64.b64encode(bytes([number] * 32)).decode()}" for name, number in (("a", 1), ("b", 2)))
+    settings.CREDENTIAL_KEYS = old
+    endpoint, before = endpoints.create(alice, Mode.LIVE, url=URL)
+    settings.CREDENTIAL_KEYS = f"{new},{old}"
+    after: list[str] = []
+
+    def owner_of(row: Endpoint) -> str:
+        if not after:
+            after.append(endpoints.rotate(Endpoint.objects.get(pk=row.pk)))
+        return endpoints._owner(row)
+
+    resealing.reseal(Endpoint.objects.select_related("tenant"), endpoints.SEALED, owner_of)
+    settings.CREDENTIAL_KEYS = new
+    endpoint.refresh_from_db()
+    assert endpoints.secrets_of(endpoint, at=timezone.now()) == [after[0], before]
 
 
 def test_an_endpoint_whose_secret_no_key_opens_is_left_and_named(alice: Tenant, settings: Settings) -> None:
