@@ -5,11 +5,16 @@ only source: what is installed equals it after every `migrate`. An app lists its
 A function that no file defines any more is dropped by a migration.
 
 `CREATE OR REPLACE` keeps a function's identity, so that statements under way in other processes go on. It cannot change a
-signature: then the function is dropped and created. Replacing a trigger locks its table against writes for some milliseconds.
+signature: then the function is dropped and created.
+
+Replacing a trigger locks its table against writes, and may wait for, or deadlock with, whatever writes there. A trigger that is
+as its file defines it is therefore left alone (its comment says what was installed), and one that must be replaced waits for
+`LOCK_SECONDS` at most, in a transaction of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +30,12 @@ DEFINITION = re.compile(r"^CREATE OR REPLACE (FUNCTION|TRIGGER) (\w+).*?(?=^CREA
 INVALID_FUNCTION_DEFINITION = "42P13"
 # The number of the advisory lock under which one `migrate` at a time installs.
 LOCK = 7301203
+# A `migrate` that cannot lock a table in this time fails, and may be run again. Writers queue behind it meanwhile.
+LOCK_SECONDS = 5
+TRIGGER = """
+    SELECT tgrelid::regclass::text, pg_get_triggerdef(oid), obj_description(oid, 'pg_trigger') FROM pg_trigger
+    WHERE tgname = %s AND tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace)
+"""
 OVERLOADS = """
     SELECT oid::regprocedure::text FROM pg_proc WHERE proname = %s AND pronamespace = current_schema()::regnamespace
 """
@@ -34,11 +45,11 @@ def install(sender: AppConfig, using: str = "default", plan: Any = None, **_: An
     """Installs the app's functions where all migrations are applied. `flush` sends the signal without a plan, and needs none."""
     if plan is None or not files(sender) or not is_migrated(connections[using]):
         return
-    with transaction.atomic(using), connections[using].cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        for kind, name, statement in definitions(sender):
+    for kind, name, statement in definitions(sender):
+        with transaction.atomic(using), connections[using].cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             if kind == "TRIGGER":
-                cursor.execute(statement)
+                _install_trigger(cursor, name, statement)
             else:
                 _install_function(cursor, using, name, statement)
 
@@ -80,6 +91,28 @@ def _install_function(cursor: Any, using: str, name: str, statement: str) -> Non
     for signature in _overloads(cursor, name):
         cursor.execute(f"DROP FUNCTION {signature}")
     cursor.execute(statement)
+
+
+def _install_trigger(cursor: Any, name: str, statement: str) -> None:
+    """Replaces the trigger, unless it was installed from this very statement and has not been changed since."""
+    if _is_installed(cursor, name, statement):
+        return
+    cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+    cursor.execute(statement)
+    cursor.execute(TRIGGER, [name])
+    table, definition, _ = cursor.fetchone()
+    cursor.execute(f"COMMENT ON TRIGGER {name} ON {table} IS '{_comment(statement, definition)}'")
+
+
+def _is_installed(cursor: Any, name: str, statement: str) -> bool:
+    """Returns whether the trigger is as the statement defines it."""
+    cursor.execute(TRIGGER, [name])
+    return any(comment == _comment(statement, definition) for _, definition, comment in cursor.fetchall())
+
+
+def _comment(statement: str, definition: str) -> str:
+    """Returns the comment of a trigger: a digest of its statement, and of the definition that the database made of it."""
+    return hashlib.sha256(f"{statement}\n{definition}".encode()).hexdigest()
 
 
 def _overloads(cursor: Any, name: str) -> list[str]:

@@ -128,3 +128,13 @@ def test_nothing_is_installed_before_all_migrations_are_applied(monkeypatch: pyt
     monkeypatch.setattr(database_functions, "is_migrated", lambda _: False)
     migrate()
     assert not any("ledger_is_append_only" in definition for definition in installed())
+
+
+def test_a_trigger_that_is_as_it_should_be_is_left_alone_while_its_table_is_written_to() -> None:
+    """A lock on the table would wait for the writer, or deadlock with it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tgname, xmin::text FROM pg_trigger WHERE tgname = ANY (%s) ORDER BY 1", [TRIGGERS])
+        before = cursor.fetchall()
+        migrate()
+        cursor.execute("SELECT tgname, xmin::text FROM pg_trigger WHERE tgname = ANY (%s) ORDER BY 1", [TRIGGERS])
+        assert cursor.fetchall() == before
