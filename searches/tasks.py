@@ -24,7 +24,7 @@ def run(lane: str, waiter: str) -> None:
     worker.run(lane, waiter, stay_seconds=worker.STAY_SECONDS)
 
 
-# The names of the next two are older than their functions: messages that are queued already have them.
+# The names of the next two are older than their functions, so that a clock of an older deployment finds them.
 @shared_task(name="searches.tasks.land")
 def resolve_followers(lookup: str) -> None:
     """Resolves followers of a lookup that has ended."""

@@ -31,8 +31,8 @@ def answered(claimed: ClaimedLookup, answer: Answer) -> None:
     lane = settlement.answered(claimed, answer)
     if lane is None:
         settlement.answered_late(claimed, answer)
-    else:
-        _record_working_key(claimed)
+    # Also when the call was settled before: the database may have been lost between the two.
+    _record_working_key(claimed)
     pauses.record_answer(lane or lookup.lane, backoff=lookup.lane.backoff)
 
 

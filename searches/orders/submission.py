@@ -41,7 +41,7 @@ def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
     """Writes a search, and wakes its lanes up once that is committed.
 
     Raises `WrongOrder`, `CredentialMissing`, `PriceMissing`, `InsufficientCredits`, `backlog.TooManyWaitingLookups` or what the
-    picture raises, and then writes nothing.
+    picture raises, and then writes nothing but lanes without lookups.
     """
     quoted = planning.quotes_for(api_key, order.lookups)
     if wrong := list(planning.rejections(api_key, order.lookups, quoted)):
