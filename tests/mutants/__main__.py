@@ -83,7 +83,9 @@ ROOMS = {
 
 def main(name: str, sample: int | None = None) -> int:
     room = ROOMS[name]
-    with TemporaryDirectory(prefix="mutants-", dir=CHECKOUT / ".local") as folder:
+    local = CHECKOUT / ".local"
+    local.mkdir(exist_ok=True)
+    with TemporaryDirectory(prefix="mutants-", dir=local) as folder:
         copy = Path(folder)
         copied_to(copy)
         if not passes(copy, room):
