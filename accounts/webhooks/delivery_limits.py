@@ -8,7 +8,7 @@ An endpoint that fails may be a stranger's server, which wants no deliveries. De
 rate, too, until one of them is answered with 2xx.
 
 Which addresses may be asked at all is decided in `accounts.net.public_addresses`. Without Redis this bound is not applied. The
-bounds by name are the database's, and still hold.
+bounds by host name are those of the claim (`claim.sql`), and still hold.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Reads JSON strictly, within bounds that are checked before any object is built.
 
-Python's reader accepts what RFC 8259 leaves open or forbids (a repeated name, NaN, 1e999). Each would be given a meaning that the
-caller did not write, so each is refused. A byte order mark at the start is skipped, as RFC 8259 allows.
+Python's reader accepts what RFC 8259 leaves open or forbids (a repeated name, NaN, 1e999). Each would be given a meaning that
+the caller did not write, so each is refused. A byte order mark at the start is skipped, as RFC 8259 allows.
 
 The base64 text of a picture does not count towards the bound of 64 KB. `cut_out` takes it out of a body as a view of its bytes,
-so that no Python string of it is ever made.
+so that no Python string of it is ever made. How long a whole body may be is decided before (`config.body_slots`).
 """
 
 from __future__ import annotations

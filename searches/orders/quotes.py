@@ -1,4 +1,7 @@
-"""Quotes what is in force for the sources of an order: policy, credential and price, for all its lookups in one query."""
+"""Quotes what is in force for the sources of an order: policy, credential and price, for all its lookups in one query.
+
+The query alone (`quotes.sql`) decides which price is in force.
+"""
 
 from __future__ import annotations
 
