@@ -316,7 +316,9 @@ class RedisClock:
         """Returns the seconds by which the local clock is ahead of that of Redis, which said `redis_us` when asked."""
         answered_at = time.monotonic()
         self._exchanges.append((answered_at, answered_at - redis_us / 1_000_000))
-        fastest = min(ahead for noted_at, ahead in self._exchanges if noted_at > answered_at - EXCHANGE_SECONDS)
+        # A copy, because other threads of the process append meanwhile.
+        recent = [ahead for noted_at, ahead in tuple(self._exchanges) if noted_at > answered_at - EXCHANGE_SECONDS]
+        fastest = min(recent)
         return max(fastest, asked_at - redis_us / 1_000_000)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from functools import partial
 from itertools import pairwise
@@ -316,3 +317,18 @@ def test_of_several_calls_a_window_some_may_leave_after_others() -> None:
         lane.token().redeem()
     assert list(lane.log())[:2] == ["other", "late"]
     assert_kept(lane)
+
+
+def test_threads_of_one_process_compare_the_clocks_at_once() -> None:
+    clock = limiter.RedisClock()
+
+    def compare() -> None:
+        for _ in range(500):
+            clock.compare(0, asked_at=time.monotonic())
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        at_once([compare] * 8)
+    finally:
+        sys.setswitchinterval(before)
