@@ -43,12 +43,17 @@ def open_ended(content: bytes, pixels: int) -> bytes | None:
         count += kind == JPEG_SCAN[0]
     if pixels < LEAST_PIXELS or count != 1 or not frames <= set(SEQUENTIAL):
         return None
-    return content.removesuffix(END) + FILLER[:BYTES_AHEAD]
+    return _without_end(content) + FILLER[:BYTES_AHEAD]
 
 
 def filled(content: bytes) -> bytes:
     """Returns a stripped JPEG with a filler before its end."""
-    return content.removesuffix(END) + FILLER + END
+    return _without_end(content) + FILLER + END
+
+
+def _without_end(content: bytes) -> bytes:
+    """Removes the end marker, and the bytes 0xFF that may fill up before it: with the filler they would begin another marker."""
+    return content.removesuffix(END).rstrip(b"\xff")
 
 
 def is_cut(content: bytes, image: Image.Image, of_filled: Image.Image) -> bool:

@@ -236,3 +236,13 @@ def test_a_heic_or_avif_whose_picture_runs_over_its_end_is_refused() -> None:
         endless = whole[:at] + bytes(4) + whole[at + 4 :]
         assert kept(endless)[1].size == (200, 200)
         assert refusal(endless[: at + (len(endless) - at) // 2]).code in {"truncated", "unreadable"}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_that_was_cut_behind_a_byte_of_ones_is_refused_and_a_whole_one_with_such_bytes_is_taken(
+    name: str,
+) -> None:
+    whole = JPEGS[name]()
+    half = (scan_start(whole) + len(whole)) // 2
+    assert refusal(whole[:half].rstrip(b"\xff") + b"\xff" + END).code in {"truncated", "unreadable"}
+    assert kept(whole[: -len(END)] + b"\xff\xff" + END)[1].size == samples.read(whole).size
