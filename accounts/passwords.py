@@ -1,6 +1,6 @@
 """Hashes operators' passwords, one at a time in a process and after everything else.
 
-A hash takes half a second of a processor on purpose. Whoever sends many log-ins would otherwise slow every request.
+A hash takes half a second of a processor on purpose. A client that sends many log-ins would otherwise slow every request.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Unopenable(Exception):
-    """None of our keys opens the sealed value here. The message says why, and never quotes the value."""
+    """Raised where no key of ours opens the sealed value. The message says why, and never quotes the value."""
 
 
 def seal(plaintext: str, *, associated: str) -> bytes:

@@ -1,5 +1,5 @@
-"""Builds Django's debug page without secrets. The page says where the program failed, and is sent to whoever caused the
-error.
+"""Builds Django's debug page without secrets. The page says where the program failed, and is sent to the client that caused
+the error.
 """
 
 from __future__ import annotations

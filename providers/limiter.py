@@ -87,7 +87,7 @@ class KeyRests(TokenRefused):
 
 
 class SendOutcome(Enum):
-    """What a lane's log says of a call that was revoked."""
+    """Tells whether a revoked call had been sent, by the lane's log."""
 
     SENT = 1
     NEVER_SENT = 0
@@ -96,7 +96,7 @@ class SendOutcome(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """At most `calls` in any `window_us`, kept apart by `guard_us` more."""
+    """The limit of a lane: at most `calls` in any `window_us`, kept apart by `guard_us` more."""
 
     calls: int
     window_us: int

@@ -224,7 +224,7 @@ def fall(day: Day, workers: list[Worker], point: str) -> str:
 
 @contextmanager
 def pictures_hang(folder: Path) -> Iterator[None]:
-    """Makes whoever opens a stored picture wait, as a storage does that does not answer."""
+    """Makes a process that opens a stored picture wait, as a storage does that does not answer."""
     kept = [path for path in folder.rglob("*") if path.is_file()]
     for path in kept:
         path.rename(path.with_name(f"{path.name}.kept"))

@@ -184,8 +184,9 @@ def resending(tenant: Tenant, target: str, count: int) -> None:
 
 
 def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
-    """Charges the tenant, its part of the host, and the host over all tenants' endpoints: whoever runs the host may be none of
-    ours. A tenant is let in while the host has more left than the tenant has taken, as in `accounts.web.bulkhead`.
+    """Charges the tenant, its part of the host, and the host over all tenants' endpoints: the host's owner may be no tenant.
+
+    A tenant is let in while the host has more left than the tenant has taken, as in `accounts.web.bulkhead`.
     """
     most, of_target = tenant.limit(f"{name}_per_minute"), settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE
     shared = f"One host takes {of_target:,} test events and redeliveries a minute."

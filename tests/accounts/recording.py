@@ -1,4 +1,4 @@
-"""As a program: makes a tenant with an endpoint at an address, and records so many events for it, in its environment's
+"""Makes, as a program, a tenant with an endpoint at an address, and records so many events for it, in its environment's
 Sightline. Prints their ids.
 """
 

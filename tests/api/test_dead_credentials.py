@@ -1,4 +1,4 @@
-"""A key dies under its searches: they wait for it at no cost, say so, and go on by themselves, whoever mends it and how."""
+"""A key dies under its searches: they wait for it at no cost, say so, and go on by themselves, however it is replaced and how."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def write(*, lookups: int, tenants: int) -> None:
 
 
 def bytes_a_lookup(lookups: int) -> float:
-    """What PostgreSQL keeps of a waiting lookup, indexes and all: its search, its hold and the hold's entry with it."""
+    """Counts what PostgreSQL keeps of a waiting lookup, indexes and all: its search, its hold and the hold's entry with it."""
     with connection.cursor() as cursor:
         tables = ", ".join(f"pg_total_relation_size('{model._meta.db_table}')" for model in OF_A_LOOKUP)
         cursor.execute(f"SELECT {tables}")

@@ -38,7 +38,7 @@ class Submitter:
         return search
 
     def submit_many(self, lookups: int, *, keys: Sequence[ApiKey] = ()) -> None:
-        """In searches as large as they may be, from each of the API keys in turn."""
+        """Submits searches as large as they may be, from each of the API keys in turn."""
         for number, start in enumerate(range(0, lookups, MOST_LOOKUPS)):
             size = min(MOST_LOOKUPS, lookups - start)
             self.submit(limits=[20] * size, key=keys[number % len(keys)] if keys else None)

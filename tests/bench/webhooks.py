@@ -94,7 +94,7 @@ def _delays(folder: Path, receiver: httpx.Client) -> str:
 
 
 def _claim(rows: int, spread: int) -> str:
-    """And of a claim that finds nothing, for all have what they may."""
+    """Measures a claim that finds nothing, because every endpoint has what it may."""
     _empty()
     tenant = Tenant.objects.create(name=f"behind {time.monotonic_ns()}")
     made = [

@@ -55,7 +55,7 @@ def test_a_container_can_write_and_do_little(name: str) -> None:
 
 @each_service
 def test_an_image_is_named_by_whoever_runs_it(name: str) -> None:
-    """Its digest is required; `.env.example` says how to learn it. A tag could be moved to another image."""
+    """Requires the digest of each image; `.env.example` says how to learn it. A tag could be moved to another image."""
     service = SERVICES[name]
     base = service["build"]["args"]["PYTHON_IMAGE"] if "build" in service else service["image"]
     assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:\?set it in \.env, with its digest\}", base)

@@ -33,7 +33,7 @@ class Caller:
         return said
 
     def hear_head(self) -> bytes:
-        """And no byte more."""
+        """Reads the head of a request, and no byte more."""
         begin = len(self.heard)
         while not self.heard.endswith(b"\r\n\r\n") and self.hear(1):
             pass
@@ -58,7 +58,7 @@ class Caller:
         self.say("\r\n".join(lines).encode() + body)
 
     def reset(self) -> None:
-        """What is under way is thrown away, as when a machine dies or a firewall steps in."""
+        """Throws away what is under way, as when a machine dies or a firewall steps in."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -77,7 +77,7 @@ class Wire:
         return int(self.url.rpartition(":")[2])
 
     def hung_up(self, *, connections: int = 1) -> list[bytes]:
-        """What was heard on each connection, once there have been so many and all have ended."""
+        """Returns the bytes of each connection, after there have been so many and all have ended."""
         deadline = time.monotonic() + 5
         while len(self.talks) < connections and time.monotonic() < deadline:
             time.sleep(0.005)

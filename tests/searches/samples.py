@@ -78,7 +78,7 @@ def half_clear() -> Image.Image:
 
 
 def exif(orientation: int = 1) -> Image.Exif:
-    """With the words that must not survive: a town and a camera's owner."""
+    """Adds the words that must not survive: a town and a camera's owner."""
     tags = Image.Exif()
     tags[ExifTag.Orientation] = orientation
     tags[ExifTag.Artist] = "Alice Secretname"
@@ -87,7 +87,7 @@ def exif(orientation: int = 1) -> Image.Exif:
 
 
 def swapped_profile() -> bytes:
-    """A colour profile in which the numbers for red mean green: whoever ignores it shows the wrong colours."""
+    """A colour profile in which the numbers for red mean green: a reader that ignores it shows the wrong colours."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, green = profile.index(b"rXYZ", 128), profile.index(b"gXYZ", 128)
     profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
@@ -167,7 +167,7 @@ def animated_png_with_another_default() -> bytes:
 
 
 def two_in_one_jpeg() -> bytes:
-    """As phones write them: a second picture behind the first."""
+    """Writes a file as phones do: a second picture behind the first."""
     return written(picture(), "MPO", save_all=True, append_images=[picture(32, 24)])
 
 
@@ -234,5 +234,5 @@ def image_of(search: Search) -> StoredImage:
 
 
 def rendering(image_id: UUID, provider: str, crop: str = "") -> Picture:
-    """As a worker finds it."""
+    """Returns a picture as a worker finds it."""
     return pictures.read(Rendering.objects.get(image_id=image_id, provider=provider, crop=crop))

@@ -1,4 +1,4 @@
-"""Shares of what a process has few of: whoever comes, a tenant that holds much leaves something."""
+"""A bulkhead shares what a process has few of: a tenant that holds much leaves something to any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose delivery goes next: what is due, a few at once to each endpoint, and none lost with whoever held it."""
+"""A claim takes the deliveries that are due, a few at once to each endpoint, and loses none with a worker that dies."""
 
 from __future__ import annotations
 

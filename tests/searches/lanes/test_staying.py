@@ -100,7 +100,7 @@ def test_it_looks_for_redis_for_longer_than_it_stays(submit: Submit, settings: S
 def test_a_full_lane_goes_on_where_redis_came_back_before_a_call_could_leave(
     submit: Submit, settings: Settings, meanwhile: Meanwhile
 ) -> None:
-    """Of the call that came to nothing Redis has not heard: its waiter counts as under way."""
+    """Redis was not told of the call that came to nothing: its waiter counts as under way."""
     submit()
     Policy.objects.update(max_in_flight=1)
     meanwhile("redeem", lambda: away(settings, seconds=0.3))
