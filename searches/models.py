@@ -1,44 +1,8 @@
 """The product's tables: pictures, searches, lookups, and the queues that lookups wait in.
 
 A lookup's `status` is what tenants see, its `queue_state` where it is in its lane. Both move together, by conditional updates in
-`queue` (with `claim.sql`), `credential_gate`, `followers` and `completion`. These are all the ways there are; the database
-refuses every other (`transitions.sql`):
-
-    queued ready      → running none      a worker claimed it
-    queued ready      → queued blocked    its credential was found dead, by a claim or the sweep
-    queued ready      → queued none       taken out of the queue, to end in the same transaction
-    queued blocked    → queued ready      its credential works again, says the sweep
-    queued blocked    → queued none       taken out of the queue, to end in the same transaction
-    queued following  → queued ready      its leader was canceled, expired or erased: it is promoted
-    queued following  → queued blocked    the same, and its credential is dead
-    queued following  → queued none       its leader ended, or itself is to end
-    queued none       → succeeded none    its leader was answered
-    queued none       → failed none       its leader failed; its credential was deleted; or nothing was left to hold
-    queued none       → canceled none     its tenant canceled it
-    queued none       → expired none      its time was up
-    running ready     → running none      claimed again; or taken out of the queue, to end in the same transaction
-    running ready     → running blocked   its credential was found dead, by a claim or the sweep
-    running delayed   → running ready     its time has come, says a claim
-    running delayed   → running blocked   its credential was found dead
-    running delayed   → running none      taken out of the queue, to end in the same transaction
-    running blocked   → running ready     its credential works again, says the sweep
-    running blocked   → running none      taken out of the queue, to end in the same transaction
-    running none      → running ready     more pages; never sent; the provider said wait; outcome unknown, and it asks again
-    running none      → running delayed   it failed, and may be tried again later
-    running none      → running blocked   its credential is dead
-    running none      → succeeded none    its last page came
-    running none      → failed none       refused, or tried often enough, or its outcome is unknown; its credential was deleted
-    running none      → canceled none     its tenant canceled it
-    running none      → expired none      its time was up before it found anything
-
-A new lookup is `ready`; `blocked` if its credential is dead; `following` if an equal one is in progress, or if its answer is too
-long to be copied at once; or it has succeeded already, if it repeats one that did. The sweep moves waiting lookups to another
-lane when theirs is no longer the one in force for the credential. A call:
-
-    armed             → answered          its answer came
-    armed             → failed            it was refused, or nothing was sent
-    armed             → unknown           it was sent, and its outcome is unknown
-    unknown           → answered          its answer came after all, too late for its lookup
+`queue` (with `claim.sql`), `credential_gate`, `followers` and `completion`. `transitions.sql` has every transition of lookups and
+calls with its cause, and makes the database refuse all others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests of the state diagram: each pair of states is tried in SQL, and the documented diagram is the one that is tested."""
+"""Tests of the transitions: each pair of states is tried in SQL, and every transition says its cause in `transitions.sql`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itertools import product
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
-from searches import models
 from searches.lanes import queue
 from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lookup, QueueState, Status
@@ -32,6 +32,7 @@ LOOKUPS = {
     "running blocked": {"running ready", "running none"},
     "running none": {"running ready", "running delayed", "running blocked", *ENDS},
 }
+TRANSITIONS = (settings.BASE_DIR / "searches/transitions.sql").read_text()
 CALLS = {"armed": {"answered", "failed", "unknown"}, "unknown": {"answered"}}
 STATUSES = [status for status in Status if status != Status.PARTIAL]
 # Constraints refuse all other states, whatever the state before.
@@ -64,11 +65,11 @@ def of_lookup(state: str) -> dict[str, str]:
 
 
 def documented(state: str) -> dict[str, set[str]]:
-    """Returns the arrows of the docstring between states that match the pattern."""
-    arrows: dict[str, set[str]] = {}
-    for before, after in re.findall(rf"^    ({state}) +→ ({state})  +\w", models.__doc__ or "", re.MULTILINE):
-        arrows.setdefault(before, set()).add(after)
-    return arrows
+    """Returns the transitions between states that match the pattern, as the file lists them with their causes."""
+    found: dict[str, set[str]] = {}
+    for before, after in re.findall(rf"^        '({state}) > ({state})',? +-- \w", TRANSITIONS, re.MULTILINE):
+        found.setdefault(before, set()).add(after)
+    return found
 
 
 @pytest.fixture
@@ -79,12 +80,12 @@ def claimed(fill: Fill, claim: Claim, alice: Tenant) -> ClaimedLookup:
     return claimed
 
 
-def test_the_diagram_that_is_documented_is_the_one_that_is_tested() -> None:
+def test_every_transition_is_listed_with_its_cause() -> None:
     assert documented(r"\w+ \w+") == LOOKUPS
     assert documented(r"\w+") == CALLS
 
 
-def test_the_diagram_names_every_state_there_is() -> None:
+def test_the_transitions_name_every_state() -> None:
     states = {*LOOKUPS, *(after for afters in LOOKUPS.values() for after in afters)}
     assert {queue_state for _, queue_state in map(str.split, states)} == set(QueueState)
     assert {status for status, _ in map(str.split, states)} == {*STATUSES}
@@ -92,7 +93,7 @@ def test_the_diagram_names_every_state_there_is() -> None:
 
 
 @pytest.mark.parametrize("before", STATES)
-def test_a_lookup_goes_along_the_arrows_and_nowhere_else(before: str, claimed: ClaimedLookup) -> None:
+def test_a_lookup_changes_its_state_only_by_a_listed_transition(before: str, claimed: ClaimedLookup) -> None:
     for after in STATES:
         due = {"ordinal": 1, "not_before": queue.now()}
         refusal = becomes(claimed.lookup, of_lookup(before) | due, of_lookup(after))
@@ -102,21 +103,21 @@ def test_a_lookup_goes_along_the_arrows_and_nowhere_else(before: str, claimed: C
 
 
 @pytest.mark.parametrize("before", Call.State.values)
-def test_a_call_goes_along_the_arrows_and_nowhere_else(before: str, claimed: ClaimedLookup) -> None:
+def test_a_call_changes_its_state_only_by_a_listed_transition(before: str, claimed: ClaimedLookup) -> None:
     for after in Call.State.values:
         refusal = becomes(claimed.call, {"state": before}, {"state": after})
         allowed = before == after or after in CALLS.get(before, ())
         assert refusal == ("" if allowed else f"A call that is {before} never becomes {after}.")
 
 
-def test_what_does_not_move_is_written_as_ever(claimed: ClaimedLookup) -> None:
+def test_other_columns_of_an_ended_lookup_may_be_written(claimed: ClaimedLookup) -> None:
     ended = Lookup.objects.filter(pk=claimed.lookup.pk)
     ended.update(status=Status.FAILED)
     assert ended.update(error_code="refused") == 1
     assert ended.update(status=Status.FAILED, queue_state=QueueState.NONE, duplicates=1) == 1
 
 
-def test_nothing_ended_goes_on(claimed: ClaimedLookup) -> None:
+def test_an_ended_lookup_never_runs_again(claimed: ClaimedLookup) -> None:
     Lookup.objects.update(status=Status.CANCELED)
     with pytest.raises(IntegrityError, match=r"never becomes running \(none\)"):
         Lookup.objects.update(status=Status.RUNNING)
