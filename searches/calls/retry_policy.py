@@ -25,14 +25,12 @@ class BackOff:
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Block:
-    """The tenant's lookups on this credential wait until it works again. `state`: the credential's state from now on."""
-
-    state: str
+    """The credential is dead: the tenant's lookups on it wait until it works again."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Unknown:
     """The call may have been billed."""
 
@@ -66,10 +64,8 @@ def decide(
             return Retry(after=backoff(attempts)) if attempts + 1 < allowed else Fail()
         case failures.Lost():
             return Unknown()
-        case failures.BadCredential():
-            return Block(state="invalid")
-        case failures.Exhausted():
-            return Block(state="exhausted")
+        case failures.BadCredential() | failures.Exhausted():
+            return Block()
         case failures.Garbled(status=int(status), billed_results=results) if 200 <= status < 300:
             return Fail(answered=True, billed_results=results)
     return Fail()

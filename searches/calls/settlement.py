@@ -23,7 +23,7 @@ from billing import ledger
 from providers.contract import Answer
 from providers.failures import Failure, Garbled
 from providers.keyring import resting, states
-from providers.models import Credential, Policy
+from providers.models import Policy
 from searches import composite_rows, results
 from searches.calls.retry_policy import BackOff, Block, Fail, Retry, Unknown, Verdict
 from searches.coalescing import keys
@@ -99,7 +99,8 @@ def answered(claimed: ClaimedLookup, answer: Answer) -> Lane | None:
     elif is_last:
         _end(locked, Status.SUCCEEDED)
     else:
-        _charge(locked)
+        if locked.cost:
+            _check_charged(locked, ledger.charge(lookup.reference, locked.cost, key=str(locked.call.pk)))
         queue.put_back(lookup, locked.tenant_queue)
         completion.recount(locked.search)
     return lookup.lane
@@ -147,14 +148,14 @@ def _apply(claimed: ClaimedLookup, failure: Failure, verdict: Retry | BackOff | 
         provider_request_id=failure.request_id[:100],
         excerpt=failure.excerpt if isinstance(failure, Garbled) else "",
     )
-    # The key was told to wait even if somebody else settled the call. Its credential is locked before the credit account.
+    # The key rests even if the call was settled already. Its credential is locked before the credit account.
     if isinstance(verdict, BackOff):
         pauses.record_throttle(claimed, seconds=verdict.seconds)
     if locked is None:
         return None
     lookup = locked.lookup
     # The key of a canceled lookup is dead all the same.
-    is_blocked = isinstance(verdict, Block) and _block(claimed, locked, verdict, failure)
+    is_blocked = isinstance(verdict, Block) and _block(claimed, locked, failure)
     if lookup.cancel_requested and not isinstance(verdict, Fail):
         return _end(locked, Status.CANCELED)
     match verdict:
@@ -166,16 +167,15 @@ def _apply(claimed: ClaimedLookup, failure: Failure, verdict: Retry | BackOff | 
         case Block() if is_blocked:
             pass
         case Fail(answered=True, billed_results=None):
-            lookup.unknown_calls += 1
-            _set_unknown(lookup)
-            return _end_failed(locked, failure)
+            _add_unknown_call(lookup)
+            return _end(locked, Status.FAILED, failure)
         case _:
-            return _end_failed(locked, failure)
+            return _end(locked, Status.FAILED, failure)
     completion.recount(locked.search)
     return None
 
 
-def _block(claimed: ClaimedLookup, locked: LockedCall, verdict: Block, failure: Failure) -> bool:
+def _block(claimed: ClaimedLookup, locked: LockedCall, failure: Failure) -> bool:
     """Marks the credential dead and blocks the lookups that wait for it. Returns False where there is nothing to wait for.
 
     The sandbox's word is not the provider's, and marks nothing. A key that was verified since the call was sent is not dead;
@@ -185,7 +185,7 @@ def _block(claimed: ClaimedLookup, locked: LockedCall, verdict: Block, failure: 
     asked_with = claimed.lookup.credential
     if asked_with is None or locked.lookup.credential_id is None or claimed.lookup.lane.mode != Mode.LIVE:
         return False
-    states.mark(asked_with, Credential.State(verdict.state), problem=failure.detail, asked_at=claimed.asked_at)
+    states.note_failure(asked_with, failure, asked_at=claimed.asked_at)
     if locked.lookup.cancel_requested:
         queue.block_waiting(locked.tenant_queue, locked.lookup.credential_id)
     else:
@@ -200,8 +200,7 @@ def lost(call: Call, lookup: Lookup, policy: Policy, failure: Failure) -> None:
     if locked is None:
         return
     lookup = locked.lookup
-    _set_unknown(lookup)
-    lookup.unknown_calls += 1
+    _add_unknown_call(lookup)
     if lookup.cancel_requested:
         _end(locked, Status.CANCELED)
     elif _may_ask_again(lookup, policy, call):
@@ -283,24 +282,13 @@ def _lock_rows(lookup_id: UUID) -> Lookup:
 
 
 def _end(locked: LockedCall, status: Status, failure: Failure | None = None) -> None:
+    """Ends the lookup. An erased search keeps no failure, so its lookups end as canceled."""
+    if failure and locked.is_erased:
+        status, failure = Status.CANCELED, None
     charged = completion.finish(
         locked.lookup, locked.search, status, failure, cost=locked.cost, key=str(locked.call.pk)
     )
     _check_charged(locked, charged)
-
-
-def _end_failed(locked: LockedCall, failure: Failure) -> None:
-    """Ends the lookup as failed. An erased search keeps no failure, so its lookups end as canceled."""
-    if locked.is_erased:
-        _end(locked, Status.CANCELED)
-    else:
-        _end(locked, Status.FAILED, failure)
-
-
-def _charge(locked: LockedCall) -> None:
-    if locked.cost:
-        charged = ledger.charge(locked.lookup.reference, locked.cost, key=str(locked.call.pk))
-        _check_charged(locked, charged)
 
 
 def _check_charged(locked: LockedCall, charged: Decimal) -> None:
@@ -309,6 +297,7 @@ def _check_charged(locked: LockedCall, charged: Decimal) -> None:
         Call.objects.filter(pk=locked.call.pk).update(credits=charged)
 
 
-def _set_unknown(lookup: Lookup) -> None:
+def _add_unknown_call(lookup: Lookup) -> None:
+    lookup.unknown_calls += 1
     if most := lookup.most_credits_per_call:
         ledger.set_unknown(lookup.reference, most)

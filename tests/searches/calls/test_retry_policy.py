@@ -27,8 +27,8 @@ def garbled(status: int | None, billed: int | None) -> Garbled:
     [
         (Lost("no_answer", "…"), Unknown()),
         (Refused("refused", "…"), Fail()),
-        (BadCredential("credential_invalid", "…"), Block(state="invalid")),
-        (Exhausted("credential_exhausted", "…"), Block(state="exhausted")),
+        (BadCredential("credential_invalid", "…"), Block()),
+        (Exhausted("credential_exhausted", "…"), Block()),
         (Throttled("rate_limited", "…", retry_after=17.5), BackOff(seconds=17.5)),
         (Throttled("rate_limited", "…", retry_after=0), BackOff(seconds=0)),
         (garbled(200, 7), Fail(answered=True, billed_results=7)),
@@ -40,7 +40,7 @@ def garbled(status: int | None, billed: int | None) -> Garbled:
     ],
     ids=repr,
 )
-def test_what_follows_does_not_depend_on_the_attempts_before(failure: Failure, verdict: Verdict) -> None:
+def test_these_verdicts_do_not_depend_on_earlier_attempts(failure: Failure, verdict: Verdict) -> None:
     for attempts, throttled in product((0, 1, 100), repeat=2):
         assert decide(failure, attempts=attempts, throttled=throttled) == verdict
 
@@ -50,7 +50,7 @@ def test_what_follows_does_not_depend_on_the_attempts_before(failure: Failure, v
     ("attempts", "allowed", "again"),
     [(0, 4, True), (2, 4, True), (3, 4, False), (4, 4, False), (0, 2, True), (1, 2, False), (0, 1, False)],
 )
-def test_what_may_pass_is_tried_as_often_as_the_policy_allows(
+def test_a_temporary_failure_is_retried_as_often_as_the_policy_allows(
     kind: type[Failure], attempts: int, allowed: int, again: bool
 ) -> None:
     verdict = decide(kind("provider_error", "…"), attempts=attempts, allowed=allowed)
@@ -59,7 +59,7 @@ def test_what_may_pass_is_tried_as_often_as_the_policy_allows(
 
 
 @pytest.mark.parametrize(("times", "seconds"), [(0, 1), (1, 2), (2, 4), (3, 8), (4, 8), (100_000, 8)])
-def test_each_time_is_waited_for_longer_up_to_eight_seconds(times: int, seconds: float) -> None:
+def test_the_delay_doubles_with_each_failure_up_to_eight_seconds(times: int, seconds: float) -> None:
     faulty = decide(Faulty("provider_error", "…"), attempts=times, allowed=times + 2)
     throttled = decide(Throttled("rate_limited", "…"), throttled=times)
     assert isinstance(faulty, Retry)
@@ -68,11 +68,11 @@ def test_each_time_is_waited_for_longer_up_to_eight_seconds(times: int, seconds:
     assert throttled.seconds == pytest.approx(seconds, rel=0.1)
 
 
-def test_lanes_that_stumbled_together_come_back_apart() -> None:
+def test_lanes_that_failed_together_try_again_at_different_times() -> None:
     assert len({backoff(0) for _ in range(10)}) > 1
 
 
 @given(st.floats(min_value=0, allow_nan=False, allow_infinity=False))
-def test_no_provider_closes_a_lane_for_longer_than_an_hour(named: float) -> None:
+def test_no_provider_pauses_a_lane_for_longer_than_an_hour(named: float) -> None:
     verdict = decide(Throttled("rate_limited", "…", retry_after=named))
     assert verdict == BackOff(seconds=min(named, 3600))

@@ -32,6 +32,6 @@ def test_a_claim_takes_a_lookup_unless_its_credential_is_dead(
 
 
 @pytest.mark.parametrize("failure", states.DEAD_BY)
-def test_the_retry_policy_repeats_which_failure_proves_which_state(failure: type[Failure]) -> None:
+def test_the_retry_policy_blocks_after_every_failure_that_proves_a_dead_credential(failure: type[Failure]) -> None:
     decided = retry_policy.decide(failure("code", "detail"), attempts=0, allowed=4, throttled=0)
-    assert decided == retry_policy.Block(state=states.DEAD_BY[failure])
+    assert decided == retry_policy.Block()
