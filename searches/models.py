@@ -95,24 +95,14 @@ class Lane(models.Model):
     mode = models.CharField(max_length=4, choices=Mode.choices)
     virtual_time = models.BigIntegerField(default=0)
     paused_until = models.DateTimeField(null=True, blank=True, help_text="The provider asked us to wait.")
-    backoff = models.PositiveSmallIntegerField(
-        default=0, help_text="How often in a row the provider asked the lane to wait."
-    )
-    failures = models.PositiveSmallIntegerField(
-        default=0, help_text="Calls in a row that failed for a fault of the provider."
-    )
-    failing_key = models.CharField(
-        max_length=64, blank=True, help_text="The fingerprint of the first failed call's key."
-    )
+    backoff = models.PositiveSmallIntegerField(default=0, help_text="Times in a row that the lane was told to wait.")
+    failures = models.PositiveSmallIntegerField(default=0, help_text="Calls in a row that the provider failed.")
+    failing_key = models.CharField(max_length=64, blank=True, help_text="The fingerprint of the first failing key.")
     failing_tenant = models.UUIDField(null=True, blank=True, help_text="The tenant of the first failed call.")
-    several = models.BooleanField(
-        default=False, help_text="Whether a call of another tenant with another key has failed since."
-    )
+    several = models.BooleanField(default=False, help_text="Another tenant's key has failed since.")
     trips = models.PositiveSmallIntegerField(default=0, help_text="Times in a row that the breaker opened.")
     broken_until = models.DateTimeField(null=True, blank=True, help_text="The breaker is open.")
-    probe = models.UUIDField(
-        null=True, blank=True, help_text="The only call that is made while the breaker is half-open."
-    )
+    probe = models.UUIDField(null=True, blank=True, help_text="The only call while the breaker is half-open.")
     paused = models.BooleanField(default=False, help_text="An operator paused it.")
     claimed_at = models.DateTimeField(null=True, blank=True, help_text="When a lookup was last claimed.")
 
@@ -143,9 +133,7 @@ class TenantQueue(models.Model):
     wake_at = models.DateTimeField(
         null=True, blank=True, help_text="When its first delayed lookup is due, or its rest is over."
     )
-    rests_until = models.DateTimeField(
-        null=True, blank=True, help_text="The provider asked the keys of all its ready lookups to wait."
-    )
+    rests_until = models.DateTimeField(null=True, blank=True, help_text="The keys of all its ready lookups rest.")
 
     class Meta:
         ordering = ("lane", "virtual_time")
@@ -386,7 +374,6 @@ class Lookup(models.Model):
 
     @property
     def calls_left(self) -> int:
-        """The calls that it may still take."""
         return self.pages - self.pages_done
 
     def cost_of_call(self, *, results: int) -> Decimal:
@@ -432,9 +419,7 @@ class Call(models.Model):
     provider_request_id = models.CharField(max_length=100, blank=True)
     error_code = models.CharField(max_length=60, blank=True)
     error_detail = models.CharField(max_length=500, blank=True)
-    excerpt = models.TextField(
-        blank=True, help_text="What was returned instead of a readable answer or of items; for operators."
-    )
+    excerpt = models.TextField(blank=True, help_text="What came instead of a readable answer, for operators.")
 
     class Meta:
         ordering = ("id",)
@@ -442,10 +427,6 @@ class Call(models.Model):
 
     def __str__(self) -> str:
         return f"page {self.page} {self.state}"
-
-    @property
-    def reference(self) -> str:
-        return f"call:{self.id}"
 
 
 class Result(models.Model):
