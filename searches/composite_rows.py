@@ -22,17 +22,13 @@ def columns(rows: Mapping[str, type[Model]]) -> str:
 
 def instances(rows: Mapping[str, type[Model]], values: Sequence[Any]) -> Iterator[Any]:
     """Yields an instance for each of `rows` from the values that `columns` selected; None where there was no row."""
-    start = 0
+    rest = iter(values)
     for model in rows.values():
-        fields = model._meta.concrete_fields
-        own = values[start : start + len(fields)]
-        start += len(fields)
-        yield _instance(model, own)
+        yield _instance(model, rest)
 
 
-def _instance(model: type[Model], values: Sequence[Any]) -> Model | None:
-    fields = model._meta.concrete_fields
-    found = {field.attname: _read(field, value) for field, value in zip(fields, values, strict=True)}
+def _instance(model: type[Model], values: Iterator[Any]) -> Model | None:
+    found = {field.attname: _read(field, next(values)) for field in model._meta.concrete_fields}
     if found[model._meta.pk.attname] is None:
         return None
     return model.from_db(connection.alias, list(found), list(found.values()))

@@ -179,17 +179,12 @@ def of_searches(searches: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def of_ended_search(search: Search) -> dict[str, Any]:
-    """Returns the JSON object of a search that has ended, and therefore has no estimates, as its rows are now."""
-    row: Any = with_lookups(Search.objects.filter(pk=search.pk)).get()
-    _attach(row.ordered_lookups, {}, ledger.tallies(lookup.reference for lookup in row.ordered_lookups))
-    return SEARCH.to_representation(row)
+    """Returns the JSON object of a search that has ended, as its rows are now."""
+    return of_searches([with_lookups(Search.objects.filter(pk=search.pk)).get()])[0]
 
 
 def submitted(search: Any, lookups: Sequence[Any], held: Mapping[str, Decimal]) -> dict[str, Any]:
-    """Returns the JSON object of a search that was just written, without reading its rows again.
-
-    `held`: the credits held, by the lookups' references.
-    """
+    """Returns the JSON object of a search that was just written. `held`: the credits held, by the lookups' references."""
     tallies = {lookup.reference: ledger.Tally(held=held.get(lookup.reference, ledger.ZERO)) for lookup in lookups}
     _attach(lookups, estimates.forecast(lookups), tallies)
     for lookup in lookups:

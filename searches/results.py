@@ -1,7 +1,4 @@
-"""Stores the hits of an adapter as results: one row for each, in the order of the pages.
-
-A hit that an earlier page had already is not stored again, only counted.
-"""
+"""Stores the hits of an adapter as results, in the order of the pages. A hit that an earlier page had is only counted."""
 
 from __future__ import annotations
 
@@ -31,10 +28,7 @@ SELECT {", ".join(COLUMNS)} FROM json_populate_recordset(NULL::searches_result, 
 
 
 def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime) -> None:
-    """Writes the hits that the lookup does not have yet, and counts them on the lookup and its search.
-
-    The caller has locked both, and saves them.
-    """
+    """Writes the hits that the lookup does not have yet, and counts them on both rows. The caller has locked and saves these."""
     lookup.unreadable += answer.unreadable
     if answer.total is not None and answer.total <= LARGEST_TOTAL:
         lookup.total = answer.total

@@ -27,7 +27,6 @@ def run(lane: str, waiter: str) -> None:
 # The names of the next two are older than their functions, so that a clock of an older deployment finds them.
 @shared_task(name="searches.tasks.land")
 def resolve_followers(lookup: str) -> None:
-    """Resolves followers of a lookup that has ended."""
     followers.resolve(UUID(lookup))
 
 

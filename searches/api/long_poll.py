@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import closing
 from uuid import UUID
 
 from django.conf import settings
@@ -51,7 +52,7 @@ def wait(is_over: Callable[[], bool], search_id: UUID, *, tenant_id: UUID, secon
 
 
 def _listen(is_over: Callable[[], bool], search_id: UUID, deadline: float) -> None:
-    with Listener(search_id) as listener:
+    with closing(Listener(search_id)) as listener:
         # The first look comes after subscribing, so that no change between the two is missed.
         while not is_over() and (left := deadline - time.monotonic()) > 0:
             connection.close()

@@ -57,8 +57,7 @@ def recover(call: Call) -> None:
         until = call.armed_at + timedelta(seconds=longest)
         Call.objects.filter(pk=call.pk, state=Call.State.ARMED).update(leased_until=until)
         return
-    gone = Lost("outcome_unknown", "The call was sent, and its answer was lost.")
-    settlement.lost(call, lookup, policy, gone)
+    settlement.lost(call, lookup, policy, Lost("outcome_unknown", "The call was sent, and its answer was lost."))
 
 
 def settle_if_unsent(call: Call) -> bool:

@@ -21,7 +21,6 @@ from providers.limiter import KeyRests, Rate, Token, TokenRefused, Unavailable, 
 from providers.models import Policy
 from searches.calls import outcomes, recovery, request, settlement
 from searches.lanes import pauses, queue, wakeups
-from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import live_updates
 from searches.models import Lane
 
@@ -35,8 +34,8 @@ FARTHEST_SLOT_SECONDS = 5.0
 # A worker stays with one lane for this long, because sending and taking another message costs a third of a visit. After that,
 # and after the visit that has begun, the next message of the broker's queue has its turn, usually for another lane.
 STAY_SECONDS = 1.0
-# A worker that has lost PostgreSQL or Redis tries again this often. It tries Redis for ten stays, because nobody else frees the
-# waiter that it holds, and without Redis no message comes for it anyway.
+# A worker that has lost PostgreSQL or Redis tries again this often. It tries Redis for ten stays, because no other process
+# frees its waiter, and without Redis no message comes for it anyway.
 LOOK_SECONDS, LOOKS_FOR_STAYS = 0.1, 10
 
 
@@ -111,7 +110,8 @@ def visit(lane: Lane, policy: Policy, waiter: Waiter, wait: float) -> Policy | N
         wakeups.start(lane, waiter, seconds=recovery.longest_seconds(policy), more=claimed.more)
         if claimed.begun:
             live_updates.announce(claimed.lookup.search_id)
-        token = Token(waiter=waiter, call=str(claimed.call.pk), key=_resting_name(claimed), slot_at=slot_at)
+        key = pauses.resting_name(claimed.lookup.credential)
+        token = Token(waiter=waiter, call=str(claimed.call.pk), key=key, slot_at=slot_at)
         answer = request.send(claimed, policy, token)
     except Failure as failure:
         came = failure
@@ -125,16 +125,8 @@ def visit(lane: Lane, policy: Policy, waiter: Waiter, wait: float) -> Policy | N
     return policy if claimed.more or queue.has_ready(lane.name) else None
 
 
-def _resting_name(claimed: ClaimedLookup) -> str:
-    credential = claimed.lookup.credential
-    return pauses.resting_name(credential) if credential is not None else ""
-
-
 def _settle_surely(settle: Callable[[], None]) -> None:
-    """Settles even if the database is away for some seconds: this process alone has the outcome, and it is paid for.
-
-    Settling twice is harmless.
-    """
+    """Settles, also if the database is away for seconds: this process alone has the outcome. To settle twice is harmless."""
     for pause in (0.1, 0.3, 1.0, 2.0, 4.0, 8.0):
         try:
             return settle()

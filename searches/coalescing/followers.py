@@ -45,10 +45,7 @@ def resolve_all() -> None:
 
 
 def resolve(leader_id: UUID) -> None:
-    """Resolves one batch of the followers of a lookup that has ended, and sends a wake-up for the rest.
-
-    Does nothing while the lookup is open. May be repeated.
-    """
+    """Resolves one batch of the followers of a lookup if it has ended, and sends a wake-up for the rest. May be repeated."""
     leader = Lookup.objects.filter(pk=leader_id, status__in=Lookup.ENDED).first()
     if leader is None:
         return

@@ -207,7 +207,7 @@ def copy_to_key(old: Lane, new: Lane, credential: Credential) -> None:
 # Whether and why a lane is paused
 
 
-def stands_still_at(moment: datetime) -> Q:
+def paused_at(moment: datetime) -> Q:
     """Returns the condition for lanes that are paused at this moment, as `claim.sql` has it.
 
     The probe of a half-open breaker is no part of it: a claim looks for that alone.
@@ -246,9 +246,9 @@ def resting_keys(lane: Lane, moment: datetime) -> QuerySet[Credential]:
     return keys if _is_shared(lane) else keys.filter(fingerprint__startswith=lane.pk.rpartition(":")[2])
 
 
-def resting_name(credential: Credential) -> str:
-    """Returns the name by which the limiter knows the credential's key."""
-    return credential.fingerprint[:32]
+def resting_name(credential: Credential | None) -> str:
+    """Returns the name by which the limiter knows the credential's key; empty without one."""
+    return credential.fingerprint[:32] if credential else ""
 
 
 def _key_of_several(claimed: ClaimedLookup) -> Credential | None:

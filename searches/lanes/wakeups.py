@@ -80,7 +80,7 @@ def lanes_with_work() -> list[Lane]:
     ready = TenantQueue.objects.filter(queue.CLAIMABLE, lane=OuterRef("pk"))
     due = TenantQueue.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
     lanes = Lane.objects.select_related("policy").filter(Exists(ready) | Exists(due))
-    return list(lanes.exclude(pauses.stands_still_at(moment + timedelta(seconds=2))))
+    return list(lanes.exclude(pauses.paused_at(moment + timedelta(seconds=2))))
 
 
 def start(lane: Lane, waiter: Waiter, *, seconds: float, more: bool) -> None:

@@ -11,10 +11,7 @@ from searches.models import Lookup, Search, Status
 
 @transaction.atomic
 def cancel(search: Search) -> None:
-    """Ends the waiting lookups at no cost, and marks those with a call under way.
-
-    Such a call is finished, charged and kept; its lookup ends with it.
-    """
+    """Ends the waiting lookups at no cost, and marks those with a call under way: that is finished and charged, and ends them."""
     waiting = queue.withdraw(search.lookups.filter(status__in=Lookup.OPEN))
     under_way = search.lookups.filter(status=Status.RUNNING).exclude(pk__in=[lookup.pk for lookup in waiting])
     under_way.update(cancel_requested=True)

@@ -95,10 +95,7 @@ def _may_have_been_billed(lookup: Lookup) -> bool:
 
 
 def recount(search: Search) -> Status | None:
-    """Counts the status of a locked search anew (`search_status.sql`), and tells waiting callers once that is committed.
-
-    Returns the status if the search has ended just now.
-    """
+    """Counts the status of a locked search anew (`search_status.sql`). Returns it if the search has ended just now."""
     with connection.cursor() as cursor:
         cursor.execute(RECOUNT, (search.pk, search.results_count))
         status = Status(cursor.fetchone()[0])

@@ -15,15 +15,10 @@ from searches.models import Lookup
 
 def hold(lookups: Iterable[Lookup]) -> Mapping[str, Decimal]:
     """Holds all or none, and returns the credits by the lookups' references. Raises `InsufficientCredits`."""
-    live = [lookup for lookup in lookups if lookup.lane.mode == Mode.LIVE]
     demands = [
-        ledger.Demand(
-            reference=lookup.reference,
-            tenant_id=lookup.tenant_id,
-            provider=lookup.provider,
-            amount=lookup.most_credits,
-        )
-        for lookup in live
+        ledger.Demand(reference=one.reference, tenant_id=one.tenant_id, provider=one.provider, amount=one.most_credits)
+        for one in lookups
+        if one.lane.mode == Mode.LIVE
     ]
     ledger.hold(demands)
     return {demand.reference: demand.amount for demand in demands}

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from types import TracebackType
-from typing import Self
 from uuid import UUID
 
 import redis
@@ -42,19 +40,15 @@ def channel(search_id: UUID | str) -> str:
 
 
 class Listener:
-    """Listens for the changes of one search while entered. Without Redis, `wait` only sleeps."""
+    """Listens for the changes of one search until it is closed. Without Redis, `wait` only sleeps."""
 
     def __init__(self, search_id: UUID) -> None:
-        self._channel = channel(search_id)
         self._messages = client().pubsub(ignore_subscribe_messages=True)
         self._disconnected = False
-
-    def __enter__(self) -> Self:
         try:
-            self._messages.subscribe(self._channel)
+            self._messages.subscribe(channel(search_id))
         except redis.RedisError:
             self._disconnected = True
-        return self
 
     def wait(self, seconds: float) -> None:
         """Waits until the search may have changed, for at most `seconds`."""
@@ -67,7 +61,5 @@ class Listener:
         if self._disconnected:
             time.sleep(max(0.0, deadline - time.monotonic()))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._messages.close()

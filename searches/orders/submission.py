@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from itertools import groupby
-from operator import attrgetter
 
 from django.db import transaction
 from uuid_utils.compat import uuid7
@@ -23,8 +21,6 @@ from searches.models import Lookup, QueueState, Repeat, Search
 from searches.orders import planning
 from searches.orders.order import LookupOrder, Order, Rejected, WrongOrder
 from searches.pictures import Draft
-
-BY_LANE = attrgetter("lane_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,30 +90,26 @@ def _write(api_key: ApiKey, order: Order, picture: Draft, lookups: Sequence[Look
 
 def _enqueue(lookups: Sequence[Lookup]) -> None:
     """Counts the ready lookups into their queues, lane by lane in the order of names, and attaches the followers."""
-    ready = _ready(lookups)
-    followers = [lookup for lookup in lookups if lookup.queue_state == QueueState.FOLLOWING]
+    ready, followers = _in_state(lookups, QueueState.READY), _in_state(lookups, QueueState.FOLLOWING)
     if followers:
         # Leaders and new lookups, in one order.
         leaders = [lookup.repeat_of_id for lookup in followers if lookup.repeat_of_id]
         queue.lock_tenant_queues([*leaders, *(lookup.pk for lookup in ready)])
-    for _, group in groupby(sorted(ready, key=BY_LANE), key=BY_LANE):
-        own = list(group)
-        queue.enqueue(
-            own[0].lane, own[0].tenant_id, lookups=len(own), pending_calls=sum(lookup.calls_left for lookup in own)
-        )
+    for lane_id in sorted({lookup.lane_id for lookup in ready}):
+        own = [lookup for lookup in ready if lookup.lane_id == lane_id]
+        pending_calls = sum(lookup.calls_left for lookup in own)
+        queue.enqueue(own[0].lane, own[0].tenant_id, lookups=len(own), pending_calls=pending_calls)
     matching.attach(followers)
 
 
 def _wake_lanes(lookups: Sequence[Lookup]) -> None:
-    """Sends one wake-up per ready lookup, and no more to a lane after the first that fails: with Redis down each takes its
-    time limit.
-    """
+    """Sends one wake-up per ready lookup, but none to a lane after a failure: with Redis down each takes its time limit."""
     failed = set()
-    for lookup in _ready(lookups):
+    for lookup in _in_state(lookups, QueueState.READY):
         lane = lookup.lane
         if lane.name not in failed and not wakeups.send(lane, lane.policy):
             failed.add(lane.name)
 
 
-def _ready(lookups: Sequence[Lookup]) -> list[Lookup]:
-    return [lookup for lookup in lookups if lookup.queue_state == QueueState.READY]
+def _in_state(lookups: Sequence[Lookup], queue_state: QueueState) -> list[Lookup]:
+    return [lookup for lookup in lookups if lookup.queue_state == queue_state]
