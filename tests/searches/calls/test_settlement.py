@@ -16,11 +16,11 @@ from accounts.webhooks import endpoints
 from providers.contract import Answer
 from providers.failures import Faulty, Garbled, Lost, Refused
 from providers.models import Credential, Policy
-from searches.calls import outcomes
+from searches.calls import outcomes, settlement
 from searches.lanes import queue
 from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
-from searches.models import Call, Lookup, Result, Search
+from searches.models import Call, Lane, Lookup, Result, Search
 from tests.racing import at_once
 from tests.searches.lives import PAGE, Submit, answer, claim_next, money, states
 
@@ -66,13 +66,13 @@ def test_a_lookup_ends_in_seven_statements(submit: Submit) -> None:
     assert settled(proven(), answer()) == LAST_PAGE
 
 
-def test_who_wants_to_hear_of_a_lookup_and_of_its_search_is_asked_once(submit: Submit, alice: Tenant) -> None:
+def test_one_statement_finds_the_endpoints_for_a_lookup_and_for_its_search(submit: Submit, alice: Tenant) -> None:
     endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks", events=["credits.settled"])
     submit()
     assert settled(proven(), answer()) == LAST_PAGE
 
 
-def test_a_page_that_is_not_the_last_is_nine(submit: Submit) -> None:
+def test_a_page_that_is_not_the_last_takes_nine_statements(submit: Submit) -> None:
     submit(pages=2)
     assert settled(proven(), answer()) == [
         # The queue is locked first, because the lookup returns to it.
@@ -85,7 +85,7 @@ def test_a_page_that_is_not_the_last_is_nine(submit: Submit) -> None:
     ]
 
 
-def test_a_refusal_is_six(submit: Submit) -> None:
+def test_a_refusal_takes_six_statements(submit: Submit) -> None:
     submit()
     claimed, policy = proven(), Policy.objects.get()
     assert asked(lambda: outcomes.failed(claimed, policy, Refused("refused", "No."))) == [
@@ -96,7 +96,7 @@ def test_a_refusal_is_six(submit: Submit) -> None:
 # Rows that are saved together
 
 
-def test_a_lookup_keeps_what_its_calls_have_come_to_wherever_it_stands_next(submit: Submit) -> None:
+def test_a_lookup_keeps_the_results_of_its_calls_in_every_next_queue_state(submit: Submit) -> None:
     submit(pages=3)
     policy = Policy.objects.get()
     outcomes.answered(claim_next(), answer(7))
@@ -129,6 +129,18 @@ def test_a_cancel_of_several_is_one_change(submit: Submit) -> None:
     search = submit(3)
     cancellation.cancel(search)
     assert Search.objects.get().version == search.version + 1
+
+
+def test_a_working_key_and_lane_are_noted_also_when_the_call_was_settled_before(submit: Submit) -> None:
+    """A worker that loses the database between a settlement and the notes about it repeats both."""
+    submit()
+    Lane.objects.update(backoff=1)
+    claimed = claim_next()
+    settlement.answered(claimed, answer())
+    assert (Credential.objects.get().state, Lane.objects.get().backoff) == ("unknown", 1)
+    outcomes.answered(claimed, answer())
+    assert (Credential.objects.get().state, Lane.objects.get().backoff) == ("verified", 0)
+    assert money() == (100 - PAGE, 0)
 
 
 # Billed above what was held
