@@ -77,7 +77,7 @@ def money() -> tuple[Any, Any]:
     return account.available, account.held
 
 
-def nobody_in_line() -> bool:
+def no_lookup_waits() -> bool:
     return (
         not Lookup.objects.exclude(queue_state=QueueState.NONE).exists()
         and not TenantQueue.objects.filter(ready__gt=0).exists()

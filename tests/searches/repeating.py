@@ -1,4 +1,4 @@
-"""A tenant that asks the same again and again, and a worker's part in it, played by hand."""
+"""Helpers that submit equal searches of one tenant, and act as its worker and the sweep."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REFUSED = Refused("refused", "Modash refused it.")
 
 @dataclass(frozen=True)
 class Asker:
-    """A tenant's key; its searches have lookups of 20 results, one page each."""
+    """Submits with one API key. Each lookup has one page of 20 results."""
 
     key: ApiKey
 
@@ -49,7 +49,7 @@ class Asker:
         also: dict[str, Any] | None = None,
         **changes: Any,
     ) -> Search:
-        """A search of so many equal lookups. Changes are of the order, where it has such a field, or else of each lookup;
+        """Submits a search of so many equal lookups. Changes are of the order, where it has such a field, or else of each lookup;
         `also`: of one more lookup.
         """
         of_order = {name: changes.pop(name) for name in ("crop", "priority", "expires_in") if name in changes}
@@ -69,7 +69,7 @@ class Asker:
 
 
 def asker(tenant: Tenant, mode: Mode = Mode.LIVE, *, credits: int = 100) -> Asker:
-    """Repeats are on, as they are for a new tenant; and pages are of 20."""
+    """Turns repeats on, as they are for a new tenant. Pages have 20 results."""
     tenant.max_age = 3600
     tenant.save()
     policies.of("modash")
@@ -102,7 +102,7 @@ def answer(results: int = 20, *, last: bool = True, first: int = 0) -> Answer:
 
 
 def answered(results: int = 20) -> None:
-    """Somebody's turn comes, and the call is answered."""
+    """Claims the next lookup, and answers its call."""
     outcomes.answered(claim_next(), answer(results))
 
 

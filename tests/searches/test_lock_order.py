@@ -99,7 +99,7 @@ def wait_for_a_lock() -> None:
 
 
 @pytest.mark.parametrize("how", SETTLEMENTS)
-def test_one_that_waits_for_the_credential_has_not_locked_the_credit_account(
+def test_a_transaction_that_waits_for_the_credential_has_not_locked_the_credit_account(
     how: str, claims: list[ClaimedLookup]
 ) -> None:
     with ThreadPoolExecutor(1) as pool, transaction.atomic():

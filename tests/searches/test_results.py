@@ -42,7 +42,7 @@ def keep(*hits: Hit) -> Lookup:
     return lookup
 
 
-def test_what_was_found_is_kept_to_the_last_character_and_microsecond(submit: Submit) -> None:
+def test_a_result_is_kept_to_the_last_character_and_microsecond(submit: Submit) -> None:
     submit()
     url = "https://p.example/?q=%20\\'\""
     keep(hit(1, external_id=ODD, title=ODD, url=url, image_url=url, score=0.1 + 0.2, detail=DETAIL, raw=DETAIL))
@@ -52,7 +52,7 @@ def test_what_was_found_is_kept_to_the_last_character_and_microsecond(submit: Su
     assert (kept.observed_at, kept.media_expires_at) == (CAME_AT, None)
 
 
-def test_what_is_not_told_is_none(submit: Submit) -> None:
+def test_what_the_provider_does_not_return_is_none(submit: Submit) -> None:
     submit()
     keep(hit(1), hit(2, url="https://p.example/" + "long" * 600, title="long" * 200))
     first, second = Result.objects.order_by("rank")
@@ -60,7 +60,7 @@ def test_what_is_not_told_is_none(submit: Submit) -> None:
     assert (second.url, len(second.title)) == (None, 500)
 
 
-def test_a_later_page_goes_on_where_the_first_ended(submit: Submit) -> None:
+def test_a_later_page_continues_where_the_first_ended(submit: Submit) -> None:
     search = submit(pages=2)
     keep(hit(1), hit(2))
     lookup = keep(hit(2), hit(3), hit(3))

@@ -159,9 +159,9 @@ ERRORS: list[tuple[str, int, Any, Left]] = [
     (KEYAPI, 429, b"", TOO_SOON),
     (KEYAPI, 502, b"<html>", LATER),
     (KEYAPI, 302, b"", UNREADABLE),
-    # An empty answer is one, and paid.
+    # An empty answer is an answer, and is billed.
     (KEYAPI, 200, test_keyapi.ANSWER | {"data": []}, replace(NOTHING, charged=1)),
-    # They take it for a success, and bill it; where nobody can tell, it may have been.
+    # The provider counts it as a success, and bills it. If the number of results is unknown, it may have been billed.
     (KEYAPI, 200, test_keyapi.ANSWER | {"data": [test_keyapi.PRODUCT, 7]}, replace(NOTHING, charged=1)),
     (KEYAPI, 200, {"code": 0, "message": "success", "data": None}, replace(NOTHING, charged=1)),
     (KEYAPI, 200, {"code": 0, "message": "success", "data": "none"}, replace(UNREADABLE, charged=1)),
@@ -225,7 +225,7 @@ def test_every_source_has_its_table() -> None:
 
 
 @pytest.mark.parametrize(("source", "status", "body", "left"), ERRORS)
-def test_an_error_leaves_what_it_means(
+def test_each_documented_error_ends_as_the_table_says(
     submit: Submit, provider: Provider, source: str, status: int, body: Any, left: Left
 ) -> None:
     provider.answers(body, status)
@@ -254,7 +254,7 @@ def test_a_retry_after_is_how_long_the_key_rests(submit: Submit, provider: Provi
 
 
 @pytest.mark.parametrize(("source", "attempts"), [(MODASH, 4), (KEYAPI, 2), (PUBLIC, 4), (PRIVATE, 4)])
-def test_a_fault_is_tried_as_often_as_the_page_allows(
+def test_a_fault_is_retried_as_often_as_the_providers_page_allows(
     submit: Submit, provider: Provider, source: str, attempts: int
 ) -> None:
     provider.answers(b"", 500)
@@ -268,7 +268,7 @@ def test_a_fault_is_tried_as_often_as_the_page_allows(
 
 @pytest.mark.parametrize("source", HELD)
 @pytest.mark.parametrize("error", [401, 402])
-def test_a_key_replaced_the_lookup_goes_on(
+def test_a_lookup_continues_when_its_key_is_replaced(
     submit: Submit, provider: Provider, alice: Tenant, source: str, error: int
 ) -> None:
     provider.answers(b"", error)
@@ -281,7 +281,7 @@ def test_a_key_replaced_the_lookup_goes_on(
     assert lookup.result_count == 1
 
 
-def test_the_request_id_of_keyapi_stands_with_the_call(submit: Submit, provider: Provider) -> None:
+def test_the_request_id_of_keyapi_is_kept_with_the_call(submit: Submit, provider: Provider) -> None:
     provider.answers(test_keyapi.ANSWER)
     lookup = submit(KEYAPI)
     visit(lookup)

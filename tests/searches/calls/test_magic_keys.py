@@ -99,14 +99,12 @@ def test_a_lookup_on_a_magic_key_ends_as_the_table_says(ended: Ended, source: st
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_one_on_a_provider_that_is_down_fails_after_as_many_attempts_as_its_policy_has(
-    ended: Ended, source: str
-) -> None:
+def test_a_lookup_fails_after_the_attempts_of_the_policy_if_the_provider_is_down(ended: Ended, source: str) -> None:
     assert end_of(ended(source, "sandbox_down")) == ("failed provider_error", registry.adapter(source).policy.attempts)
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_one_on_an_unsteady_key_ends_in_one_way_or_the_other(ended: Ended, source: str) -> None:
+def test_a_lookup_on_an_unsteady_key_succeeds_or_fails(ended: Ended, source: str) -> None:
     for _ in range(3):
         assert end_of(ended(source, "sandbox_unsteady"))[0] in (
             "succeeded",
@@ -115,5 +113,5 @@ def test_one_on_an_unsteady_key_ends_in_one_way_or_the_other(ended: Ended, sourc
         )
 
 
-def test_every_magic_key_has_its_fate_here() -> None:
+def test_every_magic_key_is_tested() -> None:
     assert MAGIC.keys() - ENDS.keys() == {"sandbox_down", "sandbox_unsteady"}

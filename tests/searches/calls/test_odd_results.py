@@ -66,7 +66,7 @@ def test_whatever_is_odd_in_an_item_the_database_keeps_it_and_the_api_shows_it(
     ],
 )
 @pytest.mark.parametrize("field", ["url", "image_url"])
-def test_an_address_that_is_not_of_the_web_is_handed_on_as_data_alone(submit: Submit, field: str, address: str) -> None:
+def test_an_address_that_is_no_web_address_is_passed_on_only_as_data(submit: Submit, field: str, address: str) -> None:
     given: dict[str, Any] = {field: address}
     hit = Hit(type="product", external_id="1", title="x", detail={}, raw={"it": address}, **given)
     answer = Answer(hits=(hit,), billed_results=1, last=True, status=200)
@@ -87,6 +87,6 @@ def test_what_cannot_be_identified_is_counted_charged_and_kept_for_operators(sub
     assert money() == (100 - 7 * Decimal("0.025"), 0)
     assert list(Call.objects.values_list("returned", "unreadable", "excerpt")) == [(3, 1, "[7]"), (0, 3, "[7]")]
     client = APIClient(HTTP_AUTHORIZATION=f"Bearer {keys.issue(alice, Mode.LIVE)[1]}")
-    told = client.get(f"/v1/searches/{search.pk}").json()["lookups"][0]
-    assert (told["unreadable"], told["result_count"], told["credits"]["charged"]) == (4, 3, "0.175")
+    shown = client.get(f"/v1/searches/{search.pk}").json()["lookups"][0]
+    assert (shown["unreadable"], shown["result_count"], shown["credits"]["charged"]) == (4, 3, "0.175")
     assert [call["unreadable"] for call in client.get(f"/v1/searches/{search.pk}/calls").json()["data"]] == [1, 3]

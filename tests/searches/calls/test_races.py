@@ -166,7 +166,7 @@ def test_a_tenant_keeps_its_turn_while_a_call_of_its_own_is_settled(customers: l
     assert next_one.lookup.tenant_id == heavy.tenant_id
 
 
-def test_a_place_that_is_held_for_long_stops_neither_the_lane_nor_the_visits(
+def test_a_tenant_queue_that_is_locked_for_long_stops_neither_the_lane_nor_the_visits(
     customers: list[ApiKey], policy: Policy
 ) -> None:
     held, over = Event(), Event()
@@ -223,7 +223,7 @@ def settle(claimed: ClaimedLookup, policy: Policy) -> None:
             outcomes.failed(claimed, policy, failure)
 
 
-def test_nobody_waits_in_a_circle(customers: list[ApiKey], policy: Policy) -> None:
+def test_no_transactions_wait_for_each_other_in_a_circle(customers: list[ApiKey], policy: Policy) -> None:
     """A deadlock would end one of them with an error."""
     searches = [submit(customers[number % 2], lookups=5) for number in range(10)]
 
@@ -242,7 +242,7 @@ def test_nobody_waits_in_a_circle(customers: list[ApiKey], policy: Policy) -> No
     the_line_adds_up()
 
 
-def test_fifty_first_grants_at_once_are_all_there(customers: list[ApiKey]) -> None:
+def test_fifty_first_grants_at_once_are_all_written(customers: list[ApiKey]) -> None:
     alice = customers[0]
     submit(alice)
     at_once(lambda _: ledger.grant(ledger.account_of(alice.tenant, "modash"), Decimal(1)))

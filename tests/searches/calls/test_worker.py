@@ -109,7 +109,7 @@ def error_of(lookup: Lookup) -> str:
     return f"{lookup.status} {lookup.error_code}".strip()
 
 
-def test_a_search_is_found_charged_for_what_came_and_the_rest_released(
+def test_a_search_is_charged_for_its_results_and_the_rest_is_released(
     submit: Submit, at: Callable[[str], None], site: Site
 ) -> None:
     at(f"{site.url}/modash/v1")
@@ -149,7 +149,7 @@ def test_an_equal_hit_on_a_later_page_is_counted_and_not_kept_twice(
     assert money(lookup)[1] == 0.05
 
 
-def test_a_total_beyond_all_numbers_is_not_told_and_costs_no_answer(
+def test_a_total_too_large_for_its_column_is_dropped_and_the_answer_is_kept(
     submit: Submit, at: Callable[[str], None], provider: Provider
 ) -> None:
     at(provider.url)
@@ -184,7 +184,7 @@ def test_throttling_lets_the_key_rest_and_is_not_counted(
     assert money(lookup) == (0.5, 0, 0)
 
 
-def test_a_call_that_was_claimed_before_its_key_was_told_to_wait_does_not_leave(
+def test_a_call_that_was_claimed_before_its_keys_rest_is_not_sent(
     submit: Submit, at: Callable[[str], None], provider: Provider
 ) -> None:
     at(provider.url)
@@ -211,7 +211,7 @@ def test_a_fault_is_tried_again_later_and_ends_after_the_last_attempt(
     assert Call.objects.filter(state=Call.State.FAILED).count() == 4
 
 
-def test_what_was_never_sent_is_no_ones_cost(submit: Submit, at: Callable[[str], None]) -> None:
+def test_a_call_that_was_never_sent_costs_nothing(submit: Submit, at: Callable[[str], None]) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         at(f"http://127.0.0.1:{nobody.getsockname()[1]}")
@@ -236,7 +236,7 @@ def test_a_dead_key_blocks_the_tenants_lookups_until_it_is_replaced(
     assert Credential.objects.get().state == "verified"
 
 
-def test_the_sandbox_says_nothing_of_a_live_key(
+def test_an_answer_of_the_sandbox_does_not_change_a_live_key(
     submit: Submit, provider: Provider, settings: Settings, alice: Tenant
 ) -> None:
     settings.SANDBOX_URL = provider.url
@@ -252,7 +252,7 @@ def test_the_sandbox_says_nothing_of_a_live_key(
     assert (Lookup.objects.get().status, credential.state) == (Status.FAILED, "unknown")
 
 
-def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
+def test_an_unreadable_answer_fails_and_what_may_be_billed_stays_held(
     submit: Submit, at: Callable[[str], None], provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     at(provider.url)
@@ -267,7 +267,7 @@ def test_an_answer_that_cannot_be_read_fails_and_what_may_be_billed_stays_held(
     assert alerts == [f"lookup {lookup.pk}: unreadable_answer, so Fail"]
 
 
-def test_a_refusal_is_settled_though_redis_has_gone_meanwhile(submit: Submit, settings: Settings) -> None:
+def test_a_refusal_is_settled_while_redis_is_unreachable(submit: Submit, settings: Settings) -> None:
     submit()
     claimed, _ = claim_next()
     with socket.create_server(("127.0.0.1", 0)) as gone:
@@ -345,7 +345,7 @@ def test_an_answer_is_settled_once_however_often(submit: Submit, at: Callable[[s
     assert money(Lookup.objects.get()) == (0, 0.5, 0)
 
 
-def test_a_call_that_was_never_sent_goes_back_to_its_old_turn(submit: Submit) -> None:
+def test_a_lookup_whose_call_was_never_sent_gets_its_old_turn_back(submit: Submit) -> None:
     submit()
     claimed, token = claim_next()
     recovery.recover(claimed.call)
@@ -355,7 +355,7 @@ def test_a_call_that_was_never_sent_goes_back_to_its_old_turn(submit: Submit) ->
         token.redeem()
 
 
-def test_a_call_is_left_to_connect_for_as_long_as_its_policy_says(submit: Submit, at: Callable[[str], None]) -> None:
+def test_a_call_may_connect_for_as_long_as_its_policy_says(submit: Submit, at: Callable[[str], None]) -> None:
     """A call that cannot connect counts as an attempt, instead of being recovered by the sweep again and again."""
     Policy.objects.update(connect_timeout_ms=60_000)
     with socket.create_server(("127.0.0.1", 0)) as gone:
@@ -367,7 +367,7 @@ def test_a_call_is_left_to_connect_for_as_long_as_its_policy_says(submit: Submit
     assert call.leased_until - call.armed_at > timedelta(seconds=60 + limiter.PATIENCE_SECONDS)
 
 
-def test_a_call_that_connected_slowly_is_not_given_up_before_its_time(submit: Submit) -> None:
+def test_a_call_that_connected_slowly_is_not_recovered_before_its_time_is_over(submit: Submit) -> None:
     Policy.objects.update(connect_timeout_ms=60_000)
     submit()
     _, token = claim_next()
@@ -390,9 +390,7 @@ def test_a_worker_that_died_with_its_call_under_way_leaves_an_unknown_outcome(su
     assert money(lookup) == (0.5, 0, 0.5)
 
 
-def test_an_answer_that_comes_after_all_settles_what_was_unknown(
-    submit: Submit, at: Callable[[str], None], site: Site
-) -> None:
+def test_a_late_answer_settles_an_unknown_outcome(submit: Submit, at: Callable[[str], None], site: Site) -> None:
     at(f"{site.url}/modash/v1")
     submit(limit=20)
     claimed, token = claim_next()

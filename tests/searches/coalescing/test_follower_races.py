@@ -1,4 +1,4 @@
-"""Equal lookups asked, canceled, answered and resolved at once, and in every order: one call, one charge, nobody stranded."""
+"""Equal lookups at once and in every order of events: one call, one charge, and every lookup ends."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_hundred_equal_submits_at_once_are_one_call_and_one_charge(brisk: None
     assert audit.differences() == []
 
 
-def test_whatever_happens_at_once_everybody_comes_to_an_end(transactional_db: None, alice: Tenant) -> None:
+def test_every_lookup_ends_whatever_happens_at_once(transactional_db: None, alice: Tenant) -> None:
     """A deadlock would end one of them with an error."""
     alice_asks = asker(alice)
 
@@ -208,7 +208,7 @@ def test_two_workers_that_resolve_the_same_at_once_resolve_it_once(
     assert (second.version, second.finished_at is not None) == (2, True)
 
 
-def test_a_cancel_that_races_new_followers_strands_none(transactional_db: None, alice: Tenant) -> None:
+def test_a_cancel_that_races_new_followers_resolves_them_all(transactional_db: None, alice: Tenant) -> None:
     alice_asks = asker(alice)
     for _ in range(5):
         first = alice_asks.ask()
@@ -291,7 +291,7 @@ def alice_asks(alice: Tenant) -> Asker:
 @pytest.mark.django_db
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 9)), max_size=15))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_in_whatever_order_things_happen_nobody_is_stranded_and_money_adds_up(
+def test_in_every_order_of_events_all_lookups_end_and_money_adds_up(
     alice_asks: Asker, steps: list[tuple[str, int]]
 ) -> None:
     point = transaction.savepoint()

@@ -1,4 +1,4 @@
-"""Followers share their leader's answer and its failure, and no one is failed by another's cancel."""
+"""Followers share their leader's answer and its failure, but not its cancel, expiry or erasure."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_a_failure_fails_all_followers_at_no_cost(alice_asks: Asker) -> None:
     failed()
     resolved()
     assert statuses(first, second) == ["failed/miss", "failed/coalesced"]
-    told_why = [(e.error_code, e.error_detail, e.error_retryable) for e in (only(first), only(second))]
-    assert told_why == [("refused", "Modash refused it.", False)] * 2
+    errors = [(e.error_code, e.error_detail, e.error_retryable) for e in (only(first), only(second))]
+    assert errors == [("refused", "Modash refused it.", False)] * 2
     assert money() == (100, 0)
 
 

@@ -51,14 +51,14 @@ def alice_asks(alice: Tenant) -> Asker:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    """The leaders that a wake-up was sent for."""
+    """Returns the leaders for which a wake-up was sent."""
     leaders: Sent = []
     monkeypatch.setattr(wakeups, "resolve_followers", leaders.append)
     return leaders
 
 
 def with_followers(alice_asks: Asker, count: int, number: int = 0) -> tuple[Search, list[Search]]:
-    """A search and so many followers; with each number another picture."""
+    """Returns a search and so many followers. Each `number` is another picture."""
     return alice_asks.ask(jpeg(number)), [alice_asks.ask(jpeg(number)) for _ in range(count)]
 
 
@@ -179,7 +179,7 @@ def test_while_the_broker_is_silent_no_wake_up_is_sent(monkeypatch: pytest.Monke
 # The key was replaced
 
 
-def test_an_answer_to_a_replaced_key_serves_nobody_where_the_key_decides(alice: Tenant) -> None:
+def test_an_answer_to_a_replaced_key_serves_no_lookup_if_it_depends_on_the_key(alice: Tenant) -> None:
     alice_asks = asker(alice)
     library = credentials.create(alice, "memories", "key-of-library-one", label="lib")
 
@@ -197,7 +197,7 @@ def test_an_answer_to_a_replaced_key_serves_nobody_where_the_key_decides(alice: 
     assert only(ask()).result_count == 0
 
 
-def test_a_key_that_was_replaced_changes_no_answer_where_it_does_not_decide(alice_asks: Asker) -> None:
+def test_an_answer_to_a_replaced_key_serves_lookups_if_it_does_not_depend_on_the_key(alice_asks: Asker) -> None:
     first, [follower] = with_followers(alice_asks, 1)
     credentials.change(Credential.objects.get(), secret="another-key-of-alices")
     answered(3)

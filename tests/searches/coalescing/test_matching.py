@@ -1,4 +1,4 @@
-"""Equal lookups: which are, and what one takes: an earlier answer, or that of a leader in progress."""
+"""Tests which lookups are equal, and that one takes an earlier answer or follows a leader in progress."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_an_answer_that_is_too_old_is_asked_for_again(alice_asks: Asker) -> None
     assert only(first).repeat == "miss"
 
 
-def test_a_copy_answers_nobody_so_that_no_answer_grows_older_than_it_says(alice_asks: Asker) -> None:
+def test_a_copied_answer_serves_no_later_lookup_so_that_no_answer_is_older_than_it_says(alice_asks: Asker) -> None:
     alice_asks.ask()
     answered()
     alice_asks.ask()
@@ -99,7 +99,7 @@ def test_the_youngest_of_several_answers_is_taken(alice_asks: Asker) -> None:
     assert only(alice_asks.ask()).repeat_of == only(younger)
 
 
-def test_a_failure_answers_nobody(alice_asks: Asker) -> None:
+def test_a_failure_serves_no_later_lookup(alice_asks: Asker) -> None:
     alice_asks.ask()
     failed()
     assert statuses(alice_asks.ask()) == ["queued/miss"]
@@ -121,7 +121,7 @@ def test_an_equal_lookup_follows_the_one_in_progress(alice_asks: Asker) -> None:
     assert money()[1] == 0
 
 
-def test_one_that_is_under_way_is_joined_too(alice_asks: Asker) -> None:
+def test_an_equal_lookup_that_is_running_is_followed_too(alice_asks: Asker) -> None:
     first = alice_asks.ask()
     claim_next()
     second = alice_asks.ask()
@@ -139,7 +139,7 @@ def test_equal_lookups_of_one_search_are_one_call(alice_asks: Asker) -> None:
     assert [lookup.result_count for lookup in search.lookups.all()] == [4, 4, 4]
 
 
-def test_one_that_is_to_be_canceled_is_not_joined(alice_asks: Asker) -> None:
+def test_an_equal_lookup_that_is_to_be_canceled_is_not_followed(alice_asks: Asker) -> None:
     first = alice_asks.ask()
     claim_next()
     cancellation.cancel(first)
@@ -149,16 +149,16 @@ def test_one_that_is_to_be_canceled_is_not_joined(alice_asks: Asker) -> None:
 def test_a_follower_has_the_forecast_of_its_leader(alice_asks: Asker) -> None:
     alice_asks.ask(jpeg(1), priority=1)
     first, second = alice_asks.ask(), alice_asks.ask()
-    told_of = estimates.forecast([only(first), only(second)])
-    assert told_of[only(second).pk] == told_of[only(first).pk]
-    assert told_of[only(second).pk].position == 2
+    forecasts = estimates.forecast([only(first), only(second)])
+    assert forecasts[only(second).pk] == forecasts[only(first).pk]
+    assert forecasts[only(second).pk].position == 2
     assert estimates.forecast([only(second)])[only(second).pk].position == 2
     claim_next()
     claim_next()
-    told_now = estimates.forecast([only(second)])[only(second).pk]
-    assert (told_now.position, told_now.waiting_on) == (None, "turn")
-    assert told_now.estimated_start_at is not None
-    assert told_now.estimated_start_at <= queue.now()
+    forecast = estimates.forecast([only(second)])[only(second).pk]
+    assert (forecast.position, forecast.waiting_on) == (None, "turn")
+    assert forecast.estimated_start_at is not None
+    assert forecast.estimated_start_at <= queue.now()
 
 
 def test_a_leader_inherits_the_priority_of_an_urgent_follower(alice_asks: Asker) -> None:
@@ -212,7 +212,7 @@ CHANGES: list[tuple[dict[str, Any], bool]] = [
 
 
 @pytest.mark.parametrize(("change", "equal"), CHANGES, ids=[str(n) for n in range(len(CHANGES))])
-def test_equal_is_what_asks_for_the_same_of_the_same_pixels(
+def test_lookups_are_equal_if_they_ask_for_the_same_of_the_same_pixels(
     alice_asks: Asker, change: dict[str, Any], equal: bool
 ) -> None:
     keys = [only(alice_asks.ask(max_age=0, **changes)).repeat_key for changes in ({}, change)]
@@ -238,7 +238,7 @@ def test_the_order_in_which_filters_are_given_does_not_matter(alice_asks: Asker)
     assert only(second).repeat_of == only(first)
 
 
-def test_nobody_else_is_answered(alice_asks: Asker, bob: Tenant) -> None:
+def test_an_answer_never_serves_another_tenant(alice_asks: Asker, bob: Tenant) -> None:
     alice_asks.ask()
     bobs = asker(bob)
     assert statuses(bobs.ask()) == ["queued/miss"]
@@ -265,7 +265,7 @@ def test_in_the_sandbox_the_credential_is_part_of_the_question(alice: Tenant) ->
     assert only(test.ask()).repeat_key not in {lookup.repeat_key for lookup in named}
 
 
-def test_a_library_of_ones_own_is_another_with_another_key(alice: Tenant) -> None:
+def test_another_key_means_another_private_library(alice: Tenant) -> None:
     live = asker(alice)
     for label in ("shop", "archive"):
         credentials.store(alice, "memories", f"secret-of-{label}", label=label)
@@ -279,7 +279,7 @@ def test_a_library_of_ones_own_is_another_with_another_key(alice: Tenant) -> Non
 
 
 @pytest.mark.parametrize(("source", "are_equal"), [("private-videos", False), ("public-videos", True)])
-def test_a_folder_of_ones_own_library_is_part_of_the_question_there_alone(
+def test_the_folder_is_part_of_the_question_only_in_a_private_library(
     alice: Tenant, source: str, are_equal: bool
 ) -> None:
     live = asker(alice)
@@ -299,7 +299,7 @@ def test_a_lookup_on_another_key_takes_an_answer_but_does_not_follow(alice_asks:
     assert statuses(alice_asks.ask(credential="second")) == ["succeeded/hit"]
 
 
-def test_a_follower_of_one_whose_key_is_dead_waits_with_it(alice_asks: Asker) -> None:
+def test_a_follower_waits_for_the_dead_key_of_its_leader(alice_asks: Asker) -> None:
     states.mark(Credential.objects.get(), Credential.State.INVALID)
     first, second = alice_asks.ask(), alice_asks.ask()
     assert statuses(first, second) == ["queued/miss", "queued/coalesced"]

@@ -154,7 +154,7 @@ def test_refusals_without_end_can_be_counted(lane: Lane) -> None:
 @pytest.mark.parametrize(
     "why", ["nothing", "lane", "policy", "told to wait", "was told to wait", "broken", "was broken"]
 )
-def test_a_lane_stands_still_for_claims_wake_ups_and_operators_alike(
+def test_a_lane_is_paused_for_claims_wake_ups_and_operators_alike(
     why: str, mode: Mode, fill: Fill, lane: Lane, alice: Tenant
 ) -> None:
     fill(alice, 1)
@@ -165,11 +165,11 @@ def test_a_lane_stands_still_for_claims_wake_ups_and_operators_alike(
         Lane.objects.update(**{until[why.removeprefix("was ")]: before})
     Policy.objects.update(paused=why == "policy")
     lane = Lane.objects.select_related("policy").get()
-    stands_still = why in ("lane", *until) or (why, mode) == ("policy", Mode.LIVE)
-    assert Lane.objects.filter(pauses.stands_still_at(queue.now())).exists() is stands_still
-    assert bool(pauses.reasons(lane, queue.now())) is stands_still
-    assert (wakeups.lanes_with_work() == []) is stands_still
-    assert (queue.claim(lane.name, lane.policy_in_force, lease=LEASE) is None) is stands_still
+    paused = why in ("lane", *until) or (why, mode) == ("policy", Mode.LIVE)
+    assert Lane.objects.filter(pauses.paused_at(queue.now())).exists() is paused
+    assert bool(pauses.reasons(lane, queue.now())) is paused
+    assert (wakeups.lanes_with_work() == []) is paused
+    assert (queue.claim(lane.name, lane.policy_in_force, lease=LEASE) is None) is paused
 
 
 def test_nothing_is_claimed_in_a_pause(fill: Fill, claim: Claim, lane: Lane, policy: Policy, alice: Tenant) -> None:
@@ -182,7 +182,7 @@ def test_nothing_is_claimed_in_a_pause(fill: Fill, claim: Claim, lane: Lane, pol
     assert queue.claim(lane.name, policy, lease=LEASE) is None
 
 
-def test_a_suspended_tenants_lookups_stand_still(fill: Fill, drain: Drain, alice: Tenant, bob: Tenant) -> None:
+def test_a_suspended_tenants_lookups_are_not_claimed(fill: Fill, drain: Drain, alice: Tenant, bob: Tenant) -> None:
     fill(alice, 2)
     fill(bob, 2)
     Tenant.objects.filter(pk=alice.pk).update(suspended_at=queue.now())

@@ -23,7 +23,7 @@ from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lane, Lookup, QueueState, Search, Status, TenantQueue
 from tests.racing import at_once
-from tests.searches.lives import Submit, answer, claim_next, end, money, nobody_in_line
+from tests.searches.lives import Submit, answer, claim_next, end, money, no_lookup_waits
 
 pytestmark = pytest.mark.django_db
 # A search of one lookup, and its call where one is under way.
@@ -173,7 +173,7 @@ def carry_on() -> None:
         Lane.objects.update(paused_until=None)
         Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=queue.now())
         TenantQueue.objects.update(wake_at=queue.now())
-        if nobody_in_line():
+        if no_lookup_waits():
             return
         outcomes.answered(claim_next(), answer())
 
@@ -194,14 +194,14 @@ def outcome(search: Search) -> str:
     return " ".join([lookup.status, *(part for part in parts if part not in ("0r", "0", "0?"))])
 
 
-def test_every_instant_and_all_that_can_come_is_in_the_table() -> None:
+def test_the_table_has_every_instant_with_every_outcome() -> None:
     assert {row[0] for row in ROWS} == set(INSTANTS)
     assert {row[1] for row in ROWS} == {"-", *COMES}
 
 
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}: {row[1]}")
-def test_each_instant_has_one_outcome(submit: Submit, row: tuple[str, ...], act: str) -> None:
+def test_each_instant_has_the_outcome_of_the_table(submit: Submit, row: tuple[str, ...], act: str) -> None:
     at, then, *expected = row
     search, claimed = INSTANTS[at](submit)
     ACTS[act](search)
@@ -209,7 +209,7 @@ def test_each_instant_has_one_outcome(submit: Submit, row: tuple[str, ...], act:
         COMES[then](claimed)
     carry_on()
     assert outcome(search) == expected[list(ACTS).index(act)]
-    assert nobody_in_line()
+    assert no_lookup_waits()
     assert not Call.objects.filter(state=Call.State.ARMED).exists()
 
 
@@ -221,7 +221,7 @@ def test_each_instant_has_one_outcome(submit: Submit, row: tuple[str, ...], act:
     ("act", "after_all", "kept"),
     [("canceled", "canceled", 20), ("out of time", "succeeded", 20), ("erased", "canceled", 0)],
 )
-def test_a_call_settled_at_the_same_instant_ends_one_way_or_the_other(
+def test_a_settlement_that_races_a_cancel_has_one_of_two_outcomes(
     submit: Submit, act: str, after_all: str, kept: int
 ) -> None:
     searches = [submit() for _ in range(10)]
@@ -235,7 +235,7 @@ def test_a_call_settled_at_the_same_instant_ends_one_way_or_the_other(
     for search in searches:
         charged = "0.5" if not kept else f"{kept}r 0.5"
         assert outcome(search) in {f"succeeded {charged}", f"{after_all} {charged}"}
-    assert nobody_in_line()
+    assert no_lookup_waits()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -253,5 +253,5 @@ def test_a_lookup_whose_time_is_up_during_a_claim_is_called_or_expires(submit: S
     ended = Counter(Lookup.objects.annotate(Count("calls")).values_list("status", "calls__count"))
     assert set(ended) <= {("running", 1), ("expired", 0)}
     assert sum(ended.values()) == 20
-    assert nobody_in_line()
+    assert no_lookup_waits()
     assert audit.differences() == []

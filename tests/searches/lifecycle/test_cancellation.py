@@ -11,7 +11,7 @@ from providers.models import Policy
 from searches.calls import outcomes, settlement
 from searches.lifecycle import cancellation
 from searches.models import Lookup, Search, TenantQueue
-from tests.searches.lives import PAGE, Submit, answer, claim_next, money, nobody_in_line, states
+from tests.searches.lives import PAGE, Submit, answer, claim_next, money, no_lookup_waits, states
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +23,7 @@ def test_waiting_lookups_end_at_once_at_no_cost(submit: Submit) -> None:
     assert states(search) == "canceled: canceled canceled"
     assert search.finished_at is not None
     assert money() == (100, 0)
-    assert nobody_in_line()
+    assert no_lookup_waits()
 
 
 def test_canceling_twice_changes_nothing_more(submit: Submit) -> None:
@@ -52,7 +52,7 @@ def test_a_call_under_way_is_finished_charged_and_kept(submit: Submit) -> None:
     assert states(search) == "canceled: canceled canceled canceled"
     assert claimed.lookup.results.count() == 7
     assert money() == (100 - 7 * Decimal("0.025"), 0)
-    assert nobody_in_line()
+    assert no_lookup_waits()
 
 
 def test_earlier_pages_are_kept_and_only_the_rest_is_released(submit: Submit) -> None:
@@ -77,7 +77,7 @@ def test_delayed_and_blocked_lookups_are_canceled_too(
     cancellation.cancel(search)
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)
-    assert nobody_in_line()
+    assert no_lookup_waits()
 
 
 def test_an_unknown_outcome_stays_held_after_a_cancel(submit: Submit) -> None:
@@ -98,20 +98,20 @@ def test_a_canceled_call_that_fails_costs_nothing(submit: Submit) -> None:
         search.refresh_from_db()
         assert search.finished_at is not None
         assert money() == (100, 0)
-    assert nobody_in_line()
+    assert no_lookup_waits()
 
 
-def test_a_canceled_call_that_never_left_is_not_sent_again(submit: Submit) -> None:
+def test_a_canceled_call_that_was_never_sent_is_not_sent_again(submit: Submit) -> None:
     search = submit()
     claimed = claim_next()
     cancellation.cancel(search)
     settlement.unsent(claimed.call, claimed.lookup)
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)
-    assert nobody_in_line()
+    assert no_lookup_waits()
 
 
-def test_a_neighbours_search_is_left_alone(submit: Submit) -> None:
+def test_another_search_is_not_changed(submit: Submit) -> None:
     mine, other = submit(), submit(2)
     cancellation.cancel(mine)
     assert states(other) == "queued: queued queued"

@@ -1,4 +1,4 @@
-"""Ends of lookups and searches, and the money that is left then, to the credit."""
+"""Ends of lookups and searches, and their credits then."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.searches.lives import Submit, answer, claim_next, end, money, states
 pytestmark = pytest.mark.django_db
 
 
-# A search is what its lookups are
+# The status of a search
 
 
 def described(lookups: tuple[str, ...]) -> str:
@@ -48,7 +48,7 @@ LOOKUP_STATES = ("queued", "running", *Lookup.ENDED)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_a_search_is_what_the_api_says_of_lookups_like_its_own(count: int) -> None:
+def test_a_search_has_the_status_that_the_api_describes_for_its_lookups(count: int) -> None:
     mixtures = list(product(LOOKUP_STATES, repeat=count))
     with connection.cursor() as cursor:
         cursor.execute(STATUSES_OF, [json.dumps(mixtures)])
@@ -62,14 +62,14 @@ def test_a_change_is_counted_and_published_once_it_is_committed(
     django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[Any]],
 ) -> None:
     search = submit()
-    told = redis_client.pubsub(ignore_subscribe_messages=True)
-    told.subscribe(live_updates.channel(search.pk))
-    told.get_message(timeout=1)
+    channel = redis_client.pubsub(ignore_subscribe_messages=True)
+    channel.subscribe(live_updates.channel(search.pk))
+    channel.get_message(timeout=1)
     with django_capture_on_commit_callbacks(execute=True):
         completion.recount(completion.lock(search.pk))
-        assert told.get_message(timeout=0.05) is None
-    assert told.get_message(timeout=2) is not None
-    told.close()
+        assert channel.get_message(timeout=0.05) is None
+    assert channel.get_message(timeout=2) is not None
+    channel.close()
     assert Search.objects.get().version == search.version + 1
 
 
@@ -97,7 +97,7 @@ def test_a_search_is_finished_once(submit: Submit) -> None:
     assert finished_at - search.created_at < timedelta(minutes=1)
 
 
-# One code for one fact
+# One meaning for each error code
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,7 @@ def test_a_search_is_finished_once(submit: Submit) -> None:
         Garbled("unreadable_answer", "Nonsense.", status=200, billed_results=0),
     ],
 )
-def test_whatever_follows_a_call_that_may_have_been_billed_the_outcome_is_unknown(
-    submit: Submit, then: Failure
-) -> None:
+def test_after_a_call_that_may_have_been_billed_every_failure_is_outcome_unknown(submit: Submit, then: Failure) -> None:
     submit()
     policy = Policy.objects.get()
     outcomes.failed(claim_next(), policy, Lost("outcome_unknown", "Lost."))
@@ -142,7 +140,7 @@ def test_a_loss_that_was_settled_before_the_end_leaves_nothing_unknown(submit: S
     assert (lookup.error_code, lookup.error_detail) == ("refused", "Refused.")
 
 
-def test_an_end_by_cancel_or_by_time_says_what_may_have_been_billed_too(submit: Submit) -> None:
+def test_a_canceled_or_expired_lookup_also_says_what_may_have_been_billed(submit: Submit) -> None:
     canceled, expired = submit(), submit()
     outcomes.failed(claim_next(), Policy.objects.get(), Lost("outcome_unknown", "Lost."))
     cancellation.cancel(canceled)

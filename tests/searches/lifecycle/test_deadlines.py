@@ -11,7 +11,7 @@ from providers.models import Policy
 from searches.calls import outcomes
 from searches.lifecycle import deadlines
 from searches.models import Lookup
-from tests.searches.lives import PAGE, Submit, answer, claim_next, end, money, nobody_in_line, states
+from tests.searches.lives import PAGE, Submit, answer, claim_next, end, money, no_lookup_waits, states
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +26,7 @@ def test_a_lookup_that_never_began_expires_at_no_cost(submit: Submit) -> None:
     assert deadlines.expire() == 0
 
 
-def test_a_search_of_which_some_expires_goes_on(submit: Submit) -> None:
+def test_a_search_continues_when_one_of_its_lookups_expires(submit: Submit) -> None:
     search = submit(2)
     end(search, ordinal=1)
     deadlines.expire()
@@ -36,7 +36,7 @@ def test_a_search_of_which_some_expires_goes_on(submit: Submit) -> None:
     assert money() == (Decimal("99.5"), 0)
 
 
-def test_a_call_under_way_is_left_to_end_by_itself(submit: Submit) -> None:
+def test_a_call_under_way_does_not_expire(submit: Submit) -> None:
     search = submit()
     claimed = claim_next()
     end(search)
@@ -45,7 +45,7 @@ def test_a_call_under_way_is_left_to_end_by_itself(submit: Submit) -> None:
     assert states(search) == "succeeded: succeeded"
 
 
-def test_a_lookup_with_pages_is_brought_to_its_end(submit: Submit) -> None:
+def test_a_lookup_that_has_some_pages_does_not_expire(submit: Submit) -> None:
     search = submit(pages=2)
     outcomes.answered(claim_next(), answer())
     end(search)
@@ -66,7 +66,7 @@ def test_a_blocked_lookup_expires_even_with_pages(submit: Submit) -> None:
     assert (states(fresh), states(begun)) == ("expired: expired", "expired: expired")
     assert begun.results.count() == 4
     assert money() == (Decimal("99.9"), 0)
-    assert nobody_in_line()
+    assert no_lookup_waits()
 
 
 def test_a_lookup_delayed_after_a_failure_expires(submit: Submit) -> None:

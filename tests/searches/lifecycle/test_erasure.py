@@ -18,12 +18,12 @@ from searches import pictures
 from searches.calls import outcomes, settlement
 from searches.lifecycle import erasure
 from searches.models import Call, Image, Lookup, Rendering, Result, Search
-from tests.searches.lives import PAGE, Submit, answer, claim_next, money, nobody_in_line, states
+from tests.searches.lives import PAGE, Submit, answer, claim_next, money, no_lookup_waits, states
 from tests.searches.pictures.test_storage import files
 from tests.searches.samples import image_of
 
 pytestmark = pytest.mark.django_db
-MARK = "told-by-alice-or-found-for-her"
+MARK = "sent-by-alice-or-found-for-her"
 FOUND = Answer(
     hits=(Hit(type="creator", external_id=MARK, title=MARK, detail={"name": MARK}, raw={"name": MARK}),),
     billed_results=1,
@@ -34,8 +34,8 @@ FOUND = Answer(
 UNREADABLE = Garbled("garbled", MARK, status=200, billed_results=1, excerpt=MARK)
 
 
-def told(search: Search) -> None:
-    """Alice's search, with words of hers in it."""
+def mark(search: Search) -> None:
+    """Puts the mark into everything that a tenant asks with."""
     Search.objects.filter(pk=search.pk).update(metadata={"campaign": MARK}, crop="1,1,2,2")
     search.lookups.update(parameters={"username": MARK}, effective_parameters={"username": MARK})
 
@@ -46,9 +46,9 @@ def kept() -> list[str]:
     return [model.__name__ for model in models if any(MARK in str(row) for row in model._default_manager.values())]
 
 
-def test_nothing_is_kept_of_what_was_asked_and_found(submit: Submit, storage: Path) -> None:
+def test_an_erased_search_keeps_nothing_that_was_asked_or_found(submit: Submit, storage: Path) -> None:
     search = submit(2)
-    told(search)
+    mark(search)
     outcomes.answered(claim_next(), FOUND)
     outcomes.failed(claim_next(), Policy.objects.get(), UNREADABLE)
     assert kept() == ["Search", "Lookup", "Call", "Result"]
@@ -61,7 +61,7 @@ def test_nothing_is_kept_of_what_was_asked_and_found(submit: Submit, storage: Pa
     assert search.erased_at is not None
 
 
-def test_its_cost_stays_to_be_compared(submit: Submit) -> None:
+def test_an_erased_search_keeps_its_cost(submit: Submit) -> None:
     search = submit(2)
     outcomes.answered(claim_next(), FOUND)
     before = money()
@@ -80,7 +80,7 @@ def test_waiting_lookups_are_canceled_and_ended_ones_stay_as_they_ended(submit: 
     erasure.erase(search)
     assert states(search) == "partial: succeeded failed canceled"
     assert list(search.lookups.values_list("error_code", "error_detail")) == [("", ""), ("refused", ""), ("", "")]
-    assert nobody_in_line()
+    assert no_lookup_waits()
 
 
 def test_a_search_is_erased_once(submit: Submit) -> None:
@@ -91,9 +91,9 @@ def test_a_search_is_erased_once(submit: Submit) -> None:
     assert Search.objects.values().get() == before
 
 
-def test_a_neighbours_search_is_left_alone(submit: Submit) -> None:
+def test_another_search_is_not_changed(submit: Submit) -> None:
     mine, other = submit(), submit()
-    told(other)
+    mark(other)
     outcomes.answered(claim_next(), FOUND)
     outcomes.answered(claim_next(), FOUND)
     erasure.erase(mine)
@@ -130,9 +130,7 @@ def test_an_answer_that_comes_later_is_charged_and_not_kept(submit: Submit, last
         (Lost("no_answer", MARK), 0, PAGE),
     ],
 )
-def test_a_failure_that_comes_later_says_nothing(
-    submit: Submit, failure: Failure, charged: Decimal, unknown: Decimal
-) -> None:
+def test_a_later_failure_is_not_kept(submit: Submit, failure: Failure, charged: Decimal, unknown: Decimal) -> None:
     search = submit()
     claimed = claim_next()
     erasure.erase(search)
@@ -144,7 +142,7 @@ def test_a_failure_that_comes_later_says_nothing(
     assert money() == (100 - charged - unknown, unknown)
 
 
-def test_a_call_that_never_left_costs_nothing(submit: Submit) -> None:
+def test_an_erased_search_pays_nothing_for_an_unsent_call(submit: Submit) -> None:
     search = submit()
     claimed = claim_next()
     erasure.erase(search)
@@ -177,14 +175,16 @@ def erase_for_good(search: Search, callbacks: Any) -> None:
         erasure.erase(search)
 
 
-def test_its_picture_goes_with_it(submit: Submit, storage: Path, django_capture_on_commit_callbacks: Any) -> None:
+def test_an_erased_searchs_picture_is_erased(
+    submit: Submit, storage: Path, django_capture_on_commit_callbacks: Any
+) -> None:
     search = submit()
     assert files(storage)
     erase_for_good(search, django_capture_on_commit_callbacks)
     assert (Image.objects.count(), Rendering.objects.count(), files(storage)) == (0, 0, set())
 
 
-def test_a_picture_that_another_search_uses_goes_with_the_last(
+def test_a_shared_picture_is_erased_with_its_last_search(
     submit: Submit, storage: Path, django_capture_on_commit_callbacks: Any
 ) -> None:
     first, last = submit(), submit()
@@ -195,7 +195,7 @@ def test_a_picture_that_another_search_uses_goes_with_the_last(
     assert (Image.objects.count(), files(storage)) == (0, set())
 
 
-def test_a_crash_before_its_files_are_gone_leaves_them_to_the_sweep(submit: Submit, storage: Path) -> None:
+def test_the_sweep_erases_the_files_after_a_crash(submit: Submit, storage: Path) -> None:
     """Erases without anything that follows a commit."""
     erasure.erase(submit())
     assert not Image.objects.exists()
@@ -204,7 +204,7 @@ def test_a_crash_before_its_files_are_gone_leaves_them_to_the_sweep(submit: Subm
     assert files(storage) == set()
 
 
-def test_a_storage_that_fails_leaves_them_to_the_sweep(
+def test_the_sweep_erases_the_files_after_the_storage_failed(
     submit: Submit, storage: Path, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(name: str) -> None:

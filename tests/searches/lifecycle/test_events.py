@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def endpoint(alice: Tenant) -> Endpoint:
-    """An endpoint for all types of events."""
+    """Returns an endpoint for all types of events."""
     return endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks")[0]
 
 
@@ -107,7 +107,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("end", "type"), ENDS)
-def test_each_end_is_told_once_as_get_shows_it_then(
+def test_each_end_is_announced_once_with_the_object_that_get_answers_then(
     submit: Submit, endpoint: Endpoint, alice: Tenant, client_of: ClientOf, end: Callable[[Search], None], type: str
 ) -> None:
     search = submit(2)
@@ -122,7 +122,7 @@ def test_each_end_is_told_once_as_get_shows_it_then(
     assert len(types()) == 3
 
 
-def test_each_lookup_s_end_is_told_with_its_money(submit: Submit, endpoint: Endpoint) -> None:
+def test_each_lookups_end_is_announced_with_its_credits(submit: Submit, endpoint: Endpoint) -> None:
     search = submit(2)
     succeed(results=4)
     assert types() == ["lookup.finished"]
@@ -135,7 +135,7 @@ def test_each_lookup_s_end_is_told_with_its_money(submit: Submit, endpoint: Endp
     assert recorded("lookup.finished")[1]["data"]["error"]["code"] == "refused"
 
 
-def test_a_lookup_is_told_of_in_the_words_of_the_search(
+def test_a_lookups_event_has_the_same_object_as_its_search(
     submit: Submit, endpoint: Endpoint, alice: Tenant, client_of: ClientOf
 ) -> None:
     search = submit()
@@ -144,7 +144,7 @@ def test_a_lookup_is_told_of_in_the_words_of_the_search(
     assert recorded("lookup.finished")[0]["data"] == shown | {"search_id": str(search.pk)}
 
 
-def test_a_search_that_goes_on_is_not_announced(submit: Submit, endpoint: Endpoint) -> None:
+def test_a_search_that_has_not_ended_is_not_announced(submit: Submit, endpoint: Endpoint) -> None:
     submit()
     outcomes.failed(claim_next(), Policy.objects.get(), Faulty("fault", "Later.", status=500))
     assert types() == []
@@ -164,7 +164,7 @@ def test_an_end_that_was_rolled_back_is_not_announced(submit: Submit, endpoint: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_end_that_several_come_to_at_once_is_told_once(submit: Submit, endpoint: Endpoint) -> None:
+def test_an_end_that_two_transactions_reach_at_once_is_announced_once(submit: Submit, endpoint: Endpoint) -> None:
     search = submit(4)
     claims = [claim_next() for _ in range(3)]
     at_once([*(lambda claimed=claimed: succeed(claimed) for claimed in claims), lambda: cancellation.cancel(search)])
@@ -176,7 +176,7 @@ def test_an_end_that_several_come_to_at_once_is_told_once(submit: Submit, endpoi
 # Endpoints
 
 
-def test_a_test_key_s_searches_are_told_to_test_endpoints_alone(
+def test_a_test_keys_searches_are_announced_only_to_test_endpoints(
     submit: Submit, endpoint: Endpoint, alice: Tenant, client_of: ClientOf
 ) -> None:
     tested, _ = endpoints.create(alice, Mode.TEST, url="https://alice.example/test")
@@ -187,13 +187,13 @@ def test_a_test_key_s_searches_are_told_to_test_endpoints_alone(
     assert Delivery.objects.filter(endpoint=endpoint).count() == 2
 
 
-def test_a_stranger_hears_nothing(submit: Submit, charlie: Tenant) -> None:
+def test_another_tenants_endpoint_gets_no_event(submit: Submit, charlie: Tenant) -> None:
     endpoints.create(charlie, Mode.LIVE, url="https://charlie.example/hooks")
     cancellation.cancel(submit())
     assert types() == []
 
 
-def test_nothing_is_built_that_nobody_wants(submit: Submit, endpoint: Endpoint) -> None:
+def test_the_body_of_an_event_is_not_built_if_no_endpoint_wants_it(submit: Submit, endpoint: Endpoint) -> None:
     endpoints.change(endpoint, events=["credits.settled"])
     search = submit()
     with CaptureQueriesContext(connection) as captured:
@@ -206,7 +206,7 @@ def test_nothing_is_built_that_nobody_wants(submit: Submit, endpoint: Endpoint) 
 # Repeats
 
 
-def test_a_search_that_another_answers_is_told_of_at_its_very_submit(endpoint: Endpoint, alice: Tenant) -> None:
+def test_a_search_that_is_answered_by_another_is_announced_at_its_submit(endpoint: Endpoint, alice: Tenant) -> None:
     mine = asker(alice)
     mine.ask()
     succeed()
@@ -241,7 +241,7 @@ def test_events_of_an_erased_search_are_erased_with_it(submit: Submit, endpoint:
     assert types() == ["lookup.finished", "search.canceled"]
 
 
-def test_an_erased_search_makes_no_event_any_more(submit: Submit, endpoint: Endpoint) -> None:
+def test_an_erased_search_makes_no_later_event(submit: Submit, endpoint: Endpoint) -> None:
     search = submit(2)
     claimed = claim_next()
     erasure.erase(search)
@@ -254,7 +254,7 @@ def test_an_erased_search_makes_no_event_any_more(submit: Submit, endpoint: Endp
 # Credits
 
 
-def test_a_lost_answer_s_cost_is_told_when_it_is_known(submit: Submit, endpoint: Endpoint) -> None:
+def test_the_cost_of_a_lost_answer_is_announced_once_it_is_known(submit: Submit, endpoint: Endpoint) -> None:
     submit()
     claimed = claim_next()
     lose(claimed)
@@ -298,7 +298,7 @@ def test_each_part_that_an_operator_settles_is_announced(submit: Submit, endpoin
         (Exhausted("no_credits", "No."), "credential.exhausted", "exhausted"),
     ],
 )
-def test_a_key_that_is_found_dead_is_told_once(
+def test_a_key_that_is_found_dead_is_announced_once(
     submit: Submit, endpoint: Endpoint, failure: BadCredential | Exhausted, type: str, state: str
 ) -> None:
     submit(2)
@@ -310,13 +310,13 @@ def test_a_key_that_is_found_dead_is_told_once(
     assert [(body["type"], body["data"]) for body in recorded()] == [(type, said)]
 
 
-def test_a_key_that_worked_is_not_told_of(submit: Submit, endpoint: Endpoint) -> None:
+def test_a_key_that_worked_is_not_announced(submit: Submit, endpoint: Endpoint) -> None:
     submit()
     states.mark(Credential.objects.get(), Credential.State.VERIFIED)
     assert types() == []
 
 
-def test_a_call_that_was_never_sent_tells_nothing(submit: Submit, endpoint: Endpoint) -> None:
+def test_a_call_that_was_never_sent_is_not_announced(submit: Submit, endpoint: Endpoint) -> None:
     submit()
     Call.objects.update(leased_until=queue.now() - timedelta(seconds=1))
     claimed = claim_next()

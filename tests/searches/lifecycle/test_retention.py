@@ -1,4 +1,4 @@
-"""Ended searches are kept as long as their tenant says, open ones lose nothing, and the ledger forgets nothing."""
+"""Ended searches are kept as long as their tenant says, open ones lose nothing, and the ledger keeps its entries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOR_EVER = {"image_retention_days": 9999, "result_retention_days": 9999, "search
 
 @pytest.fixture
 def alices(alice: Tenant) -> Asker:
-    """Alice's searches, of which everything is kept unless a test says otherwise."""
+    """Returns an asker for Alice, of whose searches everything is kept unless a test says otherwise."""
     limit(alice)
     return asker(alice)
 
@@ -68,10 +68,10 @@ def test_a_search_is_erased_when_its_time_is_over_and_its_entries_stay(alices: A
     assert audit.differences() == []
 
 
-def test_results_go_before_their_search_and_a_pair_of_runs_is_as_good_as_one(alices: Asker, alice: Tenant) -> None:
+def test_results_are_erased_before_their_search_and_a_second_run_changes_nothing(alices: Asker, alice: Tenant) -> None:
     limit(alice, result_retention_days=1)
     search = done(alices, days=2)
-    Call.objects.update(excerpt="told by the provider")
+    Call.objects.update(excerpt="an answer of the provider")
     for _ in range(2):
         retention.enforce()
     search.refresh_from_db()
@@ -80,7 +80,7 @@ def test_results_go_before_their_search_and_a_pair_of_runs_is_as_good_as_one(ali
     assert Call.objects.get().excerpt == ""
 
 
-def test_an_answer_whose_results_are_gone_is_no_hit(alices: Asker, alice: Tenant) -> None:
+def test_an_answer_whose_results_are_erased_is_no_hit(alices: Asker, alice: Tenant) -> None:
     limit(alice, result_retention_days=0)
     done(alices)
     retention.enforce()
@@ -104,7 +104,7 @@ def test_open_searches_lose_nothing_even_if_nothing_is_kept(alices: Asker, alice
     assert search.status == "succeeded"
 
 
-def test_kept_for_no_time_it_is_gone_once_it_has_ended(
+def test_with_a_retention_of_0_a_search_is_erased_once_it_has_ended(
     alices: Asker, alice: Tenant, storage: Path, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     limit(alice, search_retention_days=0)
@@ -116,7 +116,7 @@ def test_kept_for_no_time_it_is_gone_once_it_has_ended(
     assert (Result.objects.count(), Image.objects.count(), files(storage)) == (0, 0, set())
 
 
-def test_followers_get_their_answer_before_the_leader_is_forgotten(alices: Asker, alice: Tenant) -> None:
+def test_followers_get_their_answer_before_the_leader_is_erased(alices: Asker, alice: Tenant) -> None:
     limit(alice, result_retention_days=0, search_retention_days=0)
     leader, follower = alices.ask(max_age=60), alices.ask(max_age=60)
     assert statuses(leader, follower) == ["queued/miss", "queued/coalesced"]
@@ -151,7 +151,7 @@ def test_an_undeliverable_event_delays_the_erasure_for_a_week_at_most(alices: As
     assert [Search.objects.get(pk=search.pk).erased_at is None for search in (held, forgotten)] == [True, False]
 
 
-def test_a_picture_that_no_search_names_goes_in_time(
+def test_a_picture_that_no_search_names_is_erased_after_its_retention(
     alice: Tenant, storage: Path, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     limit(alice, image_retention_days=3)
@@ -246,7 +246,7 @@ def test_rows_that_cannot_be_erased_stop_no_others(
     assert caplog.text.count("cannot be erased yet") == 3, "and again in the next"
 
 
-def test_a_run_goes_on_where_the_last_one_ran_out_of_time(
+def test_a_run_continues_where_the_last_one_ran_out_of_time(
     alices: Asker, alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "AT_ONCE", 2)
@@ -261,7 +261,7 @@ def test_a_run_goes_on_where_the_last_one_ran_out_of_time(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_runs_side_by_side_erase_each_thing_once_and_submits_go_on(alices: Asker, alice: Tenant) -> None:
+def test_concurrent_runs_erase_each_row_once_while_submits_continue(alices: Asker, alice: Tenant) -> None:
     limit(alice, image_retention_days=0, result_retention_days=0, search_retention_days=1)
     for days in (0, 0, 2, 2):
         done(alices, days=days)

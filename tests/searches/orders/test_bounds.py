@@ -1,4 +1,4 @@
-"""Bounds of stored and waiting things are exact under concurrency, and given back when a thing ends."""
+"""Bounds of stored pictures and waiting lookups are exact under concurrency, and count only what is still there."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def size_of(storage: Path) -> int:
 
 
 @pytest.mark.django_db
-def test_the_bytes_of_all_files_are_counted_and_given_back(
+def test_the_bytes_of_all_files_are_counted_until_they_are_erased(
     alice: Tenant, storage: Path, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     small, taken = (
@@ -108,7 +108,7 @@ def test_a_crop_for_which_there_is_no_room_is_refused_and_leaves_no_file(alice: 
 
 
 @pytest.mark.django_db
-def test_bytes_are_bounded_and_given_back(
+def test_bytes_are_bounded_and_free_again_after_an_erasure(
     alice: Tenant, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     first, second = samples.jpeg(50, 50), samples.jpeg(60, 60)
@@ -135,7 +135,7 @@ def test_a_picture_that_may_not_be_stored_leaves_no_search(alice: Tenant, storag
 
 
 @pytest.mark.django_db
-def test_an_erased_search_gives_back_the_room_of_its_picture(alice: Tenant) -> None:
+def test_an_erased_search_frees_the_room_of_its_picture(alice: Tenant) -> None:
     alices = asker(alice)
     alices.key.tenant.most_images = 1
     search = alices.ask()
@@ -174,7 +174,7 @@ def test_blocked_lookups_count_too_and_ended_ones_do_not(alice: Tenant, bob: Ten
 
 
 @pytest.mark.django_db
-def test_a_search_that_waits_for_nothing_is_taken_at_the_bound(alice: Tenant) -> None:
+def test_a_search_without_waiting_lookups_is_accepted_at_the_bound(alice: Tenant) -> None:
     alices = asker(alice)
     alices.ask()
     answered()

@@ -25,7 +25,7 @@ def live_key(alice: Tenant) -> ApiKey:
 
 
 def price(per_result: str, *, days: float = 0, source: str = SOURCE) -> Price:
-    """Valid from so many days from now on."""
+    """Writes a price that is valid from so many days from now on."""
     valid_from = timezone.now() + timedelta(days=days)
     return Price.objects.create(source=source, per_result=Decimal(per_result), valid_from=valid_from)
 
@@ -42,7 +42,7 @@ def test_the_newest_price_in_force_counts(live_key: ApiKey) -> None:
     assert quoted(live_key) == present
 
 
-def test_a_price_to_come_and_that_of_another_source_are_none(live_key: ApiKey) -> None:
+def test_a_future_price_and_another_sources_price_are_not_in_force(live_key: ApiKey) -> None:
     price("0.9", days=0.001)
     price("1", source="another-source")
     assert quoted(live_key) is None
@@ -54,7 +54,7 @@ def test_a_price_without_a_date_is_in_force_at_once(live_key: ApiKey) -> None:
     assert quoted(live_key) == present
 
 
-def test_a_price_of_nothing_is_a_price(live_key: ApiKey) -> None:
+def test_a_price_of_0_is_a_price(live_key: ApiKey) -> None:
     assert quoted(live_key) is None
     free = price("0")
     assert quoted(live_key) == free

@@ -1,4 +1,4 @@
-"""A search is stopped while its call is about to be sent: the lane's log decides whether it was."""
+"""A search is canceled or erased while its call is about to be sent: the lane's log decides whether it was sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lookup, Search
 from searches.orders import recall
 from tests.racing import at_once
-from tests.searches.lives import Submit, answer, claim_next, money, nobody_in_line, states
+from tests.searches.lives import Submit, answer, claim_next, money, no_lookup_waits, states
 
 pytestmark = pytest.mark.django_db
 STOPS = [recall.cancel, recall.erase]
@@ -26,7 +26,7 @@ Stop = Callable[[Search], object]
 
 @pytest.fixture
 def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
-    """The policy of a fast lane, whose log began long ago."""
+    """Returns the policy of a fast lane, whose log began long ago."""
     Policy.objects.update(calls=1000, window_ms=10, guard_ms=0)
     policy.refresh_from_db()
     redis_client.flushdb()
@@ -54,7 +54,7 @@ def test_an_unsent_call_ends_at_once_and_is_never_sent(submit: Submit, stop: Sto
         mine.redeem()
     settlement.unsent(claimed.call, claimed.lookup)
     assert states(search) == "canceled: canceled"
-    assert nobody_in_line()
+    assert no_lookup_waits()
 
 
 @pytest.mark.parametrize("stop", STOPS)
@@ -70,7 +70,7 @@ def test_a_sent_call_is_finished_and_charged(submit: Submit, stop: Stop) -> None
     assert money() == (100 - 20 * claimed.lookup.price_per_result, 0)
 
 
-def test_a_neighbours_call_is_sent_as_ever(submit: Submit) -> None:
+def test_another_searchs_call_is_still_sent(submit: Submit) -> None:
     mine, other = submit(), submit()
     claims = [claim_next(), claim_next()]
     recall.cancel(mine)
@@ -79,7 +79,7 @@ def test_a_neighbours_call_is_sent_as_ever(submit: Submit) -> None:
         token(claimed).redeem()
 
 
-def test_without_redis_it_is_stopped_and_its_worker_ends_it(submit: Submit, settings: Settings) -> None:
+def test_without_redis_the_search_is_stopped_and_the_worker_ends_its_call(submit: Submit, settings: Settings) -> None:
     search = submit()
     claimed = claim_next()
     settings.REDIS_URL = "redis://127.0.0.1:1"

@@ -40,7 +40,7 @@ def live_key(alice: Tenant) -> ApiKey:
 
 @pytest.fixture
 def submit(live_key: ApiKey) -> Submit:
-    """`submit(limit=40, …)`: a search with one lookup."""
+    """Returns `submit`: `submit(limit=40, …)` submits a search with one lookup."""
 
     def submit(api_key: ApiKey = live_key, **lookup: Any) -> Search:
         wanted = replace(LookupOrder(source="tiktok-creators", parameters={}, limit=20), **lookup)
@@ -54,7 +54,7 @@ def nothing_is_left() -> bool:
     return not (Search.objects.exists() or Image.objects.exists() or Hold.objects.exists() or Entry.objects.exists())
 
 
-def test_a_search_stands_in_line_with_its_worst_case_held(submit: Submit, alice: Tenant) -> None:
+def test_a_submitted_search_is_queued_with_its_worst_case_held(submit: Submit, alice: Tenant) -> None:
     search = submit(limit=40)
     lookup = Lookup.objects.get()
     assert (lookup.status, lookup.queue_state, lookup.pages, lookup.page_size) == ("queued", "ready", 1, 40)
@@ -75,7 +75,7 @@ def test_a_search_waits_until_its_deadline_and_no_longer(live_key: ApiKey, secon
     assert [lookup.expires_at - lookup.created_at for lookup in Lookup.objects.all()] == [due] * 4
 
 
-def test_an_hour_is_not_over_before_it_is_and_is_over_then(live_key: ApiKey) -> None:
+def test_a_search_expires_after_exactly_an_hour(live_key: ApiKey) -> None:
     wanted = LookupOrder(source="tiktok-creators", parameters={}, limit=20)
     with pictures.received(live_key.tenant, jpeg(), fit=FIT) as picture:
         submission.submit(live_key, Order(lookups=[wanted], expires_in=3600), picture)
@@ -125,21 +125,23 @@ def test_a_prepaid_account_without_room_refuses_and_keeps_nothing(submit: Submit
     assert Account.objects.get().held == 0
 
 
-def test_no_price_is_refused_and_never_free(submit: Submit) -> None:
+def test_a_source_without_a_price_is_refused(submit: Submit) -> None:
     Price.objects.all().delete()
     with pytest.raises(PriceMissing):
         submit()
     assert nothing_is_left()
 
 
-def test_no_credential_is_refused(alice: Tenant, submit: Submit, live_key: ApiKey) -> None:
+def test_a_provider_without_a_credential_is_refused(alice: Tenant, submit: Submit, live_key: ApiKey) -> None:
     alice.credentials.all().delete()
     with pytest.raises(CredentialMissing, match="modash"):
         submit()
     assert nothing_is_left()
 
 
-def test_a_credential_is_named_by_label_or_id_and_only_ones_own(submit: Submit, alice: Tenant, bob: Tenant) -> None:
+def test_a_credential_is_named_by_label_or_id_and_must_be_the_tenants_own(
+    submit: Submit, alice: Tenant, bob: Tenant
+) -> None:
     second = credentials.store(alice, "modash", "her-second-key", label="second")
     foreign = credentials.store(bob, "modash", "a-key-of-bob")
     submit(credential="second")
@@ -163,7 +165,7 @@ def test_prices_are_frozen_at_submit(submit: Submit) -> None:
     assert Lookup.objects.get().price_per_result == Decimal("0.025")
 
 
-def test_the_price_is_the_one_in_force_and_not_one_to_come(submit: Submit) -> None:
+def test_the_price_is_the_one_in_force_and_not_a_future_one(submit: Submit) -> None:
     for cents, days in ((3, -2), (4, -1), (5, 1)):
         valid_from = timezone.now() + timedelta(days=days)
         Price.objects.create(source="tiktok-creators", per_result=Decimal(cents) / 100, valid_from=valid_from)
@@ -200,7 +202,7 @@ def test_effective_parameters_are_as_the_provider_rounds_them(submit: Submit) ->
     assert Lookup.objects.get().effective_parameters == {"followers_count": {"min": 10000}}
 
 
-def test_a_credential_known_to_be_dead_takes_no_turn(submit: Submit, alice: Tenant) -> None:
+def test_a_lookup_on_a_dead_credential_starts_as_blocked(submit: Submit, alice: Tenant) -> None:
     states.mark(alice.credentials.get(), Credential.State.INVALID)
     submit()
     assert Lookup.objects.get().queue_state == "blocked"
