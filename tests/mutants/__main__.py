@@ -1,100 +1,33 @@
 """Gives a room's files one small fault at a time, and lists those that no test notices: `python -m tests.mutants ROOM
-[SAMPLE]`.
+[SAMPLE [SKIPPED]]`.
 
 A survivor is a question and not a verdict: some faults change nothing that can be observed. SAMPLE limits the run to so many
-random faults, always the same ones, evenly from the room's files. Each fault costs a run of the room's tests, in a copy of
-the checkout.
+random faults, always the same ones, evenly from the room's files; SKIPPED leaves out so many of these that earlier runs tried.
+A fault that makes tests wait for longer than a trial may take is listed as well.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
 from random import Random
-from shutil import copy2
-from tempfile import TemporaryDirectory
 
 from tests.mutants.changes import Change, changes_of
-
-CHECKOUT = Path(__file__).resolve().parents[2]
-# A fault may make a test wait for ever.
-LONGEST_SECONDS = 240
+from tests.mutants.rooms import ROOMS
+from tests.mutants.scratch import CHECKOUT, Scratch, scratch
 
 
-@dataclass(frozen=True, kw_only=True)
-class Room:
-    files: tuple[str, ...]
-    tests: tuple[str, ...]
-
-
-ROOMS = {
-    "billing": Room(
-        files=(
-            "billing/ledger.py",
-            "billing/audit.py",
-            "billing/price_defaults.py",
-            "billing/hold.sql",
-            "billing/charge_and_release.sql",
-        ),
-        tests=("tests/billing", "tests/api/test_credits.py", "tests/searches/calls/test_settlement.py"),
-    ),
-    "lanes": Room(
-        files=(
-            "searches/lanes/queue.py",
-            "searches/lanes/credential_gate.py",
-            "searches/lanes/pauses.py",
-            "searches/lanes/breaker.py",
-            "searches/lanes/claim.sql",
-            "searches/lanes/return_from_idle.sql",
-            "providers/keyring/resting.py",
-        ),
-        tests=(
-            "tests/searches/lanes/test_queue.py",
-            "tests/searches/lanes/test_fairness.py",
-            "tests/searches/lanes/test_breaker.py",
-            "tests/searches/lanes/test_probes.py",
-            "tests/searches/lanes/test_moving_lanes.py",
-            "tests/searches/lanes/test_lane_changes.py",
-            "tests/searches/lanes/test_resting_keys.py",
-            "tests/searches/calls/test_races.py",
-            "tests/searches/lanes/test_sweep.py",
-        ),
-    ),
-    "limiter": Room(
-        files=(
-            "providers/limiter_lane.lua",
-            "providers/limiter_tokens.lua",
-            "providers/limiter_waiters.lua",
-            "providers/limiter.py",
-        ),
-        tests=(
-            "tests/providers/test_limiter.py",
-            "tests/providers/test_limiter_guard.py",
-            "tests/providers/test_limiter_redis.py",
-            "tests/providers/test_limiter_waiters.py",
-        ),
-    ),
-}
-
-
-def main(name: str, sample: int | None = None) -> int:
+def main(name: str, sample: int | None = None, skipped: int = 0) -> int:
     room = ROOMS[name]
-    local = CHECKOUT / ".local"
-    local.mkdir(exist_ok=True)
-    with TemporaryDirectory(prefix="mutants-", dir=local) as folder:
-        copy = Path(folder)
-        copied_to(copy)
-        if not passes(copy, room):
-            sys.stdout.write("The tests fail without any fault.\n")
+    changes = sampled([changes_of(Path(path), (CHECKOUT / path).read_text()) for path in room.files], sample)[skipped:]
+    with scratch(room.tests) as copy:
+        if not copy.passes():
             return 1
-        by_file = [changes_of(Path(path), (copy / path).read_text()) for path in room.files]
-        changes = sampled(by_file, sample)
-        survivors = [change for change in changes if survives(copy, room, change)]
-        sys.stdout.write(f"{len(changes)} faults, {len(survivors)} of which no test noticed.\n")
+        survivors = [line for change in changes if (line := tried(copy, change))]
+        say(f"\n{len(changes)} faults, {len(survivors)} of which no test noticed:", *survivors)
+        say(f"\nTests that failed once and then passed:\n{copy.unsteady() or 'none'}")
     return 0
 
 
@@ -103,49 +36,20 @@ def sampled(by_file: Sequence[Sequence[Change]], most: int | None) -> list[Chang
     chance = Random(0)
     mixed = [chance.sample(changes, len(changes)) for changes in by_file]
     rounds = (each for taken in zip_longest(*mixed) for each in taken if each is not None)
-    return sorted(islice(rounds, most), key=lambda change: (str(change.path), change.begin))
+    return list(islice(rounds, most))
 
 
-def copied_to(copy: Path) -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
-    for path in listed.stdout.splitlines():
-        (copy / path).parent.mkdir(parents=True, exist_ok=True)
-        copy2(CHECKOUT / path, copy / path)
+def tried(copy: Scratch, change: Change) -> str:
+    """Returns the fault's description if no test noticed it, else an empty text."""
+    described = change.described((copy.folder / change.path).read_text())
+    outcome = copy.tried(change)
+    say(f"{outcome.seconds:5.1f} s  {described}: {outcome}")
+    return described if outcome.passed or outcome.is_out_of_time else ""
 
 
-def survives(copy: Path, room: Room, change: Change) -> bool:
-    changed = copy / change.path
-    before = changed.read_text()
-    changed.write_text(change.applied(before))
-    try:
-        unnoticed = passes(copy, room)
-    finally:
-        changed.write_text(before)
-    if unnoticed:
-        sys.stdout.write(f"{change.described(before)}\n")
-        sys.stdout.flush()
-    return unnoticed
-
-
-def passes(copy: Path, room: Room) -> bool:
-    command = [
-        sys.executable,
-        "-B",
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:randomly",
-        "-p",
-        "no:cacheprovider",
-        *room.tests,
-    ]
-    try:
-        done = subprocess.run(command, cwd=copy, capture_output=True, timeout=LONGEST_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+def say(*lines: str) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -51,7 +51,19 @@ WORDS = (
     (r" ~= ", " == "),
     (r"(?<![\w.])1(?![\w.])", "2"),
     (r"(?<![\w.])0(?![\w.])", "1"),
+    (r" FOR (NO KEY )?UPDATE( OF \w+)?( SKIP LOCKED)?", ""),
+    (r" SKIP LOCKED", ""),
 )
+# What is left out of SQL and Lua: one condition, or one statement, that has a line of its own.
+LINES = (
+    (r"^[ \t]+(AND .+?)(?=;?$)", ""),
+    (r"^[ \t]+(PERFORM .+;)$", "NULL;"),
+    (r"^[ \t]+([a-z_][\w.]*\(.*\))$", ""),
+    (r"^[ \t]+((?!local |if )[a-z_][\w.\[\], ]* = [^=].*[^,;])$", ""),
+)
+SQL = re.compile(r"\b(SELECT|UPDATE)\b.*\b(FROM|SET)\b", re.DOTALL)
+# The calls of a queryset whose arguments are conditions or values: each may be left out.
+OF_QUERYSETS = ("filter", "exclude", "update")
 COMMENT = {".sql": "--", ".lua": "--"}
 # First and last character in the file, and the replacement.
 Fault: TypeAlias = tuple[int, int, str]
@@ -86,6 +98,10 @@ def _of_words(text: str, comment: str) -> Iterator[Fault]:
         for wanted, becomes in WORDS:
             for match in re.finditer(wanted, code):
                 yield offset + match.start(), offset + match.end(), becomes
+        for wanted, becomes in LINES:
+            for match in re.finditer(wanted, code.rstrip()):
+                if match[1].count("(") == match[1].count(")"):
+                    yield offset + match.start(1), offset + match.end(1), becomes
         offset += len(line)
 
 
@@ -127,13 +143,18 @@ class _Syntax:
 
     def of_unaryop(self, node: ast.UnaryOp) -> Iterator[Fault]:
         if isinstance(node.op, ast.Not):
-            yield self._span(node)[0], self._span(node.operand)[0], ""
+            begin = self._span(node)[0]
+            yield begin, begin + len("not "), ""
 
     def of_constant(self, node: ast.Constant) -> Iterator[Fault]:
         if isinstance(node.value, bool):
             yield *self._span(node), str(not node.value)
         elif isinstance(node.value, int):
             yield *self._span(node), str(node.value + 1)
+        elif isinstance(node.value, str) and SQL.search(node.value):
+            begin, end = self._span(node)
+            for first, last, becomes in _of_words(self.text[begin:end], "--"):
+                yield begin + first, begin + last, becomes
 
     def of_name(self, node: ast.Name) -> Iterator[Fault]:
         if node.id in OTHER_NAMES:
@@ -145,6 +166,20 @@ class _Syntax:
 
     def of_expr(self, node: ast.Expr) -> Iterator[Fault]:
         if isinstance(node.value, ast.Call):
+            yield *self._span(node), "pass"
+
+    def of_call(self, node: ast.Call) -> Iterator[Fault]:
+        if not isinstance(node.func, ast.Attribute):
+            return
+        if node.func.attr == "select_for_update":
+            yield self._span(node.func.value)[1], self._span(node)[1], ""
+        if node.func.attr in OF_QUERYSETS:
+            for keyword in node.keywords:
+                begin, end = self._span(keyword)
+                yield begin, end + self.text[end:].startswith(","), ""
+
+    def of_assign(self, node: ast.Assign) -> Iterator[Fault]:
+        if isinstance(node.targets[0], (ast.Attribute, ast.Subscript)):
             yield *self._span(node), "pass"
 
     def of_functiondef(self, node: ast.FunctionDef) -> Iterator[Fault]:
@@ -159,7 +194,7 @@ class _Syntax:
         if not set(self.text[begin:end]) & set("()[]{},#"):
             yield begin, end, f" {becomes} "
 
-    def _span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
+    def _span(self, node: ast.expr | ast.stmt | ast.keyword) -> tuple[int, int]:
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
         return self._at(node.lineno, node.col_offset), self._at(node.end_lineno, node.end_col_offset)

@@ -1,0 +1,75 @@
+"""Names the files of each room that get faults, and the tests of the room, the nearest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+ROOMS = {
+    "billing": Room(
+        files=(
+            "billing/ledger.py",
+            "billing/audit.py",
+            "billing/price_defaults.py",
+            "billing/events.py",
+            "billing/serializers.py",
+            "billing/views.py",
+            "billing/hold.sql",
+            "billing/charge_and_release.sql",
+            "billing/append_only.sql",
+        ),
+        tests=(
+            "tests/billing",
+            "tests/api/test_credits.py",
+            "tests/searches/calls/test_settlement.py",
+            "tests/admin/test_credits.py",
+            "tests/searches/test_lock_order.py",
+        ),
+    ),
+    "lanes": Room(
+        files=(
+            "searches/lanes/queue.py",
+            "searches/lanes/credential_gate.py",
+            "searches/lanes/directory.py",
+            "searches/lanes/pauses.py",
+            "searches/lanes/breaker.py",
+            "searches/lanes/backlog.py",
+            "searches/lanes/backoff.py",
+            "searches/lanes/estimates.py",
+            "searches/lanes/wakeups.py",
+            "searches/lanes/claim.sql",
+            "searches/lanes/return_from_idle.sql",
+            "searches/lanes/estimates.sql",
+            "searches/lanes/backlog.sql",
+            "providers/keyring/resting.py",
+        ),
+        tests=(
+            "tests/searches/lanes",
+            "tests/searches/calls/test_races.py",
+            "tests/searches/test_lock_order.py",
+            "tests/api/test_positions.py",
+            "tests/api/test_dead_credentials.py",
+            "tests/admin/test_lanes.py",
+        ),
+    ),
+    "limiter": Room(
+        files=(
+            "providers/limiter_lane.lua",
+            "providers/limiter_tokens.lua",
+            "providers/limiter_waiters.lua",
+            "providers/limiter.py",
+        ),
+        tests=(
+            "tests/providers/test_limiter_waiters.py",
+            "tests/providers/test_limiter_guard.py",
+            "tests/providers/test_limiter.py",
+            "tests/providers/test_limiter_redis.py",
+        ),
+    ),
+}
