@@ -1,7 +1,7 @@
 """Unpacks answers that a server compressed although it was asked not to (`Content-Encoding`), within a bound.
 
 The answer is paid for, so as much as possible is read: all that was packed, or what precedes a fault or a cut. A few kilobytes
-can unpack to gigabytes, so every decoder is told how much it may return. Content that is no stream of the coding in its header
+can unpack to gigabytes, so every decoder has a bound on what it returns. Content that is no stream of the coding in its header
 is returned as it is: proxies have been seen to unpack an answer and keep the header.
 """
 
@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import brotli
 import zstandard
+
+if TYPE_CHECKING:
+    from zlib import _Decompress
 
 # No server was seen to apply more codings, and each further one could be a bomb of its own.
 MOST_CODINGS = 4
@@ -37,27 +40,7 @@ class UnpackedTooLarge(Exception):
 
 
 class NotCoded(Exception):
-    """The content is, as far as can be told, no stream of the coding that its header names."""
-
-
-class Fault(Exception):
-    """The stream has bytes that its coding does not know."""
-
-
-class Stream(Protocol):
-    """Unpacks one packed stream piece by piece."""
-
-    @property
-    def ended(self) -> bool: ...
-
-    @property
-    def unused(self) -> bytes:
-        """Returns the bytes of the last piece that follow the end of the stream."""
-        ...
-
-    def fed(self, piece: bytes, most_bytes: int) -> bytes:
-        """Returns the bytes that a piece unpacks to; after one more than `most_bytes` it may end. Raises `Fault`."""
-        ...
+    """The content seems to be no stream of the coding that its header names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,64 +68,44 @@ def decoded(content: bytes, codings: str, *, most_bytes: int) -> bytes:
     return content
 
 
-class _Zlib:
-    def __init__(self, wrapping: int) -> None:
-        self.stream = zlib.decompressobj(wrapping)
-
-    @property
-    def ended(self) -> bool:
-        return self.stream.eof
-
-    @property
-    def unused(self) -> bytes:
-        return self.stream.unused_data
-
-    def fed(self, piece: bytes, most_bytes: int) -> bytes:
-        try:
-            return self.stream.decompress(piece, most_bytes + 1)
-        except zlib.error:
-            raise Fault from None
-
-
 class _Brotli:
+    """Unpacks brotli behind the names of zlib's decompressors."""
+
     # Brotli's decoder takes bytes behind the end for a fault.
-    unused = b""
+    unused_data = b""
 
     def __init__(self) -> None:
         self.stream = brotli.Decompressor()
-        self.ended = False
+        self.eof = False
 
-    def fed(self, piece: bytes, most_bytes: int) -> bytes:
-        try:
-            found = bytearray(self.stream.process(piece, output_buffer_limit=most_bytes + 1))
-            while len(found) <= most_bytes and not self.stream.can_accept_more_data():
-                found += self.stream.process(b"", output_buffer_limit=most_bytes + 1 - len(found))
-            self.ended = bool(self.stream.is_finished())
-        except brotli.error:
-            raise Fault from None
-        return bytes(found[: most_bytes + 1])
+    def decompress(self, piece: bytes, most_bytes: int) -> bytes:
+        found = bytearray(self.stream.process(piece, output_buffer_limit=most_bytes))
+        while len(found) < most_bytes and not self.stream.can_accept_more_data():
+            found += self.stream.process(b"", output_buffer_limit=most_bytes - len(found))
+        self.eof = bool(self.stream.is_finished())
+        return bytes(found[:most_bytes])
 
 
-def _unpacked(opened: Callable[[], Stream], content: bytes, most_bytes: int) -> Unpacked:
+def _unpacked(opened: Callable[[], _Decompress | _Brotli], content: bytes, most_bytes: int) -> Unpacked:
     stream = opened()
     found, taken = _fed(stream, _pieces(content, PIECE_BYTES), most_bytes)
-    if not stream.ended and taken < len(content) and len(found) <= most_bytes:
+    if not stream.eof and taken < len(content) and len(found) <= most_bytes:
         stream = opened()
         sound, faulty = content[:taken], content[taken : taken + PIECE_BYTES]
         found, taken = _fed(stream, chain(_pieces(sound, PIECE_BYTES), _pieces(faulty, 1)), most_bytes)
-    return Unpacked(found=found, ended=stream.ended, rest=stream.unused + content[taken:])
+    return Unpacked(found=found, ended=stream.eof, rest=stream.unused_data + content[taken:])
 
 
-def _fed(stream: Stream, pieces: Iterable[bytes], most_bytes: int) -> tuple[bytes, int]:
+def _fed(stream: _Decompress | _Brotli, pieces: Iterable[bytes], most_bytes: int) -> tuple[bytes, int]:
     """Returns the unpacked bytes, and how many packed ones were fed without a fault."""
     found, taken = bytearray(), 0
     for piece in pieces:
         try:
-            found += stream.fed(piece, most_bytes - len(found))
-        except Fault:
+            found += stream.decompress(piece, most_bytes - len(found) + 1)
+        except (zlib.error, brotli.error):
             break
         taken += len(piece)
-        if stream.ended or len(found) > most_bytes:
+        if stream.eof or len(found) > most_bytes:
             break
     return bytes(found), taken
 
@@ -153,23 +116,23 @@ def _pieces(content: bytes, size: int) -> Iterator[bytes]:
 
 def _gunzip(content: bytes, most_bytes: int) -> bytes:
     """Unpacks the members of a gzip file; what follows them is padding."""
-    first = member = _unpacked(partial(_Zlib, GZIP), content, most_bytes)
+    first = member = _unpacked(partial(zlib.decompressobj, GZIP), content, most_bytes)
     found = _known_by_its_mark(first)
     for _ in range(MOST_MEMBERS - 1):
         if not member.ended or not member.rest or len(found) > most_bytes:
             break
-        member = _unpacked(partial(_Zlib, GZIP), member.rest, most_bytes - len(found))
+        member = _unpacked(partial(zlib.decompressobj, GZIP), member.rest, most_bytes - len(found))
         found += member.found
     return found
 
 
 def _deflate(content: bytes, most_bytes: int) -> bytes:
     """Unpacks with the wrapping of zlib, as the RFC has it, or without one, as some servers do."""
-    wrapped = _unpacked(partial(_Zlib, ZLIB), content, most_bytes)
+    wrapped = _unpacked(partial(zlib.decompressobj, ZLIB), content, most_bytes)
     if wrapped.ended or len(wrapped.found) > most_bytes:
         return wrapped.found
     # Any bytes may look like the beginning of a raw stream.
-    raw = _unpacked(partial(_Zlib, RAW), content, most_bytes)
+    raw = _unpacked(partial(zlib.decompressobj, RAW), content, most_bytes)
     if wrapped.found and not raw.ended:
         return wrapped.found
     return _without_a_mark(raw, content)
