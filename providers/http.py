@@ -1,6 +1,6 @@
 """Makes the calls to providers: the one HTTP client. No call leaves without a token, by signature.
 
-The transport is ours, over httpcore's public network backend, because httpx alone cannot say three things: whether a first
+The connections are ours, over httpcore's public network backend, because httpx alone cannot say three things: whether a first
 byte was sent (it reports a reset in mid-body and a stale kept connection alike); when the time of a whole connection (DNS,
 every address, TLS) or of a whole call is over; and when the connection is ready, so that the token is redeemed just before
 the first byte. Where nothing was sent, a call raises `Unreachable`, or the limiter's own `TokenRefused` and `Unavailable`.
@@ -68,9 +68,9 @@ class CallInFlight:
             self.answering = Deadline(seconds=self.total_seconds, passed=passed)
 
     def after_write(self) -> None:
-        """Tells the log of a first byte that was sent late, because the next call would come too close otherwise.
+        """Records in the lane's log that the first byte was sent late, because the next call would come too close otherwise.
 
-        The log hears of it before the body is sent, which may take longer than a window.
+        The record is made before the body is sent, which may take longer than a window.
         """
         if self.lateness_checked or self.token.sent_at is None:
             return
@@ -124,39 +124,6 @@ class ProviderConnector(transport.Connector):
         return ProviderStream(self.connect_to_any(addresses, port, connecting))
 
 
-class _Body(httpx.SyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        self.response = response
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self.response.iter_stream()
-
-    def close(self) -> None:
-        self.response.close()
-
-
-class Transport(httpx.BaseTransport):
-    """Does what `httpx.HTTPTransport` does, over a pool whose connections know the call that uses them."""
-
-    def __init__(self) -> None:
-        self.pool = httpcore.ConnectionPool(
-            ssl_context=transport.tls_context(),
-            max_connections=None,
-            max_keepalive_connections=20,
-            keepalive_expiry=KEPT_SECONDS,
-            network_backend=ProviderConnector(),
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self.pool.handle_request(transport.to_httpcore(request))
-        return httpx.Response(
-            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
-        )
-
-    def close(self) -> None:
-        self.pool.close()
-
-
 @dataclass(frozen=True, kw_only=True)
 class ProviderClient:
     """The HTTP client under one policy's time limits, in seconds.
@@ -178,43 +145,38 @@ class ProviderClient:
         passed = partial(httpcore.ConnectTimeout, "the time to connect is over")
         connecting = Deadline(seconds=self.connect_seconds, passed=passed)
         call = CallInFlight(token=token, connecting=connecting, total_seconds=self.total_seconds)
-        with _as_present_call(call), _failures_named(call):
+        with _in_flight(call):
             # No client of httpx: it would follow redirects, keep cookies and unpack.
-            response = shared_transport().handle_request(request)
+            response = shared_connections().handle_request(transport.to_httpcore(request))
+            headers = httpx.Headers(response.headers)
             try:
-                return Reply(status=response.status_code, headers=response.headers, content=_read(response))
+                return Reply(status=response.status, headers=headers, content=_read(response, headers))
             finally:
                 response.close()
 
 
-def _read(response: httpx.Response) -> bytes:
+def _read(response: httpcore.Response, headers: httpx.Headers) -> bytes:
     content = bytearray()
     try:
-        for part in response.iter_raw():
+        for part in response.iter_stream():
             content += part
             if len(content) > MOST_BYTES:
                 raise content_codings.UnpackedTooLarge
-        codings = response.headers.get("Content-Encoding", "")
+        codings = headers.get("Content-Encoding", "")
         return content_codings.decoded(bytes(content), codings, most_bytes=MOST_BYTES)
     except content_codings.UnpackedTooLarge:
         detail = "The provider's answer is larger than 10 MB."
-        raise Garbled("answer_too_large", detail, status=response.status_code) from None
+        raise Garbled("answer_too_large", detail, status=response.status) from None
 
 
 @contextmanager
-def _as_present_call(call: CallInFlight) -> Iterator[None]:
-    before = _call_in_flight.set(call)
-    try:
-        yield
-    finally:
-        _call_in_flight.reset(before)
+def _in_flight(call: CallInFlight) -> Iterator[None]:
+    """Makes this the present call of its connections.
 
-
-@contextmanager
-def _failures_named(call: CallInFlight) -> Iterator[None]:
-    """Raises `Lost` or `Unreachable` for what httpcore raises, by whether the first byte was sent. The cause is dropped: its
-    text could quote the request.
+    Raises `Lost` or `Unreachable` for what httpcore raises, by whether the first byte was sent. The cause is dropped: its text
+    could quote the request.
     """
+    before = _call_in_flight.set(call)
     try:
         yield
     except (
@@ -222,7 +184,6 @@ def _failures_named(call: CallInFlight) -> Iterator[None]:
         httpcore.TimeoutException,
         httpcore.ProtocolError,
         httpcore.UnsupportedProtocol,
-        httpx.HTTPError,
         OSError,
         UnicodeError,  # a host name that can be none
     ) as error:
@@ -230,6 +191,8 @@ def _failures_named(call: CallInFlight) -> Iterator[None]:
         if call.first_byte_sent:
             raise Lost("outcome_unknown", f"The provider did not answer in full ({cause}).") from None
         raise Unreachable("unreachable", f"The provider could not be reached ({cause}); nothing was sent.") from None
+    finally:
+        _call_in_flight.reset(before)
 
 
 def _present_call() -> CallInFlight:
@@ -240,6 +203,12 @@ def _present_call() -> CallInFlight:
 
 
 @cache
-def shared_transport() -> Transport:
-    """Returns the transport of this process. There is one, so that connections are kept."""
-    return Transport()
+def shared_connections() -> httpcore.ConnectionPool:
+    """Returns the connections of this process, which are kept between calls."""
+    return httpcore.ConnectionPool(
+        ssl_context=transport.tls_context(),
+        max_connections=None,
+        max_keepalive_connections=20,
+        keepalive_expiry=KEPT_SECONDS,
+        network_backend=ProviderConnector(),
+    )

@@ -144,7 +144,7 @@ def lead_seconds(rate: Rate) -> float:
 
 def warm_up() -> None:
     """Opens the connections of a new process, which its first call would wait for. Failures are left to that call."""
-    http.shared_transport()
+    http.shared_connections()
     with suppress(Unavailable, Error, KombuError, OSError):
         # A claim in a lane that does not exist finds nothing, but plans the statement, which takes longer than a claim.
         queue.claim("", Policy(), lease=timedelta())

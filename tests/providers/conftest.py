@@ -96,8 +96,8 @@ def fresh_connections() -> Iterator[None]:
 
 
 def forget_connections() -> None:
-    http.shared_transport().close()
-    http.shared_transport.cache_clear()
+    http.shared_connections().close()
+    http.shared_connections.cache_clear()
     transport.tls_context.cache_clear()
 
 
@@ -115,12 +115,12 @@ def site(shared_sandbox: Site) -> Site:
 
 
 @contextmanager
-def granian_sandbox(**told: int) -> Iterator[str]:
+def granian_sandbox(**values: int) -> Iterator[str]:
     """Serves the sandbox in a process of its own, as users get it. The settings are named as in `window_ms=1000`."""
     port = str(ports.chosen("SANDBOX_PORT", 0))
     options = ("--interface", "wsgi", "--http", "1", "--no-ws", "--blocking-threads", "32", "--log-level", "critical")
     command = [sys.executable, "-m", "granian", *options, "--port", port, "config.sandbox_wsgi:application"]
-    environment = {f"SANDBOX_{name.upper()}": str(value) for name, value in told.items()}
+    environment = {f"SANDBOX_{name.upper()}": str(value) for name, value in values.items()}
     server = subprocess.Popen(command, cwd=settings.BASE_DIR, env=os.environ | environment)
     try:
         yield _answering(f"http://127.0.0.1:{port}")

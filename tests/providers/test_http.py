@@ -24,7 +24,7 @@ from tests.providers.wire import Caller, Script, answering, deaf, dribbling, sel
 PICTURE = b"iVBORw0KGgoAAAANSUhEUg"
 pytestmark = pytest.mark.usefixtures("fresh_connections")
 SECRET = "sk-of-alice-0123456789"
-# More than the kernel takes in while nobody reads.
+# More than the kernel buffers while the peer does not read.
 LARGE = os.urandom(1024) * 1024 * 12
 
 
@@ -86,7 +86,7 @@ def test_waiting_for_the_instant_takes_nothing_from_the_calls_time() -> None:
 
 def test_without_a_token_no_byte_leaves() -> None:
     with wire(answering) as it, pytest.raises(RuntimeError, match="without a token"):
-        http.shared_transport().handle_request(httpx.Request("GET", it.url))
+        http.shared_connections().request("GET", it.url)
     assert it.callers == []
 
 
@@ -100,7 +100,7 @@ def test_a_call_whose_token_is_refused_sends_nothing() -> None:
         assert it.hung_up() == [b""]
 
 
-def test_where_redis_is_gone_nothing_is_sent(settings: Settings) -> None:
+def test_without_redis_nothing_is_sent(settings: Settings) -> None:
     token = any_token()
     with socket.create_server(("127.0.0.1", 0)) as gone:
         settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
@@ -110,7 +110,7 @@ def test_where_redis_is_gone_nothing_is_sent(settings: Settings) -> None:
         assert it.hung_up() == [b""]
 
 
-def test_a_call_that_left_late_tells_the_log_before_its_body_is_sent(settings: Settings) -> None:
+def test_a_call_that_left_late_is_logged_as_late_before_its_body_is_sent(settings: Settings) -> None:
     lane, moved = LoggedLane(a_rate(1, 400)), Event()
     token = lane.token("mine")
 
@@ -140,8 +140,10 @@ def test_a_refused_connection_costs_no_token() -> None:
     assert lane.log() == {}
 
 
-@pytest.mark.parametrize("url", ["http://nobody.invalid", "127.0.0.1:80", "ftp://127.0.0.1", f"http://{'a' * 70}.com"])
-def test_an_address_that_is_none_costs_no_token(url: str) -> None:
+@pytest.mark.parametrize(
+    "url", ["http://provider.invalid", "127.0.0.1:80", "ftp://127.0.0.1", f"http://{'a' * 70}.com"]
+)
+def test_an_invalid_address_costs_no_token(url: str) -> None:
     lane = LoggedLane()
     assert what_came(url, token=lane.token()) is Unreachable
     assert lane.log() == {}
@@ -164,7 +166,7 @@ def test_a_connection_that_is_not_taken_in_time_costs_no_token() -> None:
     assert lane.log() == {}
 
 
-def test_a_certificate_that_nobody_vouches_for_costs_no_token(tmp_path: Path) -> None:
+def test_a_certificate_without_a_trusted_issuer_costs_no_token(tmp_path: Path) -> None:
     lane = LoggedLane()
     with wire(answering, certificate=self_signed(tmp_path)) as it:
         assert what_came(it.url, token=lane.token()) is Unreachable
