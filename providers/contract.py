@@ -14,9 +14,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from providers.http import ProviderClient
+    import httpx
+
+    from accounts.web.strict_fields import StrictSerializer
+    from providers.http import ProviderClient, Reply
     from providers.limiter import Token
-    from providers.parameters import Parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One page of a lookup. `parameters`: as the tenant gave them, checked by the adapter's `Parameters`."""
+    """One page of a lookup. `parameters`: as the tenant gave them, checked by the adapter's serializer."""
 
     picture: Picture
     parameters: Mapping[str, Any]
@@ -79,16 +81,19 @@ class Secret:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyForm:
-    """The form of a provider's keys by its documents. A key of another form gets a warning, and is never refused."""
+class Access:
+    """Holds what one call is made with: a key, the provider's address, a client, and the token without which it sends nothing."""
 
-    begins: str
+    secret: Secret
+    base_url: str
+    client: ProviderClient
+    token: Token
 
-    def warning(self, secret: Secret, *, provider: str) -> str:
-        """Returns a sentence for the key's owner; empty if the key has the form."""
-        if secret.value.startswith(self.begins):
-            return ""
-        return f"Keys to {provider} begin with {self.begins} by its documents, and this one does not; it is tried all the same."
+    def url(self, path: str) -> str:
+        return f"{self.base_url.rstrip('/')}/{path.lstrip('/')}"
+
+    def send(self, request: httpx.Request) -> Reply:
+        return self.client.send(request, token=self.token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,28 +152,6 @@ class Term:
     title: str = ""
 
 
-class FreeCalls(ABC):
-    """The calls to a provider that cost nothing, beside its sources. Most providers offer none. Raises the failures of
-    adapters.
-    """
-
-    provider: ClassVar[str]
-
-    @abstractmethod
-    def account(self, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> ProviderAccount:
-        """Returns the key's account. Raises `BadCredential` if the provider does not accept the key."""
-
-    def dictionaries(self) -> tuple[str, ...]:
-        """Returns the names of the dictionaries that can be asked under the present settings."""
-        return ()
-
-    def dictionary(
-        self, name: str, query: str, *, secret: Secret, base_url: str, client: ProviderClient, token: Token
-    ) -> tuple[Term, ...]:
-        """Returns the terms of a dictionary that match. An empty query matches all."""
-        raise LookupError(name)
-
-
 class Adapter(ABC):
     """One source. Subclasses are stateless, and `registry` has one instance of each."""
 
@@ -179,7 +162,7 @@ class Adapter(ABC):
     # The provider's address, unless the setting <PROVIDER>_BASE_URL names another.
     base_url: ClassVar[str]
     sandbox_path: ClassVar[str]
-    parameters: ClassVar[type[Parameters]]
+    parameters: ClassVar[type[StrictSerializer]]
     picture_limits: ClassVar[PictureLimits]
     policy: ClassVar[PolicyDefaults]
     price: ClassVar[PriceDefaults]
@@ -193,8 +176,8 @@ class Adapter(ABC):
     caveats: ClassVar[tuple[str, ...]] = ()
     # A sentence that says how old the data may be.
     lag: ClassVar[str] = ""
-    # The documented form of keys to the provider.
-    key_form: ClassVar[KeyForm | None] = None
+    # How the provider's keys begin by its documents. A key that begins otherwise gets a warning, and is never refused.
+    key_prefix: ClassVar[str] = ""
 
     @property
     def base_url_setting(self) -> str:
@@ -209,5 +192,5 @@ class Adapter(ABC):
         return effective
 
     @abstractmethod
-    def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
+    def ask(self, question: Question, access: Access) -> Answer:
         """Makes one call. Raises a `Failure`."""

@@ -8,7 +8,7 @@ from providers.adapters.keyapi import TikTokProducts
 from providers.adapters.memories import PrivateVideos, PublicVideos
 from providers.adapters.modash import TikTokCreators
 from providers.adapters.modash_account import ModashAccount
-from providers.contract import Adapter, FreeCalls
+from providers.contract import Adapter
 
 ADAPTERS: dict[str, Adapter] = {
     adapter.source: adapter
@@ -22,11 +22,16 @@ ADAPTERS: dict[str, Adapter] = {
 # A provider's limits and address are those of the first of its sources.
 PROVIDERS: dict[str, Adapter] = {adapter.provider: adapter for adapter in reversed(ADAPTERS.values())}
 # The providers that have calls which cost nothing.
-FREE_CALLS: dict[str, FreeCalls] = {calls.provider: calls for calls in (ModashAccount(),)}
+FREE_CALLS = {"modash": ModashAccount()}
 
 
-def base_url(adapter: Adapter) -> str:
-    """Returns the address at which the adapter's provider is called: the operator's setting, or else the provider's own."""
+def base_url(adapter: Adapter, *, sandboxed: bool = False) -> str:
+    """Returns the address at which the adapter's provider is called: the operator's setting, or else the provider's own.
+
+    `sandboxed`: where the sandbox plays the provider.
+    """
+    if sandboxed:
+        return f"{settings.SANDBOX_URL}{adapter.sandbox_path}"
     return getattr(settings, adapter.base_url_setting, "") or adapter.base_url
 
 

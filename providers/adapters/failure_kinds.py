@@ -43,7 +43,7 @@ class FailureKinds:
     def by_status(self, status: int) -> FailureKind:
         """Returns the kind of an answer that says it failed, by HTTP's meaning of its status.
 
-        With a status of success the reason is one that nobody knows: the request was refused. A status that is neither
+        With a status of success the reason is unknown: the request counts as refused. A status that is neither
         success nor error is documented by no provider: the answer is unreadable.
         """
         known = {401: self.dead_key, 402: self.no_credits, 408: self.their_fault, 429: self.too_soon}

@@ -12,34 +12,20 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
+from accounts.web.strict_fields import StrictSerializer, StrictText
 from providers.adapters.failure_kinds import FailureKind, FailureKinds
 from providers.adapters.fields import Fields, has_objects, items
 from providers.adapters.regions import NOT_ISO, REGIONS
-from providers.adapters.replies import ParsedReply, UnreadableAnswer
-from providers.contract import (
-    Adapter,
-    Answer,
-    Hit,
-    KeyForm,
-    PictureLimits,
-    PolicyDefaults,
-    PriceDefaults,
-    Question,
-    Secret,
-)
+from providers.adapters.replies import ParsedReply
+from providers.contract import Access, Adapter, Answer, Hit, PictureLimits, PolicyDefaults, PriceDefaults, Question
 from providers.failures import Failure, Refused
-from providers.parameters import Parameters, StrictText
-
-if TYPE_CHECKING:
-    from providers.http import ProviderClient
-    from providers.limiter import Token
 
 # "Maximum return 30 items", and no field that would ask for the next ones.
 MOST_PRODUCTS = 30
@@ -54,7 +40,7 @@ CODE = re.compile(r"-?[0-9]{1,9}")
 KINDS = FailureKinds("KeyAPI")
 # KeyAPI's pages say never to retry a 403, and its published skills that it may mean "plan quota exceeded or feature
 # restricted"; a dead key gets 401. If the message names what is used up (`USED_UP`), all lookups with the key wait. Otherwise
-# one lookup fails, and the others that the key can serve go on.
+# one lookup fails, and the others that the key can serve continue.
 NOT_PERMITTED = FailureKind(
     Refused,
     "not_permitted",
@@ -91,7 +77,7 @@ class RegionCode(RegexValidator):
         )
 
 
-class ProductParameters(Parameters):
+class ProductParameters(StrictSerializer):
     product_name = StrictText(
         required=False,
         allow_blank=True,
@@ -126,7 +112,7 @@ class TikTokProducts(Adapter):
     default_limit = MOST_PRODUCTS
     max_results = MOST_PRODUCTS
     lag = "Data are of the day before at best (T+1)."
-    key_form = KeyForm(begins="sk_live_")
+    key_prefix = "sk_live_"
     caveats = (
         "KeyAPI searches yesterday's data at best (T+1): an empty answer does not prove that there is no such product.",
         "A search finds 30 products at most, and there is no asking for more.",
@@ -139,28 +125,22 @@ class TikTokProducts(Adapter):
     def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value.strip() for name, value in parameters.items() if value.strip()}
 
-    def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
-        wanted = self.effective(question.parameters)
-        reply = ParsedReply.of(client.send(_request(question, wanted, secret, base_url), token=token), secret)
-        try:
-            number = _outcome(reply)
-            if number != SUCCESS:
-                raise _failure(number, reply)
-            products = _products(reply.envelope)
-        except UnreadableAnswer as problem:
-            billed = _billed(reply.envelope)
-            raise reply.failure(KINDS.unreadable(str(problem)), billed_results=billed) from None
-        found = items(products, _identity)
+    def ask(self, question: Question, access: Access) -> Answer:
+        reply = ParsedReply.to(_request(question, self.effective(question.parameters), access), access)
+        number = _outcome(reply)
+        if number != SUCCESS:
+            raise _failure(number, reply)
+        found = items(_products(reply), _identity)
         return reply.answer(found, (_hit(product_id, product) for product_id, product in found.known), last=True)
 
 
-def _request(question: Question, wanted: Mapping[str, Any], secret: Secret, base_url: str) -> httpx.Request:
+def _request(question: Question, wanted: Mapping[str, Any], access: Access) -> httpx.Request:
     """Returns the request, without empty fields, for the page says: "do not send empty optional parameters"."""
     body = {"image_base64": b64encode(question.picture.content).decode(), **wanted, "size": question.page_size}
     return httpx.Request(
         "POST",
-        f"{base_url.rstrip('/')}/v1/tiktok/product/image-search/analytics",
-        headers={"Authorization": f"Bearer {secret.value}"},
+        access.url("/v1/tiktok/product/image-search/analytics"),
+        headers={"Authorization": f"Bearer {access.secret.value}"},
         json=body,
     )
 
@@ -172,13 +152,13 @@ def _outcome(reply: ParsedReply) -> float:
     if not reply.has_success_status:
         return reply.status
     if not isinstance(reply.body, dict):
-        raise UnreadableAnswer("it is not a JSON object")
+        raise _unreadable(reply, "it is not a JSON object")
     code = _code(reply.body)
     if code is not None:
         return code
     if has_objects(reply.body.get("data")):
         return SUCCESS
-    raise UnreadableAnswer("code is not a number" if "code" in reply.body else "code is missing")
+    raise _unreadable(reply, "code is not a number" if "code" in reply.body else "code is missing")
 
 
 def _code(envelope: Mapping[str, Any]) -> float | None:
@@ -189,17 +169,17 @@ def _code(envelope: Mapping[str, Any]) -> float | None:
     return number
 
 
-def _products(envelope: Mapping[str, Any]) -> list[Any]:
+def _products(reply: ParsedReply) -> list[Any]:
     """Returns the listed products.
 
     The document shows `data: null` with errors only. Missing or null `data` beside the message "success" is taken for an empty
     list; without that message its meaning is unknown.
     """
-    products = envelope.get("data")
-    if products is None and envelope.get("message") == "success":
+    products = reply.envelope.get("data")
+    if products is None and reply.envelope.get("message") == "success":
         return []
     if not isinstance(products, list):
-        raise UnreadableAnswer("data is not a list" if "data" in envelope else "data is missing")
+        raise _unreadable(reply, "data is not a list" if "data" in reply.envelope else "data is missing")
     return products
 
 
@@ -218,9 +198,12 @@ def _kind(number: int, *, is_status: bool) -> FailureKind:
     return KINDS.by_status(number) if is_status or 400 <= number < 600 else KINDS.refused
 
 
-def _billed(envelope: Mapping[str, Any]) -> int | None:
-    """Returns 0 if the code says success, which bills the request itself; None if it does not, for then the bill is unknown."""
-    return 0 if _code(envelope) == SUCCESS else None
+def _unreadable(reply: ParsedReply, problem: str) -> Failure:
+    """Returns the failure of an unreadable answer. It bills no results if its code says success, which bills the request
+    itself. Without such a code the bill is unknown.
+    """
+    billed = 0 if _code(reply.envelope) == SUCCESS else None
+    return reply.failure(KINDS.unreadable(problem), billed_results=billed)
 
 
 def _identity(product: Fields) -> str | None:

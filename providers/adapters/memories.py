@@ -11,40 +11,23 @@ from __future__ import annotations
 
 import math
 import re
-from abc import abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import httpx
+from django.core.validators import RegexValidator
 
+from accounts.web.strict_fields import StrictChoice, StrictNumber, StrictSerializer, StrictText
 from providers.adapters.failure_kinds import FailureKind, FailureKinds
 from providers.adapters.fields import Fields, has_objects, items
-from providers.adapters.memories_parameters import (
-    DEFAULT_PLATFORM,
-    DEFAULT_SIMILARITY,
-    DEFAULT_UNIQUE_ID,
-    PublicVideoParameters,
-    VideoParameters,
-)
-from providers.adapters.replies import ParsedReply, UnreadableAnswer
-from providers.contract import (
-    Adapter,
-    Answer,
-    Hit,
-    KeyForm,
-    Picture,
-    PictureLimits,
-    PolicyDefaults,
-    PriceDefaults,
-    Question,
-    Secret,
-)
+from providers.adapters.replies import ParsedReply
+from providers.contract import Access, Adapter, Answer, Hit, PictureLimits, PolicyDefaults, PriceDefaults, Question
 from providers.failures import BadCredential, Duplicate, Failure, Refused
 
-if TYPE_CHECKING:
-    from providers.http import ProviderClient
-    from providers.limiter import Token
+DEFAULT_PLATFORM = "TIKTOK"
+DEFAULT_SIMILARITY = 0.85
+DEFAULT_UNIQUE_ID = "default"
 
 SUCCESS = "0000"
 # Memories looks at the extension of a file's name as well as at its type.
@@ -60,7 +43,7 @@ DISABLED = FailureKind(
     "account_disabled",
     "The Memories account of this key is disabled: ask Memories why, or store another account's key.",
 )
-# The code may concern this search alone, so the key's other lookups go on.
+# The code may concern this search alone, so the key's other lookups continue.
 NOT_PERMITTED = FailureKind(
     Refused,
     "permission_denied",
@@ -84,8 +67,36 @@ BY_CODE: dict[str, FailureKind] = {
 }
 
 
+class VideoParameters(StrictSerializer):
+    similarity = StrictNumber(
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text=f"Frames with a lower score are left out. The default is {DEFAULT_SIMILARITY}.",
+    )
+    unique_id = StrictText(
+        required=False,
+        max_length=255,
+        trim_whitespace=False,
+        validators=[
+            RegexValidator(r"\A\S(.*\S)?\Z", "Must neither begin nor end with a space, nor hold a line break."),
+        ],
+        help_text=f"Names a part of your Memories library, case-sensitively. The default is "
+        f'"{DEFAULT_UNIQUE_ID}". It does not affect a search for public videos, and does not make it another question.',
+    )
+
+
+class PublicVideoParameters(VideoParameters):
+    # Memories would silently search another platform in place of an unknown one.
+    platform = StrictChoice(
+        ("TIKTOK", "YOUTUBE", "INSTAGRAM"),
+        required=False,
+        help_text=f"The platform whose videos are searched. The default is {DEFAULT_PLATFORM}.",
+    )
+
+
 class Videos(Adapter):
-    """The common part of the two searches. A subclass adds the path, the platform and the parameters."""
+    """The common part of the two searches. A subclass adds the path and the parameters."""
 
     provider = "memories"
     result_type = "video"
@@ -98,7 +109,7 @@ class Videos(Adapter):
     default_limit = None
     max_results = None
     score_range = (0.0, 1.0)
-    key_form = KeyForm(begins="sk-mavi-")
+    key_prefix = "sk-mavi-"
     caveats: ClassVar[tuple[str, ...]] = (
         "The price of 1 credit a call is an assumption: Memories' document names none. Operators set it.",
         "Memories gives no address of a video, and often no end of a moment.",
@@ -109,26 +120,14 @@ class Videos(Adapter):
     def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {"similarity": DEFAULT_SIMILARITY, "unique_id": DEFAULT_UNIQUE_ID, **parameters}
 
-    @abstractmethod
-    def platform(self, parameters: Mapping[str, Any]) -> str | None:
-        """Returns the platform whose videos the effective parameters ask for; None for the account's own library."""
-
-    def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
+    def ask(self, question: Question, access: Access) -> Answer:
         wanted = self.effective(question.parameters)
-        platform = self.platform(wanted)
-        url = f"{base_url.rstrip('/')}{self.path}"
-        request = _request(question.picture, wanted, platform, secret, url)
-        reply = ParsedReply.of(client.send(request, token=token), secret)
+        reply = ParsedReply.to(_request(question, wanted, access, self.path), access)
         if not reply.has_success_status or _is_failure(reply.envelope):
             raise _failure(reply)
-        try:
-            frames = _frames(reply.body)
-        except UnreadableAnswer as problem:
-            billed = _billed(reply.envelope)
-            raise reply.failure(KINDS.unreadable(str(problem)), billed_results=billed) from None
-        found = items(frames, lambda frame: frame.identity("videoNo"))
+        found = items(_frames(reply), lambda frame: frame.identity("videoNo"))
         total = Fields(reply.envelope).object("data").count("total")
-        return reply.answer(found, _hits(found.known, platform), total=total, last=True)
+        return reply.answer(found, _hits(found.known, wanted.get("platform")), total=total, last=True)
 
 
 class PublicVideos(Videos):
@@ -140,9 +139,6 @@ class PublicVideos(Videos):
 
     def effective(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {"platform": DEFAULT_PLATFORM, **super().effective(parameters)}
-
-    def platform(self, parameters: Mapping[str, Any]) -> str | None:
-        return str(parameters["platform"])
 
     def deciding(self, effective: Mapping[str, Any]) -> Mapping[str, Any]:
         """Leaves out `unique_id`: it names a folder of the account's own library, and does not change a search for public
@@ -163,19 +159,16 @@ class PrivateVideos(Videos):
         "A unique_id that does not exist finds nothing, and Memories does not say that it does not exist.",
     )
 
-    def platform(self, parameters: Mapping[str, Any]) -> str | None:
-        return None
 
-
-def _request(
-    picture: Picture, wanted: Mapping[str, Any], platform: str | None, secret: Secret, url: str
-) -> httpx.Request:
+def _request(question: Question, wanted: Mapping[str, Any], access: Access, path: str) -> httpx.Request:
+    """Returns the request. Only a search for public videos names a platform."""
+    picture = question.picture
     fields = {"unique_id": str(wanted["unique_id"]), "similarity": str(wanted["similarity"])}
     return httpx.Request(
         "POST",
-        url,
-        headers={"Authorization": secret.value},
-        data=fields if platform is None else {"type": platform, **fields},
+        access.url(path),
+        headers={"Authorization": access.secret.value},
+        data={"type": wanted["platform"], **fields} if "platform" in wanted else fields,
         files={"file": (f"picture.{EXTENSIONS[picture.media_type]}", picture.content, picture.media_type)},
     )
 
@@ -206,34 +199,27 @@ def _failure(reply: ParsedReply) -> Failure:
     return reply.failure(kind, message=message)
 
 
-def _frames(body: Any) -> list[Any]:
+def _frames(reply: ParsedReply) -> list[Any]:
     """Returns the listed frames. The list may be inside an object, as one client saw, and null if nothing was found."""
-    if not isinstance(body, dict):
-        raise UnreadableAnswer("it is not a JSON object")
-    if _code(body) != SUCCESS and not _has_frames(body):
-        raise UnreadableAnswer("code is neither a text nor a number" if "code" in body else "code is missing")
-    path, holder, name = _location_of_frames(body)
-    frames = holder.get(name, ...)
+    if not isinstance(reply.body, dict):
+        raise _unreadable(reply, "it is not a JSON object")
+    data = reply.body.get("data", ...)
+    path, frames = ("data.results", data.get("results", ...)) if isinstance(data, dict) else ("data", data)
+    if _code(reply.body) != SUCCESS and not has_objects(frames):
+        raise _unreadable(reply, "code is neither a text nor a number" if "code" in reply.body else "code is missing")
     if frames is None:
         return []
     if not isinstance(frames, list):
-        raise UnreadableAnswer(f"{path} is {'missing' if frames is ... else 'not a list'}")
+        raise _unreadable(reply, f"{path} is {'missing' if frames is ... else 'not a list'}")
     return frames
 
 
-def _location_of_frames(envelope: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], str]:
-    data = envelope.get("data")
-    return ("data.results", data, "results") if isinstance(data, dict) else ("data", envelope, "data")
-
-
-def _has_frames(envelope: Mapping[str, Any]) -> bool:
-    _, holder, name = _location_of_frames(envelope)
-    return has_objects(holder.get(name))
-
-
-def _billed(envelope: Mapping[str, Any]) -> int | None:
-    """Returns 0 if the code says success, which bills the call itself; None if it does not, for then the bill is unknown."""
-    return 0 if _code(envelope) == SUCCESS else None
+def _unreadable(reply: ParsedReply, problem: str) -> Failure:
+    """Returns the failure of an unreadable answer. It bills no results if its code says success, which bills the call itself.
+    Without such a code the bill is unknown.
+    """
+    billed = 0 if _code(reply.envelope) == SUCCESS else None
+    return reply.failure(KINDS.unreadable(problem), billed_results=billed)
 
 
 def _hits(frames: list[tuple[str, Fields]], platform: str | None) -> tuple[Hit, ...]:

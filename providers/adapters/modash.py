@@ -10,7 +10,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -19,12 +19,8 @@ from providers.adapters.failure_kinds import FailureKind, FailureKinds
 from providers.adapters.fields import Fields, Items, has_objects, items
 from providers.adapters.modash_parameters import CreatorParameters, filters, rounded
 from providers.adapters.replies import ParsedReply
-from providers.contract import Adapter, Answer, Hit, PictureLimits, PolicyDefaults, PriceDefaults, Question, Secret
+from providers.contract import Access, Adapter, Answer, Hit, PictureLimits, PolicyDefaults, PriceDefaults, Question
 from providers.failures import Failure, Faulty, Refused
-
-if TYPE_CHECKING:
-    from providers.http import ProviderClient
-    from providers.limiter import Token
 
 # The last result that paging reaches, (page + 1) * pageSize, as documented of the text search.
 DEEPEST = 1500
@@ -87,8 +83,8 @@ class TikTokCreators(Adapter):
             effective["followers_count"] = followers
         return effective
 
-    def ask(self, question: Question, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> Answer:
-        reply = ParsedReply.of(client.send(_request(question, secret, base_url), token=token), secret)
+    def ask(self, question: Question, access: Access) -> Answer:
+        reply = ParsedReply.to(_request(question, access), access)
         profiles = reply.envelope.get("profiles")
         if has_nothing_more(reply) and not has_objects(profiles):
             return _nothing(question, reply)
@@ -102,7 +98,7 @@ class TikTokCreators(Adapter):
         return reply.answer(found, hits, total=total, last=_is_last(question, len(profiles), total))
 
 
-def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request:
+def _request(question: Question, access: Access) -> httpx.Request:
     wanted = filters(question.parameters)
     body = {
         "page": question.page,
@@ -113,8 +109,8 @@ def _request(question: Question, secret: Secret, base_url: str) -> httpx.Request
     }
     return httpx.Request(
         "POST",
-        f"{base_url.rstrip('/')}/ai/tiktok/image-search",
-        headers={"Authorization": f"Bearer {secret.value}"},
+        access.url("/ai/tiktok/image-search"),
+        headers={"Authorization": f"Bearer {access.secret.value}"},
         json=body,
     )
 

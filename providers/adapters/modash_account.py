@@ -11,19 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from django.conf import settings
 
 from providers.adapters import modash, redaction
 from providers.adapters.fields import Fields
-from providers.adapters.replies import ParsedReply, UnreadableAnswer
-from providers.contract import FreeCalls, ProviderAccount, Secret, Term
-
-if TYPE_CHECKING:
-    from providers.http import ProviderClient
-    from providers.limiter import Token
+from providers.adapters.replies import ParsedReply
+from providers.contract import Access, ProviderAccount, Term
+from providers.failures import Failure
 
 # The most terms of one answer. A query that matches more should be narrowed.
 MOST_TERMS = 100
@@ -33,33 +30,24 @@ MOST_CHARACTERS = 4000
 VALUES = {"locations": "id", "languages": "code", "brands": "name", "users": "username"}
 
 
-class ModashAccount(FreeCalls):
-    provider = "modash"
+class ModashAccount:
+    """The free calls to Modash. They raise the failures of adapters."""
 
-    def account(self, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> ProviderAccount:
-        request = _request("/user/info", {}, secret, base_url)
-        reply = ParsedReply.of(client.send(request, token=token), secret)
-        _raise_failure(reply)
-        try:
-            return _account(reply.envelope, secret)
-        except UnreadableAnswer as problem:
-            raise reply.failure(modash.KINDS.unreadable(str(problem))) from None
+    def account(self, access: Access) -> ProviderAccount:
+        """Returns the key's account. Raises `BadCredential` if Modash does not accept the key."""
+        reply = _answer("/user/info", {}, access)
+        if not any(isinstance(reply.envelope.get(name), dict) for name in ("user", "billing")):
+            raise _unreadable(reply, "neither user nor billing is in it")
+        return _account(Fields(reply.envelope), access.secret.value)
 
     def dictionaries(self) -> tuple[str, ...]:
+        """Returns the names of the dictionaries that can be asked under the present settings."""
         return tuple(_paths())
 
-    def dictionary(
-        self, name: str, query: str, *, secret: Secret, base_url: str, client: ProviderClient, token: Token
-    ) -> tuple[Term, ...]:
-        request = _request(_paths()[name], _query(name, query), secret, base_url)
-        reply = ParsedReply.of(client.send(request, token=token), secret)
-        _raise_failure(reply)
-        if modash.has_nothing_more(reply):
-            return ()
-        try:
-            terms = _terms(name, _listed(name, reply.envelope))
-        except UnreadableAnswer as problem:
-            raise reply.failure(modash.KINDS.unreadable(str(problem))) from None
+    def dictionary(self, name: str, query: str, access: Access) -> tuple[Term, ...]:
+        """Returns the terms of a dictionary that match. An empty query matches all."""
+        reply = _answer(_paths()[name], _query(name, query), access)
+        terms = [] if modash.has_nothing_more(reply) else _terms(name, reply)
         return tuple(term for term in terms if name != "languages" or _matches(term, query))[:MOST_TERMS]
 
 
@@ -79,25 +67,21 @@ def _query(name: str, query: str) -> dict[str, str]:
     return {**({"query": query} if query else {}), "limit": str(MOST_TERMS)}
 
 
-def _request(path: str, query: Mapping[str, str], secret: Secret, base_url: str) -> httpx.Request:
-    return httpx.Request(
-        "GET",
-        f"{base_url.rstrip('/')}/{path.lstrip('/')}",
-        params=query or None,
-        headers={"Authorization": f"Bearer {secret.value}", "Accept": "application/json"},
-    )
-
-
-def _raise_failure(reply: ParsedReply) -> None:
-    """Raises the failure that a reply reports."""
+def _answer(path: str, query: Mapping[str, str], access: Access) -> ParsedReply:
+    """Returns the reply. Raises the failure that it reports."""
+    headers = {"Authorization": f"Bearer {access.secret.value}", "Accept": "application/json"}
+    request = httpx.Request("GET", access.url(path), params=query or None, headers=headers)
+    reply = ParsedReply.to(request, access)
     if modash.is_failure(reply, has_results=False) and not modash.has_nothing_more(reply):
         raise modash.failure_of(reply)
+    return reply
 
 
-def _account(body: Mapping[str, Any], secret: Secret) -> ProviderAccount:
-    if not any(isinstance(body.get(name), dict) for name in ("user", "billing")):
-        raise UnreadableAnswer("neither user nor billing is in it")
-    fields = Fields(body)
+def _unreadable(reply: ParsedReply, problem: str) -> Failure:
+    return reply.failure(modash.KINDS.unreadable(problem))
+
+
+def _account(fields: Fields, secret: str) -> ProviderAccount:
     billing = fields.object("billing")
     credits = billing.number("credits")
     limits = {
@@ -110,24 +94,20 @@ def _account(body: Mapping[str, Any], secret: Secret) -> ProviderAccount:
     )
 
 
-def _shown(limits: dict[str, Any], secret: Secret) -> dict[str, Any]:
+def _shown(limits: dict[str, Any], secret: str) -> dict[str, Any]:
     """Returns the limits; nothing if they quote the key or are too long."""
     text = json.dumps(limits)
-    return {} if len(text) > MOST_CHARACTERS or redaction.quotes(text, secret.value) else limits
+    return {} if len(text) > MOST_CHARACTERS or redaction.quotes(text, secret) else limits
 
 
-def _listed(name: str, body: Mapping[str, Any]) -> list[Any]:
-    listed = body.get(name)
-    if not isinstance(listed, list):
-        raise UnreadableAnswer(f"{name} is not a list")
-    return listed
-
-
-def _terms(name: str, listed: list[Any]) -> list[Term]:
+def _terms(name: str, reply: ParsedReply) -> list[Term]:
     """Reads the lines. A line without the parameter's value is skipped; if all lines lack it, the answer is unreadable."""
+    listed = reply.envelope.get(name)
+    if not isinstance(listed, list):
+        raise _unreadable(reply, f"{name} is not a list")
     terms = [term for term in (_term(name, each) for each in listed) if term is not None]
     if listed and not terms:
-        raise UnreadableAnswer(f"{name} has no line with its {VALUES[name]}")
+        raise _unreadable(reply, f"{name} has no line with its {VALUES[name]}")
     return terms
 
 

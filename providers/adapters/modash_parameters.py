@@ -13,8 +13,7 @@ from typing import Any
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from providers.parameters import (
-    Parameters,
+from accounts.web.strict_fields import (
     StrictBoolean,
     StrictChoice,
     StrictInteger,
@@ -55,7 +54,7 @@ def rounded(followers: Mapping[str, int]) -> dict[str, int]:
     """Rounds bounds of followers as Modash documents it: a minimum down, a maximum up to the next of its ranges.
 
     A minimum below the lowest range and a maximum above the highest one are left out: the page does not mention them, and by its
-    rule they exclude nobody.
+    rule they exclude no creator.
     """
     effective = {}
     if "min" in followers and (index := bisect_right(FOLLOWER_RANGES, followers["min"])):
@@ -84,13 +83,13 @@ class FollowersCount(Bounds):
         required=False,
         min_value=0,
         max_value=MOST_FOLLOWERS,
-        help_text="Modash rounds it down to one of its ranges (1000 to 3000000). Below the first range it excludes nobody.",
+        help_text="Modash rounds it down to one of its ranges (1000 to 3000000). Below the first range it excludes no creator.",
     )
     max = StrictInteger(
         required=False,
         min_value=0,
         max_value=MOST_FOLLOWERS,
-        help_text="Modash rounds it up to one of its ranges (1000 to 3000000). Above the last range it excludes nobody.",
+        help_text="Modash rounds it up to one of its ranges (1000 to 3000000). Above the last range it excludes no creator.",
     )
 
 
@@ -103,7 +102,7 @@ class EngagementRate(StrictSerializer):
     min = StrictNumber(min_value=0, max_value=1, help_text="A fraction: 0.04 means 4 %.")
 
 
-class CreatorParameters(Parameters):
+class CreatorParameters(StrictSerializer):
     followers_count = FollowersCount(required=False)
     locations = StrictList(
         child=StrictInteger(min_value=1, max_value=2**53),

@@ -13,7 +13,7 @@ from typing import Any
 
 # Digits. A double has at most 309, and Python reads at most 4,300.
 LONGEST_NUMBER = 320
-# The documents of the providers go six levels deep. The parsers of PostgreSQL and Python have a limit.
+# The documents of the providers nest six levels. The parsers of PostgreSQL and Python have a limit.
 MOST_NESTED = 64
 # The `charset` of a `Content-Type`. No codec of Python's that is not for text, such as base64, begins like these.
 CHARSET = re.compile(

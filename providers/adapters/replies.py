@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from accounts.net import peer_clock
 from providers.adapters import parsing, redaction
 from providers.adapters.failure_kinds import FailureKind
 from providers.adapters.fields import Items
-from providers.contract import Answer, Hit, Secret
+from providers.contract import Access, Answer, Hit, Secret
 from providers.failures import Failure, Garbled, Throttled
 
 if TYPE_CHECKING:
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
 MOST_SHOWN = 20
 # Characters of the provider's own message that a failure passes on.
 LONGEST_MESSAGE = 200
-
-
-class UnreadableAnswer(Exception):
-    """The envelope of an answer is not as documented. The message says what is wrong in a few words, without quoting it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +39,11 @@ class ParsedReply:
     envelope: dict[str, Any]
 
     @classmethod
-    def of(cls, reply: Reply, secret: Secret) -> ParsedReply:
-        """Parses a reply to a request that had this key."""
+    def to(cls, request: httpx.Request, access: Access) -> ParsedReply:
+        """Sends a request and parses the reply to it."""
+        reply = access.send(request)
         body = parsing.parse(reply.content, reply.headers.get("Content-Type", ""))
-        return cls(reply=reply, secret=secret, body=body, envelope=body if isinstance(body, dict) else {})
+        return cls(reply=reply, secret=access.secret, body=body, envelope=body if isinstance(body, dict) else {})
 
     @property
     def status(self) -> int:

@@ -43,7 +43,6 @@ def why_unknown(tenant_id: UUID, provider: str, name: str) -> str:
 
 
 def _labels(tenant_id: UUID, provider: str) -> list[tuple[str, bool]]:
-    """Returns each label with whether its credential is the default."""
     stored = Credential.objects.filter(tenant=tenant_id, provider=provider)
     return list(stored.order_by("label").values_list("label", "is_default"))
 
@@ -72,10 +71,14 @@ def warning(credential: Credential) -> str:
 
     A magic key is expected to look different, and a key that cannot be opened cannot be looked at.
     """
-    form = registry.PROVIDERS[credential.provider].key_form if credential.provider in registry.PROVIDERS else None
-    if form is None or credential.is_magic:
+    provider = credential.provider
+    prefix = registry.PROVIDERS[provider].key_prefix if provider in registry.PROVIDERS else ""
+    if not prefix or credential.is_magic:
         return ""
     try:
-        return form.warning(sealing.secret_of(credential), provider=credential.provider)
+        secret = sealing.secret_of(credential)
     except vault.Unopenable:
         return ""
+    if secret.value.startswith(prefix):
+        return ""
+    return f"Keys to {provider} begin with {prefix} by its documents, and this one does not; it is tried all the same."

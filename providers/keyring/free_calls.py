@@ -13,18 +13,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
-from django.conf import settings
 from uuid_utils.compat import uuid7
 
 from accounts.models import Mode, Tenant
 from accounts.web.bulkhead import Bulkhead, Busy
 from providers import limiter, policies, registry
-from providers.contract import Secret
+from providers.contract import Access, Secret
 from providers.failures import Failure, Garbled, Lost, Throttled, Unreachable
-from providers.http import ProviderClient
 from providers.keyring import sealing
 from providers.keyring.turns import Turn
 from providers.limiter import Token, TokenRefused, Unavailable, Waiter
@@ -45,11 +43,8 @@ REST_SECONDS, LONGEST_REST_SECONDS = 2.0, 60.0
 MOST_AT_ONCE = 6
 slots = Bulkhead(lambda: MOST_AT_ONCE, "Too many such calls are made right now; ask again in a few seconds.")
 
-T = TypeVar("T", covariant=True)
-
-
-class FreeCall(Protocol[T]):
-    def __call__(self, *, secret: Secret, base_url: str, client: ProviderClient, token: Token) -> T: ...
+T = TypeVar("T")
+FreeCall = Callable[[Access], T]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +60,18 @@ class Caller:
     mode: Mode = Mode.LIVE
 
 
-def live(provider: str, secret: Secret, *, fingerprint: str, tenant_id: UUID) -> Caller:
-    """Returns the caller of the provider itself, with a tenant's own key."""
-    account = f"free:{provider}:{fingerprint[:32]}"
+def with_key_of(credential: Credential) -> Caller:
+    """Returns the caller of the provider itself, with a stored key. Raises `vault.Unopenable`."""
+    provider = credential.provider
+    account = f"free:{provider}:{credential.fingerprint[:32]}"
     return Caller(
-        tenant_id=tenant_id,
+        tenant_id=credential.tenant_id,
         account=account,
         provider=provider,
-        secret=secret,
+        secret=sealing.secret_of(credential),
         base_url=registry.base_url(registry.PROVIDERS[provider]),
         lane=account if policies.of(provider).scope == Policy.Scope.ACCOUNT else f"free:{provider}",
     )
-
-
-def with_key_of(credential: Credential) -> Caller:
-    """Returns the caller of a stored key. Raises `vault.Unopenable`."""
-    secret, fingerprint = sealing.secret_of(credential), credential.fingerprint
-    return live(credential.provider, secret, fingerprint=fingerprint, tenant_id=credential.tenant_id)
 
 
 def sandboxed(provider: str, tenant: Tenant) -> Caller:
@@ -92,7 +82,7 @@ def sandboxed(provider: str, tenant: Tenant) -> Caller:
         account=account,
         provider=provider,
         secret=Secret(value=f"sandbox-{tenant.pk}"),
-        base_url=f"{settings.SANDBOX_URL}{registry.PROVIDERS[provider].sandbox_path}",
+        base_url=registry.base_url(registry.PROVIDERS[provider], sandboxed=True),
         lane=account,
         mode=Mode.TEST,
     )
@@ -134,7 +124,7 @@ def _in_turn(call: FreeCall[T], caller: Caller, policy: Policy, waiter: Waiter) 
     try:
         waiter.start(seconds=limiter.PATIENCE_SECONDS + connect + total)
         client = replace(usual, connect_seconds=connect, total_seconds=total)
-        return call(secret=caller.secret, base_url=caller.base_url, client=client, token=token)
+        return call(Access(secret=caller.secret, base_url=caller.base_url, client=client, token=token))
     except Throttled:
         _unless_redis_is_down(lambda: _learn(caller, token))
         raise
@@ -149,7 +139,7 @@ def _in_turn(call: FreeCall[T], caller: Caller, policy: Policy, waiter: Waiter) 
 
 
 def _learn(caller: Caller, token: Token) -> None:
-    """Tells the limiter of a refusal, which may be due to jitter. As in searches one key alone teaches little."""
+    """Reports a refusal to the limiter, for it may be due to jitter. As in searches, one key alone teaches little."""
     is_shared = caller.lane != caller.account
     key, tenant = (caller.account, str(caller.tenant_id)) if is_shared else ("", "")
     token.waiter.limiter.record_refusal(token.call, key=key, tenant=tenant)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
-from django.conf import settings
-
 from accounts import vault
 from accounts.models import Mode
 from providers import policies, registry
-from providers.contract import Answer, Question, Secret
+from providers.contract import Access, Answer, Question, Secret
 from providers.failures import BadCredential, Failure, Garbled, Refused
 from providers.keyring import sealing
 from providers.limiter import Token, TokenRefused, Unavailable
@@ -28,10 +26,10 @@ def send(claimed: ClaimedLookup, policy: Policy, token: Token) -> Answer:
     lookup = claimed.lookup
     adapter = registry.adapter(lookup.source)
     question, secret = _question(claimed), _secret(lookup)
+    base_url = registry.base_url(adapter, sandboxed=lookup.search.mode == Mode.TEST)
+    access = Access(secret=secret, base_url=base_url, client=policies.client(policy), token=token)
     try:
-        return adapter.ask(
-            question, secret=secret, base_url=_base_url(lookup), client=policies.client(policy), token=token
-        )
+        return adapter.ask(question, access)
     except (Failure, TokenRefused, Unavailable):
         raise
     except Exception as error:
@@ -86,10 +84,3 @@ def _opened(credential: Credential) -> Secret:
         return sealing.secret_of(credential)
     except vault.Unopenable:
         raise BadCredential("credential_unreadable", "The stored key cannot be opened and needs re-entry.") from None
-
-
-def _base_url(lookup: Lookup) -> str:
-    adapter = registry.adapter(lookup.source)
-    if lookup.search.mode == Mode.TEST:
-        return f"{settings.SANDBOX_URL}{adapter.sandbox_path}"
-    return registry.base_url(adapter)

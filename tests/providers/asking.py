@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from providers import registry
-from providers.contract import Adapter, Answer, Picture, Question, Secret
+from providers.contract import Access, Adapter, Answer, Picture, Question, Secret
 from providers.failures import Failure
 from providers.http import ProviderClient
 from tests.providers.lanes import any_token
@@ -43,7 +43,7 @@ def answer_of(
         page=page,
         page_size=page_size or adapter.policy.page_size,
     )
-    return adapter.ask(question, secret=secret, base_url=url, client=CLIENT, token=any_token())
+    return adapter.ask(question, Access(secret=secret, base_url=url, client=CLIENT, token=any_token()))
 
 
 def failure_of(ask: Callable[..., Answer], *arguments: Any, **question: Any) -> Failure:
@@ -61,15 +61,16 @@ def errors_of(adapter: Adapter, parameters: Any) -> Any:
 def ask(source: str, url: str, key: str, *, seconds: float = 10, **parameters: Any) -> Answer:
     """Asks any source of the registry at the sandbox at `url`. Tests that use this name no provider."""
     adapter = registry.adapter(source)
-    return adapter.ask(
-        Question(
-            picture=Picture(content=drawn(colour="orange"), media_type="image/jpeg"),
-            parameters=parameters,
-            page=0,
-            page_size=adapter.policy.page_size,
-        ),
+    question = Question(
+        picture=Picture(content=drawn(colour="orange"), media_type="image/jpeg"),
+        parameters=parameters,
+        page=0,
+        page_size=adapter.policy.page_size,
+    )
+    access = Access(
         secret=Secret(value=key),
         base_url=f"{url}{adapter.sandbox_path}",
         client=ProviderClient(connect_seconds=2, total_seconds=seconds),
         token=any_token(),
     )
+    return adapter.ask(question, access)

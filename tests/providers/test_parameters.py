@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from rest_framework import serializers
 
-from providers.parameters import Parameters, StrictInteger
-
-
-class Some(Parameters):
-    size = StrictInteger(required=False)
-    colour = serializers.CharField(required=False)
+from accounts.web.strict_fields import Nothing, StrictSerializer
+from providers import registry
 
 
-@pytest.mark.parametrize(
-    ("parameters", "says"),
-    [
-        (Some, "Unknown field; known here: colour, size."),
-        (Parameters, "Unknown field; leave it out, for none is taken here."),
-    ],
-)
-def test_a_field_that_is_unknown_is_refused_with_those_that_are_not(parameters: type[Parameters], says: str) -> None:
-    checked = parameters(data={"shape": 1})
+@pytest.mark.parametrize("source", registry.ADAPTERS)
+def test_an_unknown_parameter_is_refused_with_the_names_of_the_known_ones(source: str) -> None:
+    parameters = registry.adapter(source).parameters
+    known = ", ".join(sorted(parameters().fields))
+    assert errors_of(parameters) == {"shape": [f"Unknown field; known here: {known}."]}
+
+
+def test_where_there_are_no_fields_the_error_says_so() -> None:
+    assert errors_of(Nothing) == {"shape": ["Unknown field; leave it out, for none is taken here."]}
+
+
+def errors_of(serializer: type[StrictSerializer]) -> object:
+    checked = serializer(data={"shape": 1})
     assert not checked.is_valid()
-    assert checked.errors == {"shape": [says]}
+    return checked.errors

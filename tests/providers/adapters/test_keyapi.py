@@ -1,4 +1,4 @@
-"""The adapter for `tiktok-products`, against answers recorded from KeyAPI's page and against the sandbox."""
+"""Tests the adapter for `tiktok-products`, against answers recorded from KeyAPI's page and against the sandbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The adapter for `public-videos` and `private-videos`: what it sends and what it reads, against answers recorded from
+"""Tests the adapter for `public-videos` and `private-videos`: what it sends and what it reads, against answers recorded from
 Memories' page and against the sandbox. Its failures are in `test_memories_failures`.
 """
 

@@ -1,4 +1,4 @@
-"""The adapter for `tiktok-creators`, against answers recorded from Modash's page and against the sandbox."""
+"""Tests the adapter for `tiktok-creators`, against answers recorded from Modash's page and against the sandbox."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_django import Settings
 
 from providers import registry
-from providers.contract import ProviderAccount, Secret, Term
+from providers.contract import Access, ProviderAccount, Secret, Term
 from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Refused, Throttled
 from providers.http import ProviderClient
 from tests.providers.conftest import Provider, Site
@@ -21,25 +21,25 @@ KEY = "a-modash-key"
 BRANDS_PATH = "/tiktok/brands"
 
 
-def asking(url: str, key: str = KEY) -> dict[str, Any]:
+def access(url: str, key: str = KEY) -> Access:
     client = ProviderClient(connect_seconds=2, total_seconds=2)
-    return {"secret": Secret(value=key), "base_url": url, "client": client, "token": any_token()}
+    return Access(secret=Secret(value=key), base_url=url, client=client, token=any_token())
 
 
 def account(provider: Provider, body: Any, **reply: Any) -> ProviderAccount:
     provider.answers(body, **reply)
-    return MODASH.account(**asking(provider.url))
+    return MODASH.account(access(provider.url))
 
 
 def terms(provider: Provider, name: str, body: Any, query: str = "") -> tuple[Term, ...]:
     provider.answers(body)
-    return MODASH.dictionary(name, query, **asking(provider.url))
+    return MODASH.dictionary(name, query, access(provider.url))
 
 
 def test_the_sandbox_describes_a_keys_account(site: Site) -> None:
-    told = MODASH.account(**asking(f"{site.url}/modash/v1"))
-    assert told.credits == Decimal(1_000_000)
-    assert set(told.limits) == {"rateLimits", "rawRequests"}
+    described = MODASH.account(access(f"{site.url}/modash/v1"))
+    assert described.credits == Decimal(1_000_000)
+    assert set(described.limits) == {"rateLimits", "rawRequests"}
 
 
 def test_the_request_is_as_documented(provider: Provider) -> None:
@@ -92,10 +92,10 @@ def test_limits_without_end_are_not_kept(provider: Provider) -> None:
 def test_failures_are_classified_like_those_of_searches(
     provider: Provider, status: int, body: Any, failure: type[Failure]
 ) -> None:
-    with pytest.raises(failure) as came:
+    with pytest.raises(failure) as raised:
         account(provider, body, status=status)
-    assert type(came.value) is failure
-    assert KEY not in came.value.detail
+    assert type(raised.value) is failure
+    assert KEY not in raised.value.detail
 
 
 def test_locations_have_the_values_of_the_filter(provider: Provider) -> None:
@@ -125,9 +125,9 @@ def test_brands_are_at_the_address_of_a_setting(provider: Provider, settings: Se
 @pytest.mark.parametrize("name", ["locations", "languages", "users", "brands"])
 def test_the_sandbox_has_all_dictionaries(site: Site, settings: Settings, name: str) -> None:
     settings.MODASH_BRANDS_PATH = BRANDS_PATH
-    found = MODASH.dictionary(name, "", **asking(f"{site.url}/modash/v1"))
+    found = MODASH.dictionary(name, "", access(f"{site.url}/modash/v1"))
     assert len(found) >= 5
-    named = MODASH.dictionary(name, found[0].name, **asking(f"{site.url}/modash/v1"))
+    named = MODASH.dictionary(name, found[0].name, access(f"{site.url}/modash/v1"))
     assert found[0] in named
     assert len(named) < len(found)
 
@@ -160,7 +160,7 @@ def test_a_line_without_a_value_is_skipped(provider: Provider) -> None:
 
 def test_the_sandbox_gives_a_rejected_key_no_terms(site: Site) -> None:
     with pytest.raises(BadCredential):
-        MODASH.dictionary("locations", "", **asking(f"{site.url}/modash/v1", "sandbox_rejected"))
+        MODASH.dictionary("locations", "", access(f"{site.url}/modash/v1", "sandbox_rejected"))
 
 
 def test_nothing_that_matches_is_an_empty_answer(provider: Provider) -> None:

@@ -132,7 +132,7 @@ def test_every_wrong_parameter_is_named_at_once() -> None:
         ({"max": 500_001}, {"max": 1_000_000}),
         ({"max": 3_000_000}, {"max": 3_000_000}),
         ({"max": 7}, {"max": 1000}),
-        # There is no lower or no higher range, so the bound excludes nobody.
+        # There is no lower or no higher range, so the bound excludes no creator.
         ({"min": 999}, {}),
         ({"max": 3_000_001}, {}),
         ({"min": 13000, "max": 16000}, {"min": 10000, "max": 20000}),

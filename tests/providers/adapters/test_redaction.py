@@ -17,7 +17,7 @@ from providers.adapters.keyapi import TikTokProducts
 from providers.adapters.memories import PublicVideos
 from providers.adapters.modash import TikTokCreators
 from providers.adapters.replies import ParsedReply
-from providers.contract import Adapter, Answer, Picture, Question, Secret
+from providers.contract import Access, Adapter, Answer, Picture, Question, Secret
 from providers.failures import Failure, Garbled
 from providers.http import ProviderClient, Reply
 from tests.providers.adapters import test_keyapi, test_memories, test_modash
@@ -79,7 +79,7 @@ EVERY_ESCAPING = pytest.mark.parametrize("escaping", ESCAPINGS.values(), ids=ESC
 
 def failed(kind: FailureKind, *, content: bytes = b"", message: str = "") -> Failure:
     reply = Reply(status=400, headers=httpx.Headers(), content=content)
-    return ParsedReply.of(reply, Secret(value=KEY)).failure(kind, message=message)
+    return ParsedReply(reply=reply, secret=Secret(value=KEY), body=None, envelope={}).failure(kind, message=message)
 
 
 @EVERY_ESCAPING
@@ -122,8 +122,9 @@ def ask(adapter: Adapter, provider: Provider) -> Answer | Failure:
     picture = Picture(content=jpeg(), media_type="image/jpeg")
     question = Question(picture=picture, parameters={}, page=0, page_size=30)
     client = ProviderClient(connect_seconds=2, total_seconds=5)
+    access = Access(secret=Secret(value=KEY), base_url=provider.url, client=client, token=any_token())
     try:
-        return adapter.ask(question, secret=Secret(value=KEY), base_url=provider.url, client=client, token=any_token())
+        return adapter.ask(question, access)
     except Failure as failure:
         return failure
 

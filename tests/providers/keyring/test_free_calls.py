@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,11 +16,11 @@ from pytest_django import Settings
 
 from accounts.models import Tenant
 from providers import policies, registry
-from providers.contract import ProviderAccount, Secret
+from providers.contract import Access, ProviderAccount
 from providers.failures import Failure, Garbled, Throttled, Unreachable
-from providers.keyring import free_calls
+from providers.keyring import free_calls, sealing
 from providers.keyring.free_calls import Caller
-from providers.models import Policy
+from providers.models import Credential, Policy
 from tests.providers.conftest import Provider, Site
 from tests.racing import at_once
 
@@ -43,7 +42,10 @@ def brisk(db: None) -> None:
 def at(settings: Settings) -> Callable[..., Caller]:
     def at(url: str, *, of: UUID = ALICE, fingerprint: str = "f" * 64) -> Caller:
         settings.MODASH_BASE_URL = url
-        return free_calls.live("modash", Secret(value="a-key"), fingerprint=fingerprint, tenant_id=of)
+        credential = Credential(tenant_id=of, provider="modash")
+        sealing.seal(credential, "a-key")
+        credential.fingerprint = fingerprint
+        return free_calls.with_key_of(credential)
 
     return at
 
@@ -63,7 +65,7 @@ def test_an_answer_comes_back(site: Site, at: Callable[[str], Caller]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_they_keep_the_providers_distance_and_no_search_waits_for_them(
+def test_free_calls_keep_the_providers_limit_and_no_search_waits_for_them(
     provider: Provider, at: Callable[..., Caller]
 ) -> None:
     Policy.objects.update(calls=1, window_ms=200, guard_ms=0)
@@ -72,14 +74,14 @@ def test_they_keep_the_providers_distance_and_no_search_waits_for_them(
     started = time.monotonic()
     others = at(provider.url, of=BOB)
     at_once([lambda: free_calls.make(ACCOUNT, caller), lambda: free_calls.make(ACCOUNT, others)] * 2)
-    # The first waits out a window that nobody knows of.
+    # The first call waits out a window, because a new lane does not know its past.
     assert 0.79 <= time.monotonic() - started < 3
     searching = redis.Redis.from_url(django_settings.REDIS_URL).keys("lane:{modash}*")
     assert searching == []
 
 
 @pytest.mark.parametrize(("scope", "lane"), [("provider", "free:modash"), ("account", f"free:modash:{'f' * 32}")])
-def test_their_lane_is_as_wide_as_the_policy_says(at: Callable[[str], Caller], scope: str, lane: str) -> None:
+def test_the_lane_is_as_wide_as_the_policy_says(at: Callable[[str], Caller], scope: str, lane: str) -> None:
     Policy.objects.update(scope=scope)
     assert at("http://modash").lane == lane
 
@@ -90,7 +92,7 @@ def test_the_sandboxes_lane_is_a_tenants_own(alice: Tenant, settings: Settings) 
     assert caller.base_url == f"{settings.SANDBOX_URL}/modash/v1"
 
 
-def test_who_would_wait_too_long_is_told_at_once(provider: Provider, at: Callable[[str], Caller]) -> None:
+def test_a_call_that_would_wait_too_long_is_refused_at_once(provider: Provider, at: Callable[[str], Caller]) -> None:
     Policy.objects.update(calls=1, window_ms=60_000)
     started = time.monotonic()
     assert (type(failure := failure_of(at(provider.url))), failure.code) == (Unreachable, "busy")
@@ -114,7 +116,7 @@ def test_a_silent_provider_occupies_few_threads_and_a_tenant_half_of_them(at: Ca
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_asks_a_silent_provider_in_a_loop_keeps_nobody_out(
+def test_a_tenant_that_calls_a_silent_provider_in_a_loop_blocks_no_other_tenant(
     provider: Provider, settings: Settings, at: Callable[..., Caller]
 ) -> None:
     Policy.objects.update(total_timeout_ms=1500)
@@ -122,17 +124,17 @@ def test_who_asks_a_silent_provider_in_a_loop_keeps_nobody_out(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hers = at(f"http://127.0.0.1:{silent.getsockname()[1]}")
         his = at(provider.url, of=BOB)
-        came = at_once([lambda: failure_of(hers)] * 8 + [lambda: free_calls.make(ACCOUNT, his)])
-    assert isinstance(came[-1], ProviderAccount)
+        outcomes = at_once([lambda: failure_of(hers)] * 8 + [lambda: free_calls.make(ACCOUNT, his)])
+    assert isinstance(outcomes[-1], ProviderAccount)
 
 
-def test_nothing_leaves_while_the_provider_is_paused(provider: Provider, at: Callable[[str], Caller]) -> None:
+def test_no_call_is_made_while_the_provider_is_paused(provider: Provider, at: Callable[[str], Caller]) -> None:
     Policy.objects.update(paused=True)
     assert failure_of(at(provider.url)).code == "paused"
     assert not provider.headers
 
 
-def test_nothing_leaves_without_redis(provider: Provider, at: Callable[[str], Caller], settings: Settings) -> None:
+def test_no_call_is_made_without_redis(provider: Provider, at: Callable[[str], Caller], settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         settings.REDIS_URL = f"redis://127.0.0.1:{gone.getsockname()[1]}"
     failure = failure_of(at(provider.url))
@@ -140,7 +142,7 @@ def test_nothing_leaves_without_redis(provider: Provider, at: Callable[[str], Ca
     assert not provider.headers
 
 
-def test_a_provider_that_says_wait_hears_no_more_of_that_key_and_answers_the_others(
+def test_a_key_that_is_asked_to_wait_rests_and_other_keys_are_used(
     provider: Provider, at: Callable[..., Caller]
 ) -> None:
     provider.answers({"error": True, "code": "slow"}, status=429, headers={"Retry-After": "30"})
@@ -155,7 +157,7 @@ def margin_ms() -> float:
     return policies.lane_limiter("free:modash", Policy.objects.get()).margin_ms()
 
 
-def test_one_that_is_refused_at_its_windows_edge_widens_the_guard_of_the_lane(
+def test_a_call_that_is_refused_at_its_windows_edge_widens_the_guard_of_the_lane(
     provider: Provider, at: Callable[..., Caller]
 ) -> None:
     Policy.objects.update(calls=1, window_ms=1000, guard_ms=0)
@@ -168,7 +170,7 @@ def test_one_that_is_refused_at_its_windows_edge_widens_the_guard_of_the_lane(
     assert margin_ms() >= 1
 
 
-def test_one_tenants_refusals_teach_their_lane_a_hint_and_another_tenants_more(
+def test_refusals_of_one_tenant_widen_the_guard_a_little_and_those_of_a_second_one_more(
     provider: Provider, at: Callable[..., Caller]
 ) -> None:
     Policy.objects.update(calls=1, window_ms=500, guard_ms=0)
@@ -184,7 +186,7 @@ def test_one_tenants_refusals_teach_their_lane_a_hint_and_another_tenants_more(
     assert margin_ms() > 1
 
 
-def test_without_a_word_on_how_long_it_is_a_moment(
+def test_a_rest_without_a_stated_length_is_short(
     provider: Provider, at: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(free_calls, "REST_SECONDS", 0.1)
@@ -197,8 +199,8 @@ def test_without_a_word_on_how_long_it_is_a_moment(
 
 
 def test_a_mistake_of_ours_is_a_failure_that_quotes_nothing(at: Callable[[str], Caller]) -> None:
-    def broken(**given: Any) -> None:
-        raise ValueError(given["secret"].value)
+    def broken(access: Access) -> None:
+        raise ValueError(access.secret.value)
 
     with pytest.raises(Garbled) as failed:
         free_calls.make(broken, at("http://modash"))
@@ -215,7 +217,7 @@ def test_a_silent_provider_is_waited_for_a_few_seconds(at: Callable[[str], Calle
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_asks_without_end_costs_another_tenant_its_own_turn_and_no_more(
+def test_a_tenant_that_calls_without_end_costs_another_one_turn_and_no_more(
     provider: Provider, at: Callable[..., Caller]
 ) -> None:
     Policy.objects.update(calls=1, window_ms=400, guard_ms=0)
@@ -229,7 +231,7 @@ def test_who_asks_without_end_costs_another_tenant_its_own_turn_and_no_more(
                 free_calls.make(ACCOUNT, hers)
 
     def ask() -> list[float]:
-        """Returns the seconds that each took."""
+        """Returns the seconds that each call took."""
         time.sleep(1)
         took = []
         try:
