@@ -97,6 +97,11 @@ class Catalogue:
         """Describes the pictures of all posts, in the order of `posts`."""
         return Gallery(describe(draw(post.scene, SMALL)) for post in self.posts)
 
+    @cached_property
+    def product_gallery(self) -> Gallery:
+        """Describes the pictures of all products, in the order of `products`."""
+        return Gallery(describe(draw(product.scene, SMALL)) for product in self.products)
+
     def picture(self, id: str) -> Image.Image | None:
         scene = self._scenes.get(id)
         return draw(scene, FULL) if scene else None

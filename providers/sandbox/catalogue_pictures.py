@@ -37,113 +37,109 @@ def scene(random: Random, *, motif: str, hue: float) -> Scene:
 
 def draw(scene: Scene, size: Size) -> Image.Image:
     """Draws a scene. Every size shows the same picture."""
-    return MOTIFS[scene.motif](scene, Random(scene.seed), size)
+    canvas = Canvas(scene, size)
+    MOTIFS[scene.motif](canvas, Random(scene.seed))
+    return canvas.picture
 
 
-def _gradient(scene: Scene, random: Random, size: Size) -> Image.Image:
-    ramp = Image.linear_gradient("L").rotate(random.choice((0, 90, 180, 270)))
-    middle = random.randint(60, 190)
-    first, second, third = scene.colours
-    return ImageOps.colorize(ramp, first, third, second, midpoint=middle).resize(size)
+class Canvas:
+    """A picture in the first of its scene's colours, and a pen to draw on it."""
+
+    def __init__(self, scene: Scene, size: Size) -> None:
+        self.colours = scene.colours
+        self.width, self.height = size
+        self.picture = Image.new("RGB", size, scene.colours[0])
+        self.pen = ImageDraw.Draw(self.picture)
+
+    def paint(self, light: Image.Image, random: Random) -> None:
+        """Covers the picture with a grey one, whose dark, middle and light parts become the three colours."""
+        first, second, third = self.colours
+        painted = ImageOps.colorize(light, first, third, second, midpoint=random.randint(60, 190))
+        self.picture.paste(painted.resize(self.picture.size))
+
+    def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
+        self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
 
-def _glow(scene: Scene, random: Random, size: Size) -> Image.Image:
+def _gradient(canvas: Canvas, random: Random) -> None:
+    canvas.paint(Image.linear_gradient("L").rotate(random.choice((0, 90, 180, 270))), random)
+
+
+def _glow(canvas: Canvas, random: Random) -> None:
     x, y = random.randint(0, 128), random.randint(0, 128)
-    light = Image.radial_gradient("L").crop((x, y, x + 128, y + 128))
-    first, second, third = scene.colours
-    return ImageOps.colorize(light, first, third, second, midpoint=random.randint(60, 190)).resize(size)
+    canvas.paint(Image.radial_gradient("L").crop((x, y, x + 128, y + 128)), random)
 
 
-def _stripes(scene: Scene, random: Random, size: Size) -> Image.Image:
-    picture, pen, width, height = _canvas(scene, size)
+def _stripes(canvas: Canvas, random: Random) -> None:
     count, slope, start = random.randint(3, 9), random.uniform(-0.6, 0.6), random.random()
-    step = width / count
+    step, lean, height = canvas.width / count, slope * canvas.height, canvas.height
     for number in range(-count, 2 * count):
         x = (number + start) * step
-        lean = slope * height
-        colour = scene.colours[1 + number % 2]
-        pen.polygon([(x, 0), (x + step / 2, 0), (x + step / 2 + lean, height), (x + lean, height)], fill=colour)
-    return picture
+        corners = [(x, 0), (x + step / 2, 0), (x + step / 2 + lean, height), (x + lean, height)]
+        canvas.pen.polygon(corners, fill=canvas.colours[1 + number % 2])
 
 
-def _bands(scene: Scene, random: Random, size: Size) -> Image.Image:
-    picture, pen, width, height = _canvas(scene, size)
+def _bands(canvas: Canvas, random: Random) -> None:
     top = 0.0
     while top < 1:
         deep = random.uniform(0.05, 0.25)
-        pen.rectangle((0, top * height, width, (top + deep) * height), fill=random.choice(scene.colours))
+        band = (0, top * canvas.height, canvas.width, (top + deep) * canvas.height)
+        canvas.pen.rectangle(band, fill=random.choice(canvas.colours))
         top += deep
-    return picture
 
 
-def _tiles(scene: Scene, random: Random, size: Size) -> Image.Image:
-    picture, pen, width, height = _canvas(scene, size)
+def _tiles(canvas: Canvas, random: Random) -> None:
     columns, rows = random.randint(2, 5), random.randint(2, 6)
+    wide, tall = canvas.width / columns, canvas.height / rows
     for column in range(columns):
         for row in range(rows):
-            left, top = column * width / columns, row * height / rows
-            colour = random.choice(scene.colours)
-            pen.rectangle((left, top, left + width / columns, top + height / rows), fill=colour)
-    return picture
+            left, top = column * canvas.width / columns, row * canvas.height / rows
+            canvas.pen.rectangle((left, top, left + wide, top + tall), fill=random.choice(canvas.colours))
 
 
-def _discs(scene: Scene, random: Random, size: Size) -> Image.Image:
-    picture, pen, width, height = _canvas(scene, size)
+def _discs(canvas: Canvas, random: Random) -> None:
     for _ in range(random.randint(2, 7)):
-        x, y, radius = random.random() * width, random.random() * height, random.uniform(0.08, 0.35) * width
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=random.choice(scene.colours[1:]))
-    return picture
+        x, y = random.random() * canvas.width, random.random() * canvas.height
+        canvas.disc(x, y, random.uniform(0.08, 0.35) * canvas.width, random.choice(canvas.colours[1:]))
 
 
-def _rings(scene: Scene, random: Random, size: Size) -> Image.Image:
-    picture, pen, width, height = _canvas(scene, size)
-    x, y = random.uniform(0.2, 0.8) * width, random.uniform(0.2, 0.8) * height
-    count, widest = random.randint(3, 7), random.uniform(0.4, 0.8) * width
+def _rings(canvas: Canvas, random: Random) -> None:
+    x, y = random.uniform(0.2, 0.8) * canvas.width, random.uniform(0.2, 0.8) * canvas.height
+    count, widest = random.randint(3, 7), random.uniform(0.4, 0.8) * canvas.width
     for number in range(count):
-        radius = widest * (count - number) / count
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=scene.colours[number % 3])
-    return picture
+        canvas.disc(x, y, widest * (count - number) / count, canvas.colours[number % 3])
 
 
-def _landscape(scene: Scene, random: Random, size: Size) -> Image.Image:
-    picture, pen, width, height = _canvas(scene, size)
+def _landscape(canvas: Canvas, random: Random) -> None:
+    width, height = canvas.width, canvas.height
     x, y, radius = random.random() * width, random.uniform(0.1, 0.4) * height, random.uniform(0.08, 0.18) * width
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=scene.colours[2])
+    canvas.disc(x, y, radius, canvas.colours[2])
     ridge = [(step / 6 * width, random.uniform(0.45, 0.85) * height) for step in range(7)]
-    pen.polygon([(0, height), *ridge, (width, height)], fill=scene.colours[1])
-    return picture
+    canvas.pen.polygon([(0, height), *ridge, (width, height)], fill=canvas.colours[1])
 
 
-def _city(scene: Scene, random: Random, size: Size) -> Image.Image:
-    picture, pen, width, height = _canvas(scene, size)
+def _city(canvas: Canvas, random: Random) -> None:
     left = 0.0
     while left < 1:
         wide, top = random.uniform(0.08, 0.22), random.uniform(0.15, 0.8)
-        house = (left * width, top * height, (left + wide) * width, height)
-        pen.rectangle(house, fill=random.choice(scene.colours[1:]))
+        house = (left * canvas.width, top * canvas.height, (left + wide) * canvas.width, canvas.height)
+        canvas.pen.rectangle(house, fill=random.choice(canvas.colours[1:]))
         left += wide
-    return picture
 
 
-def _mug(scene: Scene, random: Random, size: Size) -> Image.Image:
-    picture, pen, width, height = _canvas(scene, size)
+def _mug(canvas: Canvas, random: Random) -> None:
+    width, height = canvas.width, canvas.height
     table = random.uniform(0.6, 0.8) * height
-    pen.rectangle((0, table, width, height), fill=scene.colours[1])
+    canvas.pen.rectangle((0, table, width, height), fill=canvas.colours[1])
     left, wide, tall = random.uniform(0.15, 0.4) * width, random.uniform(0.25, 0.4) * width, random.uniform(0.25, 0.45)
     base, thick = table + 0.08 * height, max(1, round(0.05 * width))
     top = base - tall * height
     handle = (left + wide * 0.7, top + (base - top) * 0.2, left + wide * 1.35, top + (base - top) * 0.75)
-    pen.ellipse(handle, outline=scene.colours[2], width=thick)
-    pen.rounded_rectangle((left, top, left + wide, base), radius=0.06 * width, fill=scene.colours[2])
-    return picture
+    canvas.pen.ellipse(handle, outline=canvas.colours[2], width=thick)
+    canvas.pen.rounded_rectangle((left, top, left + wide, base), radius=0.06 * width, fill=canvas.colours[2])
 
 
-def _canvas(scene: Scene, size: Size) -> tuple[Image.Image, ImageDraw.ImageDraw, int, int]:
-    picture = Image.new("RGB", size, scene.colours[0])
-    return picture, ImageDraw.Draw(picture), size[0], size[1]
-
-
-MOTIFS: dict[str, Callable[[Scene, Random, Size], Image.Image]] = {
+MOTIFS: dict[str, Callable[[Canvas, Random], None]] = {
     "gradient": _gradient,
     "glow": _glow,
     "stripes": _stripes,

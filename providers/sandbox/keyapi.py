@@ -15,11 +15,9 @@ from uuid import uuid4
 
 from PIL import Image
 
-from providers.sandbox.catalogue import SMALL, Catalogue, SandboxProduct
-from providers.sandbox.catalogue_pictures import draw
+from providers.sandbox.catalogue import SandboxProduct
 from providers.sandbox.played_provider import Address, BilledResponse, ErrorResponse, PlayedProvider, Search
-from providers.sandbox.settings import SandboxSettings
-from providers.sandbox.similarity import Gallery, NotAPicture, decode, describe
+from providers.sandbox.similarity import NotAPicture, decode, describe
 from providers.sandbox.validation import InvalidBody, fields, number, text
 from providers.sandbox.wsgi import Request, Response
 
@@ -40,10 +38,6 @@ FORM = fields(
 class KeyAPI(PlayedProvider):
     name = "keyapi"
     path = "/keyapi"
-
-    def __init__(self, catalogue: Catalogue, settings: SandboxSettings) -> None:
-        super().__init__(catalogue, settings)
-        self.gallery = Gallery(describe(draw(product.scene, SMALL)) for product in catalogue.products)
 
     def searches(self) -> Mapping[Address, Search]:
         return {("POST", "/v1/tiktok/product/image-search/analytics"): self.image_search}
@@ -68,7 +62,7 @@ class KeyAPI(PlayedProvider):
 
     def image_search(self, key: str, request: Request) -> BilledResponse:
         wanted = _checked_body(request.body)
-        distances = self.gallery.distances(describe(_picture(wanted)))
+        distances = self.catalogue.product_gallery.distances(describe(_picture(wanted)))
         near = sorted(zip(distances, self.catalogue.products, strict=True), key=lambda pair: pair[0])
         found = [_product(product, distance) for distance, product in near if _matches(product, wanted)]
         return _success(found[: wanted["size"]])

@@ -1,7 +1,7 @@
 """Defines the magic keys, whose value decides the course of a search, like the test cards of payment providers.
 
 They work alike at every provider. A magic key is a name of `MAGIC`, alone or followed by a dash or underscore and any text
-(`sandbox_error_alice`), so that everybody can have a key whose turns nobody else uses up. Its calls play the behaviours of
+(`sandbox_error_alice`), so that each user can have a key whose turns no other user takes. Its calls play the behaviours of
 the name in turn, again and again. A call that breaks the limit is a breach as with any key, and plays none.
 """
 
@@ -79,10 +79,6 @@ def always(key: str, behaviour: Behaviour) -> bool:
     """Tells whether every call with this key behaves so."""
     name = _name(key)
     return name is not None and MAGIC[name] == (behaviour,)
-
-
-def truncated(content: bytes) -> bytes:
-    return content[: len(content) // 2]
 
 
 def mistyped(content: bytes) -> bytes:

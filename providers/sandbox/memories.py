@@ -42,8 +42,6 @@ class Memories(PlayedProvider):
     def __init__(self, catalogue: Catalogue, settings: SandboxSettings) -> None:
         super().__init__(catalogue, settings)
         self.public = videos.public(catalogue)
-        # Computed now, so that the first search is not slow.
-        self.gallery = catalogue.gallery
 
     def searches(self) -> Mapping[Address, Search]:
         return {
@@ -85,7 +83,7 @@ class Memories(PlayedProvider):
 
     def _frames(self, form: Form, searched: Iterable[SandboxVideo]) -> Iterator[tuple[SandboxVideo, Shot, float]]:
         least = _similarity(form)
-        distances = self.gallery.distances(describe(_picture(form)))
+        distances = self.catalogue.gallery.distances(describe(_picture(form)))
         scores = {
             post.id: round(max(0.0, 1 - distance / UNLIKE), 4)
             for post, distance in zip(self.catalogue.posts, distances, strict=True)

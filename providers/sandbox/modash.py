@@ -14,11 +14,10 @@ from decimal import Decimal
 from typing import Any
 
 from providers.sandbox import modash_dictionaries
-from providers.sandbox.catalogue import Catalogue, SandboxCreator, SandboxPost
+from providers.sandbox.catalogue import SandboxCreator, SandboxPost
 from providers.sandbox.meter import fingerprint
 from providers.sandbox.modash_filters import FORM, creator_matches, post_matches
 from providers.sandbox.played_provider import Address, BilledResponse, ErrorResponse, FreeRoute, PlayedProvider, Search
-from providers.sandbox.settings import SandboxSettings
 from providers.sandbox.similarity import NotAPicture, decode, describe
 from providers.sandbox.validation import InvalidBody
 from providers.sandbox.wsgi import Request, Response
@@ -41,11 +40,6 @@ class MatchedCreator:
 class Modash(PlayedProvider):
     name = "modash"
     path = "/modash/v1"
-
-    def __init__(self, catalogue: Catalogue, settings: SandboxSettings) -> None:
-        super().__init__(catalogue, settings)
-        # Computed now, so that the first search is not slow.
-        self.gallery = catalogue.gallery
 
     def searches(self) -> Mapping[Address, Search]:
         return {("POST", "/ai/tiktok/image-search"): self.image_search}
@@ -117,7 +111,7 @@ class Modash(PlayedProvider):
 
     def _matches(self, wanted: dict[str, Any]) -> Iterator[MatchedCreator]:
         filters = wanted.get("filters", {})
-        distances = self.gallery.distances(describe(_picture(wanted)))
+        distances = self.catalogue.gallery.distances(describe(_picture(wanted)))
         distance = {post.id: far for post, far in zip(self.catalogue.posts, distances, strict=True)}
         for creator in self.catalogue.creators:
             posts = [post for post in creator.posts if post_matches(post, filters)]

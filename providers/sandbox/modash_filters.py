@@ -46,12 +46,10 @@ FORM = fields(
 
 
 def creator_matches(creator: SandboxCreator, filters: dict[str, Any]) -> bool:
-    """Tells whether a creator fulfils every filter that concerns creators."""
     return all(_creator_checks(creator, filters))
 
 
 def post_matches(post: SandboxPost, filters: dict[str, Any]) -> bool:
-    """Tells whether a post fulfils every filter that concerns posts."""
     young: bool = post.age_days <= filters.get("maxPostAgeMonths", 10_000) * 30
     return young and filters.get("contentType") in (None, post.content_type)
 

@@ -189,7 +189,7 @@ def _damaged(response: Response, behaviour: Behaviour) -> Response:
         case Behaviour.CUT_OFF:
             return _cut_off(response)
         case Behaviour.TRUNCATED:
-            return replace(response, content=magic_keys.truncated(response.content))
+            return replace(response, content=response.content[: len(response.content) // 2])
         case Behaviour.MISTYPED:
             return replace(response, content=magic_keys.mistyped(response.content))
     return response

@@ -29,6 +29,8 @@ class Sandbox:
     def __init__(self, settings: SandboxSettings) -> None:
         self.settings = settings
         self.catalogue = Catalogue()
+        # Computed now, so that no search waits for them.
+        _ = self.catalogue.gallery, self.catalogue.product_gallery
         self.providers = {played.name: played(self.catalogue, settings) for played in PROVIDERS}
         self.routes = {
             ("GET", "/_stats"): lambda request: Response.of(self.stats()),
@@ -45,7 +47,6 @@ class Sandbox:
         return response.send(start_response)
 
     def stats(self) -> dict[str, Any]:
-        """Returns each provider's counts."""
         return {name: provider.meter.stats() for name, provider in self.providers.items()}
 
     def reset(self) -> dict[str, Any]:

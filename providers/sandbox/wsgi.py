@@ -40,7 +40,6 @@ class Request:
 
     @property
     def bearer(self) -> str | None:
-        """Returns the bearer token, if one was sent."""
         scheme, _, token = self.authorization.partition(" ")
         return token.strip() or None if scheme.lower() == "bearer" else None
 

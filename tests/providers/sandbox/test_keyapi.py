@@ -79,7 +79,7 @@ def test_scores_fall_with_likeness(site: Site) -> None:
     assert scores[0] > scores[-1] > 0
 
 
-def test_size_is_how_many_come(site: Site) -> None:
+def test_size_is_the_number_of_products(site: Site) -> None:
     assert [len(products(site, size=size)) for size in (1, 7, 30)] == [1, 7, 30]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from providers import registry
 from providers.failures import BadCredential, Exhausted, Failure, Faulty, Garbled, Lost, Throttled
-from providers.sandbox.magic_keys import MAGIC, UNSTEADY, Behaviour, behaviour, mistyped, truncated
+from providers.sandbox.magic_keys import MAGIC, UNSTEADY, Behaviour, behaviour, mistyped
 from providers.sandbox.meter import fingerprint
 from providers.sandbox.played_provider import MOST_SLOW_ANSWERS
 from providers.sandbox.settings import SandboxSettings
@@ -96,11 +96,11 @@ def test_a_passing_failure_is_over_after_its_round(url: str, source: str, key: s
 
 @every_source
 def test_only_one_throttled_key_gets_a_retry_after(url: str, source: str) -> None:
-    with pytest.raises(Throttled) as told:
+    with pytest.raises(Throttled) as with_seconds:
         ask(source, url, f"sandbox_throttled_retry_after-{source}")
-    with pytest.raises(Throttled) as untold:
+    with pytest.raises(Throttled) as without:
         ask(source, url, f"sandbox_throttled-{source}")
-    assert (told.value.retry_after, untold.value.retry_after) == (1.0, None)
+    assert (with_seconds.value.retry_after, without.value.retry_after) == (1.0, None)
 
 
 @every_source
@@ -115,7 +115,7 @@ def test_a_reset_comes_after_the_bill_and_before_it_in_turn(url: str, source: st
 
 
 @every_source
-def test_a_key_that_hangs_is_billed_and_answers_when_nobody_waits(url: str, source: str) -> None:
+def test_a_key_that_hangs_is_billed_and_answers_too_late(url: str, source: str) -> None:
     with pytest.raises(Lost, match="ReadTimeout"):
         ask(source, url, f"sandbox_hang_{source}", seconds=PATIENCE_SECONDS)
     assert Decimal(tally(source, url, "sandbox_hang")["credits"]) == price_of_a_call(source, url)
@@ -158,7 +158,7 @@ def test_an_unsteady_key_plays_each_behaviour_as_often_as_its_table_says(url: st
     assert Decimal(counted["credits"]) == 14 * price_of_a_call(source, url)
 
 
-def test_few_may_hang_at_once_and_everybody_else_is_served() -> None:
+def test_few_calls_may_hang_at_once_and_all_others_are_served() -> None:
     with sandbox_site(SandboxSettings(calls=1_000_000, latency=0, hang=60)) as site:
 
         def ending(number: int) -> str:
@@ -218,9 +218,7 @@ def test_an_unsteady_key_has_an_order_of_its_own_and_keeps_it() -> None:
         assert Counter(order(key)[:20]) == Counter(order(key)[20:]) == Counter(UNSTEADY)
 
 
-def test_garbage_is_no_json_or_json_of_other_types() -> None:
+def test_a_mistyped_answer_is_json_of_other_types() -> None:
     answer = b'{"total": 2, "profiles": [{"username": "ada"}, {"username": "bob"}]}'
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(truncated(answer))
     assert json.loads(mistyped(answer)) == {"total": 2, "profiles": "[{'username': 'ada'}, {'username': 'bob'}]"}
     assert json.loads(mistyped(b'{"profiles": []}')) == {"profiles": "[]"}

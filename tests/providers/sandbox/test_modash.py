@@ -169,8 +169,8 @@ def test_a_filter_selects_the_creators_that_fulfil_it(
 def test_filters_hold_together(site: Site) -> None:
     filters = {"gender": "MALE", "hasEmail": True, "followersCount": {"min": 100_000}}
     found = {profile["username"] for profile in profiles(site, filters=filters)}
-    everybody = site.sandbox.catalogue.creators
-    assert found == {creator.username for creator in everybody if creator_matches(creator, filters)}
+    creators = site.sandbox.catalogue.creators
+    assert found == {creator.username for creator in creators if creator_matches(creator, filters)}
     assert 0 < len(found) < 100
 
 
@@ -182,7 +182,7 @@ def test_posts_that_are_too_old_or_of_another_kind_are_not_matched(site: Site) -
     assert all(post.age_days <= 180 and post.content_type == "image" for post in posts)
 
 
-def test_nobody_found_is_no_result(site: Site) -> None:
+def test_a_search_that_finds_no_creator_is_no_result(site: Site) -> None:
     assert refusal(search(site, filters={"username": "nobody.at.all"})) == (404, "no_result")
 
 
@@ -190,9 +190,9 @@ def test_nobody_found_is_no_result(site: Site) -> None:
 
 
 def test_a_page_is_the_window_at_page_times_page_size(site: Site) -> None:
-    everybody = [profile["username"] for profile in profiles(site)]
+    creators = [profile["username"] for profile in profiles(site)]
     answer = search(site, page=3, pageSize=7).json()
-    assert [profile["username"] for profile in answer["profiles"]] == everybody[21:28]
+    assert [profile["username"] for profile in answer["profiles"]] == creators[21:28]
     assert answer["total"] == 240
     assert search(site, page=40, pageSize=7).json()["profiles"] == []
 
