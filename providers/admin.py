@@ -50,13 +50,10 @@ class BySource(ByProvider):
 
 
 def choice_of(known: Mapping[str, Any]) -> forms.ChoiceField:
-    """Returns a choice of the names in a registry."""
     return forms.ChoiceField(choices=lambda: [(name, name) for name in known], widget=UnfoldAdminSelectWidget)
 
 
 class PolicyForm(forms.ModelForm):
-    """Checks a field against the provider."""
-
     def clean_page_size(self) -> int:
         size: int = self.cleaned_data["page_size"]
         most = registry.PROVIDERS[self.instance.provider].max_results
@@ -218,7 +215,6 @@ class CredentialAdmin(Page):
 
     @admin.display(description="account")
     def provider_account(self, obj: Credential) -> SafeString:
-        """Shows the account that the provider reported."""
         return indented(obj.account | {"read_at": obj.account_read_at}) if obj.account else SafeString("-")
 
     @admin.display(description="fingerprint")
@@ -231,7 +227,7 @@ class CredentialAdmin(Page):
         icon="verified_user",
         title="Verify it now?",
         text="Where the provider has a call for it that costs nothing, it is asked; elsewhere a dead key is "
-        "tried again by the next search. Lookups that wait for it go on by themselves.",
+        "tried again by the next search. Lookups that wait for it continue by themselves.",
         button="Verify",
     )
     def verify(self, credential: Credential, form: DialogForm) -> Done:
@@ -252,5 +248,5 @@ class CredentialAdmin(Page):
         button="Make it the default",
     )
     def make_default(self, credential: Credential, form: DialogForm) -> Done:
-        credentials.make_default(credential)
+        credentials.change(credential, is_default=True)
         return Done(record="Made the default.", message=f"{credential} is the default now.")

@@ -54,7 +54,6 @@ def lane_limiter(lane: str, policy: Policy) -> LaneLimiter:
 
 
 def client(policy: Policy) -> ProviderClient:
-    """Returns the HTTP client under the policy's time limits."""
     return ProviderClient(
         connect_seconds=policy.connect_timeout_ms / 1000,
         write_seconds=policy.write_timeout_ms / 1000,

@@ -100,7 +100,7 @@ VERIFY = extend_schema_view(
         summary="Check a key now",
         description="Asks the provider for the key's account, its balance and limits, if there is a call for that which costs "
         "nothing. If the provider cannot be asked, `state` stays as it was, and `check_problem` says when to ask again. If there "
-        "is no such call, a dead key becomes `unknown`, and the next search tries it. Lookups that wait for the key go on by "
+        "is no such call, a dead key becomes `unknown`, and the next search tries it. Lookups that wait for the key continue by "
         "themselves: one first, and the others when that has worked.",
         request=None,
         responses={200: CredentialSerializer},

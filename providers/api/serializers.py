@@ -12,6 +12,7 @@ from accounts.models import Mode
 from accounts.web.pagination import PageQuery
 from accounts.web.strict_fields import StrictBoolean, StrictChoice, StrictSerializer, StrictText
 from providers import registry
+from providers.contract import Term
 from providers.keyring import advice, credentials, sealing
 from providers.models import Credential
 
@@ -104,15 +105,23 @@ class CredentialSerializer(serializers.ModelSerializer[Credential]):
         choices=Credential.State.values,
         help_text="`unknown`: not tried yet. `verified`: the provider accepted the key. `invalid`: the provider refused it. "
         "`exhausted`: the account had no credits left. Searches wait for an `invalid` or `exhausted` key (`waiting_on: "
-        "credential`) and go on by themselves when it is replaced or verified: one search first, and the others when that has "
+        "credential`) and continue by themselves when it is replaced or verified: one search first, and the others when that has "
         "worked. For a while they therefore wait for a `verified` key too. Magic keys of the sandbox's (`sandbox_…`) are not "
         "checked.",
     )
-    needs_reentry = serializers.SerializerMethodField()
-    fingerprint = serializers.SerializerMethodField()
+    needs_reentry = serializers.SerializerMethodField(
+        help_text="The stored key cannot be opened any more: PATCH its `secret`."
+    )
+    fingerprint = serializers.SerializerMethodField(
+        help_text="Equal for equal keys. The key cannot be computed from it."
+    )
     checked_at = serializers.DateTimeField(allow_null=True, help_text="The time of the last try of a check.")
-    check_problem = serializers.SerializerMethodField()
-    warning = serializers.SerializerMethodField()
+    check_problem = serializers.SerializerMethodField(
+        help_text="Why the key is not known to be good; null if nothing speaks against it."
+    )
+    warning = serializers.SerializerMethodField(
+        help_text="An oddity of the key, such as another form than the provider's keys have. The key is used all the same."
+    )
     account = serializers.SerializerMethodField()
 
     class Meta:
@@ -123,32 +132,15 @@ class CredentialSerializer(serializers.ModelSerializer[Credential]):
         )
         read_only_fields = fields
 
-    @extend_schema_field(
-        {"type": "boolean", "description": "The stored key cannot be opened any more: PATCH its `secret`."}
-    )
     def get_needs_reentry(self, credential: Credential) -> bool:
         return sealing.is_unreadable(credential)
 
-    @extend_schema_field({"type": "string", "description": "Equal for equal keys. The key cannot be computed from it."})
     def get_fingerprint(self, credential: Credential) -> str:
         return credential.fingerprint[:FINGERPRINT_CHARACTERS]
 
-    @extend_schema_field(
-        {
-            "type": ["string", "null"],
-            "description": "Why the key is not known to be good; null if nothing speaks against it.",
-        }
-    )
     def get_check_problem(self, credential: Credential) -> str | None:
         return credential.check_problem or None
 
-    @extend_schema_field(
-        {
-            "type": ["string", "null"],
-            "description": "An oddity of the key, such as another form than the provider's keys have. The key is used all the "
-            "same.",
-        }
-    )
     def get_warning(self, credential: Credential) -> str | None:
         return advice.warning(credential) or None
 
@@ -172,20 +164,17 @@ class TermQuery(PageQuery):
     )
 
 
-@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
-class TermValue(serializers.Field[Any, Any, Any, Any]):
-    def to_representation(self, value: Any) -> Any:
-        return value
-
-
 class TermSerializer(serializers.Serializer[Any]):
     """A line of a provider's dictionary."""
 
-    value = TermValue(read_only=True, help_text="The value for the search's parameter.")
+    value = serializers.SerializerMethodField("value_of", help_text="The value for the search's parameter.")
     name = serializers.CharField()
     title = serializers.CharField(
         help_text="The full name, or another text that distinguishes the term, if there is one; else empty."
     )
+
+    def value_of(self, term: Term) -> int | str:
+        return term.value
 
 
 def label_taken(provider: str) -> ValidationError:

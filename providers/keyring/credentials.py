@@ -115,11 +115,6 @@ def check_room(tenant: Tenant, provider: str, label: str) -> None:
         )
 
 
-def make_default(credential: Credential) -> None:
-    """Lets the tenant's searches that name no credential use this one from now on."""
-    change(credential, is_default=True)
-
-
 def remove(credential: Credential) -> None:
     """Erases a key. If it was the default, the oldest of the others becomes the default. Removing twice is harmless.
 
@@ -166,7 +161,7 @@ def _new(tenant: Tenant, provider: str, label: str) -> Credential:
 def _replace(credential: Credential, secret: str) -> None:
     """Puts a key into a row and saves it. The key is untried from now on, and notes on the earlier key are cleared.
 
-    A rest belongs to the key and not to the row: a key that rests in another row, or in this one, goes on resting.
+    A rest belongs to the key and not to the row: a key that rests in another row, or in this one, continues to rest.
     """
     sealing.seal(credential, secret)
     if not credential._state.adding:

@@ -20,7 +20,7 @@ from providers.limiter import failing_closed
 STALE_SECONDS = 5.0
 KEY_PREFIX = redis_client.keys("turns:")
 # Keys: the tenants in line by the instant at which they joined (sorted set), the call of each tenant (hash), the instant at
-# which each tenant was last heard of (sorted set). Arguments: operation, tenant, call, microseconds after which a tenant is
+# which each tenant last asked (sorted set). Arguments: operation, tenant, call, microseconds after which a tenant is
 # forgotten. Answer: 1 where the call is first in line, was removed or has ended; else 0.
 SCRIPT = """
 local clock = redis.call('TIME')
@@ -79,7 +79,7 @@ class Turn:
         self._run("end")
 
     def _run(self, operation: str) -> Any:
-        keys = [f"{KEY_PREFIX}{{{self.lane}}}:{part}" for part in ("line", "calls", "heard")]
+        keys = [f"{KEY_PREFIX}{{{self.lane}}}:{part}" for part in ("line", "calls", "asked")]
         arguments: list[Any] = [operation, str(self.tenant_id), self.call, int(STALE_SECONDS * 1_000_000)]
         script = redis_client.of(settings.REDIS_URL).register_script(SCRIPT)
         with failing_closed():

@@ -15,7 +15,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.models import Tenant
 from providers import registry
 from providers.keyring import advice, credentials, sealing, verification
-from providers.models import Credential
 
 
 class Command(BaseCommand):
@@ -28,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--label",
             default=credentials.DEFAULT_LABEL,
-            help="Tells several keys apart; none makes a key the default.",
+            help="Distinguishes several keys. No label makes a key the default.",
         )
 
     def handle(self, *args: Any, tenant: str, provider: str, from_env: str | None, label: str, **options: Any) -> None:
@@ -45,16 +44,11 @@ class Command(BaseCommand):
         self.stdout.write(f"Stored {credential} for {owner}.")
         verification.check(credential)
         credential.refresh_from_db()
-        self.stdout.write(_outcome(credential))
+        outcome = credential.check_problem or f"{credential.get_state_display()}."
+        self.stdout.write(f"It is {credential.state}: {outcome}")
         self.stdout.write(advice.default_status(credential))
         if warning := advice.warning(credential):
             self.stdout.write(f"Note: {warning}")
-
-
-def _outcome(credential: Credential) -> str:
-    if credential.check_problem:
-        return f"It is {credential.state}: {credential.check_problem}"
-    return f"It is {credential.state}: {credential.get_state_display()}."
 
 
 def _tenant(id_or_name: str) -> Tenant:

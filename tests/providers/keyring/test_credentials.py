@@ -57,7 +57,7 @@ def test_another_key_can_become_the_default(alice: Tenant) -> None:
     first = credentials.store(alice, "modash", "one")
     second = credentials.store(alice, "modash", "two", label="spare")
     elsewhere = credentials.store(alice, "keyapi", "three")
-    credentials.make_default(second)
+    credentials.change(second, is_default=True)
     defaults = Credential.objects.for_tenant(alice).filter(is_default=True)
     assert set(defaults) == {second, elsewhere}
     assert credentials.store(alice, "modash", "one-again").pk == first.pk
@@ -214,7 +214,7 @@ def test_keys_that_are_changed_concurrently_have_one_default() -> None:
     tenant = Tenant.objects.create(name="Alice")
     keys = [credentials.store(tenant, "modash", SECRET, label=f"old {number}") for number in range(4)]
     tasks: list[Callable[[], object]] = [partial(credentials.remove, key) for key in keys[:2]]
-    tasks += [partial(credentials.make_default, key) for key in keys[2:]]
+    tasks += [partial(credentials.change, key, is_default=True) for key in keys[2:]]
     tasks += [partial(credentials.store, tenant, "modash", SECRET, label=f"new {number}") for number in range(4)]
     at_once(tasks)
     assert Credential.objects.count() == 6
