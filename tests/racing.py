@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 def crowd(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Returns the outcome of each, 25 at once: each has a database connection, also where connecting takes a while."""
+    """Runs the tasks, 25 at once, so that there is a database connection for each. Returns their outcomes."""
     waves = (tasks[start : start + 25] for start in range(0, len(tasks), 25))
-    return [came for wave in waves for came in at_once(wave)]
+    return [outcome for wave in waves for outcome in at_once(wave)]
 
 
 def at_once(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Returns the outcome of each; each has a thread of its own, and all are let go in one instant."""
+    """Runs each task in a thread of its own, all from one instant on. Returns their outcomes."""
     barrier = Barrier(len(tasks))
 
     def run(task: Callable[[], Any]) -> Any:
@@ -37,7 +37,7 @@ def at_once(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def patiently(ask: Callable[[], T]) -> T:
-    """Returns what comes of it, and asks again while too many pictures are being read."""
+    """Returns the answer, asking again while too many pictures are being read."""
     while True:
         try:
             return ask()

@@ -52,7 +52,7 @@ def test_an_answer_of_10_mb_is_taken() -> None:
 
 
 def send_coded(content: bytes, codings: str) -> http.Reply:
-    """Answers in codings that nobody asked for."""
+    """Answers in codings that were not asked for."""
 
     def coded(caller: Caller) -> None:
         caller.hear_request()
@@ -179,7 +179,7 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
         assert send(it.url).status == 200
 
 
-def test_what_one_tenant_is_told_to_keep_is_not_sent_for_another() -> None:
+def test_a_cookie_of_one_tenants_call_is_not_sent_with_anothers() -> None:
     def give(caller: Caller) -> None:
         caller.hear_request()
         caller.answer("200 OK", b"{}", "Set-Cookie: session=alice")

@@ -20,7 +20,7 @@ from tests.providers.wire import Caller, Script, answering, wire
 
 pytestmark = pytest.mark.usefixtures("fresh_connections")
 NAME = "provider.example"
-# More than the kernel takes in while nobody reads.
+# More than the kernel buffers while the peer does not read.
 LARGE = os.urandom(1024) * 1024 * 12
 
 Names = Callable[..., list[str]]

@@ -28,7 +28,7 @@ def test_an_edited_policy_is_in_force_at_once() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_who_ask_first_at_once_get_one_row() -> None:
+def test_concurrent_first_reads_make_one_row() -> None:
     assert {policy.pk for policy in at_once([lambda: policies.of("modash")] * 10)} == {"modash"}
     assert Policy.objects.count() == 1
 

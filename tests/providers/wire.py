@@ -1,4 +1,4 @@
-"""A provider that does on the wire what a test says, byte by byte, over TCP or TLS."""
+"""Runs a provider that sends and reads what a test decides, byte by byte, over TCP or TLS."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Caller:
         self.say("\r\n".join(lines).encode() + body)
 
     def reset(self) -> None:
-        """Throws away what is under way, as when a machine dies or a firewall steps in."""
+        """Drops the bytes on their way, as when a machine dies or a firewall interferes."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -87,7 +87,7 @@ class Wire:
 
 
 def answering(caller: Caller) -> None:
-    """Answers each request, as often as one comes."""
+    """Answers every request of the connection."""
     while True:
         before = len(caller.heard)
         caller.hear_request()
@@ -97,12 +97,12 @@ def answering(caller: Caller) -> None:
 
 
 def silent(caller: Caller) -> None:
-    """Hears it out and says nothing."""
+    """Reads everything, and answers nothing."""
     caller.hear_all()
 
 
 def deaf(caller: Caller) -> None:
-    """Hears no more than the head."""
+    """Reads the head only."""
     caller.hear_head()
     time.sleep(1.5)
 
@@ -113,7 +113,7 @@ def slow_to_hear(caller: Caller) -> None:
 
 
 def dribbling(before: bytes, byte: bytes) -> Script:
-    """Answers so much at once, and then byte by byte."""
+    """Sends `before` at once, and then `byte` again and again."""
 
     def dribble(caller: Caller) -> None:
         caller.hear_request()
@@ -127,7 +127,7 @@ def dribbling(before: bytes, byte: bytes) -> Script:
 
 @contextmanager
 def wire(*scripts: Script, certificate: Path | None = None, host: str = "127.0.0.1", port: int = 0) -> Iterator[Wire]:
-    """Each connection follows the next script; those after the last one follow it too."""
+    """Runs the provider. Each connection follows the next script, and those after the last script follow that one too."""
     with socket.create_server((host, port)) as server:
         scheme = "https" if certificate else "http"
         served = Wire(f"{scheme}://{host}:{server.getsockname()[1]}")
@@ -166,7 +166,7 @@ def _talk(caller: Caller, script: Script, certificate: Path | None) -> None:
 
 
 def self_signed(folder: Path, name_of_server: str = "") -> Path:
-    """A certificate for 127.0.0.1, or the server of this name, with its key, by nobody whom anybody trusts."""
+    """Makes a certificate for 127.0.0.1, or for the server of this name, that it signs itself. The file has its key too."""
     server = x509.DNSName(name_of_server) if name_of_server else x509.IPAddress(ip_address("127.0.0.1"))
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a provider")])

@@ -50,22 +50,22 @@ def node_receiver(tmp_path_factory: pytest.TempPathFactory) -> Command:
 def command(request: pytest.FixtureRequest) -> Command:
     if request.param == "python":
         return [sys.executable, str(FOLDER / "receiver.py")]
-    told: Command = request.getfixturevalue("node_receiver")
-    return told
+    node: Command = request.getfixturevalue("node_receiver")
+    return node
 
 
 @pytest.fixture
 def endpoint(alice: Tenant, settings: Settings) -> Endpoint:
-    """Makes an endpoint at a port on which nobody listens yet."""
+    """Makes an endpoint at a port that is not open yet."""
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.1")]
     return endpoints.create(alice, Mode.LIVE, url=f"http://127.0.0.1:{ports.chosen('PORT', 0)}/")[0]
 
 
 @contextmanager
-def receiving(command: Command, endpoint: Endpoint, secret: str, said: Path) -> Iterator[None]:
-    """Runs the receiver with this secret. `said` holds its output afterwards."""
+def receiving(command: Command, endpoint: Endpoint, secret: str, printed: Path) -> Iterator[None]:
+    """Runs the receiver with this secret. `printed` holds its output afterwards."""
     environment = {"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "PORT": str(httpx.URL(endpoint.url).port)}
-    with said.open("wb") as output:
+    with printed.open("wb") as output:
         process = subprocess.Popen(
             command, env={**environment, "WEBHOOK_SECRET": secret}, stdout=output, stderr=subprocess.DEVNULL
         )
@@ -98,13 +98,13 @@ def delivered(endpoint: Endpoint) -> Delivery:
 
 
 def test_a_delivery_verifies_and_is_read(command: Command, endpoint: Endpoint, tmp_path: Path) -> None:
-    said = tmp_path / "said"
+    printed = tmp_path / "printed"
     [secret] = endpoints.secrets_of(endpoint, at=timezone.now())
-    with receiving(command, endpoint, secret, said):
+    with receiving(command, endpoint, secret, printed):
         sent = delivered(endpoint)
     assert (sent.state, Attempt.objects.get().status) == ("delivered", 204)
-    assert f"{sent.event_id} search.failed {{" in said.read_text()
-    assert "Zoë's 🎉" in said.read_text()
+    assert f"{sent.event_id} search.failed {{" in printed.read_text()
+    assert "Zoë's 🎉" in printed.read_text()
 
 
 def test_either_secret_verifies_while_one_takes_the_others_place(
@@ -113,7 +113,7 @@ def test_either_secret_verifies_while_one_takes_the_others_place(
     endpoints.rotate(endpoint)
     new, old = endpoints.secrets_of(endpoint, at=timezone.now())
     for secret in (old, new):
-        with receiving(command, endpoint, secret, tmp_path / "said"):
+        with receiving(command, endpoint, secret, tmp_path / "printed"):
             assert delivered(endpoint).state == "delivered"
 
 
@@ -121,10 +121,10 @@ def test_a_secret_that_is_over_verifies_nothing(command: Command, endpoint: Endp
     [first] = endpoints.secrets_of(endpoint, at=timezone.now())
     endpoints.rotate(endpoint)
     endpoints.rotate(endpoint)
-    with receiving(command, endpoint, first, tmp_path / "said"):
+    with receiving(command, endpoint, first, tmp_path / "printed"):
         assert delivered(endpoint).state == "pending"
     assert (Attempt.objects.get().status, Attempt.objects.get().cause) == (400, "bad_status")
-    assert (tmp_path / "said").read_text() == ""
+    assert (tmp_path / "printed").read_text() == ""
 
 
 @pytest.mark.parametrize("name", ["receiver.py", "receiver.mjs"])

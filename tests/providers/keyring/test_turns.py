@@ -22,14 +22,14 @@ def turn_of() -> TurnOf:
     return lambda tenant: Turn(lane=lane, tenant_id=tenant, call=str(uuid4()))
 
 
-def test_who_came_first_goes_first(turn_of: TurnOf) -> None:
+def test_the_tenant_that_joined_first_is_first(turn_of: TurnOf) -> None:
     alice, bob = turn_of(ALICE), turn_of(BOB)
     assert [alice.has_come(), bob.has_come(), alice.has_come()] == [True, False, True]
     alice.pass_on()
     assert bob.has_come()
 
 
-def test_a_tenant_stands_in_line_once(turn_of: TurnOf) -> None:
+def test_a_tenant_is_in_line_once(turn_of: TurnOf) -> None:
     first, second = turn_of(ALICE), turn_of(ALICE)
     assert first.has_come()
     assert not second.has_come()
@@ -51,7 +51,7 @@ def test_the_next_call_of_a_tenant_comes_after_those_of_all_others(turn_of: Turn
     assert again.has_come()
 
 
-def test_who_gives_up_is_not_waited_for(turn_of: TurnOf) -> None:
+def test_a_call_that_gives_up_is_not_waited_for(turn_of: TurnOf) -> None:
     alice, bob = turn_of(ALICE), turn_of(BOB)
     assert alice.has_come()
     assert not bob.has_come()
@@ -59,7 +59,7 @@ def test_who_gives_up_is_not_waited_for(turn_of: TurnOf) -> None:
     assert bob.has_come()
 
 
-def test_another_call_ends_nobodys_turn(turn_of: TurnOf) -> None:
+def test_a_call_ends_no_turn_but_its_own(turn_of: TurnOf) -> None:
     mine, other = turn_of(ALICE), turn_of(ALICE)
     assert mine.has_come()
     other.end()

@@ -228,11 +228,11 @@ def test_the_command_prints_the_state_of_the_key(
     modash: Provider, alice: Tenant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MODASH_KEY", SECRET)
-    for body, status, told in ((GOOD, 200, "verified"), (REJECTED, 401, "invalid"), (b"", 500, "unknown")):
+    for body, status, state in ((GOOD, 200, "verified"), (REJECTED, 401, "invalid"), (b"", 500, "unknown")):
         modash.answers(body, status=status)
         call_command("store_credential", "Alice", "modash", "--from-env", "MODASH_KEY")
         printed = "".join(capsys.readouterr())
-        assert f"It is {told}" in printed
+        assert f"It is {state}" in printed
         assert SECRET not in printed
 
 
