@@ -3,7 +3,7 @@
 
 A survivor is a question and not a verdict: some faults change nothing that can be observed. SAMPLE limits the run to so many
 random faults, always the same ones, evenly from the room's files; SKIPPED leaves out so many of these that earlier runs tried.
-A fault that makes tests wait for longer than a trial may take is listed as well.
+A fault that makes the tests wait for longer than they may is listed as well.
 """
 
 from __future__ import annotations
@@ -14,21 +14,32 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from random import Random
 
+from tests.mutants import plugin, scratch
 from tests.mutants.changes import Change, changes_of
 from tests.mutants.rooms import ROOMS
-from tests.mutants.scratch import CHECKOUT, Scratch, scratch
+
+LISTED = (plugin.SURVIVES, scratch.OUT_OF_TIME, scratch.ENDED, plugin.SPOILED)
 
 
 def main(name: str, sample: int | None = None, skipped: int = 0) -> int:
     room = ROOMS[name]
-    changes = sampled([changes_of(Path(path), (CHECKOUT / path).read_text()) for path in room.files], sample)[skipped:]
-    with scratch(room.tests) as copy:
-        if not copy.passes():
+    changes = sampled([changes_of(Path(path), (scratch.CHECKOUT / path).read_text()) for path in room.files], sample)
+    with scratch.scratch(room.tests) as copy:
+        try:
+            listed = [line for each in copy.verdicts(changes[skipped:]) if (line := reported(copy.folder, *each))]
+        except scratch.TestsFail as error:
+            say(str(error), "The tests fail without any fault.")
             return 1
-        survivors = [line for change in changes if (line := tried(copy, change))]
-        say(f"\n{len(changes)} faults, {len(survivors)} of which no test noticed:", *survivors)
-        say(f"\nTests that failed once and then passed:\n{copy.unsteady() or 'none'}")
+        say(f"\n{len(changes) - skipped} faults, {len(listed)} of which no test noticed:", *listed)
+        say("\nTests that failed once and then passed:", *copy.unsteady())
     return 0
+
+
+def reported(folder: Path, change: Change, verdict: str, seconds: float) -> str:
+    """Returns the fault's description if no test noticed it, else an empty text."""
+    described = change.described((folder / change.path).read_text())
+    say(f"{seconds:5.1f} s  {described}: {verdict}")
+    return described if verdict in LISTED else ""
 
 
 def sampled(by_file: Sequence[Sequence[Change]], most: int | None) -> list[Change]:
@@ -37,14 +48,6 @@ def sampled(by_file: Sequence[Sequence[Change]], most: int | None) -> list[Chang
     mixed = [chance.sample(changes, len(changes)) for changes in by_file]
     rounds = (each for taken in zip_longest(*mixed) for each in taken if each is not None)
     return list(islice(rounds, most))
-
-
-def tried(copy: Scratch, change: Change) -> str:
-    """Returns the fault's description if no test noticed it, else an empty text."""
-    described = change.described((copy.folder / change.path).read_text())
-    outcome = copy.tried(change)
-    say(f"{outcome.seconds:5.1f} s  {described}: {outcome}")
-    return described if outcome.passed or outcome.is_out_of_time else ""
 
 
 def say(*lines: str) -> None:

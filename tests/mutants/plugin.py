@@ -1,55 +1,118 @@
-"""A plugin of pytest for one trial: runs the tests that noticed earlier faults first, and believes a failure that comes twice.
+"""A plugin of pytest that runs the collected tests once for each fault of a list, in one process, each time until one fails.
 
-A test that fails once and then passes is unsteady. It says nothing of the fault, and is noted with its traceback.
+A fault is noticed only if a test fails twice with it and passes without it right after. If that test then fails without the
+fault as well, the process is spoiled and ends, and another one tries the fault again. The tests that noticed earlier faults of a
+file run first.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from _pytest.runner import runtestprotocol
 
-# The files of one trial's folder: names of tests to run first, the test that failed, what was unsteady.
-FIRST, FAILED, UNSTEADY = "first", "failed", "unsteady"
+from tests.mutants import in_place
+from tests.mutants.changes import Change
+
+# The files of a run's folder: the faults to try, and a line for each that is tried.
+CHANGES, DONE = "changes", "done"
 FOLDER = "MUTANTS_FOLDER"
-
-
-def notes(name: str) -> Path:
-    return Path(os.environ[FOLDER]) / name
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    first = notes(FIRST).read_text().splitlines()
-    place = {name: number for number, name in enumerate(first)}
-    items.sort(key=lambda item: place.get(item.nodeid, len(first)))
+# Verdicts on a fault beside the name of the test that noticed it.
+SURVIVES, NOT_VIABLE, NOT_IN_PLACE = "SURVIVES", "is no program", "is no fault that a running process can be given"
+# Verdicts on the tests.
+STEADY, UNSTEADY, BROKEN, SPOILED = "steady", "unsteady", "broken", "spoiled"
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    if failures(reports):
-        cast("pytest.Function", item)._initrequest()
-        before, reports = reports, runtestprotocol(item, nextitem=nextitem, log=False)
-        note(item.nodeid, before, reports)
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    _Loop(session.items).run()
     return True
 
 
-def failures(reports: Sequence[pytest.TestReport]) -> list[pytest.TestReport]:
-    return [report for report in reports if report.failed]
+@dataclass
+class _Loop:
+    items: list[pytest.Item]
+    last: pytest.Item | None = None
+    noticed: dict[str, Counter[pytest.Item]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def run(self) -> None:
+        begin = time.monotonic()
+        if failed := self.first_that_fails(self.items):
+            note(verdict=BROKEN, test=failed.nodeid)
+        else:
+            note(verdict=STEADY, seconds=time.monotonic() - begin)
+            for number, path, first, last, becomes in json.loads(folder(CHANGES).read_text()):
+                note(number=number)
+                begin = time.monotonic()
+                verdict = self.verdict(Change(Path(path), first, last, becomes))
+                note(number=number, verdict=verdict, seconds=time.monotonic() - begin)
+                if verdict == SPOILED:
+                    break
+        self.tear_down(None)
+
+    def verdict(self, change: Change) -> str:
+        order = self.noticed[str(change.path)]
+        try:
+            with in_place.given(change):
+                failed = self.first_that_fails(sorted(self.items, key=lambda item: -order[item]))
+                self.tear_down(None if failed is None else failed)
+        except in_place.NotViable:
+            return NOT_VIABLE
+        except in_place.NotInPlace:
+            return NOT_IN_PLACE
+        if failed is None:
+            return SURVIVES
+        order[failed] += 1
+        return SPOILED if self.failures(failed) and self.failures(failed) else failed.nodeid
+
+    def first_that_fails(self, items: Sequence[pytest.Item]) -> pytest.Item | None:
+        return next((item for item in items if self.fails(item)), None)
+
+    def fails(self, item: pytest.Item) -> bool:
+        before = self.failures(item)
+        if before and not self.failures(item):
+            note(verdict=UNSTEADY, test=item.nodeid, why=before)
+            return False
+        return bool(before)
+
+    def failures(self, item: pytest.Item) -> str:
+        """Runs a test, and returns why it failed."""
+        self.tear_down(item)
+        self.last = item
+        # Its own fixtures end, and those of its module stay for the next test.
+        following = cast("pytest.Item", _Sibling(item))
+        reports = runtestprotocol(item, log=False, nextitem=following)
+        return "\n".join(report.longreprtext for report in reports if report.failed)
+
+    def tear_down(self, following: pytest.Item | None) -> None:
+        """Ends the fixtures that the following test does not share."""
+        if self.last is not None and self.last is not following:
+            self.last.session._setupstate.teardown_exact(following)
+            self.last = None
 
 
-def note(name: str, before: Sequence[pytest.TestReport], after: Sequence[pytest.TestReport]) -> None:
-    if failures(after):
-        notes(FAILED).write_text(name)
-        return
-    with notes(UNSTEADY).open("a") as file:
-        file.writelines(f"{name}\n{report.longreprtext}\n" for report in failures(before))
+class _Sibling:
+    """Stands for another test of the same module."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self.item = item
+
+    def listchain(self) -> list[Any]:
+        return self.item.listchain()[:-1]
+
+
+def folder(name: str) -> Path:
+    return Path(os.environ[FOLDER]) / name
+
+
+def note(**values: Any) -> None:
+    with folder(DONE).open("a") as file:
+        file.write(f"{json.dumps(values)}\n")

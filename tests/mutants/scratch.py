@@ -1,21 +1,22 @@
-"""Tries faults in a copy of the checkout, with its own servers. Each trial begins with the same database and an empty Redis."""
+"""Tries faults in a copy of the checkout, with its own servers. A process begins with the same database and an empty Redis."""
 
 from __future__ import annotations
 
 import compileall
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from py_compile import PycInvalidationMode
 from shutil import copy2
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -27,120 +28,120 @@ from tests.mutants import plugin
 from tests.mutants.changes import Change
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# A database of all migrations, and the copy of it that a trial uses.
+# A database of all migrations, and the copy of it that the tests use.
 CLEAN, USED = "clean", "test_clean"
-# A fault may make a test wait for ever. A trial may take three times as long as the trial without a fault, and a minute.
-TIMES, MORE_SECONDS = 3, 60
+# A fault may make a test wait for ever. A trial may take three times as long as all tests without a fault, and a minute. The
+# tests without a fault may take an hour.
+TIMES, MORE_SECONDS, FIRST_SECONDS = 3, 60, 3600
+OUT_OF_TIME, ENDED = "OUT OF TIME", "ends the tests' process"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What the tests said of a fault. `failed` names the test that noticed it; empty if no single test did, or none at all."""
-
-    passed: bool
-    seconds: float
-    failed: str = ""
-    is_out_of_time: bool = False
-    output: str = ""
-
-    def __str__(self) -> str:
-        if self.passed:
-            return "SURVIVES"
-        return "OUT OF TIME" if self.is_out_of_time else f"noticed by {self.failed or 'all tests'}"
+class TestsFail(Exception):
+    """A test fails without any fault."""
 
 
 @dataclass
 class Scratch:
-    """A copy of the checkout. `caught` counts by file which tests noticed its faults; those run first for the next one."""
+    """A copy of the checkout, and the environment of its servers."""
 
     folder: Path
     tests: tuple[str, ...]
     environ: dict[str, str]
-    longest_seconds: float | None = None
-    caught: dict[str, Counter[str]] = field(default_factory=dict)
 
-    def tried(self, change: Change) -> Outcome:
-        changed = self.folder / change.path
-        before = changed.read_text()
-        changed.write_text(change.applied(before))
-        try:
-            outcome = self.outcome(str(change.path))
-        finally:
-            changed.write_text(before)
-        if outcome.failed:
-            self.caught[str(change.path)][outcome.failed] += 1
-        return outcome
+    def verdicts(self, changes: Sequence[Change]) -> Iterator[tuple[Change, str, float]]:
+        """Yields each change with the verdict on it and the seconds that this took. Raises `TestsFail`."""
+        waiting = dict(enumerate(changes))
+        spoiled = set[int]()
+        while waiting:
+            for number, verdict, seconds in self._process(waiting):
+                if verdict in (plugin.SPOILED, ENDED) and number not in spoiled:
+                    spoiled.add(number)
+                else:
+                    yield waiting.pop(number), verdict, seconds
 
-    def outcome(self, changed: str = "", *options: str) -> Outcome:
-        """Runs the tests until one fails, those first that noticed other faults of the changed file."""
-        self._restore()
-        first = self.caught.setdefault(changed, Counter())
-        self._note(plugin.FIRST).write_text("\n".join(name for name, _ in first.most_common()))
-        self._note(plugin.FAILED).write_text("")
-        begin = time.monotonic()
-        status, output = self._run(*options)
-        return Outcome(
-            passed=status == 0,
-            seconds=time.monotonic() - begin,
-            failed=self._note(plugin.FAILED).read_text(),
-            is_out_of_time=status is None,
-            output=output,
-        )
-
-    def passes(self) -> bool:
-        """Runs the tests without a fault, and learns from that how long a trial may take."""
-        outcome = self.outcome()
-        self.longest_seconds = TIMES * outcome.seconds + MORE_SECONDS
-        if not outcome.passed:
-            sys.stdout.write(f"{outcome.output}\nThe tests fail without any fault.\n")
-        return outcome.passed
-
-    def unsteady(self) -> str:
+    def unsteady(self) -> list[str]:
         """Returns the tests that failed once and then passed, with their tracebacks."""
-        note = self._note(plugin.UNSTEADY)
-        return note.read_text() if note.exists() else ""
+        return [f"{line['test']}\n{line['why']}" for line in self._notes() if line.get("verdict") == plugin.UNSTEADY]
 
-    def _note(self, name: str) -> Path:
+    def _process(self, waiting: dict[int, Change]) -> Iterator[tuple[int, str, float]]:
+        """Runs one process of pytest; yields the number of each fault, the verdict and the seconds, until the process ends."""
+        told = [(number, str(each.path), each.begin, each.end, each.becomes) for number, each in waiting.items()]
+        self._path(plugin.CHANGES).write_text(json.dumps(told))
+        self._restore()
+        read, number, longest, since = len(self._notes()), -1, FIRST_SECONDS, time.monotonic()
+        with self._pytest() as process:
+            while True:
+                is_over = process.poll() is not None
+                lines = self._notes()
+                for line in lines[read:]:
+                    since = time.monotonic()
+                    number = line.get("number", number)
+                    if line.get("verdict") == plugin.STEADY:
+                        longest = TIMES * line["seconds"] + MORE_SECONDS
+                    elif line.get("verdict") == plugin.BROKEN:
+                        raise TestsFail(line["test"])
+                    elif "number" in line and "verdict" in line:
+                        yield number, line["verdict"], line["seconds"]
+                        number = -1
+                read = len(lines)
+                if number >= 0 and time.monotonic() - since > longest:
+                    yield number, OUT_OF_TIME, time.monotonic() - since
+                    return
+                if is_over:
+                    break
+                time.sleep(0.2)
+        if number >= 0:
+            yield number, ENDED, time.monotonic() - since
+        elif longest == FIRST_SECONDS:
+            raise TestsFail(self._path("output").read_text())
+
+    @contextmanager
+    def _pytest(self) -> Iterator[subprocess.Popen[bytes]]:
+        options = ("-q", "--reuse-db", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", "tests.mutants.plugin")
+        with self._path("output").open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-B", "-m", "pytest", *options, *self.tests],
+                cwd=self.folder,
+                env=self.environ,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            try:
+                yield process
+            finally:
+                # With the programs that a test started.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _notes(self) -> list[dict[str, Any]]:
+        path = self._path(plugin.DONE)
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def _path(self, name: str) -> Path:
         return Path(self.environ[plugin.FOLDER]) / name
 
-    def _run(self, *options: str) -> tuple[int | None, str]:
-        """Returns pytest's exit status, None when its time was over, and what it printed."""
-        command = [
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "--reuse-db",
-            "-p",
-            "no:randomly",
-            "-p",
-            "tests.mutants.plugin",
-            *options,
-        ]
-        process = subprocess.Popen(
-            [sys.executable, "-B", *command, *self.tests],
-            cwd=self.folder,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=self.longest_seconds)
-        except subprocess.TimeoutExpired:
-            output = ""
-        finally:
-            # The test's own programs end with it.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        return (process.poll() if output else None), output
-
     def _restore(self) -> None:
-        redis.Redis.from_url(self.environ["REDIS_URL"]).flushall()
+        self._empty_redis()
         with administrator(self.environ) as session:
             session.execute(f"DROP DATABASE IF EXISTS {USED} WITH (FORCE)".encode())
             session.execute(f"CREATE DATABASE {USED} TEMPLATE {CLEAN}".encode())
+
+    def _empty_redis(self) -> None:
+        """Empties Redis. One that runs a script without an end is ended; its supervisor starts it again."""
+        client = redis.Redis.from_url(self.environ["REDIS_URL"])
+        for _ in range(100):
+            try:
+                client.flushall()
+            except redis.ResponseError:
+                client.shutdown(nosave=True)
+            except redis.ConnectionError:
+                time.sleep(0.2)
+            else:
+                return
+        raise TestsFail("Redis does not come back.")
 
 
 @contextmanager

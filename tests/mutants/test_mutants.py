@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -29,13 +30,24 @@ QUERIES = """
 rows = Hold.objects.filter(own, reference=wanted, open=0).select_for_update()
 statement = "SELECT id FROM hold WHERE open > held"
 """
-UNSTEADY = """
+HELD = """
+FEW = 3
+
+def is_more(count):
+    return count > FEW
+
+def is_less(count):
+    return count < FEW
+
+class Most:
+    few: int = 5
+"""
+TESTS = """
 from itertools import count
+from held import is_more
 tries = count()
-def test_steady(): pass
-def test_unsteady(): assert next(tries)
-def test_broken(): assert False
-def test_later(): raise SystemExit
+def test_unsteady(): assert next(tries) != 1
+def test_more(): assert not is_more(3)
 """
 
 
@@ -86,19 +98,30 @@ def test_a_room_names_files_that_can_be_changed_and_tests_that_exist(name: str) 
     assert all((CHECKOUT / path).exists() for path in room.tests)
 
 
-def test_a_trial_ends_at_the_test_that_fails_twice_and_notes_the_one_that_failed_once(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(UNSTEADY)
-    (tmp_path / plugin.FIRST).write_text("test_it.py::test_unsteady")
-    (tmp_path / plugin.FAILED).touch()
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-c", os.devnull, "--rootdir", ".", "-p", "no:randomly"]
-    done = subprocess.run(
+def test_a_fault_is_noticed_by_what_fails_twice_with_it_and_passes_without_it(tmp_path: Path) -> None:
+    (tmp_path / "held.py").write_text(HELD)
+    (tmp_path / "test_it.py").write_text(TESTS)
+    changes = [(number, "held.py", *change) for number, change in enumerate(map(faults, ("> ", "3", "< ", "5")))]
+    (tmp_path / plugin.CHANGES).write_text(json.dumps(changes))
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", "-p", "no:randomly"]
+    subprocess.run(
         [*command, "-p", "no:django", "-p", "tests.mutants.plugin", "test_it.py"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT), plugin.FOLDER: str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
+        check=True,
     )
-    assert "1 failed, 2 passed" in done.stdout
-    assert (tmp_path / plugin.FAILED).read_text() == "test_it.py::test_broken"
-    assert (tmp_path / plugin.UNSTEADY).read_text().startswith("test_it.py::test_unsteady\n")
+    lines = [json.loads(line) for line in (tmp_path / plugin.DONE).read_text().splitlines()]
+    assert [line["verdict"] for line in lines if "verdict" in line] == [
+        plugin.STEADY,
+        plugin.UNSTEADY,
+        "test_it.py::test_more",
+        "test_it.py::test_more",
+        plugin.SURVIVES,
+        plugin.NOT_IN_PLACE,
+    ]
+
+
+def faults(word: str) -> tuple[int, int, str]:
+    """Returns the change of the word in `HELD`."""
+    begin = HELD.index(word)
+    return begin, begin + len(word), {"> ": ">= ", "3": "2", "< ": "<= ", "5": "6"}[word]
