@@ -17,8 +17,6 @@ from config.embedded.valkey import Valkey
 
 __all__ = ["EmbeddedError", "Postgres", "Valkey", "services"]
 
-SERVERS: tuple[type[Server], ...] = (Postgres, Valkey)
-
 
 @contextmanager
 def services(environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
@@ -27,8 +25,9 @@ def services(environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
     The servers are started, or found running. Each stops when its last user has ended. STATE_DIR names the folder of the data
     (default: .local in the checkout). Raises EmbeddedError.
     """
+    servers: tuple[type[Server], ...] = (Postgres, Valkey)
     with ExitStack() as stack:
-        for server in SERVERS:
+        for server in servers:
             if environment.text(environ, server.variable):
                 continue
             account = state.account()

@@ -5,6 +5,8 @@ guessed.
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 POLL_SECONDS = 0.02
@@ -26,9 +28,17 @@ def take(path: Path, *, shared: bool = False, seconds: float = 0) -> int | None:
             return descriptor
 
 
+@contextmanager
+def held(path: Path, *, shared: bool = False, seconds: float = 0) -> Iterator[int | None]:
+    """Holds the lock until the block ends, and yields what `take` returns."""
+    descriptor = take(path, shared=shared, seconds=seconds)
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def is_free(path: Path, *, shared: bool = False) -> bool:
-    descriptor = take(path, shared=shared)
-    if descriptor is None:
-        return False
-    os.close(descriptor)
-    return True
+    with held(path, shared=shared) as descriptor:
+        return descriptor is not None

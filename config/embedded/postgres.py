@@ -42,10 +42,6 @@ class Postgres(Server):
         return f"postgresql://app:{self.password}@/app?host={quote(str(self.socket_folder))}"
 
     @cached_property
-    def password(self) -> str:
-        return state.password(self.folder / "password")
-
-    @cached_property
     def socket_folder(self) -> Path:
         """Returns a folder below the state folder, or a shorter one if the path is too long for a socket."""
         wanted = self.folder / "socket"
@@ -81,8 +77,8 @@ class Postgres(Server):
                 self._provide(connection)
         except psycopg.OperationalError as error:
             if "authentication failed" in str(error):
-                told = f"{self.folder}/password is not the one of its data: put it back, or remove the folder."
-                raise EmbeddedError(told) from None
+                message = f"{self.folder}/password is not the one of its data: put it back, or remove the folder."
+                raise EmbeddedError(message) from None
             return False
         return True
 
@@ -100,18 +96,15 @@ class Postgres(Server):
         fresh.mkdir()
         self.account.own(fresh, 0o700)
         secret = self.account.own(state.write(self.folder / "password-for-initdb", self.password), 0o600)
+        options = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", f"--locale={LOCALE}"]
         try:
-            self._initdb(programs, fresh, secret)
+            made = self.account.run(programs / "initdb", *options, f"--pwfile={secret}", "-D", fresh, seconds=300)
         finally:
             secret.unlink()
-        fresh.rename(data)
-
-    def _initdb(self, programs: Path, fresh: Path, secret: Path) -> None:
-        options = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", f"--locale={LOCALE}"]
-        made = self.account.run(programs / "initdb", *options, f"--pwfile={secret}", "-D", fresh, seconds=300)
         if made.returncode != 0:
             words = " | ".join((made.stderr or made.stdout).strip().splitlines()[-4:])
             raise EmbeddedError(f"PostgreSQL's data folder {fresh} could not be made: {words}")
+        fresh.rename(data)
 
     def _make_socket_folder(self) -> None:
         folder = self.socket_folder

@@ -19,18 +19,25 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from config.embedded import locks, state, supervisor
 from config.embedded.state import EmbeddedError
 
-LAUNCH_SECONDS = 300
 START_SECONDS = 120
 END_SECONDS = 90
 POLL_SECONDS = 0.03
 LOG_LINES = 4
+# For each lock the seconds to wait for it, and what is wrong if it is not free by then.
+LOCKS = {
+    "launching": (300, "is being started by another program, and does not come up"),
+    "users": (END_SECONDS, "is being stopped, and does not end"),
+    "supervising": (0, "is started by a program that does not wait for its turn"),
+    "serving": (END_SECONDS, "was left running by a killed program, and does not end"),
+}
 
 # Supervisors that this process started. They are kept to be waited for, so that they leave no zombie.
 _children: list[subprocess.Popen[bytes]] = []
@@ -59,34 +66,25 @@ class Server(ABC):
     def answers(self) -> bool:
         """Returns whether the server can be used."""
 
+    @cached_property
+    def password(self) -> str:
+        return state.password(self.folder / "password")
+
     @contextmanager
     def in_use(self) -> Iterator[str]:
         """Yields the URL of the server, which runs at least until the block ends."""
         try:
-            users = self._join()
-            try:
+            with ExitStack() as stack:
+                with self._locked("launching"):
+                    # Waits while a supervisor without users is still stopping the server.
+                    stack.enter_context(self._locked("users", shared=True))
+                    self._bring_up()
                 yield self.url
-            finally:
-                os.close(users)
         finally:
-            self._see_off()
-
-    def _join(self) -> int:
-        launching = self._lock("launching", LAUNCH_SECONDS, "is being started by another program, and does not come up")
-        try:
-            # Waits while a supervisor without users is still stopping the server.
-            users = self._lock("users", END_SECONDS, "is being stopped, and does not end", shared=True)
-            try:
-                self._bring_up()
-            except BaseException:
-                os.close(users)
-                raise
-            return users
-        finally:
-            os.close(launching)
+            self._wait_for_end()
 
     def _bring_up(self) -> None:
-        """Returns when the server answers; starts it if nobody looks after it, or ceases to while this waits."""
+        """Returns when the server answers. Starts it once if it has no supervisor."""
         deadline = time.monotonic() + START_SECONDS
         started = False
         while True:
@@ -101,17 +99,13 @@ class Server(ABC):
             time.sleep(POLL_SECONDS)
 
     def _start(self) -> None:
-        supervising = self._lock("supervising", 0, "is started by a program that does not wait for its turn")
         try:
-            serving = self._end_what_was_left()
-            try:
-                self._supervise(self.prepare(), supervising, serving)
-            finally:
-                os.close(serving)
+            with self._locked("supervising") as supervising:
+                self._end_what_was_left()
+                with self._locked("serving") as serving:
+                    self._supervise(self.prepare(), supervising, serving)
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedError(f"{self.title} could not be started: {error}") from error
-        finally:
-            os.close(supervising)
 
     def _supervise(self, command: list[str], supervising: int, serving: int) -> None:
         order: supervisor.SupervisorOrder = {
@@ -129,8 +123,8 @@ class Server(ABC):
             self.log.replace(self.log.with_name("log.before"))
         with self.log.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", supervisor.__file__],
-                stdin=subprocess.PIPE,
+                [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(order)],
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 pass_fds=[supervising, serving],
@@ -138,47 +132,36 @@ class Server(ABC):
                 start_new_session=True,
             )
         _children.append(process)
-        assert process.stdin is not None
-        with process.stdin as orders:
-            orders.write(json.dumps(order).encode())
 
-    def _end_what_was_left(self) -> int:
-        """Returns the serving lock, after the processes that a killed supervisor left have ended. Linux alone has told them
-        to end.
-        """
-        serving = locks.take(self.folder / "serving")
-        if serving is not None:
-            return serving
-        with suppress(OSError, ValueError):
-            os.kill(int((self.folder / "pid").read_text()), self.stop_signal)
-        return self._lock("serving", END_SECONDS, "was left running by a killed program, and does not end")
+    def _end_what_was_left(self) -> None:
+        """Ends the processes that a killed supervisor left. On Linux they had the signal when it was killed."""
+        if not locks.is_free(self.folder / "serving"):
+            with suppress(OSError, ValueError):
+                os.kill(int((self.folder / "pid").read_text()), self.stop_signal)
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
         return " | ".join(line.strip() for line in lines if line.strip()) or "it said nothing"
 
-    def _see_off(self) -> None:
-        """Waits until the server has ended, unless somebody else uses it or is about to."""
-        launching = locks.take(self.folder / "launching")
-        if launching is None:
-            return
-        try:
-            deadline = time.monotonic() + END_SECONDS
-            while not self._is_shared() and time.monotonic() < deadline:
+    def _wait_for_end(self) -> None:
+        """Returns when the server has ended, or another program uses it or is about to."""
+        deadline = time.monotonic() + END_SECONDS
+        with locks.held(self.folder / "launching") as launching:
+            while launching is not None and not self._is_shared() and time.monotonic() < deadline:
                 if locks.is_free(self.folder / "supervising"):
                     _children[:] = [child for child in _children if child.poll() is None]
                     return
                 time.sleep(POLL_SECONDS)
-        finally:
-            os.close(launching)
 
     def _is_shared(self) -> bool:
-        """Returns whether the server has users. While the server is ending, nobody can get their lock."""
+        """Returns whether the server has users. Their lock cannot be had while the server is ending."""
         users = self.folder / "users"
         return not locks.is_free(users) and locks.is_free(users, shared=True)
 
-    def _lock(self, name: str, seconds: float, trouble: str, *, shared: bool = False) -> int:
-        descriptor = locks.take(self.folder / name, shared=shared, seconds=seconds)
-        if descriptor is None:
-            raise EmbeddedError(f"The embedded {self.title} {trouble}: see {self.log}.")
-        return descriptor
+    @contextmanager
+    def _locked(self, name: str, *, shared: bool = False) -> Iterator[int]:
+        seconds, trouble = LOCKS[name]
+        with locks.held(self.folder / name, shared=shared, seconds=seconds) as descriptor:
+            if descriptor is None:
+                raise EmbeddedError(f"The embedded {self.title} {trouble}: see {self.log}.")
+            yield descriptor

@@ -106,7 +106,7 @@ def make(wanted: Path, owner: SystemAccount) -> None:
 
 
 def private(path: Path, owner: SystemAccount) -> Path:
-    """Creates a folder of ours that nobody else can read, and that the servers' account may pass through."""
+    """Creates a folder that only our account can read, and that the servers' account may pass through."""
     try:
         path.mkdir(exist_ok=True)
         found = path.lstat()

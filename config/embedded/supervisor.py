@@ -1,4 +1,4 @@
-"""Runs one server as its child while anyone uses it, restarts it when it dies, and stops it after the last user.
+"""Runs one server as its child while it has users, restarts it when it dies, and stops it after the last user.
 
 The supervisor is a process of its own, so that no user owns the server: its starter may end first, or be killed. It runs by its
 path on the standard library alone, so that it starts at once and stays small.
@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class SupervisorOrder(TypedDict):
-    """Says what to run and how, as JSON on standard input. Holds no secret."""
+    """Says what to run and how, as JSON on the command line. Holds no secret."""
 
     command: list[str]
     environment: dict[str, str]
@@ -36,13 +36,13 @@ class SupervisorOrder(TypedDict):
 
 
 def main() -> None:
-    order: SupervisorOrder = json.load(sys.stdin)
+    order: SupervisorOrder = json.loads(sys.argv[1])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     supervise(order, os.open(order["users"], os.O_RDWR))
 
 
 def supervise(order: SupervisorOrder, users: int) -> None:
-    """Runs the server until nobody uses it, or until its very first start fails, which its launcher reports."""
+    """Runs the server until it has no user, or until its very first start fails, which its launcher reports."""
     server = start(order)
     born = time.monotonic()
     proven = False

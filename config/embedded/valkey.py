@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-from functools import cached_property
 from pathlib import Path
 
 import redis
@@ -20,10 +19,6 @@ class Valkey(Server):
     @property
     def url(self) -> str:
         return f"redis://:{self.password}@127.0.0.1:{self.port_file.read_text()}/0"
-
-    @cached_property
-    def password(self) -> str:
-        return state.password(self.folder / "password")
 
     @property
     def port_file(self) -> Path:

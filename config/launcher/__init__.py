@@ -1,6 +1,5 @@
 """Runs all of Sightline on one machine for `serve` and `demo`: the processes of production, started and ended together."""
 
-from config.launcher.errors import LaunchError
 from config.launcher.system import System, launched
 
-__all__ = ["LaunchError", "System", "launched"]
+__all__ = ["System", "launched"]

@@ -34,8 +34,8 @@ class Stopped(KeyboardInterrupt):
 def refuse_production(command: str, makes: str) -> None:
     """Raises `LaunchError` where the settings are production's."""
     if settings.PRODUCTION:
-        told = f"PRODUCTION is set, and `{command}` makes {makes}; production runs its parts one by one."
-        raise LaunchError(told, code=2)
+        message = f"PRODUCTION is set, and `{command}` makes {makes}; production runs its parts one by one."
+        raise LaunchError(message, code=2)
 
 
 @contextmanager

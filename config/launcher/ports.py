@@ -17,27 +17,29 @@ def chosen(variable: str, port: int) -> int:
     """Returns the port of the variable if it is free, and any free port for 0. Raises `LaunchError`."""
     try:
         return _try(port)
-    except OverflowError:
-        raise LaunchError(f"{variable}: {port} is no port; choose one from 1 to 65535.", code=2) from None
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise LaunchError(
                 f"{variable}: port {port} cannot be used ({error.strerror}); choose another.", code=2
             ) from None
-        told = f"Port {port} is taken by another program: end that one, or choose another port with {variable}=<port>."
-        raise LaunchError(told, code=2) from None
+        message = (
+            f"Port {port} is taken by another program: end that one, or choose another port with {variable}=<port>."
+        )
+        raise LaunchError(message, code=2) from None
 
 
 def chosen_pair(port: int, sandbox_port: int) -> tuple[int, int]:
     """Returns the port of the API and that of the sandbox, which are never equal. Raises `LaunchError`."""
     if port and port == sandbox_port:
-        told = f"PORT and SANDBOX_PORT are both {port}: choose another port for one of them with PORT or SANDBOX_PORT."
-        raise LaunchError(told, code=2)
-    first, second = chosen("PORT", port), chosen("SANDBOX_PORT", sandbox_port)
-    # The kernel may choose the port that was named, because nothing holds that port yet.
-    while first == second:
-        first, second = chosen("PORT", port), chosen("SANDBOX_PORT", sandbox_port)
-    return first, second
+        message = (
+            f"PORT and SANDBOX_PORT are both {port}: choose another port for one of them with PORT or SANDBOX_PORT."
+        )
+        raise LaunchError(message, code=2)
+    while True:
+        pair = chosen("PORT", port), chosen("SANDBOX_PORT", sandbox_port)
+        # The kernel may choose the port that was named, because nothing holds that port yet.
+        if pair[0] != pair[1]:
+            return pair
 
 
 def _try(port: int) -> int:

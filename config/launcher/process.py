@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from config.environment import BASE_DIR
 from config.launcher.reaper import Reaper
 
 LAST_LINES = 12
@@ -21,10 +22,14 @@ MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108
 
 
 class Process:
-    def __init__(self, name: str, command: Sequence[str], *, log: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], *, log: Path, reaper: Reaper, environment: Mapping[str, str]
+    ) -> None:
         self.name = name
         self.log = log
         self._command = command
+        self._reaper = reaper
+        self._environment = {**MEMORY, **environment}
         self._popen: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._deaths = 0
@@ -33,7 +38,7 @@ class Process:
             log.replace(log.with_suffix(".log.before"))
         log.touch(mode=0o600)
 
-    def start(self, reaper: Reaper, environment: dict[str, str], *, folder: Path) -> None:
+    def start(self) -> None:
         """Starts the process in a session of its own, so that Ctrl-C in a terminal reaches the launcher alone."""
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
@@ -41,11 +46,11 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=MEMORY | environment,
-                cwd=folder,
+                env=self._environment,
+                cwd=BASE_DIR,
                 start_new_session=True,
             )
-        reaper.watch(self._popen.pid)
+        self._reaper.watch(self._popen.pid)
         self._started = time.monotonic()
 
     @property
@@ -58,10 +63,10 @@ class Process:
         """Returns whether the process is dead and its pause is over."""
         return self._popen is None and time.monotonic() >= self._due
 
-    def bury(self, reaper: Reaper) -> float:
+    def bury(self) -> float:
         """Ends the rest of its process group, and returns the seconds until it is due again."""
         assert self._popen is not None
-        reaper.forget(self._popen.pid)
+        self._reaper.forget(self._popen.pid)
         self._popen = None
         self._deaths = 1 if time.monotonic() - self._started > WELL_SECONDS else self._deaths + 1
         pause = PAUSES[min(self._deaths, len(PAUSES)) - 1]

@@ -1,8 +1,8 @@
 """Ends the launched processes after their launcher has ended, even if it was killed and could clean up nothing.
 
-A pipe tells the reaper which processes to watch. The pipe closes with the launcher, whether by its own will or by SIGKILL, on
-every platform. Both ends use this one way, so that the rare one is tested every day. The reaper runs by its path, on the
-standard library alone. Accepted: a process that starts in the milliseconds in which its launcher is killed, before the reaper
+The launcher names the processes to watch through a pipe. The pipe closes with the launcher, whether by its own will or by
+SIGKILL, on every platform. Both ends use this one way, so that the rare one is tested every day. The reaper runs by its path, on
+the standard library alone. Accepted: a process that starts in the milliseconds in which its launcher is killed, before the reaper
 knows it, survives.
 """
 
@@ -36,13 +36,13 @@ class Reaper:
 
     def watch(self, pid: int) -> None:
         self._watched.add(pid)
-        self._tell(f"+{pid}\n")
+        self._write(f"+{pid}\n")
 
     def forget(self, pid: int) -> None:
         """Stops watching an ended process, and kills the rest of its group."""
         kill(pid)
         self._watched.discard(pid)
-        self._tell(f"-{pid}\n")
+        self._write(f"-{pid}\n")
 
     def end_all(self, reap: Callable[[], object]) -> None:
         """Returns when all have ended. `reap` waits for ended children, because a zombie still counts as a member of its
@@ -57,7 +57,7 @@ class Reaper:
         if self._process.returncode != 0:  # the reaper was killed
             end(self._watched, reap)
 
-    def _tell(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.write(line.encode())

@@ -33,6 +33,7 @@ from config.postgresql import base as postgresql
 READY_SECONDS = 90.0
 POLL_SECONDS = 0.1
 LEFT_OVER_SECONDS = 30.0
+# Of each worker the queue, the pool, and how many tasks it does at once.
 WORKERS = {
     "searches-1": ("searches", "prefork", 8),
     "searches-2": ("searches", "prefork", 8),
@@ -54,28 +55,31 @@ class System:
         self.sandbox = f"http://{HOST}:{sandbox_port}"
         self.logs = folder / "logs"
         self.logs.mkdir(mode=0o700, exist_ok=True)
-        self._nodes = [f"{name}@sightline-{port}" for name in WORKERS]
-        self._environment = os.environ | environment | {"PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
+        self._nodes = {name: f"{name}@sightline-{port}" for name in WORKERS}
         self._reaper = reaper
-        self._servers = [
-            self._process("sandbox", _server("config.sandbox_wsgi:application", sandbox_port, workers=1, threads=32)),
-            self._process("web", _server("config.wsgi:application", port, workers=2, threads=64)),
+        environment = os.environ | environment | {"PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
+        commands = {
+            "sandbox": _server("config.sandbox_wsgi:application", sandbox_port, workers=1, threads=32),
+            "web": _server("config.wsgi:application", port, workers=2, threads=64),
+            **{name: _worker(node, *WORKERS[name]) for name, node in self._nodes.items()},
+            "beat": _celery("beat", "-s", str(folder / "beat-schedule"), "--pidfile="),
+        }
+        self._processes = [
+            Process(name, command, log=self.logs / f"{name}.log", reaper=reaper, environment=environment)
+            for name, command in commands.items()
         ]
-        self._workers = [self._process(node.partition("@")[0], _worker(node)) for node in self._nodes]
-        self._beat = self._process("beat", _celery("beat", "-s", str(folder / "beat-schedule"), "--pidfile="))
-        self._processes = [*self._servers, *self._workers, self._beat]
 
     def start(self, prepare: Callable[[], object]) -> None:
         """Returns when all processes work. Raises `LaunchError`."""
         _try_servers()
-        # Processes that need no tables start during the migration: a start is mostly imports.
-        for process in self._servers:
-            self._start(process)
+        # The servers need no tables, and start during the migration: a start is mostly imports.
+        for process in self._processes[:2]:
+            process.start()
         _migrate()
         prepare()
         connections.close_all()
-        for process in (*self._workers, self._beat):
-            self._start(process)
+        for process in self._processes[2:]:
+            process.start()
         self._wait_until(lambda: _answers(f"{self.sandbox}/_stats"), "The sandbox does")
         self._wait_until(lambda: _answers(f"{self.web}/readyz"), "The web server does")
         self._wait_until(self._workers_answer, "The workers do")
@@ -92,19 +96,13 @@ class System:
             for process in self._processes:
                 if process.exit_code is not None:
                     death = _death(process)
-                    say(f"{death}\n  It is started again in {process.bury(self._reaper):g} s.")
+                    say(f"{death}\n  It is started again in {process.bury():g} s.")
                 elif process.is_due:
-                    self._start(process)
+                    process.start()
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
         self._reaper.end_all(lambda: [process.exit_code for process in self._processes])
-
-    def _process(self, name: str, command: list[str]) -> Process:
-        return Process(name, command, log=self.logs / f"{name}.log")
-
-    def _start(self, process: Process) -> None:
-        process.start(self._reaper, self._environment, folder=settings.BASE_DIR)
 
     def _wait_until(self, ready: Callable[[], bool], who_does: str) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -116,8 +114,9 @@ class System:
 
     def _workers_answer(self) -> bool:
         with suppress(OperationalError):
-            answers = celery.control.ping(destination=self._nodes, timeout=1.0, limit=len(self._nodes))
-            return len(answers or ()) == len(self._nodes)
+            nodes = list(self._nodes.values())
+            answers = celery.control.ping(destination=nodes, timeout=1.0, limit=len(nodes))
+            return len(answers or ()) == len(nodes)
         return False
 
 
@@ -148,18 +147,16 @@ def launched(
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[Reaper]:
     """Yields a reaper for the only system of this folder, after the processes of a killed one have ended."""
-    launched = locks.take(folder / "launched")
-    if launched is None:
-        told = f"A Sightline runs from {folder} already: end it, or give this one a folder of its own in STATE_DIR."
-        raise LaunchError(told, code=2)
-    kept = locks.take(folder / "kept", seconds=LEFT_OVER_SECONDS)
-    if kept is None:
-        raise LaunchError(f"Processes that an earlier Sightline left in {folder} do not end.")
-    try:
-        yield Reaper(kept)
-    finally:
-        os.close(kept)
-        os.close(launched)
+    with locks.held(folder / "launched") as launched:
+        if launched is None:
+            message = (
+                f"A Sightline runs from {folder} already: end it, or give this one a folder of its own in STATE_DIR."
+            )
+            raise LaunchError(message, code=2)
+        with locks.held(folder / "kept", seconds=LEFT_OVER_SECONDS) as kept:
+            if kept is None:
+                raise LaunchError(f"Processes that an earlier Sightline left in {folder} do not end.")
+            yield Reaper(kept)
 
 
 def _try_servers() -> None:
@@ -196,8 +193,7 @@ def _server(application: str, port: int, *, workers: int, threads: int) -> list[
     return [sys.executable, "-m", "granian", *flat, "--no-ws", "--respawn-failed-workers", application]
 
 
-def _worker(node: str) -> list[str]:
-    queue, pool, concurrency = WORKERS[node.partition("@")[0]]
+def _worker(node: str, queue: str, pool: str, concurrency: int) -> list[str]:
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     return _celery("worker", "-n", node, "-Q", queue, "--pool", pool, "-c", str(concurrency), *quiet)
 
@@ -216,5 +212,5 @@ def _answers(url: str) -> bool:
 
 
 def _death(process: Process) -> LaunchError:
-    told = f"{process.name} has ended (exit code {process.exit_code}). The end of {process.log}:"
-    return LaunchError(f"{told}\n{process.last_words()}")
+    message = f"{process.name} has ended (exit code {process.exit_code}). The end of {process.log}:"
+    return LaunchError(f"{message}\n{process.last_words()}")

@@ -127,7 +127,7 @@ def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> Non
     assert f"A Sightline runs from {served.folder} already" in said
 
 
-def test_nothing_is_left_when_it_is_told_to_end(served: Served) -> None:
+def test_no_process_is_left_after_a_signal(served: Served) -> None:
     served.program.send_signal(signal.SIGINT)
     served.program.send_signal(signal.SIGINT)
     assert served.program.wait(timeout=20) == 0
@@ -138,7 +138,7 @@ def test_nothing_is_left_when_it_is_told_to_end(served: Served) -> None:
     assert stopped == "Stopped."
 
 
-def test_nothing_is_left_when_it_is_killed(served: Served) -> None:
+def test_no_process_is_left_after_the_launcher_was_killed(served: Served) -> None:
     assert len(programs.processes_of(served.folder)) > 20
     served.program.kill()
     programs.wait_until(lambda: not programs.processes_of(served.folder), "processes outlived their launcher")
@@ -198,7 +198,7 @@ def test_launchers_refuse_production(tmp_path: Path, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", [["audit_ledger"], ["grant_credits", "Acme", "modash", "1"]])
-def test_a_command_says_in_one_line_that_its_database_is_away(tmp_path: Path, command: list[str]) -> None:
+def test_a_command_reports_an_unreachable_database_in_one_line(tmp_path: Path, command: list[str]) -> None:
     code, said = programs.run(tmp_path, *command, **NO_SERVERS)
     assert (code, "Traceback" in said) == (1, False)
     assert said.splitlines()[-1].startswith("DATABASE_URL: the database cannot be used: ")
@@ -236,12 +236,13 @@ def test_a_setting_of_the_wrong_kind_costs_one_clear_line(tmp_path: Path, name: 
     assert (code, said) == (2, f"{name} must be {kind}.\n")
 
 
-def test_processes_end_even_when_their_keeper_is_killed(tmp_path: Path) -> None:
+def test_processes_end_also_if_their_reaper_was_killed(tmp_path: Path) -> None:
     before = psutil.Process().children()
     reaper = Reaper()
     (own,) = set(psutil.Process().children()) - set(before)
-    process = Process("sleeper", ["sh", "-c", "sleep 100 & wait"], log=tmp_path / "sleeper.log")
-    process.start(reaper, {}, folder=tmp_path)
+    command = ["sh", "-c", "sleep 100 & wait"]
+    process = Process("sleeper", command, log=tmp_path / "sleeper.log", reaper=reaper, environment=os.environ)
+    process.start()
     own.kill()
     reaper.end_all(lambda: process.exit_code)
     assert process.exit_code == -signal.SIGTERM
