@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -16,37 +15,29 @@ Json = dict[str, Any]
 THE_PICTURES_FAULT = (400, 413)
 
 
-class ApiClient:
+class ApiClient(httpx.Client):
     def __init__(self, web: str, api_key: str) -> None:
         headers = {"Authorization": f"Bearer {api_key}"}
-        self._client = httpx.Client(base_url=f"{web}/v1", headers=headers, timeout=30, trust_env=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.close()
+        super().__init__(base_url=f"{web}/v1", headers=headers, timeout=30, trust_env=False)
 
     def submit(self, picture: bytes, **request: Any) -> Json:
         """Submits a search. Raises `LaunchError`, in the API's own words, if the API refuses the picture."""
         form = {"image": ("picture", picture)}
-        return self._answer(self._client.post("/searches", files=form, data={"request": json.dumps(request)}))
+        return self._answer(self.post("/searches", files=form, data={"request": json.dumps(request)}))
 
-    def be_told(self, url: str, events: list[str]) -> str:
-        """Creates an endpoint and returns its secret."""
-        endpoint = self._answer(self._client.post("/webhook-endpoints", json={"url": url, "events": events}))
+    def create_endpoint(self, url: str, events: list[str]) -> str:
+        """Returns the secret of the new endpoint."""
+        endpoint = self._answer(self.post("/webhook-endpoints", json={"url": url, "events": events}))
         return str(endpoint["secret"])
 
     def search(self, id: str, *, wait: int = 0) -> Json:
-        return self._answer(self._client.get(f"/searches/{id}", headers={"Prefer": f"wait={wait}"} if wait else {}))
+        return self._answer(self.get(f"/searches/{id}", headers={"Prefer": f"wait={wait}"} if wait else {}))
 
     def list(self, path: str) -> Iterator[Json]:
         """Yields all items of a list, page by page."""
         query = {"limit": "100"}
         while True:
-            page = self._answer(self._client.get(path, params=query))
+            page = self._answer(self.get(path, params=query))
             yield from page["data"]
             if not page["has_more"]:
                 return
@@ -59,5 +50,5 @@ class ApiClient:
             body = {"detail": response.reason_phrase}
         if response.is_success:
             return body
-        told = f"The API answers {response.status_code}. {body['detail']}"
-        raise LaunchError(told, code=2 if response.status_code in THE_PICTURES_FAULT else 1)
+        message = f"The API answers {response.status_code}. {body['detail']}"
+        raise LaunchError(message, code=2 if response.status_code in THE_PICTURES_FAULT else 1)

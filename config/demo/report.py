@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from rich.columns import Columns
 from rich.console import Console
+from rich.text import Text
 
 from config.demo.api_client import ApiClient, Json
 from config.demo.tenants import GUARD_MS
@@ -16,7 +18,6 @@ from config.launcher.errors import LaunchError
 
 SHOWN_RESULTS = 6
 NAME_WIDTH = 22
-GAP = "  "
 REAL = "For a provider's own answers, store a key of yours."
 INVENTED = f"The sandbox has invented all of it, pictures too. {REAL}"
 INVENTED_FOR_YOURS = (
@@ -27,14 +28,14 @@ INVENTED_FOR_YOURS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Holds what a tenant can read about its searches and its accounts with providers."""
+    """Holds what a tenant can read about its searches, and of each provider the tenant's balance and the rate of its lane."""
 
     lookups: list[Json]
     results: list[Json]
     calls: list[Json]
     entries: list[Json]
-    accounts: list[Json]
-    sources: list[Json]
+    balances: Json
+    rates: Json
 
     @classmethod
     def read(cls, caller: ApiClient, searches: Sequence[Json]) -> Findings:
@@ -43,8 +44,8 @@ class Findings:
             results=[each for search in searches for each in caller.list(f"/searches/{search['id']}/results")],
             calls=[each for search in searches for each in caller.list(f"/searches/{search['id']}/calls")],
             entries=list(caller.list("/credits/entries")),
-            accounts=list(caller.list("/credits")),
-            sources=list(caller.list("/sources")),
+            balances={account["provider"]: account["available"] for account in caller.list("/credits")},
+            rates={source["provider"]: source["rate"] for source in caller.list("/sources")},
         )
 
     @property
@@ -61,13 +62,6 @@ class Findings:
     def moved(self, kind: str, provider: str) -> Decimal:
         amounts = (each["amount"] for each in self.entries if (each["kind"], each["provider"]) == (kind, provider))
         return sum(map(Decimal, amounts), Decimal())
-
-    def rate_of(self, provider: str) -> Json:
-        rate: Json = next(source["rate"] for source in self.sources if source["provider"] == provider)
-        return rate
-
-    def balance_at(self, provider: str) -> str:
-        return str(next(account["available"] for account in self.accounts if account["provider"] == provider))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,14 +105,9 @@ class Report:
         self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def results(self, found: Findings, maker: str) -> None:
-        """Prints a column for each source, best results first, as many side by side as the terminal is wide."""
-        columns = [_column(lookup["source"], found) for lookup in found.lookups]
-        for beside in side_by_side(columns, width=self.console.width):
-            self.line()
-            for row in zip(*beside, strict=True):
-                self.line(
-                    GAP.join(f"{cell:<{_width(column)}}" for cell, column in zip(row, beside, strict=True)).rstrip()
-                )
+        """Prints a column for each source, best results first, as many beside each other as the terminal is wide."""
+        columns = [_column(lookup["source"], found.results_of(lookup["source"])) for lookup in found.lookups]
+        self.console.print(Columns(columns, padding=(0, 2)))
         creators = (each for each in found.results if each["type"] == "creator")
         for rank in (each["rank"] for each in creators if each["creator"]["username"] == maker):
             self.line(f"\n@{maker}, from whose post the picture was made, has rank {rank}.")
@@ -130,7 +119,7 @@ class Report:
             held, charged, released = (_plain(found.moved(kind, provider)) for kind in ("hold", "charge", "release"))
             self.line(
                 f"{label}{held} held at submit, {charged} charged, {released} released; "
-                f"balance {found.balance_at(provider)} of {_plain(found.moved('grant', provider))}"
+                f"balance {found.balances[provider]} of {_plain(found.moved('grant', provider))}"
             )
 
     def lanes(self, stats: Json, found: Findings, neighbour: Findings) -> None:
@@ -138,7 +127,7 @@ class Report:
         for label, provider in _labelled("Lanes", found.providers):
             (tally,) = stats[provider]["keys"].values()
             others = neighbour.calls_to(provider)
-            pace = Pace.of(tally, found.rate_of(provider))
+            pace = Pace.of(tally, found.rates[provider])
             self.line(f"{label}{pace}{f', {len(others)} of them by the neighbour' if others else ''}")
         self.line(
             f"{'':12}By the sandbox's clock: of the time from the first call to the last, what the limit alone takes."
@@ -148,9 +137,7 @@ class Report:
     def webhook(self, arrival: Arrival, search: Json) -> None:
         """Prints the webhook. Raises `LaunchError` if it differs from the API."""
         if arrival.event["data"] != search:
-            raise LaunchError(
-                f"The webhook {arrival.event['type']} tells something else than GET /v1/searches/{search['id']}."
-            )
+            raise LaunchError(f"The webhook {arrival.event['type']} differs from GET /v1/searches/{search['id']}.")
         late = (arrival.at - datetime.fromisoformat(search["finished_at"])).total_seconds()
         self.line(
             f"Webhook     {arrival.event['type']}, {arrival.bytes:,} bytes, received {late:.2f} s after the search had ended; "
@@ -175,26 +162,8 @@ class Report:
         self.line(f"{'':12}which is what our ledger says, to the last credit; the neighbour's part is in it.")
 
 
-def side_by_side(columns: Sequence[list[str]], *, width: int) -> Iterator[list[list[str]]]:
-    """Yields the columns in rows that fit the width; a column that does not fit alone is a row of its own."""
-    row: list[list[str]] = []
-    for column in columns:
-        if row and sum(map(_width, row)) + len(GAP) * len(row) + _width(column) > width:
-            yield row
-            row = []
-        row.append(column)
-    yield row
-
-
-def _width(column: Sequence[str]) -> int:
-    return max(map(len, column))
-
-
-def _column(source: str, found: Findings) -> list[str]:
-    """Returns a title and the best results, filled up to one length."""
-    results = found.results_of(source)
-    shown = [_shown(result) for result in results[:SHOWN_RESULTS]]
-    return [f"{source}: {len(results)}", *shown, *[""] * (SHOWN_RESULTS - len(shown))]
+def _column(source: str, results: Sequence[Json]) -> Text:
+    return Text("\n".join(["", f"{source}: {len(results)}", *map(_shown, results[:SHOWN_RESULTS])]))
 
 
 def _labelled(label: str, providers: Iterable[str]) -> Iterable[tuple[str, str]]:
@@ -207,7 +176,8 @@ def _shown(result: Json) -> str:
         case "creator":
             username = result["creator"]["username"]
             name = _cut(result["title"]) if username is None else f"@{username}"
-            about = _followers(result["creator"]["followers_count"])
+            followers = result["creator"]["followers_count"]
+            about = "" if followers is None else f"{followers:,}"
         case "product":
             name, about = _cut(result["title"]), result["product"]["region"] or ""
         case "video":
@@ -219,10 +189,6 @@ def _shown(result: Json) -> str:
 
 def _cut(name: str) -> str:
     return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
-
-
-def _followers(count: int | None) -> str:
-    return "" if count is None else f"{count:,}"
 
 
 def _start(moments: Sequence[Json]) -> str:

@@ -39,10 +39,10 @@ def own(path: Path) -> SamplePicture:
     return sample
 
 
-def drawn(folder: Path, *, followers: int) -> SamplePicture:
-    """Draws and keeps a post of a creator in the sandbox with more followers than that."""
+def drawn(folder: Path) -> SamplePicture:
+    """Draws and keeps a post of a creator in the sandbox."""
     catalogue = Catalogue()
-    known = (each for each in catalogue.creators if each.followers > followers and each.posts[0].scene.motif == SHOWN)
+    known = (each for each in catalogue.creators if each.followers > FOLLOWERS and each.posts[0].scene.motif == SHOWN)
     creator = next(known)
     picture = catalogue.picture(creator.posts[0].id)
     assert picture is not None

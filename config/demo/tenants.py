@@ -7,7 +7,6 @@ processors of one machine, and either may notice a call some milliseconds late.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db import connections
@@ -26,14 +25,6 @@ GUARD_MS = Decimal(20)
 NAMES = ("Demo", "Neighbour in the demo")
 
 
-@dataclass(frozen=True, kw_only=True)
-class DemoTenants:
-    """Holds an API key of each tenant."""
-
-    tenant: str
-    neighbour: str
-
-
 def prepare() -> None:
     """Suspends the tenants of earlier demos, whose waiting lookups would join the counts, and widens the guards."""
     for name in NAMES:
@@ -42,12 +33,12 @@ def prepare() -> None:
         Policy.objects.filter(pk=policies.of(provider).pk).update(guard_ms=GUARD_MS)
 
 
-def create() -> DemoTenants:
-    """Creates both tenants anew, with a provider key and credits each."""
+def create() -> list[str]:
+    """Creates both tenants anew, with a provider key and credits each. Returns an API key of each."""
     moment = timezone.now().isoformat(" ", "microseconds")
-    tenant, neighbour = (_tenant(f"{name} of {moment}") for name in NAMES)
+    api_keys = [_tenant(f"{name} of {moment}") for name in NAMES]
     connections.close_all()
-    return DemoTenants(tenant=tenant, neighbour=neighbour)
+    return api_keys
 
 
 def _tenant(name: str) -> str:

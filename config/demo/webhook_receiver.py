@@ -43,7 +43,7 @@ class Receiver(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/"
 
     def next(self) -> Arrival:
-        """Returns the next delivery. Raises `LaunchError` if none comes."""
+        """Returns the next delivery. Raises `LaunchError` if none arrives."""
         try:
             return self.arrived.get(timeout=LONGEST_SECONDS)
         except Empty:
@@ -71,10 +71,8 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def listening() -> Iterator[Receiver]:
     with Receiver() as receiver:
-        serving = Thread(target=receiver.serve_forever, args=(0.05,), daemon=True)
-        serving.start()
+        Thread(target=receiver.serve_forever, args=(0.05,), daemon=True).start()
         try:
             yield receiver
         finally:
             receiver.shutdown()
-            serving.join()

@@ -20,7 +20,6 @@ from config.demo.api_client import ApiClient
 from config.demo.progress import watch
 from config.demo.report import Findings, Report
 from config.demo.sample_picture import SamplePicture
-from config.demo.tenants import DemoTenants
 from config.demo.webhook_receiver import Receiver
 from config.launcher import System, launched, ports
 from config.launcher.errors import LaunchError, exits_with_message, refuse_production
@@ -53,13 +52,11 @@ class Command(BaseCommand):
 def demonstrate(image: Path | None, report: Report) -> None:
     begun = time.monotonic()
     port, sandbox_port = ports.chosen_pair(settings.PORT, settings.SANDBOX_PORT)
-    sample = (
-        sample_picture.own(image)
-        if image
-        else sample_picture.drawn(settings.STATE_DIR, followers=sample_picture.FOLLOWERS)
-    )
+    sample = sample_picture.own(image) if image else sample_picture.drawn(settings.STATE_DIR)
     report.line("Starting the web server, six worker processes, beat and the sandbox ...")
-    environment = played_providers(f"http://{ports.HOST}:{sandbox_port}") | reachable(ports.HOST)
+    # Webhooks may be sent to this machine too.
+    allowed = ",".join([*map(str, settings.OUTBOUND_ALLOW), ports.HOST])
+    environment = played_providers(f"http://{ports.HOST}:{sandbox_port}") | {"OUTBOUND_ALLOW": allowed}
     with launched(port=port, sandbox_port=sandbox_port, environment=environment, prepare=tenants.prepare) as system:
         report.line(f"Started after {time.monotonic() - begun:.1f} s: the API at {system.web}/v1")
         play(system, sample, tenants.create(), report)
@@ -72,19 +69,14 @@ def played_providers(sandbox: str) -> dict[str, str]:
     return {"SANDBOX_URL": sandbox, **played}
 
 
-def reachable(host: str) -> dict[str, str]:
-    """Returns the environment in which webhooks may be sent to this machine too."""
-    return {"OUTBOUND_ALLOW": ",".join([*map(str, settings.OUTBOUND_ALLOW), host])}
-
-
-def play(system: System, sample: SamplePicture, players: DemoTenants, report: Report) -> None:
+def play(system: System, sample: SamplePicture, api_keys: list[str], report: Report) -> None:
     try:
         with (
-            ApiClient(system.web, players.tenant) as tenant,
-            ApiClient(system.web, players.neighbour) as neighbour,
+            ApiClient(system.web, api_keys[0]) as tenant,
+            ApiClient(system.web, api_keys[1]) as neighbour,
             webhook_receiver.listening() as receiver,
         ):
-            search_and_tell(system, sample, tenant, neighbour, receiver, report)
+            search_and_report(system, sample, tenant, neighbour, receiver, report)
     except httpx.TransportError as error:
         system.check()
         raise LaunchError(
@@ -92,10 +84,10 @@ def play(system: System, sample: SamplePicture, players: DemoTenants, report: Re
         ) from None
 
 
-def search_and_tell(
+def search_and_report(
     system: System, sample: SamplePicture, tenant: ApiClient, neighbour: ApiClient, receiver: Receiver, report: Report
 ) -> None:
-    receiver.secret = tenant.be_told(receiver.url, ["search.succeeded"])
+    receiver.secret = tenant.create_endpoint(receiver.url, ["search.succeeded"])
     # Equal searches would otherwise be coalesced.
     order: dict[str, Any] = {"lookups": [NEIGHBOUR_LOOKUP], "max_age": 0}
     others = [neighbour.submit(sample.content, **order) for _ in range(NEIGHBOUR_SEARCHES)]

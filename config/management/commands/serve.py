@@ -30,7 +30,7 @@ class Command(BaseCommand):
             self.say("Starting; this takes about ten seconds ...")
             with launched(port=port, sandbox_port=sandbox_port) as system, suppress(Stopped):
                 access = logins.prepare(settings.STATE_DIR)
-                sample = sample_picture.drawn(settings.STATE_DIR / "demo", followers=sample_picture.FOLLOWERS)
+                sample = sample_picture.drawn(settings.STATE_DIR / "demo")
                 self.say(_welcome(system, access, sample))
                 system.supervise(self.say)
 
@@ -52,16 +52,13 @@ def _welcome(system: System, access: Logins, sample: SamplePicture) -> str:
         "Logs": str(system.logs),
     }
     shown = "\n".join(f"  {name:<10} {value}" for name, value in lines.items())
-    return f"Sightline is running; Ctrl-C stops it.\n{shown}\n{_advice()}"
-
-
-def _advice() -> str:
-    """Returns lines that say where searches call, and what they still need."""
-    lines = [_of_live_searches(provider) for provider in registry.PROVIDERS]
-    return "\n".join([*lines, "A search with the test key calls the sandbox, and costs nothing."])
+    advice = "\n".join(map(_of_live_searches, registry.PROVIDERS))
+    of_tests = "A search with the test key calls the sandbox, and costs nothing."
+    return f"Sightline is running; Ctrl-C stops it.\n{shown}\n{advice}\n{of_tests}"
 
 
 def _of_live_searches(provider: str) -> str:
+    """Returns a line that says where a live search calls the provider, and what it still needs."""
     adapter = registry.PROVIDERS[provider]
     place = f"A live search calls {provider} at {registry.base_url(adapter)}"
     if logins.is_played(adapter):
