@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import reverse
 
 from accounts.models import ApiKey, Delivery, Endpoint, Event, Tenant, User
 from billing.models import Account, Entry, Hold, Price
@@ -26,26 +25,17 @@ GROUPS: dict[str, tuple[type[Model], ...]] = {
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    pages = {page["model"]: page for app in admin.site.get_app_list(request) for page in app["models"]}
     return [
         {
             "title": title,
             "separator": True,
-            "items": [item(model) for model in models if may_see(request, model)],
+            "items": [item(pages[model]) for model in models if model in pages and pages[model]["admin_url"]],
         }
         for title, models in GROUPS.items()
     ]
 
 
-def may_see(request: HttpRequest, model: type[Model]) -> bool:
-    return admin.site._registry[model].has_view_or_change_permission(request)
-
-
-def item(model: type[Model]) -> dict[str, str]:
-    meta = model._meta
-    name = str(meta.verbose_name_plural)
-    page: Any = admin.site._registry[model]  # an accounts.web.admin_base.Page
-    return {
-        "title": name[:1].upper() + name[1:],
-        "icon": page.icon,
-        "link": reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist"),
-    }
+def item(page: Any) -> dict[str, str]:
+    model_admin: Any = admin.site._registry[page["model"]]  # an accounts.web.admin_base.Page
+    return {"title": page["name"], "icon": model_admin.icon, "link": page["admin_url"]}

@@ -179,7 +179,7 @@ def _instead(
     environ: dict[str, Any], answer: Any, start_response: Callable[..., Any], why: tuple[str, str]
 ) -> list[bytes]:
     """Sends another answer than Django's, with the same request id."""
-    other = refused(environ["PATH_INFO"], why, answer.get("X-Request-Id", ""))
+    other = refused(environ, why)
     answer.close()
     start_response(f"{other.status_code} {other.reason_phrase}", list(other.items()))
     return [other.content]
@@ -208,11 +208,13 @@ def length_of(environ: Mapping[str, Any]) -> int:
         return 0
 
 
-def refused(path: str, refusal: tuple[str, str], request_id: str) -> HttpResponse:
+def refused(meta: Mapping[str, Any], refusal: tuple[str, str]) -> HttpResponse:
     """Returns a problem under /v1, and a plain sentence elsewhere."""
     code, detail = refusal
-    status = problems.PROBLEMS[code][0]
-    headers = {"X-Request-Id": request_id} | ({"Retry-After": str(ServiceUnavailable.wait)} if status == 503 else {})
-    if path.startswith("/v1/"):
-        return problems.respond(request_id, problems.problem(code, detail), headers=headers)
-    return HttpResponse(detail, status=status, content_type="text/plain; charset=utf-8", headers=headers)
+    body = problems.problem(code, detail)
+    headers = {"X-Request-Id": str(meta[problems.REQUEST_ID])}
+    if body["status"] == ServiceUnavailable.status_code:
+        headers["Retry-After"] = str(ServiceUnavailable.wait)
+    if meta["PATH_INFO"].startswith("/v1/"):
+        return problems.answer(meta, body, headers=headers)
+    return HttpResponse(detail, status=body["status"], content_type="text/plain; charset=utf-8", headers=headers)

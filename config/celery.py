@@ -38,6 +38,16 @@ log = logging.getLogger(__name__)
 
 # Name of the queue that is tried on every new connection.
 PROBE = "probe"
+# Each sweep with the seconds between two, its queue, and the seconds after which one that no worker took expires: late enough for
+# a machine whose clock is minutes off.
+SWEEPS = (
+    ("searches.tasks.sweep_lanes", 1, "sweeps", 900),
+    ("searches.tasks.sweep_riders", 1, "followers", 900),
+    # These two may be slow, and the lanes' sweep must not wait for them.
+    ("accounts.tasks.sweep_deliveries", 60, "webhooks", 900),
+    ("searches.tasks.sweep_retention", 60, "webhooks", 60),
+    ("searches.tasks.sweep_pictures", 600, "sweeps", 600),
+)
 
 with environment.in_one_line():
     environment.prepare()
@@ -91,6 +101,10 @@ class Messages(AMQP):
 app = Celery("sightline", amqp=Messages)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    task: {"task": task, "schedule": seconds, "options": {"queue": queue, "expires": expires}}
+    for task, seconds, queue, expires in SWEEPS
+}
 # Without this call only the importing thread knows the application. Other threads of a web server would look for Celery's default
 # broker on localhost.
 app.set_default()

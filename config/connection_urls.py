@@ -1,7 +1,7 @@
 """Reads the URLs of PostgreSQL and Redis, so that every library understands the same address, and refuses the rest.
 
 The URL of a database is libpq's, so that `psql` opens it too. The URL of Redis is rewritten for redis-py and for kombu,
-Celery's library. Kombu reads fewer forms, uses another database number, and verifies a certificate only if it is told to.
+Celery's library. Kombu reads fewer forms, uses another database number, and verifies a certificate only if an option asks for it.
 """
 
 from __future__ import annotations
@@ -114,8 +114,10 @@ def _is_ip(given: str) -> bool:
 
 def _libpq_takes(options: Mapping[str, str | None]) -> bool:
     """Returns whether libpq would go on to connect. It checks its options first."""
-    told = make_conninfo("", **{**options, "host": NO_SERVER, "hostaddr": None, "user": "nobody", "password": "none"})
-    connection = pq.PGconn.connect_start(told.encode())
+    address = make_conninfo(
+        "", **{**options, "host": NO_SERVER, "hostaddr": None, "user": "nobody", "password": "none"}
+    )
+    connection = pq.PGconn.connect_start(address.encode())
     try:
         return NOT_CONNECTED in connection.error_message
     finally:
@@ -170,17 +172,17 @@ def _login(parts: SplitResult) -> str:
 
 def _tls(query: dict[str, str]) -> dict[str, str]:
     """Returns all options that decide which server is trusted. They are explicit because the libraries' defaults differ."""
-    told = {**TLS_DEFAULTS, **query}
-    for name, value in told.items():
+    options = {**TLS_DEFAULTS, **query}
+    for name, value in options.items():
         if name in TLS_CHOICES:
-            told[name] = value.lower().removeprefix("cert_")
-            if told[name] not in TLS_CHOICES[name]:
+            options[name] = value.lower().removeprefix("cert_")
+            if options[name] not in TLS_CHOICES[name]:
                 raise ValueError
         elif name not in TLS_FILES or not Path(value).is_file():
             raise ValueError
-    if told["ssl_cert_reqs"] == "none":
-        told["ssl_check_hostname"] = "false"
-    return told
+    if options["ssl_cert_reqs"] == "none":
+        options["ssl_check_hostname"] = "false"
+    return options
 
 
 def _number(given: str) -> int:

@@ -63,9 +63,4 @@ def without_secrets(text: str) -> SafeString:
 def _secrets() -> set[str]:
     password = urlsplit(settings.REDIS_URL).password or ""
     keys = (entry.partition(":")[2] for entry in settings.CREDENTIAL_KEYS.split(","))
-    return {
-        settings.SECRET_KEY,
-        settings.DATABASES["default"]["PASSWORD"],
-        *(password, unquote(password)),
-        *keys,
-    } - {""}
+    return {settings.SECRET_KEY, settings.DATABASES["default"]["PASSWORD"], password, unquote(password), *keys} - {""}

@@ -3,7 +3,7 @@
 Rejected: django-environ's and python-dotenv's readers. Each skips a line that it cannot read, and so starts in development
 mode what was to be production; neither takes a byte-order mark, and both read `$` in their own way.
 
-Two things that compose lets pass end the start here: a variable in a value that nobody has set, which compose replaces with
+Two things that compose lets pass end the start here: a variable in a value that is not set, which compose replaces with
 nothing, and a name without a value that the environment lacks.
 """
 
@@ -145,8 +145,8 @@ class File:
     def _variable(self, variable: str, name: str) -> str:
         value = self._known(variable)
         if value is None:
-            told = f"{name} refers to ${variable}, which is not set; in single quotes a $ means itself"
-            raise self._trouble(told)
+            message = f"{name} refers to ${variable}, which is not set; in single quotes a $ means itself"
+            raise self._trouble(message)
         return value
 
     def _known(self, variable: str) -> str | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -26,14 +26,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 FOREIGN_BEGINNINGS = ("CELERY_", "KOMBU_", "PG", "PSYCOPG_", "REDIS_", "GRANIAN_", "DJANGO_", "AWS_", "BOTO_")
 # Read by Celery's command line, by httpx, urllib and OpenSSL.
 FOREIGN_NAMES = {
-    "BROKER_URL",
-    "RESULT_BACKEND",
-    "LOADER",
-    "CONFIG_MODULE",
-    "SKIP_CHECKS",
-    "AUTOSCALE_KEEPALIVE",
-    "NETRC",
-} | {
+    *("BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE", "SKIP_CHECKS", "AUTOSCALE_KEEPALIVE", "NETRC"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OPENSSL_CONF"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "WS_PROXY", "WSS_PROXY", "NO_PROXY"),
 }
@@ -49,24 +42,21 @@ NOT_FOREIGN |= {f"DJANGO_SUPERUSER_{field}" for field in ("USERNAME", "EMAIL", "
 
 T = TypeVar("T")
 D = TypeVar("D")
-_is_ready = False
 # The names in files, each with its file.
 _in_file: dict[str, Path] = {}
 
 
+@cache
 def prepare() -> None:
     """Makes the process's environment ready, the first time that it is called. Raises `ImproperlyConfigured`.
 
     ENV_FILE names another file than the checkout's .env.
     """
-    global _is_ready
-    if not _is_ready:
-        named = text(os.environ, "ENV_FILE")
-        file = BASE_DIR / (named or ".env")
-        if named and not _exists(file):
-            raise ImproperlyConfigured(f"ENV_FILE: there is no {file}.")
-        complete(os.environ, file)
-        _is_ready = True
+    named = text(os.environ, "ENV_FILE")
+    file = BASE_DIR / (named or ".env")
+    if named and not _exists(file):
+        raise ImproperlyConfigured(f"ENV_FILE: there is no {file}.")
+    complete(os.environ, file)
 
 
 def _exists(file: Path) -> bool:
@@ -87,13 +77,12 @@ def complete(environ: MutableMapping[str, str], file: Path) -> None:
     environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 
 
-def refuse_misspelt(settings: Iterable[str]) -> None:
+def refuse_misspelt(settings: list[str]) -> None:
     """Raises `ImproperlyConfigured` where a file has a name that is meant as a setting's: PRODUCTON=true, PROD=true or
     PRODUCTION_MODE=true would start in development mode.
     """
-    known = list(settings)
     for name, file in _in_file.items():
-        if name not in known and (meant := _meant(name.upper(), known)):
+        if name not in settings and (meant := _meant(name.upper(), settings)):
             raise ImproperlyConfigured(f"{file}: {name} is no setting; {meant} is.")
 
 
@@ -149,22 +138,16 @@ def in_one_line() -> Iterator[None]:
         sys.exit(2)
 
 
-@dataclass(frozen=True)
-class Setting:
-    name: str
-    kind: SettingType[Any]
-
-
 class Environment:
     """Reads settings, and knows afterwards which there are."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self.settings: dict[str, Setting] = {}
+        self.settings: list[str] = []
 
     def read(self, name: str, kind: SettingType[T], default: D) -> T | D:
         """Returns the checked setting, or `default` if it is unset. Raises `ImproperlyConfigured`."""
-        self.settings[name] = Setting(name, kind)
+        self.settings.append(name)
         given = text(self._environ, name)
         if not given:
             return default

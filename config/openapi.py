@@ -53,21 +53,14 @@ exception is a provider's dictionary, which belongs to no lookup: its failure is
 """
 EVERYWHERE = (400, 401, 403, 406, 429, 500, 503)
 HEADERS = {401: ("WWW-Authenticate", "`Bearer`"), 429: ("Retry-After", "Seconds."), 503: ("Retry-After", "Seconds.")}
-RATE_HEADERS = {
+HEADERS_OF_ALL = {
+    "X-Request-Id": "Names this request in our logs: the one that was sent, or one of ours.",
     "RateLimit": "A rate by name, its units left (`r`) and the seconds until it is full again or, where it refused, until it "
     'accepts (`t`): `"requests";r=999;t=1`.',
     "RateLimit-Policy": 'That rate: as many units (`q`) in as many seconds (`w`): `"requests";q=1000;w=10`.',
 }
 WITH_A_BODY = (413, 415)
 WITH_AN_ID = (404,)
-
-
-def about() -> str:
-    rows = (
-        f"| {status} | [`{code}`](/docs/problems#{code}) | {title} |"
-        for code, (status, title) in problems.PROBLEMS.items()
-    )
-    return ABOUT.format(errors="\n".join(rows)).strip()
 
 
 @cache
@@ -77,16 +70,15 @@ def document() -> dict[str, Any]:
     return made
 
 
-def api_endpoints(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """Leaves out the pages about the API, which are no part of it."""
-    return [endpoint for endpoint in endpoints if endpoint[0].startswith("/v1/")]
-
-
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    result["info"]["description"] = about()
+    """Adds to the generated document what drf-spectacular does not know: the errors, all values of texts, the webhooks."""
+    rows = (
+        f"| {status} | [`{code}`](/docs/problems#{code}) | {title} |"
+        for code, (status, title) in problems.PROBLEMS.items()
+    )
+    result["info"]["description"] = ABOUT.format(errors="\n".join(rows)).strip()
     add_enums(result["components"]["schemas"])
     result["webhooks"] = openapi_webhooks.webhooks(result["components"]["schemas"])
-    drop_enum_ids(result)
     return result
 
 
@@ -109,14 +101,6 @@ def add_enums(schemas: dict[str, Any]) -> None:
             values = ENUMS.get(f"{owner}.{name}") or ENUMS.get(name)
             if values and described.get("type") == "string" and "enum" not in described:
                 described["enum"] = list(values)
-
-
-def drop_enum_ids(node: Any) -> None:
-    """Removes the marks that drf-spectacular adds for its own treatment of enums."""
-    if isinstance(node, dict):
-        node.pop("x-spec-enum-id", None)
-    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        drop_enum_ids(inner)
 
 
 class FieldErrorSerializer(serializers.Serializer[Any]):
@@ -168,7 +152,7 @@ class Schema(AutoSchema):
         headers = self.headers_of_all()
         if status in HEADERS:
             name, description = HEADERS[status]
-            headers[name] = {"schema": {"type": "string"}, "description": description}
+            headers[name] = text_header(description)
         body = {
             "description": "; ".join(titles(status).values()) + ".",
             "headers": headers,
@@ -182,24 +166,20 @@ class Schema(AutoSchema):
         return self.component(f"Problem{status}", ResolvedComponent.RESPONSE, body)
 
     def headers_of_all(self) -> dict[str, Any]:
-        return {"X-Request-Id": self.request_id_header(), **{name: self.rate_header(name) for name in RATE_HEADERS}}
-
-    def rate_header(self, name: str) -> dict[str, Any]:
-        header = {"schema": {"type": "string"}, "description": RATE_HEADERS[name]}
-        return self.component(name.replace("-", ""), ResolvedComponent.HEADER, header)
-
-    def request_id_header(self) -> dict[str, Any]:
-        header = {
-            "schema": {"type": "string"},
-            "description": "Names this request in our logs: the one that was sent, or one of ours.",
+        return {
+            name: self.component(name.removeprefix("X-").replace("-", ""), ResolvedComponent.HEADER, text_header(text))
+            for name, text in HEADERS_OF_ALL.items()
         }
-        return self.component("RequestId", ResolvedComponent.HEADER, header)
 
     def component(self, name: str, kind: str, schema: dict[str, Any]) -> dict[str, Any]:
         component = ResolvedComponent(name=name, type=kind, schema=schema, object=name)
         self.registry.register_on_missing(component)
         reference: dict[str, Any] = component.ref
         return reference
+
+
+def text_header(description: str) -> dict[str, Any]:
+    return {"schema": {"type": "string"}, "description": description}
 
 
 def titles(status: int) -> Mapping[str, str]:
@@ -252,15 +232,11 @@ def lookup_schema(shared: Mapping[str, Any], adapter: Adapter) -> dict[str, Any]
     fields = {
         **shared["properties"],
         "source": {"const": adapter.source, "description": adapter.title},
-        "parameters": without_dialect(json_schema.of(adapter.parameters)),
+        # Their dialect is the one of OpenAPI 3.1 itself.
+        "parameters": {word: value for word, value in json_schema.of(adapter.parameters).items() if word != "$schema"},
         "limit": shared["properties"]["limit"] | {"maximum": adapter.max_results, "default": adapter.default_limit},
         "offset": shared["properties"]["offset"] | ({} if adapter.paged else {"maximum": 0}),
     }
     if adapter.max_results is None:
         del fields["limit"]
     return {**shared, "description": adapter.title, "properties": fields, "additionalProperties": False}
-
-
-def without_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the schema without its dialect, which is the one of OpenAPI 3.1 itself."""
-    return {word: value for word, value in schema.items() if word != "$schema"}

@@ -73,7 +73,7 @@ MEANINGS: Mapping[int, str] = {
     404: "Nothing is there, or it belongs to another tenant. Check the path and the id.",
     405: "The header `Allow` names the methods that the path takes.",
     406: "Ask for one of the forms that `detail` names, in the header `Accept`.",
-    409: "The request is right, and what is stored stands in its way. Change that first, as `detail` says.",
+    409: "The request is right, but what is stored does not allow it. Change that first, as `detail` says.",
     413: "Send less: JSON has at most 64 KB and a picture at most 20 MB.",
     415: "Send application/json, or a picture as a file in multipart/form-data.",
     429: "Too much was asked for. Send the request again after the seconds that `Retry-After` names.",
@@ -90,7 +90,7 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> HttpRespons
     """Answers any exception of a view with a problem, and reports the unexpected ones."""
     request, error = context["request"], _as_api_exception(exc)
     set_rollback()
-    response = answer(request, described(error), headers=_headers(error))
+    response = answer(request.META, described(error), headers=_headers(error))
     if is_server_error(error.status_code) and not isinstance(exc, ServiceUnavailable):
         signals.got_request_exception.send(sender=None, request=request._request)
         log_response("%s: %s", error.detail, request.path, response=response, request=request._request, exception=exc)
@@ -138,10 +138,11 @@ def described(exc: exceptions.APIException) -> dict[str, Any]:
 
 
 def problem(code: str, detail: str, *, status: int | None = None, **more: Any) -> dict[str, Any]:
+    """Returns the body of a problem; its `type` is the address of the page that explains the code."""
     usual, title = PROBLEMS.get(code, (500, ""))
     status = status or usual
     return {
-        "type": type_of(code),
+        "type": f"{settings.PUBLIC_URL}/docs/problems#{code}",
         "title": title or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
@@ -150,22 +151,10 @@ def problem(code: str, detail: str, *, status: int | None = None, **more: Any) -
     }
 
 
-def type_of(code: str) -> str:
-    """Returns the address that explains the problem's code."""
-    return f"{settings.PUBLIC_URL}/docs/problems#{code}"
-
-
-def answer(request: Any, body: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    return respond(request.META.get(REQUEST_ID, ""), body, headers=headers)
-
-
-def respond(request_id: str, body: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    return JsonResponse(
-        body | {"request_id": request_id},
-        status=body["status"],
-        content_type=MEDIA_TYPE,
-        headers=headers,
-    )
+def answer(meta: Mapping[str, Any], body: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """Returns the problem as the response to the request with that `META`."""
+    body = body | {"request_id": meta.get(REQUEST_ID, "")}
+    return JsonResponse(body, status=body["status"], content_type=MEDIA_TYPE, headers=headers)
 
 
 def code_of(exc: exceptions.APIException) -> str:
@@ -227,13 +216,13 @@ def in_one_sentence(errors: list[dict[str, str]]) -> str:
 @csrf_exempt
 def no_such_path(request: HttpRequest, path: str = "") -> HttpResponse:
     """Answers every path under /v1 that has no view, for all methods."""
-    return answer(request, problem("not_found", NO_SUCH_PATH))
+    return answer(request.META, problem("not_found", NO_SUCH_PATH))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not of_the_api(request):
         return defaults.bad_request(request, exception)
-    return answer(request, problem("invalid_request", "The request cannot be read; mend its headers."))
+    return answer(request.META, problem("invalid_request", "The request cannot be read; mend its headers."))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -242,7 +231,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     wait = {"Retry-After": str(ServiceUnavailable.wait)} if away else {}
     if of_the_api(request):
         return answer(
-            request, problem(*("not_ready", UNAVAILABLE) if away else ("internal_error", INTERNAL)), headers=wait
+            request.META, problem(*("not_ready", UNAVAILABLE) if away else ("internal_error", INTERNAL)), headers=wait
         )
     if away:
         return HttpResponse(f"<h1>Not ready</h1><p>{UNAVAILABLE}</p>", status=503, headers=wait)

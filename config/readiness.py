@@ -86,12 +86,6 @@ def lacking() -> list[str]:
         return _known[1]
 
 
-def forget() -> None:
-    """Makes the next call check again."""
-    global _known
-    _known = None
-
-
 def database_lacks() -> str | None:
     try:
         if not migrated():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import secrets
 import zlib
 from collections import Counter
@@ -21,16 +22,7 @@ from django.core.exceptions import ImproperlyConfigured
 from config.embedded import state
 
 # Words in examples and placeholders. A random key contains none of them.
-PLACEHOLDERS = (
-    b"secret",
-    b"changeme",
-    b"change-me",
-    b"change_me",
-    b"insecure",
-    b"password",
-    b"example",
-    b"placeholder",
-)
+PLACEHOLDERS = re.compile(rb"secret|change[-_]?me|insecure|password|example|placeholder", re.IGNORECASE)
 SECRET_KEY_BYTES = 50
 ENOUGH_BITS = 128
 # Compression does not shorten a random key: the shortest accepted key, 25 bytes in hexadecimal, needs more bytes than this.
@@ -44,8 +36,8 @@ def kept(file: Path, make: Callable[[], str]) -> str:
             _make(file, make())
         key = file.read_text().strip()
     except OSError as error:
-        told = f"{file} cannot be used ({error.strerror}): set {file.name}, or STATE_DIR to a folder of yours."
-        raise ImproperlyConfigured(told) from None
+        message = f"{file} cannot be used ({error.strerror}): set {file.name}, or STATE_DIR to a folder of yours."
+        raise ImproperlyConfigured(message) from None
     except state.EmbeddedError as error:
         raise ImproperlyConfigured(str(error)) from None
     if not key:
@@ -56,16 +48,16 @@ def kept(file: Path, make: Callable[[], str]) -> str:
 def check_secret_key(key: str) -> None:
     """Raises `ImproperlyConfigured` for a key that can be guessed."""
     if is_guessable(key.encode(), least_bytes=SECRET_KEY_BYTES):
-        told = f"it must be {SECRET_KEY_BYTES} random characters or more"
-        raise ImproperlyConfigured(f"SECRET_KEY can be guessed: {told}. .env.example says how to make one.")
+        message = f"it must be {SECRET_KEY_BYTES} random characters or more"
+        raise ImproperlyConfigured(f"SECRET_KEY can be guessed: {message}. .env.example says how to make one.")
 
 
 def check_keyring(keys: Iterable[bytes]) -> None:
     """Raises `ImproperlyConfigured` if one of the keys can be guessed."""
     for number, key in enumerate(keys, start=1):
         if is_guessable(key, least_bytes=len(key)):
-            told = f"CREDENTIAL_KEYS: the key of entry {number} can be guessed: it must be random bytes"
-            raise ImproperlyConfigured(f"{told}. .env.example says how to make one.")
+            message = f"CREDENTIAL_KEYS: the key of entry {number} can be guessed: it must be random bytes"
+            raise ImproperlyConfigured(f"{message}. .env.example says how to make one.")
 
 
 def _make(file: Path, key: str) -> None:
@@ -80,17 +72,13 @@ def _make(file: Path, key: str) -> None:
 
 def is_guessable(key: bytes, *, least_bytes: int) -> bool:
     """Returns whether a key is too short, a placeholder, or a pattern: repeated, counted up, or of few different bytes."""
-    if len(key) < least_bytes or any(word in key.lower() for word in PLACEHOLDERS):
+    if len(key) < least_bytes or PLACEHOLDERS.search(key):
         return True
     steps = bytes((after - before) % 256 for before, after in pairwise(key))
-    return any(_bits(data) < ENOUGH_BITS or _compressed(data) < ENOUGH_COMPRESSED_BYTES for data in (key, steps))
+    compressed = (len(zlib.compress(data, 9, wbits=-15)) for data in (key, steps))
+    return min(map(_bits, (key, steps))) < ENOUGH_BITS or min(compressed) < ENOUGH_COMPRESSED_BYTES
 
 
 def _bits(data: bytes) -> float:
     """Returns the bits of information, were each byte drawn as often as it occurs (Shannon)."""
     return sum(-count * math.log2(count / len(data)) for count in Counter(data).values())
-
-
-def _compressed(data: bytes) -> int:
-    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return len(compressor.compress(data) + compressor.flush())

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from environ import Env
-
 T = TypeVar("T")
 Number = TypeVar("Number", int, float, Decimal)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -24,6 +22,8 @@ LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})*")
 # Bytes of a file name, in every usual file system.
 LONGEST_NAME = 255
+# The most values of a list.
+MOST_VALUES = 100
 # No private network is wider: 10.0.0.0/8 and fd00::/8 are the widest.
 WIDEST_PREFIX = 8
 # This machine, its link (where clouds serve each machine's secrets), other addresses of that service, and IPv6's forms of IPv4.
@@ -52,12 +52,7 @@ class SettingType(Generic[T]):
 
 
 def whole(least: int, most: int) -> SettingType[int]:
-    def read(given: str) -> int:
-        if not WHOLE.fullmatch(given):
-            raise ValueError
-        return _bounded(int(given), least, most)
-
-    return SettingType(f"a whole number from {least} to {most}", read)
+    return _number(f"a whole number from {least} to {most}", WHOLE, int, least, most)
 
 
 def decimal(least: float, most: float) -> SettingType[float]:
@@ -66,36 +61,45 @@ def decimal(least: float, most: float) -> SettingType[float]:
 
 
 def amount(least: Decimal, most: Decimal) -> SettingType[Decimal]:
-    def read(given: str) -> Decimal:
-        if not DECIMAL.fullmatch(given):
+    return _number(f"a number from {least:f} to {most:f}", DECIMAL, Decimal, least, most)
+
+
+def _number(
+    words: str, form: re.Pattern[str], number: Callable[[str], Number], least: Number, most: Number
+) -> SettingType[Number]:
+    def read(given: str) -> Number:
+        if not form.fullmatch(given) or not least <= (value := number(given)) <= most:
             raise ValueError
-        return _bounded(Decimal(given), least, most)
-
-    return SettingType(f"a number from {least:f} to {most:f}", read)
-
-
-def listed(kind: SettingType[T], words: str, *, most: int = 100) -> SettingType[list[T]]:
-    """Returns the type of values with commas between them, each counted once."""
-
-    def read(given: str) -> list[T]:
-        values = [kind.read(part.strip()) for part in Env.parse_value(given, list) if part.strip()]
-        if not 1 <= len(values) <= most:
-            raise ValueError
-        return list(dict.fromkeys(values))
+        return value
 
     return SettingType(words, read)
 
 
-def series(kind: SettingType[T], words: str, *, most: int = 100) -> SettingType[list[T]]:
+def series(read_one: Callable[[str], T], words: str) -> SettingType[list[T]]:
     """Returns the type of values with commas between them, in their order."""
 
     def read(given: str) -> list[T]:
-        values = [kind.read(part.strip()) for part in given.split(",")]
-        if len(values) > most:
+        values = [read_one(part.strip()) for part in given.split(",")]
+        if len(values) > MOST_VALUES:
             raise ValueError
         return values
 
     return SettingType(words, read)
+
+
+def listed(read_one: Callable[[str], T], words: str) -> SettingType[list[T]]:
+    """Returns the type of values with commas between them, each counted once. Nothing between two commas is no value."""
+    values = series(read_one, words)
+
+    def read(given: str) -> list[T]:
+        parts = filter(str.strip, given.split(","))
+        return list(dict.fromkeys(values.read(",".join(parts))))
+
+    return SettingType(words, read)
+
+
+def networks(read_one: Callable[[str], Network], such_as: str) -> SettingType[list[Network]]:
+    return listed(read_one, f"networks such as {such_as}, each by its first address")
 
 
 def _switch(given: str) -> bool:
@@ -160,8 +164,8 @@ def _outward_network(given: str) -> Network:
     network = _bounded_network(given)
     for closed in NEVER_REACHED:
         if network.version == closed.version and network.overlaps(closed):
-            told = "which requests of tenants must not reach in production; name networks without it"
-            raise WrongPart(f"{given} has addresses of {closed}, {told}")
+            reason = "which requests of tenants must not reach in production; name networks without it"
+            raise WrongPart(f"{given} has addresses of {closed}, {reason}")
     return network
 
 
@@ -212,28 +216,15 @@ def folder(base: Path) -> SettingType[Path]:
     return SettingType("a folder, or the path of one that can be made", read)
 
 
-def _bounded(value: Number, least: Number, most: Number) -> Number:
-    if not least <= value <= most:
-        raise ValueError
-    return value
-
-
 SWITCH = SettingType("true or false", _switch)
 PORT = whole(1, 65535)
-PORTS = listed(PORT, "port numbers such as 80,443")
-NETWORK_WORDS = "networks such as {}, each by its first address"
-NETWORKS: SettingType[list[Network]] = listed(
-    SettingType("a network", ipaddress.ip_network), NETWORK_WORDS.format("127.0.0.0/8,::1/128")
-)
-BOUNDED_NETWORKS: SettingType[list[Network]] = listed(
-    SettingType("a network", _bounded_network), NETWORK_WORDS.format("10.0.0.0/8,fd00::/8")
-)
-OUTWARD_NETWORKS: SettingType[list[Network]] = listed(
-    SettingType("a network", _outward_network), NETWORK_WORDS.format("10.1.0.0/16,fd00:1::/32")
-)
+PORTS = listed(PORT.read, "port numbers such as 80,443")
+NETWORKS = networks(ipaddress.ip_network, "127.0.0.0/8,::1/128")
+BOUNDED_NETWORKS = networks(_bounded_network, "10.0.0.0/8,fd00::/8")
+OUTWARD_NETWORKS = networks(_outward_network, "10.1.0.0/16,fd00:1::/32")
 HOST_WORDS = "names such as sightline.example.com, or addresses, without scheme and port; * would let any name in"
-HOSTS = listed(SettingType("a host", _allowed_host), HOST_WORDS)
-OWN_HOSTS = listed(SettingType("a host", _own_host), HOST_WORDS)
+HOSTS = listed(_allowed_host, HOST_WORDS)
+OWN_HOSTS = listed(_own_host, HOST_WORDS)
 ORIGIN = SettingType("an address such as https://sightline.example.com, with its scheme and without a path", _origin)
 SECURE_ORIGIN = SettingType(
     "an address such as https://sightline.example.com, with https and without a path, where PRODUCTION is set",
@@ -243,4 +234,6 @@ URL = SettingType("an address such as https://api.example.com/v1, with http or h
 PATH = SettingType("a path such as /brands", _path)
 TEXT: SettingType[str] = SettingType("text", str)
 # The seconds before each try but the first.
-PAUSES = series(decimal(0, 30 * 86_400), "seconds with commas between them, such as 5,300,1800, none more than 30 days")
+PAUSES = series(
+    decimal(0, 30 * 86_400).read, "seconds with commas between them, such as 5,300,1800, none more than 30 days"
+)

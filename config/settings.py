@@ -14,7 +14,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -39,14 +39,14 @@ def number(name: str, default: int, *, least: int = 1, most: int = 10**12) -> in
     return env.read(name, setting_types.whole(least, most), default)
 
 
-def needed(name: str, kind: setting_types.SettingType[T], otherwise: Callable[[], T]) -> T:
-    """Returns a setting that production must have; elsewhere there is a replacement."""
+def needed(name: str, kind: setting_types.SettingType[T], otherwise: Callable[[], str]) -> T:
+    """Returns a setting that production must have; elsewhere there is a replacement, as text."""
     value = env.read(name, kind, None)
     if value is not None:
         return value
     if PRODUCTION:
         raise ImproperlyConfigured(f"{name} is not set. Production needs it; .env.example says how to make one.")
-    return otherwise()
+    return kind.read(otherwise())
 
 
 # Folder of `serve` and `demo`: the embedded servers' data, pictures, logs, keys.
@@ -68,12 +68,11 @@ def random_keyring() -> str:
 # A process that signs and seals nothing (beat, migrations) gets no keys. It makes a random key that ends with it.
 KEYLESS = env.read("KEYLESS", setting_types.SWITCH, False)
 SECRET_KEY = secrets.token_urlsafe(50) if KEYLESS else needed("SECRET_KEY", setting_types.TEXT, random_key)
-if PRODUCTION:
-    secret_keys.check_secret_key(SECRET_KEY)
 # Pairs "id:key". The first one seals; the others open older secrets.
 CREDENTIAL_KEYS = "" if KEYLESS else needed("CREDENTIAL_KEYS", setting_types.TEXT, random_keyring)
 keys = vault.keyring(CREDENTIAL_KEYS).values() if CREDENTIAL_KEYS else ()
-if PRODUCTION and CREDENTIAL_KEYS:
+if PRODUCTION:
+    secret_keys.check_secret_key(SECRET_KEY)
     secret_keys.check_keyring(keys)
 
 # The public address, and the names in a request's Host that are accepted.
@@ -115,7 +114,7 @@ MIDDLEWARE = [
     "config.middleware.BodyLength",
     "django.middleware.security.SecurityMiddleware",
     # Must be before any middleware that reads the Host.
-    "config.health.Health",
+    "config.middleware.Health",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "config.middleware.ReadableText",
@@ -132,7 +131,6 @@ APPEND_SLASH = False
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -145,33 +143,15 @@ TEMPLATES = [
 ]
 
 # PostgreSQL and Redis are the only state.
-DATABASES: dict[str, Any] = {
-    "default": needed(
-        "DATABASE_URL",
-        connection_urls.DATABASE,
-        lambda: connection_urls.DATABASE.read("postgresql://app@127.0.0.1/app"),
-    )
-}
-DATABASES["default"] |= {
-    "CONN_MAX_AGE": 0,
-    # The engine has health checks of its own.
-    "CONN_HEALTH_CHECKS": False,
-    # The engine adds what a session needs to `options`.
-    "OPTIONS": {"server_side_binding": True, "prepare_threshold": 2}
-    | DATABASES["default"]["OPTIONS"]
-    # A waiting thread returns its connection; the pool makes it cheap to get one again.
-    | {
-        "pool": {
-            "min_size": 0,
-            "max_size": number("DATABASE_POOL", 40, most=1000),
-            "timeout": 3,
-            "reconnect_timeout": 2,
-        }
-    },
-}
+database = needed("DATABASE_URL", connection_urls.DATABASE, lambda: "postgresql://app@127.0.0.1/app")
+# A waiting thread returns its connection; the pool makes it cheap to get one again.
+pool = {"min_size": 0, "max_size": number("DATABASE_POOL", 40, most=1000), "timeout": 3, "reconnect_timeout": 2}
+# The engine adds what a session needs to `options`.
+database["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 2, **database["OPTIONS"], "pool": pool}
+DATABASES = {"default": database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
-REDIS = needed("REDIS_URL", connection_urls.REDIS, lambda: connection_urls.REDIS.read("redis://127.0.0.1:6379/0"))
+REDIS = needed("REDIS_URL", connection_urls.REDIS, lambda: "redis://127.0.0.1:6379/0")
 REDIS_URL = REDIS.url
 # Time limit of every connection to Redis, whether it is refused or silent.
 REDIS_TIMEOUT_SECONDS = env.read("REDIS_TIMEOUT_SECONDS", setting_types.decimal(0.01, 60), 1.0)
@@ -188,9 +168,7 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-USE_TZ = True
 TIME_ZONE = "UTC"
-LANGUAGE_CODE = "en-us"
 USE_I18N = False
 FORMAT_MODULE_PATH = "config.formats"
 
@@ -212,7 +190,7 @@ CROP_SECONDS = 600
 MODASH_BASE_URL = env.read("MODASH_BASE_URL", setting_types.URL, "")
 KEYAPI_BASE_URL = env.read("KEYAPI_BASE_URL", setting_types.URL, "")
 MEMORIES_BASE_URL = env.read("MEMORIES_BASE_URL", setting_types.URL, "")
-# A path below that address, which Modash tells only its customers.
+# A path below that address, which Modash gives only to its customers.
 MODASH_BRANDS_PATH = env.read("MODASH_BRANDS_PATH", setting_types.PATH, "")
 # The sandbox plays all providers, below one address.
 SANDBOX_URL = env.read("SANDBOX_URL", setting_types.URL, f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
@@ -265,7 +243,6 @@ TENANT_SEARCH_RETENTION_DAYS = number("TENANT_SEARCH_RETENTION_DAYS", 365, least
 
 CELERY_BROKER_URL = REDIS.broker_url
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_SERIALIZER = "json"
 CELERY_TASK_DEFAULT_QUEUE = "sweeps"
 # A lost wake-up costs one interval of a sweep, so messages are acknowledged before the work.
 CELERY_TASK_ACKS_LATE = False
@@ -284,36 +261,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
     "global_keyprefix": "celery:",
 }
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # By default Celery closes the whole pool before and after each task: 6 ms each time. `config.celery` gives connections back.
 CELERY_DB_REUSE_MAX = 1_000_000_000
-CELERY_TIMEZONE = "UTC"
-# A sweep that no worker took expires, late enough for a machine whose clock is minutes off.
-CELERY_BEAT_SCHEDULE = {
-    "sweep-lanes": {"task": "searches.tasks.sweep_lanes", "schedule": 1.0, "options": {"expires": 900}},
-    "sweep-followers": {
-        "task": "searches.tasks.sweep_riders",
-        "schedule": 1.0,
-        "options": {"expires": 900, "queue": "followers"},
-    },
-    "sweep-deliveries": {
-        "task": "accounts.tasks.sweep_deliveries",
-        "schedule": 60.0,
-        # It may be slow, and the lanes' sweep must not wait for it.
-        "options": {"expires": 900, "queue": "webhooks"},
-    },
-    "sweep-retention": {
-        "task": "searches.tasks.sweep_retention",
-        "schedule": 60.0,
-        # It may be slow, too.
-        "options": {"expires": 60, "queue": "webhooks"},
-    },
-    "sweep-pictures": {
-        "task": "searches.tasks.sweep_pictures",
-        "schedule": 600.0,
-        "options": {"expires": 600},
-    },
-}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
@@ -336,9 +285,8 @@ SPECTACULAR_SETTINGS = {
     "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
-    "PREPROCESSING_HOOKS": ["config.openapi.api_endpoints"],
     # Enums stay where they are used: most mean something else in each place.
-    "POSTPROCESSING_HOOKS": ["config.openapi.complete"],
+    "POSTPROCESSING_HOOKS": ["config.openapi.complete", "drf_spectacular.hooks.postprocess_schema_enum_id_removal"],
     # In the order in which a newcomer needs them.
     "TAGS": [
         {"name": "searches", "description": "One picture, one or more sources; in line, then run."},
@@ -348,7 +296,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "credentials", "description": "Your own keys to the providers. A secret goes in and never comes out."},
         {
             "name": "webhook-endpoints",
-            "description": "Where you are told of what happens, and the secrets that deliveries are signed with.",
+            "description": "Where events are sent, and the secrets that deliveries are signed with.",
         },
         {"name": "webhook-deliveries", "description": "What was sent there: every attempt, and once more if you like."},
         {"name": "providers", "description": "What a search's parameters take, from the providers' own dictionaries."},
@@ -393,8 +341,6 @@ FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 # No upload handler that writes to a temporary file.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-SECURE_REFERRER_POLICY = "same-origin"
 
 if PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

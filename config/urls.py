@@ -16,8 +16,6 @@ urlpatterns = [
     path("docs", views.Docs.as_view()),
     path("docs/problems", views.problem_types),
     path("key_check", views.KeyCheck.as_view()),
-    path("healthz", views.healthz),
-    path("readyz", views.readyz),
     path("", views.leading_to("/docs")),
     path("admin", views.leading_to("/admin/")),
     path("admin/login/", log_ins.signing_in(admin.site.login)),

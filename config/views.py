@@ -31,7 +31,7 @@ def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest],
         if request.method in SAFE:
             return view(request)
         body = problems.problem("method_not_allowed", f'Method "{request.method}" not allowed.')
-        return problems.answer(request, body, headers={"Allow": ", ".join(SAFE)})
+        return problems.answer(request.META, body, headers={"Allow": ", ".join(SAFE)})
 
     return answered
 
@@ -59,7 +59,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     if not lacking:
         return JsonResponse({"status": "ready"})
     body = problems.problem("not_ready", " ".join(lacking))
-    return problems.answer(request, body, headers={"Retry-After": str(ServiceUnavailable.wait)})
+    return problems.answer(request.META, body, headers={"Retry-After": str(ServiceUnavailable.wait)})
 
 
 class KeyCheck(APIView):
@@ -83,6 +83,7 @@ def no_such_page(request: HttpRequest, rest: str) -> HttpResponse:
 class Docs(SpectacularSwaggerSplitView):
     """Shows readable pages of the OpenAPI document."""
 
+    schema = None
     url = "/v1/openapi.json"
     url_self = "/docs?script"
 

@@ -57,9 +57,7 @@ class DatabaseOperations(operations.DatabaseOperations):
 class ErrorWrapper(DatabaseErrorWrapper):
     """Raises `OperationalError` for every refusal: psycopg counts some of them among `InternalError`, which is a mistake's."""
 
-    def __init__(self, wrapper: DatabaseWrapper) -> None:
-        super().__init__(wrapper)
-        self.wrapper = wrapper
+    wrapper: DatabaseWrapper
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -77,7 +75,7 @@ def refuses(error: psycopg.Error) -> bool:
 
 
 def only_reads(connection: psycopg.Connection) -> bool:
-    """Returns whether the server is a standby. PostgreSQL tells its clients when that changes, so nothing is asked."""
+    """Returns whether the server is a standby. PostgreSQL reports each change to its clients, so no query is needed."""
     return connection.info.parameter_status("in_hot_standby") == "on"
 
 

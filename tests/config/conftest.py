@@ -75,7 +75,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
     """Reads the settings with only these variables, the place of the state and, by default, keys."""
 
     def read(*, keys: bool = True, **given: str) -> dict[str, Any]:
-        for name in configured.env.settings.keys() - {"STATE_DIR"}:
+        for name in set(configured.env.settings) - {"STATE_DIR"}:
             monkeypatch.delenv(name, raising=False)
         for name, value in ((KEYS if keys else {}) | given).items():
             monkeypatch.setenv(name, value)

@@ -58,7 +58,7 @@ def test_an_account_with_what_the_sentence_names_is_ready(as_account: As) -> Non
         assert "that Sightline needs; grant it" in (readiness.redis_lacks() or ""), missing
 
 
-def test_an_account_with_what_is_named_can_do_all_and_nothing_lies_elsewhere(as_account: As) -> None:
+def test_the_named_rights_are_enough_and_no_key_is_outside_them(as_account: As) -> None:
     with redis.Redis.from_url(django_settings.REDIS_URL) as everything:
         everything.flushdb()
         as_account(*readiness.rights(), "+@all")
@@ -89,7 +89,9 @@ def test_every_module_that_asks_redis_has_declared_its_keys_when_readiness_looks
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_with_what_is_named_hears_orders(as_account: As, settings: Settings, tmp_path: Path) -> None:
+def test_a_worker_with_the_named_rights_receives_control_messages(
+    as_account: As, settings: Settings, tmp_path: Path
+) -> None:
     as_account(*readiness.rights(), "+@all")
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-n", "granted@test", "-Q", "granted"]
     quiet = ("--without-gossip", "--without-mingle", "--pool", "threads", "-c", "1")
@@ -130,7 +132,7 @@ def test_what_redis_refuses_is_said_in_our_own_words(said: str, sentence: str) -
     assert readiness.said_by_redis(redis.ResponseError(said)) == sentence
 
 
-def test_a_session_that_is_not_what_was_asked_for_is_named() -> None:
+def test_a_session_with_another_setting_is_named() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL default_transaction_isolation = 'serializable'")
     assert readiness.database_lacks() == (
@@ -157,7 +159,7 @@ def test_a_transaction_that_only_reads_is_named() -> None:
     assert readiness.database_lacks() == "The PostgreSQL at this address only reads: it is a standby, or in recovery."
 
 
-def test_a_look_leaves_nothing_behind() -> None:
+def test_the_check_leaves_no_row() -> None:
     assert readiness.database_lacks() is None
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM django_session")
@@ -165,8 +167,8 @@ def test_a_look_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_that_starts_says_what_is_lacking(as_account: As, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_logs_at_its_start_what_is_lacking(as_account: As, caplog: pytest.LogCaptureFixture) -> None:
     as_account("~*", "&*", "+@all", "-info")
-    readiness.forget()
+    readiness._known = None
     celery.say_what_is_lacking()
     assert "Redis does not let this account run INFO" in caplog.text

@@ -42,7 +42,7 @@ def test_blanks_around_a_value_are_no_part_of_it(read: Read, name: str) -> None:
 
 @every_setting
 @pytest.mark.parametrize("absurd", ABSURD)
-def test_what_a_setting_cannot_be_costs_one_line_that_names_it(read: Read, name: str, absurd: str) -> None:
+def test_an_absurd_value_costs_one_line_that_names_the_setting(read: Read, name: str, absurd: str) -> None:
     if absurd in POSSIBLE.get(name, ()):
         read(**{name: absurd})
         return
@@ -56,7 +56,7 @@ def test_what_a_setting_cannot_be_costs_one_line_that_names_it(read: Read, name:
 def test_the_example_has_every_setting_and_no_other() -> None:
     lines = (BASE_DIR / ".env.example").read_text().splitlines()
     named = {found[1] for line in lines if (found := re.match(r"#?([A-Z][A-Z0-9_]*)=", line))}
-    assert named == configured.env.settings.keys() | COMPOSE
+    assert named == {*configured.env.settings} | COMPOSE
 
 
 def test_each_provider_can_be_called_elsewhere() -> None:
