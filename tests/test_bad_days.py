@@ -246,7 +246,9 @@ def waiting_for(table: str, sightline: Sightline) -> list[str]:
 
 
 @pytest.mark.chaos
-def test_a_worker_that_hangs_in_a_transaction_holds_the_others_up_for_seconds(day: Day, workers: list[Worker]) -> None:
+def test_a_worker_that_hangs_in_a_transaction_delays_the_others_for_seconds_only(
+    day: Day, workers: list[Worker]
+) -> None:
     wait_until(lambda: all_are_up(workers))
     with ExitStack() as hanging:
         with day.sightline.session() as session:

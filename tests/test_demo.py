@@ -59,7 +59,7 @@ def test_a_file_that_is_no_picture_costs_one_clear_line(tmp_path: Path) -> None:
     )
 
 
-def test_a_picture_that_is_not_there_costs_one_clear_line(tmp_path: Path) -> None:
+def test_a_missing_picture_costs_one_clear_line(tmp_path: Path) -> None:
     file = tmp_path / "none.png"
     code, said = programs.run(tmp_path, "demo", "--image", str(file), **NO_SERVERS)
     assert (code, said) == (2, f"IMAGE: {file} cannot be read (No such file or directory).\n")

@@ -91,7 +91,7 @@ PLAN = Plan(
 
 
 @pytest.mark.chaos
-def test_nothing_is_lost_whatever_is_killed() -> None:
+def test_nothing_is_lost_when_processes_and_servers_are_killed() -> None:
     go_through(PLAN)
 
 

@@ -39,7 +39,7 @@ def test_an_address_that_people_type_leads_to_a_page(client: Client, db: None, p
 
 
 @pytest.mark.parametrize("path", ["/v1/searches", "/v1/images", "/v1/nowhere"])
-def test_a_body_beyond_what_a_picture_needs_is_a_413_whoever_sends_it(client: Client, db: None, path: str) -> None:
+def test_a_body_larger_than_a_picture_needs_is_a_413_for_every_caller(client: Client, db: None, path: str) -> None:
     assert announce(client, path, 300_000_000) == 413
     assert announce(client, path, 29_000_000) in (401, 404)
 
@@ -82,7 +82,7 @@ def downloaded(address: str, stack: ExitStack) -> int:
     return statuses[-1]
 
 
-def test_downloads_of_one_address_keep_no_other_from_a_large_file(db: None) -> None:
+def test_downloads_of_one_address_block_no_other_address(db: None) -> None:
     with ExitStack() as stack:
         assert [downloaded("198.51.100.1", stack) for _ in range(8)] == [200] * 6 + [503] * 2
         assert [downloaded("198.51.100.2", stack) for _ in range(4)] == [200] * 3 + [503]

@@ -22,7 +22,7 @@ class Enough(Exception):
     pass
 
 
-def test_a_broker_that_went_is_sought_again_within_tenths_of_a_second() -> None:
+def test_a_lost_broker_is_connected_to_again_within_tenths_of_a_second() -> None:
     pauses: list[float] = []
 
     def note(error: Exception, pause: float) -> None:
@@ -38,7 +38,9 @@ def test_a_broker_that_went_is_sought_again_within_tenths_of_a_second() -> None:
 
 
 @pytest.mark.parametrize("right", REFUSALS.values(), ids=REFUSALS)
-def test_a_broker_that_answers_and_refuses_is_waited_for(as_account: As, settings: Settings, right: str) -> None:
+def test_a_broker_that_answers_and_refuses_is_tried_until_it_accepts(
+    as_account: As, settings: Settings, right: str
+) -> None:
     refusals: list[Exception] = []
 
     def note(error: Exception, pause: float) -> None:

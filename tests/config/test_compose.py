@@ -54,7 +54,7 @@ def test_a_container_can_write_and_do_little(name: str) -> None:
 
 
 @each_service
-def test_an_image_is_named_by_whoever_runs_it(name: str) -> None:
+def test_an_image_is_named_by_its_operator(name: str) -> None:
     """Requires the digest of each image; `.env.example` says how to learn it. A tag could be moved to another image."""
     service = SERVICES[name]
     base = service["build"]["args"]["PYTHON_IMAGE"] if "build" in service else service["image"]

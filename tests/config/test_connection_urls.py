@@ -101,7 +101,7 @@ def test_redis_is_the_same_one_to_the_limiter_and_to_the_broker(given: str) -> N
         *("unix://", "unix:///", "unix:///run/x?db=x", "unix://host/run/x", "redis://x/" + "9" * 20),
     ],
 )
-def test_an_address_of_redis_that_some_would_read_otherwise_is_refused(given: str) -> None:
+def test_an_ambiguous_address_of_redis_is_refused(given: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^REDIS_URL must be an address such as"):
         Environment({"REDIS_URL": given}).read("REDIS_URL", connection_urls.REDIS, None)
 
@@ -259,7 +259,7 @@ def connect_all(given: str) -> None:
         ping(broker)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_by_all(redis_by_tls: str) -> None:
+def test_an_untrusted_certificate_is_refused_by_every_client(redis_by_tls: str) -> None:
     meant = connection_urls.REDIS.read(redis_by_tls)
     with pytest.raises(redis.ConnectionError, match="self-signed"):
         redis.Redis.from_url(meant.url).ping()
@@ -268,15 +268,17 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_by_all(redis_by_tls: s
         ping(broker)
 
 
-def test_a_certificate_that_the_address_vouches_for_is_taken_by_all(redis_by_tls: str, certificate: Path) -> None:
+def test_a_certificate_that_the_address_trusts_is_accepted_by_every_client(
+    redis_by_tls: str, certificate: Path
+) -> None:
     connect_all(f"{redis_by_tls}?ssl_ca_certs={certificate}")
 
 
-def test_an_address_can_say_that_nothing_is_verified(redis_by_tls: str) -> None:
+def test_an_address_can_turn_verification_off(redis_by_tls: str) -> None:
     connect_all(f"{redis_by_tls}?ssl_cert_reqs=none")
 
 
-def test_the_name_in_the_certificate_counts_too(redis_by_tls: str, certificate: Path) -> None:
+def test_the_name_in_the_certificate_is_verified_too(redis_by_tls: str, certificate: Path) -> None:
     by_address = redis_by_tls.replace("localhost", "127.0.0.1")
     with pytest.raises(redis.ConnectionError, match="IP address mismatch"):
         connect_all(f"{by_address}?ssl_ca_certs={certificate}")

@@ -108,19 +108,19 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         read(tmp_path, "PRODUCTION=true".encode("utf-16"))
 
 
-def test_no_file_is_an_empty_one_and_a_folder_is_none(tmp_path: Path) -> None:
+def test_a_missing_file_counts_as_empty_and_a_folder_is_refused(tmp_path: Path) -> None:
     assert dotenv.read(tmp_path / ".env", {}) == {}
     with pytest.raises(ImproperlyConfigured, match="cannot be read"):
         dotenv.read(tmp_path, {})
 
 
-def test_a_link_to_nothing_is_not_taken_for_no_file(tmp_path: Path) -> None:
+def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".env").symlink_to(tmp_path / "gone")
     with pytest.raises(ImproperlyConfigured, match=r"\.env leads to a file that is not there"):
         dotenv.read(tmp_path / ".env", {})
 
 
-def test_the_shell_comes_first_and_an_empty_variable_is_none(tmp_path: Path) -> None:
+def test_the_shell_wins_over_the_file_and_an_empty_variable_is_unset(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("PORT=1\nSANDBOX_PORT=2\nSTATE_DIR=3\n")
     environ = {"PORT": "4", "SANDBOX_PORT": " "}

@@ -48,12 +48,12 @@ def dropped() -> Iterator[psycopg.Connection]:
 
 
 @pytest.mark.usefixtures("dropped")
-def test_one_after_the_other() -> None:
+def test_requests_one_after_the_other_are_answered() -> None:
     for _ in range(POOLED):
         assert answer() == 42
         connection.close()
 
 
 @pytest.mark.usefixtures("dropped")
-def test_all_at_once() -> None:
+def test_requests_at_the_same_time_are_answered() -> None:
     assert at_once([answer] * POOLED) == [42] * POOLED

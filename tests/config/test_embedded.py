@@ -199,7 +199,7 @@ def test_a_killed_supervisor_leaves_nothing_in_the_way(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
-def test_a_server_that_dies_comes_back_where_it_was(folder: Path, death: signal.Signals) -> None:
+def test_a_server_that_dies_is_restarted_at_its_address(folder: Path, death: signal.Signals) -> None:
     environ = {"STATE_DIR": str(folder)}
     with embedded.services(environ):
         query(environ, "CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
@@ -345,7 +345,7 @@ def test_programs_that_the_account_cannot_reach_are_copied(new_folder: Path) -> 
     assert account.run(copy, "--version").stdout.startswith("initdb (PostgreSQL)")
 
 
-def test_a_folder_of_someone_elses_is_refused(new_folder: Path) -> None:
+def test_a_folder_of_another_account_is_refused(new_folder: Path) -> None:
     (new_folder / "valkey").symlink_to("/etc")
     environ = {"STATE_DIR": str(new_folder), "DATABASE_URL": "postgresql://elsewhere/app"}
     with pytest.raises(embedded.EmbeddedError, match="belongs to another account"), embedded.services(environ):

@@ -81,7 +81,7 @@ def fail_over(address: Address, servers: list[redis.Redis]) -> None:
     address.port = port_of(servers[1])
 
 
-def test_a_client_leaves_a_server_that_became_a_replica(address: Address, servers: list[redis.Redis]) -> None:
+def test_a_client_disconnects_from_a_server_that_became_a_replica(address: Address, servers: list[redis.Redis]) -> None:
     with redis_client.of(address.url) as client:
         client.set("before", "")
         fail_over(address, servers)
@@ -91,7 +91,7 @@ def test_a_client_leaves_a_server_that_became_a_replica(address: Address, server
     assert servers[1].exists("after")
 
 
-def test_those_who_send_messages_leave_it_too(address: Address, servers: list[redis.Redis]) -> None:
+def test_senders_of_messages_disconnect_too(address: Address, servers: list[redis.Redis]) -> None:
     with app.connection_for_write(url=address.url) as broker, app.amqp.Producer(broker) as producer:
         publish(producer)
         fail_over(address, servers)

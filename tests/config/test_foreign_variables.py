@@ -59,7 +59,7 @@ def test_a_variable_that_a_library_would_read_is_foreign(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "DATABASE_URL", "PORT", "PATH", "DJANGO_SUPERUSER_PASSWORD", "KEY"])
-def test_ours_the_systems_and_what_a_person_answers_is_not(name: str) -> None:
+def test_our_variables_the_systems_and_answers_to_commands_are_not_foreign(name: str) -> None:
     assert not environment.is_foreign(name)
 
 
@@ -67,13 +67,13 @@ def hostile(**given: str) -> dict[str, str]:
     return os.environ | FOREIGN | given
 
 
-def test_a_command_sees_none_of_it() -> None:
+def test_a_command_sees_no_foreign_variable() -> None:
     command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", ASK]
     done = subprocess.run(command, env=hostile(), cwd=programs.CHECKOUT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "off config.settings\nTrue\n[]\n"), done.stderr
 
 
-def test_celery_sees_none_of_it(tmp_path: Path) -> None:
+def test_celery_sees_no_foreign_variable(tmp_path: Path) -> None:
     """Runs Celery's command line, which reads options from the environment, in part before it loads the application."""
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-c", "1", "--pool", "solo", "-Q", "nobody"]
     with subprocess.Popen(

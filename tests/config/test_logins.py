@@ -15,7 +15,7 @@ from providers.models import Credential
 pytestmark = pytest.mark.django_db
 
 
-def test_they_open_what_they_are_for(tmp_path: Path) -> None:
+def test_each_login_opens_what_it_is_for(tmp_path: Path) -> None:
     made = logins.prepare(tmp_path)
     operator = User.objects.get(username=logins.OPERATOR)
     assert operator.is_superuser
@@ -26,7 +26,7 @@ def test_they_open_what_they_are_for(tmp_path: Path) -> None:
         assert (found.tenant.name, found.mode) == (logins.TENANT, mode)
 
 
-def test_the_next_start_prints_the_same(tmp_path: Path) -> None:
+def test_the_next_start_prints_the_same_logins(tmp_path: Path) -> None:
     assert logins.prepare(tmp_path) == logins.prepare(tmp_path)
     assert (tmp_path / "logins.json").stat().st_mode & 0o777 == 0o600
 

@@ -57,7 +57,7 @@ def test_a_deployment_check_finds_nothing() -> None:
     assert "no issues" in checked.stdout
 
 
-def test_nothing_but_health_is_served_in_the_clear() -> None:
+def test_only_health_is_served_without_tls() -> None:
     asked = [
         ("http", "get", "/admin/login/"),
         ("http", "get", "/v1/searches"),
@@ -76,7 +76,7 @@ def test_nothing_but_health_is_served_in_the_clear() -> None:
     assert answers["https get /healthz"][1]["Strict-Transport-Security"].startswith("max-age=31536000")
 
 
-def test_the_image_is_production_unless_it_is_told_otherwise() -> None:
+def test_the_image_is_production_by_default() -> None:
     text = (programs.CHECKOUT / "Dockerfile").read_text()
     last_stage = text[text.rindex("\nFROM ") :]
     assert re.search(r"^ENV [^\n]*\bPRODUCTION=true\b", last_stage, re.MULTILINE)

@@ -41,7 +41,7 @@ def test_programs_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
     assert len(said.pop()) > 60
 
 
-def test_a_key_that_was_emptied_is_not_taken(tmp_path: Path) -> None:
+def test_an_emptied_key_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "SECRET_KEY").touch()
     with pytest.raises(ImproperlyConfigured, match="SECRET_KEY is empty: remove it"):
         secret_keys.kept(tmp_path / "SECRET_KEY", lambda: "another")

@@ -83,7 +83,7 @@ def spoilt_role(server: processes.Postgres) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("spoilt_role")
-def test_a_session_is_what_the_code_needs_whatever_the_role_has(server: processes.Postgres) -> None:
+def test_a_session_has_what_the_code_needs_for_every_role(server: processes.Postgres) -> None:
     wanted = session.PREFERRED | session.REQUIRED | session.NEWER | {"client_encoding": "UTF8"}
     with client_of(server) as client:
         assert {name: ask(client, f"SHOW {name}") for name in wanted} == wanted
@@ -91,7 +91,7 @@ def test_a_session_is_what_the_code_needs_whatever_the_role_has(server: processe
         ask(client, "DROP TABLE written")
 
 
-def test_the_address_may_ask_for_more_but_for_nothing_else(server: processes.Postgres) -> None:
+def test_options_of_the_address_are_added_and_replace_no_required_one(server: processes.Postgres) -> None:
     given = "-c search_path=pg_catalog -c default_transaction_isolation=serializable"
     with client_of(server, options=given) as client:
         assert ask(client, "SHOW search_path") == "pg_catalog"
@@ -129,7 +129,7 @@ REFUSALS = ["25006", "25P03", "53100", "53200", "53300", "55000", "57P01", "57P0
 
 
 @pytest.mark.parametrize("code", REFUSALS)
-def test_a_server_that_refuses_is_as_one_that_is_away(server: processes.Postgres, code: str) -> None:
+def test_a_server_that_refuses_counts_as_unreachable(server: processes.Postgres, code: str) -> None:
     with client_of(server) as client:
         before = ask(client, "SELECT pg_backend_pid()")
         with pytest.raises(OperationalError):
@@ -150,7 +150,7 @@ def test_a_mistake_in_a_statement_costs_no_connection(server: processes.Postgres
 @pytest.mark.parametrize(
     ("path", "kind"), [("/admin/login/", "text/html"), ("/v1/nowhere", "application/problem+json")]
 )
-def test_a_database_that_is_away_is_a_503_on_every_path(
+def test_an_unreachable_database_is_a_503_on_every_path(
     client: Client, monkeypatch: pytest.MonkeyPatch, path: str, kind: str
 ) -> None:
     def away(*_: Any, **__: Any) -> Any:

@@ -79,7 +79,7 @@ def test_a_setting_is_taken_as_it_is_meant(read: Read, name: str, given: str, me
         *(("LOG_LEVEL", wrong) for wrong in ("VERBOSE", "10")),
     ],
 )
-def test_what_cannot_be_meant_costs_one_line(read: Read, name: str, given: str) -> None:
+def test_a_wrong_value_costs_one_line(read: Read, name: str, given: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=rf"^{name} must be [^\n]*\.$"):
         read(**{name: given})
 
@@ -96,17 +96,17 @@ def test_what_cannot_be_meant_costs_one_line(read: Read, name: str, given: str) 
         ),
     ],
 )
-def test_no_host_is_let_in_that_nobody_named(read: Read, given: dict[str, str], allowed: set[str]) -> None:
+def test_only_named_hosts_are_accepted(read: Read, given: dict[str, str], allowed: set[str]) -> None:
     assert set(read(**given)["ALLOWED_HOSTS"]) == allowed
 
 
 @pytest.mark.parametrize("name", [*sorted(PRODUCTION.keys() - {"PRODUCTION"}), "SECRET_KEY", "CREDENTIAL_KEYS"])
-def test_production_lacks_nothing(read: Read, name: str) -> None:
+def test_production_needs_each_of_its_settings(read: Read, name: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=rf"^{name} is not set\. Production needs it"):
         read(**PRODUCTION | {name: " "})
 
 
-def test_production_neither_debugs_nor_is_it_reached_in_the_clear(read: Read) -> None:
+def test_production_refuses_debug_and_an_address_without_tls(read: Read) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^DEBUG must not be true where PRODUCTION is"):
         read(**PRODUCTION, DEBUG="true")
     with pytest.raises(ImproperlyConfigured, match=r"^PUBLIC_URL must be .* with https"):
@@ -142,7 +142,7 @@ def test_production_takes_networks_and_names_of_its_own(read: Read) -> None:
     assert taken["ALLOWED_HOSTS"] == [".example.com"]
 
 
-def test_what_an_address_says_of_its_sessions_is_handed_on(read: Read) -> None:
+def test_options_of_the_address_are_passed_on(read: Read) -> None:
     url = "postgresql://app@x/app?options=-c%20work_mem%3D8MB&sslmode=require"
     options = read(DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]
     assert (options["options"], options["sslmode"]) == ("-c work_mem=8MB", "require")

@@ -61,11 +61,11 @@ def test_a_setting_that_is_wrong_ends_every_start_with_its_line(tmp_path: Path, 
     assert lines == ["LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL."]
 
 
-def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
     assert said(COMMAND, tmp_path / "production.env", None) == [f"ENV_FILE: there is no {tmp_path}/production.env."]
 
 
-def test_the_sandbox_minds_its_own_settings_alone(tmp_path: Path) -> None:
+def test_the_sandbox_reads_only_its_own_settings(tmp_path: Path) -> None:
     lines = said(SANDBOX, tmp_path / ".env", "PRODUCTION=true\nLOG_LEVEL=verbose\nSANDBOX_CALLS=many\n")
     assert lines == ["SANDBOX_CALLS must be a whole number from 0 to 1000000."]
 

@@ -22,7 +22,7 @@ def test_a_number_in_an_expression_may_be_large(alice: Tenant) -> None:
     assert Lane.objects.get().virtual_time == 2 * LARGE
 
 
-def test_one_that_its_column_cannot_hold_is_refused_and_not_cut(alice: Tenant) -> None:
+def test_a_number_that_its_column_cannot_hold_is_refused_and_not_cut(alice: Tenant) -> None:
     with pytest.raises(DataError), transaction.atomic():
         Tenant.objects.update(max_age=LARGE)
     with pytest.raises(DataError), transaction.atomic():
