@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -128,9 +129,33 @@ def test_what_the_proxy_refuses_below_v1_is_a_problem(proxied: Bystander, length
     assert told["status"] == code
 
 
+# Requests that nginx answers before it knows their location.
+UNREADABLE = {
+    "no method": (b"\x16\x03\x01\x00\r\n\r\n", 400),
+    "two hosts": (b"GET /v1/searches HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+    "no host": (b"GET /v1/searches HTTP/1.1\r\n\r\n", 400),
+    "a wrong version": (b"GET /v1/searches HTTP/9.9\r\nHost: a\r\n\r\n", 400),
+    "a long line": (b"GET /v1/" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "a long header": (b"GET /v1/searches HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 400),
+    "an unknown coding": (b"POST /v1/searches HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n", 400),
+    "a method for proxies": (b"TRACE /v1/searches HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+}
+
+
+@pytest.mark.parametrize(("sent", "code"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_request_that_the_proxy_cannot_read_is_a_problem(proxied: Bystander, sent: bytes, code: int) -> None:
+    with socket.create_connection((ports.HOST, int(proxied.url.rpartition(":")[2])), timeout=20) as connection:
+        connection.sendall(sent)
+        head, _, body = connection.makefile("rb").read().decode().partition("\r\n\r\n")
+    problem = json.loads(body)
+    assert f" {code} " in head.splitlines()[0]
+    assert "Content-Type: application/problem+json" in head
+    assert (problem["status"], problem["title"]) == problems.PROBLEMS[problem["code"]]
+
+
 def test_every_problem_of_the_proxy_is_one_of_the_contract() -> None:
     text = (programs.CHECKOUT / "config/nginx.conf").read_text()
     bodies = [json.loads(body) for body in re.findall(r"return \d+ '(\{.*\})';", text)]
-    assert len(bodies) == text.count("error_page") > 3
+    assert len(bodies) == len(set(re.findall(r"error_page .* = (\S+);", text))) > 3
     for told in bodies:
         assert problems.PROBLEMS[told["code"]] == (told["status"], told["title"])
