@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.db import IntegrityError
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
@@ -32,7 +34,18 @@ from billing.serializers import credits_text
 from providers import registry
 from providers.admin import ByProvider, BySource, choice_of
 
-KIND_COLOURS = {"grant": "success", "hold": "info", "charge": "primary", "release": "info", "adjustment": "warning"}
+KIND_COLOURS = {
+    "grant": "success",
+    "expiry": "warning",
+    "hold": "info",
+    "unknown": "danger",
+    "charge": "primary",
+    "release": "info",
+    "adjustment": "warning",
+}
+
+
+SENT_TWICE = "That was sent twice; it counted once."
 
 
 class PriceForm(forms.ModelForm):
@@ -94,7 +107,7 @@ class CreditsForm(DialogForm):
     """Asks for an amount and a reason. A dialog that was opened once counts once, however often it is sent."""
 
     amount = forms.DecimalField(max_digits=18, decimal_places=6, widget=UnfoldAdminDecimalFieldWidget)
-    note = forms.CharField(
+    memo = forms.CharField(
         max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Why, for whoever reads the ledger."
     )
     key = forms.UUIDField(initial=uuid7, widget=forms.HiddenInput)
@@ -106,6 +119,14 @@ class GrantForm(CreditsForm):
     )
 
 
+class AdjustForm(CreditsForm):
+    corrects = forms.CharField(
+        max_length=60,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What was wrong: the number of an entry of this account, lookup:<id>, or call:<id>.",
+    )
+
+
 class SettleForm(DialogForm):
     charged = forms.DecimalField(
         max_digits=18,
@@ -114,7 +135,18 @@ class SettleForm(DialogForm):
         widget=UnfoldAdminDecimalFieldWidget,
         help_text="What the provider billed: 0 if nothing, at most what is unknown. The rest is released.",
     )
+    memo = forms.CharField(
+        max_length=200,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="How you know, for whoever reads the ledger.",
+    )
     key = forms.UUIDField(initial=uuid7, widget=forms.HiddenInput)
+    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["seen"].initial = ledger.last_unknown(unquote(self.object_id))
 
 
 class EntryColumns:
@@ -128,21 +160,44 @@ class EntryColumns:
     def credits(self, obj: Entry) -> str:
         return credits_text(obj.amount)
 
+    @admin.display(description="posted after")
+    def posted_credits(self, obj: Entry) -> str:
+        return credits_text(obj.posted_after)
+
+    @admin.display(description="held after")
+    def held_credits(self, obj: Entry) -> str:
+        return credits_text(obj.held_after)
+
+    @admin.display(description="unknown after")
+    def unknown_credits(self, obj: Entry) -> str:
+        return credits_text(obj.unknown_after)
+
     @admin.display(description="for", ordering="reference")
     def purpose(self, obj: Entry) -> str:
         return obj.reference or "-"
 
 
+BALANCES_AFTER = ("posted_credits", "held_credits", "unknown_credits")
+
+
 class EntryInline(EntryColumns, RecordInline):
     model = Entry
-    fields = ("created_at", "kind_badge", "credits", "purpose", "note")
+    fields = ("number", "created_at", "kind_badge", "credits", *BALANCES_AFTER, "purpose", "memo", "person")
     readonly_fields = fields
 
 
 @admin.register(Account)
 class AccountAdmin(Page):
     icon = "account_balance_wallet"
-    list_display = ("__str__", "kind_badge", "posted_credits", "held_credits", "available_credits")
+    list_display = (
+        "__str__",
+        "kind_badge",
+        "posted_credits",
+        "held_credits",
+        "unknown_credits",
+        "available_credits",
+        "last_number",
+    )
     list_select_related = ("tenant",)
     list_filter = (ByTenant, ByProvider, by_choice("kind"))
     search_fields = ("tenant__name", "provider")
@@ -151,7 +206,7 @@ class AccountAdmin(Page):
     add_fieldsets = ((None, {"fields": ("tenant", "provider")}),)
     fieldsets = (
         (None, {"fields": ("tenant", "provider", "kind", "created_at")}),
-        ("Credits", {"fields": ("posted_credits", "held_credits", "available_credits")}),
+        ("Credits", {"fields": ("posted_credits", "held_credits", "unknown_credits", "available_credits")}),
     )
     inlines = (EntryInline,)
     actions_detail = ("grant", "adjust")
@@ -187,6 +242,10 @@ class AccountAdmin(Page):
     def held_credits(self, obj: Account) -> str:
         return credits_text(obj.held)
 
+    @admin.display(description="unknown", ordering="unknown")
+    def unknown_credits(self, obj: Account) -> str:
+        return credits_text(obj.unknown)
+
     @admin.display(description="available")
     def available_credits(self, obj: Account) -> str:
         return "unbounded" if obj.available is None else credits_text(obj.available)
@@ -209,22 +268,28 @@ class AccountAdmin(Page):
         permission="billing.change_account",
         icon="tune",
         title="Adjust the balance",
-        text="Adds to what is posted, or takes from it where the amount is negative.",
+        text="Adds to what is posted, or takes from it where the amount is negative. Your name is kept with it.",
         button="Adjust",
-        form_class=CreditsForm,
+        form_class=AdjustForm,
     )
-    def adjust(self, account: Account, form: CreditsForm) -> Done:
-        return _move(account, form, ledger.adjust, "Adjusted by")
+    def adjust(self, account: Account, form: AdjustForm) -> Done:
+        return _move(account, form, partial(ledger.adjust, corrects=form.cleaned_data["corrects"]), "Adjusted by")
 
 
 def _move(account: Account, form: CreditsForm, move: Callable[..., None], verb: str) -> Done:
     amount = form.cleaned_data["amount"]
     try:
-        move(account, amount, note=form.cleaned_data["note"], key=f"operator:{form.cleaned_data['key']}")
+        move(
+            account,
+            amount,
+            memo=form.cleaned_data["memo"],
+            person=form.request.user.get_username(),
+            key=f"operator:{form.cleaned_data['key']}",
+        )
     except ValueError as error:
         raise NotDone(str(error)) from None
     except IntegrityError:
-        raise NotDone("That was sent twice; it counted once.", level=messages.WARNING) from None
+        raise NotDone(SENT_TWICE, level=messages.WARNING) from None
     said = f"{verb} {credits_text(amount)} credits."
     return Done(record=said, message=said)
 
@@ -240,12 +305,12 @@ ByAccountTenant = ("account__tenant", AutocompleteSelectFilter)
 @admin.register(Entry)
 class EntryAdmin(EntryColumns, Record):
     icon = "receipt_long"
-    list_display = ("created_at", "account", "kind_badge", "credits", "purpose", "note")
+    list_display = ("created_at", "account", "number", "kind_badge", "credits", "purpose", "memo")
     list_select_related = ("account__tenant",)
     list_filter = (ByAccountTenant, ByAccountProvider, by_choice("kind"), MadeWithin)
     search_fields = ("reference__exact", "key__exact")
     search_help_text = "A reference, or the id of an entry or a lookup"
-    fields = (*list_display, "key")
+    fields = (*list_display, *BALANCES_AFTER, "person", "key")
     readonly_fields = fields
 
     def matching(self, wanted: UUID) -> Q:
@@ -303,8 +368,17 @@ class HoldAdmin(Record):
     def settle(self, hold: Hold, form: SettleForm) -> Done:
         charged = form.cleaned_data["charged"]
         try:
-            ledger.settle(hold.reference, charged=charged, key=f"operator:{form.cleaned_data['key']}")
+            ledger.settle(
+                hold.reference,
+                charged=charged,
+                seen=form.cleaned_data["seen"],
+                key=f"operator:{form.cleaned_data['key']}",
+                memo=form.cleaned_data["memo"],
+                person=form.request.user.get_username(),
+            )
         except ValueError as error:
             raise NotDone(str(error)) from None
+        except IntegrityError:
+            raise NotDone(SENT_TWICE, level=messages.WARNING) from None
         said = f"Settled: {credits_text(charged)} of {credits_text(hold.unknown)} credits were billed."
         return Done(record=said, message=said, page_of=hold.account)

@@ -1,57 +1,146 @@
-"""Rebuilds every balance from the entries alone and names each that differs."""
+"""Rebuilds every balance from the entries alone, walks every account's chain, and names each first difference.
+
+Three things are compared: an entry with the one before it (number, hash, balances), an account with its last entry, and a hold
+with its entries.
+
+A chain cannot show that somebody has written a whole account anew, from the altered entry to the account's row. Only a hash that
+was handed out before can.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Case, F, Sum, When
 
-from billing.models import Account, Entry, Hold
+from billing.models import Account
 from billing.serializers import credits_text
 
-Kind = Entry.Kind
-POSTED = {Kind.GRANT: 1, Kind.ADJUSTMENT: 1, Kind.CHARGE: -1}
-HELD = {Kind.HOLD: 1, Kind.CHARGE: -1, Kind.RELEASE: -1}
+# The first fault of each account. An entry that was altered and hashed anew shows in the next one, which names another before it.
+CHAIN = """
+WITH walked AS (
+    SELECT entry, lag(entry) OVER (PARTITION BY entry.account_id ORDER BY entry.number) AS before
+    FROM billing_entry AS entry
+), compared AS (
+    SELECT (entry).account_id, (entry).number, coalesce((before).number, 0) AS before,
+        (entry).hash = billing_entry_hash(entry) AS is_itself,
+        (entry).previous_hash = coalesce((before).hash, '') AS is_next,
+        (entry).previous_hash = (before).previous_hash AS is_beside,
+        (entry).posted_after AS posted, (entry).held_after AS held, (entry).unknown_after AS unknown,
+        coalesce((before).posted_after, 0) + billing_posts((entry).kind, (entry).amount) AS posted_due,
+        coalesce((before).held_after, 0) + billing_holds((entry).kind, (entry).amount) AS held_due,
+        coalesce((before).unknown_after, 0) + billing_unknowns((entry).kind, (entry).amount) AS unknown_due
+    FROM walked
+), judged AS (
+    SELECT compared.*, CASE
+        WHEN number > before + 1 THEN 'missing'
+        WHEN number <= before OR number > (SELECT last_number FROM billing_account WHERE id = account_id) THEN 'inserted'
+        WHEN NOT is_next AND is_beside THEN 'before inserted'
+        WHEN NOT is_itself OR NOT is_next AND before = 0 THEN 'altered'
+        WHEN NOT is_next THEN 'before altered'
+        WHEN (posted, held, unknown) IS DISTINCT FROM (posted_due, held_due, unknown_due) THEN 'summed'
+    END AS fault
+    FROM compared
+), named AS (
+    SELECT judged.*,
+        CASE WHEN fault LIKE 'before %' THEN before WHEN fault = 'missing' THEN before + 1 ELSE number END AS of_entry
+    FROM judged WHERE fault IS NOT NULL
+)
+SELECT DISTINCT ON (account_id)
+    account_id, fault, of_entry, posted, posted_due, held, held_due, unknown, unknown_due
+FROM named ORDER BY account_id, of_entry
+"""
+ENDS = """
+SELECT account.id, account.last_number, coalesce(last.number, 0), account.last_hash = coalesce(last.hash, ''),
+    account.posted, coalesce(last.posted_after, 0), account.held, coalesce(last.held_after, 0),
+    account.unknown, coalesce(last.unknown_after, 0)
+FROM billing_account AS account LEFT JOIN LATERAL (
+    SELECT * FROM billing_entry WHERE account_id = account.id ORDER BY number DESC LIMIT 1
+) AS last ON true
+WHERE (account.last_number, account.last_hash, account.posted, account.held, account.unknown) IS DISTINCT FROM (
+    coalesce(last.number, 0), coalesce(last.hash, ''), coalesce(last.posted_after, 0), coalesce(last.held_after, 0),
+    coalesce(last.unknown_after, 0)
+)
+ORDER BY account.id
+"""
+HOLDS = """
+SELECT account_id, reference, coalesce(entries.number, 0), coalesce(hold.open, 0), coalesce(entries.held - entries.unknown, 0),
+    coalesce(hold.unknown, 0), coalesce(entries.unknown, 0)
+FROM billing_hold AS hold FULL JOIN (
+    SELECT account_id, reference, max(number) AS number, sum(billing_holds(kind, amount)) AS held,
+        sum(billing_unknowns(kind, amount)) AS unknown
+    FROM billing_entry WHERE kind IN ('hold', 'unknown', 'charge', 'release') GROUP BY account_id, reference
+) AS entries USING (account_id, reference)
+WHERE (coalesce(hold.open, 0), coalesce(hold.unknown, 0))
+    IS DISTINCT FROM (coalesce(entries.held - entries.unknown, 0), coalesce(entries.unknown, 0))
+ORDER BY account_id, reference
+"""
+FAULTS = {
+    "missing": "entry {} is missing",
+    "inserted": "entry {} was inserted: the account has not numbered it",
+    "before inserted": "entry {} was inserted: the next one was written before it",
+    "altered": "entry {} was altered: its hash is not that of what it says",
+    "before altered": "entry {} was altered: the next one was written after another",
+}
 
 
 def differences() -> list[str]:
-    """Returns a sentence for each account or hold that its entries do not add up to; all from one snapshot."""
+    """Returns a sentence for each account or hold that its entries do not add up to; all from one snapshot.
+
+    Of an account the first fault is named, since most of what comes after follows from it.
+    """
     begins_here = not connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
         if begins_here:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        return [*_accounts(), *_holds()]
+        found: dict[UUID, list[str]] = {}
+        for query, say in ((CHAIN, _of_the_chain), (ENDS, _of_the_end)):
+            cursor.execute(query)
+            for account, *values in cursor.fetchall():
+                found.setdefault(account, list(say(*values)))
+        cursor.execute(HOLDS)
+        holds = [(account, _of_a_hold(*values)) for account, *values in cursor.fetchall()]
+        return [*_sentences(found, holds)]
 
 
-def _accounts() -> Iterator[str]:
-    posted: dict[object, Decimal] = defaultdict(Decimal)
-    held: dict[object, Decimal] = defaultdict(Decimal)
-    sums = Entry.objects.order_by().values_list("account", "kind").annotate(Sum("amount"))
-    for account_id, kind, amount in sums:
-        posted[account_id] += POSTED.get(kind, 0) * amount
-        held[account_id] += HELD.get(kind, 0) * amount
-    for account in Account.objects.select_related("tenant").iterator():
-        if account.posted != posted[account.pk]:
-            yield _sentence(f"{account}: posted", account.posted, posted[account.pk])
-        if account.held != held[account.pk]:
-            yield _sentence(f"{account}: held", account.held, held[account.pk])
+def _sentences(found: dict[UUID, list[str]], holds: list[tuple[UUID, Iterator[str]]]) -> Iterator[str]:
+    accounts = Account.objects.select_related("tenant").in_bulk([*found, *(account for account, _ in holds)])
+    for account, said in [*sorted(found.items()), *holds]:
+        yield from (f"{accounts[account]}: {what}." for what in said)
 
 
-def _holds() -> Iterator[str]:
-    # The database sums them, because the sum of most lookups is 0.
-    signed = Case(*(When(kind=kind, then=sign * F("amount")) for kind, sign in HELD.items()), default=Decimal(0))
-    sums = Entry.objects.exclude(reference="").order_by().values("reference").annotate(sum=Sum(signed))
-    sums_of = dict(sums.exclude(sum=0).values_list("reference", "sum"))
-    for hold in Hold.objects.iterator():
-        entries = sums_of.pop(hold.reference, Decimal(0))
-        if hold.open + hold.unknown != entries:
-            yield _sentence(f"{hold}: held", hold.open + hold.unknown, entries)
-    for reference, entries in sums_of.items():
-        yield _sentence(f"{reference}: held", Decimal(0), entries)
+def _of_the_chain(fault: str, number: int, *balances: Decimal) -> Iterator[str]:
+    if fault in FAULTS:
+        yield FAULTS[fault].format(number)
+        return
+    for name, (kept, due) in _pairs(("posted", "held", "unknown"), balances):
+        if kept != due:
+            yield f"after entry {number} {name} is {credits_text(kept)}, the entries say {credits_text(due)}"
+            return
 
 
-def _sentence(what: str, kept: Decimal, entries: Decimal) -> str:
-    return f"{what} is {credits_text(kept)}, the entries say {credits_text(entries)}."
+def _of_the_end(last_number: int, number: int, is_whole: bool, *balances: Decimal) -> Iterator[str]:
+    if number < last_number:
+        yield f"entry {number + 1} is missing: the account has numbered {last_number}"
+    elif not is_whole:
+        yield f"entry {number} was altered: the account ends with another hash"
+    else:
+        yield from _differing(("posted", "held", "unknown"), balances, number)
+
+
+def _of_a_hold(reference: str, number: int, *balances: Decimal) -> Iterator[str]:
+    for said in _differing(("open", "unknown"), balances, number):
+        yield f"{reference}: {said}"
+
+
+def _differing(names: tuple[str, ...], balances: tuple[Decimal, ...], number: int) -> Iterator[str]:
+    for name, (kept, due) in _pairs(names, balances):
+        if kept != due:
+            yield f"{name} is {credits_text(kept)}, the entries say {credits_text(due)} (the last is number {number})"
+
+
+def _pairs(names: tuple[str, ...], balances: tuple[Decimal, ...]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    return zip(names, zip(balances[::2], balances[1::2], strict=True), strict=True)

@@ -4,7 +4,8 @@
 -- One function for the reason that `hold.sql` has. Locks: hold, account. Each of its statements looks into one index, so their
 -- plans are kept.
 CREATE OR REPLACE FUNCTION billing_charge_and_release(
-    lookup text, cost numeric, released numeric, charge_key text, release_key text, charge_id uuid, release_id uuid
+    lookup text, cost numeric, released numeric, charge_key text, release_key text, charge_id uuid, release_id uuid,
+    why text DEFAULT '', who text DEFAULT ''
 ) RETURNS numeric LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     present billing_hold;
@@ -22,18 +23,11 @@ BEGIN
     ELSE
         UPDATE billing_hold SET open = present.open - charged - released WHERE reference = lookup;
     END IF;
-    -- An entry's unique key makes a movement that is repeated fail, and take its transaction with it.
-    IF charged <> 0 THEN
-        INSERT INTO billing_entry (id, account_id, kind, amount, reference, key, note)
-        VALUES (charge_id, present.account_id, 'charge', charged, lookup, 'charge:' || charge_key, '');
-    END IF;
-    IF released <> 0 THEN
-        INSERT INTO billing_entry (id, account_id, kind, amount, reference, key, note)
-        VALUES (release_id, present.account_id, 'release', released, lookup, 'release:' || release_key, '');
-    END IF;
     IF charged <> 0 OR released <> 0 THEN
-        UPDATE billing_account SET posted = posted - charged, held = held - charged - released
-        WHERE id = present.account_id;
+        PERFORM billing_enter(
+            present.account_id, ARRAY[charge_id, release_id], ARRAY['charge', 'release'], ARRAY[charged, released],
+            ARRAY[lookup, lookup], ARRAY['charge:' || charge_key, 'release:' || release_key], why, who
+        );
     END IF;
     RETURN charged;
 END $$;

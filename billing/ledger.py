@@ -1,10 +1,11 @@
 """Moves credits; nothing else does.
 
-A balance is never read, decided on and written back. Each movement is one conditional update, one look at the row count and one
-entry, in the caller's transaction. What a lookup may still cost is its `Hold`; each hold is made by `hold.sql`, and each charge
-and release comes out of one by `charge_and_release.sql`, so that nothing is ever spent above what was held.
+A balance is never read here, decided on and written back. Each movement is one call of a function of the database, in the
+caller's transaction, and each of those writes its entries by `entries.sql`. What a lookup may still cost is its `Hold`; each hold
+is made by `hold.sql`, and each charge and release comes out of one by `charge_and_release.sql`, so that nothing is ever spent
+above what was held.
 
-The caller has locked the lookup's row. Accounts are locked last, sorted by provider.
+The caller has locked the lookup's row. Then holds are locked, and accounts last, sorted by provider.
 """
 
 from __future__ import annotations
@@ -17,26 +18,30 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Least
+from django.db.models import Max
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
-from billing import events
+from billing import corrections, events
 from billing.models import Account, Entry, Hold
+from billing.serializers import credits_text
 
 ZERO = Decimal(0)
 # The most that one movement by hand may be: more is a slip of the finger, and would outgrow the column in the end.
 MOST = Decimal(1_000_000_000)
 FINEST = Decimal("0.000001")
-HOLD = "SELECT billing_hold_credits(%s, %s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[])"
+ENTER = """
+SELECT billing_enter(%s, ARRAY[%s]::uuid[], ARRAY[%s]::text[], ARRAY[%s]::numeric[], ARRAY[%s]::text[], ARRAY[%s]::text[], %s, %s)
+"""
+HOLD = "SELECT billing_hold_credits(%s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[])"
 TALLIES = """
 SELECT reference, coalesce(open, 0), coalesce((
     SELECT sum(amount) FROM billing_entry AS entry WHERE entry.reference = asked.reference AND kind = 'charge'
 ), 0), coalesce(unknown, 0)
 FROM unnest(%s::text[]) AS asked (reference) LEFT JOIN billing_hold USING (reference)
 """
-CHARGE_AND_RELEASE = "SELECT billing_charge_and_release(%s, %s, %s, %s, %s, %s, %s)"
+CHARGE_AND_RELEASE = "SELECT billing_charge_and_release(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+MOVE_UNKNOWN = "SELECT billing_move_unknown(%s, %s, %s, %s, %s, %s)"
 
 
 class InsufficientCredits(Exception):
@@ -74,25 +79,31 @@ def account_of(tenant: Tenant, provider: str) -> Account:
 
 
 @transaction.atomic
-def grant(account: Account, amount: Decimal, *, note: str = "", key: str = "") -> None:
+def grant(account: Account, amount: Decimal, *, memo: str = "", person: str = "", key: str = "") -> None:
     """Adds credits; the account is prepaid from then on."""
     _check(amount)
     if amount <= 0:
         raise ValueError("amount: a grant must be more than 0 credits.")
-    _enter(account.pk, Entry.Kind.GRANT, amount, key=key or f"grant:{uuid7()}", note=note)
+    number = _enter(account.pk, Entry.Kind.GRANT, amount, key=key or f"grant:{uuid7()}", memo=memo, person=person)
     if account.kind == Account.Kind.METERED:
-        _begin_prepaid(account)
-    Account.objects.filter(pk=account.pk).update(posted=F("posted") + amount)
+        _begin_prepaid(account, granted=amount, by=f"entry:{number}", person=person)
 
 
 @transaction.atomic
-def adjust(account: Account, amount: Decimal, *, note: str, key: str = "") -> None:
-    """Corrects a balance by hand; `note` says why. A prepaid account never falls below zero."""
+def adjust(account: Account, amount: Decimal, *, memo: str, person: str, corrects: str, key: str = "") -> None:
+    """Corrects a balance by hand. A prepaid account never falls below zero.
+
+    `memo` is the reason and `person` who decided it. `corrects` names what is wrong: an entry's number, `lookup:<id>` or
+    `call:<id>`.
+    """
     _check(amount)
-    fits = Q(kind=Account.Kind.METERED) | Q(posted__gte=F("held") - amount)
-    if not Account.objects.filter(fits, pk=account.pk).update(posted=F("posted") + amount):
+    if not amount:
+        raise ValueError("amount: must not be 0; an adjustment of nothing corrects nothing.")
+    corrections.check(memo=memo, person=person)
+    reference = corrections.reference(account, corrects)
+    key = key or f"adjustment:{uuid7()}"
+    if not _enter(account.pk, Entry.Kind.ADJUSTMENT, amount, key=key, reference=reference, memo=memo, person=person):
         raise ValueError("amount: the account would fall below zero; adjust by less.")
-    _enter(account.pk, Entry.Kind.ADJUSTMENT, amount, key=key or f"adjustment:{uuid7()}", note=note)
 
 
 def hold(demands: Sequence[Demand]) -> None:
@@ -113,7 +124,7 @@ def hold(demands: Sequence[Demand]) -> None:
 
 def hold_more(reference: str, amount: Decimal, *, key: str) -> bool:
     """Holds more for a lookup that must ask again; False where its account has no room for it, or it has no hold."""
-    held = Hold.objects.select_for_update(of=("self",)).select_related("account").filter(reference=reference).first()
+    held = _locked(reference)
     if held is None:
         return False
     own = held.account
@@ -133,31 +144,57 @@ def close(reference: str, cost: Decimal = ZERO, *, key: str = "") -> Decimal:
     return _charge_and_release(reference, cost, released=None, key=key)
 
 
-def set_unknown(reference: str, amount: Decimal) -> None:
-    """Marks a part of a hold as perhaps billed: it stays held, and cannot be charged.
+def set_unknown(reference: str, amount: Decimal, *, key: str = "") -> None:
+    """Marks a part of a hold as perhaps billed: it stays held, and cannot be charged. `key` names the call.
 
     The part is at most what is open: where a provider billed a page above the request, less is left for the next.
     """
-    part = Least(F("open"), amount)
-    Hold.objects.filter(reference=reference).update(open=F("open") - part, unknown=F("unknown") + part)
+    _move_unknown(reference, amount, key=f"unknown:{key or uuid7()}")
+
+
+def lock_unknown(reference: str) -> Decimal:
+    """Returns the part of a lookup's hold that is unknown, which nobody else settles before the end of the transaction."""
+    held = _locked(reference)
+    return held.unknown if held else ZERO
 
 
 @transaction.atomic
-def settle(reference: str, *, charged: Decimal, amount: Decimal | None = None, key: str = "") -> None:
-    """Settles an unknown outcome: `charged` of `amount` was billed, the rest is released. `amount` None means all of it."""
+def settle(
+    reference: str,
+    *,
+    charged: Decimal,
+    amount: Decimal | None = None,
+    seen: int | None = None,
+    key: str = "",
+    memo: str = "",
+    person: str = "",
+) -> None:
+    """Settles an unknown outcome: `charged` of `amount` was billed, the rest is released. `amount` None means all of it.
+
+    Of two who settle one outcome the first is counted. The second is refused, also where another call became unknown meanwhile:
+    `seen` is what `last_unknown` returned when the second looked.
+    """
     _check(charged, name="charged")
-    held = Hold.objects.select_for_update().filter(reference=reference).first()
-    unknown = held.unknown if held else ZERO
-    part = unknown if amount is None else min(amount, unknown)
+    held = _locked(reference)
+    if held is None or not held.unknown:
+        raise ValueError("charged: nothing of this lookup is unknown; it may have been settled a moment ago.")
+    if seen is not None and seen != last_unknown(reference):
+        raise ValueError("charged: what is unknown of this lookup has changed since you looked; look again.")
+    part = held.unknown if amount is None else min(amount, held.unknown)
     if not ZERO <= charged <= part:
-        raise ValueError(f"charged: must be between 0 and the {part} credits that are unknown.")
-    if held is None or not part:
-        return
+        raise ValueError(f"charged: must be between 0 and the {credits_text(part)} credits that are unknown.")
     event = key or f"settlement:{uuid7()}"
-    Hold.objects.filter(reference=reference).update(unknown=F("unknown") - part, open=F("open") + part)
-    _charge_and_release(reference, charged, released=part - charged, key=event, release_key=event)
+    _move_unknown(reference, -part, key=f"settled:{event}", memo=memo, person=person)
+    released = part - charged
+    _charge_and_release(reference, charged, released=released, key=event, release_key=event, memo=memo, person=person)
     Hold.objects.filter(reference=reference, open=0, unknown=0).delete()
-    events.settled(held.account, reference, charged=charged, released=part - charged, unknown=unknown - part)
+    events.settled(held.account, reference, charged=charged, released=released, unknown=held.unknown - part)
+
+
+def last_unknown(reference: str) -> int:
+    """Returns the number of the entry by which a part of the lookup's hold was last made unknown, or settled; 0: by none."""
+    entries = Entry.objects.filter(reference=reference, kind=Entry.Kind.UNKNOWN)
+    return entries.aggregate(last=Max("number"))["last"] or 0
 
 
 def tallies(references: Iterable[str]) -> dict[str, Tally]:
@@ -170,6 +207,11 @@ def tallies(references: Iterable[str]) -> dict[str, Tally]:
         }
 
 
+def _locked(reference: str) -> Hold | None:
+    """Locks a lookup's hold, which is done before its account is locked."""
+    return Hold.objects.select_for_update(of=("self",)).select_related("account").filter(reference=reference).first()
+
+
 def _check(amount: Decimal, *, name: str = "amount") -> None:
     """Refuses amounts that the columns would round: an entry and a balance round differently."""
     if amount.is_finite() and abs(amount) > MOST:
@@ -178,16 +220,19 @@ def _check(amount: Decimal, *, name: str = "amount") -> None:
         raise ValueError(f"{name}: must be a number of credits with at most 6 decimals, such as 100 or 2.5.")
 
 
-def _begin_prepaid(account: Account) -> None:
-    """Makes the balance count from now on. An adjustment, on the record, covers what was used while the account was metered."""
-    locked = Account.objects.select_for_update().get(pk=account.pk)
+def _begin_prepaid(account: Account, *, granted: Decimal, by: str, person: str) -> None:
+    """Makes the balance count from now on. An adjustment, on the record, covers what was used while the account was metered.
+
+    `by` names the grant that makes the account prepaid. It pays for nothing that came before.
+    """
+    locked = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     if locked.kind == Account.Kind.PREPAID:
         return
-    debt = locked.held - locked.posted
+    debt = locked.held - (locked.posted - granted)
     if debt > 0:
-        note = "Used or held before the account became prepaid."
-        _enter(account.pk, Entry.Kind.ADJUSTMENT, debt, key=f"prepaid:{account.pk}:{uuid7()}", note=note)
-        Account.objects.filter(pk=account.pk).update(posted=F("posted") + debt)
+        key = f"prepaid:{account.pk}:{uuid7()}"
+        memo = "Used or held before the account became prepaid."
+        _enter(account.pk, Entry.Kind.ADJUSTMENT, debt, key=key, reference=by, memo=memo, person=person or "Sightline")
     Account.objects.filter(pk=account.pk).update(kind=Account.Kind.PREPAID)
     account.kind = Account.Kind.PREPAID
 
@@ -196,8 +241,8 @@ def _hold(demands: Sequence[Demand], *, key: str = "") -> bool:
     """Holds credits of one account. `key` names the entry of a lookup's second hold; the first is named after the lookup."""
     references = [demand.reference for demand in demands]
     amounts = [demand.amount for demand in demands]
-    named = [key or reference for reference in references]
-    values = (demands[0].tenant_id, demands[0].provider, _total(demands), references, amounts, named)
+    keys = [f"hold:{key or reference}" for reference in references]
+    values = (demands[0].tenant_id, demands[0].provider, references, amounts, keys)
     return _call(HOLD, (*values, [uuid7() for _ in demands])) is not None
 
 
@@ -206,22 +251,43 @@ def _total(demands: Sequence[Demand]) -> Decimal:
 
 
 def _charge_and_release(
-    reference: str, cost: Decimal, *, released: Decimal | None, key: str, release_key: str = ""
+    reference: str,
+    cost: Decimal,
+    *,
+    released: Decimal | None,
+    key: str,
+    release_key: str = "",
+    memo: str = "",
+    person: str = "",
 ) -> Decimal:
     """Returns what was charged. `released` None means all that is open after the charge: the lookup has ended."""
-    values = (reference, cost, released, key, release_key or reference, uuid7(), uuid7())
+    keys = (key, release_key or reference)
+    values = (reference, cost, released, *keys, uuid7(), uuid7(), memo, person)
     charged: Decimal = _call(CHARGE_AND_RELEASE, values)
     return charged
+
+
+def _move_unknown(reference: str, amount: Decimal, *, key: str, memo: str = "", person: str = "") -> None:
+    """Moves so much of a hold from open to unknown, or back where the amount is negative."""
+    _call(MOVE_UNKNOWN, (reference, amount, key, uuid7(), memo, person))
+
+
+def _enter(
+    account_id: UUID,
+    kind: Entry.Kind,
+    amount: Decimal,
+    *,
+    key: str,
+    reference: str = "",
+    memo: str = "",
+    person: str = "",
+) -> int | None:
+    """Returns the number of the entry, or None where a prepaid account has no room for it."""
+    number: int | None = _call(ENTER, (account_id, uuid7(), kind.value, amount, reference, key, memo, person))
+    return number
 
 
 def _call(function: str, values: Sequence[Any]) -> Any:
     with connection.cursor() as cursor:
         cursor.execute(function, values)
         return cursor.fetchone()[0]
-
-
-def _enter(
-    account_id: UUID, kind: Entry.Kind, amount: Decimal, *, key: str, reference: str = "", note: str = ""
-) -> None:
-    """Writes an entry. Its unique key makes a movement that is repeated fail, and take its transaction with it."""
-    Entry.objects.create(account_id=account_id, kind=kind, amount=amount, key=key, reference=reference, note=note)

@@ -1,7 +1,7 @@
 """Prices, accounts, and the ledger that every balance can be rebuilt from.
 
-Credits are each provider's own unit and never summed across providers. An account's two running sums are a cache of
-its entries, moved in the same transaction; `ledger` alone writes them and `audit_ledger` proves them.
+Credits are each provider's own unit and never summed across providers. An account's running sums are a cache of its entries,
+moved in the same transaction; `ledger` alone writes them (`entries.sql`) and `audit_ledger` proves them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ class Price(models.Model):
 
 
 class Account(models.Model):
-    """A tenant's account with one provider: `posted` is grants and adjustments less charges, `held` the sum of its holds."""
+    """A tenant's account with one provider: `posted` is grants and adjustments less charges, `held` the sum of its holds.
+
+    `unknown` is the part of `held` that may have been billed. `last_number` and `last_hash` are those of the account's last
+    entry, so that an entry that is cut off at the end shows.
+    """
 
     class Kind(models.TextChoices):
         METERED = "metered", "metered: counts, needs no balance"
@@ -58,6 +62,9 @@ class Account(models.Model):
     kind = models.CharField(max_length=7, choices=Kind.choices, default=Kind.METERED)
     posted = CreditsField(default=Decimal(0), editable=False)
     held = CreditsField(default=Decimal(0), editable=False)
+    unknown = CreditsField(default=Decimal(0), editable=False)
+    last_number = models.PositiveBigIntegerField(default=0, editable=False)
+    last_hash = models.BinaryField(max_length=32, default=b"", editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = TenantQuerySet["Account"].as_manager()
@@ -67,6 +74,9 @@ class Account(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "provider"], name="one_account_per_tenant_and_provider"),
             models.CheckConstraint(condition=Q(held__gte=0), name="held_never_negative"),
+            models.CheckConstraint(
+                condition=Q(unknown__gte=0, unknown__lte=F("held")), name="unknown_is_a_part_of_what_is_held"
+            ),
             models.CheckConstraint(
                 condition=Q(kind="metered") | Q(posted__gte=F("held")),
                 name="prepaid_account_never_below_zero",
@@ -104,37 +114,56 @@ class Hold(models.Model):
 class Entry(models.Model):
     """A line of the ledger. The database refuses to change or delete one.
 
-    `amount` is never negative but for an adjustment. `key` makes each event count once: `hold:<lookup>`,
-    `charge:<call>`, `release:<lookup>`, and the like.
+    An account numbers its entries 1, 2, 3 … in the order of their commits. `created_at` is earlier than the commit, and orders
+    nothing. The balances after each entry are kept, so that a past balance is one read. Each entry has the hash of the one
+    before, and its own over all that it says (`billing_entry_hash`), so that an entry that is altered, missing or inserted shows.
+
+    `amount` is never negative but for an adjustment that takes credits, and an `unknown` that is settled. `key` makes each event
+    count once: `hold:<lookup>`, `charge:<call>`, `release:<lookup>`, and the like.
     """
 
     class Kind(models.TextChoices):
         GRANT = "grant"
+        EXPIRY = "expiry"
         HOLD = "hold"
+        UNKNOWN = "unknown"
         CHARGE = "charge"
         RELEASE = "release"
         ADJUSTMENT = "adjustment"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     account = models.ForeignKey(Account, models.PROTECT, related_name="entries", db_index=False)
+    number = models.PositiveBigIntegerField()
     kind = models.CharField(max_length=10, choices=Kind.choices)
     amount = CreditsField()
-    reference = models.CharField(max_length=60, blank=True, help_text="What it is for: lookup:<id>, or empty.")
+    posted_after = CreditsField()
+    held_after = CreditsField()
+    unknown_after = CreditsField()
+    reference = models.CharField(
+        max_length=60, blank=True, help_text="What it is for: lookup:<id>, or what it corrects, or empty."
+    )
     key = models.CharField(max_length=100)
-    note = models.CharField(max_length=200, blank=True)
+    memo = models.CharField(max_length=200, blank=True)
+    person = models.CharField(max_length=150, blank=True, help_text="Who made it, if somebody did by hand.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    previous_hash = models.BinaryField(max_length=32, editable=False)
+    hash = models.BinaryField(max_length=32, editable=False)
 
     class Meta:
-        ordering = ("-created_at", "-id")
+        # One index, read backwards.
+        ordering = ("-account_id", "-number")
         verbose_name_plural = "entries"
-        indexes = [
-            models.Index(fields=["account", "-created_at"], name="entries_of_an_account"),
-            models.Index(fields=["reference"], name="entries_by_reference"),
-        ]
+        indexes = [models.Index(fields=["reference"], name="entries_by_reference")]
         constraints = [
+            models.UniqueConstraint(fields=["account", "number"], name="each_number_of_an_account_is_given_once"),
             models.UniqueConstraint(fields=["key"], name="each_event_counts_once"),
             models.CheckConstraint(
-                condition=Q(kind="adjustment") | Q(amount__gte=0), name="only_adjustments_may_be_negative"
+                condition=Q(kind__in=("adjustment", "unknown")) | Q(amount__gte=0),
+                name="only_adjustments_and_unknowns_may_be_negative",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="adjustment") | (~Q(memo="") & ~Q(person="") & ~Q(reference="")),
+                name="a_correction_says_why_who_and_what",
             ),
         ]
 

@@ -20,9 +20,10 @@ CREDITS = extend_schema_view(
 ENTRIES = extend_schema_view(
     get=extend_schema(
         operation_id="list_credit_entries",
-        summary="The ledger, newest first",
-        description="Every balance can be rebuilt from these lines: `posted` is grants and adjustments less charges, "
-        "`held` is holds less charges and releases.",
+        summary="The ledger, by account, newest first",
+        description="Every balance can be rebuilt from these lines: `posted` is grants and adjustments less charges and "
+        "expiries, `held` is holds less charges and releases, `unknown` is what became unknown less what was settled. Each "
+        "account numbers its own. `created_at` is when a line was written, which is before its commit: order by `number`.",
         parameters=[PageQuery, LINK],
         responses={200: EntrySerializer(many=True)},
     )

@@ -50,10 +50,33 @@ class EntrySerializer(serializers.ModelSerializer[Entry]):
     """A line of the ledger."""
 
     provider = serializers.CharField(source="account.provider")
-    amount = Credits(help_text="Never negative, but for adjustments; `kind` says which way it counts.")
-    reference = serializers.CharField(help_text="What it is for: `lookup:<id>`, or empty.")
+    number = serializers.IntegerField(help_text="1, 2, 3 … of the account, in the order of the commits, without gaps.")
+    amount = Credits(
+        help_text="`kind` says which way it counts. Negative only for an adjustment that takes credits, and for an `unknown` "
+        "that is settled."
+    )
+    posted_after = Credits(help_text="What the account had posted after this entry.")
+    held_after = Credits(help_text="What it held then.")
+    unknown_after = Credits(help_text="The part of `held_after` of which nobody could say whether it was billed.")
+    reference = serializers.CharField(
+        help_text="What it is for: `lookup:<id>`. For an adjustment what it corrects: `entry:<number>`, `lookup:<id>` or "
+        "`call:<id>`. Empty for a grant."
+    )
+    memo = serializers.CharField(help_text="Why, for grants and adjustments.")
 
     class Meta:
         model = Entry
-        fields = ("id", "provider", "kind", "amount", "reference", "note", "created_at")
+        fields = (
+            "id",
+            "provider",
+            "number",
+            "kind",
+            "amount",
+            "posted_after",
+            "held_after",
+            "unknown_after",
+            "reference",
+            "memo",
+            "created_at",
+        )
         read_only_fields = fields

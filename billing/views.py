@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet, Sum, Value
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -48,14 +47,14 @@ class CreditsView(LedgerView):
     keys = ("provider",)
 
     def get(self, request: Request) -> Response:
-        nothing = Value(0, Account._meta.get_field("held"))
-        return self.listed(self.accounts().annotate(unknown=Coalesce(Sum("holds__unknown"), nothing)))
+        return self.listed(self.accounts())
 
 
 @schema.ENTRIES
 class Entries(LedgerView):
     serializer_class = EntrySerializer
-    keys = ("-created_at", "-id")
+    # One index, read backwards: the numbers of one account are no order of another's.
+    keys = ("-account_id", "-number")
 
     def get(self, request: Request) -> Response:
         return self.listed(Entry.objects.filter(account__in=self.accounts()).select_related("account"))

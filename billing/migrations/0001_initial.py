@@ -48,6 +48,12 @@ class Migration(migrations.Migration):
                     billing.models.CreditsField(decimal_places=6, default=Decimal("0"), editable=False, max_digits=18),
                 ),
                 (
+                    "unknown",
+                    billing.models.CreditsField(decimal_places=6, default=Decimal("0"), editable=False, max_digits=18),
+                ),
+                ("last_number", models.PositiveBigIntegerField(default=0, editable=False)),
+                ("last_hash", models.BinaryField(default=b"", editable=False, max_length=32)),
+                (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
@@ -73,12 +79,15 @@ class Migration(migrations.Migration):
                         default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
                     ),
                 ),
+                ("number", models.PositiveBigIntegerField()),
                 (
                     "kind",
                     models.CharField(
                         choices=[
                             ("grant", "Grant"),
+                            ("expiry", "Expiry"),
                             ("hold", "Hold"),
+                            ("unknown", "Unknown"),
                             ("charge", "Charge"),
                             ("release", "Release"),
                             ("adjustment", "Adjustment"),
@@ -87,16 +96,29 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("amount", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("posted_after", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("held_after", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("unknown_after", billing.models.CreditsField(decimal_places=6, max_digits=18)),
                 (
                     "reference",
-                    models.CharField(blank=True, help_text="What it is for: lookup:<id>, or empty.", max_length=60),
+                    models.CharField(
+                        blank=True,
+                        help_text="What it is for: lookup:<id>, or what it corrects, or empty.",
+                        max_length=60,
+                    ),
                 ),
                 ("key", models.CharField(max_length=100)),
-                ("note", models.CharField(blank=True, max_length=200)),
+                ("memo", models.CharField(blank=True, max_length=200)),
+                (
+                    "person",
+                    models.CharField(blank=True, help_text="Who made it, if somebody did by hand.", max_length=150),
+                ),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
+                ("previous_hash", models.BinaryField(editable=False, max_length=32)),
+                ("hash", models.BinaryField(editable=False, max_length=32)),
                 (
                     "account",
                     models.ForeignKey(
@@ -109,7 +131,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name_plural": "entries",
-                "ordering": ("-created_at", "-id"),
+                "ordering": ("-account_id", "-number"),
             },
         ),
         migrations.CreateModel(
@@ -183,17 +205,26 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="account",
             constraint=models.CheckConstraint(
+                condition=models.Q(("unknown__gte", 0), ("unknown__lte", models.F("held"))),
+                name="unknown_is_a_part_of_what_is_held",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="account",
+            constraint=models.CheckConstraint(
                 condition=models.Q(("kind", "metered"), ("posted__gte", models.F("held")), _connector="OR"),
                 name="prepaid_account_never_below_zero",
             ),
         ),
         migrations.AddIndex(
             model_name="entry",
-            index=models.Index(fields=["account", "-created_at"], name="entries_of_an_account"),
-        ),
-        migrations.AddIndex(
-            model_name="entry",
             index=models.Index(fields=["reference"], name="entries_by_reference"),
+        ),
+        migrations.AddConstraint(
+            model_name="entry",
+            constraint=models.UniqueConstraint(
+                fields=("account", "number"), name="each_number_of_an_account_is_given_once"
+            ),
         ),
         migrations.AddConstraint(
             model_name="entry",
@@ -202,8 +233,23 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="entry",
             constraint=models.CheckConstraint(
-                condition=models.Q(("kind", "adjustment"), ("amount__gte", 0), _connector="OR"),
-                name="only_adjustments_may_be_negative",
+                condition=models.Q(("kind__in", ("adjustment", "unknown")), ("amount__gte", 0), _connector="OR"),
+                name="only_adjustments_and_unknowns_may_be_negative",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="entry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("kind", "adjustment"), _negated=True),
+                    models.Q(
+                        models.Q(("memo", ""), _negated=True),
+                        models.Q(("person", ""), _negated=True),
+                        models.Q(("reference", ""), _negated=True),
+                    ),
+                    _connector="OR",
+                ),
+                name="a_correction_says_why_who_and_what",
             ),
         ),
         migrations.AddConstraint(

@@ -45,5 +45,5 @@ def _tenant(name: str) -> str:
     tenant = Tenant.objects.create(name=name)
     for provider in registry.PROVIDERS:
         credentials.store(tenant, provider, "sandbox-demo")
-        ledger.grant(ledger.account_of(tenant, provider), GRANT, note="For the demo.")
+        ledger.grant(ledger.account_of(tenant, provider), GRANT, memo="For the demo.")
     return keys.issue(tenant, Mode.LIVE)[1]

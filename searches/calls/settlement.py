@@ -111,7 +111,7 @@ def answered_late(claimed: ClaimedLookup, answer: Answer) -> None:
     """Charges an answer that came after the sweep had settled its call as unknown."""
     lookup = _lock_rows(claimed.lookup.pk)
     late = Call.objects.filter(pk=claimed.call.pk, state=Call.State.UNKNOWN)
-    part = min(lookup.most_credits_per_call, ledger.tallies([lookup.reference])[lookup.reference].unknown)
+    part = min(lookup.most_credits_per_call, ledger.lock_unknown(lookup.reference))
     charged = min(lookup.cost_of_call(results=answer.billed_results), part)
     if part and late.update(state=Call.State.ANSWERED, credits=charged):
         ledger.settle(lookup.reference, amount=part, charged=charged, key=str(claimed.call.pk))
@@ -167,7 +167,7 @@ def _apply(claimed: ClaimedLookup, failure: Failure, verdict: Retry | BackOff | 
         case Block() if is_blocked:
             pass
         case Fail(answered=True, billed_results=None):
-            _add_unknown_call(lookup)
+            _add_unknown_call(locked)
             return _end(locked, Status.FAILED, failure)
         case _:
             return _end(locked, Status.FAILED, failure)
@@ -200,7 +200,7 @@ def lost(call: Call, lookup: Lookup, policy: Policy, failure: Failure) -> None:
     if locked is None:
         return
     lookup = locked.lookup
-    _add_unknown_call(lookup)
+    _add_unknown_call(locked)
     if lookup.cancel_requested:
         _end(locked, Status.CANCELED)
     elif _may_ask_again(lookup, policy, call):
@@ -297,7 +297,8 @@ def _check_charged(locked: LockedCall, charged: Decimal) -> None:
         Call.objects.filter(pk=locked.call.pk).update(credits=charged)
 
 
-def _add_unknown_call(lookup: Lookup) -> None:
+def _add_unknown_call(locked: LockedCall) -> None:
+    lookup = locked.lookup
     lookup.unknown_calls += 1
     if most := lookup.most_credits_per_call:
-        ledger.set_unknown(lookup.reference, most)
+        ledger.set_unknown(lookup.reference, most, key=str(locked.call.pk))

@@ -78,7 +78,7 @@ def build(name: str) -> World:
     key, key_secret = keys.issue(tenant, Mode.LIVE, "shop")
     credential = credentials.store(tenant, PROVIDER, f"{SECRET}-{name.split()[0]}")
     account = ledger.account_of(tenant, PROVIDER)
-    ledger.grant(account, Decimal(100), note="welcome")
+    ledger.grant(account, Decimal(100), memo="welcome")
     image = picture(tenant)
     order = Order(lookups=[LookupOrder(source=SOURCE, parameters={}, limit=40)])
     search = submission.submit(key, order, pictures.Draft(image=image, stored=True)).search

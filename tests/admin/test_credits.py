@@ -43,15 +43,15 @@ def test_an_account_is_not_made_twice(desk: Client, world: World) -> None:
 
 def test_granted_credits_are_posted(desk: Client, alice: Tenant) -> None:
     account = ledger.account_of(alice, PROVIDER)
-    assert send(desk, "account_grant", account, amount="12.5", note="first order") == ["Granted 12.5 credits."]
+    assert send(desk, "account_grant", account, amount="12.5", memo="first order") == ["Granted 12.5 credits."]
     account.refresh_from_db()
     assert (account.kind, account.posted) == ("prepaid", Decimal("12.5"))
-    assert Entry.objects.get(kind="grant").note == "first order"
+    assert Entry.objects.get(kind="grant").memo == "first order"
 
 
 def test_a_dialog_that_is_sent_twice_counts_once(desk: Client, alice: Tenant) -> None:
     account = ledger.account_of(alice, PROVIDER)
-    form = {"amount": "10", "note": "once", "key": uuid4()}
+    form = {"amount": "10", "memo": "once", "key": uuid4()}
     send(desk, "account_grant", account, **form)
     assert send(desk, "account_grant", account, **form) == ["That was sent twice; it counted once."]
     account.refresh_from_db()
@@ -61,17 +61,36 @@ def test_a_dialog_that_is_sent_twice_counts_once(desk: Client, alice: Tenant) ->
 @pytest.mark.parametrize("amount", ["0", "-1", "0.0000001", "a lot", ""])
 def test_a_grant_of_nothing_is_refused(desk: Client, alice: Tenant, amount: str) -> None:
     account = ledger.account_of(alice, PROVIDER)
-    assert send(desk, "account_grant", account, amount=amount, note="why")
+    assert send(desk, "account_grant", account, amount=amount, memo="why")
     assert not Entry.objects.exists()
 
 
 def test_an_adjustment_may_take_credits(desk: Client, world: World) -> None:
-    assert send(desk, "account_adjust", world.account, amount="-40", note="refund") == ["Adjusted by -40 credits."]
+    form = {"amount": "-40", "memo": "refund", "corrects": "1"}
+    assert send(desk, "account_adjust", world.account, **form) == ["Adjusted by -40 credits."]
     assert Account.objects.get().posted == 60
+    entry = Entry.objects.get(kind="adjustment")
+    assert (entry.memo, entry.person, entry.reference) == ("refund", "olive", "entry:1")
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"), [("memo", "This field is required."), ("corrects", "This field is required.")]
+)
+def test_an_adjustment_without_a_reason_or_what_it_corrects_is_refused(
+    desk: Client, world: World, missing: str, says: str
+) -> None:
+    form = {"amount": "-40", "memo": "refund", "corrects": "1"} | {missing: ""}
+    assert send(desk, "account_adjust", world.account, **form) == [says]
+    assert not Entry.objects.filter(kind="adjustment").exists()
+
+
+def test_an_adjustment_of_what_is_not_there_is_refused(desk: Client, world: World) -> None:
+    (said,) = send(desk, "account_adjust", world.account, amount="-40", memo="refund", corrects="99")
+    assert said.startswith("corrects: this account has no entry 99;")
 
 
 def test_an_adjustment_below_zero_is_refused(desk: Client, world: World) -> None:
-    (said,) = send(desk, "account_adjust", world.account, amount="-99.5", note="too much")
+    (said,) = send(desk, "account_adjust", world.account, amount="-99.5", memo="too much", corrects="1")
     assert "below zero" in said
     assert Account.objects.get().posted == 100
 
@@ -83,6 +102,21 @@ def test_an_unknown_outcome_is_settled(desk: Client, world: World, charged: str,
     assert send(desk, "hold_settle", hold, charged=charged) == [f"Settled: {charged} of 1 credits were billed."]
     account = Account.objects.get()
     assert (account.posted, account.held) == (posted, Decimal(0))
+
+
+def test_the_second_of_two_operators_who_settle_one_unknown_is_told(desk: Client, world: World) -> None:
+    ledger.set_unknown(world.lookup.reference, Decimal("0.5"))
+    hold = Hold.objects.get()
+    opened = desk.get(reverse("admin:billing_hold_settle", args=[quote(hold.pk)])).context["form"]["seen"].initial
+    send(desk, "hold_settle", hold, charged="0.5", seen=opened, memo="their invoice")
+    with pytest.raises(ValueError, match=r"^charged: nothing of this lookup is unknown"):
+        ledger.settle(hold.reference, charged=Decimal(0))
+    ledger.set_unknown(world.lookup.reference, Decimal("0.25"))
+    # The second operator's dialog was opened before the first one's was sent.
+    (said,) = send(desk, "hold_settle", hold, charged="0.25", seen=opened)
+    assert said == "charged: what is unknown of this lookup has changed since you looked; look again."
+    charge = Entry.objects.get(kind="charge")
+    assert (charge.amount, charge.memo, charge.person) == (Decimal("0.5"), "their invoice", "olive")
 
 
 def test_more_than_was_unknown_cannot_have_been_billed(desk: Client, world: World) -> None:

@@ -69,7 +69,7 @@ def test_no_id_is_a_500(desk: Client, world: World, model: type[Model]) -> None:
     def requests() -> Iterator[tuple[str, dict[str, Any] | None]]:
         for odd in (*ODD[:2], *ODD[3:5], *ODD[6:8], "a/b"):
             for page in ("change", "delete", "history", *actions(model)):
-                yield path_of(model, page, odd), {"post": "yes", "amount": "1", "note": "x", "charged": "1", "key": ID}
+                yield path_of(model, page, odd), {"post": "yes", "amount": "1", "memo": "x", "charged": "1", "key": ID}
 
     assert not broken(desk, requests())
 

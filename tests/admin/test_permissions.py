@@ -99,7 +99,7 @@ def test_who_may_only_see_changes_nothing(
 
 def test_what_is_done_to_a_row_is_on_record(desk: Client, world: World) -> None:
     """Looks at every action that ends well, whatever its page. Verifying has a test of its own, with a provider that answers."""
-    sent = {"_form_submitted": "on", "amount": "1", "note": "why", "reason": "why"}
+    sent = {"_form_submitted": "on", "amount": "1", "memo": "why", "corrects": "1", "reason": "why"}
     done = 0
     for path in actions(world):
         before = LogEntry.objects.count()

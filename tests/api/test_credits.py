@@ -11,14 +11,13 @@ from rest_framework.test import APIClient
 
 from accounts.models import Tenant
 from billing import ledger
-from billing.models import Entry
 from billing.serializers import credits_text
 from tests.api.examples import lookup, made
 from tests.api.test_lists import read_all
 
 
 def grant(tenant: Tenant, amount: str) -> None:
-    ledger.grant(ledger.account_of(tenant, "modash"), Decimal(amount), note="=A1")
+    ledger.grant(ledger.account_of(tenant, "modash"), Decimal(amount), memo="=A1")
 
 
 @pytest.mark.parametrize(
@@ -78,21 +77,44 @@ def test_every_entry_is_listed_newest_first(api: APIClient, alice: Tenant) -> No
     api.post(f"/v1/searches/{search.pk}/cancel")
     entries = read_all(api, "/v1/credits/entries", limit=2)
     reference = search.lookups.get().reference
-    # One transaction has one time; the id then says which came first.
-    assert sorted((entry["kind"], entry["amount"], entry["reference"]) for entry in entries) == [
-        ("grant", "5", ""),
-        ("hold", "1", reference),
-        ("release", "1", reference),
+    assert [(entry["number"], entry["kind"], entry["amount"], entry["reference"]) for entry in entries] == [
+        (3, "release", "1", reference),
+        (2, "hold", "1", reference),
+        (1, "grant", "5", ""),
     ]
-    assert [entry["id"] for entry in entries] == [str(entry.pk) for entry in Entry.objects.all()]
+
+
+def test_an_entry_says_what_was_there_after_it(api: APIClient, alice: Tenant) -> None:
+    grant(alice, "5")
+    reference = made(api, lookups=[lookup(limit=40)]).lookups.get().reference
+    ledger.set_unknown(reference, Decimal("0.5"))
+    entries = api.get("/v1/credits/entries").json()["data"]
+    after = [(entry["posted_after"], entry["held_after"], entry["unknown_after"]) for entry in entries]
+    assert after == [("5", "1", "0.5"), ("5", "1", "0"), ("5", "0", "0")]
+    assert list(entries[0]) == [
+        *("id", "provider", "number", "kind", "amount", "posted_after", "held_after", "unknown_after"),
+        *("reference", "memo", "created_at"),
+    ]
+
+
+def test_entries_are_listed_account_by_account(api: APIClient, alice: Tenant) -> None:
+    for provider in ("modash", "memories", "modash", "memories"):
+        ledger.grant(ledger.account_of(alice, provider), Decimal(1))
+    entries = read_all(api, "/v1/credits/entries", limit=1)
+    assert [(entry["provider"], entry["number"]) for entry in entries] == [
+        ("memories", 2),
+        ("memories", 1),
+        ("modash", 2),
+        ("modash", 1),
+    ]
 
 
 def test_entries_as_csv_keep_numbers_and_defuse_texts(api: APIClient, alice: Tenant) -> None:
     grant(alice, "5")
-    ledger.adjust(ledger.account_of(alice, "modash"), Decimal("-2.5"), note="@home")
+    ledger.adjust(ledger.account_of(alice, "modash"), Decimal("-2.5"), memo="@home", person="olive", corrects="1")
     response = api.get("/v1/credits/entries", headers={"Accept": "text/csv"})
     rows = list(csv.DictReader(io.StringIO(response.content.decode())))
-    assert {(row["amount"], row["note"]) for row in rows} == {("5", "'=A1"), ("-2.5", "'@home")}
+    assert {(row["amount"], row["memo"]) for row in rows} == {("5", "'=A1"), ("-2.5", "'@home")}
 
 
 def test_a_test_key_sees_no_money(api: APIClient, sandbox: APIClient, alice: Tenant) -> None:

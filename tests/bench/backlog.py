@@ -30,7 +30,7 @@ OF_A_TENANT: dict[type[Model], dict[str, str]] = {
     Credential: {"id": "one.credential", "tenant_id": "one.tenant"},
     Image: {"id": "one.image", "tenant_id": "one.tenant", "file": "row.file || one.n"},
     Rendering: {"image_id": "one.image"},
-    Account: {"id": "one.account", "tenant_id": "one.tenant"},
+    Account: {"id": "one.account", "tenant_id": "one.tenant", "last_number": "{lookups}"},
     # As in a lane that has run for long: no two tenants have the same virtual time.
     TenantQueue: {"tenant_id": "one.tenant", "ready": "{lookups} / {tenants}", "virtual_time": "random() * {step}"},
 }
@@ -47,6 +47,7 @@ OF_A_LOOKUP: dict[type[Model], dict[str, str]] = {
     Entry: {
         "id": "one.entry",
         "account_id": "one.account",
+        "number": "one.nth",
         "reference": "'lookup:' || one.lookup",
         "key": "'hold:lookup:' || one.lookup",
     },

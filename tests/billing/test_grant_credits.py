@@ -22,10 +22,10 @@ def grant(*words: str) -> str:
 def test_credits_are_granted_by_name_or_id(alice: Tenant) -> None:
     assert grant("Alice", "modash", "100") == "Alice has 100 credits available at modash.\n"
     assert (
-        grant(str(alice.pk), "modash", "2.5", "--note", "a bonus") == "Alice has 102.5 credits available at modash.\n"
+        grant(str(alice.pk), "modash", "2.5", "--memo", "a bonus") == "Alice has 102.5 credits available at modash.\n"
     )
     assert Account.objects.get().kind == "prepaid"
-    assert [entry.note for entry in Entry.objects.order_by("id")] == ["", "a bonus"]
+    assert [entry.memo for entry in Entry.objects.order_by("number")] == ["", "a bonus"]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_credits_are_granted_by_name_or_id(alice: Tenant) -> None:
         (("Alice", "modash", "1e12"), "amount: must be at most 1,000,000,000 credits"),
         (("Alice", "modash", "1e999999"), "amount: must be at most 1,000,000,000 credits"),
         (("Alice", "modash", "0"), "amount: a grant must be more than 0 credits."),
-        (("Alice", "modash", "1", "--note", "x" * 201), "note: must have at most 200 characters."),
+        (("Alice", "modash", "1", "--memo", "x" * 201), "memo: must have at most 200 characters."),
     ],
 )
 def test_bad_input_is_named_and_leaves_nothing(alice: Tenant, words: tuple[str, ...], sentence: str) -> None:

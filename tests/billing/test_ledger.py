@@ -40,6 +40,11 @@ def in_one(move: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         return move(*arguments, **named)
 
 
+def adjust(account: Account, amount: Decimal | int | str, *, key: str = "") -> None:
+    """Adjusts for a reason, by somebody, something."""
+    ledger.adjust(account, Decimal(amount), memo="by hand", person="olive", corrects="1", key=key)
+
+
 def balance(tenant: Tenant, provider: str = "modash") -> tuple[Any, Any]:
     """Returns the credits posted and held."""
     account = Account.objects.get(tenant=tenant, provider=provider)
@@ -190,10 +195,32 @@ def test_no_more_is_settled_than_is_unknown(alice: Tenant, prepaid: Account, cha
 
 
 def test_a_settled_outcome_is_not_settled_again(alice: Tenant, prepaid: Account) -> None:
-    with pytest.raises(ValueError, match="between 0 and the 0 credits"):
-        ledger.settle("lookup:1", charged=Decimal(1))
-    ledger.settle("lookup:1", charged=Decimal(0))
-    assert balance(alice) == (10, 0)
+    hold(alice, 4)
+    in_one(ledger.set_unknown, "lookup:1", Decimal(1))
+    ledger.settle("lookup:1", charged=Decimal("0.5"))
+    for charged in (0, 1):
+        with pytest.raises(ValueError, match=r"^charged: nothing of this lookup is unknown"):
+            ledger.settle("lookup:1", charged=Decimal(charged))
+    assert (balance(alice), tally()) == ((Decimal("9.5"), 3), Tally(held=Decimal(3), charged=Decimal("0.5")))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_of_two_operators_who_settle_one_unknown_succeeds(alice: Tenant) -> None:
+    hold(alice, 4)
+    in_one(ledger.set_unknown, "lookup:1", Decimal(1))
+
+    def settled(charged: str) -> str:
+        try:
+            ledger.settle("lookup:1", charged=Decimal(charged), person=f"who says {charged}")
+        except ValueError as error:
+            return str(error)
+        return charged
+
+    charged, refused = sorted(at_once([partial(settled, charged) for charged in ("0.25", "0.75")]))
+    assert refused == "charged: nothing of this lookup is unknown; it may have been settled a moment ago."
+    assert balance(alice) == (-Decimal(charged), 3)
+    assert Entry.objects.get(kind="charge").person == f"who says {charged}"
+    assert audit.differences() == []
 
 
 def test_a_lookup_that_asks_again_takes_a_second_hold_if_there_is_room(alice: Tenant, prepaid: Account) -> None:
@@ -227,11 +254,11 @@ def test_settling_by_hand_and_asking_again_do_not_lock_each_other_out(alice: Ten
 def test_the_first_grant_makes_an_account_prepaid(alice: Tenant) -> None:
     account = ledger.account_of(alice, "modash")
     assert account.kind == "metered"
-    ledger.grant(account, Decimal(10), note="a first order")
+    ledger.grant(account, Decimal(10), memo="a first order")
     assert account.kind == "prepaid"
     account.refresh_from_db()
     assert account.posted == account.available == 10
-    assert Entry.objects.get().note == "a first order"
+    assert Entry.objects.get().memo == "a first order"
 
 
 def test_use_while_metered_is_settled_on_the_record(alice: Tenant) -> None:
@@ -256,7 +283,7 @@ def test_many_first_grants_at_once_are_all_counted(alice: Tenant) -> None:
 
 
 def test_an_operation_that_is_repeated_counts_once(alice: Tenant, prepaid: Account) -> None:
-    for move in (ledger.grant, partial(ledger.adjust, note="once")):
+    for move in (ledger.grant, adjust):
         move(prepaid, Decimal(1), key=str(move))
         with pytest.raises(IntegrityError), transaction.atomic():
             move(prepaid, Decimal(1), key=str(move))
@@ -265,23 +292,24 @@ def test_an_operation_that_is_repeated_counts_once(alice: Tenant, prepaid: Accou
 
 def test_an_adjustment_takes_what_is_available_and_no_more(alice: Tenant, prepaid: Account) -> None:
     hold(alice, 4)
-    ledger.adjust(prepaid, Decimal(-6), note="returned")
+    adjust(prepaid, Decimal(-6))
     with pytest.raises(ValueError, match=r"^amount: .*below zero"):
-        ledger.adjust(prepaid, Decimal("-0.000001"), note="returned")
+        adjust(prepaid, Decimal("-0.000001"))
     assert balance(alice) == (4, 4)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_an_adjustment_whose_entry_is_refused_moves_nothing(alice: Tenant, prepaid: Account) -> None:
-    ledger.adjust(prepaid, Decimal(1), note="once", key="slip-7")
+    adjust(prepaid, Decimal(1), key="slip-7")
     with pytest.raises(IntegrityError):
-        ledger.adjust(prepaid, Decimal(1), note="twice", key="slip-7")
+        adjust(prepaid, Decimal(1), key="slip-7")
     assert balance(alice) == (11, 0)
 
 
 def test_a_metered_account_may_be_adjusted_below_zero(alice: Tenant) -> None:
-    ledger.adjust(ledger.account_of(alice, "modash"), Decimal(-5), note="used elsewhere")
-    assert balance(alice) == (-5, 0)
+    hold(alice, 1)
+    adjust(ledger.account_of(alice, "modash"), Decimal(-5))
+    assert balance(alice) == (-5, 1)
 
 
 @pytest.mark.parametrize(
@@ -295,10 +323,10 @@ def test_a_grant_that_the_columns_cannot_hold_is_refused(alice: Tenant, amount: 
     assert not Entry.objects.exists()
 
 
-@pytest.mark.parametrize("amount", ["0.0000005", "-1e12", "NaN", "-Infinity"])
+@pytest.mark.parametrize("amount", ["0", "0.0000005", "-1e12", "NaN", "-Infinity"])
 def test_an_adjustment_that_the_columns_cannot_hold_is_refused(alice: Tenant, amount: str) -> None:
     with pytest.raises(ValueError, match=r"^amount: "):
-        ledger.adjust(ledger.account_of(alice, "modash"), Decimal(amount), note="a slip")
+        adjust(ledger.account_of(alice, "modash"), Decimal(amount))
     assert balance(alice) == (0, 0)
 
 
@@ -328,6 +356,8 @@ def test_django_cannot_change_an_entry_either(prepaid: Account) -> None:
         (Account, {"posted": -1}, "prepaid_account_never_below_zero"),
         (Account, {"held": -1}, "held_never_negative"),
         (Account, {"held": 11}, "prepaid_account_never_below_zero"),
+        (Account, {"unknown": -1}, "unknown_is_a_part_of_what_is_held"),
+        (Account, {"unknown": 5}, "unknown_is_a_part_of_what_is_held"),
         (Hold, {"open": -1}, "nothing_spent_above_what_was_held"),
         (Hold, {"unknown": -1}, "nothing_spent_above_what_was_held"),
     ],
@@ -340,9 +370,23 @@ def test_the_database_keeps_the_invariants_by_itself(
         model.objects.update(**change)
 
 
-def test_only_adjustments_may_be_negative(prepaid: Account) -> None:
-    with pytest.raises(IntegrityError, match="only_adjustments_may_be_negative"):
-        Entry.objects.create(account=prepaid, kind="charge", amount=-1, key="charge:x")
+def planted(account: Account, **values: Any) -> Entry:
+    """Writes an entry past the ledger."""
+    after = {"posted_after": account.posted, "held_after": account.held, "unknown_after": account.unknown}
+    last = {"number": account.last_number + 1, "previous_hash": account.last_hash, "hash": b"none"}
+    return Entry.objects.create(account=account, **after | last | values)
+
+
+def test_only_adjustments_and_unknowns_may_be_negative(prepaid: Account) -> None:
+    with pytest.raises(IntegrityError, match="only_adjustments_and_unknowns_may_be_negative"):
+        planted(prepaid, kind="charge", amount=-1, key="charge:x")
+
+
+@pytest.mark.parametrize("missing", ["memo", "person", "reference"])
+def test_the_database_wants_a_reason_a_person_and_an_object_of_a_correction(prepaid: Account, missing: str) -> None:
+    complete = {"memo": "a slip", "person": "olive", "reference": "entry:1"}
+    with pytest.raises(IntegrityError, match="a_correction_says_why_who_and_what"):
+        planted(prepaid, kind="adjustment", amount=-1, key="adjustment:x", **complete | {missing: ""})
 
 
 def test_tallies_take_one_query_however_many_lookups_there_are(

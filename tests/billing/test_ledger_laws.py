@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from uuid import uuid4
 
 import hypothesis
+from django.db import connection, transaction
+from django.db.models import Sum
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -15,6 +18,7 @@ from billing import audit, ledger
 from billing.ledger import InsufficientCredits
 from billing.models import Account, Entry, Hold
 from tests.billing.test_ledger import CREDITS, SOME, demand, in_one
+from tests.billing.test_numbers import kept, numbers, replayed
 
 NONE_OR_SOME = st.just(Decimal(0)) | CREDITS
 
@@ -92,6 +96,18 @@ class Money(RuleBasedStateMachine):
         except ValueError:
             assert self.balances() == before
 
+    @rule(data=st.data(), amount=CREDITS)
+    def die_between_two_statements(self, data: st.DataObject, amount: Decimal) -> None:
+        """Makes some movements in one transaction that is never committed."""
+        before, entries = self.balances(), Entry.objects.count()
+        reference = self.known(data)
+        with suppress(ZeroDivisionError), transaction.atomic():
+            ledger.hold([demand(self.tenant, amount, f"lookup:{uuid4()}", "memories")])
+            ledger.charge(reference, amount, key=str(uuid4()))
+            ledger.set_unknown(reference, amount)
+            raise ZeroDivisionError
+        assert (self.balances(), Entry.objects.count()) == (before, entries)
+
     @rule(amount=CREDITS, metered=st.booleans())
     def grant(self, amount: Decimal, metered: bool) -> None:
         ledger.grant(self.metered if metered else self.prepaid, amount)
@@ -99,22 +115,46 @@ class Money(RuleBasedStateMachine):
     @rule(amount=SOME, metered=st.booleans())
     def adjust(self, amount: Decimal, metered: bool) -> None:
         before = self.balances()
+        account = self.metered if metered else self.prepaid
+        account.refresh_from_db()
         try:
-            ledger.adjust(self.metered if metered else self.prepaid, amount, note="by hand")
+            ledger.adjust(account, amount, memo="by hand", person="olive", corrects=str(account.last_number))
         except ValueError:
             assert self.balances() == before
 
-    def balances(self) -> list[tuple[Decimal, Decimal]]:
-        return list(Account.objects.filter(tenant=self.tenant).order_by("provider").values_list("posted", "held"))
+    def balances(self) -> list[tuple[Decimal, Decimal, Decimal]]:
+        own = Account.objects.filter(tenant=self.tenant).order_by("provider")
+        return list(own.values_list("posted", "held", "unknown"))
 
     @invariant()
-    def every_balance_follows_from_the_entries(self) -> None:
+    def every_balance_follows_from_the_entries_and_every_chain_is_whole(self) -> None:
         assert audit.differences() == []
+
+    @invariant()
+    def every_past_balance_equals_a_replay(self) -> None:
+        for account in Account.objects.all():
+            assert kept(account) == replayed(account)
+
+    @invariant()
+    def numbers_have_no_gaps(self) -> None:
+        for account in Account.objects.all():
+            assert numbers(account) == list(range(1, account.last_number + 1))
+
+    @invariant()
+    def every_trial_balance_is_zero(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM billing_trial_balance WHERE balance <> 0")
+            assert cursor.fetchone() == (0,)
+
+    @invariant()
+    def an_account_has_unknown_what_its_holds_have(self) -> None:
+        for account in Account.objects.annotate(of_holds=Sum("holds__unknown")):
+            assert account.unknown == (account.of_holds or 0)
 
     @invariant()
     def nothing_is_below_zero(self) -> None:
         for account in Account.objects.all():
-            assert account.held >= 0
+            assert account.held >= account.unknown >= 0
             assert account.kind == "metered" or account.posted >= account.held
 
     @invariant()
@@ -150,12 +190,12 @@ def left_by(end: Callable[..., Decimal], *, held: Decimal, spent: Decimal, lost:
     charged = in_one(end, reference, cost, key=key)
     account.refresh_from_db()
     names = {f"charge:{key}": "charge", f"release:{reference}": "release"}
-    entries = Entry.objects.filter(reference=reference, key__in=names).order_by("created_at", "id")
+    entries = Entry.objects.filter(reference=reference, key__in=names).order_by("number")
     return (
         charged,
         (account.posted, account.held),
         list(Hold.objects.filter(reference=reference, account=account).values_list("open", "unknown")),
-        [(names[key], *rest) for key, *rest in entries.values_list("key", "kind", "amount", "note")],
+        [(names[key], *rest) for key, *rest in entries.values_list("key", "kind", "amount", "memo")],
     )
 
 

@@ -74,7 +74,7 @@ def test_a_lookup_is_closed_in_one_movement(alice: Tenant, prepaid: Account) -> 
     assert in_one(ledger.close, "lookup:1", Decimal(1), key="call") == 1
     assert (balance(alice), tally()) == ((9, 0), Tally(charged=Decimal(1)))
     assert not Hold.objects.exists()
-    entries = Entry.objects.filter(reference="lookup:1").order_by("created_at", "id")
+    entries = Entry.objects.filter(reference="lookup:1").order_by("number")
     assert [(entry.key, entry.amount) for entry in entries] == [
         ("hold:lookup:1", Decimal(4)),
         ("charge:call", Decimal(1)),

@@ -15,13 +15,16 @@ ROOMS = {
     "billing": Room(
         files=(
             "billing/ledger.py",
+            "billing/corrections.py",
             "billing/audit.py",
             "billing/price_defaults.py",
             "billing/events.py",
             "billing/serializers.py",
             "billing/views.py",
+            "billing/entries.sql",
             "billing/hold.sql",
             "billing/charge_and_release.sql",
+            "billing/unknown.sql",
             "billing/append_only.sql",
         ),
         tests=(

@@ -8,7 +8,7 @@ from billing.models import Entry
 
 
 class Command(BaseCommand):
-    help = "Rebuilds every balance from the ledger's entries; exits 1 on any difference."
+    help = "Rebuilds every balance from the ledger's entries and checks their chain; exits 1 on any difference."
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = audit.differences()
@@ -16,4 +16,6 @@ class Command(BaseCommand):
             self.stderr.write(difference)
         if found:
             sys.exit(1)
-        self.stdout.write(f"Every balance follows from the ledger's {Entry.objects.count()} entries.")
+        self.stdout.write(
+            f"Every balance follows from the ledger's {Entry.objects.count()} entries, whose chains are whole."
+        )

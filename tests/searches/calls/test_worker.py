@@ -29,6 +29,7 @@ from searches.models import Call, Lane, Lookup, QueueState, Search, Status, Tena
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
+from tests.billing.test_ledger import adjust
 from tests.providers.conftest import Provider, Site
 
 pytestmark = pytest.mark.django_db
@@ -301,7 +302,7 @@ def test_a_lost_answer_fails_where_there_is_no_room_for_a_second_hold(
     at(provider.url)
     provider.reply = (200, [("Content-Length", "1000")], b"cut")
     submit()
-    ledger.adjust(ledger.account_of(alice, "modash"), Decimal("-9.4"), note="Spent elsewhere.")
+    adjust(ledger.account_of(alice, "modash"), Decimal("-9.4"))
     lookup = visit()
     assert lookup.status == Status.FAILED
     assert money(lookup) == (0, 0, 0.5)

@@ -23,6 +23,7 @@ from searches.lanes import credential_gate, wakeups
 from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lookup, QueueState, Result, Search
 from tests.bench.picture import jpeg
+from tests.billing.test_ledger import adjust
 from tests.searches.repeating import (
     PAGE,
     Asker,
@@ -216,7 +217,7 @@ def test_all_followers_fail_if_none_can_pay(alice: Tenant) -> None:
     alice_asks = asker(alice, credits=1)
     searches = [alice_asks.ask() for _ in range(3)]
     cancellation.cancel(searches[0])
-    ledger.adjust(ledger.account_of(alice, "modash"), Decimal("-0.6"), note="refunded elsewhere")
+    adjust(ledger.account_of(alice, "modash"), Decimal("-0.6"))
     resolved()
     assert statuses(*searches[1:]) == ["failed/coalesced"] * 2
     assert (money(), in_line()) == ((Decimal("0.4"), 0), 0)

@@ -284,7 +284,8 @@ def test_each_part_that_an_operator_settles_is_announced(submit: Submit, endpoin
     ledger.settle(reference, charged=Decimal("0.3"))
     parts = [(body["data"]["charged"], body["data"]["unknown"]) for body in recorded("credits.settled")]
     assert parts == [("0", "0.3"), ("0.3", "0")]
-    ledger.settle(reference, charged=Decimal(0))
+    with pytest.raises(ValueError, match="settled a moment ago"):
+        ledger.settle(reference, charged=Decimal(0))
     assert len(recorded("credits.settled")) == 2
 
 

@@ -1,0 +1,49 @@
+"""The shape of the commands that move a tenant's credits with a provider: bad input is one sentence, and moves nothing."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from accounts.models import Tenant
+from billing import ledger
+from billing.models import Account
+from billing.serializers import credits_text
+from providers import registry
+
+
+class MovementCommand(BaseCommand):
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("tenant", help="the tenant's id or name")
+        parser.add_argument("provider", help=", ".join(registry.PROVIDERS))
+        parser.add_argument("amount", help="in the provider's own credits")
+
+    def move(self, account: Account, amount: Decimal, options: dict[str, Any]) -> None:
+        """Moves credits. Raises `ValueError`, whose text names the argument."""
+        raise NotImplementedError
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        tenant = Tenant.find(options["tenant"])
+        if tenant is None:
+            raise CommandError(f"tenant: there is none called {options['tenant']!r}.")
+        if options["provider"] not in registry.PROVIDERS:
+            raise CommandError(f"provider: must be one of {', '.join(registry.PROVIDERS)}.")
+        try:
+            with transaction.atomic():
+                account = ledger.account_of(tenant, options["provider"])
+                self.move(account, Decimal(options["amount"]), options)
+        except InvalidOperation:
+            raise CommandError("amount: must be a number of credits, such as 100 or 2.5.") from None
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write(f"{tenant} has {_balance(account)} at {account.provider}.")
+
+
+def _balance(account: Account) -> str:
+    account.refresh_from_db()
+    if account.available is None:
+        return f"{credits_text(account.posted)} credits posted"
+    return f"{credits_text(account.available)} credits available"
