@@ -4,7 +4,10 @@ from django.db.models.signals import post_migrate
 
 class BillingConfig(AppConfig):
     name = "billing"
-    database_functions = ("append_only.sql", "entries.sql", "hold.sql", "charge_and_release.sql", "unknown.sql")
+    database_functions = (
+        *("append_only.sql", "entries.sql", "hold.sql", "charge_and_release.sql", "unknown.sql"),
+        "books.sql",
+    )
 
     def ready(self) -> None:
         from billing import price_defaults  # models are not loaded before now

@@ -1,7 +1,7 @@
 """Rebuilds every balance from the entries alone, walks every account's chain, and names each first difference.
 
 Three things are compared: an entry with the one before it (number, hash, balances), an account with its last entry, and a hold
-with its entries.
+with its entries. The same balances follow from the double entry (`books.sql`), which has its own rules of what an entry moves.
 
 A chain cannot show that somebody has written a whole account anew, from the altered entry to the account's row. Only a hash that
 was handed out before can.
@@ -66,6 +66,14 @@ WHERE (account.last_number, account.last_hash, account.posted, account.held, acc
 )
 ORDER BY account.id
 """
+BOOKS = """
+SELECT account.id, books.balance, coalesce(books.available, 0), account.posted - account.held,
+    coalesce(books.held, 0), account.held - account.unknown, coalesce(books.unknown, 0), account.unknown
+FROM billing_account AS account LEFT JOIN billing_trial_balance AS books ON books.account_id = account.id
+WHERE books.balance <> 0 OR (coalesce(books.available, 0), coalesce(books.held, 0), coalesce(books.unknown, 0))
+    IS DISTINCT FROM (account.posted - account.held, account.held - account.unknown, account.unknown)
+ORDER BY account.id
+"""
 HOLDS = """
 SELECT account_id, reference, coalesce(entries.number, 0), coalesce(hold.open, 0), coalesce(entries.held - entries.unknown, 0),
     coalesce(hold.unknown, 0), coalesce(entries.unknown, 0)
@@ -97,7 +105,7 @@ def differences() -> list[str]:
         if begins_here:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         found: dict[UUID, list[str]] = {}
-        for query, say in ((CHAIN, _of_the_chain), (ENDS, _of_the_end)):
+        for query, say in ((CHAIN, _of_the_chain), (ENDS, _of_the_end), (BOOKS, _of_the_books)):
             cursor.execute(query)
             for account, *values in cursor.fetchall():
                 found.setdefault(account, list(say(*values)))
@@ -129,6 +137,14 @@ def _of_the_end(last_number: int, number: int, is_whole: bool, *balances: Decima
         yield f"entry {number} was altered: the account ends with another hash"
     else:
         yield from _differing(("posted", "held", "unknown"), balances, number)
+
+
+def _of_the_books(balance: Decimal, *balances: Decimal) -> Iterator[str]:
+    if balance:
+        yield f"the trial balance is {credits_text(balance)}, and must be 0"
+    for name, (books, kept) in _pairs(("available", "held and not unknown", "unknown"), balances):
+        if books != kept:
+            yield f"{name} is {credits_text(kept)}, the books say {credits_text(books)}"
 
 
 def _of_a_hold(reference: str, number: int, *balances: Decimal) -> Iterator[str]:

@@ -1,5 +1,5 @@
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class Config(AppConfig):
@@ -9,4 +9,5 @@ class Config(AppConfig):
         """Makes the Celery application known before anybody sends a message, and installs functions after each migrate."""
         from config import celery, database_functions  # noqa: F401
 
+        pre_migrate.connect(database_functions.drop_views)
         post_migrate.connect(database_functions.install)

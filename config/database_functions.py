@@ -1,4 +1,4 @@
-"""Installs the database functions and triggers from their `.sql` files after every `migrate`.
+"""Installs the database functions, triggers and views from their `.sql` files after every `migrate`.
 
 A migration is applied once, so a function inside it keeps the body of that day on every older database. Here each file is the
 only source: what is installed equals it after every `migrate`. An app lists its files in `AppConfig.database_functions`.
@@ -6,6 +6,9 @@ A function that no file defines any more is dropped by a migration.
 
 `CREATE OR REPLACE` keeps a function's identity, so that statements under way in other processes go on. It cannot change a
 signature: then the function is dropped and created.
+
+A view is replaced too, and dropped first if its columns are others. It would also keep migrations from changing the columns that
+it reads, so views are dropped before a `migrate` that has something to apply, and are back after it.
 
 Replacing a trigger locks its table against writes, and may wait for, or deadlock with, whatever writes there. A trigger that is
 as its file defines it is therefore left alone (its comment says what was installed), and one that must be replaced waits for
@@ -25,9 +28,11 @@ from django.db import ProgrammingError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
-DEFINITION = re.compile(r"^CREATE OR REPLACE (FUNCTION|TRIGGER) (\w+).*?(?=^CREATE |\Z)", re.MULTILINE | re.DOTALL)
+DEFINITION = re.compile(r"^CREATE OR REPLACE (FUNCTION|TRIGGER|VIEW) (\w+).*?(?=^CREATE |\Z)", re.MULTILINE | re.DOTALL)
 # SQLSTATE of a return type, or a parameter's name or default, that CREATE OR REPLACE may not change.
 INVALID_FUNCTION_DEFINITION = "42P13"
+# SQLSTATE of columns of a view that CREATE OR REPLACE may not change.
+INVALID_VIEW_DEFINITION = "42P16"
 # The number of the advisory lock under which one `migrate` at a time installs.
 LOCK = 7301203
 # A `migrate` that cannot lock a table in this time fails, and may be run again. Writers queue behind it meanwhile.
@@ -50,8 +55,20 @@ def install(sender: AppConfig, using: str = "default", plan: Any = None, **_: An
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             if kind == "TRIGGER":
                 _install_trigger(cursor, name, statement)
+            elif kind == "VIEW":
+                _install_view(cursor, using, name, statement)
             else:
                 _install_function(cursor, using, name, statement)
+
+
+def drop_views(sender: AppConfig, using: str = "default", plan: Any = None, **_: Any) -> None:
+    """Drops the app's views where migrations are about to be applied."""
+    if not plan:
+        return
+    with connections[using].cursor() as cursor:
+        for kind, name, _statement in definitions(sender):
+            if kind == "VIEW":
+                cursor.execute(f"DROP VIEW IF EXISTS {name} CASCADE")
 
 
 def is_migrated(connection: BaseDatabaseWrapper) -> bool:
@@ -71,10 +88,22 @@ def files(app: AppConfig) -> list[Path]:
 
 
 def definitions(app: AppConfig) -> Iterator[tuple[str, str, str]]:
-    """Yields FUNCTION or TRIGGER, the name and the statement of each definition, in the order of the files."""
+    """Yields FUNCTION, TRIGGER or VIEW, the name and the statement of each definition, in the order of the files."""
     for file in files(app):
         for found in DEFINITION.finditer(file.read_text()):
             yield found[1], found[2], found[0]
+
+
+def _install_view(cursor: Any, using: str, name: str, statement: str) -> None:
+    """Replaces the view, or drops and creates it where its columns are others. Views that read it follow it in the files."""
+    try:
+        with transaction.atomic(using):
+            cursor.execute(statement)
+    except ProgrammingError as error:
+        if getattr(error.__cause__, "sqlstate", None) != INVALID_VIEW_DEFINITION:
+            raise
+        cursor.execute(f"DROP VIEW {name} CASCADE")
+        cursor.execute(statement)
 
 
 def _install_function(cursor: Any, using: str, name: str, statement: str) -> None:

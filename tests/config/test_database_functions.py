@@ -1,4 +1,4 @@
-"""`migrate` alone installs in any database exactly the functions and triggers that the `.sql` files define."""
+"""`migrate` alone installs in any database exactly the functions, triggers and views that the `.sql` files define."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from config import database_functions, readiness
 pytestmark = pytest.mark.django_db
 INSTALLED = """
     SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = ANY (%s)
-    UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = ANY (%s) ORDER BY 1
+    UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = ANY (%s)
+    UNION ALL SELECT pg_get_viewdef(oid) FROM pg_class WHERE relname = ANY (%s) ORDER BY 1
 """
 DEFINITIONS = [each for app in apps.get_app_configs() for each in database_functions.definitions(app)]
 FUNCTIONS = [name for kind, name, _ in DEFINITIONS if kind == "FUNCTION"]
 TRIGGERS = [name for kind, name, _ in DEFINITIONS if kind == "TRIGGER"]
+VIEWS = [name for kind, name, _ in DEFINITIONS if kind == "VIEW"]
+NOTHING_OF_OURS = [f"DROP VIEW {name}" for name in reversed(VIEWS)] + [
+    f"DROP FUNCTION {name} CASCADE" for name in FUNCTIONS
+]
 
 
 def run(*statements: str) -> None:
@@ -30,7 +35,7 @@ def run(*statements: str) -> None:
 
 def installed() -> list[str]:
     with connection.cursor() as cursor:
-        cursor.execute(INSTALLED, [FUNCTIONS, TRIGGERS])
+        cursor.execute(INSTALLED, [FUNCTIONS, TRIGGERS, VIEWS])
         return [definition for (definition,) in cursor.fetchall()]
 
 
@@ -40,7 +45,7 @@ def migrate() -> None:
 
 def test_the_installed_definitions_equal_the_files() -> None:
     before = installed()
-    run(*(f"DROP FUNCTION {name} CASCADE" for name in FUNCTIONS))
+    run(*NOTHING_OF_OURS)
     assert installed() == []
     run(*(statement for _, _, statement in DEFINITIONS))
     assert installed() == before
@@ -50,6 +55,7 @@ def test_the_installed_definitions_equal_the_files() -> None:
 def test_no_name_is_defined_twice() -> None:
     assert len(FUNCTIONS) == len(set(FUNCTIONS))
     assert len(TRIGGERS) == len(set(TRIGGERS))
+    assert len(VIEWS) == len(set(VIEWS))
 
 
 def test_every_file_with_a_definition_is_declared_by_its_app() -> None:
@@ -68,7 +74,7 @@ def test_every_definition_in_a_file_is_installed() -> None:
 
 def test_a_database_without_the_functions_gets_them() -> None:
     before = installed()
-    run(*(f"DROP FUNCTION {name} CASCADE" for name in FUNCTIONS))
+    run(*NOTHING_OF_OURS)
     assert readiness.database_lacks() is not None
     migrate()
     assert installed() == before
@@ -103,6 +109,31 @@ def test_a_database_with_another_signature_gets_the_present_one(older: str) -> N
         f"CREATE FUNCTION searches_status_of({older} LANGUAGE plpgsql AS 'BEGIN END'",
     )
     migrate()
+    assert installed() == before
+
+
+def test_a_database_with_a_view_of_other_columns_gets_the_present_one() -> None:
+    before = installed()
+    run("DROP VIEW billing_posting CASCADE", "CREATE VIEW billing_posting AS SELECT 1 AS one, 2 AS two")
+    migrate()
+    assert installed() == before
+
+
+def test_views_are_out_of_the_way_of_migrations() -> None:
+    """PostgreSQL changes no column that a view reads."""
+    before = installed()
+    for app in apps.get_app_configs():
+        database_functions.drop_views(app, plan=["a migration"])
+    run("ALTER TABLE billing_entry ALTER COLUMN amount TYPE numeric(20, 6)")
+    run("ALTER TABLE billing_entry ALTER COLUMN amount TYPE numeric(18, 6)")
+    migrate()
+    assert installed() == before
+
+
+def test_a_migrate_without_migrations_leaves_the_views() -> None:
+    before = installed()
+    for app in apps.get_app_configs():
+        database_functions.drop_views(app, plan=[])
     assert installed() == before
 
 

@@ -25,6 +25,7 @@ ROOMS = {
             "billing/hold.sql",
             "billing/charge_and_release.sql",
             "billing/unknown.sql",
+            "billing/books.sql",
             "billing/append_only.sql",
         ),
         tests=(
