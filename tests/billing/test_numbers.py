@@ -20,32 +20,31 @@ Balances = tuple[Decimal, Decimal, Decimal]
 
 
 def numbers(account: Account) -> list[int]:
-    return list(Entry.objects.filter(account=account).order_by("number").values_list("number", flat=True))
+    return [entry.number for entry in entries_of(account)]
 
 
-def replayed(account: Account) -> list[Balances]:
+def entries_of(account: Account) -> list[Entry]:
+    return list(Entry.objects.filter(account=account).order_by("number"))
+
+
+def replayed(entries: list[Entry]) -> list[Balances]:
     """Returns what was posted, held and unknown after each entry, from the kinds and amounts alone."""
     posted = held = unknown = Decimal(0)
     found = []
-    for kind, amount in Entry.objects.filter(account=account).order_by("number").values_list("kind", "amount"):
-        match kind:
+    for entry in entries:
+        match entry.kind:
             case "grant" | "adjustment":
-                posted += amount
+                posted += entry.amount
             case "hold":
-                held += amount
+                held += entry.amount
             case "release":
-                held -= amount
+                held -= entry.amount
             case "charge":
-                posted, held = posted - amount, held - amount
+                posted, held = posted - entry.amount, held - entry.amount
             case "unknown":
-                unknown += amount
+                unknown += entry.amount
         found.append((posted, held, unknown))
     return found
-
-
-def kept(account: Account) -> list[Balances]:
-    columns = ("posted_after", "held_after", "unknown_after")
-    return list(Entry.objects.filter(account=account).order_by("number").values_list(*columns))
 
 
 # Numbers
