@@ -19,7 +19,7 @@ OTHERS = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL")
 
 
 def sections() -> dict[str, Callable[..., None]]:
-    from tests.bench import claims, estimates, lane, latency, newcomer, shares, throughput, troubles, webhooks
+    from tests.bench import claims, estimates, lane, latency, ledger, newcomer, shares, throughput, troubles, webhooks
 
     return {
         "lane": lane.measure,
@@ -28,6 +28,7 @@ def sections() -> dict[str, Callable[..., None]]:
         "shares": shares.measure,
         "estimates": estimates.measure,
         "claims": claims.measure,
+        "ledger": ledger.measure,
         "throughput": throughput.measure,
         "latency": latency.measure,
         "webhooks": webhooks.measure,
