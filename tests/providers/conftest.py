@@ -83,7 +83,8 @@ def served(application: WSGIApplication) -> Iterator[str]:
 @contextmanager
 def sandbox_site(settings: SandboxSettings) -> Iterator[Site]:
     sandbox = Sandbox(settings)
-    with served(sandbox) as url, httpx.Client(base_url=url) as client:
+    # No time limit: a search takes 25 ms of the processor, and this process may wait for one.
+    with served(sandbox) as url, httpx.Client(base_url=url, timeout=None) as client:
         yield Site(url, sandbox, client)
 
 
