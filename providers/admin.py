@@ -33,9 +33,10 @@ class ByProvider(DropdownFilter):
 
     title, parameter_name = "provider", "provider"
     field = "provider"
+    names: Mapping[str, Any] = registry.PROVIDERS
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(provider, provider) for provider in registry.PROVIDERS]
+        return [(name, name) for name in self.names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         return queryset.filter(**{self.field: self.value()}) if self.value() else queryset
@@ -44,9 +45,7 @@ class ByProvider(DropdownFilter):
 class BySource(ByProvider):
     title, parameter_name = "source", "source"
     field = "source"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(source, source) for source in registry.ADAPTERS]
+    names = registry.ADAPTERS
 
 
 def choice_of(known: Mapping[str, Any]) -> forms.ChoiceField:

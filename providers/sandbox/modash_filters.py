@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from providers.sandbox.catalogue import SandboxCreator, SandboxPost
@@ -46,29 +45,26 @@ FORM = fields(
 
 
 def creator_matches(creator: SandboxCreator, filters: dict[str, Any]) -> bool:
-    return all(_creator_checks(creator, filters))
+    followers, age = filters.get("followersCount", {}), filters.get("age", {})
+    least, most = _range_below(followers.get("min", 0)), _range_above(followers.get("max", RANGES[-1] + 1))
+    return (
+        least <= creator.followers <= most
+        and int(age.get("min", 0)) <= creator.age <= int(age.get("max", 200))
+        and creator.location in filters.get("locations", [creator.location])
+        and filters.get("gender") in (None, creator.gender, "UNKNOWN" if creator.gender == "UNKNOWN" else "KNOWN")
+        and min(post.age_days for post in creator.posts) <= filters.get("lastPostedInDays", 10_000)
+        and creator.account_type == filters.get("accountType", creator.account_type)
+        and creator.language == filters.get("language", creator.language)
+        and creator.engagement_rate >= filters.get("engagementRate", {}).get("min", 0)
+        and creator.has_email == filters.get("hasEmail", creator.has_email)
+        and ("brands" not in filters or any(brand in creator.brands for brand in filters["brands"]))
+        and filters.get("username", "").lower() in creator.username
+    )
 
 
 def post_matches(post: SandboxPost, filters: dict[str, Any]) -> bool:
     young: bool = post.age_days <= filters.get("maxPostAgeMonths", 10_000) * 30
     return young and filters.get("contentType") in (None, post.content_type)
-
-
-def _creator_checks(creator: SandboxCreator, filters: dict[str, Any]) -> Iterator[bool]:
-    followers, age = filters.get("followersCount", {}), filters.get("age", {})
-    yield (
-        _range_below(followers.get("min", 0)) <= creator.followers <= _range_above(followers.get("max", RANGES[-1] + 1))
-    )
-    yield int(age.get("min", 0)) <= creator.age <= int(age.get("max", 200))
-    yield creator.location in filters.get("locations", [creator.location])
-    yield filters.get("gender") in (None, creator.gender, "UNKNOWN" if creator.gender == "UNKNOWN" else "KNOWN")
-    yield min(post.age_days for post in creator.posts) <= filters.get("lastPostedInDays", 10_000)
-    yield creator.account_type == filters.get("accountType", creator.account_type)
-    yield creator.language == filters.get("language", creator.language)
-    yield creator.engagement_rate >= filters.get("engagementRate", {}).get("min", 0)
-    yield creator.has_email == filters.get("hasEmail", creator.has_email)
-    yield "brands" not in filters or any(brand in creator.brands for brand in filters["brands"])
-    yield filters.get("username", "").lower() in creator.username
 
 
 def _range_below(followers: float) -> float:
