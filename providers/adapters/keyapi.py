@@ -9,7 +9,6 @@ rest of it looks like.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -20,6 +19,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from accounts.web.strict_fields import StrictSerializer, StrictText
+from providers.adapters import encoded_pictures
 from providers.adapters.failure_kinds import FailureKind, FailureKinds
 from providers.adapters.fields import Fields, has_objects, items
 from providers.adapters.regions import NOT_ISO, REGIONS
@@ -136,12 +136,12 @@ class TikTokProducts(Adapter):
 
 def _request(question: Question, wanted: Mapping[str, Any], access: Access) -> httpx.Request:
     """Returns the request, without empty fields, for the page says: "do not send empty optional parameters"."""
-    body = {"image_base64": b64encode(question.picture.content).decode(), **wanted, "size": question.page_size}
-    return httpx.Request(
-        "POST",
-        access.url("/v1/tiktok/product/image-search/analytics"),
-        headers={"Authorization": f"Bearer {access.secret.value}"},
-        json=body,
+    return encoded_pictures.request(
+        access,
+        "/v1/tiktok/product/image-search/analytics",
+        values={**wanted, "size": question.page_size},
+        name="image_base64",
+        picture=question.picture.content,
     )
 
 

@@ -7,7 +7,6 @@ endpoints, and an answer that says otherwise is believed.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
+from providers.adapters import encoded_pictures
 from providers.adapters.failure_kinds import FailureKind, FailureKinds
 from providers.adapters.fields import Fields, Items, has_objects, items
 from providers.adapters.modash_parameters import CreatorParameters, filters, rounded
@@ -100,18 +100,17 @@ class TikTokCreators(Adapter):
 
 def _request(question: Question, access: Access) -> httpx.Request:
     wanted = filters(question.parameters)
-    body = {
-        "page": question.page,
-        "pageSize": question.page_size,
-        **({"filters": wanted} if wanted else {}),
-        "imageType": question.picture.media_type,
-        "base64Image": b64encode(question.picture.content).decode(),
-    }
-    return httpx.Request(
-        "POST",
-        access.url("/ai/tiktok/image-search"),
-        headers={"Authorization": f"Bearer {access.secret.value}"},
-        json=body,
+    return encoded_pictures.request(
+        access,
+        "/ai/tiktok/image-search",
+        values={
+            "page": question.page,
+            "pageSize": question.page_size,
+            **({"filters": wanted} if wanted else {}),
+            "imageType": question.picture.media_type,
+        },
+        name="base64Image",
+        picture=question.picture.content,
     )
 
 

@@ -187,7 +187,7 @@ def is_bare_jpeg(content: bytes) -> bool:
             return False
         if marker[1] == JPEG_END:
             # Decoders skip bytes behind the last pixel of a scan, which cannot be told from the picture without decoding it.
-            return marker.end() == len(content) and not PAGE.search(content)
+            return marker.end() == len(content)
         at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
         head = at - start + (0 if scanning else head)
         needed = marker[1] in JPEG_NEEDED or content.startswith(JPEG_LABELS, start)
