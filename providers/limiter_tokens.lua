@@ -3,7 +3,7 @@
 -- Commands of each operation beside TIME, HMGET and HSET:
 --   redeem          ZREVRANGE twice, INFO, ZSCORE, ZADD; ZREMRANGEBYSCORE once in 16. Too early: ZREVRANGE twice, no HSET
 --   confirm         INFO, ZREM, ZREVRANGE twice, ZADD
---   postpone        INFO, ZSCORE, ZADD
+--   postpone        ZSCORE, ZADD
 --   record_refusal  ZRANK, ZSCORE, ZRANGE, HGET; no HSET where the refusal teaches nothing
 --   revoke          INFO, ZSCORE, ZADD, ZREMRANGEBYSCORE
 --   pause, resume   INFO
@@ -174,7 +174,6 @@ end
 -- Arguments: call, length by which its first byte left after the instant that it was redeemed for.
 function operations.postpone()
     local call, late = arguments[1], tonumber(arguments[2])
-    notice_another_server()
     local redeemed_for = redis.call('ZSCORE', KEYS[2], call)
     if redeemed_for then
         local sent_at = math.min(now, tonumber(redeemed_for) + late)
