@@ -98,6 +98,20 @@ def test_reacquiring_gives_another_slot() -> None:
     assert 0.5 < other <= 1
 
 
+def test_the_slot_that_reacquiring_gives_is_behind_those_of_others() -> None:
+    lane = LoggedLane(a_rate(1, 60_000))
+    mine, other = lane.waiter(), lane.waiter()
+    mine.start(seconds=60)
+    assert other.acquire() == 0
+    assert 50 < (mine.reacquire() or 0) <= 60
+
+
+def test_acquiring_twice_keeps_nobody_behind_oneself() -> None:
+    lane = LoggedLane(a_rate(1, 60_000))
+    mine = lane.waiter()
+    assert [mine.acquire(), mine.acquire()] == [0, 0]
+
+
 def test_reacquiring_where_enough_others_wait_releases() -> None:
     lane = LoggedLane(a_rate(1, 60_000), max_in_flight=3)
     mine = lane.waiter()
