@@ -86,21 +86,31 @@ def _load(limiter: ModuleType, name: str, text: str) -> None:
 
 @contextmanager
 def _python(change: Change, before: str, after: str) -> Iterator[None]:
-    module = _module(change.path)
-    statement = _statement(ast.parse(before), before, change.begin)
+    statement = place(change, before)
+    try:
+        code = compile(after, str(change.path), "exec")
+    except SyntaxError as error:
+        raise NotViable from error
     if isinstance(statement, str):
-        function = _function(module, statement)
-        own, other = function.__code__, _code(after, change.path, statement)
-        if other.co_freevars != own.co_freevars:
-            raise NotInPlace
-        function.__code__ = other
-        try:
+        with replaced(change.path, statement, code):
             yield
-        finally:
-            function.__code__ = own
     else:
-        with _constants(module, statement, after, change.path):
+        with _constants(_module(change.path), statement, after, change.path):
             yield
+
+
+@contextmanager
+def replaced(path: Path, name: str, code: CodeType) -> Iterator[None]:
+    """Gives a function the code that it has in this code of its whole module."""
+    function = _function(_module(path), name)
+    own, other = function.__code__, _code(code, name)
+    if other.co_freevars != own.co_freevars:
+        raise NotInPlace
+    function.__code__ = other
+    try:
+        yield
+    finally:
+        function.__code__ = own
 
 
 @contextmanager
@@ -122,10 +132,10 @@ def _module(path: Path) -> ModuleType:
     return sys.modules[name]
 
 
-def _statement(tree: ast.Module, text: str, begin: int) -> str | int:
+def place(change: Change, text: str) -> str | int:
     """Returns the name of the function whose body has the change, or the number of the assignment in the module."""
-    line = text.count("\n", 0, begin) + 1
-    for number, statement in enumerate(tree.body):
+    line = text.count("\n", 0, change.begin) + 1
+    for number, statement in enumerate(ast.parse(text).body):
         if statement.lineno <= line <= (statement.end_lineno or 0):
             if isinstance(statement, (ast.Assign, ast.AnnAssign)):
                 return number
@@ -155,11 +165,8 @@ def _function(module: ModuleType, name: str) -> FunctionType:
     return found
 
 
-def _code(text: str, path: Path, name: str) -> CodeType:
-    try:
-        pending = [compile(text, str(path), "exec")]
-    except SyntaxError as error:
-        raise NotViable from error
+def _code(module: CodeType, name: str) -> CodeType:
+    pending = [module]
     for code in pending:
         if code.co_qualname == name:
             return code

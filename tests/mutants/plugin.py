@@ -1,8 +1,8 @@
 """A plugin of pytest that runs the collected tests once for each fault of a list, in one process, each time until one fails.
 
-A fault is noticed only if a test fails twice with it and passes without it right after. If that test then fails without the
-fault as well, the process is spoiled and ends, and another one tries the fault again. The tests that noticed earlier faults of a
-file run first.
+A fault is noticed only if a test fails twice with it, then passes without it, and then fails twice with it again. If the test
+fails without the fault as well, the process is spoiled and ends, and another one tries the fault once more. A fault in a function
+is tried on the tests that call it. The tests that noticed earlier faults of a file run first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from _pytest.runner import runtestprotocol
 
 from tests.mutants import in_place
 from tests.mutants.changes import Change
+from tests.mutants.reach import Reach
 
 # The files of a run's folder: the faults to try, and a line for each that is tried.
 CHANGES, DONE = "changes", "done"
@@ -42,17 +43,23 @@ class _Loop:
     items: list[pytest.Item]
     last: pytest.Item | None = None
     noticed: dict[str, Counter[pytest.Item]] = field(default_factory=lambda: defaultdict(Counter))
+    reach: Reach = field(default_factory=Reach)
 
     def run(self) -> None:
         begin = time.monotonic()
-        if failed := self.first_that_fails(self.items):
+        changes = [
+            (number, Change(Path(path), *rest)) for number, path, *rest in json.loads(folder(CHANGES).read_text())
+        ]
+        with self.reach.watching({change.path for _, change in changes}):
+            failed = self.first_that_fails(self.items)
+        if failed is not None:
             note(verdict=BROKEN, test=failed.nodeid)
         else:
             note(verdict=STEADY, seconds=time.monotonic() - begin)
-            for number, path, first, last, becomes in json.loads(folder(CHANGES).read_text()):
+            for number, change in changes:
                 note(number=number)
                 begin = time.monotonic()
-                verdict = self.verdict(Change(Path(path), first, last, becomes))
+                verdict = self.verdict(change)
                 note(number=number, verdict=verdict, seconds=time.monotonic() - begin)
                 if verdict == SPOILED:
                     break
@@ -61,17 +68,31 @@ class _Loop:
     def verdict(self, change: Change) -> str:
         order = self.noticed[str(change.path)]
         try:
-            with in_place.given(change):
-                failed = self.first_that_fails(sorted(self.items, key=lambda item: -order[item]))
-                self.tear_down(None if failed is None else failed)
+            waiting = sorted(self.that_reach(change), key=lambda item: -order[item])
+            while failed := self.noticing(change, waiting):
+                if self.failures(failed) and self.failures(failed):
+                    return SPOILED
+                if self.noticing(change, [failed]):
+                    order[failed] += 1
+                    return failed.nodeid
+                waiting = waiting[waiting.index(failed) + 1 :]
         except in_place.NotViable:
             return NOT_VIABLE
         except in_place.NotInPlace:
             return NOT_IN_PLACE
-        if failed is None:
-            return SURVIVES
-        order[failed] += 1
-        return SPOILED if self.failures(failed) and self.failures(failed) else failed.nodeid
+        return SURVIVES
+
+    def noticing(self, change: Change, items: Sequence[pytest.Item]) -> pytest.Item | None:
+        with in_place.given(change):
+            failed = self.first_that_fails(items)
+            self.tear_down(failed)
+            return failed
+
+    def that_reach(self, change: Change) -> list[pytest.Item]:
+        """Returns the tests that could notice the fault."""
+        name = in_place.place(change, change.path.read_text()) if change.path.suffix == ".py" else ""
+        tests = self.reach.tests(change.path, name) if isinstance(name, str) else None
+        return [item for item in self.items if tests is None or item.nodeid in tests]
 
     def first_that_fails(self, items: Sequence[pytest.Item]) -> pytest.Item | None:
         return next((item for item in items if self.fails(item)), None)
@@ -86,7 +107,7 @@ class _Loop:
     def failures(self, item: pytest.Item) -> str:
         """Runs a test, and returns why it failed."""
         self.tear_down(item)
-        self.last = item
+        self.last, self.reach.test = item, item.nodeid
         # Its own fixtures end, and those of its module stay for the next test.
         following = cast("pytest.Item", _Sibling(item))
         reports = runtestprotocol(item, log=False, nextitem=following)
