@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -90,7 +89,9 @@ class Catalogue:
         self.posts = [post for creator in self.creators for post in creator.posts]
         random = Random("the sandbox's shops")
         self.products = [_product(random) for _ in range(PRODUCTS)]
-        self._scenes = {pictured.id: pictured.scene for pictured in self._pictured()}
+        pictured = (*(creator.portrait for creator in self.creators), *self.posts)
+        self._scenes = {post.id: post.scene for post in pictured}
+        self._scenes |= {product.id: product.scene for product in self.products}
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -105,12 +106,6 @@ class Catalogue:
     def picture(self, id: str) -> Image.Image | None:
         scene = self._scenes.get(id)
         return draw(scene, FULL) if scene else None
-
-    def _pictured(self) -> Iterator[SandboxPost | SandboxProduct]:
-        for creator in self.creators:
-            yield creator.portrait
-            yield from creator.posts
-        yield from self.products
 
 
 def _creator(random: Random, number: int) -> SandboxCreator:

@@ -139,22 +139,17 @@ def _picture(form: Form) -> Image.Image:
         raise _error("0003", f"file is no {format} image.") from None
 
 
+def _frame(video: SandboxVideo, shot: Shot, score: float) -> dict[str, Any]:
+    return {"videoNo": video.number, "videoName": video.name, "startTime": str(shot.start), "score": score}
+
+
 def _public_frame(video: SandboxVideo, shot: Shot, score: float) -> dict[str, Any]:
-    return {
-        "videoNo": video.number,
-        "videoName": video.name,
-        "startTime": str(shot.start),
-        "endTime": "null" if shot.end is None else str(shot.end),
-        "score": score,
-    }
+    return {**_frame(video, shot, score), "endTime": "null" if shot.end is None else str(shot.end)}
 
 
 def _private_frame(video: SandboxVideo, shot: Shot, score: float) -> dict[str, Any]:
     return {
-        "videoNo": video.number,
-        "videoName": video.name,
-        "startTime": str(shot.start),
-        "score": score,
+        **_frame(video, shot, score),
         "video_bucket": "videos",
         "video_blob": f"{video.number}.mp4",
         "keyframe_bucket": "keyframes",

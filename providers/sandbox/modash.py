@@ -17,7 +17,7 @@ from providers.sandbox import modash_dictionaries
 from providers.sandbox.catalogue import SandboxCreator, SandboxPost
 from providers.sandbox.meter import fingerprint
 from providers.sandbox.modash_filters import FORM, creator_matches, post_matches
-from providers.sandbox.played_provider import Address, BilledResponse, ErrorResponse, FreeRoute, PlayedProvider, Search
+from providers.sandbox.played_provider import Address, BilledResponse, ErrorResponse, PlayedProvider, Route, Search
 from providers.sandbox.similarity import NotAPicture, decode, describe
 from providers.sandbox.validation import InvalidBody
 from providers.sandbox.wsgi import Request, Response
@@ -44,7 +44,7 @@ class Modash(PlayedProvider):
     def searches(self) -> Mapping[Address, Search]:
         return {("POST", "/ai/tiktok/image-search"): self.image_search}
 
-    def free_calls(self) -> Mapping[Address, FreeRoute]:
+    def free_calls(self) -> Mapping[Address, Route]:
         return {
             ("GET", "/user/info"): self.user_info,
             ("GET", "/health"): self.health,
@@ -102,7 +102,7 @@ class Modash(PlayedProvider):
     def health(self, request: Request) -> Response:
         return Response.of({"status": "ok"})
 
-    def _for_customers(self, free_call: FreeRoute) -> FreeRoute:
+    def _for_customers(self, free_call: Route) -> Route:
         def answer(request: Request) -> Response:
             self.key(request)
             return free_call(request)

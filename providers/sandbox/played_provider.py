@@ -42,8 +42,7 @@ class BilledResponse:
 Address = tuple[str, str]
 # A search gets the caller's key and may raise an `ErrorResponse`. It counts, limits and bills nothing.
 Search = Callable[[str, Request], BilledResponse]
-# A free call asks `PlayedProvider.key` for the caller's key if it needs one, and may raise an `ErrorResponse`.
-FreeRoute = Callable[[Request], Response]
+# Answers a call, or raises an `ErrorResponse`. A free call asks `PlayedProvider.key` for the caller's key if it needs one.
 Route = Callable[[Request], Response]
 
 # At most so many searches of one provider are slow by magic at the same time: what one slow key needs at its full rate.
@@ -73,7 +72,7 @@ class PlayedProvider(ABC):
     def searches(self) -> Mapping[Address, Search]:
         """Returns the calls that are limited and billed, by their addresses below `path`."""
 
-    def free_calls(self) -> Mapping[Address, FreeRoute]:
+    def free_calls(self) -> Mapping[Address, Route]:
         """Returns the calls that are neither limited nor billed, by their addresses below `path`."""
         return {}
 
@@ -116,20 +115,20 @@ class PlayedProvider(ABC):
     def routes(self) -> dict[Address, Route]:
         """Returns the routes of all calls, by their whole addresses."""
         searches = {address: self._search_route(search) for address, search in self.searches().items()}
-        free_calls = {address: _free_route(free_call) for address, free_call in self.free_calls().items()}
-        return {(method, self.path + path): route for (method, path), route in (searches | free_calls).items()}
+        calls = {**searches, **self.free_calls()}
+        return {(method, self.path + path): route for (method, path), route in calls.items()}
 
     def _search_route(self, search: Search) -> Route:
         def route(request: Request) -> Response:
             key = self.sent_key(request)
             if key is None:
-                return self.rejected(None).response
+                raise self.rejected(None)
             try:
                 behaviour = self._admit(key, request)
                 response = self._search(search, key, request, behaviour)
-            except ErrorResponse as error:
+            except ErrorResponse:
                 self.meter.refuse(key)
-                return error.response
+                raise
             return self._after_latency(response, request, behaviour)
 
         return route
@@ -201,13 +200,3 @@ def _cut_off(response: Response) -> Response:
 
 def _sleep_until(instant: float) -> None:
     time.sleep(max(0.0, instant - time.monotonic()))
-
-
-def _free_route(free_call: FreeRoute) -> Route:
-    def route(request: Request) -> Response:
-        try:
-            return free_call(request)
-        except ErrorResponse as error:
-            return error.response
-
-    return route

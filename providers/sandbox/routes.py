@@ -12,7 +12,7 @@ from providers.sandbox.catalogue import Catalogue
 from providers.sandbox.keyapi import KeyAPI
 from providers.sandbox.memories import Memories
 from providers.sandbox.modash import Modash
-from providers.sandbox.played_provider import PlayedProvider
+from providers.sandbox.played_provider import ErrorResponse, PlayedProvider
 from providers.sandbox.settings import SandboxSettings
 from providers.sandbox.wsgi import Request, Response
 
@@ -60,7 +60,10 @@ class Sandbox:
         if method == "GET" and request.path.startswith(PICTURES):
             return self._picture(request)
         route = self.routes.get((method, request.path))
-        return route(request) if route else _not_found()
+        try:
+            return route(request) if route else _not_found()
+        except ErrorResponse as error:
+            return error.response
 
     def _picture(self, request: Request) -> Response:
         picture = self.catalogue.picture(request.path.removeprefix(PICTURES).removesuffix(".jpg"))
