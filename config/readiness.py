@@ -59,6 +59,8 @@ REFUSED_BY_REDIS = {
 }
 # These modules declare their keys in Redis when they are imported.
 KEEP_IN_REDIS = (live_updates, delivery_limits, limiter, log_ins, wakeups, rate_limits, turns)
+# Redis 7.0 does not name the command that a script may not run.
+IN_A_SCRIPT = "The user executing the script can't run this command"
 # The only words of a server that are quoted: the name of a command that the account may not run.
 COMMAND = re.compile(r"'([\w|-]{1,40})' command|[Uu]nknown (?:Redis )?command[:,]? [`']([\w|-]{1,40})['`]")
 RIGHTS = """
@@ -237,7 +239,7 @@ def said_by_redis(error: BaseException) -> str:
         return "Redis refuses the password in REDIS_URL."
     if "max number of clients" in text:
         return "Redis has as many clients as it takes."
-    if "NOPERM" in text or "ermission" in text or COMMAND.search(text):
+    if "NOPERM" in text or "ermission" in text or IN_A_SCRIPT in text or COMMAND.search(text):
         return _forbidden(text)
     for word, sentence in REFUSED_BY_REDIS.items():
         if re.search(rf"\b{word}\b", text) or word in type(error).__name__.upper():
@@ -249,5 +251,7 @@ def said_by_redis(error: BaseException) -> str:
 def _forbidden(text: str) -> str:
     if found := COMMAND.search(text):
         return f"Redis does not let this account run {(found[1] or found[2]).upper()}; Sightline needs it."
+    if IN_A_SCRIPT in text:
+        return "Redis does not let this account run a command that Sightline's scripts need; grant it +@all."
     kind = "channels" if "channel" in text else "keys"
     return f"Redis does not let this account use all {kind} that Sightline needs; grant it {' '.join(rights())}."

@@ -125,6 +125,10 @@ def test_a_password_that_is_refused_is_named(as_account: As, settings: Settings)
             "unknown command 'INFO', with args beginning with:",
             "Redis does not let this account run INFO; Sightline needs it.",
         ),
+        (
+            "The user executing the script can't run this command or subcommand script: caf06bc, on @user_script:94.",
+            "Redis does not let this account run a command that Sightline's scripts need; grant it +@all.",
+        ),
         ("something secret", "Redis refuses what Sightline needs."),
     ],
 )
