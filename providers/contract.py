@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from providers.web_addresses import web_address
+
 if TYPE_CHECKING:
     import httpx
 
@@ -104,7 +106,7 @@ class Hit:
         product   product_id, name, region, source_image
         video     video_no, name, platform, moments (each: start_seconds, end_seconds, score)
 
-    Every field but `external_id` is None if the provider left it out or garbled it.
+    Every field but `external_id` is None if the provider left it out or garbled it. So is an address that is no link.
     """
 
     type: str
@@ -115,6 +117,10 @@ class Hit:
     score: float | None = None
     detail: Mapping[str, Any]
     raw: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name in ("url", "image_url"):
+            object.__setattr__(self, name, web_address(getattr(self, name)))
 
 
 @dataclass(frozen=True, kw_only=True)

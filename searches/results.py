@@ -13,7 +13,6 @@ from django.db import connection
 from uuid_utils.compat import uuid7
 
 from providers.contract import Answer, Hit
-from providers.web_addresses import web_address
 from searches.models import Lookup, Result, Search
 
 # The largest number of an `integer` column.
@@ -49,8 +48,8 @@ def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime) -
             type=hit.type,
             external_id=external_id,
             title=hit.title[:500],
-            url=web_address(hit.url),
-            image_url=web_address(hit.image_url),
+            url=hit.url,
+            image_url=hit.image_url,
             score=hit.score,
             detail=hit.detail,
             raw=hit.raw,
