@@ -288,7 +288,7 @@ def test_a_call_that_never_left_cannot_be_late() -> None:
     assert lane.waiter().acquire() == 0
 
 
-def test_redeeming_tells_the_instant_by_the_local_clock() -> None:
+def test_redeeming_returns_the_instant_by_the_local_clock() -> None:
     token, before = LoggedLane().token(), time.monotonic()
     assert token.sent_at is None
     token.redeem()
@@ -296,11 +296,11 @@ def test_redeeming_tells_the_instant_by_the_local_clock() -> None:
     assert before <= token.sent_at <= time.monotonic()
 
 
-# Leave that was heard late
+# Leave that arrives late
 
 
 @pytest.mark.parametrize("late", [0.15, 0.03])
-def test_leave_that_was_heard_late_counts_from_when_it_was_heard(late: float, settings: Settings) -> None:
+def test_leave_that_arrives_late_counts_from_its_arrival(late: float, settings: Settings) -> None:
     """The log says so before the call leaves, for its worker may die right after."""
     lane = LoggedLane(a_rate(1, 200))
     token = lane.token()
@@ -311,7 +311,7 @@ def test_leave_that_was_heard_late_counts_from_when_it_was_heard(late: float, se
     assert lane.instants()[0] >= begin + late * 1_000_000
 
 
-def test_leave_that_was_heard_after_another_call_left_is_none() -> None:
+def test_leave_that_arrives_after_another_call_left_is_void() -> None:
     lane = LoggedLane(a_rate(1, 100))
     late, other = lane.token("late"), lane.token("other")
     assert late.waiter.redeem("late")[0]

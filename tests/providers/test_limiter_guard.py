@@ -66,7 +66,7 @@ def test_a_refusal_at_the_windows_edge_doubles_the_guard_at_once() -> None:
     assert lane.limiter.margin_ms() == pytest.approx(3, rel=0.01)
 
 
-def test_each_that_follows_doubles_it_again_up_to_a_twentieth_of_the_window() -> None:
+def test_each_further_refusal_doubles_it_again_up_to_a_twentieth_of_the_window() -> None:
     lane = LoggedLane(RATE)
     _, *calls = packed(lane, 4)
     widened = []
@@ -89,11 +89,11 @@ def test_refusals_that_come_in_a_bunch_are_one() -> None:
     assert [refuse(lane, call) for call in calls[3:]] == [3.0, None, None]
 
 
-@pytest.mark.parametrize("why", ["it kept its distance", "it was the first", "nobody knows it"])
+@pytest.mark.parametrize("why", ["it kept its distance", "it was the first", "it is unknown"])
 def test_a_refusal_for_another_reason_teaches_nothing(why: str) -> None:
     lane = LoggedLane(a_rate(1, 50, 3))
     first, second = packed(lane, apart_ms=60)
-    call = {"it kept its distance": second, "it was the first": first, "nobody knows it": str(uuid4())}[why]
+    call = {"it kept its distance": second, "it was the first": first, "it is unknown": str(uuid4())}[why]
     assert refuse(lane, call) is None
     assert lane.limiter.margin_ms() == 0
 
@@ -151,7 +151,7 @@ def test_a_shorter_window_bounds_it_anew() -> None:
 SECOND = a_rate(1, 1000, 3)
 
 
-def test_a_key_by_itself_teaches_a_hint_however_often_it_is_refused() -> None:
+def test_a_key_by_itself_widens_it_a_little_however_often_it_is_refused() -> None:
     """The key's account may be used elsewhere too, so that it is answered and refused in turn. Other keys would pay for that."""
     lane = LoggedLane(SECOND)
     assert refused(lane, *["k of a"] * 5) == [2.0] * 5
@@ -200,7 +200,7 @@ def test_a_lane_of_one_account_teaches_itself() -> None:
     assert refused(LoggedLane(SECOND), "", "", "", "", "") == [3.0, 9.0, 21.0, 45.0, 50.0]
 
 
-def test_without_redis_nobody_knows_it(settings: Settings) -> None:
+def test_without_redis_the_learned_guard_is_unavailable(settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1"
     with pytest.raises(limiter.Unavailable):
         LoggedLane(new=True).limiter.margin_ms()
