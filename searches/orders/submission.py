@@ -47,7 +47,7 @@ def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
     directory.create_missing(lookup.lane for lookup in lookups)
     picture.wait()
     for lookup in lookups:
-        lookup.repeat_key = keys.key_of(lookup, pixels=picture.pixels_sha256, crop=picture.crop)
+        lookup.repeat_key = keys.key_of(lookup, pixels=picture.image.pixels_sha256, crop=picture.crop)
     with transaction.atomic():
         max_age = api_key.tenant.max_age if order.max_age is None else order.max_age
         matches = matching.match(lookups, max_age=max_age) if max_age else []

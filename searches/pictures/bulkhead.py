@@ -1,6 +1,6 @@
 """Bounds the costly work on pictures in one web process: some at once, and turns by tenant for those that wait.
 
-The tenant whose turn was longest ago comes first. A picture therefore waits for one picture at most of each other tenant. Each
+The tenant whose last turn was longest ago is next. A picture therefore waits for one picture at most of each other tenant. Each
 waiter holds a thread of the web server, so their number is bounded too: when all places are taken, the last waiter of the tenant
 with the most makes room for a tenant with fewer.
 """
@@ -25,9 +25,7 @@ class QueuedReading:
 
 
 class WaitingBulkhead:
-    """Admits work: at most `at_once` run and `places` wait, of which one tenant has at most `share`. A waiter is refused after
-    `wait_seconds`.
-    """
+    """Admits work: `at_once` run and `places` wait, of which a tenant has at most `share`, each for `wait_seconds`."""
 
     def __init__(self, *, at_once: int, places: int, share: int, wait_seconds: float, detail: str) -> None:
         self.at_once = at_once

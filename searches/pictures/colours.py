@@ -5,6 +5,7 @@ A colour profile counts by its curves and not by its name: whether it is sRGB is
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterable
 from functools import cache
@@ -22,6 +23,32 @@ SPACES = {"RGB": ("RGB", "RGBA", "L", "LA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK
 SCREEN, UNSEEN = 2.2, 0.05
 # The error, of 255, that converting there and back costs.
 SAME = 1
+
+# The numbers of ITU-T H.273, by a PNG's code points (`cICP`) for primaries and curve. PQ and HLG are left out, because their
+# light exceeds any screen's: such a picture is shown by its other colour facts, as by programs that do not know the codes.
+#
+# Red, green and blue in XYZ for a white of D65, adapted to D50 as ICC asks.
+PRIMARIES = {
+    1: ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410)),
+    9: ((0.67346, 0.27903, -0.00193), (0.16566, 0.67534, 0.02998), (0.12510, 0.04563, 0.79716)),
+    12: ((0.51510, 0.24118, -0.00105), (0.29197, 0.69224, 0.04188), (0.15715, 0.06658, 0.78438)),
+}
+# ICC's parameters g, a, b, c, d: (a x + b) to the power of g from x = d on, c x below.
+CAMERA = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
+CURVES = {
+    1: CAMERA,
+    4: (2.2, 1.0, 0.0, 0.0, 0.0),
+    5: (2.8, 1.0, 0.0, 0.0, 0.0),
+    6: CAMERA,
+    8: (1.0, 1.0, 0.0, 0.0, 0.0),
+    13: (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045),
+    14: CAMERA,
+    15: CAMERA,
+}
+# No matrix, as a PNG requires, and the full range of values.
+RGB_OF_FULL_RANGE = b"\0\1"
+WHITE = (0.9642, 1.0, 0.8249)
+HEADER_BYTES, ENTRY_BYTES = 128, 12
 
 
 def plain(image: Image.Image, profiles: Iterable[bytes], gamma: float | None = None) -> Image.Image:
@@ -45,6 +72,17 @@ def unpacked_profile(chunk: bytes) -> bytes:
     except zlib.error:
         return b""
     return profile if unpacking.eof else b""
+
+
+def profile_of_codes(codes: bytes) -> bytes:
+    """Builds the profile for the four code points in a PNG's `cICP`; empty for codes that are not known."""
+    if len(codes) != 4 or codes[0] not in PRIMARIES or codes[1] not in CURVES or codes[2:] != RGB_OF_FULL_RANGE:
+        return b""
+    tags = {b"wtpt": _xyz(WHITE)}
+    curve = b"para" + bytes(4) + b"\0\3\0\0" + _numbers(CURVES[codes[1]])
+    for name, place in zip((b"r", b"g", b"b"), PRIMARIES[codes[0]], strict=True):
+        tags |= {name + b"XYZ": _xyz(place), name + b"TRC": curve}
+    return _of_tags(tags)
 
 
 def without(image: Image.Image, clear: tuple[int, ...], low: Image.Image | None, depth: int) -> Image.Image:
@@ -127,3 +165,21 @@ def _tried() -> Image.Image:
     greys = [value for value in range(256) for _ in range(3)]
     mixed = [value for colour in product(range(0, 256, 51), repeat=3) for value in colour]
     return Image.frombytes("RGB", (len(greys + mixed) // 3, 1), bytes(greys + mixed))
+
+
+def _of_tags(tags: dict[bytes, bytes]) -> bytes:
+    data, table = b"", struct.pack(">I", len(tags))
+    start = HEADER_BYTES + len(table) + ENTRY_BYTES * len(tags)
+    for name, tag in tags.items():
+        table += name + struct.pack(">II", start + len(data), len(tag))
+        data += tag
+    header = struct.pack(">I4sI12s12x4s28x", start + len(data), b"none", 0x04000000, b"mntrRGB XYZ ", b"acsp")
+    return (header + _numbers(WHITE)).ljust(HEADER_BYTES, b"\0") + table + data
+
+
+def _xyz(place: tuple[float, ...]) -> bytes:
+    return b"XYZ " + bytes(4) + _numbers(place)
+
+
+def _numbers(numbers: tuple[float, ...]) -> bytes:
+    return struct.pack(f">{len(numbers)}i", *(round(number * 65_536) for number in numbers))

@@ -93,7 +93,7 @@ class Confined:
         self.nowhere = os.open(os.devnull, os.O_RDWR)
 
     def begin(self) -> None:
-        """Takes away files, account and system calls. It takes milliseconds, so it is done before an order comes."""
+        """Takes away files, account and system calls. It takes milliseconds, so it is done before an order arrives."""
         for number in (0, 1, 2):
             os.dup2(self.nowhere, number)
         os.close(self.nowhere)

@@ -5,7 +5,7 @@ Pillow alone takes a PNG without its end, reads a million empty chunks one by on
 pixels for each scan of a JPEG, of which 20 MB can hold a million. Walking the skeleton costs a fraction of a millisecond.
 
 Bytes behind the end of a picture are dropped: phones put films and second pictures there. A file that other programs take for an
-archive, a document or a page is refused. A disguise that cannot be told from a picture (numbers in a GIF's header that read as
+archive, a document or a page is refused. A disguise that is a valid picture too (numbers in a GIF's header that read as
 JavaScript) does no harm, since every picture is written anew, except a bare JPEG.
 """
 
@@ -105,9 +105,8 @@ def judge(content: bytes, *, most_pixels: int) -> Judged:
         # The file may have several sizes, and only the decoder knows which one counts.
         pixels, end = _pixels_of_boxes(content), _walk_boxes(content)
     else:
-        size = SIZES[format](content)
-        pixels = _bounded(*size, most_pixels)
-        end = _walk_jpeg(content, pixels) if format == "JPEG" else WALKS[format](content)
+        size, walk = SKELETONS[format]
+        pixels, end = bounded(*size(content), most_pixels), walk(content)
     _refuse_disguise(content, end)
     return Judged(format=format, pixels=pixels)
 
@@ -128,7 +127,8 @@ def _format(content: bytes) -> str:
     raise _foreign(content)
 
 
-def _bounded(width: int, height: int, most_pixels: int) -> int:
+def bounded(width: int, height: int, most_pixels: int) -> int:
+    """Returns how many pixels there are. Raises `BadPicture` for too many of them, or for a side that is too long."""
     if width * height > most_pixels:
         raise too_many_pixels(most_pixels)
     if max(width, height) > LONGEST_SIDE:
@@ -150,12 +150,13 @@ def _size_of_jpeg(content: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _walk_jpeg(content: bytes, pixels: float) -> int:
+def _walk_jpeg(content: bytes) -> int:
     """Returns where the picture ends.
 
     Without an end marker the last scan may still be whole, which `scans` finds out. The scan's bytes then count as behind the
     picture, so that no page hides there.
     """
+    width, height = _size_of_jpeg(content)
     at, scans = 2, 0
     for _ in range(MAX_PIECES):
         marker = JPEG_MARKER.search(content, at)
@@ -170,7 +171,7 @@ def _walk_jpeg(content: bytes, pixels: float) -> int:
         scans += marker[1] == JPEG_SCAN
         if scans > MAX_SCANS:
             break
-        if scans * pixels > MAX_SCANNED_PIXELS:
+        if scans * width * height > MAX_SCANNED_PIXELS:
             raise BadPicture("too_costly", "The picture has too many scans for its size. Save it anew and send that.")
         at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
     raise _too_many_pieces()
@@ -186,7 +187,7 @@ def is_bare_jpeg(content: bytes) -> bool:
         if start != at and not scanning:
             return False
         if marker[1] == JPEG_END:
-            # Decoders skip bytes behind the last pixel of a scan, which cannot be told from the picture without decoding it.
+            # Decoders skip bytes behind the last pixel of a scan, which differ from the picture only if it is decoded.
             return marker.end() == len(content)
         at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
         head = at - start + (0 if scanning else head)
@@ -254,14 +255,14 @@ def _size_of_gif(content: bytes) -> tuple[int, int]:
 def _walk_gif(content: bytes) -> int:
     """Returns where the last frame ends. Only the first is used, but a file that is cut in a later one was not sent whole."""
     allowed = MAX_PIECES + len(content) // GIF_PIECE_BYTES
-    at = 13 + _gif_palette(content[10])
+    at = 13 + gif_palette_bytes(content[10])
     try:
         while content[at] != GIF_END:
             if content[at] == GIF_EXTENSION:
                 at += 2
             elif content[at] == GIF_IMAGE:
                 # place and size (8 bytes) · flags · palette · size of a code
-                at += 11 + _gif_palette(content[at + 9])
+                at += 11 + gif_palette_bytes(content[at + 9])
             else:
                 raise unreadable()
             allowed -= 1
@@ -276,7 +277,7 @@ def _walk_gif(content: bytes) -> int:
     return at + 1
 
 
-def _gif_palette(flags: int) -> int:
+def gif_palette_bytes(flags: int) -> int:
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
@@ -298,19 +299,14 @@ def _measure_bmp(content: bytes) -> int:
     )
     if packing not in BMP_UNPACKED:
         if width * height > MAX_PACKED_PIXELS:
-            raise _packed()
+            megapixels = f"{MAX_PACKED_PIXELS // 1_000_000} megapixels"
+            detail = f"A packed BMP has at most {megapixels}. Save the picture as a PNG and send that."
+            raise BadPicture("too_many_pixels", detail)
         return len(content)
     end: int = start + (width * depth + 31) // 32 * 4 * height
     if len(content) < end:
         raise truncated()
     return end
-
-
-def _packed() -> BadPicture:
-    most = MAX_PACKED_PIXELS // 1_000_000
-    return BadPicture(
-        "too_many_pixels", f"A packed BMP has at most {most} megapixels. Save the picture as a PNG and send that."
-    )
 
 
 def _codec(content: bytes) -> str:
@@ -384,16 +380,11 @@ def _foreign(content: bytes) -> BadPicture:
     return BadPicture("not_a_picture", f"The file is no picture. {TAKEN}")
 
 
-SIZES: Mapping[str, Callable[[bytes], tuple[int, int]]] = {
-    "JPEG": _size_of_jpeg,
-    "PNG": _size_of_png,
-    "WEBP": _size_of_webp,
-    "GIF": _size_of_gif,
-    "BMP": _size_of_bmp,
-}
-WALKS: Mapping[str, Callable[[bytes], int]] = {
-    "PNG": _walk_png,
-    "WEBP": _measure_webp,
-    "GIF": _walk_gif,
-    "BMP": _measure_bmp,
+# How each format's size is read, and how the end of its picture is found.
+SKELETONS: Mapping[str, tuple[Callable[[bytes], tuple[int, int]], Callable[[bytes], int]]] = {
+    "JPEG": (_size_of_jpeg, _walk_jpeg),
+    "PNG": (_size_of_png, _walk_png),
+    "WEBP": (_size_of_webp, _measure_webp),
+    "GIF": (_size_of_gif, _walk_gif),
+    "BMP": (_size_of_bmp, _measure_bmp),
 }

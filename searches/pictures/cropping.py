@@ -51,9 +51,8 @@ class Crop:
         """Returns left, top, right and bottom in pixels, each rounded to the nearest. Raises `BadCrop` for less than a pixel."""
         width, height = size
         if self.width * width < WHOLE or self.height * height < WHOLE:
-            raise BadCrop(
-                "too_small", f"Holds less than one pixel of this picture of {width} × {height}; make it larger."
-            )
+            detail = f"Holds less than one pixel of this picture of {width} × {height}; make it larger."
+            raise BadCrop("too_small", detail)
         left, right = _edges(self.x, self.width, width)
         top, bottom = _edges(self.y, self.height, height)
         return left, top, right, bottom

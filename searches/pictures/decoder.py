@@ -94,7 +94,7 @@ def work(connection: socket.socket, confined: Any) -> None:
     from searches.pictures.work import done
 
     faulthandler.enable(connection.fileno())
-    # The report says that no time is left. The process goes on, until its web process or the hard limit ends it.
+    # The report says that no time is left. The process runs until its web process or the hard limit ends it.
     signal.signal(signal.SIGXCPU, signal.SIG_IGN)
     faulthandler.register(signal.SIGXCPU, connection.fileno())
     confined.begin()

@@ -8,9 +8,7 @@ TAKEN = "Send a JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF."
 
 
 class BadPicture(Exception):
-    """The file is refused. `detail`: a sentence or two for the tenant, without any of the content; `field`: the field of the
-    request that it is about.
-    """
+    """The file is refused. `detail`: for the tenant, without any of the content; `field`: the request's field it is about."""
 
     field = "image"
 
@@ -46,3 +44,10 @@ def too_long() -> BadPicture:
 
 def other_bmp() -> BadPicture:
     return BadPicture("format_not_taken", "This kind of BMP is not taken. Save the picture as a PNG and send that.")
+
+
+def by_decoder(code: object, *, most_pixels: int) -> BadPicture:
+    """Returns the reason whose code a decoder answered; `unreadable` for any code that it cannot mean."""
+    if code == "too_many_pixels":
+        return too_many_pixels(most_pixels)
+    return {"truncated": truncated, "format_not_taken": other_bmp}.get(str(code), unreadable)()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from searches.pictures.cropping import Crop
 from searches.pictures.exceptions import LONGEST_SIDE
@@ -19,9 +19,8 @@ STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "WEBP": b"RIFF"}
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Holds what a provider takes, as the adapters' `PictureLimits`, which a decoder does not know."""
+class Limits(NamedTuple):
+    """Holds what a provider takes, as the adapters' `PictureLimits`, which a decoder does not know. In JSON it is a list."""
 
     formats: Sequence[str]
     max_bytes: int
@@ -29,9 +28,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """Holds a picture that was read. `renderings`: format and content by provider; a content equal to `original` is that
-    object.
-    """
+    """Holds a picture that was read. `renderings`: format and content by provider; one equal to `original` is that object."""
 
     stored_as: str
     width: int
@@ -47,19 +44,15 @@ def fits(format: str, content: bytes, limits: Limits) -> bool:
 
 
 def made(said: Mapping[str, Any], files: list[bytes], sent: bytes, limits: Mapping[str, Limits], crop: Crop) -> Made:
-    """Returns the picture that an answer to `read` describes. Raises `BadCrop`, or `ValueError` if no decoder gives such an
-    answer.
-    """
+    """Returns the picture that an answer to `read` describes. Raises `BadCrop`, or `ValueError` for an impossible answer."""
     width, height = said["size"]
     _check(all(type(side) is int and 0 < side <= LONGEST_SIDE for side in (width, height)))
     in_pixels = crop.in_pixels((width, height))
-    stored_as = said["stored_as"]
-    contents = [sent, *files]
-    original = contents[said["original"]]
+    original = [sent, *files][said["original"]]
     _check(SHA256.fullmatch(said["pixels_sha256"]) is not None)
-    _check(original.startswith(STARTS[stored_as]))
+    _check(original.startswith(STARTS[said["stored_as"]]))
     return Made(
-        stored_as=stored_as,
+        stored_as=said["stored_as"],
         width=width,
         height=height,
         pixels_sha256=said["pixels_sha256"],
@@ -72,7 +65,7 @@ def made(said: Mapping[str, Any], files: list[bytes], sent: bytes, limits: Mappi
 def renderings(
     said: Mapping[str, Any], files: list[bytes], sent: bytes, limits: Mapping[str, Limits]
 ) -> dict[str, tuple[str, bytes]]:
-    """Returns format and content by provider. Raises `ValueError` if no decoder gives such an answer."""
+    """Returns format and content by provider. Raises `ValueError` for an impossible answer."""
     contents = [sent, *files]
     _check(set(said["renderings"]) == set(limits))
     found = {provider: (format, contents[number]) for provider, (format, number) in said["renderings"].items()}

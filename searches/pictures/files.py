@@ -1,6 +1,6 @@
 """Names, writes, reads and removes the files of pictures in Django's storage.
 
-A name is `<tenant>/<UUIDv7>.<extension>`: unique for each write, so that removing a file harms nobody else, and with the time of
+A name is `<tenant>/<UUIDv7>.<extension>`: unique for each write, so that removing a file affects no other, and with the time of
 the write in it, so that its age costs no request to the storage.
 """
 

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from searches.pictures.cropping import Crop
+from searches.pictures.exceptions import LONGEST_SIDE
 from searches.pictures.exchange import Limits, fits
 
 # Pillow's options for each format, from the best quality to the lowest that is written.
@@ -25,7 +26,7 @@ QUALITIES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "WEBP": ({"quality": 90, "method": 2}, {"quality": 80, "method": 2}),
 }
 # The most pixels that encoders write on one side. PNG's own limit is far higher, so JPEG's is used.
-LONGEST_SIDE = {"JPEG": 65_500, "PNG": 65_500, "WEBP": 16_383}
+LONGEST_SIDES = {"JPEG": LONGEST_SIDE, "PNG": LONGEST_SIDE, "WEBP": 16_383}
 # The part of the limit that a try aims for, and the part of it that is good enough to stop.
 AIM = 0.96
 ENOUGH = 0.8
@@ -43,13 +44,11 @@ def fitted(
     found: dict[str, tuple[str, bytes]] = {}
     made: dict[Plan, tuple[str, bytes]] = {}
     for provider, most in limits.items():
+        wanted = plan(most, lossless_bytes=lossless_bytes)
         if part is pixels and fits(stored_as, original, most):
             found[provider] = stored_as, original
-            continue
-        wanted = plan(most, lossless_bytes=lossless_bytes)
-        if wanted not in made:
-            made[wanted] = fit(part, wanted)
-        found[provider] = made[wanted]
+        else:
+            found[provider] = made[wanted] = made.get(wanted) or fit(part, wanted)
     return found
 
 
@@ -68,9 +67,7 @@ class Plan:
 
 
 def plan(limits: Limits, *, lossless_bytes: int | None = None) -> Plan:
-    """Returns the plan for a provider's limits. `lossless_bytes`: about the size of a lossless rendering, which is tried if the
-    limits allow it; None for pixels that were compressed with loss already.
-    """
+    """Returns the plan for these limits. `lossless_bytes`: about those of a lossless rendering; None for lossy pixels."""
     lossless = lossless_bytes is not None and lossless_bytes <= limits.max_bytes and "PNG" in limits.formats
     return Plan(lossless=lossless, format=limits.formats[0], max_bytes=limits.max_bytes)
 
@@ -83,7 +80,7 @@ def fit(pixels: Image.Image, plan: Plan) -> tuple[str, bytes]:
             return "PNG", content
     format = plan.format
     source = _opaque(pixels) if format == "JPEG" else pixels
-    source = _scaled(source, min(1, LONGEST_SIDE[format] / max(source.size)))
+    source = _scaled(source, min(1, LONGEST_SIDES[format] / max(source.size)))
     for options in QUALITIES[format]:
         content = write(source, format=format, **options)
         if len(content) <= plan.max_bytes:

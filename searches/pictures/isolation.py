@@ -31,17 +31,7 @@ from searches.pictures.bulkhead import WaitingBulkhead
 from searches.pictures.containers import judge
 from searches.pictures.cropping import Crop
 from searches.pictures.decoder import ANSWER, CRASHED, HEAD, NUMBER, OUT_OF_TIME, READY
-from searches.pictures.exceptions import (
-    TAKEN,
-    BadPicture,
-    TooLarge,
-    other_bmp,
-    too_costly,
-    too_long,
-    too_many_pixels,
-    truncated,
-    unreadable,
-)
+from searches.pictures.exceptions import TAKEN, BadPicture, TooLarge, by_decoder, too_costly, unreadable
 from searches.pictures.exchange import Limits, Made
 
 logger = logging.getLogger(__name__)
@@ -74,16 +64,12 @@ class Bound:
 
     @property
     def deadline_seconds(self) -> float:
-        """Returns the time by the clock after which the process is ended: twice the processor's, for a busy machine, and the time
-        that sending the bytes takes.
-        """
+        """Returns the time by the clock: twice the processor's, for a busy machine, and 5 seconds for sending the bytes."""
         return 2.0 * self.seconds + 5
 
     @property
     def outlasting_seconds(self) -> float:
-        """Returns how long a waiter waits: the deadline and the time that ending a process takes, so that one picture of another
-        tenant alone never makes it give up.
-        """
+        """Returns how long a waiter waits: longer than any one picture ahead of it takes until its process is ended."""
         return self.deadline_seconds + 5
 
 
@@ -103,10 +89,8 @@ def check_size(content: bytes) -> None:
     if not content:
         raise BadPicture("empty", f"The file is empty. {TAKEN}")
     if len(content) > settings.PICTURE_MAX_BYTES:
-        raise TooLarge(
-            "too_large",
-            f"The picture has {len(content):,} bytes; send at most {settings.PICTURE_MAX_BYTES:,}.",
-        )
+        most = f"{settings.PICTURE_MAX_BYTES:,}"
+        raise TooLarge("too_large", f"The picture has {len(content):,} bytes; send at most {most}.")
 
 
 def check(content: bytes) -> None:
@@ -148,12 +132,11 @@ def thumbnail(format: str, content: bytes, size: tuple[int, int], *, pixels: int
 
 
 def _taken(limits: Mapping[str, PictureLimits]) -> dict[str, Limits]:
-    return {provider: Limits(formats=each.formats, max_bytes=each.max_bytes) for provider, each in limits.items()}
+    return {provider: Limits(each.formats, each.max_bytes) for provider, each in limits.items()}
 
 
 def _fitting(kind: str, format: str, limits: Mapping[str, Limits], crop: Crop) -> dict[str, Any]:
-    most = {provider: (list(each.formats), each.max_bytes) for provider, each in limits.items()}
-    return {"kind": kind, "format": format, "limits": most, "crop": str(crop)}
+    return {"kind": kind, "format": format, "limits": limits, "crop": str(crop)}
 
 
 def _execute(
@@ -164,7 +147,7 @@ def _execute(
     with (large_ones if large else small_ones).turn_of(by):
         said, files = _answered(order, content, bound)
     if "refused" in said:
-        raise _reason(said["refused"])
+        raise by_decoder(said["refused"], most_pixels=settings.PICTURE_MAX_PIXELS)
     return said, files
 
 
@@ -182,13 +165,6 @@ def _answered(order: Mapping[str, Any], content: bytes, bound: Bound) -> tuple[d
             logger.error("The program that reads pictures does not start.")
             break
     raise Busy(GONE)
-
-
-def _reason(code: object) -> BadPicture:
-    if code == "too_many_pixels":
-        return too_many_pixels(settings.PICTURE_MAX_PIXELS)
-    known = {"truncated": truncated, "too_long": too_long, "format_not_taken": other_bmp}
-    return known.get(str(code), unreadable)()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from searches.pictures.containers import PNG_START
+from searches.pictures.stripping import png_chunks
 
 # Values a pixel, by the header's number for the kind of colour.
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -32,10 +32,8 @@ def are_cut(content: bytes, image: Image.Image) -> bool:
     last = 0, height - 1, width, height
     if not interlaced and image.crop(last).getbbox(alpha_only=False) is not None:
         return False
-    promised = sum(
-        _bytes_of(width, height, depth * CHANNELS[colours], each) for each in (PASSES if interlaced else WHOLE)
-    )
-    return not _has(content, promised)
+    bits, passes = depth * CHANNELS[colours], PASSES if interlaced else WHOLE
+    return not _has(content, sum(_bytes_of(width, height, bits, each) for each in passes))
 
 
 def _bytes_of(width: int, height: int, bits: int, part: tuple[int, int, int, int]) -> int:
@@ -62,11 +60,6 @@ def _has(content: bytes, promised: int) -> bool:
 
 
 def _pieces(content: bytes) -> Iterator[bytes]:
-    at = len(PNG_START)
-    while at < len(content):
-        end = at + 12 + int.from_bytes(content[at : at + 4])
-        if content[at + 4 : at + 8] == b"IDAT":
-            yield from (
-                content[start : min(start + FED_AT_ONCE, end - 4)] for start in range(at + 8, end - 4, FED_AT_ONCE)
-            )
-        at = end
+    for kind, data, _ in png_chunks(content):
+        if kind == b"IDAT":
+            yield from (data[start : start + FED_AT_ONCE] for start in range(0, len(data), FED_AT_ONCE))

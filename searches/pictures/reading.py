@@ -18,9 +18,9 @@ import pillow_heif
 from PIL import Image, JpegImagePlugin
 from PIL.ExifTags import Base as ExifTag
 
-from searches.pictures import bitmaps, codes, colours, fitting, pixel_rows, scans
-from searches.pictures.containers import is_bare_jpeg
-from searches.pictures.exceptions import LONGEST_SIDE, BadPicture, too_long, too_many_pixels, truncated, unreadable
+from searches.pictures import bitmaps, colours, fitting, pixel_rows, scans
+from searches.pictures.containers import bounded, is_bare_jpeg
+from searches.pictures.exceptions import BadPicture, too_many_pixels, truncated, unreadable
 from searches.pictures.stripping import Stripped, stripped
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
@@ -48,9 +48,7 @@ LOWER = "RGB;16L"
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """Holds a decoded picture. `options`: those with which Pillow's `save` writes the stored file, in the quality that was sent.
-    `bare`: the file as it was sent, if it may be stored so.
-    """
+    """Holds a decoded picture. `options`: Pillow's, to save it as good as it was. `bare`: the file, if it may be stored so."""
 
     pixels: Image.Image
     options: Mapping[str, Any]
@@ -98,7 +96,7 @@ def thumbnail(format: str, content: bytes, size: tuple[int, int]) -> bytes:
 
 def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> Decoded:
     image = _opened(format, file.content, most_pixels)
-    _check_size(file.canvas or image.size, most_pixels)
+    bounded(*(file.canvas or image.size), most_pixels)
     if format == "JPEG":
         image = _whole(image, file.content, most_pixels)
     image.load()
@@ -109,8 +107,7 @@ def _decoded(format: str, content: bytes, file: Stripped, most_pixels: int) -> D
         raise truncated()
     pixels = colours.plain(_shown(format, image, file), _profiles(format, image, file), file.gamma)
     pixels = _on_canvas(pixels, file)
-    turn = UPRIGHT.get(_turned(format, image, file))
-    if turn is not None:
+    if (turn := UPRIGHT.get(_turned(format, image, file))) is not None:
         pixels = pixels.transpose(turn)
     pixels.info = {}
     bare = content if may_be_bare and is_bare_jpeg(content) else None
@@ -127,7 +124,7 @@ def _opened(format: str, content: bytes, most_pixels: int) -> Image.Image:
         if not str(error).startswith(bitmaps.NOT_READ):
             raise
         return bitmaps.decoded(content)
-    _check_size(image.size, most_pixels)
+    bounded(*image.size, most_pixels)
     return image
 
 
@@ -151,29 +148,21 @@ def _whole(image: Image.Image, content: bytes, most_pixels: int) -> Image.Image:
     return image
 
 
-def _check_size(size: tuple[int, int], most_pixels: int) -> None:
-    if size[0] * size[1] > most_pixels:
-        raise too_many_pixels(most_pixels)
-    if max(size) > LONGEST_SIDE:
-        raise too_long()
-
-
 def _shown(format: str, image: Image.Image, file: Stripped) -> Image.Image:
     """Returns the pixels with a PNG's transparent colour applied, and without a BMP's alpha if that is zero everywhere."""
     if format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")
     if not file.clear:
         return image
-    low = None
+    low: Image.Image | None = None
     if image.mode.startswith("I"):
         halves = image.tobytes()
-        low = Image.frombytes("L", image.size, halves, "raw", "L;16B")
-        return colours.without(Image.frombytes("L", image.size, halves, "raw", "L;16"), file.clear, low, file.depth)
+        upper, low = (Image.frombytes("L", image.size, halves, "raw", raw) for raw in ("L;16", "L;16B"))
+        return colours.without(upper, file.clear, low, file.depth)
     if file.depth == 16:
-        other = Image.open(BytesIO(file.content), formats=["PNG"])
-        other.tile = [tile._replace(args=LOWER) for tile in other.tile]
-        other.load()
-        low = other
+        low = Image.open(BytesIO(file.content), formats=["PNG"])
+        low.tile = [tile._replace(args=LOWER) for tile in low.tile]
+        low.load()
     return colours.without(image if image.mode == "RGB" else image.convert("L"), file.clear, low, file.depth)
 
 
@@ -182,7 +171,7 @@ def _profiles(format: str, image: Image.Image, file: Stripped) -> tuple[bytes, .
     if format in {"HEIC", "AVIF"}:
         return (image.info.get("icc_profile") or b"",)
     if format == "PNG":
-        return codes.profile(file.codes), colours.unpacked_profile(file.profile)
+        return colours.profile_of_codes(file.codes), colours.unpacked_profile(file.profile)
     return (file.profile,)
 
 
@@ -219,7 +208,7 @@ def _options(image: Image.Image, format: str, content: bytes) -> Mapping[str, An
 def _lossy(pixels: Image.Image) -> Mapping[str, Any]:
     if pixels.mode == "RGB":
         return {"format": "JPEG", "quality": 92}
-    return WEBP if max(pixels.size) <= fitting.LONGEST_SIDE["WEBP"] else PNG
+    return WEBP if max(pixels.size) <= fitting.LONGEST_SIDES["WEBP"] else PNG
 
 
 def _jpeg_tables(image: Image.Image) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Finds JPEGs whose scans were cut, even if a program has put an end marker behind the cut.
 
 A decoder shows missing data as grey, or coarser, without an error if it finds an end marker. Without the marker it asks for more
-data, which tells a large picture of one sequential scan by a single decode (`open_ended`). It misses at most the last
+data, so a single decode finds a cut in a large picture of one sequential scan (`open_ended`). It misses at most the last
 7 bytes, which are part of the last square of 16 pixels.
 
 Any other file is decoded twice: only a decoder that lacks data reads what is before the end marker, so a file is whole if a
@@ -61,10 +61,10 @@ def is_cut(content: bytes, image: Image.Image, of_filled: Image.Image) -> bool:
 
     `image` has its decoded pixels, `of_filled` those of the filled file.
     """
-    told = _Told()
+    headers = _Headers()
     for kind, segment, data in _segments(content):
-        told.look(kind, segment, data)
-    if told.lacking or told.fewer_restarts:
+        headers.look(kind, segment, data)
+    if headers.lacking or headers.fewer_restarts:
         return True
     return not strips.are_equal(image, of_filled)
 
@@ -81,7 +81,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         before = marker[1][0], content[marker.end() + 2 : at]
 
 
-class _Told:
+class _Headers:
     """Collects the facts in the headers of the frame and the scans.
 
     `lacking`: the coefficients (component's name, number) of which no scan has the last bits. `fewer_restarts`: a scan has fewer

@@ -54,13 +54,8 @@ class Draft:
     reused: set[str] = field(default_factory=set)
     saved: Image | None = None
 
-    @property
-    def pixels_sha256(self) -> str:
-        """Is known after `wait`."""
-        return self.image.pixels_sha256
-
     def wait(self) -> None:
-        """Waits until the files are written. Then `crop` is in whole pixels. Raises `BadPicture` or `Busy`.
+        """Waits until the files are written. Then `image` is complete, and `crop` in pixels. Raises `BadPicture` or `Busy`.
 
         Call it before a transaction, so that none is open meanwhile.
         """
@@ -175,9 +170,9 @@ def erase(image: Image) -> None:
     transaction.on_commit(lambda: files.remove(names))
 
 
-def erase_unnamed(image_id: UUID) -> None:
+def erase_unnamed(image_id: UUID, **only: datetime) -> None:
     """Erases a picture unless a search names it. Call it last in the caller's transaction, like `Draft.hold`."""
-    image = Image.objects.select_for_update().filter(pk=image_id).first()
+    image = Image.objects.select_for_update().filter(pk=image_id, **only).first()
     # The lock has waited for every transaction that was about to name the picture, and later ones wait for this one.
     if image is not None and not image.searches.exists():
         erase(image)
@@ -186,9 +181,7 @@ def erase_unnamed(image_id: UUID) -> None:
 @transaction.atomic
 def erase_unused(image_id: UUID, since: datetime) -> None:
     """Erases a picture, unless a search names it or it was sent again later than `since`."""
-    image = Image.objects.select_for_update().filter(pk=image_id, stored_at__lte=since).first()
-    if image is not None and not image.searches.exists():
-        erase(image)
+    erase_unnamed(image_id, stored_at__lte=since)
 
 
 def refresh(image: Image) -> None:
@@ -217,13 +210,10 @@ def _write_missing_renderings(draft: Draft, fit: Mapping[str, PictureLimits], cr
     draft.crop = str(crop)
     present = image.renderings.filter(crop=draft.crop, provider__in=fit)
     draft.reused = set(present.values_list("provider", flat=True))
-    missing = {provider: limits for provider, limits in fit.items() if provider not in draft.reused}
-    if not missing:
-        return
-    format, original = files.format_of(image.file), _original(image)
-    pixels = image.width * image.height
-    fitted = isolation.fitted(format, original, pixels=pixels, limits=missing, crop=crop, by=image.tenant_id)
-    _add_renderings(draft, original, fitted)
+    if missing := {provider: limits for provider, limits in fit.items() if provider not in draft.reused}:
+        format, original, pixels = files.format_of(image.file), _original(image), image.width * image.height
+        fitted = isolation.fitted(format, original, pixels=pixels, limits=missing, crop=crop, by=image.tenant_id)
+        _add_renderings(draft, original, fitted)
 
 
 def _original(image: Image) -> bytes:
@@ -242,13 +232,7 @@ def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[st
         file = written.get(id(content)) or _write(draft, format, content)
         written[id(content)] = file
         draft.renderings.append(
-            Rendering(
-                provider=provider,
-                crop=draft.crop,
-                media_type=MEDIA_TYPES[format],
-                bytes=len(content),
-                file=file,
-            )
+            Rendering(provider=provider, crop=draft.crop, media_type=MEDIA_TYPES[format], bytes=len(content), file=file)
         )
 
 

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from searches.pictures.containers import JPEG_END, JPEG_MARKER, JPEG_SCAN, PNG_START
+from searches.pictures.containers import JPEG_END, JPEG_MARKER, JPEG_SCAN, PNG_START, gif_palette_bytes
 from searches.pictures.exceptions import unreadable
 
 # A label of JFIF, without the preview that may follow it.
@@ -114,7 +114,7 @@ def _png(content: bytes) -> Stripped:
     needed: list[bytes] = []
     facts: dict[bytes, bytes] = {}
     frames = _PngFrames()
-    for kind, data, sound in _chunks(content):
+    for kind, data, sound in png_chunks(content):
         frames.look(kind, data, sound=sound)
         if kind in {b"IHDR", b"PLTE", b"IDAT", b"IEND"}:
             needed.append(_chunk(kind, data))
@@ -149,10 +149,10 @@ def _png(content: bytes) -> Stripped:
 
 def _gamma(facts: Mapping[bytes, bytes]) -> float | None:
     """Returns the gamma of the pixels; None if there is none, or if the file says that it is in sRGB."""
-    told = facts.get(b"gAMA", b"")
-    if len(told) != 4 or facts.get(b"sRGB") in SRGB_INTENTS:
+    gamma = facts.get(b"gAMA", b"")
+    if len(gamma) != 4 or facts.get(b"sRGB") in SRGB_INTENTS:
         return None
-    return int.from_bytes(told) / 100_000 or None
+    return int.from_bytes(gamma) / 100_000 or None
 
 
 class _PngFrames:
@@ -178,7 +178,7 @@ class _PngFrames:
             self.data.append(data[4:])
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
+def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
     """Yields each chunk's kind, its data, and whether its checksum is right."""
     at = len(PNG_START)
     while at < len(content):
@@ -253,7 +253,7 @@ def _small(data: bytes, at: int) -> int:
 
 def _gif(content: bytes) -> Stripped:
     """Strips a GIF. Keeps the first frame, on a screen of the frame's size; the rest of the canvas is transparent."""
-    start = 13 + _palette(content[10])
+    start = 13 + gif_palette_bytes(content[10])
     at, control = start, b""
     while content[at] == 0x21:
         end = _blocks_end(content, at + 2)
@@ -262,16 +262,12 @@ def _gif(content: bytes) -> Stripped:
     if content[at] != 0x2C:
         raise unreadable()
     x, y, width, height, flags = struct.unpack_from("<HHHHB", content, at + 1)
-    end = _blocks_end(content, at + 11 + _palette(flags))
+    end = _blocks_end(content, at + 11 + gif_palette_bytes(flags))
     screen = content[:6] + struct.pack("<HH", width, height) + content[10:start]
     frame = b"," + struct.pack("<HHHH", 0, 0, width, height) + content[at + 9 : end]
     screen_width, screen_height = struct.unpack_from("<HH", content, 6)
     canvas = max(screen_width, x + width), max(screen_height, y + height)
     return Stripped(content=screen + control + frame + b";", canvas=canvas, place=(x, y))
-
-
-def _palette(flags: int) -> int:
-    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _blocks_end(content: bytes, at: int) -> int:

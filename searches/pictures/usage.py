@@ -9,7 +9,6 @@ there is no deadlock.
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -36,9 +35,9 @@ class TooManyImages(Exception):
 def add(tenant: Tenant, *, images: int, bytes: int) -> None:
     """Counts pictures whose rows are new in this transaction, and the bytes of files that are. Raises `TooManyImages`."""
     most, most_bytes = tenant.limit("most_images"), tenant.limit("most_image_bytes")
-    values: dict[str, Any] = {"tenant": tenant.pk, "images": images, "bytes": bytes}
+    counts = {"images": images, "bytes": bytes, "most": most, "most_bytes": most_bytes}
     with connection.cursor() as cursor:
-        cursor.execute(ADD, {**values, "most": most, "most_bytes": most_bytes})
+        cursor.execute(ADD, {"tenant": tenant.pk, **counts})
         if cursor.rowcount:
             return
     stored = PictureUsage.objects.filter(tenant=tenant).values_list("images", flat=True).first() or 0

@@ -26,13 +26,9 @@ def _read(order: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], lis
         crop = Crop.parse(order["crop"]).in_pixels(picture.pixels.size)
     except BadCrop:
         return {"size": picture.pixels.size, "bad_crop": True}, []
-    original = picture.rewritten()
+    original, digest = picture.rewritten(), strips.pixels_sha256(picture.pixels)
     found = fitting.fitted(picture.pixels, picture.stored_as, original, _limits(order), crop)
-    said = {
-        "stored_as": picture.stored_as,
-        "size": picture.pixels.size,
-        "pixels_sha256": strips.pixels_sha256(picture.pixels),
-    }
+    said = {"stored_as": picture.stored_as, "size": picture.pixels.size, "pixels_sha256": digest}
     return _packed(said, content, original, found)
 
 
@@ -52,10 +48,7 @@ KINDS = {"read": _read, "fit": _fit, "thumbnail": _thumbnail}
 
 
 def _limits(order: Mapping[str, Any]) -> dict[str, Limits]:
-    return {
-        provider: Limits(formats=formats, max_bytes=max_bytes)
-        for provider, (formats, max_bytes) in order["limits"].items()
-    }
+    return {provider: Limits(*each) for provider, each in order["limits"].items()}
 
 
 def _packed(

@@ -42,7 +42,7 @@ def send(bystander: Bystander, key: str, content: bytes) -> int:
 
 
 @pytest.mark.parametrize("make", [many_scans, few_scans, tiny_webp, samples.png_bomb, samples.text_bomb])
-def test_costly_pictures_keep_nobody_elses_waiting(
+def test_costly_pictures_do_not_delay_those_of_other_tenants(
     bystander: Bystander, alices_key: str, make: Callable[[], bytes]
 ) -> None:
     costly = make()

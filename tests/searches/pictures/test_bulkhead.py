@@ -91,7 +91,7 @@ def test_another_tenant_waits_for_one_foreign_picture_at_most() -> None:
     assert requests.order.index(OTHER) == 1
 
 
-def test_turns_go_round_by_tenant() -> None:
+def test_turns_rotate_by_tenant() -> None:
     with line() as requests:
         for tenant in (GREEDY, GREEDY, GREEDY, OTHER, OTHER, THIRD):
             requests.send(tenant)
@@ -107,7 +107,7 @@ def test_when_all_places_are_taken_the_tenant_with_the_most_makes_room() -> None
     assert requests.order == [GREEDY, OTHER, GREEDY, GREEDY]
 
 
-def test_when_all_have_the_same_whoever_comes_last_is_refused() -> None:
+def test_when_all_tenants_have_the_same_number_the_last_to_arrive_is_refused() -> None:
     with line(WaitingBulkhead(at_once=1, places=2, share=8, wait_seconds=20, detail="Later.")) as requests:
         for tenant in (GREEDY, GREEDY, OTHER):
             requests.send(tenant)
@@ -150,7 +150,7 @@ def test_a_waiter_gets_its_turn_once_the_picture_before_it_is_ended_by_its_deadl
         foreign.join()
 
 
-def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_request_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation.large_ones, "wait_seconds", 0.05)
     with isolation.large_ones.turn_of(GREEDY), pytest.raises(Busy):
         read(LARGE)
@@ -191,7 +191,7 @@ def test_what_is_cut_from_a_stored_picture_waits_in_the_same_line(
         assert draft.save() == image
 
 
-def test_of_twelve_costly_pictures_at_once_one_comes_before_another_tenants_photograph(
+def test_of_twelve_costly_pictures_at_once_one_is_read_before_another_tenants_photograph(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(isolation.large_ones, "wait_seconds", 120)
@@ -218,7 +218,7 @@ def test_of_twelve_costly_pictures_at_once_one_comes_before_another_tenants_phot
     assert done.count(GREEDY) == isolation.large_ones.share
 
 
-def test_scans_are_bounded_by_the_pixels_that_each_goes_over() -> None:
+def test_scans_are_bounded_by_the_pixels_that_each_covers() -> None:
     whole = samples.written(samples.plain_picture(8_160, 6_000), "JPEG", progressive=True)
     last = whole.rindex(b"\xff\xda")
     began = time.monotonic()

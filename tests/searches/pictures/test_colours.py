@@ -267,7 +267,7 @@ def test_a_fact_that_cannot_be_used_does_not_hide_a_lesser_one(pieces: list[tupl
     ],
     ids=str,
 )
-def test_a_png_may_name_its_colours_by_codes_which_go_before_all_else(
+def test_the_code_points_of_a_png_take_precedence_over_its_other_colour_facts(
     codes: tuple[int, ...], colour: tuple[int, int, int], meant: tuple[int, int, int]
 ) -> None:
     others = chunk(*packed(rgb_profile(3))), chunk(b"sRGB", b"\0"), chunk(*LINEAR)

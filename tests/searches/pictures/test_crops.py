@@ -49,7 +49,9 @@ def sent(image: Image, provider: str, crop: str = MIDDLE) -> Pixels.Image:
         (of(0.04, 0, 0.1, 1), (10, 1), (0, 0, 1, 1)),
     ],
 )
-def test_edges_go_to_the_nearest_pixel(crop: Crop, size: tuple[int, int], box: tuple[int, int, int, int]) -> None:
+def test_edges_are_rounded_to_the_nearest_pixel(
+    crop: Crop, size: tuple[int, int], box: tuple[int, int, int, int]
+) -> None:
     assert crop.box(size) == box
 
 

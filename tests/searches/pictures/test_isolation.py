@@ -101,7 +101,7 @@ def test_but_it_can_compute() -> None:
 
 @only_linux
 @only_root
-def test_where_it_was_root_it_has_an_account_that_nobody_else_has() -> None:
+def test_a_process_of_root_gets_an_account_that_no_other_has() -> None:
     """Runs without the filter, under which the process could not read its own account."""
     asked = "return os.getresuid() + os.getresgid() + tuple(os.getgroups())"
     assert confined(asked, before="confined.filter = None") == repr((confinement.ACCOUNT,) * 6)
@@ -240,7 +240,9 @@ def test_a_picture_whose_processes_are_all_killed_may_be_sent_again() -> None:
 @pytest.mark.parametrize(
     ("last", "code"), [(signal.SIGSEGV, "unreadable"), (signal.SIGABRT, "unreadable"), (signal.SIGXCPU, "too_costly")]
 )
-def test_a_picture_that_breaks_its_process_or_uses_its_time_up_is_told_so(last: signal.Signals, code: str) -> None:
+def test_a_picture_that_breaks_its_process_or_uses_up_its_time_is_refused_for_that(
+    last: signal.Signals, code: str
+) -> None:
     send = isolation._send
 
     def ending(connection: socket.socket, content: bytes, ends_at: float) -> None:
@@ -280,7 +282,7 @@ def test_where_the_program_is_ended_another_is_started(with_all: bool) -> None:
     assert program().pid != first.pid
 
 
-def test_it_ends_with_whoever_started_it() -> None:
+def test_it_ends_with_the_process_that_started_it() -> None:
     source = (
         "import os, django; django.setup()\n"
         "from searches.pictures import isolation\n"

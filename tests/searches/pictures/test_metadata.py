@@ -103,7 +103,7 @@ WHOLE: dict[str, Callable[..., bytes]] = {"JPEG": samples.jpeg, "PNG": samples.p
     ],
     ids=["jpeg", "png", "webp", "heic", "avif"],
 )
-def test_an_orientation_that_stands_in_xmp_alone_turns_nothing(content: bytes) -> None:
+def test_an_orientation_in_xmp_alone_turns_nothing(content: bytes) -> None:
     assert XMP in content
     _, pixels, _ = kept(content)
     assert pixels.width >= pixels.height

@@ -91,7 +91,7 @@ def test_a_known_picture_gets_only_the_renderings_that_it_lacks(alice: Tenant, s
     assert image.renderings.count() == 2
 
 
-def test_a_picture_that_comes_again_gets_them_too(alice: Tenant, storage: Path) -> None:
+def test_a_picture_that_is_sent_again_gets_them_too(alice: Tenant, storage: Path) -> None:
     image = keep(alice, samples.png())
     assert not image.renderings.exists()
     assert keep(alice, samples.png(), modash=WEB, keyapi=ONLY_JPEG) == image
@@ -122,7 +122,7 @@ def test_a_transaction_that_fails_leaves_nothing(alice: Tenant, storage: Path) -
     assert (Image.objects.count(), Rendering.objects.count(), files(storage)) == (0, 0, set())
 
 
-def test_a_picture_that_nobody_saved_leaves_nothing(alice: Tenant, storage: Path) -> None:
+def test_a_picture_that_was_not_saved_leaves_nothing(alice: Tenant, storage: Path) -> None:
     with pictures.received(alice, samples.jpeg(), fit={"modash": WEB}) as picture:
         picture.wait()
         assert len(files(storage)) == 1
@@ -270,7 +270,7 @@ def test_a_sweep_of_an_empty_storage_is_no_error(alice: Tenant, storage: Path) -
     assert pictures.sweep_orphans(3600) == 0
 
 
-def test_a_sweep_is_bounded_and_comes_to_an_end(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_is_bounded_and_ends(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     for side in range(1, 6):
         keep(alice, samples.png(side, side))
     Image.objects.all().delete()

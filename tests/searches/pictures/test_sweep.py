@@ -69,7 +69,7 @@ def test_a_search_that_has_ended_leaves_none(alice: Tenant) -> None:
     assert samples.read(samples.rendering(samples.image_of(again).pk, "modash", again.crop).content).size == (32, 24)
 
 
-def test_one_that_goes_before_a_search_can_name_it_is_asked_for_again(alice: Tenant) -> None:
+def test_a_crop_that_is_erased_before_a_search_can_name_it_has_to_be_sent_again(alice: Tenant) -> None:
     image = keep(alice, samples.png(), MIDDLE, modash=WEB)
     with pictures.known(image, fit={"modash": WEB}, crop=MIDDLE) as picture:
         pictures.sweep_crops(-60)
