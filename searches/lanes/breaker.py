@@ -1,4 +1,4 @@
-"""Pauses a lane whose provider fails for everybody, so that no lookup's attempts are wasted. A pure function, tested by a table.
+"""Pauses a lane whose provider fails for all tenants, so that no attempt is wasted. A pure function, tested by a table.
 
     closed ──5 failures in a row, of at least 2 tenants' keys──► open: nothing is claimed, for 15 s
     open ──its time is over──► half-open: one call is made, the probe, and the others wait for its outcome

@@ -78,7 +78,7 @@ BEGIN
         WHERE lane_id = lane_name AND tenant_id = tenant_queue.tenant_id AND queue_state = 'ready'
         ORDER BY sort_key LIMIT 1 FOR NO KEY UPDATE;
         IF NOT FOUND THEN
-            -- This should never happen. The count is corrected, for an error would stop the lane for everybody.
+            -- This should never happen. The count is corrected, for an error would stop the whole lane.
             RAISE WARNING 'Tenant queue % counted lookups as ready that are not.', tenant_queue.id;
             UPDATE searches_tenantqueue SET ready = 0, pending_calls = 0 WHERE id = tenant_queue.id;
             RETURN;

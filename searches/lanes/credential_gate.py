@@ -19,17 +19,6 @@ from searches.lanes import directory, queue
 from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 
 USABLE = [state for state in Credential.State if state not in Credential.DEAD_STATES]
-# The credentials of blocked lookups. Each is one step in an index, however many lookups are blocked.
-BLOCKING = """
-WITH RECURSIVE blocking AS (
-    (SELECT credential_id AS id FROM searches_lookup
-     WHERE queue_state = 'blocked' AND credential_id IS NOT NULL ORDER BY credential_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT credential_id FROM searches_lookup
-            WHERE queue_state = 'blocked' AND credential_id > blocking.id ORDER BY credential_id LIMIT 1)
-    FROM blocking WHERE blocking.id IS NOT NULL
-) SELECT id FROM blocking WHERE id IS NOT NULL
-"""
 # A resting tenant queue is due at once if one of its ready lookups has a key that may be called with.
 WAKE_RESTED = """
 UPDATE searches_tenantqueue SET wake_at = %(moment)s WHERE id IN (
@@ -59,8 +48,7 @@ def block_dead() -> None:
     owners = dict(Credential.objects.filter(state__in=Credential.DEAD_STATES).values_list("pk", "tenant"))
     if not owners:
         return
-    scheduled = {(credential, lane) for credential, lane, at in directory.credentials_in_use() if at in queue.SCHEDULED}
-    dead = sorted((pair for pair in scheduled if pair[0] in owners), key=str)
+    dead = [(key, lane) for key, lane in directory.credentials_in_use(queue.SCHEDULED) if key in owners]
     live = Lane.objects.filter(mode=Mode.LIVE).in_bulk([lane for _, lane in dead])
     for credential, lane in dead:
         if lane in live:
@@ -80,19 +68,14 @@ def unblock() -> list[str]:
     credential stay blocked until the key is entered again, or until `CREDENTIAL_KEYS` has the right key.
     """
     lanes: list[str] = []
-    for credential in Credential.objects.filter(pk__in=_blocking(), state__in=USABLE):
+    blocked = [credential for credential, _ in directory.credentials_in_use([QueueState.BLOCKED])]
+    for credential in Credential.objects.filter(pk__in=blocked, state__in=USABLE):
         if sealing.is_unreadable(credential):
             continue
         # The state may have changed since it was read.
         own = Lookup.objects.filter(credential=credential, credential__state__in=USABLE, queue_state=QueueState.BLOCKED)
         lanes += _unblock_probe(credential, own) if credential.probing else _unblock_all(own)
     return lanes
-
-
-def _blocking() -> list[UUID]:
-    with connection.cursor() as cursor:
-        cursor.execute(BLOCKING)
-        return [credential for (credential,) in cursor.fetchall()]
 
 
 def _unblock_all(blocked: QuerySet[Lookup]) -> list[str]:

@@ -14,12 +14,12 @@ from accounts import batches
 from accounts.models import Mode
 from providers.models import Credential, Policy
 from searches.lanes import pauses, queue
-from searches.models import Lane, Lookup
+from searches.models import Lane, Lookup, QueueState
 
 # The credentials and lanes of the lookups in queues. Each is one step in an index, however many lookups wait.
 IN_USE = """
 WITH RECURSIVE in_use AS (
-    SELECT unnest(ARRAY['ready', 'delayed', 'blocked']) AS queue_state,
+    SELECT unnest(%s::text[]) AS queue_state,
         '00000000-0000-0000-0000-000000000000'::uuid AS credential_id, ''::varchar AS lane_id
     UNION ALL
     SELECT in_use.queue_state, next.credential_id, next.lane_id FROM in_use CROSS JOIN LATERAL (
@@ -28,7 +28,7 @@ WITH RECURSIVE in_use AS (
             AND (credential_id, lane_id) > (in_use.credential_id, in_use.lane_id)
         ORDER BY credential_id, lane_id LIMIT 1
     ) AS next
-) SELECT credential_id, lane_id, queue_state FROM in_use WHERE lane_id <> '' ORDER BY 1, 2
+) SELECT DISTINCT credential_id, lane_id FROM in_use WHERE lane_id <> '' ORDER BY 1, 2
 """
 # The most transactions of one sweep for one credential in one lane, so that the others are reached as well.
 BATCHES = 10
@@ -70,7 +70,7 @@ def create_missing(lanes: Iterable[Lane]) -> None:
 
 def move_lookups() -> None:
     """Moves the waiting lookups whose lane is no longer the one in force for their credential."""
-    in_use = sorted({(credential, lane) for credential, lane, _ in credentials_in_use()})
+    in_use = credentials_in_use(queue.IN_QUEUE)
     credentials = Credential.objects.in_bulk([credential for credential, _ in in_use])
     lanes = Lane.objects.filter(mode=Mode.LIVE).select_related("policy").in_bulk([lane for _, lane in in_use])
     for credential_id, lane_id in in_use:
@@ -83,18 +83,17 @@ def move_lookups() -> None:
             batches.repeat(partial(_move_batch, credential, present, new), most=BATCHES)
 
 
-def credentials_in_use() -> list[tuple[UUID, str, str]]:
-    """Returns each credential with which lookups are in a queue, with their lane and queue state."""
+def credentials_in_use(states: Iterable[QueueState]) -> list[tuple[UUID, str]]:
+    """Returns each credential with which lookups are in one of these states of a queue, with their lane."""
     with connection.cursor() as cursor:
-        cursor.execute(IN_USE)
-        return [(credential, lane, queue_state) for credential, lane, queue_state in cursor.fetchall()]
+        cursor.execute(IN_USE, [[str(state) for state in states]])
+        return [(credential, lane) for credential, lane in cursor.fetchall()]
 
 
 def _move_batch(credential: Credential, old: Lane, new: Lane) -> int:
     """Moves up to `batches.SIZE` lookups; returns how many.
 
-    The new lane takes over the old one's pause if that lane was everybody's. The pause of one account's lane holds for its key
-    only.
+    The new lane takes over the old one's pause if all accounts shared that lane. The pause of one account's lane is its key's.
     """
     with transaction.atomic():
         seconds = pauses.copy_to_lane(old, new) if old.policy_id == old.name else 0.0

@@ -100,7 +100,7 @@ def _in_queues(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     paces = _paces({lookup.lane_id for lookup in waiting})
     positions = _positions([lookup.pk for lookup in waiting if lookup.queue_state in queue.SCHEDULED], paces)
     return {
-        # A lookup that was claimed since it was read has nobody ahead.
+        # A lookup that was claimed since it was read has none ahead.
         lookup.pk: _forecast_of(lookup, paces[lookup.lane_id], positions.get(lookup.pk, FIRST))
         for lookup in waiting
     }

@@ -1,7 +1,7 @@
 """Decides why and how long a lane is paused: the provider said wait, its breaker is open, or an operator paused it.
 
 Each reason is a column of the lane's row, which every claim reads anyway. A writer of such a column locks the lane before any
-other row. A pause that ends by itself is told to the limiter too: calls that were claimed already wait for it there.
+other row. A pause that ends by itself is written to the limiter too: calls that were claimed already wait for it there.
 
 A provider's 429 is first of all about the key that was called with: that key rests, and calls with other keys continue. The
 whole lane pauses if keys of two tenants are told to wait within two windows. After such a pause it pauses again, for seconds
@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Greatest, Least
 
 from accounts.models import Mode
@@ -43,9 +43,9 @@ CLOSED = NO_FAILURES | {"trips": 0, "broken_until": None, "probe": None}
 
 
 def pause_claimed(claimed: ClaimedLookup, *, seconds: float) -> None:
-    """Tells the limiter at once that a call was told to wait: no claimed call with its key, or of its lane, may leave.
+    """Pauses the key of a call that was told to wait, or its lane, in the limiter: calls that were claimed already wait there.
 
-    Without Redis no call leaves anyway, and the rows keep the rest.
+    Without Redis no call is made anyway, and the rows keep the pause.
     """
     with suppress(limiter.Unavailable):
         if not times_throttled(claimed):
@@ -57,8 +57,8 @@ def pause_claimed(claimed: ClaimedLookup, *, seconds: float) -> None:
 
 
 def _record_refusal(claimed: ClaimedLookup) -> None:
-    """Tells the limiter of the first refusal in a row, which may be due to jitter. A key that is refused again and again has
-    other reasons. So may a key that is refused and answered in turn, which by itself teaches little.
+    """Reports the first refusal in a row to the limiter, because jitter may have caused it. Repeated refusals of one key have
+    other causes. So may refusals that alternate with answers: one of them by itself teaches little.
     """
     lookup, call, key = claimed.lookup, claimed.call, _key_of_several(claimed)
     if call.sent_at is None:
@@ -72,12 +72,13 @@ def _record_refusal(claimed: ClaimedLookup) -> None:
 
 
 def record_throttle(claimed: ClaimedLookup, *, seconds: float) -> None:
-    """Lets the key rest that a call was told to wait with, or the lane. Runs in the call's settlement, after the rows of its
-    lookup and before a credit account is locked.
+    """Lets a call's key rest, or pauses its lane, because the provider told the call to wait. Runs in the call's settlement,
+    after the rows of its lookup and before a credit account is locked.
     """
     lane, key = claimed.lookup.lane, _key_of_several(claimed)
     if key is None:
-        return throttle_lane(lane.pk, seconds=seconds)
+        throttle_lane(lane.pk, seconds=seconds)
+        return
     moment = queue.now()
     nearby = NEARBY_WINDOWS * timedelta(microseconds=lane.limiter.rate.full_window_us)
     others = resting.longest_told_others(key, since=moment - nearby)
@@ -87,7 +88,6 @@ def record_throttle(claimed: ClaimedLookup, *, seconds: float) -> None:
         throttle_lane(lane.pk, seconds=min(seconds, others.total_seconds()))
     elif times:
         throttle_lane(lane.pk, seconds=min(seconds, backoff(times)))
-    return None
 
 
 def times_throttled(claimed: ClaimedLookup) -> int:
@@ -97,7 +97,7 @@ def times_throttled(claimed: ClaimedLookup) -> int:
 
 
 def throttle_lane(lane: str, *, seconds: float) -> None:
-    """Lets nothing of the lane be claimed for so long: the provider told the whole lane to wait."""
+    """Pauses the lane for so long, because the provider told the whole lane to wait."""
     lock(lane)
     until = Value(queue.now() + timedelta(seconds=seconds))
     Lane.objects.filter(pk=lane).update(
@@ -157,7 +157,7 @@ def clear(lane: Lane) -> None:
         moment = queue.now()
         TenantQueue.objects.filter(lane=lane, rests_until__isnull=False).update(wake_at=moment)
         resting.end_rests(resting_keys(lane, moment))
-    # Again, because somebody may have told the limiter meanwhile what the row said until now.
+    # Again, because another process may have written the row's former state to the limiter meanwhile.
     _resume_limiter(lane)
     lane.limiter.end_rests()
 
@@ -182,22 +182,20 @@ def _set_paused(lane: Lane, paused: bool) -> None:
 
 
 def copy_to_lane(old: Lane, new: Lane) -> float:
-    """Pauses a narrower lane as the old one is paused. Returns the seconds after which the old one goes on by itself, or 0."""
+    """Pauses a narrower lane as the old one is paused. Returns the seconds until the old one resumes by itself, or 0."""
     moment = queue.now()
     until = resumes_at(old, moment)
     if until is None and not old.paused:
         return 0.0
     lock(new.pk)
-    Lane.objects.filter(pk=new.pk).update(
-        paused_until=Greatest("paused_until", Value(until)),
-        paused=Case(When(paused=True, then=True), default=old.paused),
-    )
+    paused = {"paused": True} if old.paused else {}
+    Lane.objects.filter(pk=new.pk).update(paused_until=Greatest("paused_until", Value(until)), **paused)
     return (until - moment).total_seconds() if until else 0.0
 
 
 def copy_to_key(old: Lane, new: Lane, credential: Credential) -> None:
-    """Lets one account's key rest in the lane of all as long as its own lane was told to. An operator's pause of the old lane
-    is not copied, for it did not mean the others. Runs after the lookups' rows are locked.
+    """Lets one account's key rest in the shared lane as long as its own lane would have paused. An operator's pause of its own
+    lane is not copied, for it was not about the others. Runs after the lookups' rows are locked.
     """
     until = resumes_at(old, queue.now())
     if until is not None and _is_shared(new):
@@ -217,7 +215,7 @@ def paused_at(moment: datetime) -> Q:
 
 
 def resumes_at(lane: Lane, moment: datetime) -> datetime | None:
-    """Returns when the lane goes on by itself, or None where it is neither told to wait nor broken at this moment."""
+    """Returns when the lane resumes by itself, or None if it neither waits for its provider nor for its breaker."""
     ends = [end for end in (lane.paused_until, lane.broken_until) if end is not None and end > moment]
     return max(ends, default=None)
 
@@ -234,7 +232,7 @@ def reasons(lane: Lane, moment: datetime) -> list[str]:
     if lane.broken_until and lane.broken_until > moment:
         sentences.append(f"Its breaker is open until {lane.broken_until:%H:%M:%S} UTC: calls failed whatever the key.")
     elif lane.trips:
-        sentences.append("Its breaker was open: one call goes first, and the others wait for what comes of it.")
+        sentences.append("Its breaker is half-open: one call is made as a probe, and the others wait for its outcome.")
     return sentences
 
 
@@ -265,13 +263,13 @@ def _is_shared(lane: Lane) -> bool:
 
 
 def pause_limiter(lane: Lane, *, seconds: float) -> None:
-    """Lets no claimed call leave for so long. Without Redis no call leaves anyway, and the row keeps the rest."""
+    """Pauses the lane in the limiter. Without Redis no call is made anyway, and the row keeps the pause."""
     with suppress(limiter.Unavailable):
         lane.limiter.pause(seconds=seconds)
 
 
 def sync_limiter(lane: Lane) -> None:
-    """Tells the limiter how long the lane is paused, as its row says.
+    """Pauses the lane in the limiter for as long as its row says.
 
     Every writer updates Redis after its commit. The last writer has therefore seen all changes, and clears a pause that the
     row no longer has.
@@ -293,7 +291,7 @@ def _resume_limiter(lane: Lane) -> None:
 
 
 def _remaining(lane: Lane) -> tuple[datetime | None, float]:
-    """Returns when the lane goes on by itself, as its row says now, and in how many seconds."""
+    """Returns when the lane resumes by itself, as its row says now, and in how many seconds."""
     moment = queue.now()
     until = resumes_at(Lane.objects.get(pk=lane.pk), moment)
     return until, (until - moment).total_seconds() if until else 0.0

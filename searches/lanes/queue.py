@@ -7,14 +7,14 @@ keys, searches or sources.
 
 Locks are taken in one order: lane, tenant queue, lookup, search, credential, credit accounts. The settlement of a failure
 therefore notes what the call revealed about the key before it charges or ends anything. Of several rows with one key, all
-but the call's own are locked only where nobody waits for them (`providers.keyring.resting`). Only the database's clock is
+but the call's own are locked only if no transaction has locked them (`providers.keyring.resting`). Only the database's clock is
 compared with rows.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -108,14 +108,8 @@ def claim(lane: str, policy: Policy, *, lease: timedelta) -> ClaimedLookup | Non
     """Claims the lane's next lookup under a lease (`claim.sql`). Returns None if there is none. Raises `Contended`."""
     if policy.paused:
         return None
-    values = (
-        lane,
-        str(uuid7()),
-        lease.total_seconds(),
-        STEP,
-        batches.SIZE,
-        [str(state) for state in Credential.DEAD_STATES],
-    )
+    dead_states = [str(state) for state in Credential.DEAD_STATES]
+    values = lane, str(uuid7()), lease.total_seconds(), STEP, batches.SIZE, dead_states
     with connection.cursor() as cursor:
         try:
             cursor.execute(CLAIM, values)
@@ -164,7 +158,7 @@ def lock_batch(lookups: QuerySet[Lookup]) -> list[Lookup]:
 
 def enqueue(lane: Lane, tenant_id: UUID, *, lookups: int, pending_calls: int) -> None:
     """Counts lookups that were just written as ready, and their calls, into the tenant's queue."""
-    if not _add_ready(lane.name, tenant_id, lookups, pending_calls):
+    if not add_ready(TenantQueue(lane=lane, tenant_id=tenant_id), lookups, pending_calls=pending_calls):
         add_ready(lock_tenant_queue(lane.name, tenant_id), lookups, pending_calls=pending_calls)
 
 
@@ -208,9 +202,8 @@ def block_waiting(tenant_queue: TenantQueue, credential_id: UUID | None) -> int:
         lane=tenant_queue.lane_id, tenant=tenant_queue.tenant_id, credential=credential_id, queue_state__in=SCHEDULED
     )
     blocked = lock_batch(own)
-    Lookup.objects.filter(pk__in=[lookup.pk for lookup in blocked]).update(
-        queue_state=QueueState.BLOCKED, not_before=None
-    )
+    keys = [lookup.pk for lookup in blocked]
+    Lookup.objects.filter(pk__in=keys).update(queue_state=QueueState.BLOCKED, not_before=None)
     remove(tenant_queue, blocked)
     return len(blocked)
 
@@ -232,20 +225,11 @@ def add(tenant_queue: TenantQueue, lookups: Sequence[Lookup]) -> None:
     TenantQueue.objects.filter(pk=tenant_queue.pk).update(wake_at=_first_due(tenant_queue))
 
 
-def add_ready(tenant_queue: TenantQueue, count: int, *, pending_calls: int) -> None:
-    _add_ready(tenant_queue.lane_id, tenant_queue.tenant_id, count, pending_calls)
-
-
-def _add_ready(lane: str, tenant_id: UUID, lookups: int, pending_calls: int) -> bool:
-    """Returns False if the tenant has no queue in the lane yet."""
-    values: dict[str, str | UUID | int] = {
-        "lane": lane,
-        "tenant": tenant_id,
-        "lookups": lookups,
-        "pending_calls": pending_calls,
-    }
+def add_ready(tenant_queue: TenantQueue, lookups: int, *, pending_calls: int) -> bool:
+    """Adds to the queue's counts. Returns False if it has no row yet."""
+    counts = {"lookups": lookups, "pending_calls": pending_calls}
     with connection.cursor() as cursor:
-        cursor.execute(ADD_READY, values)
+        cursor.execute(ADD_READY, {"lane": tenant_queue.lane_id, "tenant": tenant_queue.tenant_id, **counts})
         return bool(cursor.rowcount)
 
 
@@ -264,8 +248,7 @@ def on_dead_credentials(lookups: QuerySet[Lookup]) -> QuerySet[Lookup]:
 
 
 def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup]:
-    """Takes those of the lookups that still wait out of their queues, and returns them locked. The caller's transaction ends
-    them.
+    """Takes those of the lookups that still wait out of their queues, for the caller's transaction to end. Returns them locked.
 
     `only` is a condition that must still hold: since they were read, the lookups may have been claimed and put back.
     """
@@ -273,16 +256,14 @@ def withdraw(lookups: Iterable[Lookup], *, only: Q | None = None) -> list[Lookup
     lock_tenant_queues(pks)
     waiting = Lookup.objects.select_for_update(no_key=True).filter(only or Q(), pk__in=pks, queue_state__in=WAITING)
     withdrawn = list(waiting.order_by("pk"))
-    Lookup.objects.filter(pk__in=[lookup.pk for lookup in withdrawn]).update(
-        queue_state=QueueState.NONE, not_before=None
-    )
-    ready, pending_calls = Counter[tuple[str, UUID]](), Counter[tuple[str, UUID]]()
+    keys = [lookup.pk for lookup in withdrawn]
+    Lookup.objects.filter(pk__in=keys).update(queue_state=QueueState.NONE, not_before=None)
+    calls_left: defaultdict[tuple[str, UUID], list[int]] = defaultdict(list)
     for lookup in withdrawn:
         if lookup.queue_state == QueueState.READY:
-            ready[lookup.lane_id, lookup.tenant_id] += 1
-            pending_calls[lookup.lane_id, lookup.tenant_id] += lookup.calls_left
-    for (lane, tenant_id), count in ready.items():
+            calls_left[lookup.lane_id, lookup.tenant_id].append(lookup.calls_left)
+    for (lane, tenant_id), calls in calls_left.items():
         TenantQueue.objects.filter(lane=lane, tenant=tenant_id).update(
-            ready=F("ready") - count, pending_calls=F("pending_calls") - pending_calls[lane, tenant_id]
+            ready=F("ready") - len(calls), pending_calls=F("pending_calls") - sum(calls)
         )
     return withdrawn

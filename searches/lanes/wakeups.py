@@ -46,8 +46,7 @@ def waiter(lane: Lane, policy: Policy, name: str) -> Waiter:
 
 
 def send(lane: Lane, policy: Policy) -> bool:
-    """Wakes up one worker for the lane. Returns False if the lane has enough waiters, or if Redis is or has just been
-    unreachable.
+    """Wakes up one worker for the lane. Returns False if the lane has enough waiters, or if Redis is or was just unreachable.
 
     Never raises and never takes long. The sweep wakes up the lanes that this could not.
     """

@@ -111,7 +111,7 @@ def test_a_transaction_that_waits_for_the_credential_has_not_locked_the_credit_a
     assert Lookup.objects.get(pk=claims[0].lookup.pk).status == "canceled"
 
 
-def test_settlements_of_one_key_that_come_at_once_never_wait_in_a_circle(claims: list[ClaimedLookup]) -> None:
+def test_settlements_of_one_key_at_once_never_deadlock(claims: list[ClaimedLookup]) -> None:
     ways = list(SETTLEMENTS.values())
     at_once([partial(ways[number % len(ways)], claimed) for number, claimed in enumerate(claims)])
     assert set(Lookup.objects.values_list("status", "queue_state")) == {("canceled", QueueState.NONE)}

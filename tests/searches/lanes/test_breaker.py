@@ -1,4 +1,4 @@
-"""Tests of the breaker: when a provider that fails for everybody opens and closes it, as a table and in a lane."""
+"""Tests of the breaker: when a provider that fails for all tenants opens and closes it, as a table and in a lane."""
 
 from __future__ import annotations
 
@@ -168,15 +168,15 @@ def test_nothing_is_claimed_while_it_is_open(broken: Lane, claim: Claim, redis_c
     assert 10 < closed_in_redis(redis_client, broken) <= 15
 
 
-def test_who_waits_is_told_so(broken: Lane) -> None:
+def test_a_waiting_lookup_is_shown_as_backing_off(broken: Lane) -> None:
     waiting = Lookup.objects.filter(queue_state=QueueState.READY)
-    foretold = estimates.forecast(waiting).values()
-    assert {each.waiting_on for each in foretold} == {"provider_backoff"}
+    forecasts = estimates.forecast(waiting).values()
+    assert {each.waiting_on for each in forecasts} == {"provider_backoff"}
     assert broken.broken_until is not None
-    assert all(each.estimated_start_at and each.estimated_start_at > broken.broken_until for each in foretold)
+    assert all(each.estimated_start_at and each.estimated_start_at > broken.broken_until for each in forecasts)
 
 
-def test_then_one_goes_first_and_the_others_wait_for_it(broken: Lane, claim: Claim, policy: Policy) -> None:
+def test_after_its_pause_one_lookup_is_probed_and_the_others_wait(broken: Lane, claim: Claim, policy: Policy) -> None:
     let_it_pass(broken)
     probe = claim()
     assert probe is not None
@@ -213,7 +213,7 @@ def test_the_next_probe_is_another_tenants_however_heavy_the_first(
     assert probes in ("ABABABAB", "BABABABA")
 
 
-def test_what_opens_and_closes_while_an_answer_is_settled_leaves_the_limiter_open(
+def test_a_breaker_that_opens_and_closes_during_a_settlement_does_not_pause_the_limiter(
     fill: Fill,
     claim: Claim,
     fail: Callable[..., None],
@@ -233,16 +233,16 @@ def test_what_opens_and_closes_while_an_answer_is_settled_leaves_the_limiter_ope
     assert closed_in_redis(redis_client, lane) == 0
 
 
-def test_a_pause_is_not_told_that_the_row_says_no_more(
+def test_a_pause_that_the_row_no_longer_has_is_not_kept_in_the_limiter(
     broken: Lane, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer closes the breaker just before the limiter hears that it opened."""
-    told = pauses.pause_limiter
+    """An answer closes the breaker just before the limiter is paused for it."""
+    pause_limiter = pauses.pause_limiter
 
     def late(lane: Lane, *, seconds: float) -> None:
-        monkeypatch.setattr(pauses, "pause_limiter", told)
+        monkeypatch.setattr(pauses, "pause_limiter", pause_limiter)
         pauses.record_answer(broken, backoff=0)
-        told(lane, seconds=seconds)
+        pause_limiter(lane, seconds=seconds)
 
     monkeypatch.setattr(pauses, "pause_limiter", late)
     pauses.sync_limiter(broken)
@@ -319,7 +319,7 @@ def test_an_answer_between_begins_the_count_anew(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_workers_that_come_when_its_time_is_over_one_gets_a_call(broken: Lane, policy: Policy) -> None:
+def test_of_many_workers_at_the_end_of_its_pause_one_gets_a_call(broken: Lane, policy: Policy) -> None:
     let_it_pass(broken)
     come = partial(queue.claim, broken.pk, policy, lease=timedelta(seconds=10))
     assert sum(claimed is not None for claimed in at_once([come] * 6)) == 1
@@ -340,7 +340,7 @@ def test_a_healthy_lane_is_not_written_for_an_answer(fill: Fill, claim: Claim, a
     assert written == []
 
 
-def test_one_tenants_broken_key_stops_nobody_else(
+def test_one_tenants_broken_key_does_not_stop_other_tenants(
     fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant, bob: Tenant
 ) -> None:
     fill(alice, 20)

@@ -30,7 +30,7 @@ def ready() -> list[Lookup]:
     return list(Lookup.objects.filter(queue_state=QueueState.READY))
 
 
-def foretold(lookup: Lookup) -> Forecast:
+def forecast_of(lookup: Lookup) -> Forecast:
     return estimates.forecast([Lookup.objects.get(pk=lookup.pk)])[lookup.pk]
 
 
@@ -45,7 +45,7 @@ def turns_taken(claim: Claim) -> list[Lookup]:
 
 @given(data=st.data())
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_on_a_quiet_line_each_starts_after_as_many_calls_as_it_was_told(
+def test_in_a_quiet_lane_each_lookup_starts_after_the_estimated_number_of_calls(
     data: st.DataObject, fill: Fill, claim: Claim, alice: Tenant, bob: Tenant, charlie: Tenant
 ) -> None:
     point = transaction.savepoint()
@@ -56,36 +56,36 @@ def test_on_a_quiet_line_each_starts_after_as_many_calls_as_it_was_told(
     for _ in range(data.draw(st.integers(0, 4))):
         if claimed := claim():
             outcomes.answered(claimed, PAGE)
-    told = {pk: forecast.calls_before for pk, forecast in estimates.forecast(ready()).items()}
+    estimated = {pk: forecast.calls_before for pk, forecast in estimates.forecast(ready()).items()}
     taken = [lookup.pk for lookup in turns_taken(claim)]
     transaction.savepoint_rollback(point)
-    assert told == {pk: taken.index(pk) for pk in taken}
+    assert estimated == {pk: taken.index(pk) for pk in taken}
 
 
 def test_a_lookup_of_many_pages_is_one_in_line_and_many_turns(fill: Fill, alice: Tenant) -> None:
     fill(alice, 1, pages=10)
     [last] = fill(alice, 1)
-    told = foretold(last)
-    assert (told.position, told.calls_before) == (2, 10)
+    estimated = forecast_of(last)
+    assert (estimated.position, estimated.calls_before) == (2, 10)
 
 
 def test_the_next_pages_of_what_is_under_way_are_counted(fill: Fill, claim: Claim, alice: Tenant, bob: Tenant) -> None:
     for tenant in (alice, bob):
         fill(tenant, 1, pages=3)
     [last] = fill(bob, 1)
-    assert foretold(last).calls_before == 6
+    assert forecast_of(last).calls_before == 6
     assert claim()
     assert claim()
-    assert foretold(last).calls_before == 4
+    assert forecast_of(last).calls_before == 4
 
 
-def test_a_canceled_one_takes_no_further_turn(fill: Fill, claim: Claim, alice: Tenant) -> None:
+def test_a_canceled_lookup_is_not_claimed_again(fill: Fill, claim: Claim, alice: Tenant) -> None:
     [canceled] = fill(alice, 1, pages=5)
     [last] = fill(alice, 1)
     assert claim()
-    assert foretold(last).calls_before == 4
+    assert forecast_of(last).calls_before == 4
     Lookup.objects.filter(pk=canceled.pk).update(cancel_requested=True)
-    assert foretold(last).calls_before == 0
+    assert forecast_of(last).calls_before == 0
 
 
 def test_who_sleeps_is_counted_where_it_will_have_woken(
@@ -96,10 +96,10 @@ def test_who_sleeps_is_counted_where_it_will_have_woken(
     assert claimed is not None
     outcomes.failed(claimed, policy, Faulty("provider_error", "It failed.", status=500))
     mine = fill(bob, 30)
-    assert foretold(mine[0]).calls_before == 0
-    assert foretold(mine[-1]).calls_before == 29 + 2
+    assert forecast_of(mine[0]).calls_before == 0
+    assert forecast_of(mine[-1]).calls_before == 29 + 2
     Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=queue.now() + timedelta(hours=1))
-    assert foretold(mine[-1]).calls_before == 29
+    assert forecast_of(mine[-1]).calls_before == 29
 
 
 def test_a_start_is_as_many_intervals_after_the_next_slot(
@@ -110,7 +110,7 @@ def test_a_start_is_as_many_intervals_after_the_next_slot(
     claimed = claim()
     assert claimed is not None
     outcomes.answered(claimed, PAGE)
-    start = foretold(last).estimated_start_at
+    start = forecast_of(last).estimated_start_at
     assert start is not None
     assert start == claimed.call.armed_at + timedelta(milliseconds=4 * (1000 + float(policy.guard_ms)))
 
@@ -119,24 +119,24 @@ def test_in_an_idle_lane_the_first_starts_now(fill: Fill, lane: Lane, alice: Ten
     Lane.objects.update(claimed_at=queue.now() - timedelta(minutes=1))
     [first] = fill(alice, 1)
     begin = queue.now()
-    start = foretold(first).estimated_start_at
+    start = forecast_of(first).estimated_start_at
     assert start is not None
     assert begin <= start <= queue.now()
 
 
 @pytest.mark.parametrize("stopped", ["paused_until", "broken_until"])
-def test_a_lane_that_stands_still_goes_on_first(fill: Fill, lane: Lane, alice: Tenant, stopped: str) -> None:
+def test_in_a_paused_lane_estimates_begin_when_it_resumes(fill: Fill, lane: Lane, alice: Tenant, stopped: str) -> None:
     until = queue.now() + timedelta(seconds=40)
     Lane.objects.update(**{stopped: until})
     lookups = fill(alice, 3)
-    told = [foretold(lookup) for lookup in lookups]
+    estimated = [forecast_of(lookup) for lookup in lookups]
     pace = timedelta(seconds=1, milliseconds=float(lane.policy.guard_ms))
-    assert [each.estimated_start_at for each in told] == [until, until + pace, until + 2 * pace]
-    assert {each.waiting_on for each in told} == {"provider_backoff"}
+    assert [each.estimated_start_at for each in estimated] == [until, until + pace, until + 2 * pace]
+    assert {each.waiting_on for each in estimated} == {"provider_backoff"}
     assert 40 < (estimates.lane_state(lane.name, lane.policy).expected_wait_seconds or 0) + 1 < 43
 
 
-def test_a_sleeper_in_a_lane_that_stands_still_wakes_no_earlier(
+def test_a_delayed_lookup_in_a_paused_lane_starts_no_earlier_than_it_resumes(
     fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
 ) -> None:
     [only] = fill(alice, 1)
@@ -144,12 +144,12 @@ def test_a_sleeper_in_a_lane_that_stands_still_wakes_no_earlier(
     assert claimed is not None
     outcomes.failed(claimed, policy, Faulty("provider_error", "It failed.", status=500))
     pauses.throttle_lane(lane.name, seconds=60)
-    told = foretold(only)
-    assert told.waiting_on == "provider_backoff"
-    assert told.estimated_start_at == Lane.objects.get().paused_until
+    estimated = forecast_of(only)
+    assert estimated.waiting_on == "provider_backoff"
+    assert estimated.estimated_start_at == Lane.objects.get().paused_until
 
 
-def test_a_sleeper_comes_back_into_a_line_that_others_stand_in(
+def test_a_delayed_lookup_returns_to_a_queue_in_which_others_wait(
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant
 ) -> None:
     [only] = fill(alice, 1)
@@ -161,13 +161,13 @@ def test_a_sleeper_comes_back_into_a_line_that_others_stand_in(
     # Fixed, however long the rows took to write.
     last_turn = queue.now() + timedelta(minutes=1)
     Lane.objects.update(claimed_at=last_turn)
-    told = foretold(only)
+    estimated = forecast_of(only)
     Lookup.objects.filter(pk=only.pk).update(not_before=queue.now())
     TenantQueue.objects.filter(tenant=alice).update(wake_at=queue.now())
     went_before = [lookup.pk for lookup in turns_taken(claim)].index(only.pk)
     assert went_before >= 20
     pace = timedelta(seconds=1, milliseconds=float(policy.guard_ms))
-    assert told.estimated_start_at == last_turn + (went_before + 1) * pace
+    assert estimated.estimated_start_at == last_turn + (went_before + 1) * pace
 
 
 def test_while_a_probe_is_under_way_the_others_wait_for_its_lease_at_the_most(
@@ -178,22 +178,22 @@ def test_while_a_probe_is_under_way_the_others_wait_for_its_lease_at_the_most(
     probe = claim()
     assert probe is not None
     [waits] = ready()
-    told = foretold(waits)
-    assert (told.waiting_on, told.estimated_start_at) == ("provider_backoff", probe.call.leased_until)
+    estimated = forecast_of(waits)
+    assert (estimated.waiting_on, estimated.estimated_start_at) == ("provider_backoff", probe.call.leased_until)
 
 
 def test_what_operators_stopped_has_no_time(fill: Fill, lane: Lane, policy: Policy, alice: Tenant) -> None:
     [only] = fill(alice, 1)
     pauses.pause(lane)
-    assert foretold(only) == Forecast(waiting_on="paused")
+    assert forecast_of(only) == Forecast(waiting_on="paused")
     assert estimates.lane_state(lane.name, policy).expected_wait_seconds is None
 
 
 def test_a_suspended_tenants_lookups_say_that_they_are_paused(fill: Fill, alice: Tenant, bob: Tenant) -> None:
     [hers], [his] = fill(alice, 1, pages=7), fill(bob, 1)
     Tenant.objects.filter(pk=alice.pk).update(suspended_at=queue.now())
-    assert foretold(hers) == Forecast(waiting_on="paused")
-    assert (foretold(his).position, foretold(his).calls_before) == (1, 0)
+    assert forecast_of(hers) == Forecast(waiting_on="paused")
+    assert (forecast_of(his).position, forecast_of(his).calls_before) == (1, 0)
 
 
 def test_the_turns_of_a_place_are_those_of_its_lookups(

@@ -71,7 +71,7 @@ def test_splitting_work_over_keys_searches_sources_and_pages_gains_nothing(
 
 @given(priorities=st.lists(st.integers(-10, 10), min_size=3, max_size=6))
 @law
-def test_priority_orders_a_tenants_own_and_takes_no_turn_from_others(
+def test_priority_orders_a_tenants_own_lookups_and_delays_no_other_tenant(
     priorities: list[int], fill: Fill, claim: Claim, alice: Tenant, bob: Tenant
 ) -> None:
     point = transaction.savepoint()
@@ -230,7 +230,7 @@ AWAY: dict[str, tuple[Callable[[Claim, Policy, Tenant], None], Callable[[Tenant]
 @example(reasons=["blocked"], missed=12, mine=1, theirs=1)
 @example(reasons=["suspended"], missed=12, mine=1, theirs=1)
 @example(reasons=["paused"], missed=12, mine=1, theirs=1)
-def test_whatever_kept_a_tenant_away_gives_back_no_turns_and_takes_none(
+def test_a_tenant_that_returns_from_idle_neither_gains_nor_loses_calls(
     reasons: list[str],
     missed: int,
     mine: int,

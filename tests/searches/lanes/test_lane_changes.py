@@ -129,7 +129,7 @@ def test_a_pause_follows_to_the_lane_of_a_narrower_scope(
     assert int(redis_client.hget(f"lane:{{{account.pk}}}", "closed_until") or 0) > until.timestamp() * 1e6 - 2e6
 
 
-def test_what_one_account_was_told_holds_for_its_key_alone_in_the_lane_of_all(
+def test_the_pause_of_one_accounts_lane_becomes_the_rest_of_its_key_in_the_shared_lane(
     account: Lane, lane: Lane, fill: Fill, alice: Tenant, bob: Tenant
 ) -> None:
     rescope(Policy.Scope.ACCOUNT)
@@ -149,7 +149,7 @@ def test_a_key_that_rests_does_so_in_the_lane_of_its_account_too(account: Lane, 
     assert not claims(account)
 
 
-def test_a_lane_that_moves_lets_what_came_from_it_go(account: Lane) -> None:
+def test_a_lane_that_is_not_paused_passes_no_pause_on(account: Lane) -> None:
     rescope(Policy.Scope.ACCOUNT)
     assert claims(account)
 
@@ -160,14 +160,14 @@ def test_what_operators_paused_stays_so_in_narrower_lanes(account: Lane, lane: L
     assert not claims(account)
 
 
-def test_one_account_that_operators_paused_pauses_not_everybody(account: Lane, lane: Lane) -> None:
+def test_an_operators_pause_of_one_account_does_not_pause_the_shared_lane(account: Lane, lane: Lane) -> None:
     rescope(Policy.Scope.ACCOUNT)
     pauses.pause(account)
     rescope(Policy.Scope.PROVIDER)
     assert claims(lane)
 
 
-def test_a_new_key_does_not_wait_for_what_the_provider_told_the_old_one(account: Lane, alice: Tenant) -> None:
+def test_a_new_key_does_not_wait_for_the_pause_of_the_old_one(account: Lane, alice: Tenant) -> None:
     rescope(Policy.Scope.ACCOUNT)
     pauses.throttle_lane(account.pk, seconds=60)
     replaced = credentials.store(alice, "modash", "another-key")

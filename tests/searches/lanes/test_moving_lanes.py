@@ -93,7 +93,7 @@ def claim_next(claim: Claim) -> ClaimedLookup:
     return claimed
 
 
-def test_what_waits_goes_to_the_lane_of_the_new_scope_and_back(
+def test_waiting_lookups_move_to_the_lane_of_the_new_scope_and_back(
     mine: list[Lookup], by_account: Lane, lane: Lane
 ) -> None:
     directory.move_lookups()
@@ -110,7 +110,7 @@ def test_the_sweep_sees_to_it_before_it_wakes_what_waited(mine: list[Lookup], by
     assert queue_states() == ["ready", "delayed", "ready"]
 
 
-def test_the_sweep_blocks_what_stands_on_a_dead_key(mine: list[Lookup], credential: Credential) -> None:
+def test_the_sweep_blocks_the_lookups_of_a_dead_key(mine: list[Lookup], credential: Credential) -> None:
     die(credential)
     tasks.sweep_lanes()
     assert queue_states() == ["blocked"] * 3
@@ -192,7 +192,7 @@ def test_others_in_the_same_lane_stay(
     assert not Lookup.objects.filter(tenant=alice, lane=by_account).exists()
 
 
-def test_what_is_under_way_goes_where_it_belongs_when_it_is_back(
+def test_a_lookup_under_way_moves_to_its_lane_when_it_is_put_back(
     fill: Fill, claim: Claim, alice: Tenant, credential: Credential, lane: Lane
 ) -> None:
     fill(alice, 1)
@@ -222,7 +222,7 @@ def test_what_was_read_before_it_moved_is_withdrawn_where_it_is(mine: list[Looku
     assert sum(TenantQueue.objects.values_list("ready", flat=True)) == 0
 
 
-def test_a_look_costs_one_query_where_nobody_waits(fill: Fill, credential: Credential) -> None:
+def test_a_sweep_without_waiting_lookups_costs_one_query(fill: Fill, credential: Credential) -> None:
     with connection.execute_wrapper(counting := Counting()):
         directory.move_lookups()
     assert counting.queries == 1
@@ -236,7 +236,7 @@ class Counting:
         return execute(*arguments)
 
 
-def test_what_stands_on_a_key_that_was_found_dead_elsewhere_is_blocked(
+def test_lookups_of_a_key_that_was_found_dead_elsewhere_are_blocked(
     mine: list[Lookup], credential: Credential, fill: Fill, bob: Tenant
 ) -> None:
     fill(bob, 1)
@@ -264,7 +264,7 @@ def test_the_sandbox_plays_with_a_dead_key(mine: list[Lookup], credential: Crede
     assert queue.claim(lane.name, lane.policy, lease=LEASE) is not None
 
 
-def test_a_claim_passes_over_what_stands_on_a_dead_key(
+def test_a_claim_passes_over_the_lookups_of_a_dead_key(
     mine: list[Lookup], credential: Credential, fill: Fill, drain: Drain, alice: Tenant, bob: Tenant
 ) -> None:
     spare = credentials.store(alice, "modash", "spare-key", label="spare")
@@ -283,7 +283,7 @@ def test_a_lane_of_nothing_but_dead_keys_is_idle(mine: list[Lookup], credential:
     assert wakeups.lanes_with_work() == []
 
 
-def test_what_comes_back_to_a_key_that_died_meanwhile_waits_for_it(
+def test_a_lookup_put_back_with_a_key_that_died_meanwhile_is_blocked(
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant, credential: Credential
 ) -> None:
     fill(alice, 4, pages=2)
@@ -325,7 +325,7 @@ def test_a_refusal_of_the_key_of_before_says_nothing_of_the_one_that_replaced_it
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sweeps_claims_and_deletions_at_once_leave_a_line_that_adds_up(
+def test_sweeps_claims_and_deletions_at_once_keep_the_counts_of_the_queue_right(
     fill: Fill, claim: Claim, alice: Tenant, bob: Tenant, policy: Policy
 ) -> None:
     credentials.store(alice, "modash", "the-key-of-before")

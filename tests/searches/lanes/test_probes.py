@@ -76,8 +76,8 @@ def test_all_of_a_dead_credential_wait_for_it_and_for_nothing_else(
     theirs = fill(bob, 2)
     assert [lookup.pk for lookup in drain()] == [lookup.pk for lookup in theirs]
     waiting = Lookup.objects.filter(queue_state=QueueState.BLOCKED)
-    told = estimates.forecast(waiting)
-    assert [told[lookup.pk].waiting_on for lookup in mine] == ["credential"] * 4
+    forecasts = estimates.forecast(waiting)
+    assert [forecasts[lookup.pk].waiting_on for lookup in mine] == ["credential"] * 4
     assert credential_gate.unblock() == []
 
 

@@ -45,7 +45,7 @@ def test_without_a_ready_lookup_nothing_is_claimed(claim: Claim) -> None:
     assert claim() is None
 
 
-def test_tenants_take_turns_whatever_the_length_of_their_lines(
+def test_tenants_take_turns_whatever_the_length_of_their_queues(
     fill: Fill, drain: Drain, alice: Tenant, bob: Tenant
 ) -> None:
     fill(alice, 6)
@@ -54,7 +54,9 @@ def test_tenants_take_turns_whatever_the_length_of_their_lines(
     assert names(drain()) == "AAAA"
 
 
-def test_a_newcomer_goes_before_a_neighbours_backlog(fill: Fill, drain: Drain, alice: Tenant, bob: Tenant) -> None:
+def test_a_new_tenant_is_called_before_a_neighbours_backlog(
+    fill: Fill, drain: Drain, alice: Tenant, bob: Tenant
+) -> None:
     fill(alice, 200)
     drain(50)
     fill(bob, 1)
@@ -77,7 +79,7 @@ def test_shares_follow_the_weights(fill: Fill, drain: Drain, alice: Tenant, bob:
     assert (abs(shares["A"] - 10), abs(shares["B"] - 20), abs(shares["C"] - 50)) <= (1, 1, 1)
 
 
-def test_a_new_weight_acts_on_the_backlog_that_stands(fill: Fill, drain: Drain, alice: Tenant, bob: Tenant) -> None:
+def test_a_new_weight_applies_to_the_present_backlog(fill: Fill, drain: Drain, alice: Tenant, bob: Tenant) -> None:
     fill(alice, 50)
     fill(bob, 50)
     drain(10)
@@ -93,7 +95,7 @@ def test_priority_orders_a_tenants_own_lookups_only(fill: Fill, drain: Drain, al
     assert {lookup.pk for lookup in taken[:2]} == {high.pk, other[0].pk}
 
 
-def test_a_lookup_that_comes_back_stands_where_it_stood(fill: Fill, claim: Claim, alice: Tenant) -> None:
+def test_a_lookup_that_is_put_back_keeps_its_position(fill: Fill, claim: Claim, alice: Tenant) -> None:
     first, _ = fill(alice, 2)
     claimed = claim()
     assert claimed is not None
@@ -191,7 +193,7 @@ def test_a_suspended_tenants_lookups_are_not_claimed(fill: Fill, drain: Drain, a
     assert wakeups.lanes_with_work() == []
 
 
-def test_withdrawn_lookups_leave_the_line_once(fill: Fill, drain: Drain, alice: Tenant) -> None:
+def test_withdrawn_lookups_are_taken_out_of_the_queue_once(fill: Fill, drain: Drain, alice: Tenant) -> None:
     lookups = fill(alice, 3)
     drain(1)
     with transaction.atomic():
@@ -223,10 +225,10 @@ def test_a_position_is_the_number_of_claims_until_its_own(
     drain(data.draw(st.integers(0, 5)))
     fill(bob, data.draw(st.integers(0, 3)))
     ready = Lookup.objects.filter(queue_state=QueueState.READY)
-    foretold = {pk: forecast.position for pk, forecast in estimates.forecast(ready).items()}
+    positions = {pk: forecast.position for pk, forecast in estimates.forecast(ready).items()}
     order = {lookup.pk: number for number, lookup in enumerate(drain(), start=1)}
     transaction.savepoint_rollback(point)
-    assert foretold == order
+    assert positions == order
 
 
 @pytest.mark.django_db(transaction=True)
@@ -253,5 +255,5 @@ def test_no_lookup_is_claimed_twice_however_many_claim(
 def test_a_lookup_that_is_claimed_while_it_is_shown_is_the_next(fill: Fill, drain: Drain, alice: Tenant) -> None:
     first, second = fill(alice, 2)
     drain(1)
-    foretold = estimates.forecast([first, second])
-    assert [foretold[lookup.pk].position for lookup in (first, second)] == [1, 1]
+    forecasts = estimates.forecast([first, second])
+    assert [forecasts[lookup.pk].position for lookup in (first, second)] == [1, 1]

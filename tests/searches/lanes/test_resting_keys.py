@@ -83,7 +83,7 @@ def test_only_its_own_lookups_wait(
     assert set(Lookup.objects.filter(tenant=alice).values_list("queue_state", "attempts")) == {("ready", 0)}
 
 
-def test_it_goes_on_at_the_front_of_its_tenants_line(
+def test_after_the_rest_it_is_the_first_of_its_tenants_queue(
     fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], alice: Tenant
 ) -> None:
     lookups = fill(alice, 3)
@@ -123,7 +123,7 @@ def test_keyapi_is_left_alone_for_a_minute(fill: Fill, claim: Claim, alice: Tena
 
 @given(keys=st.lists(st.booleans(), min_size=2, max_size=8))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_tenants_other_keys_go_in_their_order_at_its_share(
+def test_the_tenants_other_keys_are_called_in_their_order_at_its_share(
     keys: list[bool], fill: Fill, claim: Claim, alice: Tenant, bob: Tenant
 ) -> None:
     """`keys` are those of her lookups that use the resting key."""
@@ -146,7 +146,7 @@ def test_the_tenants_other_keys_go_in_their_order_at_its_share(
     assert len(taken) == len(keys) + keys.count(False)
 
 
-def test_what_comes_with_another_key_is_not_kept_waiting(
+def test_a_new_lookup_with_another_key_does_not_wait(
     fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], alice: Tenant
 ) -> None:
     fill(alice, 2)
@@ -176,9 +176,7 @@ def test_a_place_that_rests_is_left_alone_until_it_is_due(
     assert (TenantQueue.objects.get().rests_until, TenantQueue.objects.get().wake_at) == (None, None)
 
 
-def test_a_test_key_does_not_care_what_the_provider_told_the_credential(
-    fill: Fill, claim: Claim, alice: Tenant
-) -> None:
+def test_a_test_key_ignores_the_rest_of_the_credential(fill: Fill, claim: Claim, alice: Tenant) -> None:
     fill(alice, 1)
     alice.credentials.update(rests_until=queue.now() + timedelta(hours=1))
     Lane.objects.update(mode=Mode.TEST)
@@ -188,7 +186,7 @@ def test_a_test_key_does_not_care_what_the_provider_told_the_credential(
 # When the whole lane does
 
 
-def test_keys_of_two_tenants_that_are_told_within_a_window_pause_the_lane(
+def test_keys_of_two_tenants_told_to_wait_within_a_window_pause_the_lane(
     fill: Fill,
     claim: Claim,
     throttle: Callable[..., ClaimedLookup],
@@ -209,7 +207,7 @@ def test_keys_of_two_tenants_that_are_told_within_a_window_pause_the_lane(
     assert claim() is None
 
 
-def test_two_tenants_that_are_told_long_after_each_other_do_not(
+def test_keys_of_two_tenants_told_to_wait_long_after_each_other_do_not_pause_it(
     fill: Fill, throttle: Callable[..., ClaimedLookup], policy: Policy, lane: Lane, alice: Tenant, bob: Tenant
 ) -> None:
     for tenant in (alice, bob):
@@ -295,7 +293,7 @@ def test_fifty_answers_at_once_are_one_rest(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_answers_to_many_tenants_at_once_pause_the_lane_once_and_lock_nobody_out(
+def test_throttled_calls_of_many_tenants_at_once_pause_the_lane_once_without_a_deadlock(
     fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant, bob: Tenant, charlie: Tenant
 ) -> None:
     tenants = (alice, bob, charlie)
@@ -312,7 +310,7 @@ def test_answers_to_many_tenants_at_once_pause_the_lane_once_and_lock_nobody_out
 
 
 @pytest.mark.parametrize("how", ["replaced", "ended"])
-def test_a_rest_that_ends_early_lets_the_line_go_on(
+def test_a_rest_that_ends_early_resumes_the_queue(
     how: str, fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], lane: Lane, alice: Tenant
 ) -> None:
     fill(alice, 2)
@@ -339,7 +337,7 @@ def test_the_sweep_leaves_those_alone_whose_key_still_rests(
     assert TenantQueue.objects.values().get() == before
 
 
-def test_what_is_told_of_a_key_that_was_replaced_meanwhile_says_nothing_of_the_new_one(
+def test_a_throttle_of_a_key_that_was_replaced_meanwhile_does_not_rest_the_new_one(
     fill: Fill, claim: Claim, policy: Policy, alice: Tenant
 ) -> None:
     fill(alice, 1)
@@ -353,31 +351,31 @@ def test_what_is_told_of_a_key_that_was_replaced_meanwhile_says_nothing_of_the_n
 # What is told
 
 
-def test_who_waits_is_told_until_when(
+def test_waiting_lookups_have_an_estimate_of_when_the_rest_ends(
     fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], alice: Tenant
 ) -> None:
     mine = fill(alice, 3)
     throttle(3000)
-    told = estimates.forecast(Lookup.objects.all())
+    forecasts = estimates.forecast(Lookup.objects.all())
     until = alice.credentials.get().rests_until
     assert until is not None
-    assert {each.waiting_on for each in told.values()} == {"provider_backoff"}
-    starts = [told[lookup.pk].estimated_start_at for lookup in mine]
+    assert {each.waiting_on for each in forecasts.values()} == {"provider_backoff"}
+    starts = [forecasts[lookup.pk].estimated_start_at for lookup in mine]
     assert all(start is not None and start >= until for start in starts)
     assert claim() is None
     assert estimates.forecast(Lookup.objects.all())[mine[0].pk].waiting_on == "provider_backoff"
 
 
-def test_others_are_not_told_to_wait_for_those_who_rest(
+def test_estimates_of_others_do_not_count_resting_lookups(
     fill: Fill, claim: Claim, throttle: Callable[..., ClaimedLookup], lane: Lane, alice: Tenant, bob: Tenant
 ) -> None:
     fill(alice, 50)
     throttle(3000)
     assert claim() is None
     his = fill(bob, 3)
-    told = estimates.forecast(his)
-    assert [told[lookup.pk].calls_before for lookup in his] == [0, 1, 2]
-    assert [told[lookup.pk].position for lookup in his] == [1, 2, 3]
+    forecasts = estimates.forecast(his)
+    assert [forecasts[lookup.pk].calls_before for lookup in his] == [0, 1, 2]
+    assert [forecasts[lookup.pk].position for lookup in his] == [1, 2, 3]
     waits = estimates.lane_state(lane.pk, lane.policy)
     assert waits.waiting == 3
 
@@ -390,15 +388,15 @@ def test_the_tenants_own_on_another_key_are_not_either(
     other = credentials.create(alice, "modash", "another-key-of-hers", label="other")
     [first, second] = fill(alice, 2)
     Lookup.objects.filter(pk__in=[first.pk, second.pk]).update(credential=other)
-    told = estimates.forecast(Lookup.objects.filter(credential=other))
-    assert (told[first.pk].position, told[second.pk].position) == (1, 2)
-    assert told[first.pk].waiting_on == "rate"
+    forecasts = estimates.forecast(Lookup.objects.filter(credential=other))
+    assert (forecasts[first.pk].position, forecasts[second.pk].position) == (1, 2)
+    assert forecasts[first.pk].waiting_on == "rate"
 
 
 # What was claimed already
 
 
-def test_a_call_that_was_claimed_before_does_not_leave_with_a_key_that_rests(
+def test_a_call_that_was_claimed_before_is_not_made_with_a_resting_key(
     fill: Fill, claim: Claim, policy: Policy, lane: Lane, alice: Tenant
 ) -> None:
     fill(alice, 2)

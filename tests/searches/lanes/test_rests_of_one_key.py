@@ -100,7 +100,7 @@ def is_long(rest: timedelta) -> bool:
 
 @pytest.mark.usefixtures("told_to_wait")
 @pytest.mark.parametrize("how", ["the same secret", "a second label", "another tenant", "a changed credential"])
-def test_a_row_that_takes_in_a_resting_key_rests_as_it_does(how: str, alice: Tenant, bob: Tenant) -> None:
+def test_a_row_into_which_a_resting_key_is_entered_rests_too(how: str, alice: Tenant, bob: Tenant) -> None:
     stored = {
         "the same secret": lambda: credentials.store(alice, "modash", f" {SECRET} "),
         "a second label": lambda: credentials.create(alice, "modash", SECRET, label="second"),
@@ -190,7 +190,7 @@ def test_a_row_that_was_locked_when_its_key_was_told_to_wait_rests_at_its_next_t
 
 
 @pytest.mark.usefixtures("told_to_wait")
-def test_a_rest_that_only_the_limiter_told_is_no_rest_in_a_row(alice: Tenant, provider: Provider) -> None:
+def test_a_rest_that_only_the_limiter_knew_of_does_not_count_as_one_in_a_row(alice: Tenant, provider: Provider) -> None:
     """A token that is refused between the pause of the limiter and that of the row must not hide the refusal of the call."""
     Credential.objects.update(rests_until=None)
     TenantQueue.objects.update(rests_until=None, wake_at=None)

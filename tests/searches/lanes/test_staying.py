@@ -73,7 +73,7 @@ def test_it_stays_while_there_is_more_to_do(submit: Submit) -> None:
     assert (lookup.status, lookup.calls.count()) == ("succeeded", 3)
 
 
-def test_when_its_time_is_over_it_leaves_word_behind_that_for_other_lanes(
+def test_when_its_time_is_over_it_sends_a_wake_up_behind_those_of_other_lanes(
     submit: Submit, redis_client: redis.Redis
 ) -> None:
     submit(pages=3)
@@ -85,7 +85,7 @@ def test_when_its_time_is_over_it_leaves_word_behind_that_for_other_lanes(
     assert b"searches.tasks.run" in (queued[1] or b"")
 
 
-def test_it_goes_on_where_redis_comes_back(submit: Submit, settings: Settings) -> None:
+def test_it_continues_when_redis_is_back(submit: Submit, settings: Settings) -> None:
     submit()
     away(settings, seconds=0.3)
     assert stay().status == "succeeded"
@@ -97,7 +97,7 @@ def test_it_looks_for_redis_for_longer_than_it_stays(submit: Submit, settings: S
     assert stay(0.3).status == "succeeded"
 
 
-def test_a_full_lane_goes_on_where_redis_came_back_before_a_call_could_leave(
+def test_a_full_lane_continues_when_redis_was_back_before_a_call_was_made(
     submit: Submit, settings: Settings, meanwhile: Meanwhile
 ) -> None:
     """Redis was not told of the call that came to nothing: its waiter counts as under way."""
@@ -108,7 +108,7 @@ def test_a_full_lane_goes_on_where_redis_came_back_before_a_call_could_leave(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_goes_on_where_the_database_was_started_anew(submit: Submit, meanwhile: Meanwhile) -> None:
+def test_it_continues_when_the_database_was_restarted(submit: Submit, meanwhile: Meanwhile) -> None:
     submit(pages=3)
     meanwhile("reacquire", lose_the_connection)
     assert stay().status == "succeeded"

@@ -106,7 +106,7 @@ def test_a_call_that_left_is_given_its_time(claims: list[ClaimedLookup], policy:
     assert not Call.objects.filter(leased_until__lte=queue.now()).exists()
 
 
-def test_a_sweep_that_comes_when_the_log_has_forgotten_takes_no_call_for_unsent(claims: list[ClaimedLookup]) -> None:
+def test_a_sweep_after_the_log_has_expired_takes_no_call_for_unsent(claims: list[ClaimedLookup]) -> None:
     let_pass(hours=1)
     tasks.sweep_lanes()
     assert set(Call.objects.values_list("state", flat=True)) == {Call.State.UNKNOWN}
@@ -137,7 +137,7 @@ def test_what_was_overbilled_leaves_less_to_become_unknown(claims: list[ClaimedL
     assert held() == {(MOST, Decimal("0.1"))}
 
 
-def test_a_count_that_is_wrong_stops_nobody(fill: Fill, lane: Lane, policy: Policy, alice: Tenant, bob: Tenant) -> None:
+def test_a_wrong_count_stops_no_tenant(fill: Fill, lane: Lane, policy: Policy, alice: Tenant, bob: Tenant) -> None:
     TenantQueue.objects.create(lane=lane, tenant=alice, ready=3)
     fill(bob, 1)
     assert queue.claim(lane.name, policy, lease=timedelta(0)) is None

@@ -84,17 +84,17 @@ def test_the_sandboxs_rules_are_those_of_the_providers_documents(strange: Policy
     assert Policy.objects.get().calls == 5
 
 
-def test_a_test_lane_goes_on_while_the_provider_is_paused(
+def test_a_test_lane_runs_while_the_provider_is_paused(
     strange: Policy, heard: Callable[[str | None], str], alice: Tenant
 ) -> None:
     assert heard(None) == f"sandbox-{alice.pk}"
 
 
-def test_it_is_told_so(strange: Policy, submit: Submit, alice: Tenant) -> None:
+def test_its_estimate_says_so(strange: Policy, submit: Submit, alice: Tenant) -> None:
     lookup = submit(None)
     assert lookup.page_size == 20
-    told = estimates.forecast([lookup])[lookup.pk]
-    assert (told.position, told.waiting_on) == (1, "rate")
+    forecast = estimates.forecast([lookup])[lookup.pk]
+    assert (forecast.position, forecast.waiting_on) == (1, "rate")
     assert lookup.search.api_key
     [shown] = source_catalog.describe(["tiktok-creators"], lookup.search.api_key)
     assert (shown["rate"]["calls"], shown["rate"]["window_ms"], shown["rate"]["scope"]) == (1, 1000, "provider")
@@ -115,7 +115,7 @@ def test_the_sweep_fills_it(strange: Policy, submit: Submit, monkeypatch: pytest
     assert reserved == []
 
 
-def test_its_free_calls_go_on_too(strange: Policy, alice: Tenant, provider: Provider, settings: Settings) -> None:
+def test_its_free_calls_are_made_too(strange: Policy, alice: Tenant, provider: Provider, settings: Settings) -> None:
     settings.SANDBOX_URL = provider.url
     provider.answers({"error": False, "user": {}, "billing": {"credits": 5}})
     free_calls.make(registry.FREE_CALLS["modash"].account, free_calls.sandboxed("modash", alice))
