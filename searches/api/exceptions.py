@@ -43,14 +43,20 @@ def field_error(detail: str, code: str) -> list[ErrorDetail]:
 def translate_domain_errors() -> Iterator[None]:
     """Translates every exception that storing a picture or submitting an order can raise."""
     try:
-        with translate_limit_errors(), translate_picture_errors():
+        with translate_picture_errors():
             yield
+    except pictures.TooManyImages as error:
+        raise Conflict(str(error), code="too_many_images") from None
+    except backlog.TooManyWaitingLookups as error:
+        raise TooManyRequests(str(error), code="too_many_waiting_lookups", wait=backlog.WAIT_SECONDS) from None
     except CredentialMissing as error:
         raise Conflict(f"lookups[{error.index}]: {error.detail}", code="credential_missing") from None
     except price_defaults.PriceMissing as error:
         raise PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing") from None
     except ledger.InsufficientCredits as error:
-        raise PaymentRequired(insufficient_credits(error), code="insufficient_credits") from None
+        needed, available = credits_text(error.needed), credits_text(error.available)
+        detail = INSUFFICIENT_CREDITS.format(needed=needed, provider=error.provider, available=available)
+        raise PaymentRequired(detail, code="insufficient_credits") from None
     except pictures.Deleted:
         raise Conflict(IMAGE_DELETED, code="image_deleted") from None
     except IntegrityError as error:
@@ -77,17 +83,6 @@ def translate_picture_errors() -> Iterator[None]:
         raise ServiceUnavailable(error.detail) from None
 
 
-@contextmanager
-def translate_limit_errors() -> Iterator[None]:
-    """Translates the exceptions of a tenant that has reached a limit: of pictures, or of waiting lookups."""
-    try:
-        yield
-    except pictures.TooManyImages as error:
-        raise Conflict(str(error), code="too_many_images") from None
-    except backlog.TooManyWaitingLookups as error:
-        raise TooManyRequests(str(error), code="too_many_waiting_lookups", wait=backlog.WAIT_SECONDS) from None
-
-
 def lookup_errors(rejections: Sequence[Rejected], numbers: Sequence[int]) -> Wrong:
     """Returns the rejections as errors of fields. `numbers`: the index in the request of each lookup of the order."""
     errors: Wrong = {}
@@ -95,12 +90,6 @@ def lookup_errors(rejections: Sequence[Rejected], numbers: Sequence[int]) -> Wro
         field, code = REJECTIONS[type(rejection)]
         errors.setdefault(numbers[rejection.index], {})[field] = field_error(rejection.detail, code)
     return {"lookups": errors} if errors else {}
-
-
-def insufficient_credits(error: ledger.InsufficientCredits) -> str:
-    return INSUFFICIENT_CREDITS.format(
-        needed=credits_text(error.needed), provider=error.provider, available=credits_text(error.available)
-    )
 
 
 def violated_constraint(error: IntegrityError) -> str:

@@ -47,7 +47,7 @@ def with_use(images: QuerySet[Image]) -> QuerySet[Image]:
 
 
 class PictureSent(PictureGiven):
-    """The picture itself: a file, or its base64, or where it lies on the web."""
+    """The picture: its file, its base64 text, or its URL."""
 
     id: Any = None  # how DRF takes a field back
 

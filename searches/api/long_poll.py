@@ -2,7 +2,7 @@
 
 Every waiting caller occupies a thread of the web server. Their number is therefore bounded, and no tenant has more than its
 share (`accounts.web.bulkhead`). A caller beyond the bound is answered at once without `Preference-Applied`, as RFC 7240 allows.
-Nobody holds a database connection while waiting.
+A waiting caller holds no database connection.
 """
 
 from __future__ import annotations
@@ -37,10 +37,7 @@ def preferred_seconds(request: Request) -> int | None:
 
 
 def wait(is_over: Callable[[], bool], search_id: UUID, *, tenant_id: UUID, seconds: float) -> bool:
-    """Waits until `is_over()`, and no longer than so many seconds.
-
-    Returns False at once if too many callers wait already, in all or of this tenant.
-    """
+    """Waits until `is_over()`, for so many seconds at most. Returns False at once if too many callers wait already."""
     if is_over():
         return True
     try:
@@ -53,7 +50,7 @@ def wait(is_over: Callable[[], bool], search_id: UUID, *, tenant_id: UUID, secon
 
 def _listen(is_over: Callable[[], bool], search_id: UUID, deadline: float) -> None:
     with closing(Listener(search_id)) as listener:
-        # The first look comes after subscribing, so that no change between the two is missed.
+        # The search is read after subscribing, so that no change between the two is missed.
         while not is_over() and (left := deadline - time.monotonic()) > 0:
             connection.close()
             listener.wait(min(left, LOOK_SECONDS))

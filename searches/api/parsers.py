@@ -15,12 +15,13 @@ from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooMany
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
-from rest_framework.exceptions import ErrorDetail, ParseError
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, MultiPartParser
 
 from accounts.web.exceptions import PayloadTooLarge
 from accounts.web.strict_fields import Wrong, merged
 from searches.api import strict_json
+from searches.api.exceptions import field_error
 
 BROKEN_FORM = (
     "The form cannot be read; send multipart/form-data with a boundary of up to 200 ASCII characters in its Content-Type, "
@@ -94,10 +95,9 @@ def form_of(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]) -> 
     except strict_json.TooLong:
         raise PayloadTooLarge(too_long()) from None
     except strict_json.UnreadableJSON as error:
-        wrong.setdefault("request", [ErrorDetail(f"{str(error)[0].upper()}{str(error)[1:]}.", code="malformed")])
+        wrong.setdefault("request", field_error(f"{str(error)[0].upper()}{str(error)[1:]}.", "malformed"))
     if "image" in form and "image" in files:
-        detail = "Sent twice, as a file and in `request`; send one of them."
-        wrong["image"] = [ErrorDetail(detail, code="repeated_field")]
+        wrong["image"] = field_error("Sent twice, as a file and in `request`; send one of them.", "repeated_field")
     if "image" in files:
         form["image"] = files["image"]
     form.wrong = wrong
@@ -105,15 +105,13 @@ def form_of(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]) -> 
 
 
 def wrong_parts(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]) -> Wrong:
-    wrong: Wrong = {}
-    for name in sorted({*texts, *files} - {"image", "request"}):
-        detail = "Unknown part; send a file `image` and JSON in `request`."
-        wrong[name] = [ErrorDetail(detail, code="unknown_field")]
+    unknown = field_error("Unknown part; send a file `image` and JSON in `request`.", "unknown_field")
+    wrong: Wrong = dict.fromkeys(sorted({*texts, *files} - {"image", "request"}), unknown)
     for name in ("image", "request"):
         if len(texts.getlist(name)) + len(files.getlist(name)) > 1:
-            wrong[name] = [ErrorDetail("Sent more than once; send it once.", code="repeated_field")]
+            wrong[name] = field_error("Sent more than once; send it once.", "repeated_field")
     if "image" in texts:
-        wrong["image"] = [ErrorDetail("Send it as a file: a part with a filename.", code="not_a_file")]
+        wrong["image"] = field_error("Send it as a file: a part with a filename.", "not_a_file")
     return wrong
 
 
@@ -128,6 +126,5 @@ def request_part(texts: QueryDict, files: MultiValueDict[str, UploadedFile[Any]]
 
 
 def too_long() -> str:
-    return (
-        f"The part `request` holds more than the {settings.JSON_MAX_BYTES:,} bytes of JSON that are taken; send less."
-    )
+    most = f"{settings.JSON_MAX_BYTES:,}"
+    return f"The part `request` holds more than the {most} bytes of JSON that are taken; send less."

@@ -44,9 +44,8 @@ class Base64(serializers.CharField):
             detail = "Send the base64 text alone, without the `data:…;base64,` before it."
             raise ValidationError(detail, code="data_uri")
         if len(text) // 4 * 3 > settings.PICTURE_MAX_BYTES + 2:
-            raise PayloadTooLarge(
-                f"The picture has more than {settings.PICTURE_MAX_BYTES:,} bytes; send at most so many."
-            )
+            most = f"{settings.PICTURE_MAX_BYTES:,}"
+            raise PayloadTooLarge(f"The picture has more than {most} bytes; send at most so many.")
         try:
             return binascii.a2b_base64(text, strict_mode=True)
         except binascii.Error:
@@ -71,15 +70,15 @@ class PictureURL(StrictText):
 
 
 class PictureGiven(StrictSerializer):
-    """The picture: its file as base64, or where it lies on the web, or the id of one that is stored. Exactly one of them."""
+    """The picture: its file as base64 text, its URL, or the id of a stored picture. Give exactly one of them."""
 
     base64 = Base64(required=False, help_text=f"{FORMATS}, in standard base64.")
     url = PictureURL(
         required=False,
-        help_text="Fetched once, while this request is handled, by http or https, from the public internet; redirects are "
-        "not followed.",
+        help_text="The http or https URL of a picture on the public internet. It is fetched once, while this request is "
+        "handled. Redirects are not followed.",
     )
-    id = StrictUUID(required=False, help_text="Of a picture that was stored before, here or by a search.")
+    id = StrictUUID(required=False, help_text="The id of a picture that was stored before, here or by a search.")
 
     default_error_messages = {
         "required": "Send a picture: the file `image` of a form, or "

@@ -47,13 +47,13 @@ class CropGiven(StrictSerializer):
 
     example: ClassVar[dict[str, Any]] = {"x": 0.1, "y": 0.2, "width": 0.5, "height": 0.5}
 
-    x = StrictNumber(min_value=0, max_value=1, error_messages=OUT_OF_PICTURE, help_text="Where the left edge is.")
-    y = StrictNumber(min_value=0, max_value=1, error_messages=OUT_OF_PICTURE, help_text="Where the upper edge is.")
+    x = StrictNumber(min_value=0, max_value=1, error_messages=OUT_OF_PICTURE, help_text="The left edge.")
+    y = StrictNumber(min_value=0, max_value=1, error_messages=OUT_OF_PICTURE, help_text="The upper edge.")
     width = StrictNumber(
-        min_value=0.000001, max_value=1, error_messages=NO_LENGTH, help_text="Up to the right edge: at most 1 - x."
+        min_value=0.000001, max_value=1, error_messages=NO_LENGTH, help_text="The width, at most 1 - x."
     )
     height = StrictNumber(
-        min_value=0.000001, max_value=1, error_messages=NO_LENGTH, help_text="Up to the lower edge: at most 1 - y."
+        min_value=0.000001, max_value=1, error_messages=NO_LENGTH, help_text="The height, at most 1 - y."
     )
 
     def disagreements(self, values: dict[str, float]) -> Wrong:
@@ -67,23 +67,23 @@ class CropGiven(StrictSerializer):
 class LookupRequest(StrictSerializer):
     """One source's part of a search."""
 
-    source: Any = StrictChoice(SOURCES, help_text="What to search.")
+    source: Any = StrictChoice(SOURCES, help_text="The source to search.")
     parameters = StrictDict(default=dict, max_length=MOST_ERRORS, help_text="The source's own filters.")
     limit = StrictInteger(
-        required=False, min_value=1, help_text="The most results wanted; without it, the source's default."
+        required=False, min_value=1, help_text="The most results to return. Default: the source's own."
     )
     offset = StrictInteger(
         default=0,
         min_value=0,
         max_value=1_000_000,
-        help_text="Results to pass over, a multiple of the page size that `limit` leads to: "
-        "continues where an earlier lookup stopped.",
+        help_text="The number of results to skip, to continue where an earlier lookup stopped. It must be a multiple of the "
+        "page size, which follows from `limit`.",
     )
     credential = StrictText(
         required=False,
         max_length=100,
-        help_text="Id or label of the credential to use; the default one otherwise. `default` is a label like others: it names "
-        "the key that is labelled so, which need not be the default.",
+        help_text="The id or label of the credential to use. Without it the default credential is used. `default` is a label "
+        "like any other: the credential with that label need not be the default one.",
     )
 
     def sound(self, data: dict[str, Any]) -> tuple[dict[str, Any], Wrong]:
@@ -93,14 +93,15 @@ class LookupRequest(StrictSerializer):
         return values, wrong
 
     def to_internal_value(self, data: Any) -> LookupOrder:
-        return order_of(super().to_internal_value(data))
+        values = super().to_internal_value(data)
+        return LookupOrder(**{"limit": registry.adapter(values["source"]).default_limit} | values)
 
 
 PARAMETERS = {source: adapter.parameters() for source, adapter in registry.ADAPTERS.items()}
 
 
 def source_errors(adapter: Adapter, data: dict[str, Any]) -> dict[str, Any]:
-    """Returns the errors of what this source in particular does not take."""
+    """Returns the errors of values that this source does not take, though others may."""
     errors: dict[str, Any] = {}
     if isinstance(given := data.get("parameters", {}), dict) and len(given) <= MOST_ERRORS:
         try:
@@ -115,17 +116,6 @@ def source_errors(adapter: Adapter, data: dict[str, Any]) -> dict[str, Any]:
     if not adapter.paged and type(offset := data.get("offset")) is int and offset > 0:
         errors["offset"] = field_error("This source gives its first results only; leave offset out.", "not_taken")
     return errors
-
-
-def order_of(values: dict[str, Any]) -> LookupOrder:
-    limit = values.get("limit", registry.adapter(values["source"]).default_limit)
-    return LookupOrder(
-        source=values["source"],
-        parameters=values["parameters"],
-        limit=limit,
-        offset=values["offset"],
-        credential=values.get("credential"),
-    )
 
 
 class Metadata(StrictDict):
@@ -158,20 +148,20 @@ class OrderRequest(StrictSerializer):
         default=0,
         min_value=-10,
         max_value=10,
-        help_text="Among the tenant's own lookups: those of a higher priority go first.",
+        help_text="Of your own lookups, those of a higher priority are called first.",
     )
     expires_in = StrictInteger(
         default=86_400,
         min_value=1,
         max_value=604_800,
-        help_text="Seconds; lookups that have not started by then end as expired, at no cost.",
+        help_text="In seconds. Lookups that have not started by then expire, at no cost.",
     )
     max_age = StrictInteger(
         required=False,
         min_value=0,
         max_value=MOST_MAX_AGE,
-        help_text="Seconds: an equal lookup of yours that succeeded within them answers at once, and one that is in progress "
-        "is joined, at no cost; 0: the provider is asked. Without it, as is set for you: an hour, if nothing else.",
+        help_text="In seconds. A lookup gets the results of an equal lookup of yours that succeeded within this time, or that "
+        "is in progress, at no cost. With 0 the provider is asked. Default: the setting of your tenant, or an hour.",
     )
     metadata = Metadata(
         default=dict,
@@ -192,7 +182,7 @@ SEARCH, LOOKUP = SearchRequest(), LookupRequest()
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedOrder:
-    """A create as far as it can be read, and the errors of the rest.
+    """The valid part of a create, and the errors of the rest.
 
     Lookups without a known source are left out of the order, and wrong fields out of the other lookups. `numbers` has the index
     in the request of each lookup of the order.
@@ -250,15 +240,15 @@ ORDER: dict[str, Any] = {
 
 
 class OrderInForm(OrderRequest):
-    """Everything about a search but its picture; or that too, if no file is sent."""
+    """A search without its picture. It names the picture too if no file is sent."""
 
     example: ClassVar[dict[str, Any]] = ORDER
 
-    image = PictureGiven(required=False, help_text="Instead of the file.")
+    image = PictureGiven(required=False, help_text="The picture, if no file is sent.")
 
 
 class SearchForm(serializers.Serializer[Any]):
-    """The picture as a file, everything else as JSON."""
+    """The picture as a file, and everything else as JSON."""
 
-    image = PictureFile(required=False, help_text=f"{FORMATS}. Left out only where `request` names a picture.")
+    image = PictureFile(required=False, help_text=f"{FORMATS}. Leave it out only if `request` names a picture.")
     request = OrderInForm()

@@ -115,9 +115,9 @@ class CallSerializer(serializers.ModelSerializer[Call]):
     )
     duration_ms = serializers.SerializerMethodField()
     status = serializers.IntegerField(allow_null=True, help_text="The provider's HTTP status.")
-    returned = serializers.IntegerField(allow_null=True, help_text="The number of results that came.")
+    returned = serializers.IntegerField(allow_null=True, help_text="The number of results that were returned.")
     unreadable = serializers.IntegerField(
-        help_text="The number of billed items without an identity that came beside them."
+        help_text="The number of billed items without an identity, which are not among the results."
     )
     credits = Credits(help_text="The charge of the call.")
     provider_request_id = serializers.SerializerMethodField()

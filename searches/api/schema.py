@@ -112,7 +112,7 @@ PREFER = OpenApiParameter(
     str,
     OpenApiParameter.HEADER,
     description="`wait=N`: answer when the search has ended, or after N seconds (at most 60). If many requests wait already, "
-    "the answer comes at once, without `Preference-Applied`.",
+    "the answer is sent at once, without `Preference-Applied`.",
     examples=[OpenApiExample("Wait for half a minute", value="wait=30")],
 )
 APPLIED = OpenApiParameter(
@@ -126,8 +126,8 @@ IF_NONE_MATCH = OpenApiParameter(
     "If-None-Match",
     str,
     OpenApiParameter.HEADER,
-    description="An `ETag` that you know already. The answer is 304 while it is current. With `Prefer: wait=N` the answer comes "
-    "as soon as it is not, and is 304 at the end of the wait or if the search has ended.",
+    description="An `ETag` that you received before. While it is current, the answer is 304. With `Prefer: wait=N` the answer "
+    "is sent as soon as the search has changed. It is 304 at the end of the wait, and at once if the search has ended.",
 )
 ETAG = OpenApiParameter(
     "ETag",
@@ -188,7 +188,7 @@ SEARCH = extend_schema_view(
     get=extend_schema(
         operation_id="get_search",
         summary="Get a search",
-        description="Returns the search as it is now or, with `Prefer: wait=N`, as soon as it has ended or changed.",
+        description="Returns the search as it is now. With `Prefer: wait=N` it is returned as soon as it has ended or changed.",
         parameters=[PREFER, APPLIED, IF_NONE_MATCH, ETAG],
         responses={
             200: SearchSerializer,
@@ -257,7 +257,7 @@ IMAGES = extend_schema_view(
     post=extend_schema(
         operation_id="create_image",
         summary="Store a picture",
-        description="Stores a picture to search with it often. The same file sent again is the same picture.",
+        description="Stores a picture for repeated searches. The same file sent again is the same picture.",
         parameters=[LOCATION],
         request={
             "application/json": OpenApiRequest(
@@ -280,7 +280,7 @@ IMAGE_VIEW = extend_schema_view(
     delete=extend_schema(
         operation_id="delete_image",
         summary="Delete a picture",
-        description="Deletes a picture and its files. A picture that a search uses is a 409.",
+        description="Deletes a picture and its files. The answer is 409 while a search uses the picture.",
         responses={204: OpenApiResponse(description="The picture is deleted.")},
     ),
 )

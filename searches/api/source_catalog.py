@@ -85,6 +85,10 @@ def describe(sources: Sequence[str], api_key: ApiKey) -> list[dict[str, Any]]:
 
 
 def _described(adapter: Adapter, quote: Quote, api_key: ApiKey) -> dict[str, Any]:
+    policy, credential, mode = quote.policy, quote.credential, api_key.mode
+    # The lane that a lookup with the default credential would wait in.
+    fingerprint = credential.fingerprint if credential else ""
+    lane = directory.lane_name(policy, mode=mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint)
     return {
         "source": adapter.source,
         "provider": adapter.provider,
@@ -94,31 +98,14 @@ def _described(adapter: Adapter, quote: Quote, api_key: ApiKey) -> dict[str, Any
         "default_limit": adapter.default_limit,
         "max_results": adapter.max_results,
         "price": quote.price,
-        "rate": rate_of(quote.policy, api_key),
-        "line": estimates.lane_state(lane_name(quote, api_key), quote.policy),
-        "score_range": score_range_of(adapter),
+        "rate": {
+            "calls": policy.calls,
+            "window_ms": policy.window_ms,
+            "scope": policy.scope,
+            "whose": WHOSE_TEST if mode == Mode.TEST else WHOSE[Policy.Scope(policy.scope)],
+        },
+        "line": estimates.lane_state(lane, policy),
+        "score_range": adapter.score_range and dict(zip(("min", "max"), adapter.score_range, strict=True)),
         "lag": adapter.lag,
         "caveats": adapter.caveats,
     }
-
-
-def rate_of(policy: Policy, api_key: ApiKey) -> dict[str, Any]:
-    return {
-        "calls": policy.calls,
-        "window_ms": policy.window_ms,
-        "scope": policy.scope,
-        "whose": WHOSE_TEST if api_key.mode == Mode.TEST else WHOSE[Policy.Scope(policy.scope)],
-    }
-
-
-def lane_name(quote: Quote, api_key: ApiKey) -> str:
-    """Returns the name of the lane that a lookup with the default credential would wait in."""
-    fingerprint = quote.credential.fingerprint if quote.credential else ""
-    return directory.lane_name(quote.policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint)
-
-
-def score_range_of(adapter: Adapter) -> dict[str, float] | None:
-    if adapter.score_range is None:
-        return None
-    least, most = adapter.score_range
-    return {"min": least, "max": most}

@@ -115,13 +115,9 @@ def loads(text: bytes | bytearray, *, most: int | None = None) -> Any:
     except UnicodeDecodeError as error:
         raise UnreadableJSON(f"must be UTF-8; byte {error.start} is not") from None
     except json.JSONDecodeError as error:
-        raise UnreadableJSON(f"is not JSON: {in_our_words(error)}") from None
-
-
-def in_our_words(error: json.JSONDecodeError) -> str:
-    if error.doc.startswith("\ufeff"):
-        return "two byte order marks stand in front; send none"
-    return str(error)
+        two_marks = "two byte order marks stand in front; send none"
+        reason = two_marks if error.doc.startswith("\ufeff") else str(error)
+        raise UnreadableJSON(f"is not JSON: {reason}") from None
 
 
 def refuse_deep(text: bytes | bytearray) -> None:

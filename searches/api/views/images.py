@@ -23,7 +23,7 @@ from searches.api.query_serializers import ImageQuery
 from searches.api.views.picture_view import PictureView, not_fetched
 from searches.models import Image, Search
 
-# The lookup of the ORM that each query parameter stands for.
+# The ORM lookup of each query parameter.
 FILTERS = {"created_after": "created_at__gt", "created_before": "created_at__lt"}
 
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from typing import Any
 
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ValidationError
 
 from accounts.net.failures import OutboundFailure
 from accounts.web.exceptions import PayloadTooLarge, ServiceUnavailable
@@ -81,7 +81,7 @@ class PictureView(TenantView):
             if not self.is_wrong(wrong):
                 raise
             if isinstance(error, PayloadTooLarge):
-                wrong = merged(wrong, {"image": [ErrorDetail(str(error.detail), code="too_large")]})
+                wrong = merged(wrong, {"image": field_error(str(error.detail), "too_large")})
         return self.invalid(wrong)
 
     def is_wrong(self, wrong: Wrong) -> bool:

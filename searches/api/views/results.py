@@ -21,7 +21,7 @@ from searches.api.views.searches import SearchView
 from searches.models import Call, Result
 
 RESULTS_ERASED = "The results of this search were erased when their retention was over; search again."
-# The lookup of the ORM that each query parameter stands for.
+# The ORM lookup of each query parameter.
 FILTERS = {"lookup": "lookup", "source": "lookup__source", "type": "type"}
 
 

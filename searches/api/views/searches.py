@@ -1,6 +1,6 @@
 """Searches over HTTP: create, list, read, cancel, erase.
 
-An API key sees the searches of its own mode only. A test key that many people hold therefore reads nothing live.
+An API key sees the searches of its own mode only. A test key that many people have therefore reads no live search.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from searches.models import Lookup, Search
 from searches.orders import recall, submission
 from searches.orders.order import WrongOrder
 
-# The lookup of the ORM that each query parameter stands for.
+# The ORM lookup of each query parameter.
 FILTERS = {"status": "status", "created_after": "created_at__gt", "created_before": "created_at__lt"}
 
 
@@ -56,7 +56,7 @@ class SearchView(TenantView):
         return {"Preference-Applied": f"wait={seconds}"} if waited else {}
 
     def status_and_version(self, id: UUID) -> tuple[str, int]:
-        """Reads both. Raises `Http404` for a search that is gone, even if somebody waits for it."""
+        """Reads both. Raises `Http404` for a search that was erased, even while a caller waits for it."""
         found = self.get_queryset().filter(pk=id).values_list("status", "version").first()
         if found is None:
             raise Http404
