@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.urls import reverse
@@ -38,3 +39,13 @@ def indented(value: object) -> SafeString:
     """Returns a value as JSON for reading."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', text)
+
+
+def badge_column(field: str, colours: dict[str, str]) -> Any:
+    """Makes a page's column that shows a field as a badge, and sorts by it."""
+    return admin.display(description=field, ordering=field)(lambda page, row: badge(getattr(row, field), colours))
+
+
+def json_column(description: str, field: str) -> Any:
+    """Makes a page's column that shows a field as JSON."""
+    return admin.display(description=description)(lambda page, row: indented(getattr(row, field)))

@@ -1,5 +1,3 @@
-"""The product as operators see it."""
+"""The admin pages of searches, as operators see them."""
 
-from searches.admin import lanes, lookups, pictures, searches
-
-__all__ = ["lanes", "lookups", "pictures", "searches"]
+from searches.admin import lanes, lookups, pictures, searches  # noqa: F401  # registers their pages

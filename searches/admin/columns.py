@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.contrib import admin
-from django.utils.safestring import SafeString
 
-from accounts.web.admin_columns import badge
+from accounts.web.admin_columns import badge_column
 from billing import ledger
 from billing.serializers import credits_text
 from providers.admin import ByProvider, BySource
@@ -47,7 +46,7 @@ def wait(forecast: estimates.Forecast | None) -> str:
         return "-"
     parts = [str(forecast.waiting_on)]
     if forecast.position is not None:
-        parts.append(f"number {forecast.position} in line")
+        parts.append(f"position {forecast.position}")
     if forecast.estimated_start_at is not None:
         parts.append(f"from {forecast.estimated_start_at:%H:%M:%S}")
     return ", ".join(parts)
@@ -81,9 +80,7 @@ def about(result: Result) -> Iterator[str]:
 class Sent:
     """The columns of a call, for lists and inlines."""
 
-    @admin.display(description="state", ordering="state")
-    def state_badge(self, obj: Call) -> SafeString:
-        return badge(obj.state, CALL_COLOURS)
+    state_badge = badge_column("state", CALL_COLOURS)
 
     @admin.display(description="credits", ordering="credits")
     def cost(self, obj: Call) -> str:

@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten
 from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Sum, When
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from accounts.web.admin_base import Record, RecordInline
-from accounts.web.admin_columns import badge
+from accounts.web.admin_columns import badge, badge_column
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
 from accounts.web.admin_filters import ByTenant, by_choice
 from providers.limiter import Unavailable
@@ -26,7 +25,7 @@ from searches.models import Lane, TenantQueue
 
 # The most resting keys that a lane's page names.
 MOST_NAMED = 20
-STATE_COLOURS = {"moves": "success", "still": "warning"}
+STATE_COLOURS = {"running": "success", "paused": "warning"}
 
 
 class TenantQueueInline(RecordInline):
@@ -35,7 +34,7 @@ class TenantQueueInline(RecordInline):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TenantQueue]:
-        """Orders the queues as claims do, then those that rest, then those with nothing ready."""
+        """Orders the queues as claims do, with the resting ones behind them, and those without ready lookups at the end."""
         waiting = Case(When(ready__gt=0, rests_until=None, then=0), When(ready__gt=0, then=1), default=2)
         return super().get_queryset(request).select_related("tenant").order_by(waiting, "virtual_time", "tenant")
 
@@ -54,6 +53,7 @@ class LaneAdmin(Record):
     search_help_text = "A lane, a provider, or the id of a test key's tenant"
     ordering = ("name",)
     sortable_by = None
+    mode_badge = badge_column("mode", MODE_COLOURS)
     fields = (
         ("name", "mode_badge"),
         "policy",
@@ -64,7 +64,6 @@ class LaneAdmin(Record):
         ("broken_until", "trips"),
         ("claimed_at", "virtual_time"),
     )
-    readonly_fields = tuple(flatten(fields))
     inlines = (TenantQueueInline,)
     actions_detail = ("pause", "resume", "end_pause")
 
@@ -73,25 +72,20 @@ class LaneAdmin(Record):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lane]:
         """Adds counts of the tenant queues: as many rows as tenants, however many lookups wait."""
-        in_line = Count("tenant_queues", filter=Q(tenant_queues__ready__gt=0))
+        tenants = Count("tenant_queues", filter=Q(tenant_queues__ready__gt=0))
+        ready = Sum("tenant_queues__ready", default=0)
         lanes: QuerySet[Lane] = super().get_queryset(request)
         # Single keys rest in a shared lane only. The lane of one account is paused as a whole.
         rests = Exists(Credential.objects.filter(provider=OuterRef("pk"), rests_until__gt=Now()))
-        return lanes.annotate(
-            in_line=in_line, line=Sum("tenant_queues__ready", default=0), moment=Now(), key_rests=rests
-        )
+        return lanes.annotate(waiting_tenants=tenants, ready=ready, moment=Now(), key_rests=rests)
 
-    @admin.display(description="mode", ordering="mode")
-    def mode_badge(self, obj: Lane) -> SafeString:
-        return badge(obj.mode, MODE_COLOURS)
-
-    @admin.display(description="ready to go", ordering="line")
+    @admin.display(description="ready lookups", ordering="ready")
     def waiting(self, obj: Any) -> int:
-        return int(obj.line)
+        return int(obj.ready)
 
-    @admin.display(description="tenants in line", ordering="in_line")
+    @admin.display(description="waiting tenants", ordering="waiting_tenants")
     def tenants(self, obj: Any) -> int:
-        return int(obj.in_line)
+        return int(obj.waiting_tenants)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         lane: Any = super().get_object(request, object_id, from_field)
@@ -99,25 +93,25 @@ class LaneAdmin(Record):
             lane.state = estimates.lane_state(lane.pk, lane.policy_in_force)
         return lane
 
-    @admin.display(description="a newcomer waits")
+    @admin.display(description="a new tenant waits")
     def expected_wait(self, obj: Any) -> str:
         seconds = obj.state.expected_wait_seconds
-        return "until it goes on" if seconds is None else f"about {seconds:,.1f} s"
+        return "until it is resumed" if seconds is None else f"about {seconds:,.1f} s"
 
     @admin.display(description="state", ordering="paused")
     def state(self, obj: Any) -> SafeString:
-        return badge("still" if pauses.reasons(obj, obj.moment) else "moves", STATE_COLOURS)
+        return badge("paused" if pauses.reasons(obj, obj.moment) else "running", STATE_COLOURS)
 
     @admin.display(description="why it is paused")
     def why(self, obj: Any) -> str:
-        return " ".join(pauses.reasons(obj, obj.moment)) or "It is not."
+        return " ".join(pauses.reasons(obj, obj.moment)) or "It is not paused."
 
-    @admin.display(description="keys that rest")
+    @admin.display(description="resting keys")
     def resting(self, obj: Any) -> str:
         """Returns the keys that the provider asked to wait."""
         keys = pauses.resting_keys(obj, obj.moment).select_related("tenant").order_by("rests_until")
-        told = [f"{key.tenant}: {key.label}, until {key.rests_until:%H:%M:%S} UTC" for key in keys[: MOST_NAMED + 1]]
-        return "; ".join([*told[:MOST_NAMED], *(["and others"] if told[MOST_NAMED:] else [])]) or "none"
+        named = [f"{key.tenant}: {key.label}, until {key.rests_until:%H:%M:%S} UTC" for key in keys[: MOST_NAMED + 1]]
+        return "; ".join([*named[:MOST_NAMED], *(["and others"] if named[MOST_NAMED:] else [])]) or "none"
 
     @admin.display(description="guard")
     def guard(self, obj: Any) -> str:
@@ -136,7 +130,7 @@ class LaneAdmin(Record):
         variant=ActionVariant.DANGER,
         offered=lambda lane: not lane.paused,
         title="Pause this lane?",
-        text="No more calls leave it, and its lookups wait. A call that is under way is finished.",
+        text="Its lookups wait, and no more calls are made for them. A call that was sent is finished.",
         button="Pause the lane",
     )
     def pause(self, lane: Lane, form: DialogForm) -> Done:
@@ -148,13 +142,13 @@ class LaneAdmin(Record):
         permission="searches.change_lane",
         icon="play_arrow",
         offered=lambda lane: lane.paused,
-        title="Let this lane go on?",
+        title="Resume this lane?",
         text="Its lookups keep their order.",
-        button="Let it go on",
+        button="Resume the lane",
     )
     def resume(self, lane: Lane, form: DialogForm) -> Done:
         pauses.resume(lane)
-        return Done(record="Resumed.", message="The lane goes on.")
+        return Done(record="Resumed.", message="The lane is resumed.")
 
     @dialog(
         "End the pause",
@@ -162,15 +156,15 @@ class LaneAdmin(Record):
         icon="fast_forward",
         offered=_can_end_pause,
         title="End the pause now?",
-        text="What the provider asked the lane or single keys to wait for, and what the breaker keeps from it: "
-        "calls leave at once, as the limit allows. One that the provider refuses makes a new pause.",
+        text="The pause that the provider asked for, the rests of single keys and the breaker's pause end. Calls are made at "
+        "once, within the limit. If the provider refuses one, the lane is paused again.",
         button="End the pause",
     )
     def end_pause(self, lane: Lane, form: DialogForm) -> Done:
         try:
             pauses.clear(lane)
         except Unavailable:
-            raise NotDone("Redis cannot be reached, so the pause goes on; try again.") from None
+            raise NotDone("Redis cannot be reached, so the pause has not ended; try again.") from None
         return Done(record="Ended its pause.", message="The pause is over.")
 
 
@@ -185,5 +179,4 @@ class TenantQueueAdmin(Record):
     ordering = ("lane", "virtual_time")
     sortable_by = None
     id_fields = ("tenant",)
-    fields = ("lane", "tenant", "ready", "pending_calls", "wake_at", "rests_until", "virtual_time")
-    readonly_fields = fields
+    fields = list_display

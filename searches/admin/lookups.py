@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten, flatten_fieldsets
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -13,7 +12,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from accounts.web.admin_base import Record, RecordInline
-from accounts.web.admin_columns import badge, indented, link, list_of, page_of
+from accounts.web.admin_columns import badge_column, json_column, link, list_of, page_of
 from accounts.web.admin_filters import ByTenant, MadeWithin, by_choice
 from billing import ledger
 from billing.models import Entry
@@ -71,7 +70,7 @@ class LookupAdmin(Record):
             },
         ),
         (
-            "In line",
+            "Queue",
             {"fields": (("lane", "sort_key"), ("created_at", "expires_at"), ("not_before", "cancel_requested"))},
         ),
         (
@@ -87,12 +86,13 @@ class LookupAdmin(Record):
                 )
             },
         ),
-        ("What was asked", {"fields": (("asked", "effective"),)}),
+        ("Parameters", {"fields": (("asked", "effective"),)}),
     )
     inlines = (CallInline,)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Lookup | None = None) -> list[str]:
-        return flatten_fieldsets(self.fieldsets)
+    status_badge = badge_column("status", STATUS_COLOURS)
+    queue_state_badge = badge_column("queue_state", QUEUE_STATE_COLOURS)
+    asked = json_column("asked", "parameters")
+    effective = json_column("as the provider takes it", "effective_parameters")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Attaches the estimate and the credits to the row, because the page reads each of its fields several times."""
@@ -101,14 +101,6 @@ class LookupAdmin(Record):
             lookup.forecast = estimates.forecast([lookup]).get(lookup.pk)
             lookup.tally = ledger.tallies([lookup.reference])[lookup.reference]
         return lookup
-
-    @admin.display(description="status", ordering="status")
-    def status_badge(self, obj: Lookup) -> SafeString:
-        return badge(obj.status, STATUS_COLOURS)
-
-    @admin.display(description="queue_state", ordering="queue_state")
-    def queue_state_badge(self, obj: Lookup) -> SafeString:
-        return badge(obj.queue_state, QUEUE_STATE_COLOURS)
 
     @admin.display(description="pages")
     def progress(self, obj: Lookup) -> str:
@@ -134,14 +126,6 @@ class LookupAdmin(Record):
     def price(self, obj: Lookup) -> str:
         return f"{credits_text(obj.price_per_call)} a call, {credits_text(obj.price_per_result)} a result"
 
-    @admin.display(description="asked")
-    def asked(self, obj: Lookup) -> SafeString:
-        return indented(obj.parameters)
-
-    @admin.display(description="as the provider takes it")
-    def effective(self, obj: Lookup) -> SafeString:
-        return indented(obj.effective_parameters)
-
 
 @admin.register(Call)
 class CallAdmin(Sent, Record):
@@ -162,9 +146,6 @@ class CallAdmin(Sent, Record):
         ("error_code", "error_detail"),
         "excerpt",
     )
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Call | None = None) -> list[str]:
-        return flatten(self.fields)
 
     @admin.display(description="tenant", ordering="lookup__tenant__name")
     def tenant(self, obj: Call) -> str:
@@ -190,9 +171,8 @@ class ResultAdmin(Record):
         "typed",
         "untouched",
     )
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Result | None = None) -> list[str]:
-        return flatten(self.fields)
+    typed = json_column("detail", "detail")
+    untouched = json_column("the provider's own object", "raw")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Result]:
         """Leaves the large columns out of lists. A result's own page fetches them one by one."""
@@ -218,11 +198,3 @@ class ResultAdmin(Record):
         if address is None:
             return obj.url or "-"
         return format_html('<a href="{0}" class="text-link" rel="noreferrer" target="_blank">{0}</a>', address)
-
-    @admin.display(description="detail")
-    def typed(self, obj: Result) -> SafeString:
-        return indented(obj.detail)
-
-    @admin.display(description="the provider's own object")
-    def untouched(self, obj: Result) -> SafeString:
-        return indented(obj.raw)

@@ -47,7 +47,6 @@ class ImageAdmin(Record):
     search_fields = ("sha256__exact",)
     search_help_text = "An id, or the SHA-256 of the file as it was sent"
     fields = ("picture", "tenant", "format", "size", "bytes", "sha256", "pixels_sha256", "created_at", "searches")
-    readonly_fields = fields
     inlines = (RenderingInline,)
 
     def get_urls(self) -> list[URLPattern]:
@@ -91,8 +90,7 @@ class RenderingAdmin(Record):
     search_fields = ("file__exact",)
     search_help_text = "The id of a picture"
     id_fields = ("image",)
-    fields = ("image", "tenant", "provider", "crop", "media_type", "bytes")
-    readonly_fields = fields
+    fields = list_display
 
     @admin.display(description="tenant", ordering="image__tenant__name")
     def tenant(self, obj: Rendering) -> str:

@@ -6,13 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from accounts.web.admin_base import Record
-from accounts.web.admin_columns import badge, indented, link, list_of, page_of
+from accounts.web.admin_columns import badge, badge_column, json_column, link, list_of, page_of
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, dialog
 from accounts.web.admin_filters import ByTenant, MadeWithin, WhetherSet, by_choice
 from billing import ledger
@@ -67,7 +66,8 @@ class SearchAdmin(Record):
         ("priority", "version"),
         ("crop", "id"),
     )
-    readonly_fields = ("picture", "tenants_metadata", *flatten(rows))
+    mode_badge = badge_column("mode", MODE_COLOURS)
+    tenants_metadata = json_column("tenant's metadata", "metadata")
     change_form_outer_after_template = "admin/searches/search/found.html"
     actions_detail = ("cancel", "erase")
 
@@ -170,14 +170,6 @@ class SearchAdmin(Record):
     @admin.display(description="status", ordering="status")
     def status_badge(self, obj: Search) -> SafeString:
         return badge(obj.status if obj.erased_at is None else "erased", STATUS_COLOURS)
-
-    @admin.display(description="mode", ordering="mode")
-    def mode_badge(self, obj: Search) -> SafeString:
-        return badge(obj.mode, MODE_COLOURS)
-
-    @admin.display(description="tenant's metadata")
-    def tenants_metadata(self, obj: Search) -> SafeString:
-        return indented(obj.metadata)
 
     @dialog(
         "Cancel",

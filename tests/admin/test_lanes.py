@@ -1,4 +1,4 @@
-"""Operators see why a lane is paused, pause it, let it go on, and end a pause early."""
+"""Operators see why a lane is paused, pause and resume it, and end a pause early."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def claims(lane: Lane) -> bool:
     return queue.claim(lane.pk, policies.of("modash"), lease=timedelta(seconds=10)) is not None
 
 
-def test_an_operator_pauses_a_lane_and_lets_it_go_on(desk: Client, lane: Lane) -> None:
+def test_an_operator_pauses_a_lane_and_resumes_it(desk: Client, lane: Lane) -> None:
     assert offered(desk, lane) == {"pause"}
     assert press(desk, lane, "pause").headers["HX-Redirect"] == page_of(lane)
     assert not claims(lane)
@@ -62,14 +62,14 @@ def test_an_operator_pauses_a_lane_and_lets_it_go_on(desk: Client, lane: Lane) -
 
 
 def test_a_paused_lane_is_shown_as_one_in_the_list(desk: Client, lane: Lane) -> None:
-    assert "still" not in desk.get(address(Lane, "changelist")).content.decode()
+    assert "running" in desk.get(address(Lane, "changelist")).content.decode()
     pauses.pause(lane)
-    assert "still" in desk.get(address(Lane, "changelist")).content.decode()
+    assert "running" not in desk.get(address(Lane, "changelist")).content.decode()
     assert page_of(lane) not in desk.get(address(Lane, "changelist"), {"paused__exact": 0}).content.decode()
 
 
-def test_the_page_of_a_lane_that_moves_says_so(desk: Client, lane: Lane) -> None:
-    assert "It is not." in text(desk, lane)
+def test_the_page_of_a_lane_that_is_not_paused_says_so(desk: Client, lane: Lane) -> None:
+    assert "It is not paused." in text(desk, lane)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_the_page_of_a_lane_that_moves_says_so(desk: Client, lane: Lane) -> None
     [
         ({"paused_until": timedelta(minutes=1)}, "The provider asked to wait until"),
         ({"broken_until": timedelta(minutes=1), "trips": 1}, "Its breaker is open until"),
-        ({"broken_until": timedelta(minutes=-1), "trips": 1}, "one call goes first"),
+        ({"broken_until": timedelta(minutes=-1), "trips": 1}, "one call is made as a probe"),
     ],
 )
 def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], sentence: str) -> None:
@@ -87,7 +87,7 @@ def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], 
     assert sentence in text(desk, lane)
     assert offered(desk, lane) == {"pause", "end_pause"}
     assert press(desk, lane, "end_pause").headers["HX-Redirect"] == page_of(lane)
-    assert "It is not." in text(desk, lane)
+    assert "It is not paused." in text(desk, lane)
     waiter = policies.lane_limiter(lane.pk, lane.policy).waiter("mine")
     assert (waiter.acquire() or 0) < 5
     assert claims(lane)
@@ -114,7 +114,7 @@ def test_the_guard_that_a_lane_has_learned_is_shown_beside_its_policys(
     assert "3 ms of the policy" in text(desk, lane)
 
 
-def test_a_pause_that_redis_cannot_be_told_of_goes_on(desk: Client, lane: Lane, settings: Settings) -> None:
+def test_a_pause_does_not_end_while_redis_is_unreachable(desk: Client, lane: Lane, settings: Settings) -> None:
     pauses.throttle_lane(lane.pk, seconds=60)
     settings.REDIS_URL = "redis://127.0.0.1:1"
     press(desk, lane, "end_pause")
@@ -127,7 +127,7 @@ def test_a_provider_that_is_paused_is_named(desk: Client, lane: Lane) -> None:
     policy.paused = True
     policy.save()
     assert "Operators have paused modash, in its policy." in text(desk, lane)
-    assert "until it goes on" in text(desk, lane)
+    assert "until it is resumed" in text(desk, lane)
 
 
 def test_a_test_lane_with_its_colons_can_be_paused_too(desk: Client, world: World) -> None:

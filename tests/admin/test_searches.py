@@ -35,7 +35,7 @@ def test_a_search_shows_its_picture_and_all_that_came(desk: Client, world: World
     html = shown(desk, world)
     for part in (picture_of(world), page_of(world.lookup), page_of(world.call), page_of(world.result)):
         assert part in html
-    for words in ("number 1 in line", "0 charged, 1 held", "830 ms", world.result.title):
+    for words in ("position 1", "0 charged, 1 held", "830 ms", world.result.title):
         assert words in html
 
 
@@ -112,11 +112,11 @@ def test_a_lane_shows_its_line(desk: Client, world: World) -> None:
     lane = Lane.objects.get()
     response = desk.get(address(Lane, "changelist"))
     (listed,) = response.context["cl"].result_list
-    assert (listed.line, listed.in_line) == (2, 2)
+    assert (listed.ready, listed.waiting_tenants) == (2, 2)
     assert "about 2.0 s" in desk.get(page_of(lane)).content.decode()
 
 
-def test_a_policy_stands_ready_to_be_edited(desk: Client, db: None) -> None:
+def test_every_provider_has_a_policy_to_edit(desk: Client, db: None) -> None:
     desk.get(address(Policy, "changelist"))
     assert set(Policy.objects.values_list("provider", flat=True)) == set(registry.PROVIDERS)
 
@@ -147,7 +147,7 @@ def test_who_may_only_cancel_erases_nothing(desk: Client, world: World, operator
 
 
 @pytest.mark.parametrize("erasure", ["kept", "erased"])
-def test_erased_searches_are_told_from_others(desk: Client, world: World, erasure: str) -> None:
+def test_searches_are_filtered_by_their_erasure(desk: Client, world: World, erasure: str) -> None:
     other = build("Bob and Sons").search
     desk.post(reverse("admin:searches_search_erase", args=[world.search.pk]), {"_form_submitted": "on"})
     response = desk.get(address(Search, "changelist"), {"erasure": erasure})
