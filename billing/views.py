@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Mode
-from accounts.web.pagination import CursorPages, PageQuery
+from accounts.web.pagination import PageQuery
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.web.tenant_view import TenantView
 from billing import schema
@@ -23,10 +23,8 @@ class LedgerView(TenantView):
 
     queryset = Account.objects.all()
     query_class = PageQuery
-    pagination_class = CursorPages
     renderer_classes = (JSONRenderer, CSVRenderer, NDJSONRenderer)
     keys: tuple[str, ...]
-    follows = False
 
     @property
     def columns(self) -> list[str]:

@@ -50,9 +50,7 @@ class PageQuery(Query):
 
 
 class CursorPages(BasePagination):
-    """Pages a view's rows by its `keys`, a unique ordering. `follows`: the last page has a cursor too, from which later
-    rows can be read.
-    """
+    """Pages a view's rows by its `keys`, a unique ordering. If the view `follows`, the last page has a cursor too."""
 
     has_more: bool
     next_cursor: str | None
@@ -75,9 +73,10 @@ class CursorPages(BasePagination):
         self.has_more = len(rows) > limit
         page = rows[:limit]
         self.next_cursor = None
-        if page and (self.has_more or view.follows):
+        follows = getattr(view, "follows", False)
+        if page and (self.has_more or follows):
             self.next_cursor = signer.sign_object([value_of(page[-1], key) for key in keys])
-        elif view.follows:
+        elif follows:
             self.next_cursor = given
         return page
 

@@ -17,7 +17,7 @@ from rest_framework.reverse import reverse
 from accounts.models import Attempt, Delivery, Endpoint, Tenant
 from accounts.web import rate_limits
 from accounts.web.exceptions import Conflict
-from accounts.web.pagination import CursorPages, PageQuery
+from accounts.web.pagination import PageQuery
 from accounts.web.strict_fields import Nothing, Wrong
 from accounts.web.tenant_view import TenantView
 from accounts.webhooks import endpoints, redelivery, schema
@@ -63,10 +63,8 @@ class DeliveryView(TenantView):
 
 @schema.ENDPOINTS
 class Endpoints(EndpointView):
-    pagination_class = CursorPages
     query_class = PageQuery
     keys = ("-id",)
-    follows = False
     error_statuses = {"POST": (409,)}
 
     def get(self, request: Request) -> Response:
@@ -164,10 +162,8 @@ class RedeliverRange(EndpointView):
 
 @schema.DELIVERIES
 class Deliveries(DeliveryView):
-    pagination_class = CursorPages
     query_class = DeliveryQuery
     keys = ("-id",)
-    follows = False
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(with_attempts(self.filtered())) or []

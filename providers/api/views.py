@@ -69,10 +69,8 @@ def taken(credentials: QuerySet[Credential], values: dict[str, Any]) -> Wrong:
 @schema.CREDENTIALS
 class Credentials(CredentialView):
     error_statuses = {"POST": (409,)}
-    pagination_class = CursorPages
     query_class = CredentialQuery
     keys = ("provider", "label")
-    follows = False
 
     def get(self, request: Request) -> Response:
         own = self.get_queryset()
@@ -133,10 +131,8 @@ class Verify(CredentialView):
 
 @schema.DICTIONARY
 class Dictionary(TenantView):
-    pagination_class = CursorPages
     query_class = TermQuery
     keys = ("number",)
-    follows = False
     error_statuses = {"GET": (404, 409)}
 
     def get(self, request: Request, provider: str, name: str) -> Response:

@@ -69,10 +69,7 @@ class LookupAdmin(Record):
                 )
             },
         ),
-        (
-            "Queue",
-            {"fields": (("lane", "sort_key"), ("created_at", "expires_at"), ("not_before", "cancel_requested"))},
-        ),
+        ("Queue", {"fields": (("lane", "sort_key"), ("created_at", "expires_at"), ("not_before", "cancel_requested"))}),
         (
             "Pages",
             {

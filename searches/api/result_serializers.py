@@ -76,8 +76,7 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
     product = ProductSerializer(required=False, help_text="Only if `type` is `product`.")
     video = VideoSerializer(required=False, help_text="Only if `type` is `video`.")
     raw = serializers.DictField(
-        required=False,
-        help_text="The provider's own object, or for a video its `frames`. Only with `include=raw`.",
+        required=False, help_text="The provider's own object, or for a video its `frames`. Only with `include=raw`."
     )
 
     class Meta:

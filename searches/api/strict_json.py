@@ -104,11 +104,7 @@ def loads(text: bytes | bytearray, *, most: int | None = None) -> Any:
     refuse_deep(text)
     try:
         return json.loads(
-            text.decode(),
-            object_pairs_hook=without_repeats,
-            parse_int=short,
-            parse_float=finite,
-            parse_constant=finite,
+            text.decode(), object_pairs_hook=without_repeats, parse_int=short, parse_float=finite, parse_constant=finite
         )
     except UnreadableJSON:
         raise

@@ -13,7 +13,6 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from accounts.web.exceptions import Conflict
-from accounts.web.pagination import CursorPages
 from accounts.web.tenant_view import TenantView
 from searches import pictures
 from searches.api import schema
@@ -40,10 +39,8 @@ class ImageView(TenantView):
 
 @schema.IMAGES
 class Images(PictureView, ImageView):
-    pagination_class = CursorPages
     query_class = ImageQuery
     keys = ("-id",)
-    follows = False
     error_statuses = {"POST": (409,)}
 
     def get(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.web.pagination import CursorPages, PageQuery
+from accounts.web.pagination import PageQuery
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
 from searches.api import schema
 from searches.api.query_serializers import ResultQuery
@@ -26,8 +26,6 @@ FILTERS = {"lookup": "lookup", "source": "lookup__source", "type": "type"}
 
 
 class ListOfASearch(SearchView):
-    pagination_class = CursorPages
-
     def of_the_search(self, rows: QuerySet[Any], name: str) -> QuerySet[Any]:
         search = get_object_or_404(self.get_queryset(), pk=self.kwargs["id"])
         return rows.filter(**{name: search})
@@ -68,7 +66,6 @@ class Results(ListOfASearch):
 class Calls(ListOfASearch):
     query_class = PageQuery
     keys = ("armed_at", "id")
-    follows = False
 
     def get(self, request: Request, id: UUID) -> Response:
         rows = self.of_the_search(Call.objects.select_related("lookup"), "lookup__search")

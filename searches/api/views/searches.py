@@ -17,7 +17,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from accounts.web.pagination import CursorPages
 from accounts.web.strict_fields import Nothing, merged
 from accounts.web.tenant_view import TenantView
 from providers import registry
@@ -65,10 +64,8 @@ class SearchView(TenantView):
 
 @schema.SEARCHES
 class Searches(PictureView, SearchView):
-    pagination_class = CursorPages
     query_class = SearchQuery
     keys = ("-created_at", "-id")
-    follows = False
     error_statuses = {"POST": (402, 409)}
 
     def post(self, request: Request) -> Response:

@@ -16,9 +16,7 @@ from searches.api import schema, source_catalog
 @schema.SOURCES
 class Sources(TenantView):
     query_class = PageQuery
-    pagination_class = CursorPages
     keys = ("source",)
-    follows = False
 
     def get(self, request: Request) -> Response:
         pages = cast(CursorPages, self.paginator)
