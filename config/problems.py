@@ -133,7 +133,9 @@ def described(exc: exceptions.APIException) -> dict[str, Any]:
     if isinstance(exc, exceptions.ValidationError):
         errors = list(islice(wrong_fields(exc.detail), MOST_ERRORS))
         return problem("invalid_request", in_one_sentence(errors), errors=errors)
-    code = code_of(exc)
+    code = "malformed_body" if isinstance(exc, exceptions.ParseError) else exc.get_codes()
+    if code == "error" or not isinstance(code, str):
+        code = "internal_error"
     return problem(code, hint(exc) or str(exc.detail), status=exc.status_code)
 
 
@@ -155,13 +157,6 @@ def answer(meta: Mapping[str, Any], body: dict[str, Any], *, headers: Mapping[st
     """Returns the problem as the response to the request with that `META`."""
     body = body | {"request_id": meta.get(REQUEST_ID, "")}
     return JsonResponse(body, status=body["status"], content_type=MEDIA_TYPE, headers=headers)
-
-
-def code_of(exc: exceptions.APIException) -> str:
-    if isinstance(exc, exceptions.ParseError):
-        return "malformed_body"
-    code = exc.get_codes()
-    return "internal_error" if code == "error" or not isinstance(code, str) else code
 
 
 def hint(exc: exceptions.APIException) -> str | None:

@@ -15,17 +15,18 @@ HOST = "127.0.0.1"
 
 def chosen(variable: str, port: int) -> int:
     """Returns the port of the variable if it is free, and any free port for 0. Raises `LaunchError`."""
-    try:
-        return _try(port)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise LaunchError(
-                f"{variable}: port {port} cannot be used ({error.strerror}); choose another.", code=2
-            ) from None
-        message = (
-            f"Port {port} is taken by another program: end that one, or choose another port with {variable}=<port>."
-        )
-        raise LaunchError(message, code=2) from None
+    with socket.socket() as probe:
+        # Connections in TIME_WAIT of an earlier server do not matter; a listening server does.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            message = f"{variable}: port {port} cannot be used ({error.strerror}); choose another."
+            if error.errno == errno.EADDRINUSE:
+                mend = f"end that one, or choose another port with {variable}=<port>."
+                message = f"Port {port} is taken by another program: {mend}"
+            raise LaunchError(message, code=2) from None
+        return int(probe.getsockname()[1])
 
 
 def chosen_pair(port: int, sandbox_port: int) -> tuple[int, int]:
@@ -40,11 +41,3 @@ def chosen_pair(port: int, sandbox_port: int) -> tuple[int, int]:
         # The kernel may choose the port that was named, because nothing holds that port yet.
         if pair[0] != pair[1]:
             return pair
-
-
-def _try(port: int) -> int:
-    with socket.socket() as probe:
-        # Connections in TIME_WAIT of an earlier server do not matter; a listening server does.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((HOST, port))
-        return int(probe.getsockname()[1])

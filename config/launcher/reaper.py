@@ -92,9 +92,9 @@ def wait_for(groups: set[int], seconds: float, reap: Callable[[], object]) -> No
     while groups and time.monotonic() < deadline:
         reap()
         for group in list(groups):
-            if not lives(group):
+            if not is_there(os.killpg, group):
                 groups.discard(group)
-            elif not leads(group):
+            elif not is_there(os.kill, group):  # its leader has ended
                 kill(group)
         time.sleep(POLL_SECONDS)
 
@@ -104,18 +104,10 @@ def kill(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def leads(pid: int) -> bool:
-    """Returns whether the leader of the group is alive."""
+def is_there(signal_to: Callable[[int, int], None], pid: int) -> bool:
+    """Returns whether a process (by `os.kill`) or a process group (by `os.killpg`) has not ended."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
+        signal_to(pid, 0)
     except (ProcessLookupError, PermissionError):  # macOS reports a group of zombies as PermissionError
         return False
     return True
