@@ -110,14 +110,9 @@ def differences() -> list[str]:
             for account, *values in cursor.fetchall():
                 found.setdefault(account, list(say(*values)))
         cursor.execute(HOLDS)
-        holds = [(account, _of_a_hold(*values)) for account, *values in cursor.fetchall()]
-        return [*_sentences(found, holds)]
-
-
-def _sentences(found: dict[UUID, list[str]], holds: list[tuple[UUID, Iterator[str]]]) -> Iterator[str]:
-    accounts = Account.objects.select_related("tenant").in_bulk([*found, *(account for account, _ in holds)])
-    for account, said in [*sorted(found.items()), *holds]:
-        yield from (f"{accounts[account]}: {what}." for what in said)
+        holds = [(account, list(_of_a_hold(*values))) for account, *values in cursor.fetchall()]
+        accounts = Account.objects.select_related("tenant").in_bulk({*found, *(account for account, _ in holds)})
+    return [f"{accounts[account]}: {what}." for account, said in [*sorted(found.items()), *holds] for what in said]
 
 
 def _of_the_chain(fault: str, number: int, *balances: Decimal) -> Iterator[str]:

@@ -55,4 +55,6 @@ class Entries(LedgerView):
     keys = ("-account_id", "-number")
 
     def get(self, request: Request) -> Response:
-        return self.listed(Entry.objects.filter(account__in=self.accounts()).select_related("account"))
+        # With the accounts' ids a page is the next part of the index. With a subquery all entries would be sorted for each page.
+        own = list(self.accounts().values_list("pk", flat=True))
+        return self.listed(Entry.objects.filter(account__in=own).select_related("account"))
