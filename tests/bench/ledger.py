@@ -74,10 +74,8 @@ FILL = """
 SELECT billing_enter(
     %s, array_agg(uuidv7()), array_agg(kind), array_agg(amount), array_agg(name), array_agg(kind || ':' || name), '', ''
 )
-FROM (
-    SELECT kind, amount, 'lookup:' || uuidv7() AS name
-    FROM generate_series(1, %s), (VALUES ('hold', 2), ('charge', 0.525), ('release', 1.475)) AS line (kind, amount)
-)
+FROM (SELECT 'lookup:' || uuidv7() AS name FROM generate_series(1, %s)) AS lookups,
+    (VALUES ('hold', 2), ('charge', 0.525), ('release', 1.475)) AS line (kind, amount)
 """
 
 
@@ -100,12 +98,13 @@ def _settlements(provider: Provider) -> None:
             with connection.cursor() as cursor:
                 cursor.execute(statement)
             taken[version] += [_settle() for _ in range(SETTLED)][WARM:]
-    without, with_chain = (statistics.median(taken[version]) for version in ("without", "with"))
-    print(
-        f"\nA settlement of {RESULTS} results, median of {len(taken['with'])} in turns: "
-        f"{without:.3f} ms without numbers and chain, {with_chain:.3f} ms with them: {with_chain / without - 1:+.1%}",
-        flush=True,
-    )
+    for name, part in (("median", 0.5), ("fastest tenth", 0.1)):
+        without, with_chain = (sorted(times)[int(part * len(times))] for times in taken.values())
+        print(
+            f"A settlement of {RESULTS} results, {name} of {len(taken['with'])} in turns: {without:.3f} ms without numbers and "
+            f"chain, {with_chain:.3f} ms with them: {with_chain / without - 1:+.1%}",
+            flush=True,
+        )
 
 
 def _present() -> str:

@@ -9,7 +9,7 @@ from billing.models import Account
 
 
 class Command(MovementCommand):
-    help = (
+    help = "Corrects a tenant's balance with a provider: adds credits, or takes them where the amount is negative."
         "Corrects a tenant's balance with a provider. Write a negative amount behind --, as in: … -- Acme modash -2.5"
     )
 
