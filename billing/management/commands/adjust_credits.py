@@ -10,8 +10,6 @@ from billing.models import Account
 
 class Command(MovementCommand):
     help = "Corrects a tenant's balance with a provider: adds credits, or takes them where the amount is negative."
-        "Corrects a tenant's balance with a provider. Write a negative amount behind --, as in: … -- Acme modash -2.5"
-    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
