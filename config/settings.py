@@ -247,6 +247,7 @@ CELERY_TASK_DEFAULT_QUEUE = "sweeps"
 # A lost wake-up costs one interval of a sweep, so messages are acknowledged before the work.
 CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_POOL = "config.worker_pool:TaskPool"
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

@@ -288,6 +288,20 @@ def test_redis_full(day: Day) -> None:
     day.ends_well()
 
 
+def test_redis_killed_after_all_processes_of_a_worker_ended_at_once(day: Day, workers: list[Worker]) -> None:
+    # Celery gives up if its processes are killed while it starts.
+    day.submit(lookups=20)
+    wait_until(lambda: day.lookups() == {"succeeded": 20})
+    for worker in workers:
+        with suspended(worker.process):
+            worker.kill_children()
+    wait_until(lambda: all(worker.is_up for worker in workers))
+    day.sightline.valkey.process.kill()
+    day.submit(lookups=5)
+    day.ends_well()
+    assert [worker.name for worker in workers if worker.has_ended] == []
+
+
 @pytest.mark.chaos
 def test_redis_away_for_a_while(day: Day) -> None:
     day.submit(lookups=20)
