@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from accounts import clock
 from providers import limiter
 from providers.failures import Lost
 from providers.limiter import SendOutcome
 from providers.models import Policy
 from searches.calls import settlement
-from searches.lanes import queue
 from searches.models import Call
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def longest_seconds(policy: Policy) -> float:
 
 def recover_all() -> None:
     """Settles every call whose lease is over. A call that cannot be settled does not stop the others. Raises `Unavailable`."""
-    over = Call.objects.filter(state=Call.State.ARMED, leased_until__lte=queue.now())
+    over = Call.objects.filter(state=Call.State.ARMED, leased_until__lte=clock.now())
     for call in over.select_related("lookup__lane__policy"):
         try:
             recover(call)
@@ -69,4 +69,4 @@ def settle_if_unsent(call: Call) -> bool:
 
 
 def _age_seconds(call: Call) -> float:
-    return (queue.now() - call.armed_at).total_seconds()
+    return (clock.now() - call.armed_at).total_seconds()

@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import Model
 from django.db.models.functions import Now
 
+from accounts import clock
 from accounts.models import Mode
 from billing import ledger
 from providers.contract import Answer
@@ -91,7 +92,7 @@ def answered(claimed: ClaimedLookup, answer: Answer) -> Lane | None:
         return None
     lookup = locked.lookup
     if not locked.is_erased:
-        results.keep(lookup, locked.search, answer, came_at=locked.call.finished_at or queue.now())
+        results.keep(lookup, locked.search, answer, came_at=locked.call.finished_at or clock.now())
     lookup.pages_done += 1
     lookup.attempts = 0
     if lookup.cancel_requested:
@@ -229,7 +230,7 @@ def unsent(call: Call, lookup: Lookup, *, rests_for: float = 0.0) -> None:
     locked = Lookup.objects.select_for_update(no_key=True).get(pk=lookup.pk)
     search = completion.lock(locked.search_id) if locked.cancel_requested else None
     if rests_for and lookup.credential is not None:
-        resting.prolong(lookup.credential, queue.now() + timedelta(seconds=rests_for))
+        resting.prolong(lookup.credential, clock.now() + timedelta(seconds=rests_for))
     if not Call.objects.filter(pk=call.pk, state=Call.State.ARMED).delete()[0]:
         return
     if search is not None:

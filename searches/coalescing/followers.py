@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 
+from accounts import clock
 from accounts.models import Mode
 from billing.ledger import InsufficientCredits
 from billing.serializers import credits_text
@@ -156,7 +157,7 @@ def _promote(follower: Lookup, lane: Lane, leader: Lookup | None) -> bool:
     tenant_queues = {name: queue.lock_tenant_queue(name, follower.tenant_id) for name in lanes}
     if not _followers_of(follower.repeat_of_id).select_for_update(no_key=True).filter(pk=follower.pk):
         return False
-    if follower.expires_at <= queue.now():
+    if follower.expires_at <= clock.now():
         return _end(follower, Status.EXPIRED)
     if follower.credential_id is None and follower.lane.mode == Mode.LIVE:
         return _end(follower, Status.FAILED, completion.credential_deleted())

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from accounts import batches
+from accounts import batches, clock
 from accounts.models import Mode
 from providers.keyring import sealing
 from providers.models import Credential
@@ -124,4 +124,4 @@ def _make_ready(blocked: QuerySet[Lookup], tenant_queue: TenantQueue) -> None:
 def wake_rested() -> None:
     """Makes resting tenant queues due in which one key rests no longer: it was replaced, or its rest was ended."""
     with connection.cursor() as cursor:
-        cursor.execute(WAKE_RESTED, {"moment": queue.now()})
+        cursor.execute(WAKE_RESTED, {"moment": clock.now()})

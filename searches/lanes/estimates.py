@@ -18,6 +18,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Model
 
+from accounts import clock
 from providers import policies
 from providers.models import Policy
 from searches import composite_rows
@@ -89,7 +90,7 @@ def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     found = _in_queues({lookup.pk: lookup for lookup in (*asked, *leaders)}.values())
     if not leader_of:
         return found
-    under_way = Forecast(estimated_start_at=queue.now(), waiting_on="turn")
+    under_way = Forecast(estimated_start_at=clock.now(), waiting_on="turn")
     return found | {pk: found.get(leader, under_way) for pk, leader in leader_of.items() if leader}
 
 
@@ -115,7 +116,7 @@ def _paces(lanes: Iterable[str]) -> dict[str, LanePace]:
 
 def lane_state(lane: str, policy: Policy) -> LaneState:
     """Returns the lane's state. A new tenant waits for one call of every tenant with work, however much each has."""
-    moment, row = queue.now(), Lane.objects.filter(pk=lane).first()
+    moment, row = clock.now(), Lane.objects.filter(pk=lane).first()
     if row is None:
         return LaneState(waiting=0, expected_wait_seconds=None if policy.paused else 0)
     ready = TenantQueue.objects.filter(queue.CLAIMABLE, lane=lane).values_list("ready", flat=True)

@@ -20,11 +20,12 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Greatest, Least
 
+from accounts import clock
 from accounts.models import Mode
 from providers import limiter
 from providers.keyring import resting
 from providers.models import Credential
-from searches.lanes import breaker, queue
+from searches.lanes import breaker
 from searches.lanes.backoff import backoff
 from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lane, TenantQueue
@@ -79,7 +80,7 @@ def record_throttle(claimed: ClaimedLookup, *, seconds: float) -> None:
     if key is None:
         throttle_lane(lane.pk, seconds=seconds)
         return
-    moment = queue.now()
+    moment = clock.now()
     nearby = NEARBY_WINDOWS * timedelta(microseconds=lane.limiter.rate.full_window_us)
     others = resting.longest_told_others(key, since=moment - nearby)
     resting.rest(key, claimed_at=claimed.call.armed_at, moment=moment, seconds=seconds)
@@ -99,7 +100,7 @@ def times_throttled(claimed: ClaimedLookup) -> int:
 def throttle_lane(lane: str, *, seconds: float) -> None:
     """Pauses the lane for so long, because the provider told the whole lane to wait."""
     lock(lane)
-    until = Value(queue.now() + timedelta(seconds=seconds))
+    until = Value(clock.now() + timedelta(seconds=seconds))
     Lane.objects.filter(pk=lane).update(
         paused_until=Greatest("paused_until", until), backoff=Least(F("backoff") + 1, MOST_BACKOFF)
     )
@@ -117,7 +118,7 @@ def record_failure(call: Call, *, lane: str, key: str, tenant: UUID) -> float:
     if after != before:
         row.failures, row.trips, row.several = after.failures, after.trips, after.several
         row.failing_key, row.failing_tenant = after.key, after.tenant
-        row.broken_until = queue.now() + timedelta(seconds=seconds) if seconds else row.broken_until
+        row.broken_until = clock.now() + timedelta(seconds=seconds) if seconds else row.broken_until
         row.save(update_fields=[*NO_FAILURES, "trips", "broken_until"])
     return seconds
 
@@ -154,7 +155,7 @@ def clear(lane: Lane) -> None:
     with transaction.atomic():
         lock(lane.pk)
         Lane.objects.filter(pk=lane.pk).update(paused_until=None, backoff=0, **CLOSED)
-        moment = queue.now()
+        moment = clock.now()
         TenantQueue.objects.filter(lane=lane, rests_until__isnull=False).update(wake_at=moment)
         resting.end_rests(resting_keys(lane, moment))
     # Again, because another process may have written the row's former state to the limiter meanwhile.
@@ -183,7 +184,7 @@ def _set_paused(lane: Lane, paused: bool) -> None:
 
 def copy_to_lane(old: Lane, new: Lane) -> float:
     """Pauses a narrower lane as the old one is paused. Returns the seconds until the old one resumes by itself, or 0."""
-    moment = queue.now()
+    moment = clock.now()
     until = resumes_at(old, moment)
     if until is None and not old.paused:
         return 0.0
@@ -197,7 +198,7 @@ def copy_to_key(old: Lane, new: Lane, credential: Credential) -> None:
     """Lets one account's key rest in the shared lane as long as its own lane would have paused. An operator's pause of its own
     lane is not copied, for it was not about the others. Runs after the lookups' rows are locked.
     """
-    until = resumes_at(old, queue.now())
+    until = resumes_at(old, clock.now())
     if until is not None and _is_shared(new):
         resting.prolong(credential, until)
 
@@ -292,7 +293,7 @@ def _resume_limiter(lane: Lane) -> None:
 
 def _remaining(lane: Lane) -> tuple[datetime | None, float]:
     """Returns when the lane resumes by itself, as its row says now, and in how many seconds."""
-    moment = queue.now()
+    moment = clock.now()
     until = resumes_at(Lane.objects.get(pk=lane.pk), moment)
     return until, (until - moment).total_seconds() if until else 0.0
 

@@ -33,8 +33,6 @@ from providers.models import Credential, Policy
 from searches import composite_rows
 from searches.models import Call, Lane, Lookup, QueueState, Rendering, Search, TenantQueue
 
-# The database's clock, for every comparison with rows.
-now = clock.now
 # One claim at weight 1, in units of virtual time. It is an integer, so that shares are exact for weights of 1 to 1000.
 STEP = 10**9
 SCHEDULED = (QueueState.READY, QueueState.DELAYED)
@@ -176,7 +174,7 @@ def put_back(lookup: Lookup, tenant_queue: TenantQueue, *, after: timedelta | No
         _save_state(lookup, QueueState.READY)
         add_ready(tenant_queue, 1, pending_calls=lookup.calls_left)
     else:
-        due = now() + after
+        due = clock.now() + after
         _save_state(lookup, QueueState.DELAYED, not_before=due)
         TenantQueue.objects.filter(pk=tenant_queue.pk).update(wake_at=min(tenant_queue.wake_at or due, due))
 

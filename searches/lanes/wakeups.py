@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import ResponseError
 from uuid_utils.compat import uuid7
 
-from accounts import redis_client
+from accounts import clock, redis_client
 from accounts.models import Mode
 from providers import limiter, policies
 from providers.limiter import Waiter
@@ -75,7 +75,7 @@ def fill_all() -> None:
 
 def lanes_with_work() -> list[Lane]:
     """Returns the lanes in which a lookup is ready or due, without those that stay paused for more than two seconds."""
-    moment = queue.now()
+    moment = clock.now()
     ready = TenantQueue.objects.filter(queue.CLAIMABLE, lane=OuterRef("pk"))
     due = TenantQueue.objects.filter(lane=OuterRef("pk"), wake_at__lte=moment)
     lanes = Lane.objects.select_related("policy").filter(Exists(ready) | Exists(due))

@@ -7,7 +7,7 @@ from itertools import groupby
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
-from accounts import batches
+from accounts import batches, clock
 from accounts.models import Mode
 from providers.failures import Failure
 from searches.lanes import queue
@@ -25,7 +25,7 @@ def expire() -> int:
     in_vain = Q(queue_state__in=queue.IN_QUEUE) & (Q(pages_done=0) | Q(queue_state=QueueState.BLOCKED))
     leaders = Lookup.objects.filter(in_vain, pk=OuterRef("repeat_of"))
     follows_in_vain = Q(queue_state=QueueState.FOLLOWING) & Q(Exists(leaders))
-    return _end_waiting((in_vain | follows_in_vain) & Q(expires_at__lte=queue.now()), Status.EXPIRED)
+    return _end_waiting((in_vain | follows_in_vain) & Q(expires_at__lte=clock.now()), Status.EXPIRED)
 
 
 def fail_without_credential() -> int:

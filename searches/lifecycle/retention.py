@@ -22,9 +22,9 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast, Concat, Now
 
+from accounts import clock
 from accounts.models import Delivery, Tenant
 from searches import pictures
-from searches.lanes import queue
 from searches.lifecycle import erasure, events
 from searches.models import Call, Image, Lookup, Search
 
@@ -61,7 +61,7 @@ def enforce() -> None:
 
 def _enforce(tenant: Tenant) -> bool:
     """Erases some rows of each kind; returns whether there may be more. A kind that fails stops no other and no next tenant."""
-    now, more = queue.now(), False
+    now, more = clock.now(), False
     for kind, erase in KINDS.items():
         try:
             more |= erase(tenant, now - tenant.retention(kind))

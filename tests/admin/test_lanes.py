@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
+from accounts import clock
 from accounts.models import Mode
 from providers import policies
 from providers.keyring import resting
@@ -81,7 +82,7 @@ def test_the_page_of_a_lane_that_is_not_paused_says_so(desk: Client, lane: Lane)
     ],
 )
 def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], sentence: str) -> None:
-    moment = queue.now()
+    moment = clock.now()
     Lane.objects.update(**{name: moment + value if name.endswith("until") else value for name, value in values.items()})
     policies.lane_limiter(lane.pk, lane.policy).pause(seconds=60)
     assert sentence in text(desk, lane)
@@ -96,7 +97,7 @@ def test_a_pause_can_be_ended(desk: Client, lane: Lane, values: dict[str, Any], 
 def test_keys_that_rest_are_named_and_an_operator_ends_it(desk: Client, lane: Lane) -> None:
     assert "none" in text(desk, lane)
     key = Credential.objects.get(lookups__lane=lane)
-    moment = queue.now()
+    moment = clock.now()
     resting.rest(key, claimed_at=moment, moment=moment, seconds=600)
     assert f"{key.tenant}: {key.label}, until " in text(desk, lane)
     assert not claims(lane)

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from searches.lanes import estimates, queue
+from accounts import clock
+from searches.lanes import estimates
 from searches.models import Call, Lookup, QueueState
 from tests.bench import limits, system
 from tests.bench.limits import prepare, wait_until
@@ -41,7 +42,7 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
     with system.workers(folder, count=2, processes=4):
         for calls in MOMENTS:
             wait_until(partial(_has_accepted, provider, calls), seconds=180)
-            told.append((queue.now(), _estimates()))
+            told.append((clock.now(), _estimates()))
         wait_until(lambda: not Lookup.objects.exclude(status__in=Lookup.ENDED).exists(), seconds=180)
     print(
         f"\nestimated_start_at, {limits.TEN}, {len(WEIGHTS)} tenants of weights {WEIGHTS}, 1 to 3 pages, priorities\n"

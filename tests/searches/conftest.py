@@ -11,6 +11,7 @@ import redis
 from django.conf import settings
 from django.db import transaction
 
+from accounts import clock
 from accounts.models import Mode, Tenant
 from providers import policies
 from providers.keyring import credentials
@@ -64,7 +65,7 @@ def fill(lane: Lane) -> Fill:
 
 def _lookup(tenant: Tenant, lane: Lane, image: Image, priority: int, pages: int) -> Lookup:
     credential = Credential.objects.filter(tenant=tenant, is_default=True).first()
-    moment = queue.now()
+    moment = clock.now()
     expires_at = moment + timedelta(days=1)
     search = Search.objects.create(
         tenant=tenant, mode=Mode.LIVE, image=image, priority=priority, created_at=moment, expires_at=expires_at

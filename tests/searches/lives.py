@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from accounts import keys
+from accounts import clock, keys
 from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account
@@ -62,7 +62,7 @@ def answer(results: int = 20, *, last: bool = False) -> Answer:
 
 def end(search: Search, **which: object) -> None:
     """Moves the deadline into the past."""
-    search.lookups.filter(**which).update(expires_at=queue.now())
+    search.lookups.filter(**which).update(expires_at=clock.now())
 
 
 def states(search: Search) -> str:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from accounts import keys
+from accounts import clock, keys
 from accounts.models import ApiKey, Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account
@@ -117,7 +117,7 @@ def resolved() -> None:
 
 def overdue(search: Search) -> None:
     """Moves the deadline of a search into the past."""
-    search.lookups.update(expires_at=queue.now() - timedelta(seconds=1))
+    search.lookups.update(expires_at=clock.now() - timedelta(seconds=1))
 
 
 def only(search: Search) -> Lookup:

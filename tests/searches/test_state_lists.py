@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings
 from django.db.models import Q
 
+from accounts import clock
 from accounts.models import Tenant
 from searches.lanes import directory, queue
 from searches.lanes.queue import ClaimedLookup
@@ -78,9 +79,9 @@ def test_a_claim_takes_lookups_from_claimable_queues_only(
     fill(alice, 1)
     fill(bob, 1)
     hers = TenantQueue.objects.filter(tenant=alice)
-    hers.update(virtual_time=queue.STEP, ready=int(is_ready), rests_until=queue.now() if rests else None)
+    hers.update(virtual_time=queue.STEP, ready=int(is_ready), rests_until=clock.now() if rests else None)
     if is_suspended:
-        Tenant.objects.filter(pk=alice.pk).update(suspended_at=queue.now())
+        Tenant.objects.filter(pk=alice.pk).update(suspended_at=clock.now())
     is_claimable = hers.filter(queue.CLAIMABLE).exists()
     assert is_claimable == (is_ready and not rests and not is_suspended)
     first, second = claim(), claim()

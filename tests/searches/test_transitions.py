@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from uuid_utils.compat import uuid7
 
+from accounts import clock
 from accounts.models import Tenant
-from searches.lanes import queue
 from searches.lanes.queue import ClaimedLookup
 from searches.models import Call, Lookup, QueueState, Status
 from tests.searches.conftest import Fill
@@ -95,7 +95,7 @@ def test_the_transitions_name_every_state() -> None:
 @pytest.mark.parametrize("before", STATES)
 def test_a_lookup_changes_its_state_only_by_a_listed_transition(before: str, claimed: ClaimedLookup) -> None:
     for after in STATES:
-        due = {"ordinal": 1, "not_before": queue.now()}
+        due = {"ordinal": 1, "not_before": clock.now()}
         refusal = becomes(claimed.lookup, of_lookup(before) | due, of_lookup(after))
         allowed = before == after or after in LOOKUPS.get(before, ())
         words = "A lookup that is {} ({}) never becomes {} ({}).".format(*before.split(), *after.split())

@@ -16,7 +16,7 @@ import pytest
 import redis
 from pytest_django import Settings
 
-from accounts import keys
+from accounts import clock, keys
 from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from providers import policies, registry
@@ -24,7 +24,7 @@ from providers.keyring import credentials
 from providers.models import Credential, Policy
 from searches import pictures
 from searches.calls import worker
-from searches.lanes import credential_gate, queue
+from searches.lanes import credential_gate
 from searches.models import Call, Lane, Lookup, QueueState, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
@@ -249,7 +249,7 @@ def test_a_retry_after_is_how_long_the_key_rests(submit: Submit, provider: Provi
     assert visit(submit(source)) == TOO_SOON
     until = Credential.objects.get().rests_until
     assert until is not None
-    assert timedelta(seconds=20) < until - queue.now() <= timedelta(seconds=30)
+    assert timedelta(seconds=20) < until - clock.now() <= timedelta(seconds=30)
     assert Lane.objects.get().paused_until is None
 
 

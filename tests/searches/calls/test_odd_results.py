@@ -10,13 +10,12 @@ import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
-from accounts import keys
+from accounts import clock, keys
 from accounts.models import Mode, Tenant
 from providers.contract import Answer, Hit
 from searches import results
 from searches.api.result_serializers import ResultSerializer
 from searches.calls import outcomes
-from searches.lanes import queue
 from searches.models import Call, Lookup, Result
 from tests.providers.adapters.test_odd_answers import CASES, ODD, Case, ask, changed, paths
 from tests.providers.conftest import Provider, provider
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.django_db
 def shown(answer: Answer, lookup: Lookup) -> list[dict[str, Any]]:
     """Returns the results as the API shows them, with raw objects, and rolls their rows back."""
     with transaction.atomic():
-        results.keep(lookup, lookup.search, answer, came_at=queue.now())
+        results.keep(lookup, lookup.search, answer, came_at=clock.now())
         found = [dict(ResultSerializer(result).data) for result in Result.objects.order_by("rank")]
         transaction.set_rollback(True)
     lookup.refresh_from_db()

@@ -11,13 +11,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from accounts import clock
 from accounts.models import Mode, Tenant
 from accounts.webhooks import endpoints
 from providers.contract import Answer
 from providers.failures import Faulty, Garbled, Lost, Refused
 from providers.models import Credential, Policy
 from searches.calls import outcomes, settlement
-from searches.lanes import queue
 from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
 from searches.models import Call, Lane, Lookup, Result, Search
@@ -33,7 +33,7 @@ def proven() -> ClaimedLookup:
     """Claims a lookup whose key has worked before, as most keys have. Its call was sent and answered."""
     Credential.objects.update(state=Credential.State.VERIFIED)
     claimed = claim_next()
-    claimed.call.sent_at = claimed.call.finished_at = queue.now()
+    claimed.call.sent_at = claimed.call.finished_at = clock.now()
     return claimed
 
 

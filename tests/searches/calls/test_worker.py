@@ -13,7 +13,7 @@ import pytest
 import redis
 from pytest_django import Settings
 
-from accounts import keys
+from accounts import clock, keys
 from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Account
@@ -125,7 +125,7 @@ def test_a_search_is_charged_for_its_results_and_the_rest_is_released(
     assert call.credits == Decimal("0.5")
     assert call.sent_at is not None
     assert call.finished_at is not None
-    assert call.armed_at < call.sent_at < call.finished_at <= queue.now()
+    assert call.armed_at < call.sent_at < call.finished_at <= clock.now()
 
 
 def test_each_page_takes_its_own_turn(submit: Submit, at: Callable[[str], None], site: Site) -> None:
@@ -181,7 +181,7 @@ def test_throttling_lets_the_key_rest_and_is_not_counted(
     assert (lookup.status, lookup.queue_state, lookup.attempts) == ("running", "ready", 0)
     until = Credential.objects.get().rests_until
     assert until is not None
-    assert timedelta(seconds=25) < until - queue.now() <= timedelta(seconds=30)
+    assert timedelta(seconds=25) < until - clock.now() <= timedelta(seconds=30)
     assert money(lookup) == (0.5, 0, 0)
 
 
@@ -373,7 +373,7 @@ def test_a_call_that_connected_slowly_is_not_recovered_before_its_time_is_over(s
     submit()
     _, token = claim_next()
     token.redeem()
-    Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
+    Call.objects.update(armed_at=clock.now() - timedelta(seconds=60))
     recovery.recover(Call.objects.select_related("lookup").get())
     assert Call.objects.get().state == Call.State.ARMED
 
@@ -384,7 +384,7 @@ def test_a_worker_that_died_with_its_call_under_way_leaves_an_unknown_outcome(su
     token.redeem()
     recovery.recover(claimed.call)
     assert Call.objects.get().state == Call.State.ARMED
-    Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
+    Call.objects.update(armed_at=clock.now() - timedelta(seconds=60))
     recovery.recover(Call.objects.select_related("lookup").get())
     lookup = Lookup.objects.get()
     assert (Call.objects.get().state, lookup.queue_state) == ("unknown", "ready")
@@ -396,7 +396,7 @@ def test_a_late_answer_settles_an_unknown_outcome(submit: Submit, at: Callable[[
     submit(limit=20)
     claimed, token = claim_next()
     answer = request.send(claimed, Policy.objects.get(), token)
-    Call.objects.update(armed_at=queue.now() - timedelta(seconds=60))
+    Call.objects.update(armed_at=clock.now() - timedelta(seconds=60))
     recovery.recover(Call.objects.select_related("lookup").get())
     outcomes.answered(claimed, answer)
     assert money(Lookup.objects.get()) == (0.5, 0.5, 0)
@@ -404,7 +404,7 @@ def test_a_late_answer_settles_an_unknown_outcome(submit: Submit, at: Callable[[
 
 def test_a_waiting_lookup_whose_time_is_up_expires_at_no_cost(submit: Submit) -> None:
     search = submit()
-    Lookup.objects.update(expires_at=queue.now())
+    Lookup.objects.update(expires_at=clock.now())
     assert deadlines.expire() == 1
     lookup = Lookup.objects.get()
     assert lookup.status == Status.EXPIRED

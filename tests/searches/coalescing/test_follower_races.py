@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from accounts import clock
 from accounts.models import Tenant
 from billing import audit
 from billing.ledger import InsufficientCredits
@@ -88,8 +89,8 @@ def all_come_to_an_end() -> None:
     """Acts as a worker and the sweep until every lookup has ended."""
     for _ in range(50):
         followers.resolve_all()
-        Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=queue.now())
-        TenantQueue.objects.exclude(wake_at=None).update(wake_at=queue.now())
+        Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=clock.now())
+        TenantQueue.objects.exclude(wake_at=None).update(wake_at=clock.now())
         while claimed := claim():
             succeeds(claimed)
         if not Lookup.objects.exclude(status__in=Lookup.ENDED).exists():

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from accounts import clock
 from accounts.models import Mode, Tenant
 from providers.keyring import credentials, states
 from providers.models import Credential
-from searches.lanes import estimates, queue
+from searches.lanes import estimates
 from searches.lifecycle import cancellation
 from searches.models import Call, Lookup, Search, Status
 from tests.bench.picture import jpeg
@@ -78,7 +79,7 @@ def test_a_search_with_a_hit_asks_for_the_rest(alice_asks: Asker) -> None:
 def test_an_answer_that_is_too_old_is_asked_for_again(alice_asks: Asker) -> None:
     first = alice_asks.ask()
     answered()
-    Lookup.objects.update(finished_at=queue.now() - timedelta(seconds=100))
+    Lookup.objects.update(finished_at=clock.now() - timedelta(seconds=100))
     assert statuses(alice_asks.ask(max_age=101), alice_asks.ask(max_age=99)) == ["succeeded/hit", "queued/miss"]
     assert only(first).repeat == "miss"
 
@@ -87,7 +88,7 @@ def test_a_copied_answer_serves_no_later_lookup_so_that_no_answer_is_older_than_
     alice_asks.ask()
     answered()
     alice_asks.ask()
-    Lookup.objects.filter(repeat="miss").update(finished_at=queue.now() - timedelta(seconds=3601))
+    Lookup.objects.filter(repeat="miss").update(finished_at=clock.now() - timedelta(seconds=3601))
     assert statuses(alice_asks.ask()) == ["queued/miss"]
 
 
@@ -158,7 +159,7 @@ def test_a_follower_has_the_forecast_of_its_leader(alice_asks: Asker) -> None:
     forecast = estimates.forecast([only(second)])[only(second).pk]
     assert (forecast.position, forecast.waiting_on) == (None, "turn")
     assert forecast.estimated_start_at is not None
-    assert forecast.estimated_start_at <= queue.now()
+    assert forecast.estimated_start_at <= clock.now()
 
 
 def test_a_leader_inherits_the_priority_of_an_urgent_follower(alice_asks: Asker) -> None:

@@ -11,6 +11,7 @@ import pytest
 import redis
 from django.db import connection
 
+from accounts import clock
 from accounts.models import Mode, Tenant
 from providers import policies
 from providers.contract import Answer
@@ -142,7 +143,7 @@ def now(lane: Lane) -> Lane:
 
 def let_it_pass(lane: Lane) -> None:
     """Returns the time for which the breaker is open."""
-    Lane.objects.filter(pk=lane.pk).update(broken_until=queue.now())
+    Lane.objects.filter(pk=lane.pk).update(broken_until=clock.now())
 
 
 def closed(lane: Lane) -> bool:
@@ -164,7 +165,7 @@ def test_nothing_is_claimed_while_it_is_open(broken: Lane, claim: Claim, redis_c
     assert wakeups.lanes_with_work() == []
     assert Lookup.objects.filter(queue_state=QueueState.READY).count() == 5
     assert broken.broken_until is not None
-    assert timedelta(seconds=10) < broken.broken_until - queue.now() <= timedelta(seconds=15)
+    assert timedelta(seconds=10) < broken.broken_until - clock.now() <= timedelta(seconds=15)
     assert 10 < closed_in_redis(redis_client, broken) <= 15
 
 
@@ -194,7 +195,7 @@ def test_one_that_fails_too_opens_it_for_twice_as_long(broken: Lane, fail: Calla
         lane = now(broken)
         assert lane.trips == trips
         assert lane.broken_until is not None
-        assert timedelta(seconds=seconds - 5) < lane.broken_until - queue.now() <= timedelta(seconds=seconds)
+        assert timedelta(seconds=seconds - 5) < lane.broken_until - clock.now() <= timedelta(seconds=seconds)
 
 
 def test_the_next_probe_is_another_tenants_however_heavy_the_first(
@@ -403,7 +404,7 @@ def test_a_failure_that_is_settled_twice_is_counted_once(
 def test_an_outage_burns_no_attempts_while_it_lasts(broken: Lane, policy: Policy) -> None:
     wakeups.fill_all()
     spent = dict(Lookup.objects.values_list("pk", "attempts"))
-    TenantQueue.objects.update(wake_at=queue.now())
+    TenantQueue.objects.update(wake_at=clock.now())
     assert queue.claim(broken.pk, policy, lease=timedelta(seconds=1)) is None
     assert dict(Lookup.objects.values_list("pk", "attempts")) == spent
     assert Call.objects.count() == FAILURES

@@ -10,6 +10,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accounts import clock
 from accounts.models import Tenant
 from providers.contract import Answer
 from providers.failures import Faulty
@@ -98,7 +99,7 @@ def test_who_sleeps_is_counted_where_it_will_have_woken(
     mine = fill(bob, 30)
     assert forecast_of(mine[0]).calls_before == 0
     assert forecast_of(mine[-1]).calls_before == 29 + 2
-    Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=queue.now() + timedelta(hours=1))
+    Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=clock.now() + timedelta(hours=1))
     assert forecast_of(mine[-1]).calls_before == 29
 
 
@@ -116,17 +117,17 @@ def test_a_start_is_as_many_intervals_after_the_next_slot(
 
 
 def test_in_an_idle_lane_the_first_starts_now(fill: Fill, lane: Lane, alice: Tenant) -> None:
-    Lane.objects.update(claimed_at=queue.now() - timedelta(minutes=1))
+    Lane.objects.update(claimed_at=clock.now() - timedelta(minutes=1))
     [first] = fill(alice, 1)
-    begin = queue.now()
+    begin = clock.now()
     start = forecast_of(first).estimated_start_at
     assert start is not None
-    assert begin <= start <= queue.now()
+    assert begin <= start <= clock.now()
 
 
 @pytest.mark.parametrize("stopped", ["paused_until", "broken_until"])
 def test_in_a_paused_lane_estimates_begin_when_it_resumes(fill: Fill, lane: Lane, alice: Tenant, stopped: str) -> None:
-    until = queue.now() + timedelta(seconds=40)
+    until = clock.now() + timedelta(seconds=40)
     Lane.objects.update(**{stopped: until})
     lookups = fill(alice, 3)
     estimated = [forecast_of(lookup) for lookup in lookups]
@@ -159,11 +160,11 @@ def test_a_delayed_lookup_returns_to_a_queue_in_which_others_wait(
     for number in range(20):
         fill(Tenant.objects.create(name=f"tenant {number}"), 3)
     # Fixed, however long the rows took to write.
-    last_turn = queue.now() + timedelta(minutes=1)
+    last_turn = clock.now() + timedelta(minutes=1)
     Lane.objects.update(claimed_at=last_turn)
     estimated = forecast_of(only)
-    Lookup.objects.filter(pk=only.pk).update(not_before=queue.now())
-    TenantQueue.objects.filter(tenant=alice).update(wake_at=queue.now())
+    Lookup.objects.filter(pk=only.pk).update(not_before=clock.now())
+    TenantQueue.objects.filter(tenant=alice).update(wake_at=clock.now())
     went_before = [lookup.pk for lookup in turns_taken(claim)].index(only.pk)
     assert went_before >= 20
     pace = timedelta(seconds=1, milliseconds=float(policy.guard_ms))
@@ -191,7 +192,7 @@ def test_what_operators_stopped_has_no_time(fill: Fill, lane: Lane, policy: Poli
 
 def test_a_suspended_tenants_lookups_say_that_they_are_paused(fill: Fill, alice: Tenant, bob: Tenant) -> None:
     [hers], [his] = fill(alice, 1, pages=7), fill(bob, 1)
-    Tenant.objects.filter(pk=alice.pk).update(suspended_at=queue.now())
+    Tenant.objects.filter(pk=alice.pk).update(suspended_at=clock.now())
     assert forecast_of(hers) == Forecast(waiting_on="paused")
     assert (forecast_of(his).position, forecast_of(his).calls_before) == (1, 0)
 

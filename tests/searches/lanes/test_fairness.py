@@ -11,13 +11,13 @@ from django.db import transaction
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from accounts import keys
+from accounts import clock, keys
 from accounts.models import Mode, Tenant
 from providers.contract import Answer
 from providers.failures import Failure, Faulty, Throttled
 from providers.models import Credential, Policy
 from searches.calls import outcomes, settlement
-from searches.lanes import credential_gate, pauses, queue
+from searches.lanes import credential_gate, pauses
 from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
 from searches.models import Lane, Lookup, QueueState, Search, TenantQueue
@@ -151,7 +151,7 @@ def test_retries_are_turns_like_any_other(
 
 def wake() -> None:
     """Makes all delayed lookups due."""
-    past = queue.now() - timedelta(seconds=1)
+    past = clock.now() - timedelta(seconds=1)
     Credential.objects.exclude(rests_until=None).update(rests_until=past)
     Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=past)
     TenantQueue.objects.exclude(wake_at=None).update(wake_at=past)
@@ -170,7 +170,7 @@ def delay(claim: Claim, policy: Policy, tenant: Tenant) -> None:
             outcomes.failed(claimed, policy, FAULT)
         else:
             outcomes.answered(claimed, PAGE)
-    later = queue.now() + timedelta(hours=1)
+    later = clock.now() + timedelta(hours=1)
     Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=later)
     TenantQueue.objects.filter(tenant=tenant).update(wake_at=later)
 
@@ -194,7 +194,7 @@ def throttle(claim: Claim, policy: Policy, tenant: Tenant) -> None:
 
 
 def suspend(claim: Claim, policy: Policy, tenant: Tenant) -> None:
-    Tenant.objects.filter(pk=tenant.pk).update(suspended_at=queue.now())
+    Tenant.objects.filter(pk=tenant.pk).update(suspended_at=clock.now())
 
 
 def readmit(tenant: Tenant) -> None:
@@ -299,7 +299,7 @@ def test_a_suspension_that_ends_gives_back_no_turns_that_it_cost(
     fill(alice, 30)
     fill(bob, 30)
     turns(claim, 6)
-    Tenant.objects.filter(pk=alice.pk).update(suspended_at=queue.now())
+    Tenant.objects.filter(pk=alice.pk).update(suspended_at=clock.now())
     assert turns(claim, 15) == "B" * 15
     Tenant.objects.filter(pk=alice.pk).update(suspended_at=None)
     back = turns(claim, 10)

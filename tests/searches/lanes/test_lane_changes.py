@@ -13,6 +13,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from pytest_django import Settings
 
+from accounts import clock
 from accounts.models import Mode, Tenant
 from providers import policies
 from providers.keyring import credentials
@@ -120,7 +121,7 @@ def claims(lane: Lane) -> bool:
 def test_a_pause_follows_to_the_lane_of_a_narrower_scope(
     account: Lane, lane: Lane, column: str, redis_client: redis.Redis
 ) -> None:
-    until = queue.now() + timedelta(seconds=60)
+    until = clock.now() + timedelta(seconds=60)
     Lane.objects.filter(pk=lane.pk).update(**{column: until})
     rescope(Policy.Scope.ACCOUNT)
     account.refresh_from_db()
@@ -144,7 +145,7 @@ def test_the_pause_of_one_accounts_lane_becomes_the_rest_of_its_key_in_the_share
 
 
 def test_a_key_that_rests_does_so_in_the_lane_of_its_account_too(account: Lane, alice: Tenant) -> None:
-    alice.credentials.update(rests_until=queue.now() + timedelta(seconds=60))
+    alice.credentials.update(rests_until=clock.now() + timedelta(seconds=60))
     rescope(Policy.Scope.ACCOUNT)
     assert not claims(account)
 

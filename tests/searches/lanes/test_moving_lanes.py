@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from accounts import batches
+from accounts import batches, clock
 from accounts.models import Mode, Tenant
 from providers.contract import Answer
 from providers.failures import BadCredential, Faulty
@@ -50,7 +50,7 @@ def by_account(policy: Policy, credential: Credential, alice: Tenant) -> Lane:
 def mine(fill: Fill, credential: Credential, alice: Tenant) -> list[Lookup]:
     """Returns one lookup of each queue state, in the shared lane."""
     ready, delayed, blocked = fill(alice, 3, pages=3)
-    due = queue.now() + timedelta(minutes=1)
+    due = clock.now() + timedelta(minutes=1)
     Lookup.objects.filter(pk=delayed.pk).update(status=Status.RUNNING, queue_state=QueueState.NONE)
     Lookup.objects.filter(pk=delayed.pk).update(queue_state=QueueState.DELAYED, not_before=due)
     Lookup.objects.filter(pk=blocked.pk).update(queue_state=QueueState.BLOCKED)
@@ -249,7 +249,7 @@ def test_lookups_of_a_key_that_was_found_dead_elsewhere_are_blocked(
 def test_in_all_lanes(mine: list[Lookup], by_account: Lane, credential: Credential) -> None:
     Lookup.objects.filter(pk=mine[1].pk).update(lane=by_account)
     TenantQueue.objects.update(wake_at=None)
-    TenantQueue.objects.create(lane=by_account, tenant_id=mine[0].tenant_id, wake_at=queue.now())
+    TenantQueue.objects.create(lane=by_account, tenant_id=mine[0].tenant_id, wake_at=clock.now())
     die(credential)
     credential_gate.block_dead()
     assert queue_states() == ["blocked"] * 3

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.db import connection, transaction
 
+from accounts import clock
 from accounts.models import Mode, Tenant
 from providers.keyring import credentials, states
 from providers.models import Credential
@@ -123,7 +124,7 @@ def test_a_probe_that_is_in_line_again_is_waited_for(
     claimed = claim()
     assert claimed is not None
     Call.objects.update(state=Call.State.FAILED)
-    Lookup.objects.filter(pk=claimed.lookup.pk).update(queue_state=queue_state, not_before=queue.now())
+    Lookup.objects.filter(pk=claimed.lookup.pk).update(queue_state=queue_state, not_before=clock.now())
     assert credential_gate.unblock() == []
 
 

@@ -12,6 +12,7 @@ from django.db.models import Q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accounts import clock
 from accounts.models import Mode, Tenant
 from providers.models import Policy
 from searches.lanes import estimates, pauses, queue, wakeups
@@ -125,7 +126,7 @@ def test_a_sleeper_is_passed_over_until_it_is_due(fill: Fill, claim: Claim, lane
         queue.put_back(claimed.lookup, queue.lock_tenant_queue(lane.name, alice.pk), after=timedelta(seconds=60))
     assert claim() is None
     assert wakeups.lanes_with_work() == []
-    past = queue.now() - timedelta(seconds=1)
+    past = clock.now() - timedelta(seconds=1)
     Lookup.objects.update(not_before=past)
     TenantQueue.objects.update(wake_at=past)
     assert wakeups.lanes_with_work() == [lane]
@@ -140,7 +141,7 @@ def test_a_shorter_pause_does_not_end_a_longer_one(lane: Lane) -> None:
         pauses.throttle_lane(lane.name, seconds=1)
     lane.refresh_from_db()
     assert lane.paused_until is not None
-    assert lane.paused_until > queue.now() + timedelta(seconds=30)
+    assert lane.paused_until > clock.now() + timedelta(seconds=30)
     assert lane.backoff == 2
 
 
@@ -160,7 +161,7 @@ def test_a_lane_is_paused_for_claims_wake_ups_and_operators_alike(
     why: str, mode: Mode, fill: Fill, lane: Lane, alice: Tenant
 ) -> None:
     fill(alice, 1)
-    soon, before = queue.now() + timedelta(seconds=60), queue.now() - timedelta(seconds=1)
+    soon, before = clock.now() + timedelta(seconds=60), clock.now() - timedelta(seconds=1)
     until = {"told to wait": "paused_until", "broken": "broken_until"}
     Lane.objects.update(mode=mode, paused=why == "lane", **{until[why]: soon} if why in until else {})
     if why.startswith("was "):
@@ -168,8 +169,8 @@ def test_a_lane_is_paused_for_claims_wake_ups_and_operators_alike(
     Policy.objects.update(paused=why == "policy")
     lane = Lane.objects.select_related("policy").get()
     paused = why in ("lane", *until) or (why, mode) == ("policy", Mode.LIVE)
-    assert Lane.objects.filter(pauses.paused_at(queue.now())).exists() is paused
-    assert bool(pauses.reasons(lane, queue.now())) is paused
+    assert Lane.objects.filter(pauses.paused_at(clock.now())).exists() is paused
+    assert bool(pauses.reasons(lane, clock.now())) is paused
     assert (wakeups.lanes_with_work() == []) is paused
     assert (queue.claim(lane.name, lane.policy_in_force, lease=LEASE) is None) is paused
 
@@ -187,7 +188,7 @@ def test_nothing_is_claimed_in_a_pause(fill: Fill, claim: Claim, lane: Lane, pol
 def test_a_suspended_tenants_lookups_are_not_claimed(fill: Fill, drain: Drain, alice: Tenant, bob: Tenant) -> None:
     fill(alice, 2)
     fill(bob, 2)
-    Tenant.objects.filter(pk=alice.pk).update(suspended_at=queue.now())
+    Tenant.objects.filter(pk=alice.pk).update(suspended_at=clock.now())
     assert names(drain()) == "BB"
     assert Lookup.objects.filter(queue_state=QueueState.READY).count() == 2
     assert wakeups.lanes_with_work() == []

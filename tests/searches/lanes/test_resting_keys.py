@@ -11,6 +11,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accounts import clock
 from accounts.models import Mode, Tenant
 from providers import limiter, policies, registry
 from providers.contract import Answer
@@ -55,15 +56,15 @@ def throttle(claim: Claim, policy: Policy) -> Callable[..., ClaimedLookup]:
 def rest_of(tenant: Tenant) -> timedelta:
     """Returns how long the tenant's only key still rests."""
     until = tenant.credentials.get().rests_until
-    return until - queue.now() if until else timedelta()
+    return until - clock.now() if until else timedelta()
 
 
 def is_paused(lane: Lane) -> bool:
-    return pauses.resumes_at(Lane.objects.get(pk=lane.pk), queue.now()) is not None
+    return pauses.resumes_at(Lane.objects.get(pk=lane.pk), clock.now()) is not None
 
 
 def let_it_pass(tenant: Tenant) -> None:
-    past = queue.now() - timedelta(seconds=1)
+    past = clock.now() - timedelta(seconds=1)
     tenant.credentials.update(rests_until=past)
     TenantQueue.objects.filter(tenant=tenant, rests_until__isnull=False).update(rests_until=past, wake_at=past)
 
@@ -132,7 +133,7 @@ def test_the_tenants_other_keys_are_called_in_their_order_at_its_share(
     mine = fill(alice, len(keys))
     credentials.store(alice, "modash", "hers-that-rests", label="resting")
     rests = Credential.objects.get(label="resting")
-    rests.rests_until = queue.now() + timedelta(minutes=1)
+    rests.rests_until = clock.now() + timedelta(minutes=1)
     rests.save()
     for lookup, resting in zip(mine, keys, strict=True):
         Lookup.objects.filter(pk=lookup.pk, tenant=alice).update(**{"credential": rests} if resting else {})
@@ -178,7 +179,7 @@ def test_a_place_that_rests_is_left_alone_until_it_is_due(
 
 def test_a_test_key_ignores_the_rest_of_the_credential(fill: Fill, claim: Claim, alice: Tenant) -> None:
     fill(alice, 1)
-    alice.credentials.update(rests_until=queue.now() + timedelta(hours=1))
+    alice.credentials.update(rests_until=clock.now() + timedelta(hours=1))
     Lane.objects.update(mode=Mode.TEST)
     assert claim() is not None
 
@@ -203,7 +204,7 @@ def test_keys_of_two_tenants_told_to_wait_within_a_window_pause_the_lane(
     throttle(3000)
     until = Lane.objects.get(pk=lane.pk).paused_until
     assert until is not None
-    assert timedelta(seconds=20) < until - queue.now() <= timedelta(seconds=30)
+    assert timedelta(seconds=20) < until - clock.now() <= timedelta(seconds=30)
     assert claim() is None
 
 
@@ -214,7 +215,7 @@ def test_keys_of_two_tenants_told_to_wait_long_after_each_other_do_not_pause_it(
         fill(tenant, 2)
     throttle(3000)
     window = timedelta(milliseconds=policy.window_ms)
-    alice.credentials.update(told_to_wait_at=queue.now() - 3 * window)
+    alice.credentials.update(told_to_wait_at=clock.now() - 3 * window)
     throttle(3000)
     assert not is_paused(lane)
 
@@ -228,7 +229,7 @@ def test_nor_do_two_keys_of_one_tenant(
     throttle()
     throttle()
     assert not is_paused(lane)
-    assert alice.credentials.filter(rests_until__gt=queue.now()).count() == 2
+    assert alice.credentials.filter(rests_until__gt=clock.now()).count() == 2
 
 
 def test_one_key_that_two_tenants_store_rests_for_both_and_says_nothing_of_others(
@@ -254,13 +255,13 @@ def test_a_lane_that_has_just_rested_as_a_whole_rests_again_for_seconds_at_the_n
         fill(tenant, 2)
     throttle(3000)
     throttle(3000)
-    past = queue.now() - timedelta(minutes=10)
+    past = clock.now() - timedelta(minutes=10)
     Lane.objects.update(paused_until=past)
     Credential.objects.exclude(told_to_wait_at=None).update(told_to_wait_at=past)
     assert throttle(3000).lookup.tenant == charlie
     paused_until = Lane.objects.get(pk=lane.pk).paused_until
     assert paused_until is not None
-    assert timedelta(0) < paused_until - queue.now() < timedelta(seconds=3)
+    assert timedelta(0) < paused_until - clock.now() < timedelta(seconds=3)
 
 
 def test_a_lane_of_one_account_rests_as_a_whole(
@@ -431,7 +432,7 @@ def test_the_first_refusal_in_a_row_widens_the_lanes_guard_and_no_other_does(
     policies.lane_limiter(lane.pk, policy).pause(seconds=0)
     claimed = claim()
     assert claimed is not None
-    claimed.call.sent_at = queue.now()
+    claimed.call.sent_at = clock.now()
     redis_client.zadd(f"lane:{{{lane.pk}}}:log", {"before": 1_000_000, str(claimed.call.pk): 2_003_000})
     outcomes.failed(claimed, policy, wait())
     assert lane.limiter.margin_ms() == learned

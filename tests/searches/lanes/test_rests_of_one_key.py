@@ -13,7 +13,7 @@ import redis
 from django.db import transaction
 from pytest_django import Settings
 
-from accounts import keys
+from accounts import clock, keys
 from accounts.models import Mode, Tenant
 from billing import ledger
 from providers import limiter, policies, registry
@@ -88,7 +88,7 @@ def answered() -> dict[str, int]:
 
 def rest_of(credential: Credential) -> timedelta:
     credential.refresh_from_db()
-    return (credential.rests_until or queue.now()) - queue.now()
+    return (credential.rests_until or clock.now()) - clock.now()
 
 
 def is_long(rest: timedelta) -> bool:
@@ -197,7 +197,7 @@ def test_a_rest_that_only_the_limiter_knew_of_does_not_count_as_one_in_a_row(ali
     visit()
     [credential] = alice.credentials.all()
     assert (is_long(rest_of(credential)), credential.times_told_to_wait) == (True, 1)
-    moment = queue.now()
+    moment = clock.now()
     resting.rest(credential, claimed_at=moment, moment=moment, seconds=1)
     assert alice.credentials.get().times_told_to_wait == 2
 

@@ -11,6 +11,7 @@ import redis
 from django.db import connection, transaction
 from django.db.models import F
 
+from accounts import clock
 from accounts.models import Mode, Tenant
 from billing import audit, ledger
 from billing.models import Hold
@@ -103,7 +104,7 @@ def test_a_call_that_left_is_given_its_time(claims: list[ClaimedLookup], policy:
     send(claims, policy)
     tasks.sweep_lanes()
     assert set(Call.objects.values_list("state", flat=True)) == {Call.State.ARMED}
-    assert not Call.objects.filter(leased_until__lte=queue.now()).exists()
+    assert not Call.objects.filter(leased_until__lte=clock.now()).exists()
 
 
 def test_a_sweep_after_the_log_has_expired_takes_no_call_for_unsent(claims: list[ClaimedLookup]) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 from django.db.models import Count
 
+from accounts import clock
 from billing import audit, ledger
 from providers.failures import BadCredential, Failure, Faulty, Garbled, Lost, Refused, Throttled
 from providers.models import Policy
@@ -171,8 +172,8 @@ def carry_on() -> None:
     for _ in range(THREE_PAGES):
         deadlines.expire()
         Lane.objects.update(paused_until=None)
-        Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=queue.now())
-        TenantQueue.objects.update(wake_at=queue.now())
+        Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=clock.now())
+        TenantQueue.objects.update(wake_at=clock.now())
         if no_lookup_waits():
             return
         outcomes.answered(claim_next(), answer())

@@ -12,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from accounts import clock
 from accounts.models import Delivery, Endpoint, Event, Mode, Tenant
 from accounts.webhooks import delivery, endpoints
 from accounts.webhooks.delivery import Outcome
@@ -22,7 +23,6 @@ from providers.keyring import states
 from providers.models import Credential, Policy
 from searches.calls import outcomes, settlement
 from searches.coalescing import followers
-from searches.lanes import queue
 from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lookup, Search
@@ -43,7 +43,7 @@ def endpoint(alice: Tenant) -> Endpoint:
 
 def succeed(claimed: ClaimedLookup | None = None, results: int = 20) -> None:
     claimed = claimed or claim_next()
-    claimed.call.sent_at = queue.now()
+    claimed.call.sent_at = clock.now()
     outcomes.answered(claimed, answer(results, last=True))
 
 
@@ -57,7 +57,7 @@ def lose(claimed: ClaimedLookup | None = None) -> None:
 
 
 def expire() -> None:
-    Lookup.objects.update(expires_at=queue.now())
+    Lookup.objects.update(expires_at=clock.now())
     deadlines.expire()
 
 
@@ -319,7 +319,7 @@ def test_a_key_that_worked_is_not_announced(submit: Submit, endpoint: Endpoint) 
 
 def test_a_call_that_was_never_sent_is_not_announced(submit: Submit, endpoint: Endpoint) -> None:
     submit()
-    Call.objects.update(leased_until=queue.now() - timedelta(seconds=1))
+    Call.objects.update(leased_until=clock.now() - timedelta(seconds=1))
     claimed = claim_next()
     settlement.unsent(claimed.call, claimed.lookup)
     assert types() == []
