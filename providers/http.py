@@ -142,12 +142,14 @@ class ProviderClient:
         request.extensions["timeout"] = {"write": self.write_seconds, "read": self.read_seconds}
         # An answer that comes compressed all the same is unpacked within the same bound.
         request.headers["Accept-Encoding"] = "identity"
+        # Made before the time to connect begins: a process' first call loads the certificates, which takes a busy machine long.
+        connections = shared_connections()
         passed = partial(httpcore.ConnectTimeout, "the time to connect is over")
         connecting = Deadline(seconds=self.connect_seconds, passed=passed)
         call = CallInFlight(token=token, connecting=connecting, total_seconds=self.total_seconds)
         with _in_flight(call):
             # No client of httpx: it would follow redirects, keep cookies and unpack.
-            response = shared_connections().handle_request(transport.to_httpcore(request))
+            response = connections.handle_request(transport.to_httpcore(request))
             headers = httpx.Headers(response.headers)
             try:
                 return Reply(status=response.status, headers=headers, content=_read(response, headers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,6 +126,18 @@ def test_the_name_and_the_handshake_share_the_time(named: Names) -> None:
         came, seconds = ended(f"https://{NAME}:{it.port}", connect=0.7)
     assert came is Unreachable
     assert 0.7 <= seconds < 1.1
+
+
+def test_loading_the_certificates_takes_nothing_from_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = ssl.create_default_context
+
+    def create_default_context(**options: Any) -> ssl.SSLContext:
+        time.sleep(0.5)
+        return really(**options)
+
+    monkeypatch.setattr(ssl, "create_default_context", create_default_context)
+    with wire(answering) as it:
+        assert send(it.url, connect=0.4).status == 200
 
 
 def test_a_kept_connection_asks_for_no_name(named: Names) -> None:
