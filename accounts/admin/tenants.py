@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -19,9 +20,9 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 from accounts import keys, limits
 from accounts.models import ApiKey, Tenant
 from accounts.web.admin_base import Page, RecordInline, locked
-from accounts.web.admin_columns import badge, link, list_of, page_of
+from accounts.web.admin_columns import badge, badge_column, link, list_of, page_of
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, action, dialog
-from accounts.web.admin_filters import ByTenant, WhetherSet, by_choice
+from accounts.web.admin_filters import ByCondition, ByTenant, by_choice
 
 MODE_COLOURS = {"live": "success", "test": "info"}
 STATE_COLOURS = {"active": "success", "valid": "success", "suspended": "danger", "revoked": "danger"}
@@ -42,25 +43,24 @@ class TenantForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         # The form of an operator who may only view the tenant has no fields.
         for name in self.fields.keys() & {*limits.RETENTION, *limits.RATES, *limits.COUNTS}:
-            # Shows the default that an empty field stands for.
+            # Shows the default, which an empty field means.
             self.fields[name].widget.attrs["placeholder"] = limits.default(name)
         self.initial["suspended"] = self.instance.suspended_at is not None
 
 
-class BySuspension(WhetherSet):
+class BySuspension(ByCondition):
     title, parameter_name = "state", "state"
-    column, words = "suspended_at", ("active", "suspended")
+    conditions = {"active": Q(suspended_at=None), "suspended": ~Q(suspended_at=None)}
 
 
-class ByRevocation(WhetherSet):
+class ByRevocation(ByCondition):
     title, parameter_name = "state", "state"
-    column, words = "revoked_at", ("valid", "revoked")
+    conditions = {"valid": Q(revoked_at=None), "revoked": ~Q(revoked_at=None)}
 
 
 class ApiKeyInline(RecordInline):
     model = ApiKey
     fields = ("begins", "label", "mode", "created_at", "last_used_at", "revoked_at")
-    readonly_fields = fields
 
     @admin.display(description="key")
     def begins(self, obj: ApiKey) -> SafeString:
@@ -107,11 +107,8 @@ class TenantAdmin(Page):
     def rows(self, obj: Tenant) -> SafeString:
         """Returns links to every list that can be narrowed to this tenant, of any app."""
         models = [r.related_model for r in Tenant._meta.related_objects if r.related_model in admin.site._registry]
-        return format_html_join(
-            " · ",
-            "{}",
-            ((link(list_of(m, tenant__id__exact=obj.pk), m._meta.verbose_name_plural),) for m in models),
-        )
+        links = (link(list_of(m, tenant__id__exact=obj.pk), m._meta.verbose_name_plural) for m in models)
+        return format_html_join(" · ", "{}", ((each,) for each in links))
 
     def has_issue_key_permission(self, request: HttpRequest, object_id: str) -> bool:
         return request.user.has_perm("accounts.add_apikey")
@@ -150,6 +147,7 @@ class ApiKeyAdmin(Page):
     autocomplete_fields = ("tenant",)
     fields = ("tenant", "label", "mode")
     actions_detail = ("revoke",)
+    mode_badge = badge_column("mode", MODE_COLOURS)
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         """Refuses: searches refer to the key. A key that must go is revoked."""
@@ -181,10 +179,6 @@ class ApiKeyAdmin(Page):
             "address": page_of(obj),
         }
         return TemplateResponse(request, "admin/accounts/apikey/issued.html", context)
-
-    @admin.display(description="mode", ordering="mode")
-    def mode_badge(self, obj: ApiKey) -> SafeString:
-        return badge(obj.mode, MODE_COLOURS)
 
     @admin.display(description="state", ordering="revoked_at")
     def state(self, obj: ApiKey) -> SafeString:

@@ -5,44 +5,33 @@ delivery sent once more. No page shows a secret.
 from __future__ import annotations
 
 import json
-from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten, flatten_fieldsets
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from accounts import webhooks
 from accounts.admin.tenants import MODE_COLOURS
 from accounts.models import Attempt, Delivery, Endpoint, Event
 from accounts.web.admin_base import Record, RecordInline
-from accounts.web.admin_columns import badge, indented, link, list_of, page_of
+from accounts.web.admin_columns import badge, badge_column, indented, link, list_of, page_of
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
-from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin, by_choice
-from accounts.webhooks import endpoints
+from accounts.web.admin_filters import ByCondition, ByTenant, MadeWithin, by_choice
+from accounts.webhooks import endpoints, redelivery
 
-STATE_COLOURS = {"enabled": "success", "failing": "warning", "disabled": "danger"}
-STATE_COLOURS = {"pending": "info", "delivered": "success", "failed": "danger"}
+ENDPOINT_COLOURS = {"enabled": "success", "failing": "warning", "disabled": "danger"}
+DELIVERY_COLOURS = {"pending": "info", "delivered": "success", "failed": "danger"}
 
 
-class ByState(DropdownFilter):
+class ByEndpointState(ByCondition):
     title, parameter_name = "state", "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(word, word) for word in STATE_COLOURS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        match self.value():
-            case "disabled":
-                return queryset.filter(enabled=False)
-            case "failing":
-                return queryset.filter(enabled=True, failing_since__isnull=False)
-            case "enabled":
-                return queryset.filter(enabled=True, failing_since__isnull=True)
-        return queryset
+    conditions = {
+        "enabled": Q(enabled=True, failing_since=None),
+        "failing": Q(enabled=True, failing_since__isnull=False),
+        "disabled": Q(enabled=False),
+    }
 
 
 @admin.register(Endpoint)
@@ -50,34 +39,25 @@ class EndpointAdmin(Record):
     icon = "webhook"
     list_display = ("url", "tenant", "mode_badge", "state", "disabled_reason", "failing_since", "created_at")
     list_select_related = ("tenant",)
-    list_filter = (ByTenant, by_choice("mode"), ByState)
+    list_filter = (ByTenant, by_choice("mode"), ByEndpointState)
     search_fields = ("tenant__name", "url", "description")
     search_help_text = "A tenant, a part of the URL or the description, or an id"
     secret_fields = ("sealed", "previous_sealed")
     fieldsets = (
         (None, {"fields": (("url", "tenant"), ("description", "mode_badge"), ("types", "its_deliveries"))}),
-        (
-            "How it fares",
-            {"fields": (("state", "disabled_reason"), ("failing_since", "quiet_until"), "slow")},
-        ),
+        ("Health", {"fields": (("state", "disabled_reason"), ("failing_since", "quiet_until"), "slow")}),
         ("On record", {"fields": (("created_at", "updated_at"), ("previous_until", "id"))}),
     )
     actions_detail = ("enable", "disable")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> list[str]:
-        return flatten_fieldsets(self.fieldsets)
+    mode_badge = badge_column("mode", MODE_COLOURS)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
         return super().get_queryset(request).defer(*self.secret_fields)
 
-    @admin.display(description="mode", ordering="mode")
-    def mode_badge(self, obj: Endpoint) -> SafeString:
-        return badge(obj.mode, MODE_COLOURS)
-
     @admin.display(description="state")
     def state(self, obj: Endpoint) -> SafeString:
-        fares = "failing" if obj.failing_since else "enabled"
-        return badge(fares if obj.enabled else "disabled", STATE_COLOURS)
+        state = "failing" if obj.failing_since else "enabled"
+        return badge(state if obj.enabled else "disabled", ENDPOINT_COLOURS)
 
     @admin.display(description="events")
     def types(self, obj: Endpoint) -> str:
@@ -93,7 +73,7 @@ class EndpointAdmin(Record):
         icon="notifications_active",
         offered=lambda endpoint: not endpoint.enabled,
         title="Enable this endpoint?",
-        text="It is told of what happens from now on. What failed meanwhile can be sent once more.",
+        text="It gets events from now on. Deliveries that failed meanwhile can be sent once more.",
         button="Enable",
     )
     def enable(self, endpoint: Endpoint, form: DialogForm) -> Done:
@@ -107,7 +87,7 @@ class EndpointAdmin(Record):
         variant=ActionVariant.DANGER,
         offered=lambda endpoint: endpoint.enabled,
         title="Disable this endpoint?",
-        text="It is told of nothing more, and what comes due for it fails. The tenant's other endpoints are told.",
+        text="It gets no more events, and deliveries that become due fail. The tenant's other endpoints get an event.",
         button="Disable",
     )
     def disable(self, endpoint: Endpoint, form: DialogForm) -> Done:
@@ -115,18 +95,10 @@ class EndpointAdmin(Record):
         return Done(record="Disabled.", message="The endpoint is disabled.")
 
 
-class DeliveryStateColumn:
-    """Shows the state of a delivery."""
-
-    @admin.display(description="state", ordering="state")
-    def state_badge(self, obj: Delivery) -> SafeString:
-        return badge(obj.state, STATE_COLOURS)
-
-
-class DeliveryInline(DeliveryStateColumn, RecordInline):
+class DeliveryInline(RecordInline):
     model = Delivery
     fields = ("to", "state_badge", "attempt_count", "next_attempt_at", "finished_at")
-    readonly_fields = fields
+    state_badge = badge_column("state", DELIVERY_COLOURS)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         return super().get_queryset(request).select_related("endpoint")
@@ -146,20 +118,14 @@ class EventAdmin(Record):
     search_help_text = "A tenant, or the id of an event (its webhook-id) or of the search that it is about"
     fields = (("type", "tenant"), ("mode_badge", "created_at"), ("reference", "id"), "body_as_json")
     inlines = (DeliveryInline,)
+    mode_badge = badge_column("mode", MODE_COLOURS)
 
     def matching(self, wanted: UUID) -> Q:
         return Q(pk=wanted) | Q(reference=f"search:{wanted}")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Event | None = None) -> list[str]:
-        return flatten(self.fields)
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         """Leaves out the large column, which an event's own page fetches."""
         return super().get_queryset(request).defer("body")
-
-    @admin.display(description="mode", ordering="mode")
-    def mode_badge(self, obj: Event) -> SafeString:
-        return badge(obj.mode, MODE_COLOURS)
 
     @admin.display(description="body")
     def body_as_json(self, obj: Event) -> SafeString:
@@ -169,7 +135,6 @@ class EventAdmin(Record):
 class AttemptInline(RecordInline):
     model = Attempt
     fields = ("number", "started_at", "took", "status", "cause", "detail", "answer")
-    readonly_fields = fields
     ordering = ("-number",)
 
     @admin.display(description="took")
@@ -178,7 +143,7 @@ class AttemptInline(RecordInline):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(DeliveryStateColumn, Record):
+class DeliveryAdmin(Record):
     icon = "outgoing_mail"
     list_display = ("created_at", "tenant", "event", "endpoint", "state_badge", "attempt_count", "next_attempt_at")
     list_select_related = ("tenant", "event", "endpoint")
@@ -195,9 +160,7 @@ class DeliveryAdmin(DeliveryStateColumn, Record):
     )
     inlines = (AttemptInline,)
     actions_detail = ("redeliver",)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Delivery | None = None) -> list[str]:
-        return flatten(self.fields)
+    state_badge = badge_column("state", DELIVERY_COLOURS)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         """Leaves out the large columns of events and endpoints, of which only the name is shown."""
@@ -209,12 +172,12 @@ class DeliveryAdmin(DeliveryStateColumn, Record):
         icon="replay",
         offered=lambda delivery: delivery.endpoint.enabled,
         title="Send it once more?",
-        text="At once, and again by the schedule if need be; with the same webhook-id and body as before.",
+        text="It is sent at once, and again by the schedule if it fails, with the same webhook-id and body as before.",
         button="Send",
     )
     def redeliver(self, delivery: Delivery, form: DialogForm) -> Done:
         try:
-            webhooks.redeliver(delivery)
-        except webhooks.TooManyAttempts:
+            redelivery.redeliver(delivery)
+        except redelivery.TooManyAttempts:
             raise NotDone("It was tried as often as one delivery may be.") from None
         return Done(record="Sent once more.", message="It is on its way once more.")

@@ -7,6 +7,7 @@ do to them is an action (`admin_dialogs`) that calls the module that owns them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,9 +24,10 @@ from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import FieldError, ValidationError
 from django.core.paginator import Paginator
 from django.core.validators import ProhibitNullCharactersValidator
-from django.db import DataError, NotSupportedError, ProgrammingError
+from django.db import DataError, IntegrityError, NotSupportedError, ProgrammingError
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from psycopg.errors import UniqueViolation
 from unfold.paginator import InfinitePaginator
 
 from accounts.models import Tenant
@@ -92,6 +94,17 @@ class Page(ModelAdmin):
             raise IncorrectLookupParameters(error) from error
         return changes
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Checks a form once more if the database refuses a value as taken: another operator stored it after the first check. The
+        second check finds the other's row, and shows the form with its sentence.
+        """
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except IntegrityError as error:
+            if not isinstance(error.__cause__, UniqueViolation):
+                raise
+        return super().changeform_view(request, *args, **kwargs)
+
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in self.get_autocomplete_fields(request):
             kwargs.setdefault("widget", SearchSelect(db_field, self.admin_site, using=kwargs.get("using")))
@@ -101,7 +114,7 @@ class Page(ModelAdmin):
         """Keeps the values of the address that the fields of an empty form take. Rendering any other would fail."""
         fields = self.get_form(request, change=False).base_fields
         given = super().get_changeform_initial_data(request)
-        return {name: value for name, value in given.items() if name in fields and _is_valid(fields[name], value)}
+        return {name: value for name, value in given.items() if name in fields and _passes(fields[name].clean, value)}
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any) -> HttpResponse | None:
         """Refuses chosen rows whose ids cannot be ids: the database would fail on them."""
@@ -134,7 +147,7 @@ class Page(ModelAdmin):
         """Offers the dialogs that this operator may open for this row, which is fetched once for all of them."""
         actions = super().get_actions_detail(request, object_id)
         row = self.get_object(request, unquote(object_id)) if actions else None
-        return [each for each in actions if getattr(each.method, "allows", _always)(request, row)]
+        return [each for each in actions if getattr(each.method, "allows", lambda *_: True)(request, row)]
 
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Paginator[Any]:
         """Counts a row's history, which is short, and not the list, which may be long."""
@@ -208,6 +221,9 @@ class RecordInline(TabularInline):
     hide_title = True
     can_delete = False
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -215,25 +231,16 @@ class RecordInline(TabularInline):
         return False
 
 
-def _always(request: HttpRequest, row: Any) -> bool:
-    return True
-
-
-def _is_valid(field: forms.Field, value: Any) -> bool:
+def _passes(check: Callable[..., object], *values: Any) -> bool:
     try:
-        field.clean(value)
+        check(*values)
     except ValidationError:
         return False
     return True
 
 
 def _can_be_id(model: type[Model], text: Any) -> bool:
-    try:
-        ProhibitNullCharactersValidator()(text)
-        model._meta.pk.clean(text, None)
-    except ValidationError:
-        return False
-    return True
+    return _passes(ProhibitNullCharactersValidator(), text) and _passes(model._meta.pk.clean, text, None)
 
 
 def _in_words(field: Any, value: Any) -> str:

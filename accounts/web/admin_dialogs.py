@@ -45,7 +45,7 @@ __all__ = ["ActionVariant", "DialogForm", "action"]
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """The end of an action: what the history and the operator are told. `page_of`: the row to show, if another."""
+    """The result of an action: a sentence for the history and one for the operator. `page_of`: the row to show, if another."""
 
     record: str
     message: str

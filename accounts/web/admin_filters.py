@@ -1,4 +1,4 @@
-"""Filters of the operators' lists: by tenant, by a column's choices, by age, and by whether a column is set."""
+"""Filters of the operators' lists: by tenant, by a column's choices, by age, and by conditions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
@@ -45,19 +45,16 @@ class MadeWithin(DropdownFilter):
         return queryset.filter(pk__gte=first_id_of(timezone.now() - span[1])) if span else queryset
 
 
-class WhetherSet(DropdownFilter):
-    """Filters by whether a column is null. `words`: the choice for rows where it is, and the one for rows where it is not."""
+class ByCondition(DropdownFilter):
+    """Offers words, each for the rows that meet a condition."""
 
-    column: ClassVar[str]
-    words: ClassVar[tuple[str, str]]
+    conditions: ClassVar[dict[str, Q]]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(word, word) for word in self.words]
+        return [(word, word) for word in self.conditions]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        if self.value() not in self.words:
-            return queryset
-        return queryset.filter(**{f"{self.column}__isnull": self.value() == self.words[0]})
+        return queryset.filter(self.conditions.get(self.value() or "", Q()))
 
 
 def first_id_of(moment: datetime) -> UUID:

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from accounts.web.admin_base import Record
 from accounts.web.admin_columns import badge, badge_column, json_column, link, list_of, page_of
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, dialog
-from accounts.web.admin_filters import ByTenant, MadeWithin, WhetherSet, by_choice
+from accounts.web.admin_filters import ByCondition, ByTenant, MadeWithin, by_choice
 from billing import ledger
 from billing.serializers import credits_text
 from providers import registry
@@ -45,9 +45,9 @@ def _tile(result: Result) -> dict[str, Any]:
     }
 
 
-class ByErasure(WhetherSet):
+class ByErasure(ByCondition):
     title, parameter_name = "erasure", "erasure"
-    column, words = "erased_at", ("kept", "erased")
+    conditions = {"kept": Q(erased_at=None), "erased": ~Q(erased_at=None)}
 
 
 @admin.register(Search)

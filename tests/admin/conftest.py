@@ -18,9 +18,9 @@ from django.utils import timezone
 from PIL import Image as Picture
 from uuid_utils.compat import uuid7
 
-from accounts import keys, webhooks
+from accounts import keys
 from accounts.models import ApiKey, Attempt, Delivery, Endpoint, Mode, Tenant, User
-from accounts.webhooks import endpoints
+from accounts.webhooks import endpoints, redelivery
 from billing import ledger
 from billing.models import Account, Entry, Hold, Price
 from providers import policies
@@ -153,7 +153,7 @@ def called(lookup: Lookup) -> Call:
 
 def sent(endpoint: Endpoint) -> Delivery:
     """Makes an event whose first attempt failed."""
-    delivery = webhooks.ping(endpoint)
+    delivery = redelivery.ping(endpoint)
     Attempt.objects.create(
         delivery=delivery,
         number=1,

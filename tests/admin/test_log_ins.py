@@ -57,20 +57,20 @@ def wrong(name: str, address: str, count: int, **headers: str) -> list[int]:
     return [sign_in(name, f"wrong {number}", address, **headers) for number in range(count)]
 
 
-def test_a_name_is_guessed_at_a_few_times_from_wherever(olive: User) -> None:
+def test_a_name_can_be_tried_a_few_times_from_all_addresses(olive: User) -> None:
     tries = [status for number in range(7) for status in wrong("olive", f"192.0.2.{number}", 1)]
     assert tries == [200] * 5 + [429] * 2
     assert wrong("Olive ", GAMMA, 1) == [429]
     assert sign_in("olive", PASSWORD, GAMMA) == 429
 
 
-def test_an_address_guesses_a_few_times_at_whatever_names(olive: User) -> None:
+def test_an_address_can_try_a_few_passwords_over_all_names(olive: User) -> None:
     tries = [sign_in(f"name {number}", "wrong", ALPHA) for number in range(22)]
     assert tries == [200] * 20 + [429] * 2
     assert sign_in("olive", PASSWORD, BETA) == 302
 
 
-def test_a_refusal_says_when_to_come_again(olive: User) -> None:
+def test_a_refusal_says_when_to_try_again(olive: User) -> None:
     wrong("olive", ALPHA, 5)
     answer = Client(REMOTE_ADDR=ALPHA).post("/admin/login/", {"username": "olive", "password": "wrong"})
     assert answer.content.decode().startswith("A name may be tried 5 times in 5 minutes. Ask again in ")
@@ -108,7 +108,7 @@ def test_only_our_proxies_say_who_connected(olive: User, settings: Settings) -> 
     assert wrong("another", ALPHA, 1, **{"X-Forwarded-For": "nonsense"}) == [429]
 
 
-def test_without_redis_nobody_signs_in_and_sessions_go_on(olive: User, settings: Settings) -> None:
+def test_without_redis_log_ins_are_refused_and_sessions_continue(olive: User, settings: Settings) -> None:
     client = Client()
     client.force_login(olive)
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
@@ -171,7 +171,7 @@ def test_a_name_has_one_bucket_however_it_is_spelt(olive: User, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["", "\0", "ol\0ive", "\ufdfa" * 5_000, "x" * 100_000, "\udc80"])
-def test_a_name_that_nobody_has_is_only_wrong(olive: User, name: str) -> None:
+def test_an_unknown_name_is_answered_as_a_wrong_password(olive: User, name: str) -> None:
     body = encode_multipart("b", {"password": "wrong"}).replace(b"--b--", b"")
     part = b'--b\r\nContent-Disposition: form-data; name="username"\r\n\r\n%s\r\n--b--\r\n'
     sent = body + part % name.encode("utf-7", "surrogatepass")

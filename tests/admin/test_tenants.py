@@ -95,7 +95,7 @@ def test_the_history_says_from_what_to_what(desk: Client, alice: Tenant) -> None
         assert change in said
 
 
-def test_the_history_tells_no_secret(desk: Client, world: World, operator: User) -> None:
+def test_the_history_has_no_secret(desk: Client, world: World, operator: User) -> None:
     desk.post(page_of(world.credential), {"secret": "another-secret-of-theirs"})
     said = history(desk, world.credential)
     assert "Changed Secret." in said or "Changed secret." in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.db.models import Model
@@ -35,7 +36,7 @@ def test_a_disabled_endpoint_is_marked_and_says_why(desk: Client, world: World) 
     assert "410 Gone" in desk.get(address(Endpoint, "changelist")).content.decode()
 
 
-def test_endpoints_are_found_by_how_they_fare(desk: Client, world: World) -> None:
+def test_endpoints_are_filtered_by_their_state(desk: Client, world: World) -> None:
     failing, _ = endpoints.create(world.tenant, Mode.LIVE, url="https://shop.example/failing")
     disabled, _ = endpoints.create(world.tenant, Mode.LIVE, url="https://shop.example/disabled")
     Endpoint.objects.filter(pk=failing.pk).update(failing_since="2026-11-18T00:00:00Z")
@@ -44,7 +45,13 @@ def test_endpoints_are_found_by_how_they_fare(desk: Client, world: World) -> Non
     assert by_state == {"enabled": [world.endpoint], "failing": [failing], "disabled": [disabled]}
 
 
-def test_an_operator_disables_an_endpoint_and_the_others_are_told(desk: Client, world: World) -> None:
+def test_the_filter_of_endpoints_offers_their_states(desk: Client, world: World) -> None:
+    html = desk.get(address(Endpoint, "changelist")).content.decode()
+    offered = re.findall(r'<option value="(\w+)"', html[html.index('name="state"') :].partition("</select>")[0])
+    assert offered == ["enabled", "failing", "disabled"]
+
+
+def test_an_operator_disables_an_endpoint_and_the_others_get_an_event(desk: Client, world: World) -> None:
     other, _ = endpoints.create(world.tenant, Mode.LIVE, url="https://shop.example/other")
     assert act(desk, "disable", world.endpoint).headers["HX-Redirect"] == page_of(world.endpoint)
     endpoint = Endpoint.objects.get(pk=world.endpoint.pk)
