@@ -8,7 +8,7 @@ from django.db import connection
 
 
 def now() -> datetime:
-    """Returns the present time, which in a transaction goes on after its start."""
+    """Returns the present time, which is later than the start of the transaction."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]

@@ -48,17 +48,15 @@ class TenantLimits(models.Model):
     most_endpoints = _limit("Webhook endpoints of one mode.")
     most_images = _limit("Pictures stored at once.")
     most_image_bytes = _limit(
-        "Bytes of the files of these pictures, with what is made of them for providers.",
+        "Bytes of these pictures' files, including what is made of them for providers.",
         field=models.PositiveBigIntegerField,
     )
-    most_waiting_lookups = _limit("Lookups that wait at once, whatever for.")
+    most_waiting_lookups = _limit("Lookups that wait at once, for any reason.")
     image_retention_days = _limit(
-        "Days for which a picture is kept that no open search needs. 0: no longer than its search runs."
+        "Days for which a picture is kept that no open search needs. 0: only while its search is open."
     )
     result_retention_days = _limit("Days for which results are kept after their search ended. 0: not at all.")
-    search_retention_days = _limit(
-        "Days after its end at which a search is erased as by DELETE. 0: as soon as it ended."
-    )
+    search_retention_days = _limit("Days after its end at which a search is erased, as by DELETE. 0: when it ends.")
 
     class Meta:
         abstract = True

@@ -8,9 +8,10 @@ while sessions go on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Any
 
 import redis
@@ -21,7 +22,7 @@ from django.contrib.auth.models import AbstractUser
 from django.http import HttpRequest, HttpResponse
 
 from accounts import redis_client
-from accounts.net.networks import network_of
+from accounts.net.networks import network_of, unmapped
 from accounts.web import rate_limits
 from accounts.web.bulkhead import Bulkhead, Busy
 from accounts.web.exceptions import ServiceUnavailable, TooManyRequests
@@ -42,44 +43,35 @@ _field = UsernameField(max_length=AbstractUser._meta.get_field("username").max_l
 
 def signing_in(view: View) -> View:
     """Throttles a view that signs a user in by `username` and password, even if somebody is signed in already."""
-
-    def signed_in(request: HttpRequest, *args: Any, **kwargs: Any) -> tuple[HttpResponse, bool]:
-        # Only Django's `login` replaces the visitor by a user here.
-        visitor = request.user
-        answer = view(request, *args, **kwargs)
-        return answer, request.user is not visitor
-
-    return _throttled(signed_in, lambda request: request.POST.get("username", ""))
+    # Only Django's `login` replaces the visitor by a user here.
+    return _throttled(view, lambda request: request.POST.get("username", ""), lambda request: request.user)
 
 
 def changing_password(view: View) -> View:
     """Throttles a view to which operators post their own password. The view must be closed to strangers."""
-
-    def changed(request: HttpRequest, *args: Any, **kwargs: Any) -> tuple[HttpResponse, bool]:
-        before = request.session.get(HASH_SESSION_KEY)
-        answer = view(request, *args, **kwargs)
-        return answer, request.session.get(HASH_SESSION_KEY) != before
-
-    return _throttled(changed, lambda request: request.user.get_username())
+    return _throttled(
+        view, lambda request: request.user.get_username(), lambda request: request.session.get(HASH_SESSION_KEY)
+    )
 
 
-def _throttled(tried: Callable[..., tuple[HttpResponse, bool]], name_in: Callable[[HttpRequest], str]) -> View:
-    """Returns a view around `tried`, which returns the answer and whether the password was right."""
+def _throttled(view: View, name_in: Callable[[HttpRequest], str], mark_in: Callable[[HttpRequest], object]) -> View:
+    """Returns a throttled view. `mark_in`: returns the object that Django replaces in the request for a right password."""
 
-    @wraps(tried)
+    @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method != "POST":
-            return tried(request, *args, **kwargs)[0]
+            return view(request, *args, **kwargs)
         one = _Try(name_in(request), network_of(address_of(request)))
         try:
             with slots.acquire(one.address):
                 one.count()
-                answer, was_right = tried(request, *args, **kwargs)
+                before = mark_in(request)
+                answer = view(request, *args, **kwargs)
         except (TooManyRequests, ServiceUnavailable) as error:
             return _as_page(error)
         except Busy as busy:
             return _as_page(ServiceUnavailable(busy.detail))
-        if was_right:
+        if mark_in(request) is not before:
             one.succeeded()
         return answer
 
@@ -104,11 +96,9 @@ class _Try:
     def succeeded(self) -> None:
         """Forgets earlier tries of the name. Tries from the address stay counted: they may have been at other names."""
         client = redis_client.of(settings.REDIS_URL)
-        try:
+        with suppress(redis.RedisError):
             rate_limits.forget(client, self._of_name())
             client.set(self._known, 1, ex=KNOWN_SECONDS)
-        except redis.RedisError:
-            return
 
     def _of_name(self) -> Bucket:
         try:
@@ -134,24 +124,12 @@ def as_looked_up(name: str) -> str:
 
 def address_of(request: HttpRequest) -> str:
     """Returns the address that connected; behind a proxy of ours, the last that `X-Forwarded-For` names."""
-    address = _unmapped(str(request.META.get("REMOTE_ADDR", "")))
-    told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    try:
+    address = unmapped(str(request.META.get("REMOTE_ADDR", "")))
+    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    with suppress(ValueError):  # of a socket without an address, or a proxy that sends none
         if any(ip_address(address) in network for network in settings.PROXIES):
-            return str(ip_address(_unmapped(told)))
-    except ValueError:  # a socket without an address, or a proxy that sends none
-        pass
+            return str(ip_address(unmapped(forwarded)))
     return address
-
-
-def _unmapped(address: str) -> str:
-    """Returns an IPv4 address as such, if a socket of IPv6 reports it mapped."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
-    return str(mapped or parsed)
 
 
 def _as_page(error: TooManyRequests | ServiceUnavailable) -> HttpResponse:

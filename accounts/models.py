@@ -74,8 +74,8 @@ class Tenant(TenantLimits):
     max_age = models.PositiveIntegerField(
         default=3600,
         validators=[MaxValueValidator(MOST_MAX_AGE)],
-        help_text="Seconds: a lookup is answered by an equal one that young, or follows one in progress, where its order "
-        "does not say otherwise. 0: the provider is always asked.",
+        help_text="Seconds. A lookup is answered by an equal one of at most this age, or follows one in progress, unless its "
+        "order says otherwise. 0: the provider is always asked.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -116,7 +116,7 @@ class ApiKey(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="api_keys")
     label = models.CharField(max_length=100, blank=True)
     mode = models.CharField(max_length=4, choices=Mode.choices)
-    prefix = models.CharField(max_length=20, editable=False, help_text="How the secret begins, to tell keys apart.")
+    prefix = models.CharField(max_length=20, editable=False, help_text="The beginning of the secret, for people.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
@@ -142,13 +142,13 @@ class EventType(models.TextChoices):
     SEARCH_PARTIAL = "search.partial", "a search ended, and some of its lookups succeeded"
     SEARCH_FAILED = "search.failed", "a search ended, no lookup succeeded, and one failed"
     SEARCH_CANCELED = "search.canceled", "a search ended by being canceled"
-    SEARCH_EXPIRED = "search.expired", "a search's time was up before it had found anything"
-    LOOKUP_FINISHED = "lookup.finished", "a lookup ended, well or not"
-    CREDITS_SETTLED = "credits.settled", "what an unknown outcome cost is known"
+    SEARCH_EXPIRED = "search.expired", "a search expired before it had found anything"
+    LOOKUP_FINISHED = "lookup.finished", "a lookup ended, with success or without"
+    CREDITS_SETTLED = "credits.settled", "the cost of an unknown outcome is known"
     CREDENTIAL_REJECTED = "credential.rejected", "a provider refuses a key"
     CREDENTIAL_EXHAUSTED = "credential.exhausted", "a key's account is out of the provider's credits"
-    ENDPOINT_DISABLED = "endpoint.disabled", "an endpoint gets no more events, by its own failing or an operator"
-    PING = "ping", "a test, sent to one endpoint alone"
+    ENDPOINT_DISABLED = "endpoint.disabled", "an endpoint was disabled, for its failures or by an operator"
+    PING = "ping", "a test event, for one endpoint"
 
 
 class PresentEndpoints(models.Manager["Endpoint"]):
@@ -173,19 +173,19 @@ class Endpoint(models.Model):
     url = models.CharField(max_length=2048, verbose_name="URL")
     target = models.CharField(max_length=300, editable=False, help_text="The host of the URL.")
     description = models.CharField(max_length=200, blank=True)
-    events = models.JSONField(default=list, blank=True, help_text="The types that it wants; empty for all.")
+    events = models.JSONField(default=list, blank=True, help_text="The types of events that it gets; empty for all.")
     enabled = models.BooleanField(default=True)
-    disabled_reason = models.CharField(max_length=200, blank=True, help_text="For the tenant.")
-    failing_since = models.DateTimeField(null=True, blank=True, help_text="None has arrived since.")
+    disabled_reason = models.CharField(max_length=200, blank=True, help_text="Why it is disabled, for the tenant.")
+    failing_since = models.DateTimeField(null=True, blank=True, help_text="Since when every delivery has failed.")
     last_failed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    slow = models.BooleanField(default=True, help_text="Its last answer took long, or did not come, or it is new.")
-    quiet_until = models.DateTimeField(null=True, blank=True, help_text="It asked to be left alone (Retry-After).")
+    slow = models.BooleanField(default=True, help_text="Its last answer was slow or missing, or it is new.")
+    quiet_until = models.DateTimeField(null=True, blank=True, help_text="The end of a pause that it asked for.")
     sealed = models.BinaryField(editable=False)
     previous_sealed = models.BinaryField(null=True, editable=False)
     previous_until = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="Until then deliveries are signed with the secret before the last rotation, too.",
+        help_text="Until when deliveries are signed with the secret before the last rotation too.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -222,7 +222,7 @@ class Event(models.Model):
     mode = models.CharField(max_length=4, choices=Mode.choices)
     type = models.CharField(max_length=40, choices=EventType.choices)
     reference = models.CharField(
-        max_length=60, blank=True, help_text="What it is about, where that may have to be erased: `search:<id>`."
+        max_length=60, blank=True, help_text="The subject of the event, if it can be erased: `search:<id>`."
     )
     body = models.TextField(editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -305,7 +305,7 @@ class Attempt(models.Model):
     status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status.")
     cause = models.CharField(max_length=40, blank=True)
     detail = models.CharField(max_length=500, blank=True)
-    answer = models.TextField(blank=True, help_text="How the answer's body begins: its first kilobyte.")
+    answer = models.TextField(blank=True, help_text="The first kilobyte of the answer's body.")
 
     class Meta:
         ordering = ("delivery", "number")

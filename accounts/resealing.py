@@ -24,7 +24,7 @@ class Resealed(Generic[M]):
 
 
 def reseal(rows: QuerySet[M], columns: Sequence[str], owner_of: Callable[[M], str]) -> Resealed[M]:
-    """Reseals these columns of all rows. `owner_of`: whom a row's secrets are sealed for. Calling it again is harmless."""
+    """Reseals these columns of all rows. `owner_of`: returns the owner that a row's secrets are sealed for."""
     done: Resealed[M] = Resealed()
     for row in rows.order_by("pk").iterator(chunk_size=200):
         try:

@@ -32,7 +32,7 @@ class Unopenable(Exception):
 
 def seal(plaintext: str, *, associated: str) -> bytes:
     """Seals a text under the first key. `associated`: the owner, who must be named again to open it."""
-    key_id, key = next(iter(_keyring().items()))
+    key_id, key = next(iter(_keyring(settings.CREDENTIAL_KEYS).items()))
     header = bytes([VERSION, len(key_id)]) + key_id.encode()
     nonce = secrets.token_bytes(NONCE_BYTES)
     return header + nonce + AESGCM(key).encrypt(nonce, plaintext.encode(), header + associated.encode())
@@ -42,7 +42,7 @@ def open(sealed: bytes, *, associated: str) -> str:
     """Opens a value that any of the keys sealed. Raises `Unopenable`."""
     header, nonce, ciphertext = _parts(sealed)
     key_id = header[2:].decode(errors="replace")
-    key = _keyring().get(key_id)
+    key = _keyring(settings.CREDENTIAL_KEYS).get(key_id)
     if key is None:
         raise Unopenable("It was sealed with a key that CREDENTIAL_KEYS no longer names.")
     try:
@@ -53,7 +53,7 @@ def open(sealed: bytes, *, associated: str) -> str:
 
 def is_current(sealed: bytes) -> bool:
     """Tells whether a value is sealed under the first key. Raises `Unopenable` for an unknown format."""
-    return _parts(sealed)[0][2:].decode(errors="replace") == next(iter(_keyring()))
+    return _parts(sealed)[0][2:].decode(errors="replace") == next(iter(_keyring(settings.CREDENTIAL_KEYS)))
 
 
 def fingerprint(value: str) -> str:
@@ -69,10 +69,6 @@ def _parts(sealed: bytes) -> tuple[bytes, bytes, bytes]:
     if len(sealed) <= ciphertext_at:
         raise Unopenable("It was cut short.")
     return sealed[:nonce_at], sealed[nonce_at:ciphertext_at], sealed[ciphertext_at:]
-
-
-def _keyring() -> dict[str, bytes]:
-    return _parsed(settings.CREDENTIAL_KEYS)
 
 
 def keyring(setting: str) -> dict[str, bytes]:
@@ -91,9 +87,7 @@ def keyring(setting: str) -> dict[str, bytes]:
     return found
 
 
-@lru_cache(maxsize=2)
-def _parsed(setting: str) -> dict[str, bytes]:
-    return keyring(setting)
+_keyring = lru_cache(maxsize=2)(keyring)
 
 
 def _decoded(encoded: str) -> bytes:

@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
                     "max_age",
                     models.PositiveIntegerField(
                         default=3600,
-                        help_text="Seconds: a lookup is answered by an equal one that young, or follows one in progress, where its order does not say otherwise. 0: the provider is always asked.",
+                        help_text="Seconds. A lookup is answered by an equal one of at most this age, or follows one in progress, unless its order says otherwise. 0: the provider is always asked.",
                         validators=[django.core.validators.MaxValueValidator(2592000)],
                     ),
                 ),
@@ -136,7 +136,7 @@ class Migration(migrations.Migration):
                     "image_retention_days",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Days for which a picture is kept that no open search needs. 0: no longer than its search runs. Empty: the default.",
+                        help_text="Days for which a picture is kept that no open search needs. 0: only while its search is open. Empty: the default.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(0)],
                     ),
@@ -181,7 +181,7 @@ class Migration(migrations.Migration):
                     "most_image_bytes",
                     models.PositiveBigIntegerField(
                         blank=True,
-                        help_text="Bytes of the files of these pictures, with what is made of them for providers. Empty: the default.",
+                        help_text="Bytes of these pictures' files, including what is made of them for providers. Empty: the default.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(0)],
                     ),
@@ -199,7 +199,7 @@ class Migration(migrations.Migration):
                     "most_waiting_lookups",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Lookups that wait at once, whatever for. Empty: the default.",
+                        help_text="Lookups that wait at once, for any reason. Empty: the default.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(0)],
                     ),
@@ -235,7 +235,7 @@ class Migration(migrations.Migration):
                     "search_retention_days",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Days after its end at which a search is erased as by DELETE. 0: as soon as it ended. Empty: the default.",
+                        help_text="Days after its end at which a search is erased, as by DELETE. 0: when it ends. Empty: the default.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(0)],
                     ),
@@ -274,7 +274,9 @@ class Migration(migrations.Migration):
                 (
                     "prefix",
                     models.CharField(
-                        editable=False, help_text="How the secret begins, to tell keys apart.", max_length=20
+                        editable=False,
+                        help_text="The beginning of the secret, for people.",
+                        max_length=20,
                     ),
                 ),
                 ("digest", models.CharField(editable=False, max_length=64, unique=True)),
@@ -310,21 +312,27 @@ class Migration(migrations.Migration):
                 ("description", models.CharField(blank=True, max_length=200)),
                 (
                     "events",
-                    models.JSONField(blank=True, default=list, help_text="The types that it wants; empty for all."),
+                    models.JSONField(
+                        blank=True, default=list, help_text="The types of events that it gets; empty for all."
+                    ),
                 ),
                 ("enabled", models.BooleanField(default=True)),
-                ("disabled_reason", models.CharField(blank=True, help_text="For the tenant.", max_length=200)),
-                ("failing_since", models.DateTimeField(blank=True, help_text="None has arrived since.", null=True)),
+                (
+                    "disabled_reason",
+                    models.CharField(blank=True, help_text="Why it is disabled, for the tenant.", max_length=200),
+                ),
+                (
+                    "failing_since",
+                    models.DateTimeField(blank=True, help_text="Since when every delivery has failed.", null=True),
+                ),
                 ("last_failed_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 (
                     "slow",
-                    models.BooleanField(
-                        default=True, help_text="Its last answer took long, or did not come, or it is new."
-                    ),
+                    models.BooleanField(default=True, help_text="Its last answer was slow or missing, or it is new."),
                 ),
                 (
                     "quiet_until",
-                    models.DateTimeField(blank=True, help_text="It asked to be left alone (Retry-After).", null=True),
+                    models.DateTimeField(blank=True, help_text="The end of a pause that it asked for.", null=True),
                 ),
                 ("sealed", models.BinaryField()),
                 ("previous_sealed", models.BinaryField(null=True)),
@@ -332,7 +340,7 @@ class Migration(migrations.Migration):
                     "previous_until",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Until then deliveries are signed with the secret before the last rotation, too.",
+                        help_text="Until when deliveries are signed with the secret before the last rotation too.",
                         null=True,
                     ),
                 ),
@@ -378,13 +386,13 @@ class Migration(migrations.Migration):
                             ("search.partial", "a search ended, and some of its lookups succeeded"),
                             ("search.failed", "a search ended, no lookup succeeded, and one failed"),
                             ("search.canceled", "a search ended by being canceled"),
-                            ("search.expired", "a search's time was up before it had found anything"),
-                            ("lookup.finished", "a lookup ended, well or not"),
-                            ("credits.settled", "what an unknown outcome cost is known"),
+                            ("search.expired", "a search expired before it had found anything"),
+                            ("lookup.finished", "a lookup ended, with success or without"),
+                            ("credits.settled", "the cost of an unknown outcome is known"),
                             ("credential.rejected", "a provider refuses a key"),
                             ("credential.exhausted", "a key's account is out of the provider's credits"),
-                            ("endpoint.disabled", "an endpoint gets no more events, by its own failing or an operator"),
-                            ("ping", "a test, sent to one endpoint alone"),
+                            ("endpoint.disabled", "an endpoint was disabled, for its failures or by an operator"),
+                            ("ping", "a test event, for one endpoint"),
                         ],
                         max_length=40,
                     ),
@@ -477,7 +485,7 @@ class Migration(migrations.Migration):
                 ("status", models.PositiveSmallIntegerField(help_text="HTTP status.", null=True)),
                 ("cause", models.CharField(blank=True, max_length=40)),
                 ("detail", models.CharField(blank=True, max_length=500)),
-                ("answer", models.TextField(blank=True, help_text="How the answer's body begins: its first kilobyte.")),
+                ("answer", models.TextField(blank=True, help_text="The first kilobyte of the answer's body.")),
                 (
                     "delivery",
                     models.ForeignKey(
@@ -583,7 +591,7 @@ class Migration(migrations.Migration):
             name="reference",
             field=models.CharField(
                 blank=True,
-                help_text="What it is about, where that may have to be erased: `search:<id>`.",
+                help_text="The subject of the event, if it can be erased: `search:<id>`.",
                 max_length=60,
             ),
         ),

@@ -4,7 +4,7 @@ OutboundFailure
 ├── BadAddress         no address that may be asked, by its spelling or its port
 ├── PrivateAddress     it leads into a network that is not public
 ├── Unresolved         DNS knows no such name, or cannot be asked
-├── ConnectionRefused  nobody takes the connection
+├── ConnectionRefused  the server accepts no connection
 ├── BadTLS             the certificate is not valid, or the server speaks no TLS
 ├── TimedOut           the time was over
 ├── Broken             the answer stops short, is no HTTP, or is more frame than content

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from http import HTTPStatus
 from ipaddress import ip_address
 
 import httpcore
@@ -55,18 +54,23 @@ class OutboundReply:
     content: bytes = field(repr=False)
     cut: OutboundFailure | None = None
 
+    @property
+    def in_words(self) -> str:
+        """Returns the status with its phrase, if it has one."""
+        return f"{self.status} {httpx.codes.get_reason_phrase(self.status)}".rstrip()
+
     def expect(self, *statuses: int) -> None:
         """Raises `Redirected` or `BadStatus` on any other."""
         if self.status in statuses:
             return
         if 300 <= self.status < 400:
             raise Redirected(f"The server redirects ({self.status}), which is not followed; give the final address.")
-        raise BadStatus(f"The server answers {_in_words(self.status)}; give an address that it answers with 200.")
+        raise BadStatus(f"The server answers {self.in_words}; give an address that it answers with 200.")
 
 
 @dataclass(kw_only=True)
 class Intake:
-    """Counts the bytes that were read, and those of the body. Chunks of one byte cost more time than their size tells."""
+    """Counts the bytes that were read, and those of the body. Chunks of one byte cost more time than their size suggests."""
 
     read: int = 0
     body: int = 0
@@ -105,12 +109,13 @@ def send(
 
     The request's address must have been parsed by `public_addresses`.
     """
-    deadline = Deadline(seconds=seconds, passed=partial(_timed_out, seconds))
+    detail = f"The server did not answer in full within {seconds:g} seconds; try again, or another one."
+    deadline = Deadline(seconds=seconds, passed=partial(TimedOut, detail))
     request.headers["Accept-Encoding"] = "identity"
     request.headers["Connection"] = "close"
     request.headers.setdefault("User-Agent", "Sightline")
     intake = Intake()
-    connector = OutboundConnector(deadline, intake, look_up, admit)
+    connector = OutboundConnector(deadline=deadline, intake=intake, look_up=look_up, admit=admit)
     with httpcore.ConnectionPool(ssl_context=tls_context(), network_backend=connector) as connections:
         with _errors_named(deadline):
             response = connections.handle_request(to_httpcore(request))
@@ -118,13 +123,12 @@ def send(
         return OutboundReply(status=response.status, headers=httpx.Headers(response.headers), content=content, cut=cut)
 
 
+@dataclass(eq=False)
 class OutboundStream(transport.BoundedStream):
     """A connection that keeps the deadline of its exchange, instead of the time limits that httpcore passes."""
 
-    def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline, intake: Intake) -> None:
-        super().__init__(inner)
-        self.deadline = deadline
-        self.intake = intake
+    deadline: Deadline
+    intake: Intake
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         content = self.inner.read(max_bytes, self.deadline.remaining())
@@ -144,15 +148,14 @@ class OutboundStream(transport.BoundedStream):
         return OutboundStream(inner, self.deadline, self.intake)
 
 
+@dataclass(frozen=True, kw_only=True)
 class OutboundConnector(transport.Connector):
     """Resolves a host, checks its addresses, and connects to one of those. The host's name is used for Host and for TLS only."""
 
-    def __init__(self, deadline: Deadline, intake: Intake, look_up: LookUp, admit: Admit) -> None:
-        super().__init__()
-        self.deadline = deadline
-        self.intake = intake
-        self.look_up = look_up
-        self.admit = admit
+    deadline: Deadline
+    intake: Intake
+    look_up: LookUp
+    admit: Admit
 
     def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> httpcore.NetworkStream:
         found = self.addresses_of(host)
@@ -163,7 +166,7 @@ class OutboundConnector(transport.Connector):
         except (httpcore.ConnectError, httpcore.ConnectTimeout):
             self.deadline.remaining()
             raise ConnectionRefused(
-                f"Nobody takes connections there on port {port}; check the address and that its server runs."
+                f"The server accepts no connection on port {port}; check the address and that its server runs."
             ) from None
         return OutboundStream(inner, self.deadline, self.intake)
 
@@ -182,10 +185,6 @@ class OutboundConnector(transport.Connector):
                     "DNS does not say at the moment where the server is.", code="dns_unavailable"
                 ) from None
             raise Unresolved("The server's name cannot be found (DNS); check its spelling.") from None
-
-
-def _timed_out(seconds: float) -> TimedOut:
-    return TimedOut(f"The server did not answer in full within {seconds:g} seconds; try again, or another one.")
 
 
 def _read(
@@ -221,10 +220,3 @@ def _of_tls(error: BaseException | None) -> str:
         reason = error.verify_message.rstrip(".")
         return f"The server's certificate is not valid ({reason}); have it mended, or give another address."
     return "The server takes no TLS connection; check that it speaks https on this port."
-
-
-def _in_words(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)

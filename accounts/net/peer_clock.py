@@ -24,8 +24,8 @@ def seconds_to_wait(headers: httpx.Headers, *, now: float | None = None) -> floa
 
     Of several the longest counts. `now`: seconds since 1970, by which a date is read where the answer has no `Date`.
     """
-    told = [_seconds(value.strip(), headers, now) for value in headers.get_list("Retry-After")]
-    waits = [seconds for seconds in told if seconds is not None]
+    asked = [_seconds(value.strip(), headers, now) for value in headers.get_list("Retry-After")]
+    waits = [seconds for seconds in asked if seconds is not None]
     return min(MOST_SECONDS, max(0.0, *waits)) if waits else None
 
 

@@ -13,6 +13,7 @@ import httpx
 from django.conf import settings
 
 from accounts.net.failures import BadAddress, PrivateAddress
+from accounts.net.networks import unmapped
 
 Address = IPv4Address | IPv6Address
 
@@ -75,9 +76,7 @@ def check(url: str) -> httpx.URL:
 
 def host_of(url: httpx.URL) -> str:
     """Returns the host of a parsed URL in one spelling, without the port."""
-    host = url.raw_host.decode().lower()
-    address = literal(host)
-    return str(getattr(address, "ipv4_mapped", None) or address or host)
+    return unmapped(url.raw_host.decode().lower())
 
 
 def is_public(address: Address) -> bool:

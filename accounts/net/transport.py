@@ -43,11 +43,11 @@ class Deadline:
         return remaining if at_most is None else min(at_most, remaining)
 
 
+@dataclass(eq=False)
 class BoundedStream(httpcore.NetworkStream):
     """A connection that writes piece by piece. Subclasses say how long each operation may take."""
 
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self.inner = inner
+    inner: httpcore.NetworkStream
 
     @abstractmethod
     def write_piece(self, piece: bytes, timeout: float | None) -> None: ...
@@ -66,8 +66,7 @@ class BoundedStream(httpcore.NetworkStream):
 class Connector(httpcore.NetworkBackend):
     """Connects to one of several addresses. Subclasses resolve the name, and wrap the stream."""
 
-    def __init__(self) -> None:
-        self.inner = httpcore.SyncBackend()
+    inner = httpcore.SyncBackend()
 
     def connect_to_any(
         self, addresses: Sequence[str], port: int, deadline: Deadline, *, admit: Admit = lambda address: None
@@ -86,9 +85,6 @@ class Connector(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 def to_httpcore(request: httpx.Request) -> httpcore.Request:

@@ -14,14 +14,12 @@ from django.core.signing import BadSignature, Signer
 from django.db.models import Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.web.query_params import Query, WholeNumber
-
-Keys = Sequence[str]
 
 LINK = OpenApiParameter(
     "Link",
@@ -40,11 +38,7 @@ class PageQuery(Query):
         default=20,
         min_value=1,
         max_value=100,
-        error_messages={
-            "invalid": "Must be a whole number from 1 to 100.",
-            "min_value": "Must be a whole number from 1 to 100.",
-            "max_value": "Must be a whole number from 1 to 100.",
-        },
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), "Must be a whole number from 1 to 100."),
         help_text="The most that one page holds.",
     )
 
@@ -61,7 +55,7 @@ class CursorPages(BasePagination):
     def cut(
         self,
         rows_from: Callable[[list[str] | None], Sequence[Any] | QuerySet[Any]],
-        keys: Keys,
+        keys: Sequence[str],
         request: Request,
         view: Any,
     ) -> list[Any]:
@@ -81,15 +75,12 @@ class CursorPages(BasePagination):
         return page
 
     def get_paginated_response(self, data: Any) -> Response:
-        body = {"data": data, "has_more": self.has_more, "next_cursor": self.next_cursor}
-        return Response(body, headers=self.links())
-
-    def links(self) -> dict[str, str]:
-        """Returns the header field `Link` (RFC 8288), since CSV and NDJSON have no place for a cursor."""
-        if self.next_cursor is None:
-            return {}
-        query = self.request.query_params.dict() | {"cursor": self.next_cursor}
-        return {"Link": f'<{self.request.path}?{urlencode(query)}>; rel="next"'}
+        response = Response({"data": data, "has_more": self.has_more, "next_cursor": self.next_cursor})
+        if self.next_cursor is not None:
+            # RFC 8288. CSV and NDJSON have no other place for a cursor.
+            query = self.request.query_params.dict() | {"cursor": self.next_cursor}
+            response["Link"] = f'<{self.request.path}?{urlencode(query)}>; rel="next"'
+        return response
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -98,11 +89,7 @@ class CursorPages(BasePagination):
             "additionalProperties": False,
             "properties": {
                 "data": schema,
-                "has_more": {
-                    "type": "boolean",
-                    "description": "Whether there are more rows now.",
-                    "example": True,
-                },
+                "has_more": {"type": "boolean", "description": "Whether there are more rows now.", "example": True},
                 "next_cursor": {
                     "type": ["string", "null"],
                     "description": "Give it as `cursor` to go on; null at the end.",
@@ -126,29 +113,26 @@ def read(signer: Signer, cursor: str | None) -> list[str] | None:
         values: list[str] = signer.unsign_object(cursor)
     except (BadSignature, ValueError):
         detail = "Not a cursor of this list; give `next_cursor` as it came, or start without one."
-        raise ValidationError({"cursor": [ErrorDetail(detail, code="invalid_cursor")]}) from None
+        raise ValidationError({"cursor": [detail]}, code="invalid_cursor") from None
     return values
 
 
-def rows_after(queryset: QuerySet[Any], keys: Keys, values: list[str] | None) -> QuerySet[Any]:
+def rows_after(queryset: QuerySet[Any], keys: Sequence[str], values: list[str] | None) -> QuerySet[Any]:
     """Returns the rows after the one whose keys have these values."""
     ordered = queryset.order_by(*keys)
     if values is None:
         return ordered
     behind, equal = Q(), Q()
     for key, value in zip(keys, values, strict=True):
-        behind |= equal & Q(**{f"{name_of(key)}__{'lt' if key.startswith('-') else 'gt'}": value})
-        equal &= Q(**{name_of(key): value})
+        name = key.removeprefix("-")
+        behind |= equal & Q(**{f"{name}__{'lt' if key.startswith('-') else 'gt'}": value})
+        equal &= Q(**{name: value})
     # This adds nothing, but lets PostgreSQL start its index where the page starts.
-    start = Q(**{f"{name_of(keys[0])}__{'lte' if keys[0].startswith('-') else 'gte'}": values[0]})
+    start = Q(**{f"{keys[0].removeprefix('-')}__{'lte' if keys[0].startswith('-') else 'gte'}": values[0]})
     return ordered.filter(start, behind)
 
 
-def name_of(key: str) -> str:
-    return key.removeprefix("-")
-
-
 def value_of(row: Any, key: str) -> str:
-    for part in name_of(key).split("__"):
+    for part in key.removeprefix("-").split("__"):
         row = getattr(row, part)
     return str(row)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from uuid import UUID
@@ -79,30 +80,13 @@ class Bucket:
 
     key: str
     most: int
-    seconds: int
     rule: str
+    seconds: int = MINUTE_SECONDS
     part_of_next: bool = False
 
     @property
     def interval_us(self) -> int:
         return max(1, round(self.seconds * 1_000_000 / self.most))
-
-
-@dataclass(frozen=True, kw_only=True)
-class BucketState:
-    """A bucket after it was asked. `reset_seconds`: until it is full again, or until it accepts where it refused."""
-
-    bucket: Bucket
-    remaining: int
-    reset_seconds: float
-
-    def fields(self) -> dict[str, str]:
-        """Returns the state as header fields."""
-        name = self.bucket.key.partition(":")[0]
-        return {
-            "RateLimit-Policy": f'"{name}";q={self.bucket.most};w={self.bucket.seconds}',
-            "RateLimit": f'"{name}";r={self.remaining};t={ceil(self.reset_seconds)}',
-        }
 
 
 def request(tenant: Tenant) -> dict[str, str]:
@@ -120,7 +104,7 @@ def request(tenant: Tenant) -> dict[str, str]:
         rule=f"You may send {most:,} requests a second.",
     )
     try:
-        return _spend([bucket], redis_client.of(settings.REDIS_URL, seconds=PATIENCE_SECONDS)).fields()
+        return _spend([bucket], redis_client.of(settings.REDIS_URL, seconds=PATIENCE_SECONDS))
     except redis.RedisError as error:
         cooldown.start()
         log.warning("requests are not counted for %s s: %s", cooldown.seconds, type(error).__name__)
@@ -134,11 +118,8 @@ def key_check(tenant: Tenant) -> None:
     """
     most = tenant.limit("key_checks_per_minute")
     rule = f"You may store, replace or verify {most:,} provider keys a minute."
-    bucket = Bucket(key=f"key_checks:{tenant.pk}", most=most, seconds=MINUTE_SECONDS, rule=rule)
-    try:
-        _spend([bucket], redis_client.of(settings.REDIS_URL))
-    except redis.RedisError:
-        return
+    with suppress(redis.RedisError):
+        _spend([Bucket(key=f"key_checks:{tenant.pk}", most=most, rule=rule)], redis_client.of(settings.REDIS_URL))
 
 
 def test_event(tenant: Tenant, target: str) -> None:
@@ -150,8 +131,7 @@ def test_event_at(network: str) -> None:
     """Counts a test event that is about to leave for a network. Raises `TooManyRequests`, or `redis.RedisError`."""
     most = settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE
     rule = f"One address takes {most:,} test events a minute."
-    bucket = Bucket(key=f"address:{network}", most=most, seconds=MINUTE_SECONDS, rule=rule)
-    _spend([bucket], redis_client.of(settings.REDIS_URL))
+    _spend([Bucket(key=f"address:{network}", most=most, rule=rule)], redis_client.of(settings.REDIS_URL))
 
 
 def failing_at(network: str, tenant_id: UUID) -> None:
@@ -160,8 +140,8 @@ def failing_at(network: str, tenant_id: UUID) -> None:
     """
     most = settings.WEBHOOK_TARGET_FAILURES_PER_MINUTE
     rule = f"One address takes {most:,} deliveries a minute to endpoints that fail."
-    part = Bucket(key=f"failing:{tenant_id}:{network}", most=most, seconds=MINUTE_SECONDS, rule=rule, part_of_next=True)
-    shared = Bucket(key=f"failing:{network}", most=most, seconds=MINUTE_SECONDS, rule=rule)
+    part = Bucket(key=f"failing:{tenant_id}:{network}", most=most, rule=rule, part_of_next=True)
+    shared = Bucket(key=f"failing:{network}", most=most, rule=rule)
     _spend([part, shared], redis_client.of(settings.REDIS_URL))
 
 
@@ -189,19 +169,11 @@ def _to_target(tenant: Tenant, target: str, name: str, rule: str) -> None:
     A tenant is let in while the host has more left than the tenant has taken, as in `accounts.web.bulkhead`.
     """
     most, of_target = tenant.limit(f"{name}_per_minute"), settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE
-    shared = f"One host takes {of_target:,} test events and redeliveries a minute."
-    buckets = [
-        Bucket(key=f"{name}:{tenant.pk}", most=most, seconds=MINUTE_SECONDS, rule=rule.format(most)),
-        Bucket(
-            key=f"part:{tenant.pk}:{target}",
-            most=of_target,
-            seconds=MINUTE_SECONDS,
-            rule=f"{shared[:-1]}, of which some is left to other tenants.",
-            part_of_next=True,
-        ),
-        Bucket(key=f"target:{target}", most=of_target, seconds=MINUTE_SECONDS, rule=shared),
-    ]
-    closed(buckets)
+    of_all = f"One host takes {of_target:,} test events and redeliveries a minute"
+    of_one = f"{of_all}, of which some is left to other tenants."
+    own = Bucket(key=f"{name}:{tenant.pk}", most=most, rule=rule.format(most))
+    part = Bucket(key=f"part:{tenant.pk}:{target}", most=of_target, rule=of_one, part_of_next=True)
+    closed([own, part, Bucket(key=f"target:{target}", most=of_target, rule=f"{of_all}.")])
 
 
 def forget(client: redis.Redis, *buckets: Bucket) -> None:
@@ -217,17 +189,21 @@ def closed(buckets: Sequence[Bucket], *, cost: int = 1) -> None:
         raise ServiceUnavailable(NOT_COUNTED) from None
 
 
-def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> BucketState:
-    """Charges so many units to each, and returns the first bucket's state. Raises `TooManyRequests`."""
+def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> dict[str, str]:
+    """Charges so many units to each, and returns the first bucket's state as header fields. Raises `TooManyRequests`."""
     keys = [f"{KEY_PREFIX}{bucket.key}" for bucket in buckets]
     arguments = [cost]
     for bucket in buckets:
         arguments += [bucket.interval_us, bucket.most, int(bucket.part_of_next)]
     refused, *numbers = client.register_script(SCRIPT)(keys=keys, args=arguments)
     index = refused - 1 if refused else 0
-    remaining, reset_us = numbers[2 * index : 2 * index + 2]
-    state = BucketState(bucket=buckets[index], remaining=remaining, reset_seconds=reset_us / 1_000_000)
+    bucket, remaining, seconds = buckets[index], numbers[2 * index], ceil(numbers[2 * index + 1] / 1_000_000)
+    name = bucket.key.partition(":")[0]
+    fields = {
+        "RateLimit-Policy": f'"{name}";q={bucket.most};w={bucket.seconds}',
+        "RateLimit": f'"{name}";r={remaining};t={seconds}',
+    }
     if refused:
-        seconds = max(1, ceil(state.reset_seconds))
-        raise TooManyRequests(f"{state.bucket.rule} Ask again in {seconds} s.", wait=seconds, fields=state.fields())
-    return state
+        wait = max(1, seconds)
+        raise TooManyRequests(f"{bucket.rule} Ask again in {wait} s.", wait=wait, fields=fields)
+    return fields

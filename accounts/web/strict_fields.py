@@ -11,8 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
-from uuid import UUID
+from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
@@ -41,8 +40,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, dict):
-            detail = ErrorDetail(str(self.error_messages["invalid"]), code="invalid")
-            raise ValidationError({api_settings.NON_FIELD_ERRORS_KEY: [detail]})
+            raise ValidationError({api_settings.NON_FIELD_ERRORS_KEY: [self.error_messages["invalid"]]}, code="invalid")
         values, wrong = self.sound(data)
         if wrong:
             raise ValidationError(wrong)
@@ -73,8 +71,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         result in the instance.
         """
         if data is None:
-            detail = ErrorDetail("No data provided", code="null")
-            raise ValidationError({api_settings.NON_FIELD_ERRORS_KEY: [detail]})
+            raise ValidationError({api_settings.NON_FIELD_ERRORS_KEY: ["No data provided"]}, code="null")
         return self.run_validation(data)
 
     def _value(self, field: Any, data: dict[str, Any]) -> Any:
@@ -98,44 +95,43 @@ class Nothing(StrictSerializer):
     """The empty body of an action."""
 
 
-class StrictInteger(serializers.IntegerField):
-    default_error_messages = {"invalid": "Must be a whole number, without quotes."}
+class OfOneType(serializers.Field[Any, Any, Any, Any]):
+    """A field whose values are of one JSON type. DRF's fields convert the others."""
 
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int):
+    types: ClassVar[tuple[type, ...]]
+
+    def to_internal_value(self, data: Any) -> Any:
+        # Python's bool is an int.
+        if type(data) not in self.types:
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
-class StrictNumber(serializers.FloatField):
+class StrictInteger(OfOneType, serializers.IntegerField):
+    types = (int,)
+    default_error_messages = {"invalid": "Must be a whole number, without quotes."}
+
+
+class StrictNumber(OfOneType, serializers.FloatField):
+    types = (int, float)
     default_error_messages = {"invalid": "Must be a number, without quotes."}
 
     def to_internal_value(self, data: Any) -> float:
-        if isinstance(data, bool) or not isinstance(data, int | float):
-            self.fail("invalid")
         try:
-            number = float(data)
+            number: float = super().to_internal_value(data)
         except OverflowError:
             self.fail("invalid")
         return number if math.isfinite(number) else self.fail("invalid")
 
 
-class StrictBoolean(serializers.BooleanField):
+class StrictBoolean(OfOneType, serializers.BooleanField):
+    types = (bool,)
     default_error_messages = {"invalid": "Must be true or false, without quotes."}
 
-    def to_internal_value(self, data: Any) -> bool:
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
 
-
-class StrictText(serializers.CharField):
+class StrictText(OfOneType, serializers.CharField):
+    types = (str,)
     default_error_messages = {"invalid": "Must be a text in quotes."}
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
 
 
 class StrictChoice(serializers.ChoiceField):
@@ -150,13 +146,9 @@ class StrictChoice(serializers.ChoiceField):
         return self.fail("invalid_choice", known=", ".join(json.dumps(choice) for choice in self.choices))
 
 
-class StrictUUID(serializers.UUIDField):
+class StrictUUID(OfOneType, serializers.UUIDField):
+    types = (str,)
     default_error_messages = {"invalid": "Must be a UUID in quotes."}
-
-    def to_internal_value(self, data: Any) -> UUID:
-        if not isinstance(data, str):
-            self.fail("invalid", value="")
-        return super().to_internal_value(data)
 
 
 class StrictList(serializers.ListField):
@@ -168,15 +160,11 @@ class StrictList(serializers.ListField):
     def __init__(self, *, max_length: int, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
 
-    def to_internal_value(self, data: Any) -> list[Any]:
-        if not isinstance(data, list):
-            self.fail("not_a_list", input_type=type(data).__name__)
+    def run_child_validation(self, data: list[Any]) -> list[Any]:
         if len(data) > self.max_length:
             self.fail("max_length", max_length=self.max_length)
         if self.min_length is not None and len(data) < self.min_length:
             self.fail("min_length", min_length=self.min_length)
-        if not self.allow_empty and not data:
-            self.fail("empty")
         return [value for _, value in checked(self.child, enumerate(data))]
 
 
@@ -192,9 +180,7 @@ class StrictDict(serializers.DictField):
         super().__init__(**options)
         self.max_length = max_length
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if not isinstance(data, dict):
-            self.fail("not_a_dict", input_type=type(data).__name__)
+    def run_child_validation(self, data: Mapping[str, Any]) -> dict[str, Any]:
         if len(data) > self.max_length:
             self.fail("max_length", max_length=self.max_length)
         return dict(checked(self.child, data.items(), self.check_name))

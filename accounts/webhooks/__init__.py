@@ -1,28 +1,8 @@
-"""Webhooks: what happened (`events`), where tenants want to be told (`endpoints`), and how each event gets there (`delivery`).
+"""Webhooks: what happened (`events`), the URLs that receive it (`endpoints`), and how each event is sent there (`delivery`).
 
-Other apps record events and redeliver them; the functions that they need are named here.
+The functions by which other apps record and erase events are named here.
 """
 
 from accounts.webhooks.events import erase, record, record_wanted
-from accounts.webhooks.redelivery import (
-    MOST_ATTEMPTS,
-    MOST_RESENT,
-    RangeTooLong,
-    TooManyAttempts,
-    ping,
-    redeliver,
-    redeliver_range,
-)
 
-__all__ = [
-    "MOST_ATTEMPTS",
-    "MOST_RESENT",
-    "RangeTooLong",
-    "TooManyAttempts",
-    "erase",
-    "ping",
-    "record",
-    "record_wanted",
-    "redeliver",
-    "redeliver_range",
-]
+__all__ = ["erase", "record", "record_wanted"]

@@ -171,7 +171,7 @@ def attempt(delivery: Delivery, *, at: datetime) -> Outcome:
     except Exception as error:
         # The text of the error could quote the request, so only its type is logged.
         log.error("delivery %s: sending it raised %s", delivery.pk, type(error).__name__)
-        return Outcome(cause="internal_error", detail="It could not be sent; we were told.")
+        return Outcome(cause="internal_error", detail="It could not be sent; we were notified.")
     finally:
         visit.leave()
 
@@ -191,18 +191,13 @@ def _answered(reply: outbound.OutboundReply, now: datetime) -> Outcome:
     if 200 <= reply.status < 300:
         return Outcome(status=reply.status, answer=answer)
     asked = retry_schedule.asked(reply.headers, now=now)
-    cause = "redirected" if 300 <= reply.status < 400 else "bad_status"
-    return Outcome(cause=cause, detail=_in_words(reply.status), status=reply.status, answer=answer, asked=asked)
-
-
-def _in_words(status: int) -> str:
-    try:
-        said = f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        said = str(status)
-    if 300 <= status < 400:
-        return f"The endpoint redirects ({said}), which is not followed; change its URL to the final one."
-    return f"The endpoint answered {said}; what it has received it must answer with 2xx."
+    if 300 <= reply.status < 400:
+        cause = "redirected"
+        detail = f"The endpoint redirects ({reply.in_words}), which is not followed; change its URL to the final one."
+    else:
+        cause = "bad_status"
+        detail = f"The endpoint answered {reply.in_words}; what it has received it must answer with 2xx."
+    return Outcome(cause=cause, detail=detail, status=reply.status, answer=answer, asked=asked)
 
 
 @transaction.atomic

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,11 +87,9 @@ class Visit:
 
     def leave(self) -> None:
         """Releases the slots. A slot that Redis cannot release ends after `KEPT_SECONDS`."""
-        try:
+        with suppress(redis.RedisError):
             while self.taken:
                 _client().zrem(self.taken.pop(), self._name)
-        except redis.RedisError:
-            return
 
     @property
     def _name(self) -> str:

@@ -45,31 +45,21 @@ class HeldByOperator(Exception):
     """An operator disabled the endpoint, and an operator alone enables it."""
 
 
-class UnknownTypes(ValueError):
-    """Unknown types of events: `types`."""
-
-    def __init__(self, types: Sequence[str]) -> None:
-        super().__init__(", ".join(types))
-        self.types = types
-
-
 def create(
     tenant: Tenant, mode: str, *, url: str, description: str = "", events: Sequence[str] = ()
 ) -> tuple[Endpoint, str]:
     """Creates an endpoint, and returns it with its secret, which cannot be shown again. `events`: empty for all.
 
-    Raises `BadAddress`, `UnknownTypes`, `TooManyEndpoints` and `Repeated`.
+    Raises `BadAddress`, `TooManyEndpoints` and `Repeated`, and `ValueError` for a type of events that there is not.
     """
     target = public_addresses.host_of(public_addresses.parse(url))
-    _check_types(events)
-    secret = _new_secret()
-    endpoint = Endpoint(tenant=tenant, mode=mode, url=url, target=target, description=description, events=list(events))
-    endpoint.sealed = _sealed(endpoint, secret)
+    types, secret = _types(events), _new_secret()
+    endpoint = Endpoint(tenant=tenant, mode=mode, url=url, target=target, description=description, events=types)
+    endpoint.sealed = vault.seal(secret, associated=_owner(endpoint))
     with transaction.atomic():
         Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
         _check_room(tenant, mode)
-        _check_target(endpoint, target)
-        _check_unused(endpoint, url)
+        _check_url(endpoint, url, target)
         endpoint.save(force_insert=True)
     endpoint.refresh_from_db()
     return endpoint, secret
@@ -85,15 +75,15 @@ def change(
 ) -> None:
     """Changes what is given, all or nothing. Deliveries under way keep their URL.
 
-    Raises `BadAddress`, `UnknownTypes`, `TooManyEndpoints`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`.
+    Raises `BadAddress`, `TooManyEndpoints`, `Repeated`, `HeldByOperator` and `Endpoint.DoesNotExist`, and `ValueError` for a
+    type of events that there is not.
     """
     values: dict[str, Any] = {}
     target = None if url is None else public_addresses.host_of(public_addresses.parse(url))
     if description is not None:
         values["description"] = description
     if events is not None:
-        _check_types(events)
-        values["events"] = list(events)
+        values["events"] = _types(events)
     with transaction.atomic():
         if url is not None and target is not None:
             _move(endpoint, url, target)
@@ -109,8 +99,7 @@ def change(
 def _move(endpoint: Endpoint, url: str, target: str) -> None:
     """Sets another URL. Failures of the former one do not count, and the endpoint is slow until a delivery shows otherwise."""
     Tenant.objects.select_for_update(no_key=True).get(pk=endpoint.tenant_id)
-    _check_target(endpoint, target)
-    _check_unused(endpoint, url)
+    _check_url(endpoint, url, target)
     elsewhere = Endpoint.objects.filter(pk=endpoint.pk).exclude(url=url)
     elsewhere.update(url=url, target=target, failing_since=None, quiet_until=None, slow=True)
 
@@ -145,7 +134,7 @@ def rotate(endpoint: Endpoint) -> str:
     """
     secret = _new_secret()
     Endpoint.objects.filter(pk=endpoint.pk).update(
-        sealed=_sealed(endpoint, secret),
+        sealed=vault.seal(secret, associated=_owner(endpoint)),
         previous_sealed=F("sealed"),
         previous_until=Now() + OVERLAP,
         updated_at=Now(),
@@ -169,7 +158,7 @@ def secrets_of(endpoint: Endpoint, *, at: datetime) -> list[str]:
     sealed = [endpoint.sealed]
     if endpoint.previous_sealed is not None and endpoint.previous_until and endpoint.previous_until > at:
         sealed.append(endpoint.previous_sealed)
-    return [_opened(endpoint, each) for each in sealed]
+    return [vault.open(bytes(each), associated=_owner(endpoint)) for each in sealed]
 
 
 def reseal() -> Resealed[Endpoint]:
@@ -179,15 +168,6 @@ def reseal() -> Resealed[Endpoint]:
 
 def _new_secret() -> str:
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
-
-
-def _sealed(endpoint: Endpoint, secret: str) -> bytes:
-    return vault.seal(secret, associated=_owner(endpoint))
-
-
-def _opened(endpoint: Endpoint, sealed: bytes | memoryview) -> str:
-    """Raises `vault.Unopenable`."""
-    return vault.open(bytes(sealed), associated=_owner(endpoint))
 
 
 def _owner(endpoint: Endpoint) -> str:
@@ -204,24 +184,19 @@ def _check_room(tenant: Tenant, mode: str) -> None:
         )
 
 
-def _check_target(endpoint: Endpoint, target: str) -> None:
-    """Raises `TooManyEndpoints`. The tenant is locked. One event must not cause many requests to a host, perhaps a stranger's."""
+def _check_url(endpoint: Endpoint, url: str, target: str) -> None:
+    """Raises `TooManyEndpoints` or `Repeated`. The tenant is locked. One event must not cause many requests to a host, which may
+    be a stranger's.
+    """
     most = settings.WEBHOOK_TARGET_ENDPOINTS
-    there = Endpoint.objects.filter(tenant=endpoint.tenant_id, mode=endpoint.mode, target=target)
-    if there.exclude(pk=endpoint.pk).count() >= most:
+    others = Endpoint.objects.filter(tenant=endpoint.tenant_id, mode=endpoint.mode).exclude(pk=endpoint.pk)
+    if others.filter(target=target).count() >= most:
         raise TooManyEndpoints(
             f"{most:,} endpoints of this mode are at {target}, as many as there may be at one host; change one of them."
         )
-
-
-def _check_unused(endpoint: Endpoint, url: str) -> None:
-    """Raises `Repeated`. The tenant is locked."""
-    mine = Endpoint.objects.filter(tenant=endpoint.tenant_id, mode=endpoint.mode, url=url)
-    if mine.exclude(pk=endpoint.pk).exists():
+    if others.filter(url=url).exists():
         raise Repeated
 
 
-def _check_types(types: Sequence[str]) -> None:
-    unknown = sorted(set(types) - set(EventType.values))
-    if unknown:
-        raise UnknownTypes(unknown)
+def _types(events: Sequence[str]) -> list[str]:
+    return [EventType(type).value for type in events]

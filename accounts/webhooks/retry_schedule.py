@@ -32,7 +32,7 @@ def pause(tries: int, *, asked: float = 0.0, most: int | None = None) -> float |
 def asked(headers: httpx.Headers, *, now: datetime) -> float:
     """Returns the seconds, at most a day, that an answer's `Retry-After` asks for; 0 where it says nothing of use.
 
-    `now`: the instant by which a date is read where the answer does not tell its own.
+    `now`: the instant by which a date is read if the answer has no date of its own.
     """
     seconds = peer_clock.seconds_to_wait(headers, now=now.timestamp())
     return 0.0 if seconds is None else min(MOST_SECONDS, seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
 from accounts.web.pagination import LINK, PageQuery
 from accounts.webhooks.redelivery import MOST_ATTEMPTS
@@ -72,113 +72,98 @@ MADE = OpenApiExample(
 DELIVERY_EXAMPLE = OpenApiExample("A delivery", value=DELIVERED, response_only=True, status_codes=["200"])
 LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="Where it is.")
 
-ENDPOINTS = extend_schema_view(
-    get=extend_schema(
-        operation_id="list_webhook_endpoints",
-        summary="Where you are told, newest first",
-        description="The endpoints of the key's mode. Their secrets are never shown.",
-        parameters=[PageQuery, LINK],
-        responses={200: EndpointSerializer(many=True)},
-    ),
-    post=extend_schema(
-        operation_id="create_webhook_endpoint",
-        summary="Be told of what happens",
-        description="Events go by POST, signed as Standard Webhooks has it, to every enabled endpoint of the mode of the "
-        "key that caused them. The answer alone shows the `secret`.",
-        request=EndpointRequest,
-        parameters=[LOCATION],
-        responses={201: EndpointWithSecretSerializer},
-        examples=[
-            OpenApiExample(
-                "Ended searches",
-                value={"url": SHOWN["url"], "description": SHOWN["description"], "events": SHOWN["events"]},
-                request_only=True,
-            ),
-            MADE,
-        ],
-    ),
+LIST_ENDPOINTS = extend_schema(
+    operation_id="list_webhook_endpoints",
+    summary="Your endpoints, newest first",
+    description="The endpoints of the key's mode. Their secrets are never shown.",
+    parameters=[PageQuery, LINK],
+    responses={200: EndpointSerializer(many=True)},
 )
-ENDPOINT = extend_schema_view(
-    get=extend_schema(
-        operation_id="get_webhook_endpoint",
-        summary="One endpoint",
-        responses={200: EndpointSerializer},
-        examples=[ENDPOINT_EXAMPLE],
-    ),
-    patch=extend_schema(
-        operation_id="change_webhook_endpoint",
-        summary="Move, describe, choose its events, enable or disable it",
-        description="An endpoint that was disabled for its failures is enabled here again; one that an operator disabled, by an "
-        "operator alone: a 409.",
-        request=EndpointChange,
-        responses={200: EndpointSerializer},
-        examples=[OpenApiExample("Back again", value={"enabled": True}, request_only=True), ENDPOINT_EXAMPLE],
-    ),
-    delete=extend_schema(
-        operation_id="delete_webhook_endpoint",
-        summary="Delete an endpoint",
-        description="With the log of its deliveries; what is pending is not sent.",
-        responses={204: None},
-    ),
+CREATE_ENDPOINT = extend_schema(
+    operation_id="create_webhook_endpoint",
+    summary="Create an endpoint",
+    description="An event is sent by POST, signed as Standard Webhooks defines it, to every enabled endpoint of the mode of the "
+    "key that caused it. Only this answer shows the `secret`.",
+    request=EndpointRequest,
+    parameters=[LOCATION],
+    responses={201: EndpointWithSecretSerializer},
+    examples=[
+        OpenApiExample(
+            "Ended searches", value={name: SHOWN[name] for name in ("url", "description", "events")}, request_only=True
+        ),
+        MADE,
+    ],
 )
-ROTATE = extend_schema_view(
-    post=extend_schema(
-        operation_id="rotate_webhook_secret",
-        summary="A new secret",
-        description="The answer alone shows it. For 24 hours deliveries carry two signatures, one by each secret, so that "
-        "your receiver can change over whenever it suits; a secret before those two is void at once.",
-        request=None,
-        responses={200: EndpointWithSecretSerializer},
-        examples=[MADE],
-    )
+GET_ENDPOINT = extend_schema(
+    operation_id="get_webhook_endpoint",
+    summary="One endpoint",
+    responses={200: EndpointSerializer},
+    examples=[ENDPOINT_EXAMPLE],
 )
-TEST = extend_schema_view(
-    post=extend_schema(
-        operation_id="test_webhook_endpoint",
-        summary="Send a `ping`",
-        description="On the same way as every other event, whatever types the endpoint wants, but tried 3 times at most; "
-        "its outcome is in `GET /v1/webhook-deliveries`. A disabled endpoint is a 409.",
-        request=None,
-        responses={200: DeliverySerializer},
-        examples=[DELIVERY_EXAMPLE],
-    )
+CHANGE_ENDPOINT = extend_schema(
+    operation_id="change_webhook_endpoint",
+    summary="Change an endpoint",
+    description="Changes its URL, description or types of events, or enables or disables it. An endpoint that was disabled for "
+    "its failures can be enabled here. If an operator disabled it, only an operator can enable it: the answer is a 409.",
+    request=EndpointChange,
+    responses={200: EndpointSerializer},
+    examples=[OpenApiExample("Back again", value={"enabled": True}, request_only=True), ENDPOINT_EXAMPLE],
 )
-REDELIVER_RANGE = extend_schema_view(
-    post=extend_schema(
-        operation_id="redeliver_webhook_range",
-        summary="Send a range once more",
-        description="The endpoint's deliveries of the events of a stretch of time: at once, and again by the schedule if "
-        "need be, with the same `webhook-id` and body as before. A disabled endpoint is a 409.",
-        request=RedeliverRequest,
-        responses={200: RedeliveredSerializer},
-        examples=[
-            OpenApiExample(
-                "What an outage cost",
-                value={"from": "2026-11-20T09:00:00Z", "to": "2026-11-20T12:00:00Z"},
-                request_only=True,
-            ),
-            OpenApiExample("So many", value={"redelivered": 12}, response_only=True, status_codes=["200"]),
-        ],
-    )
+DELETE_ENDPOINT = extend_schema(
+    operation_id="delete_webhook_endpoint",
+    summary="Delete an endpoint",
+    description="The log of its deliveries is deleted too. Pending deliveries are not sent.",
+    responses={204: None},
 )
-DELIVERIES = extend_schema_view(
-    get=extend_schema(
-        operation_id="list_webhook_deliveries",
-        summary="What was sent to your endpoints, newest first",
-        description="Each delivery with its attempts: when, how long, what was answered, and why it did not arrive.",
-        parameters=[DeliveryQuery, LINK],
-        responses={200: DeliverySerializer(many=True)},
-    )
+ROTATE_SECRET = extend_schema(
+    operation_id="rotate_webhook_secret",
+    summary="Make a new secret",
+    description="Only this answer shows the new secret. For 24 hours deliveries carry two signatures, one by each secret, so "
+    "that your receiver can change over at any time. A secret older than those two is void at once.",
+    request=None,
+    responses={200: EndpointWithSecretSerializer},
+    examples=[MADE],
 )
-REDELIVER = extend_schema_view(
-    post=extend_schema(
-        operation_id="redeliver_webhook",
-        summary="Send one once more",
-        description="At once, and again by the schedule if need be, with the same `webhook-id` and body as before. One that "
-        "is under way at this moment counts as that. A disabled endpoint is a 409, and so is a delivery that was tried "
-        f"{MOST_ATTEMPTS:,} times.",
-        request=None,
-        responses={200: DeliverySerializer},
-        examples=[DELIVERY_EXAMPLE],
-    )
+SEND_TEST = extend_schema(
+    operation_id="test_webhook_endpoint",
+    summary="Send a `ping`",
+    description="A `ping` is sent as every other event is, whatever types the endpoint wants, but it is tried 3 times at most. "
+    "Its outcome is in `GET /v1/webhook-deliveries`. For a disabled endpoint the answer is a 409.",
+    request=None,
+    responses={200: DeliverySerializer},
+    examples=[DELIVERY_EXAMPLE],
+)
+REDELIVER_RANGE = extend_schema(
+    operation_id="redeliver_webhook_range",
+    summary="Send a range once more",
+    description="The endpoint's deliveries of the events of a period are sent at once, and again by the schedule if they fail, "
+    "with the same `webhook-id` and body as before. For a disabled endpoint the answer is a 409.",
+    request=RedeliverRequest,
+    responses={200: RedeliveredSerializer},
+    examples=[
+        OpenApiExample(
+            "What an outage cost",
+            value={"from": "2026-11-20T09:00:00Z", "to": "2026-11-20T12:00:00Z"},
+            request_only=True,
+        ),
+        OpenApiExample("So many", value={"redelivered": 12}, response_only=True, status_codes=["200"]),
+    ],
+)
+LIST_DELIVERIES = extend_schema(
+    operation_id="list_webhook_deliveries",
+    summary="The deliveries to your endpoints, newest first",
+    description="Each delivery with its attempts: when each was made, how long it took, what the endpoint answered, and why it "
+    "failed.",
+    parameters=[DeliveryQuery, LINK],
+    responses={200: DeliverySerializer(many=True)},
+)
+REDELIVER = extend_schema(
+    operation_id="redeliver_webhook",
+    summary="Send a delivery once more",
+    description="The delivery is sent at once, and again by the schedule if it fails, with the same `webhook-id` and body as "
+    "before. If it is being sent at this moment, it is not sent twice. The answer is a 409 for a disabled endpoint, and for a "
+    f"delivery that was tried {MOST_ATTEMPTS:,} times.",
+    request=None,
+    responses={200: DeliverySerializer},
+    examples=[DELIVERY_EXAMPLE],
 )

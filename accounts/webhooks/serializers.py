@@ -17,7 +17,7 @@ from accounts.web.pagination import PageQuery
 from accounts.web.query_params import Instant
 from accounts.web.strict_fields import StrictBoolean, StrictChoice, StrictList, StrictSerializer, StrictText, Wrong
 from accounts.webhooks.delivery import ATTEMPTS_KEPT
-from accounts.webhooks.redelivery import MOST_ATTEMPTS, MOST_RESENT
+from accounts.webhooks.redelivery import MOST_RESENT
 
 # An endpoint gets its pings whatever types it wants.
 WANTED = tuple(type.value for type in EventType if type != EventType.PING)
@@ -27,14 +27,14 @@ WANTED = tuple(type.value for type in EventType if type != EventType.PING)
 class EndpointURL(StrictText):
     def __init__(self, **options: Any) -> None:
         super().__init__(
-            help_text="By https or http, to the public internet; redirects are not followed. A user name, a password or "
-            "an address that is not public is refused here; what its name leads to is checked at each delivery. No two "
-            "endpoints of a mode have the same.",
+            help_text="An https or http URL on the public internet. Redirects are not followed. A user name, a password or an "
+            "address that is not public is refused here; the addresses of a name are checked at each delivery. No two "
+            "endpoints of a mode have the same URL.",
             **options,
         )
 
     def to_internal_value(self, data: Any) -> str:
-        url = super().to_internal_value(data)
+        url: str = super().to_internal_value(data)
         try:
             public_addresses.check(url)
         except OutboundFailure as failure:
@@ -62,20 +62,20 @@ class EndpointRequest(StrictSerializer):
     """A request for an endpoint."""
 
     url = EndpointURL()
-    description = StrictText(default="", allow_blank=True, max_length=200, help_text="For yourself.")
-    events = Types(default=list, help_text="The types to send; empty, as without it: all.")
+    description = StrictText(default="", allow_blank=True, max_length=200, help_text="A note for yourself.")
+    events = Types(default=list, help_text="The types of events to send. Empty, which is the default: all.")
 
 
 class EndpointChange(StrictSerializer):
     """Changes the given fields, all or none."""
 
     url = EndpointURL(required=False)
-    description = StrictText(required=False, allow_blank=True, max_length=200, help_text="For yourself.")
-    events = Types(required=False, help_text="The types to send; empty: all.")
+    description = StrictText(required=False, allow_blank=True, max_length=200, help_text="A note for yourself.")
+    events = Types(required=False, help_text="The types of events to send. Empty: all.")
     enabled = StrictBoolean(
         required=False,
-        help_text="False: it is told of nothing more, and what comes due for it fails. True: it is told of what happens from "
-        "now on; what failed meanwhile can be sent once more.",
+        help_text="False: it gets no more events, and deliveries that become due fail. True: it gets events from now on; "
+        "deliveries that failed meanwhile can be sent once more.",
     )
 
     def validate(self, values: Any) -> Any:
@@ -84,21 +84,47 @@ class EndpointChange(StrictSerializer):
         return values
 
 
+class NullIfEmpty(serializers.CharField):
+    """A text of an answer, null where the row has none."""
+
+    def __init__(self, help_text: str) -> None:
+        super().__init__(allow_null=True, read_only=True, help_text=help_text)
+
+    def to_representation(self, value: str) -> Any:
+        return value or None
+
+
+class NullIfPast(serializers.DateTimeField):
+    """An instant of an answer, null where the row has none or where it is past."""
+
+    def __init__(self, help_text: str, **options: Any) -> None:
+        super().__init__(allow_null=True, read_only=True, help_text=help_text, **options)
+
+    def to_representation(self, value: datetime) -> Any:
+        return super().to_representation(value) if value > timezone.now() else None
+
+
 class EndpointSerializer(serializers.ModelSerializer[Endpoint]):
     """An endpoint, without its secret."""
 
     events = serializers.ListField(
         child=serializers.ChoiceField(choices=WANTED),
         read_only=True,
-        help_text="The types that it is sent; empty: all.",
+        help_text="The types of events that it gets; empty for all.",
     )
-    disabled_reason = serializers.SerializerMethodField()
+    disabled_reason = NullIfEmpty("Why the endpoint is disabled; null if it is enabled.")
     failing_since = serializers.DateTimeField(
         allow_null=True,
-        help_text="No delivery has arrived since; null where the last one did. After 5 days it is disabled.",
+        help_text="Since when every delivery has failed; null if the last one arrived. After 5 days the endpoint is disabled.",
     )
-    quiet_until = serializers.SerializerMethodField()
-    previous_secret_until = serializers.SerializerMethodField()
+    quiet_until = NullIfPast(
+        "Until when the endpoint asked for a pause (`Retry-After`, a day at most). Nothing is sent before, unless its URL is "
+        "changed, or a test event or a redelivery is asked for. Null if there is no pause."
+    )
+    previous_secret_until = NullIfPast(
+        "Until when deliveries are signed with the secret before the last rotation too; null if they have one signature.",
+        source="previous_until",
+    )
 
     class Meta:
         model = Endpoint
@@ -108,75 +134,31 @@ class EndpointSerializer(serializers.ModelSerializer[Endpoint]):
         )
         read_only_fields = fields
 
-    @extend_schema_field({"type": ["string", "null"], "description": "Why it is not enabled; null where it is."})
-    def get_disabled_reason(self, endpoint: Endpoint) -> str | None:
-        return endpoint.disabled_reason or None
-
-    @extend_schema_field(
-        serializers.DateTimeField(
-            allow_null=True,
-            help_text="It asked to be left alone until then (`Retry-After`, a day at most): nothing is sent before, unless it "
-            "is moved, tested, or sent something once more. Null: it did not.",
-        )
-    )
-    def get_quiet_until(self, endpoint: Endpoint) -> str | None:
-        return _to_come(endpoint.quiet_until)
-
-    @extend_schema_field(
-        serializers.DateTimeField(
-            allow_null=True,
-            help_text="Until then deliveries are signed with the secret before the last rotation too; null: with one alone.",
-        )
-    )
-    def get_previous_secret_until(self, endpoint: Endpoint) -> str | None:
-        return _to_come(endpoint.previous_until)
-
 
 class EndpointWithSecretSerializer(EndpointSerializer):
     """The endpoint, and its new secret: this answer alone holds it."""
 
-    secret = serializers.SerializerMethodField()
+    secret = serializers.RegexField(
+        "^whsec_", read_only=True, help_text="What deliveries are signed with. Keep it: it is not shown again."
+    )
 
     class Meta(EndpointSerializer.Meta):
         fields = (*EndpointSerializer.Meta.fields, "secret")
         read_only_fields = fields
 
-    @extend_schema_field(
-        {
-            "type": "string",
-            "pattern": "^whsec_",
-            "description": "What deliveries are signed with. Keep it: it is not shown again.",
-        }
-    )
-    def get_secret(self, endpoint: Endpoint) -> str:
-        return str(self.context["secret"])
-
 
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     """One try to deliver."""
 
-    status = serializers.IntegerField(allow_null=True, help_text="HTTP status; null where there was no answer.")
-    cause = serializers.SerializerMethodField()
-    detail = serializers.SerializerMethodField()
-    answer = serializers.CharField(help_text="How the answer's body begins: its first kilobyte.")
+    status = serializers.IntegerField(allow_null=True, help_text="HTTP status; null if there was no answer.")
+    cause = NullIfEmpty("Why the attempt failed, as a word such as `dns_failed` or `bad_status`; null if it arrived.")
+    detail = NullIfEmpty("The cause in a sentence.")
+    answer = serializers.CharField(help_text="The first kilobyte of the answer's body.")
 
     class Meta:
         model = Attempt
         fields = ("number", "started_at", "duration_ms", "status", "cause", "detail", "answer")
         read_only_fields = fields
-
-    @extend_schema_field(
-        {
-            "type": ["string", "null"],
-            "description": "Why it did not arrive, as a word such as `dns_failed` or `bad_status`; null where it did.",
-        }
-    )
-    def get_cause(self, attempt: Attempt) -> str | None:
-        return attempt.cause or None
-
-    @extend_schema_field({"type": ["string", "null"], "description": "The same in a sentence."})
-    def get_detail(self, attempt: Attempt) -> str | None:
-        return attempt.detail or None
 
 
 class DeliverySerializer(serializers.ModelSerializer[Delivery]):
@@ -186,12 +168,13 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     type = serializers.CharField(source="event.type")
     state = serializers.ChoiceField(
         choices=Delivery.State.values,
-        help_text="`pending`: to be tried at `next_attempt_at`. `delivered`: answered with 2xx. `failed`: not tried any more.",
+        help_text="`pending`: it is tried at `next_attempt_at`. `delivered`: it was answered with 2xx. `failed`: it is not "
+        "tried any more.",
     )
-    next_attempt_at = serializers.DateTimeField(allow_null=True, help_text="Null unless it is `pending`.")
+    next_attempt_at = serializers.DateTimeField(allow_null=True, help_text="Null unless the delivery is `pending`.")
     finished_at = serializers.DateTimeField(allow_null=True)
     attempts = AttemptSerializer(
-        source="last_attempts", many=True, help_text=f"The last {ATTEMPTS_KEPT}, newest first."
+        source="last_attempts", many=True, help_text=f"The last {ATTEMPTS_KEPT} attempts, newest first."
     )
 
     class Meta:
@@ -207,10 +190,10 @@ class DeliveryQuery(PageQuery):
     endpoint = serializers.UUIDField(
         required=False,
         error_messages={"invalid": "Must be an endpoint's id."},
-        help_text="Only those to this endpoint.",
+        help_text="Only deliveries to this endpoint.",
     )
     state = StrictChoice(Delivery.State.values, required=False)
-    type = StrictChoice(EventType.values, required=False, help_text="Only those of events of this type.")
+    type = StrictChoice(EventType.values, required=False, help_text="Only deliveries of events of this type.")
     created_after = Instant(required=False)
     created_before = Instant(required=False)
 
@@ -220,21 +203,20 @@ class RedeliverRequest(StrictSerializer):
 
     to = Instant(
         required=False,
-        help_text=f"Events before this instant; without it: up to now. At most {MOST_RESENT:,} deliveries are sent by "
-        "one request.",
+        help_text=f"Events before this instant; the default is now. One request sends at most {MOST_RESENT:,} deliveries.",
     )
     states = StrictList(
         child=StrictChoice(Delivery.State.values),
         default=lambda: [Delivery.State.FAILED.value],
         min_length=1,
         max_length=len(Delivery.State.values),
-        help_text="Deliveries in one of these states; without it: `failed`.",
+        help_text="Deliveries in one of these states; the default is `failed`.",
     )
     types = StrictList(
         child=StrictChoice(EventType.values),
         default=list,
         max_length=len(EventType.values),
-        help_text="Of events of these types; empty, as without it: of all.",
+        help_text="Events of these types; empty, which is the default, for all.",
     )
 
     def get_fields(self) -> dict[str, Any]:
@@ -250,26 +232,4 @@ class RedeliverRequest(StrictSerializer):
 class RedeliveredSerializer(serializers.Serializer[Any]):
     """The number of deliveries that a range sends once more."""
 
-    redelivered = serializers.IntegerField(help_text="How many deliveries are sent once more.")
-
-
-def _to_come(instant: datetime | None) -> str | None:
-    """Returns an instant as text; None if it is past."""
-    if instant is None or instant <= timezone.now():
-        return None
-    return serializers.DateTimeField().to_representation(instant)
-
-
-def repeated_url() -> ValidationError:
-    detail = "Another endpoint of yours of this mode has this URL; change that one, or give another URL."
-    return ValidationError({"url": [ErrorDetail(detail, code="repeated_url")]})
-
-
-def too_often() -> str:
-    most = f"{MOST_ATTEMPTS:,}"
-    return f"It was tried {most} times, as often as one delivery may be; what it tells of, ask the API for by GET."
-
-
-def long_range() -> ValidationError:
-    detail = f"Holds more than {MOST_RESENT:,} deliveries; give a shorter range, and the rest in others."
-    return ValidationError({"to": [ErrorDetail(detail, code="range_too_long")]})
+    redelivered = serializers.IntegerField(help_text="The number of deliveries that are sent once more.")

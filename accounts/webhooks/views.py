@@ -5,11 +5,14 @@ A key sees only the endpoints of its own mode, as it sees only the searches of i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -28,15 +31,40 @@ from accounts.webhooks.serializers import (
     EndpointChange,
     EndpointRequest,
     EndpointSerializer,
-    EndpointWithSecretSerializer,
     RedeliveredSerializer,
     RedeliverRequest,
-    long_range,
-    repeated_url,
-    too_often,
 )
 
 HELD = "An operator disabled the endpoint; ask the operators to enable it, and leave `enabled` out until then."
+TRIED_TOO_OFTEN = f"The delivery was tried {redelivery.MOST_ATTEMPTS:,} times, the most there may be; GET its subject."
+LONG_RANGE = f"The range has more than {redelivery.MOST_RESENT:,} deliveries; send shorter ranges, one after the other."
+# The lookup of the ORM that each query parameter stands for.
+FILTERS = {
+    "endpoint": "endpoint",
+    "state": "state",
+    "type": "event__type",
+    "created_after": "created_at__gt",
+    "created_before": "created_at__lt",
+}
+
+
+@contextmanager
+def translate_domain_errors() -> Iterator[None]:
+    """Translates what the domain raises into the API's statuses and codes. A row that was deleted meanwhile is a 404."""
+    try:
+        yield
+    except endpoints.TooManyEndpoints as error:
+        raise Conflict(str(error), code="too_many_endpoints") from None
+    except endpoints.Repeated:
+        raise repeated_url() from None
+    except endpoints.HeldByOperator:
+        raise Conflict(HELD, code="endpoint_disabled") from None
+    except redelivery.TooManyAttempts:
+        raise Conflict(TRIED_TOO_OFTEN, code="too_many_attempts") from None
+    except redelivery.RangeTooLong:
+        raise ValidationError({"to": [LONG_RANGE]}, code="range_too_long") from None
+    except (Endpoint.DoesNotExist, Delivery.DoesNotExist):
+        raise Http404 from None
 
 
 class EndpointView(TenantView):
@@ -61,144 +89,117 @@ class DeliveryView(TenantView):
         return super().get_queryset().filter(endpoint__in=list(mine.values_list("pk", flat=True)))
 
 
-@schema.ENDPOINTS
 class Endpoints(EndpointView):
     query_class = PageQuery
     keys = ("-id",)
     error_statuses = {"POST": (409,)}
 
+    @schema.LIST_ENDPOINTS
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(self.get_queryset()) or []
         return self.get_paginated_response(EndpointSerializer(page, many=True).data)
 
+    @schema.CREATE_ENDPOINT
+    @translate_domain_errors()
     def post(self, request: Request) -> Response:
         given = self.read(EndpointRequest(), taken=lambda values: taken(self.get_queryset(), values))
-        try:
-            endpoint, secret = endpoints.create(self.tenant, self.api_key.mode, **given)
-        except endpoints.TooManyEndpoints as error:
-            raise Conflict(str(error), code="too_many_endpoints") from None
-        except endpoints.Repeated:
-            raise repeated_url() from None
+        endpoint, secret = endpoints.create(self.tenant, self.api_key.mode, **given)
         headers = {"Location": reverse("webhook-endpoint", kwargs={"id": endpoint.pk})}
         return Response(with_secret(endpoint, secret), status=201, headers=headers)
 
 
-@schema.ENDPOINT
 class OneEndpoint(EndpointView):
     error_statuses = {"PATCH": (409,)}
 
+    @schema.GET_ENDPOINT
     def get(self, request: Request, id: Any) -> Response:
         return Response(EndpointSerializer(self.get_object()).data)
 
+    @schema.CHANGE_ENDPOINT
+    @translate_domain_errors()
     def patch(self, request: Request, id: Any) -> Response:
         endpoint = self.get_object()
         others = self.get_queryset().exclude(pk=endpoint.pk)
-        given = self.read(EndpointChange(), taken=lambda values: taken(others, values))
-        try:
-            endpoints.change(endpoint, **given)
-        except endpoints.TooManyEndpoints as error:
-            raise Conflict(str(error), code="too_many_endpoints") from None
-        except endpoints.Repeated:
-            raise repeated_url() from None
-        except endpoints.HeldByOperator:
-            raise Conflict(HELD, code="endpoint_disabled") from None
-        except Endpoint.DoesNotExist:
-            raise Http404 from None
+        endpoints.change(endpoint, **self.read(EndpointChange(), taken=lambda values: taken(others, values)))
         return Response(EndpointSerializer(endpoint).data)
 
+    @schema.DELETE_ENDPOINT
     def delete(self, request: Request, id: Any) -> Response:
         endpoints.remove(self.get_object())
         return Response(status=204)
 
 
-@schema.ROTATE
 class RotateSecret(EndpointView):
+    @schema.ROTATE_SECRET
+    @translate_domain_errors()
     def post(self, request: Request, id: Any) -> Response:
         endpoint = self.get_object()
         self.read(Nothing())
-        try:
-            secret = endpoints.rotate(endpoint)
-        except Endpoint.DoesNotExist:
-            raise Http404 from None
-        return Response(with_secret(endpoint, secret))
+        return Response(with_secret(endpoint, endpoints.rotate(endpoint)))
 
 
-@schema.TEST
 class SendTest(EndpointView):
     error_statuses = {"POST": (409,)}
 
+    @schema.SEND_TEST
+    @translate_domain_errors()
     def post(self, request: Request, id: Any) -> Response:
         endpoint = self.enabled()
         self.read(Nothing())
         rate_limits.test_event(self.tenant, endpoint.target)
-        try:
-            delivery = redelivery.ping(endpoint)
-        except Endpoint.DoesNotExist:
-            raise Http404 from None
-        return Response(shown(self.tenant, delivery))
+        return Response(shown(self.tenant, redelivery.ping(endpoint)))
 
 
-@schema.REDELIVER_RANGE
 class RedeliverRange(EndpointView):
     error_statuses = {"POST": (409,)}
 
+    @schema.REDELIVER_RANGE
+    @translate_domain_errors()
     def post(self, request: Request, id: Any) -> Response:
         endpoint = self.enabled()
         values = self.read(RedeliverRequest())
         rate_limits.redelivery(self.tenant, endpoint.target)
-        try:
-            count = redelivery.redeliver_range(
-                endpoint,
-                since=values["from"],
-                until=values["to"],
-                states=values["states"],
-                types=values["types"],
-                admit=lambda count: rate_limits.resending(self.tenant, endpoint.target, count),
-            )
-        except redelivery.RangeTooLong:
-            raise long_range() from None
+        count = redelivery.redeliver_range(
+            endpoint,
+            since=values["from"],
+            until=values["to"],
+            states=values["states"],
+            types=values["types"],
+            admit=lambda count: rate_limits.resending(self.tenant, endpoint.target, count),
+        )
         return Response(RedeliveredSerializer({"redelivered": count}).data)
 
 
-@schema.DELIVERIES
 class Deliveries(DeliveryView):
     query_class = DeliveryQuery
     keys = ("-id",)
 
+    @schema.LIST_DELIVERIES
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(with_attempts(self.filtered())) or []
         return self.get_paginated_response(DeliverySerializer(page, many=True).data)
 
     def filtered(self) -> QuerySet[Delivery]:
-        found = self.get_queryset()
-        for name, lookup in (
-            ("endpoint", "endpoint"),
-            ("state", "state"),
-            ("type", "event__type"),
-            ("created_after", "created_at__gt"),
-            ("created_before", "created_at__lt"),
-        ):
-            if name in self.query:
-                found = found.filter(**{lookup: self.query[name]})
-        return found
+        return self.get_queryset().filter(**{FILTERS[name]: self.query[name] for name in FILTERS if name in self.query})
 
 
-@schema.REDELIVER
 class Redeliver(DeliveryView):
     error_statuses = {"POST": (409,)}
 
+    @schema.REDELIVER
+    @translate_domain_errors()
     def post(self, request: Request, id: Any) -> Response:
         delivery = self.get_object()
         self.read(Nothing())
         refuse_disabled(delivery.endpoint)
         rate_limits.redelivery(self.tenant, delivery.endpoint.target)
-        try:
-            redelivery.redeliver(delivery)
-        except redelivery.TooManyAttempts:
-            raise Conflict(too_often(), code="too_many_attempts") from None
-        except Delivery.DoesNotExist:
-            raise Http404 from None
+        redelivery.redeliver(delivery)
         return Response(shown(self.tenant, delivery))
+
+
+def repeated_url() -> ValidationError:
+    detail = "Another endpoint of yours of this mode has this URL; change that one, or give another URL."
+    return ValidationError({"url": [detail]}, code="repeated_url")
 
 
 def taken(endpoints: QuerySet[Endpoint], values: dict[str, Any]) -> Wrong:
@@ -213,7 +214,7 @@ def refuse_disabled(endpoint: Endpoint) -> None:
 
 
 def with_secret(endpoint: Endpoint, secret: str) -> Any:
-    return EndpointWithSecretSerializer(endpoint, context={"secret": secret}).data
+    return {**EndpointSerializer(endpoint).data, "secret": secret}
 
 
 def shown(tenant: Tenant, delivery: Delivery) -> Any:

@@ -61,7 +61,7 @@ class Base64(serializers.CharField):
 @extend_schema_field({"type": "string", "format": "uri", "maxLength": public_addresses.LONGEST_URL})
 class PictureURL(StrictText):
     def to_internal_value(self, data: Any) -> str:
-        url = super().to_internal_value(data)
+        url: str = super().to_internal_value(data)
         try:
             public_addresses.parse(url)
         except BadAddress as error:

@@ -75,7 +75,7 @@ def test_unknown_and_revoked_keys_are_refused_alike(alice: Tenant) -> None:
         assert secret not in str(refused.value)
 
 
-def test_a_suspended_tenant_is_told_so(alice: Tenant) -> None:
+def test_a_suspended_tenant_is_refused_with_the_reason(alice: Tenant) -> None:
     _, secret = keys.issue(alice, Mode.LIVE)
     alice.suspended_at = timezone.now()
     alice.save()

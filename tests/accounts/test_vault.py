@@ -19,7 +19,7 @@ def test_what_is_sealed_opens_for_its_owner(plaintext: str, associated: str) -> 
     assert vault.open(vault.seal(plaintext, associated=associated), associated=associated) == plaintext
 
 
-def test_it_opens_for_nobody_else() -> None:
+def test_a_sealed_value_opens_for_its_owner_only() -> None:
     sealed = vault.seal(SECRET, associated="alice:modash")
     for other in ("bob:modash", "alice:keyapi", ""):
         with pytest.raises(vault.Unopenable):
@@ -88,7 +88,7 @@ def test_a_bad_setting_is_named_without_its_value(settings: Settings, setting: s
     assert refused.value.__cause__ is None
 
 
-def test_a_fingerprint_survives_new_sealing_keys_and_tells_secrets_apart(settings: Settings) -> None:
+def test_a_fingerprint_survives_new_sealing_keys_and_differs_between_secrets(settings: Settings) -> None:
     before = vault.fingerprint(SECRET)
     settings.CREDENTIAL_KEYS = f"new:{KEYS[1]}"
     assert vault.fingerprint(SECRET) == before

@@ -11,9 +11,8 @@ from django.db import transaction
 from django.test import Client
 from rest_framework.test import APIClient
 
-from accounts import webhooks
 from accounts.models import Endpoint, Event, EventType, Mode, Tenant
-from accounts.webhooks import endpoints
+from accounts.webhooks import endpoints, redelivery
 from billing import ledger
 from billing.ledger import Demand
 from providers.keyring import credentials, states
@@ -59,7 +58,7 @@ def test_an_event_says_how_it_is_signed_and_what_it_wants(client: Client, type: 
 
 
 def test_a_ping_is_as_described(endpoint: Endpoint) -> None:
-    webhooks.ping(endpoint)
+    redelivery.ping(endpoint)
     assert described(EventType.PING)["data"] == {"endpoint_id": str(endpoint.pk)}
 
 

@@ -10,9 +10,8 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
-from accounts import webhooks
 from accounts.models import Delivery, Endpoint, Mode
-from accounts.webhooks import endpoints
+from accounts.webhooks import endpoints, redelivery
 from searches.models import Search
 from tests.api.examples import add_results, made
 
@@ -62,7 +61,7 @@ def belongings(api: APIClient) -> Search:
     search = made(api)
     add_results(search)
     endpoint, _ = endpoints.create(search.tenant, Mode.LIVE, url="https://example.com/hooks")
-    webhooks.ping(endpoint)
+    redelivery.ping(endpoint)
     return search
 
 

@@ -81,7 +81,7 @@ def test_a_file_is_fetched_by_a_plain_request() -> None:
     assert {"accept: image/*", "accept-encoding: identity", f"host: 127.0.0.1:{it.port}"} <= set(lines)
 
 
-def test_a_body_is_sent_and_the_answer_comes_back_whatever_its_status() -> None:
+def test_a_body_is_sent_and_an_answer_of_any_status_is_returned() -> None:
     with wire(answer("410 Gone", "Retry-After: 7")) as it:
         reply = post(it.url, b'{"a": 1}')
     assert (reply.status, reply.headers["retry-after"], reply.content, reply.cut) == (410, "7", b"short", None)
@@ -214,7 +214,7 @@ def test_nothing_is_unpacked() -> None:
         fetch(it.url, most_bytes=100_000)
 
 
-def test_nobody_who_listens_is_said() -> None:
+def test_a_refused_connection_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with pytest.raises(ConnectionRefused, match=f"port {port}"):
@@ -235,7 +235,7 @@ def test_nobody_who_listens_is_said() -> None:
     ],
     ids=["silent", "deaf", "slow to hear", "head by byte", "hint by hint"],
 )
-def test_an_exchange_ends_with_its_time_whatever_the_server_does(script: Script) -> None:
+def test_an_exchange_ends_at_its_deadline(script: Script) -> None:
     with wire(script) as it:
         begun = time.monotonic()
         with pytest.raises(TimedOut, match=r"0\.5 seconds"):
@@ -280,7 +280,7 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
         assert fetch(it.url) == b"{}"
 
 
-def test_what_one_tenant_is_told_to_keep_is_not_sent_for_another() -> None:
+def test_a_cookie_of_one_exchange_is_not_sent_in_another() -> None:
     with wire(answer("200 OK", "Set-Cookie: session=alice")) as it:
         for _ in range(2):
             fetch(it.url)

@@ -101,7 +101,7 @@ def test_one_address_that_is_not_public_refuses_them_all(ask: Ask, there: Wire, 
     assert not any(address in caught.value.detail for address in answers)
 
 
-def test_the_next_address_is_tried_where_nobody_listens(settings: Settings, there: Wire) -> None:
+def test_the_next_address_is_tried_if_one_refuses(settings: Settings, there: Wire) -> None:
     settings.OUTBOUND_ALLOW = [ip_network("127.0.0.0/8")]
     with names(["127.0.0.3", OPEN]) as dns:
         assert asked(fetch, dns, there.port) == b"open"
@@ -114,7 +114,7 @@ def test_of_many_addresses_a_few_are_tried(settings: Settings, there: Wire) -> N
     assert there.callers == []
 
 
-def test_the_server_is_told_the_name(there: Wire) -> None:
+def test_the_server_receives_the_name(there: Wire) -> None:
     with names([OPEN]) as dns:
         asked(fetch, dns, there.port)
     assert f"\r\nhost: {NAME}:{there.port}\r\n".encode() in there.hung_up()[0].lower()
@@ -158,7 +158,7 @@ def test_look_ups_that_hang_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(("said", "code"), [(EAI_NONAME, "dns_failed"), (EAI_AGAIN, "dns_unavailable")])
-def test_whether_there_is_no_such_name_or_nobody_to_ask_is_told_apart(said: int, code: str) -> None:
+def test_an_unknown_name_and_an_unreachable_dns_have_different_codes(said: int, code: str) -> None:
     def look_up(host: str) -> list[str]:
         raise gaierror(said, "what it says is for people")
 
@@ -192,7 +192,7 @@ def test_a_certificate_for_another_name_is_said(trusted: Path, tmp_path: Path) -
         assert it.hung_up() == [b""]
 
 
-def test_a_certificate_that_nobody_vouches_for_is_said(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_reported(tmp_path: Path) -> None:
     certificate = self_signed(tmp_path, NAME)
     with wire(answering, certificate=certificate, host=OPEN) as it, names([OPEN]) as dns:
         with pytest.raises(BadTLS, match="certificate is not valid"):

@@ -39,7 +39,7 @@ def test_a_wait_is_counted_from_the_peers_own_date(said: str, date: str, seconds
 
 
 @pytest.mark.parametrize("date", ["", "unknown", "Wed, 99 Oct 2026 07:28:00 GMT"])
-def test_a_date_is_read_by_our_clock_where_the_peer_does_not_tell_its_own(date: str) -> None:
+def test_a_date_is_read_by_our_clock_if_the_answer_has_no_date(date: str) -> None:
     headers = httpx.Headers({"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT", "Date": date})
     assert peer_clock.seconds_to_wait(headers, now=1_792_567_680.0) == 30.0
     long_ago = httpx.Headers({"Retry-After": "Thu, 01 Jan 1970 00:00:30 GMT"})

@@ -60,11 +60,11 @@ def test_our_own_machine_is_not_asked(settings: Settings, ask: Ask, url: str, fa
     with wire(answering) as it:
         settings.OUTBOUND_PORTS = [it.port]
         assert type(why_not(url.format(port=it.port), ask)) is failure
-        assert heard_nobody(it)
+        assert heard_nothing(it)
 
 
-def heard_nobody(it: Wire) -> bool:
-    """Tells whether nobody connected: the first connection is the one that this makes, which sends nothing."""
+def heard_nothing(it: Wire) -> bool:
+    """Returns whether no connection was made before: the first connection is the one that this makes, which sends nothing."""
     socket.create_connection(("127.0.0.1", it.port)).close()
     return it.hung_up() == [b""]
 
@@ -164,7 +164,7 @@ def test_a_unicode_host_is_looked_up_as_dns_writes_it_and_checked(ask: Ask) -> N
     assert dns.questions[0][0] == "xn--bcher-kva.example"
 
 
-def test_a_name_that_nobody_has_is_said() -> None:
+def test_an_unknown_name_is_reported() -> None:
     assert type(why_not("http://nobody.invalid/")) is Unresolved
 
 
@@ -186,7 +186,7 @@ def test_networks_that_are_let_through_are_on_any_port(settings: Settings) -> No
         ("https://alice@example.com/", BadAddress),
     ],
 )
-def test_what_can_never_be_asked_is_told_before_dns_is(url: str, failure: type[OutboundFailure]) -> None:
+def test_an_address_that_can_never_be_asked_is_refused_before_dns(url: str, failure: type[OutboundFailure]) -> None:
     with pytest.raises(failure):
         public_addresses.check(url)
 
@@ -194,7 +194,7 @@ def test_what_can_never_be_asked_is_told_before_dns_is(url: str, failure: type[O
 @pytest.mark.parametrize(
     "url", ["https://nobody.invalid/", "https://localhost/", "http://8.8.8.8/", "https://8.8.8.8/"]
 )
-def test_what_only_dns_can_tell_is_promising(url: str) -> None:
+def test_an_address_that_needs_dns_passes_the_check(url: str) -> None:
     assert str(public_addresses.check(url)) == url
 
 

@@ -23,7 +23,7 @@ def taken(slots: Bulkhead, stack: ExitStack, tenant: UUID, times: int = 100) -> 
 
 
 @pytest.mark.parametrize(("most", "shares"), [(12, [6, 3, 2, 1, 0]), (8, [4, 2, 1, 1]), (4, [2, 1, 1]), (1, [1, 0])])
-def test_who_takes_all_it_can_leaves_as_much_again(most: int, shares: list[int]) -> None:
+def test_an_owner_that_takes_all_it_can_leaves_as_many_slots(most: int, shares: list[int]) -> None:
     slots = Bulkhead(lambda: most, "Too many.")
     with ExitStack() as stack:
         assert [taken(slots, stack, uuid4()) for _ in shares] == shares

@@ -44,7 +44,7 @@ def test_of_fifty_key_checks_at_once_the_rate_is_taken() -> None:
     assert sum(at_once([lambda: accepts(lambda: rate_limits.key_check(dora))] * 50)) == 7
 
 
-def test_the_default_is_a_setting_and_a_row_goes_before_it(settings: Settings) -> None:
+def test_the_default_is_a_setting_and_a_tenants_own_limit_overrides_it(settings: Settings) -> None:
     settings.TENANT_KEY_CHECKS_PER_MINUTE = 2
     for dora, most in ((tenant(), 2), (tenant(key_checks_per_minute=3), 3)):
         assert [accepts(lambda: rate_limits.key_check(dora)) for _ in range(4)].count(True) == most  # noqa: B023
@@ -68,7 +68,7 @@ def test_a_refusal_says_its_bound_and_when_to_ask_again() -> None:
     assert wait in (1, 2), "one comes back in two seconds"
 
 
-def test_what_was_taken_comes_back_evenly() -> None:
+def test_a_bucket_refills_evenly() -> None:
     dora = tenant(requests_per_second=10)
     while accepts(lambda: rate_limits.request(dora)):
         pass
@@ -76,7 +76,7 @@ def test_what_was_taken_comes_back_evenly() -> None:
     assert accepts(lambda: rate_limits.request(dora))
 
 
-def test_a_host_is_spared_whoever_asks_and_a_refusal_costs_nothing(settings: Settings) -> None:
+def test_a_host_has_one_bucket_for_all_tenants_and_a_refusal_costs_nothing(settings: Settings) -> None:
     settings.WEBHOOK_TARGET_REQUESTS_PER_MINUTE = 3
     host, other = f"{uuid4()}.example", f"{uuid4()}.example"
     dora = tenant(test_events_per_minute=4)
@@ -114,7 +114,7 @@ def test_without_redis_requests_are_taken_and_no_third_party_is_bothered(setting
             bother(dora, "example.com")
 
 
-def test_a_bucket_leaves_nothing_in_redis_once_it_is_full() -> None:
+def test_a_full_bucket_has_no_key_in_redis() -> None:
     dora = tenant(key_checks_per_minute=60)
     rate_limits.key_check(dora)
     lasts = redis.Redis.from_url(django_settings.REDIS_URL).pttl(f"rate:key_checks:{dora.pk}")
@@ -127,7 +127,7 @@ def use_up(bucket: str, *, seconds: int) -> None:
         client.set(f"rate:{bucket}", client.time()[0] * 1_000_000 + seconds * 1_000_000, ex=seconds)
 
 
-def test_every_answer_says_what_is_left_of_the_rate(alice: Tenant, client_of: ClientOf) -> None:
+def test_every_answer_has_the_remaining_rate(alice: Tenant, client_of: ClientOf) -> None:
     api, left = client_of(alice), []
     for path in ("/v1/sources", f"/v1/searches/{uuid4()}", "/v1/credits?wrong=1"):
         answer = api.get(path)

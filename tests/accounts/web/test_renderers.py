@@ -20,7 +20,7 @@ def test_a_formula_begins_no_cell(before: str, formula: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["a;b", "5", "-5", "-5.25", "a=b", "a-b", "x@example.com", "", "a\tb"])
-def test_an_ordinary_text_is_left_as_it_is(value: str) -> None:
+def test_an_ordinary_text_is_unchanged(value: str) -> None:
     assert cell(value) == value
 
 

@@ -108,12 +108,12 @@ class Stretch(StrictSerializer):
         return {}
 
 
-def test_what_is_wrong_between_fields_is_told_with_what_is_wrong_in_others() -> None:
+def test_errors_between_fields_are_reported_with_those_of_other_fields() -> None:
     with pytest.raises(serializers.ValidationError) as refusal:
         Stretch().read({"start": 2, "end": 1, "name": "x", "colour": 1})
     assert set(refusal.value.detail) == {"end", "name", "colour"}
 
 
-def test_errors_of_two_readings_are_told_together() -> None:
+def test_errors_of_two_readings_are_merged() -> None:
     one, other = {"a": {0: ["x"]}, "b": ["y"]}, {"a": {1: ["z"], 0: ["w"]}, "b": {"c": ["v"]}}
     assert merged(one, other) == {"a": {0: ["x"], 1: ["z"]}, "b": ["y"]}

@@ -16,7 +16,7 @@ from standardwebhooks.webhooks import Webhook
 
 from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
-from accounts.webhooks import delivery, endpoints
+from accounts.webhooks import delivery, endpoints, redelivery
 from accounts.webhooks.delivery import ClaimedDelivery
 from tests.accounts.receiving import Answer, Receiver, receiver
 from tests.providers.wire import Caller, Script, wire
@@ -198,7 +198,7 @@ def test_what_is_no_answer_is_said(alice: Tenant, script: Script) -> None:
     assert (the_attempt().cause, the_attempt().status) == ("broken_answer", None)
 
 
-def test_an_endpoint_that_hangs_is_left_when_the_time_is_over(
+def test_an_attempt_at_an_endpoint_that_hangs_ends_at_its_deadline(
     alice: Tenant, it: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "LONGEST_SECONDS", 0.3)
@@ -267,7 +267,7 @@ def test_what_is_resent_has_all_its_tries_again(alice: Tenant, it: Receiver) -> 
     endpoint_at(alice, it.url)
     record(alice)
     Delivery.objects.update(state="failed", next_attempt_at=None, tries=10, attempt_count=10)
-    webhooks.redeliver(the_delivery())
+    redelivery.redeliver(the_delivery())
     deliver_all()
     assert 4 < seconds_to_wait() < 6
     it.answering = lambda _: 200
@@ -300,7 +300,7 @@ def test_a_date_to_retry_after_is_one_of_the_receivers_own_clock(alice: Tenant, 
     assert 590 < seconds_to_wait() <= 600
 
 
-def test_410_disables_at_once_and_the_other_endpoints_are_told(alice: Tenant, it: Receiver) -> None:
+def test_410_disables_at_once_and_the_other_endpoints_get_an_event(alice: Tenant, it: Receiver) -> None:
     gone, _ = endpoint_at(alice, it.url)
     with receiver() as other:
         endpoint_at(alice, other.url)

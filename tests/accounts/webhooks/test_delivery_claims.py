@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
-from accounts.webhooks import delivery, endpoints
+from accounts.webhooks import delivery, endpoints, redelivery
 from accounts.webhooks.delivery import ClaimedDelivery, Outcome
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.racing import at_once
@@ -28,7 +28,7 @@ def endpoint_of(tenant: Tenant, *, events: int, slow: bool = False) -> Endpoint:
     endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://{uuid4()}.example/")
     Endpoint.objects.filter(pk=endpoint.pk).update(slow=slow)
     for _ in range(events):
-        webhooks.ping(endpoint)
+        redelivery.ping(endpoint)
     return endpoint
 
 
@@ -107,7 +107,7 @@ def test_slow_endpoints_take_no_more_than_their_part_of_the_slots(alice: Tenant,
     assert len(claim(most=6, most_slow=6)) == 3
 
 
-def test_a_disabled_endpoint_and_one_that_wants_to_be_left_alone_get_nothing(alice: Tenant) -> None:
+def test_a_disabled_endpoint_and_one_that_asked_for_a_pause_get_nothing(alice: Tenant) -> None:
     disabled, quiet = endpoint_of(alice, events=1), endpoint_of(alice, events=1)
     endpoints.disable(disabled)
     Endpoint.objects.filter(pk=quiet.pk).update(quiet_until=timezone.now() + timedelta(minutes=1))
@@ -133,7 +133,7 @@ def test_no_tenant_holds_all_of_the_slots_however_many_endpoints_it_has(
     assert by_endpoint(claim(most=30, most_slow=13)) == {other: 1}
 
 
-def test_of_two_tenants_whoever_has_less_under_way_goes_first(alice: Tenant, bob: Tenant) -> None:
+def test_the_tenant_with_fewer_deliveries_under_way_is_served_first(alice: Tenant, bob: Tenant) -> None:
     for _ in range(4):
         endpoint_of(alice, events=20)
     assert len(claim(most=8)) == 8
@@ -172,7 +172,7 @@ def test_what_a_dead_worker_held_is_due_again_and_its_log_says_so(alice: Tenant)
     assert list(log) == [(1, "interrupted"), (2, "")]
 
 
-def test_whoever_was_taken_for_dead_and_failed_leaves_the_delivery_to_its_successor(alice: Tenant) -> None:
+def test_a_failure_after_the_lease_leaves_the_delivery_to_its_next_claim(alice: Tenant) -> None:
     endpoint_of(alice, events=1)
     [late] = claim()
     let_leases_pass()
@@ -219,7 +219,7 @@ def test_a_claim_counts_what_another_is_just_taking(alice: Tenant) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_claim_does_not_wait_for_whoever_holds_a_row(alice: Tenant) -> None:
+def test_a_claim_does_not_wait_for_a_locked_row(alice: Tenant) -> None:
     endpoint_of(alice, events=2)
     with transaction.atomic():
         held = Delivery.objects.select_for_update().order_by("next_attempt_at")[:1].get()
@@ -269,10 +269,12 @@ def at_host(tenant: Tenant, *, events: int, paths: int, slow: bool = False) -> N
         endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://victim.example/{uuid4()}")
         Endpoint.objects.filter(pk=endpoint.pk).update(slow=slow)
         for _ in range(events):
-            webhooks.ping(endpoint)
+            redelivery.ping(endpoint)
 
 
-def test_a_host_gets_few_at_once_whoever_sends(alice: Tenant, bob: Tenant, charlie: Tenant, settings: Settings) -> None:
+def test_a_host_gets_few_at_once_from_all_tenants(
+    alice: Tenant, bob: Tenant, charlie: Tenant, settings: Settings
+) -> None:
     settings.WEBHOOK_TARGET_AT_ONCE = 6
     for tenant in (alice, bob, charlie):
         at_host(tenant, events=4, paths=3)
@@ -284,7 +286,7 @@ def test_a_host_gets_few_at_once_whoever_sends(alice: Tenant, bob: Tenant, charl
     assert claim() == []
 
 
-def test_at_one_host_a_tenant_has_half_of_what_goes_there(alice: Tenant, bob: Tenant, settings: Settings) -> None:
+def test_a_tenant_has_half_of_the_deliveries_to_one_host(alice: Tenant, bob: Tenant, settings: Settings) -> None:
     settings.WEBHOOK_TARGET_AT_ONCE = 6
     at_host(alice, events=4, paths=3)
     first = claim()

@@ -10,10 +10,9 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Mode, Tenant
 from accounts.net import outbound
-from accounts.webhooks import delivery, delivery_limits, endpoints
+from accounts.webhooks import delivery, delivery_limits, endpoints, redelivery
 from accounts.webhooks.delivery_limits import Crowded, Visit
 from tests.accounts.receiving import Receiver, receiver
 from tests.accounts.webhooks.test_delivery import claim_all, deliver_all, let_time_pass, record
@@ -109,12 +108,12 @@ def test_test_events_to_many_names_of_one_address_are_one_rate(alice: Tenant, it
     port = it.url.rpartition(":")[2].strip("/")
     for number in range(3):
         made, _ = endpoints.create(alice, Mode.LIVE, url=f"http://b{number}.evil.example:{port}/")
-        webhooks.ping(made)
+        redelivery.ping(made)
     told = [enters(Visit(delivery=claimed.delivery), address) for claimed in claim_all()]
     assert sorted(told) == [False, True, True]
 
 
-def test_endpoints_that_fail_are_told_at_a_rate_until_one_answers(
+def test_failing_endpoints_get_deliveries_at_a_rate_until_one_answers(
     alice: Tenant, bob: Tenant, it: Receiver, settings: Settings
 ) -> None:
     settings.WEBHOOK_TARGET_FAILURES_PER_MINUTE = 4

@@ -203,7 +203,7 @@ def test_a_worker_that_starts_while_redis_is_away_delivers(alice: Tenant, tmp_pa
         wait_until(lambda: Delivery.objects.filter(state="delivered").exists(), seconds=60)
 
 
-def test_a_worker_that_is_told_to_stop_finishes_what_is_under_way(alice: Tenant, tmp_path: Path) -> None:
+def test_a_worker_that_is_stopped_finishes_its_deliveries(alice: Tenant, tmp_path: Path) -> None:
     with receiver() as it:
         it.answering = it.hang
         listen(alice, it)

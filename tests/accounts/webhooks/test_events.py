@@ -18,7 +18,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts import batches, webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
-from accounts.webhooks import delivery, endpoints, retention, wakeups
+from accounts.webhooks import delivery, endpoints, redelivery, retention, wakeups
 from accounts.webhooks.delivery import Outcome
 from tests.api.background import background, meanwhile, until_somebody_waits_for_a_lock
 from tests.providers.wire import Caller, wire
@@ -52,7 +52,7 @@ def test_every_endpoint_that_wants_the_type_gets_the_one_event(alice: Tenant) ->
     assert {(each.state, each.attempt_count) for each in Delivery.objects.all()} == {("pending", 0)}
 
 
-def test_a_stranger_the_other_mode_and_a_disabled_endpoint_are_not_told(alice: Tenant, charlie: Tenant) -> None:
+def test_other_tenants_other_modes_and_disabled_endpoints_get_no_event(alice: Tenant, charlie: Tenant) -> None:
     endpoint_of(charlie)
     endpoint_of(alice, mode=Mode.TEST)
     endpoints.disable(endpoint_of(alice))
@@ -201,7 +201,7 @@ def test_events_of_one_tenant_do_not_wait_for_each_other(alice: Tenant) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_endpoint_that_is_deleted_meanwhile_costs_nobody_its_transaction(alice: Tenant) -> None:
+def test_a_concurrent_deletion_of_an_endpoint_fails_no_transaction(alice: Tenant) -> None:
     endpoint = endpoint_of(alice)
     with background() as start:
         with transaction.atomic():
@@ -219,12 +219,12 @@ def test_an_endpoint_that_is_deleted_meanwhile_costs_nobody_its_transaction(alic
 def test_a_delivery_is_not_sent_once_more_without_end(alice: Tenant) -> None:
     endpoint_of(alice)
     record(alice)
-    Delivery.objects.update(attempt_count=webhooks.MOST_ATTEMPTS, state="failed", next_attempt_at=None)
-    with pytest.raises(webhooks.TooManyAttempts):
-        webhooks.redeliver(Delivery.objects.get())
+    Delivery.objects.update(attempt_count=redelivery.MOST_ATTEMPTS, state="failed", next_attempt_at=None)
+    with pytest.raises(redelivery.TooManyAttempts):
+        redelivery.redeliver(Delivery.objects.get())
     hour = timedelta(hours=1)
     now = timezone.now()
-    assert webhooks.redeliver_range(Endpoint.objects.get(), since=now - hour, until=now + hour) == 0
+    assert redelivery.redeliver_range(Endpoint.objects.get(), since=now - hour, until=now + hour) == 0
     assert Delivery.objects.get().state == "failed"
 
 
@@ -232,7 +232,7 @@ def test_a_delivery_is_not_sent_once_more_without_end(alice: Tenant) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_erased_while_it_is_being_settled_leaves_nothing(alice: Tenant) -> None:
+def test_an_event_that_is_erased_during_its_settlement_leaves_no_rows(alice: Tenant) -> None:
     endpoint_of(alice)
     for _ in range(20):
         webhooks.record(alice.pk, Mode.LIVE, FAILED, {"id": 7}, reference="search:7")
@@ -263,10 +263,10 @@ def test_what_is_about_something_else_stays(alice: Tenant) -> None:
 # Tests
 
 
-def test_a_ping_goes_to_one_endpoint_whatever_it_wants(alice: Tenant) -> None:
+def test_a_ping_is_sent_to_one_endpoint_whatever_types_it_wants(alice: Tenant) -> None:
     endpoint_of(alice)
     endpoint = endpoint_of(alice, "search.failed")
-    delivery = webhooks.ping(endpoint)
+    delivery = redelivery.ping(endpoint)
     assert told() == {endpoint}
     assert (delivery.state, delivery.event.type) == ("pending", "ping")
     assert json.loads(delivery.event.body)["data"] == {"endpoint_id": str(endpoint.pk)}
@@ -276,7 +276,7 @@ def test_a_ping_to_an_endpoint_that_is_gone_is_refused(alice: Tenant) -> None:
     endpoint = endpoint_of(alice)
     Endpoint.objects.all().delete()
     with pytest.raises(Endpoint.DoesNotExist):
-        webhooks.ping(endpoint)
+        redelivery.ping(endpoint)
 
 
 # Redelivery
@@ -289,13 +289,13 @@ def ended(state: Delivery.State, *, attempts: int = 3) -> None:
 
 
 @pytest.mark.parametrize("state", [Delivery.State.DELIVERED, Delivery.State.FAILED])
-def test_a_delivery_is_resent_under_its_own_id_and_goes_on_counting(alice: Tenant, state: Delivery.State) -> None:
+def test_a_resent_delivery_keeps_its_id_and_its_count(alice: Tenant, state: Delivery.State) -> None:
     endpoint_of(alice)
     record(alice)
     ended(state)
     [sent] = Delivery.objects.all()
     Attempt.objects.create(delivery=sent, number=3, started_at=timezone.now(), duration_ms=1)
-    webhooks.redeliver(sent)
+    redelivery.redeliver(sent)
     assert (sent.state, sent.tries, sent.attempt_count, sent.finished_at) == ("pending", 0, 3, None)
     assert sent.next_attempt_at is not None
     assert sent.attempts.count() == 1
@@ -307,7 +307,7 @@ def test_a_delivery_that_is_under_way_is_not_sent_twice_at_once(alice: Tenant) -
     until = timezone.now() + timedelta(seconds=20)
     Delivery.objects.update(leased_until=until, next_attempt_at=until, tries=1, attempt_count=1)
     [delivery] = Delivery.objects.all()
-    webhooks.redeliver(delivery)
+    redelivery.redeliver(delivery)
     assert (delivery.leased_until, delivery.next_attempt_at, delivery.tries) == (until, until, 1)
 
 
@@ -318,9 +318,9 @@ def test_a_range_is_resent_by_time_state_and_type(alice: Tenant) -> None:
     ended(Delivery.State.FAILED)
     times = list(Event.objects.order_by("created_at").values_list("created_at", flat=True))
     since, until = times[1], times[5]
-    assert webhooks.redeliver_range(endpoint, since=since, until=until, types=[FAILED]) == 2
-    assert webhooks.redeliver_range(endpoint, since=since, until=until, states=["delivered"]) == 0
-    assert webhooks.redeliver_range(endpoint, since=since, until=until) == 2
+    assert redelivery.redeliver_range(endpoint, since=since, until=until, types=[FAILED]) == 2
+    assert redelivery.redeliver_range(endpoint, since=since, until=until, states=["delivered"]) == 0
+    assert redelivery.redeliver_range(endpoint, since=since, until=until) == 2
     assert Delivery.objects.filter(state="pending").count() == 4
     assert not Delivery.objects.filter(state="pending", endpoint=other).exists()
 
@@ -332,4 +332,4 @@ def test_a_long_range_is_resent_whole(alice: Tenant, monkeypatch: pytest.MonkeyP
         record(alice)
     ended(Delivery.State.FAILED)
     soon = timezone.now() + timedelta(minutes=1)
-    assert webhooks.redeliver_range(endpoint, since=soon - timedelta(hours=1), until=soon) == 5
+    assert redelivery.redeliver_range(endpoint, since=soon - timedelta(hours=1), until=soon) == 5

@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from accounts import webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Mode, Tenant
-from accounts.webhooks import delivery, endpoints
+from accounts.webhooks import delivery, endpoints, redelivery
 from accounts.webhooks.delivery import ClaimedDelivery, Outcome
 
 URL = "https://alice.example/hooks"
@@ -23,7 +22,7 @@ def endpoint(alice: Tenant) -> Endpoint:
 
 
 def taken(endpoint: Endpoint) -> ClaimedDelivery:
-    webhooks.ping(endpoint)
+    redelivery.ping(endpoint)
     [claimed] = delivery.claim(most=1, most_slow=1)
     return claimed
 
@@ -90,15 +89,15 @@ def test_one_that_has_failed_all_the_time_is_given_up(endpoint: Endpoint) -> Non
 
 
 def by_a_test(endpoint: Endpoint) -> None:
-    webhooks.ping(endpoint)
+    redelivery.ping(endpoint)
 
 
 def by_resending(endpoint: Endpoint) -> None:
-    webhooks.redeliver(Delivery.objects.latest("pk"))
+    redelivery.redeliver(Delivery.objects.latest("pk"))
 
 
 def by_resending_a_range(endpoint: Endpoint) -> None:
-    webhooks.redeliver_range(endpoint, since=days_ago(1), until=timezone.now(), states=Delivery.State.values)
+    redelivery.redeliver_range(endpoint, since=days_ago(1), until=timezone.now(), states=Delivery.State.values)
 
 
 def by_moving_it(endpoint: Endpoint) -> None:
@@ -106,20 +105,18 @@ def by_moving_it(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("disturb", [by_a_test, by_resending, by_resending_a_range, by_moving_it])
-def test_who_asked_to_be_left_alone_is_disturbed_by_hand(
-    endpoint: Endpoint, disturb: Callable[[Endpoint], None]
-) -> None:
+def test_a_request_by_hand_ends_a_pause(endpoint: Endpoint, disturb: Callable[[Endpoint], None]) -> None:
     settle(taken(endpoint), Outcome(cause="bad_status", status=503, asked=86400.0))
     endpoint.refresh_from_db()
     assert endpoint.quiet_until is not None
-    webhooks.ping(endpoint)
+    redelivery.ping(endpoint)
     Endpoint.objects.update(quiet_until=endpoint.quiet_until)
     assert delivery.claim(most=1, most_slow=1) == []
     disturb(endpoint)
     assert len(delivery.claim(most=1, most_slow=1)) == 1
 
 
-def test_who_takes_something_again_is_left_alone_no_longer(endpoint: Endpoint) -> None:
+def test_a_delivery_that_arrives_ends_a_pause(endpoint: Endpoint) -> None:
     Endpoint.objects.update(slow=False)
     late = taken(endpoint)
     settle(taken(endpoint), Outcome(cause="bad_status", status=503, asked=600))
@@ -132,9 +129,9 @@ def test_who_takes_something_again_is_left_alone_no_longer(endpoint: Endpoint) -
 
 
 def test_of_the_attempts_of_a_delivery_the_last_are_kept(endpoint: Endpoint) -> None:
-    webhooks.ping(endpoint)
+    redelivery.ping(endpoint)
     for _ in range(delivery.ATTEMPTS_KEPT + 3):
-        webhooks.redeliver(Delivery.objects.get())
+        redelivery.redeliver(Delivery.objects.get())
         [claimed] = delivery.claim(most=1, most_slow=1)
         settle(claimed)
     numbers = list(Attempt.objects.order_by("number").values_list("number", flat=True))

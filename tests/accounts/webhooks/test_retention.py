@@ -1,4 +1,4 @@
-"""The log of deliveries stays in bounds, and what nobody will send says why."""
+"""The log of deliveries stays in bounds, and a delivery that is not sent says why."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pytest_django import Settings
 
 from accounts import batches, webhooks
 from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode, Tenant
-from accounts.webhooks import endpoints, retention
+from accounts.webhooks import endpoints, redelivery, retention
 from tests.racing import at_once
 
 
 def endpoint_of(tenant: Tenant, *, events: int) -> Endpoint:
     endpoint, _ = endpoints.create(tenant, Mode.LIVE, url=f"https://{uuid4()}.example/")
     for _ in range(events):
-        webhooks.ping(endpoint)
+        redelivery.ping(endpoint)
     return endpoint
 
 
@@ -28,7 +28,7 @@ def let_days_pass(days: float) -> None:
     Event.objects.update(created_at=timezone.now() - timedelta(days=days))
 
 
-def test_what_comes_due_for_a_disabled_endpoint_ends_and_says_why(
+def test_a_delivery_that_becomes_due_for_a_disabled_endpoint_fails_and_says_why(
     alice: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "SIZE", 2)
@@ -57,7 +57,7 @@ def test_what_was_ended_can_be_sent_again(alice: Tenant) -> None:
     endpoints.disable(endpoint)
     retention.end_disabled()
     endpoints.enable(endpoint)
-    webhooks.redeliver(Delivery.objects.get())
+    redelivery.redeliver(Delivery.objects.get())
     assert Delivery.objects.get().state == "pending"
 
 
@@ -71,9 +71,7 @@ def test_a_run_does_a_part_of_a_backlog_and_the_next_goes_on(alice: Tenant, monk
     assert Delivery.objects.filter(state="failed").count() == 3
 
 
-def test_a_deleted_endpoints_log_is_forgotten_bit_by_bit_and_nobody_elses(
-    alice: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deleted_endpoints_log_alone_is_deleted_in_batches(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "SIZE", 2)
     monkeypatch.setattr(retention, "BATCHES", 2)
     deleted, other = endpoint_of(alice, events=5), endpoint_of(alice, events=1)
@@ -111,7 +109,7 @@ def test_an_event_that_is_still_to_be_sent_is_not_forgotten(alice: Tenant) -> No
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_forgotten_and_erased_at_once_is_gone_and_nobody_fails(alice: Tenant) -> None:
+def test_retention_and_erasure_at_once_both_succeed(alice: Tenant) -> None:
     endpoint = endpoint_of(alice, events=0)
     for _ in range(10):
         for _ in range(5):

@@ -68,7 +68,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date_and_bounded(said: str, seco
 
 
 @given(st.text(), st.text())
-def test_whatever_it_says_is_between_nothing_and_a_day(said: str, date: str) -> None:
+def test_any_retry_after_is_between_zero_and_a_day(said: str, date: str) -> None:
     headers = httpx.Headers({b"Retry-After": said.encode(), b"Date": date.encode()})
     assert 0 <= retry_schedule.asked(headers, now=NOW) <= 24 * HOUR
 
