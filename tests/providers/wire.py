@@ -25,7 +25,8 @@ class Caller:
     """One connection, as the provider sees it."""
 
     socket: socket.socket
-    heard: bytes = b""
+    # A large body is appended to in many pieces: bytes would be copied for each.
+    heard: bytearray = field(default_factory=bytearray)
 
     def hear(self, most: int = 65536) -> bytes:
         said = self.socket.recv(most)
@@ -37,7 +38,7 @@ class Caller:
         begin = len(self.heard)
         while not self.heard.endswith(b"\r\n\r\n") and self.hear(1):
             pass
-        return self.heard[begin:]
+        return bytes(self.heard[begin:])
 
     def hear_request(self) -> None:
         head = self.hear_head().lower()
@@ -83,7 +84,7 @@ class Wire:
             time.sleep(0.005)
         for talk in self.talks:
             talk.join(10)
-        return [caller.heard for caller in self.callers]
+        return [bytes(caller.heard) for caller in self.callers]
 
 
 def answering(caller: Caller) -> None:
