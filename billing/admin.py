@@ -183,7 +183,6 @@ BALANCES_AFTER = ("posted_credits", "held_credits", "unknown_credits")
 class EntryInline(EntryColumns, RecordInline):
     model = Entry
     fields = ("number", "created_at", "kind_badge", "credits", *BALANCES_AFTER, "purpose", "memo", "person")
-    readonly_fields = fields
 
 
 @admin.register(Account)
@@ -311,7 +310,6 @@ class EntryAdmin(EntryColumns, Record):
     search_fields = ("reference__exact", "key__exact")
     search_help_text = "A reference, or the id of an entry or a lookup"
     fields = (*list_display, *BALANCES_AFTER, "person", "key")
-    readonly_fields = fields
 
     def matching(self, wanted: UUID) -> Q:
         return Q(pk=wanted) | Q(reference=f"lookup:{wanted}")
@@ -336,7 +334,6 @@ class HoldAdmin(Record):
     search_fields = ("reference__exact",)
     search_help_text = "A reference, or the id of a lookup"
     fields = ("purpose", "account", "open_credits", "unknown_credits", "created_at")
-    readonly_fields = fields
     actions_detail = ("settle",)
 
     def matching(self, wanted: UUID) -> Q:

@@ -31,7 +31,6 @@ STATE_COLOURS = {"running": "success", "paused": "warning"}
 class TenantQueueInline(RecordInline):
     model = TenantQueue
     fields = ("tenant", "ready", "pending_calls", "wake_at", "rests_until", "virtual_time")
-    readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TenantQueue]:
         """Orders the queues as claims do, with the resting ones behind them, and those without ready lookups at the end."""

@@ -27,7 +27,6 @@ from searches.models import Call, Lookup, Result
 class CallInline(Sent, RecordInline):
     model = Call
     fields = ("number", "state_badge", "armed_at", "status", "duration", "returned", "cost", "error_code")
-    readonly_fields = fields
     ordering = ("-id",)
 
     @admin.display(description="call")

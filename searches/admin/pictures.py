@@ -34,7 +34,6 @@ def thumbnail(image: Image) -> SafeString:
 class RenderingInline(RecordInline):
     model = Rendering
     fields = ("provider", "crop", "media_type", "bytes")
-    readonly_fields = fields
     ordering = ("provider", "crop")
 
 
