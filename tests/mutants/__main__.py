@@ -3,7 +3,7 @@
 
 A survivor is a question and not a verdict: some faults change nothing that can be observed. SAMPLE limits the run to so many
 random faults, always the same ones, evenly from the room's files; SKIPPED leaves out so many of these that earlier runs tried.
-A fault that makes the tests wait for longer than they may is listed as well.
+A fault with which a test has no end is listed as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.mutants import plugin, scratch
 from tests.mutants.changes import Change, changes_of
 from tests.mutants.rooms import ROOMS
 
-LISTED = (plugin.SURVIVES, scratch.OUT_OF_TIME, scratch.ENDED, plugin.SPOILED)
+LISTED = (plugin.SURVIVES, plugin.OUT_OF_TIME, scratch.ENDED, plugin.SPOILED)
 
 
 def main(name: str, sample: int | None = None, skipped: int = 0) -> int:

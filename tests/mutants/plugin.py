@@ -8,14 +8,17 @@ is tried on the tests that call it. The tests that noticed earlier faults of a f
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
 from typing import Any, cast
 
+import hypothesis
 import pytest
 from _pytest.runner import runtestprotocol
 
@@ -26,10 +29,20 @@ from tests.mutants.reach import Reach
 # The files of a run's folder: the faults to try, and a line for each that is tried.
 CHANGES, DONE = "changes", "done"
 FOLDER = "MUTANTS_FOLDER"
+# A fault may make a test wait for ever. A test may take five times as long as without the fault, and 20 s.
+TIMES, MORE_SECONDS = 5, 20
 # Verdicts on a fault beside the name of the test that noticed it.
+OUT_OF_TIME = "has no end"
 SURVIVES, NOT_VIABLE, NOT_IN_PLACE = "SURVIVES", "is no program", "is no fault that a running process can be given"
 # Verdicts on the tests.
 STEADY, UNSTEADY, BROKEN, SPOILED = "steady", "unsteady", "broken", "spoiled"
+
+
+def pytest_configure() -> None:
+    """Keeps Hypothesis from looking for the simplest example that fails, which takes minutes."""
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate)
+    hypothesis.settings.register_profile("mutants", phases=phases)
+    hypothesis.settings.load_profile("mutants")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,6 +57,9 @@ class _Loop:
     last: pytest.Item | None = None
     noticed: dict[str, Counter[pytest.Item]] = field(default_factory=lambda: defaultdict(Counter))
     reach: Reach = field(default_factory=Reach)
+    # How long each test took without a fault, and the fault that is tried now.
+    seconds: dict[pytest.Item, float] = field(default_factory=dict)
+    number: int | None = None
 
     def run(self) -> None:
         begin = time.monotonic()
@@ -58,7 +74,7 @@ class _Loop:
             note(verdict=STEADY, seconds=time.monotonic() - begin)
             for number, change in changes:
                 note(number=number)
-                begin = time.monotonic()
+                self.number, begin = number, time.monotonic()
                 verdict = self.verdict(change)
                 note(number=number, verdict=verdict, seconds=time.monotonic() - begin)
                 if verdict == SPOILED:
@@ -68,7 +84,7 @@ class _Loop:
     def verdict(self, change: Change) -> str:
         order = self.noticed[str(change.path)]
         try:
-            waiting = sorted(self.that_reach(change), key=lambda item: -order[item])
+            waiting = sorted(self.that_reach(change), key=lambda item: (-order[item], self.seconds[item]))
             while failed := self.noticing(change, waiting):
                 if self.failures(failed) and self.failures(failed):
                     return SPOILED
@@ -108,10 +124,21 @@ class _Loop:
         """Runs a test, and returns why it failed."""
         self.tear_down(item)
         self.last, self.reach.test = item, item.nodeid
+        begin = time.monotonic()
+        watch = Timer(TIMES * self.seconds.get(item, math.inf) + MORE_SECONDS, self.give_up)
+        if self.number is not None:
+            watch.start()
         # Its own fixtures end, and those of its module stay for the next test.
         following = cast("pytest.Item", _Sibling(item))
         reports = runtestprotocol(item, log=False, nextitem=following)
+        watch.cancel()
+        self.seconds.setdefault(item, time.monotonic() - begin)
         return "\n".join(report.longreprtext for report in reports if report.failed)
+
+    def give_up(self) -> None:
+        """Ends the process, because a test of it has no end."""
+        note(number=self.number, verdict=OUT_OF_TIME, seconds=0)
+        os._exit(1)
 
     def tear_down(self, following: pytest.Item | None) -> None:
         """Ends the fixtures that the following test does not share."""

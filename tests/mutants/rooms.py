@@ -55,11 +55,8 @@ ROOMS = {
         ),
         tests=(
             "tests/searches/lanes",
-            "tests/searches/calls/test_races.py",
             "tests/searches/test_lock_order.py",
             "tests/api/test_positions.py",
-            "tests/api/test_dead_credentials.py",
-            "tests/admin/test_lanes.py",
         ),
     ),
     "limiter": Room(

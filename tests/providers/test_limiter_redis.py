@@ -135,6 +135,25 @@ def test_the_log_names_a_call_that_is_older_than_its_beginning() -> None:
     assert lane.revoke("mine", age_seconds=60) is SendOutcome.SENT
 
 
+# What is forgotten
+
+
+def test_a_revoked_call_is_forgotten_after_the_horizon() -> None:
+    lane = LoggedLane()
+    lane.redis.zadd(lane.key("revoked"), {"old": lane.now() - limiter.HORIZON_US - 1})
+    lane.revoke("new")
+    assert lane.redis.zrange(lane.key("revoked"), 0, -1) == ["new"]
+
+
+def test_a_call_that_left_before_the_horizon_is_forgotten_in_the_end() -> None:
+    """One in 16 redemptions does it, by chance."""
+    lane = LoggedLane(a_rate(1000, 10))
+    begin = lane.now() - limiter.HORIZON_US
+    lane.redis.zadd(lane.key("log"), {"old": begin - 1, "younger": begin + 300_000_000})
+    assert any("old" not in lane.log() for _ in range(500) if is_sent(lane.token()))
+    assert "younger" in lane.log()
+
+
 # Redis is unreachable
 
 

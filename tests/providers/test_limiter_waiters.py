@@ -19,7 +19,8 @@ def test_only_so_many_wait_however_many_ask_at_once() -> None:
 
 
 def test_a_fast_lane_has_more_waiters() -> None:
-    assert a_rate(1000, 1000).most_waiting == 102
+    fast = a_rate(1000, 900, 100)
+    assert (fast.interval_seconds, fast.most_waiting) == (0.001, 102)
 
 
 def test_a_reserved_waiter_is_acquired_and_another_is_not() -> None:
