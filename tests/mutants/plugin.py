@@ -69,7 +69,7 @@ class _Loop:
         with self.reach.watching({change.path for _, change in changes}):
             failed = self.first_that_fails(self.items)
         if failed is not None:
-            note(verdict=BROKEN, test=failed.nodeid)
+            note(verdict=BROKEN, why=f"{failed.nodeid}\n{self.failures(failed)}")
         else:
             note(verdict=STEADY, seconds=time.monotonic() - begin)
             for number, change in changes:

@@ -29,10 +29,10 @@ ROOMS = {
             "billing/append_only.sql",
         ),
         tests=(
+            "tests/billing/test_ledger_laws.py",
             "tests/billing",
             "tests/api/test_credits.py",
             "tests/searches/calls/test_settlement.py",
-            "tests/admin/test_credits.py",
             "tests/searches/test_lock_order.py",
         ),
     ),

@@ -76,7 +76,7 @@ class Scratch:
                     number = line.get("number", number)
                     is_steady |= line.get("verdict") == plugin.STEADY
                     if line.get("verdict") == plugin.BROKEN:
-                        raise TestsFail(line["test"])
+                        raise TestsFail(line["why"])
                     if "number" in line and "verdict" in line:
                         yield number, line["verdict"], line["seconds"]
                         number = -1

@@ -169,6 +169,7 @@ def test_what_the_sandbox_does_with_the_key_is_no_trial(
     TenantQueue.objects.filter(lane=lane).update(ready=0)
     Search.objects.filter(pk=played.search_id).update(mode=Mode.TEST)
     Lookup.objects.filter(pk=played.pk).update(credential=credential, lane=test_lane)
+    queue.enqueue(test_lane, alice.pk, lookups=1, pending_calls=1)
     repair(credential)
     assert credential_gate.unblock() == [lane.name]
 
