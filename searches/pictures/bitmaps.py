@@ -92,7 +92,7 @@ def _by_masks(header: _Header, content: bytes) -> Image.Image:
 
 
 def _is_one_run(mask: int) -> bool:
-    """Tells whether the bits of a mask are contiguous. A mask without bits is right too."""
+    """Returns whether the bits of a mask are contiguous. A mask without bits is right too."""
     return mask & (mask + (mask & -mask)) == 0
 
 

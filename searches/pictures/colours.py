@@ -149,7 +149,7 @@ def _through(meant: ImageCms.ImageCmsProfile, source: Image.Image, target: str) 
 
 
 def _is_srgb(meant: ImageCms.ImageCmsProfile) -> bool:
-    """Tells whether a profile leaves a few hundred colours as they are. Most photographs say that they are in sRGB."""
+    """Returns whether a profile leaves a few hundred colours as they are. Most photographs say that they are in sRGB."""
     differences = ImageChops.difference(_through(meant, _tried(), "RGB"), _tried()).getextrema()
     # An RGB picture has one pair for each band.
     return all(most <= SAME for _, most in cast("tuple[tuple[int, int], ...]", differences))

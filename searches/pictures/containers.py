@@ -178,7 +178,7 @@ def _walk_jpeg(content: bytes) -> int:
 
 
 def is_bare_jpeg(content: bytes) -> bool:
-    """Tells whether a JPEG has room only for its picture. Writing it anew would then strip no metadata, and lose a little."""
+    """Returns whether a JPEG has room only for its picture. Writing it anew would then strip no metadata, and lose a little."""
     if any(hidden.search(content) for hidden in HIDDEN):
         return False
     at, head, scanning = 2, 0, False
@@ -357,7 +357,7 @@ def _refuse_disguise(content: bytes, end: int) -> None:
 
 
 def _is_zip(content: bytes) -> bool:
-    """Tells whether an archive's directory is where an end record says; the record's four bytes alone may be chance."""
+    """Returns whether an archive's directory is where an end record says; the record's four bytes alone may be chance."""
     at = content.rfind(ZIP_END, max(0, len(content) - ZIP_WITHIN))
     if at < 0:
         return False

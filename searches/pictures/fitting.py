@@ -53,7 +53,7 @@ def fitted(
 
 
 def is_lossless(content: bytes) -> bool:
-    """Tells whether a stored file is lossless: a PNG or a lossless WebP."""
+    """Returns whether a stored file is lossless: a PNG or a lossless WebP."""
     return content.startswith(b"\x89PNG") or content[12:16] == b"VP8L"
 
 

@@ -305,7 +305,7 @@ class Decoders:
 
 
 def _is_dead(connection: socket.socket) -> bool:
-    """Tells whether the process at the other side has ended. A living one that waits for an order sends nothing."""
+    """Returns whether the process at the other side has ended. A living one that waits for an order sends nothing."""
     try:
         connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:

@@ -26,7 +26,7 @@ FED_AT_ONCE = 1 << 16
 
 
 def are_cut(content: bytes, image: Image.Image) -> bool:
-    """Tells whether the stream of a stripped PNG, whose decoded pixels are `image`, ends before its rows do."""
+    """Returns whether the stream of a stripped PNG, whose decoded pixels are `image`, ends before its rows do."""
     width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
     # Pillow writes the rows in order, over black. If the last row is not empty, none is missing, and nothing need be counted.
     last = 0, height - 1, width, height
@@ -44,7 +44,7 @@ def _bytes_of(width: int, height: int, bits: int, part: tuple[int, int, int, int
 
 
 def _has(content: bytes, promised: int) -> bool:
-    """Tells whether the stream unpacks to at least so many bytes before it ends or breaks."""
+    """Returns whether the stream unpacks to at least so many bytes before it ends or breaks."""
     stream, left = zlib.decompressobj(), promised
     try:
         for packed in _pieces(content):

@@ -57,7 +57,7 @@ def _without_end(content: bytes) -> bytes:
 
 
 def is_cut(content: bytes, image: Image.Image, of_filled: Image.Image) -> bool:
-    """Tells whether the scans of a stripped JPEG end before the picture does.
+    """Returns whether the scans of a stripped JPEG end before the picture does.
 
     `image` has its decoded pixels, `of_filled` those of the filled file.
     """

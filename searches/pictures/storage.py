@@ -80,7 +80,7 @@ class Draft:
 
     @property
     def is_new(self) -> bool:
-        """Tells whether the saved row is the caller's own, which no other transaction sees yet."""
+        """Returns whether the saved row is the caller's own, which no other transaction sees yet."""
         return not self.stored and self.saved is self.image
 
     def hold(self) -> None:
