@@ -84,7 +84,9 @@ class _Loop:
     def verdict(self, change: Change) -> str:
         order = self.noticed[str(change.path)]
         try:
-            waiting = sorted(self.that_reach(change), key=lambda item: (-order[item], self.seconds[item]))
+            waiting = sorted(
+                self.that_reach(change), key=lambda item: (-order[item] / self.seconds[item], self.seconds[item])
+            )
             while failed := self.noticing(change, waiting):
                 if self.failures(failed) and self.failures(failed):
                     return SPOILED

@@ -29,7 +29,6 @@ ROOMS = {
             "billing/append_only.sql",
         ),
         tests=(
-            "tests/billing/test_ledger_laws.py",
             "tests/billing",
             "tests/api/test_credits.py",
             "tests/searches/calls/test_settlement.py",
