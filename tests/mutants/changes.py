@@ -40,7 +40,7 @@ WORDS = (
     (r"\bmath\.max\(", "math.min("),
     (r"\bmath\.min\(", "math.max("),
     (r"\bAND\b", "OR"),
-    (r"\bOR\b", "AND"),
+    (r"\bOR\b(?! REPLACE)", "AND"),
     (r"\band\b", "or"),
     (r"\bor\b", "and"),
     (r"\bIS NULL\b", "IS NOT NULL"),

@@ -55,7 +55,9 @@ ROOMS = {
         tests=(
             "tests/searches/lanes",
             "tests/searches/test_lock_order.py",
+            "tests/searches/orders/test_bounds.py",
             "tests/api/test_positions.py",
+            "tests/admin/test_lanes.py",
         ),
     ),
     "limiter": Room(

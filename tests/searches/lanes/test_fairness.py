@@ -304,3 +304,15 @@ def test_a_suspension_that_ends_gives_back_no_turns_that_it_cost(
     Tenant.objects.filter(pk=alice.pk).update(suspended_at=None)
     back = turns(claim, 10)
     assert abs(back.count("A") - back.count("B")) <= 2
+
+
+def test_only_the_end_of_a_suspension_changes_a_virtual_time(fill: Fill, lane: Lane, alice: Tenant) -> None:
+    fill(alice, 1)
+    Lane.objects.update(virtual_time=5)
+
+    def time_after(**changes: object) -> int:
+        Tenant.objects.filter(pk=alice.pk).update(**changes)
+        return TenantQueue.objects.get().virtual_time
+
+    begin = clock.now()
+    assert [time_after(suspended_at=moment) for moment in (None, begin, begin, None)] == [0, 0, 0, 5]
