@@ -76,10 +76,11 @@ def test_what_a_correction_lacks_is_named_and_nothing_moves(option: str, value: 
     assert not Entry.objects.filter(kind="adjustment").exists()
 
 
-def test_an_entry_of_another_account_is_not_corrected(bob: Tenant) -> None:
+@pytest.mark.parametrize("corrects", ["3", f"lookup:{LOOKUP}", f"call:{CALL}"])
+def test_an_entry_of_another_account_is_not_corrected(corrects: str, bob: Tenant) -> None:
     ledger.grant(ledger.account_of(bob, "modash"), Decimal(1))
-    with pytest.raises(CommandError, match="no entry 3"):
-        adjust("Bob", "modash", "0.5")
+    with pytest.raises(CommandError, match="this account has no entry"):
+        adjust("Bob", "modash", "0.5", corrects=corrects)
 
 
 def test_the_amount_is_checked_as_everywhere() -> None:

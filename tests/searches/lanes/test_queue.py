@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+import redis
 from django.db import connection, transaction
 from django.db.models import Q
 from hypothesis import HealthCheck, given, settings
@@ -173,6 +174,15 @@ def test_a_lane_is_paused_for_claims_wake_ups_and_operators_alike(
     assert bool(pauses.reasons(lane, clock.now())) is paused
     assert (wakeups.lanes_with_work() == []) is paused
     assert (queue.claim(lane.name, lane.policy_in_force, lease=LEASE) is None) is paused
+
+
+def test_the_sweep_wakes_as_many_workers_as_a_lane_has_waiters(
+    fill: Fill, lane: Lane, alice: Tenant, redis_client: redis.Redis
+) -> None:
+    redis_client.flushdb()
+    fill(alice, 3)
+    wakeups.fill_all()
+    assert redis_client.llen(f"{wakeups.KEY_PREFIX}searches") == lane.limiter.rate.most_waiting == 2
 
 
 def test_nothing_is_claimed_in_a_pause(fill: Fill, claim: Claim, lane: Lane, policy: Policy, alice: Tenant) -> None:
