@@ -6,18 +6,19 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import psutil
+
+from config.launcher.reaper import Reaper
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 # Variables that the tests' own servers put into the environment.
 NOT_INHERITED = {"DATABASE_URL", "REDIS_URL", "STATE_DIR", "STORAGE_DIR"}
-ENDS_WITHIN_SECONDS = 20
 
 
 @contextmanager
@@ -32,6 +33,23 @@ def state_folder() -> Iterator[Path]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         rmtree(path)
+
+
+@contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a program that keeps nothing, and kills it with its children at the end of the block. The reaper does so where the
+    test process is killed.
+    """
+    reaper = Reaper()
+    try:
+        with subprocess.Popen(command, start_new_session=True, **options) as program:
+            reaper.watch(program.pid)
+            try:
+                yield program
+            finally:
+                reaper.forget(program.pid)
+    finally:
+        reaper.end_all(lambda: None)
 
 
 def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -67,13 +85,6 @@ def read_until(program: subprocess.Popen[str], text: str) -> str:
 def processes_of(folder: Path) -> list[psutil.Process]:
     """Returns every process that has the state folder in its environment or its command."""
     return [process for process in psutil.process_iter() if _knows(process, str(folder))]
-
-
-def wait_until(happened: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + ENDS_WITHIN_SECONDS
-    while not happened():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def _knows(process: psutil.Process, folder: str) -> bool:

@@ -24,6 +24,7 @@ from config.launcher.process import Process
 from config.launcher.reaper import Reaper
 from tests import programs
 from tests.config.conftest import As
+from tests.patience import until
 
 NO_SERVERS = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
@@ -114,7 +115,7 @@ def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> Non
     dying.wait(timeout=10)
     for _ in range(100):
         assert httpx.get(f"{served.web}/healthz", timeout=20).is_success
-    programs.wait_until(lambda: len(served.workers_of(server)) == 2, "the worker was not started again")
+    until(lambda: len(served.workers_of(server)) == 2, "the worker was not started again")
     assert server.is_running()
 
     killed = served.worker("sandbox-searches")
@@ -141,7 +142,7 @@ def test_no_process_is_left_after_a_signal(served: Served) -> None:
 def test_no_process_is_left_after_the_launcher_was_killed(served: Served) -> None:
     assert len(programs.processes_of(served.folder)) > 20
     served.program.kill()
-    programs.wait_until(lambda: not programs.processes_of(served.folder), "processes outlived their launcher")
+    until(lambda: not programs.processes_of(served.folder), "processes outlived their launcher")
 
 
 @pytest.mark.parametrize("command", ["serve", "demo"])
