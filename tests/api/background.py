@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, connections
+
+from tests.patience import until
 
 Call = Callable[[], Any]
 
@@ -42,10 +43,7 @@ def meanwhile(*calls: Call) -> Iterator[list[Future[Any]]]:
 
 def until_somebody_waits_for_a_lock(count: int = 1) -> None:
     """Or so many do."""
-    deadline = time.monotonic() + 10
-    while those_who_wait_for_a_lock() < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: those_who_wait_for_a_lock() >= count)
 
 
 def those_who_wait_for_a_lock() -> int:

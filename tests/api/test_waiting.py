@@ -33,6 +33,10 @@ from searches.models import Lane, Search
 from tests.api.background import meanwhile
 from tests.api.examples import PICTURE, lookup, made, order
 from tests.conftest import ClientOf
+from tests.patience import until
+
+# Far less than whoever waits would wait, and far more than an answer takes on a busy machine.
+SOON = 30.0
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,11 +47,13 @@ def waiting_read(api: APIClient, search: Search, seconds: int, **headers: str) -
 
 def until_some_wait(number: int = 1) -> None:
     """Until so many wait."""
-    deadline = time.monotonic() + 5
-    while long_poll.slots.taken.total() < number:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    time.sleep(0.1)  # and have looked, and listen
+    until(lambda: long_poll.slots.taken.total() >= number)
+    time.sleep(0.1)  # and have looked, and listen, most likely
+
+
+def only_ours_is_taken() -> bool:
+    pool = cast(DatabaseWrapper, connection).pool.get_stats()
+    return bool(pool["pool_available"] == pool["pool_size"] - 1)
 
 
 @transaction.atomic
@@ -55,16 +61,16 @@ def touch(search: Search) -> None:
     completion.recount(completion.lock(search.pk))
 
 
-def test_an_end_wakes_the_waiter_at_once(api: APIClient) -> None:
+def test_an_end_wakes_the_waiter_at_once(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_poll, "LOOK_SECONDS", 60)
     search = made(api)
-    with meanwhile(waiting_read(api, search, 30)) as [answer]:
+    with meanwhile(waiting_read(api, search, 60)) as [answer]:
         until_some_wait()
-        began = time.monotonic()
         cancellation.cancel(search)
-        response = answer.result(5)
-    assert time.monotonic() - began < 1
+        # Without the message it would look, and lose its patience, in a minute.
+        response = answer.result(SOON)
     assert (response.status_code, response.json()["status"]) == (200, "canceled")
-    assert response["Preference-Applied"] == "wait=30"
+    assert response["Preference-Applied"] == "wait=60"
 
 
 def test_a_create_can_wait_for_its_end(api: APIClient) -> None:
@@ -74,7 +80,7 @@ def test_a_create_can_wait_for_its_end(api: APIClient) -> None:
     with meanwhile(create) as [answer]:
         until_some_wait()
         cancellation.cancel(Search.objects.get())
-        response = answer.result(5)
+        response = answer.result()
     assert (response.status_code, response.json()["status"]) == (202, "canceled")
     assert response["Preference-Applied"] == "wait=30"
 
@@ -92,7 +98,7 @@ def test_a_body_gives_its_share_of_memory_back_before_its_request_waits(api: API
         until_some_wait()
         assert not body_slots.memory._taken
         cancellation.cancel(Search.objects.get())
-        assert b'"canceled"' in b"".join(answer.result(5))
+        assert b'"canceled"' in b"".join(answer.result())
     assert statuses == ["202 Accepted"]
 
 
@@ -101,7 +107,7 @@ def test_any_change_wakes_who_knows_a_version(api: APIClient) -> None:
     with meanwhile(waiting_read(api, search, 30, **{"If-None-Match": 'W/"1"'})) as [answer]:
         until_some_wait()
         touch(search)
-        response = answer.result(5)
+        response = answer.result()
     assert (response.status_code, response["ETag"]) == (200, 'W/"2"')
     assert response.json()["status"] == "queued"
 
@@ -114,14 +120,15 @@ def test_who_knows_no_version_waits_for_the_end(api: APIClient) -> None:
         time.sleep(0.3)
         assert not answer.done()
         cancellation.cancel(search)
-        assert answer.result(5).json()["version"] == 3
+        assert answer.result().json()["version"] == 3
 
 
-def test_patience_ends(api: APIClient) -> None:
+def test_patience_ends(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_poll, "LOOK_SECONDS", 60)
     search = made(api)
     began = time.monotonic()
     response = waiting_read(api, search, 1)()
-    assert 1 <= time.monotonic() - began < 2
+    assert 1 <= time.monotonic() - began < SOON
     assert (response.status_code, response.json()["status"]) == (200, "queued")
     assert response["Preference-Applied"] == "wait=1"
 
@@ -135,9 +142,9 @@ def test_nobody_waits_for_what_has_ended(api: APIClient) -> None:
     search = made(api)
     cancellation.cancel(search)
     began = time.monotonic()
-    assert waiting_read(api, search, 30)().status_code == 200
-    assert waiting_read(api, search, 30, **{"If-None-Match": "*"})().status_code == 304
-    assert time.monotonic() - began < 1
+    assert waiting_read(api, search, 60)().status_code == 200
+    assert waiting_read(api, search, 60, **{"If-None-Match": "*"})().status_code == 304
+    assert time.monotonic() - began < SOON
 
 
 def test_past_the_bound_the_answer_comes_at_once(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +155,7 @@ def test_past_the_bound_the_answer_comes_at_once(api: APIClient, monkeypatch: py
         second = waiting_read(api, search, 30)()
         assert not first.done()
         cancellation.cancel(search)
-        assert first.result(5)["Preference-Applied"] == "wait=30"
+        assert first.result()["Preference-Applied"] == "wait=30"
     assert (second.status_code, second.json()["status"]) == (200, "queued")
     assert "Preference-Applied" not in second
 
@@ -165,25 +172,21 @@ def test_one_tenant_that_waits_as_often_as_it_can_keeps_nobody_else_from_it(
     with meanwhile(*[waiting_read(api, search, 30)] * 14) as hers:
         until_some_wait(6)
         answers = [waiting_read(client, theirs, 1)() for client, theirs in others]
+        until(lambda: sum(answer.done() for answer in hers) == 14 - 6)  # nobody waits for what has ended
         cancellation.cancel(search)
-        applied = [answer.result(10).get("Preference-Applied") for answer in hers]
+        applied = [answer.result().get("Preference-Applied") for answer in hers]
     assert [answer["Preference-Applied"] for answer in answers] == ["wait=1"] * 2
     assert applied.count("wait=30") == settings.WAITERS_PER_PROCESS // 2
 
 
 def test_who_waits_holds_no_database_connection(api: APIClient) -> None:
     search = made(api)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-        [before] = cursor.fetchone()
     with meanwhile(*[waiting_read(api, search, 30)] * 6) as answers:
         until_some_wait(6)
-        pool = cast(DatabaseWrapper, connection).pool
-        # One is this thread's; all others have been given back.
-        assert pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"] - 1
+        until(only_ours_is_taken)
+        assert long_poll.slots.taken.total() == 6
         cancellation.cancel(search)
-        assert [answer.result(5).status_code for answer in answers] == [200] * 6
-    assert before >= 1
+        assert [answer.result().status_code for answer in answers] == [200] * 6
 
 
 @pytest.fixture
@@ -196,20 +199,18 @@ def redis_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return move
 
 
-def ends_without_redis(api: APIClient, search: Search) -> float:
-    """Seconds from the end of a search to the answer of who waits for it."""
-    with meanwhile(waiting_read(api, search, 30)) as [answer]:
+def ends_soon_without_redis(api: APIClient, search: Search) -> bool:
+    """Whoever waits is answered at its next look, long before its patience ends."""
+    with meanwhile(waiting_read(api, search, 60)) as [answer]:
         until_some_wait()
-        began = time.monotonic()
         cancellation.cancel(search)
-        assert answer.result(10).json()["status"] == "canceled"
-        return time.monotonic() - began
+        return bool(answer.result(SOON).json()["status"] == "canceled")
 
 
 def test_a_dead_redis_costs_seconds_and_no_answer(api: APIClient, redis_at: Callable[[int], None]) -> None:
     search = made(api)
     redis_at(1)
-    assert ends_without_redis(api, search) < long_poll.LOOK_SECONDS + 1
+    assert ends_soon_without_redis(api, search)
 
 
 def test_a_silent_redis_is_asked_for_one_wake_up_and_then_left_alone(
@@ -228,16 +229,17 @@ def test_a_silent_redis_costs_no_more(api: APIClient, redis_at: Callable[[int], 
     search = made(api)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         redis_at(silent.getsockname()[1])
-        assert ends_without_redis(api, search) < long_poll.LOOK_SECONDS + 2
+        assert ends_soon_without_redis(api, search)
 
 
 def test_a_silent_redis_costs_one_announcement_its_time(redis_at: Callable[[int], None]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0.5)
         redis_at(silent.getsockname()[1])
-        began = time.monotonic()
         for _ in range(20):
             live_updates.announce(uuid4())
-    assert time.monotonic() - began < 2
+        with silent.accept()[0], pytest.raises(TimeoutError):
+            silent.accept()
 
 
 def test_a_deleted_search_ends_the_wait_in_a_404(api: APIClient) -> None:
@@ -246,7 +248,7 @@ def test_a_deleted_search_ends_the_wait_in_a_404(api: APIClient) -> None:
         until_some_wait()
         Search.objects.filter(pk=search.pk).delete()
         live_updates.announce(search.pk)
-        assert answer.result(5).status_code == 404
+        assert answer.result().status_code == 404
 
 
 @pytest.mark.parametrize("preference", ["wait", "wait=", "wait=x", "wait=-1", "wait=1.5", "return=minimal", ""])
