@@ -162,17 +162,19 @@ def wake() -> None:
 
 
 def delay(claim: Claim, policy: Policy, tenant: Tenant) -> None:
-    """Fails her every call, to be tried again in an hour."""
+    """Fails her every call, to be tried again in an hour. It would be in a second, which a slow machine needs for a few calls; it
+    would call again and again, until her lookups have failed.
+    """
     while TenantQueue.objects.get(tenant=tenant).ready:
         claimed = claim()
         assert claimed is not None
         if claimed.lookup.tenant_id == tenant.pk:
             outcomes.failed(claimed, policy, FAULT)
+            later = clock.now() + timedelta(hours=1)
+            Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=later)
+            TenantQueue.objects.filter(tenant=tenant).update(wake_at=later)
         else:
             outcomes.answered(claimed, PAGE)
-    later = clock.now() + timedelta(hours=1)
-    Lookup.objects.filter(queue_state=QueueState.DELAYED).update(not_before=later)
-    TenantQueue.objects.filter(tenant=tenant).update(wake_at=later)
 
 
 def block(claim: Claim, policy: Policy, tenant: Tenant) -> None:
