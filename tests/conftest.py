@@ -20,8 +20,12 @@ ClientOf = Callable[..., APIClient]
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
-    """Lets transactions be idle for longer than in production, because most tests are one transaction."""
-    connection.settings_dict["OPTIONS"]["options"] = "-c idle_in_transaction_session_timeout=0"
+    """Lets transactions be idle for longer than in production, because most tests are one transaction. Lets the threads of a race
+    wait for a connection for longer too: they are more than there are connections, and each has its own until it is done.
+    """
+    options = connection.settings_dict["OPTIONS"]
+    options["options"] = "-c idle_in_transaction_session_timeout=0"
+    options["pool"]["timeout"] = 600
 
 
 @pytest.fixture

@@ -15,12 +15,6 @@ from searches import pictures
 T = TypeVar("T")
 
 
-def crowd(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Runs the tasks, 25 at once, so that there is a database connection for each. Returns their outcomes."""
-    waves = (tasks[start : start + 25] for start in range(0, len(tasks), 25))
-    return [outcome for wave in waves for outcome in at_once(wave)]
-
-
 def at_once(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     """Runs each task in a thread of its own, all from one instant on. Returns their outcomes."""
     barrier = Barrier(len(tasks))

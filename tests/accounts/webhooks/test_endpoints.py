@@ -17,7 +17,7 @@ from accounts.models import Delivery, Endpoint, Event, EventType, Mode, Tenant
 from accounts.net import public_addresses
 from accounts.net.failures import BadAddress
 from accounts.webhooks import delivery, endpoints, redelivery
-from tests.racing import at_once, crowd
+from tests.racing import at_once
 
 URL = "https://alice.example/hooks"
 OTHER = "https://alice.example/other"
@@ -74,7 +74,7 @@ def test_concurrent_requests_create_no_more_than_the_most(alice: Tenant) -> None
         return True
 
     alice.most_endpoints = 7
-    assert sum(crowd([partial(create, number) for number in range(50)])) == 7
+    assert sum(at_once([partial(create, number) for number in range(50)])) == 7
     assert Endpoint.objects.for_tenant(alice).count() == 7
     endpoints.create(alice, Mode.TEST, url=URL)
 
@@ -96,7 +96,7 @@ def test_at_one_host_there_are_few_however_it_is_spelled(alice: Tenant, bob: Ten
             return "3 endpoints of this mode are at alice.example," not in str(refused)
         return True
 
-    assert sum(crowd([partial(create, number) for number in range(50)])) == 3
+    assert sum(at_once([partial(create, number) for number in range(50)])) == 3
     elsewhere, _ = endpoints.create(alice, Mode.LIVE, url="https://other.example/")
     with pytest.raises(endpoints.TooManyEndpoints):
         endpoints.change(elsewhere, url="https://alice.example/last")

@@ -15,7 +15,7 @@ from accounts import vault
 from accounts.models import Tenant
 from providers.keyring import advice, credentials, sealing, states
 from providers.models import Credential
-from tests.racing import at_once, crowd
+from tests.racing import at_once
 
 SECRET = "modash-key-0123456789"
 # No server listens at this address.
@@ -280,7 +280,7 @@ def test_no_more_keys_than_allowed_are_stored_of_fifty_at_once(alice: Tenant) ->
             return "7 provider keys" not in str(refused)
         return True
 
-    assert sum(crowd([partial(store, number) for number in range(50)])) == 7
+    assert sum(at_once([partial(store, number) for number in range(50)])) == 7
     assert Credential.objects.for_tenant(alice).count() == 7
 
 

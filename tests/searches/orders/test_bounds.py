@@ -20,7 +20,7 @@ from searches import pictures
 from searches.lanes import backlog
 from searches.lifecycle import cancellation, erasure
 from searches.models import Image, Lookup, PictureUsage, QueueState, Search
-from tests.racing import crowd, patiently
+from tests.racing import at_once, patiently
 from tests.searches import samples
 from tests.searches.pictures.test_storage import files
 from tests.searches.repeating import Asker, answered, asker
@@ -55,7 +55,7 @@ def test_fifty_pictures_at_once_fill_the_bound_exactly(alice: Tenant, storage: P
     alice.most_images = 7
     different = [partial(store, alice, samples.jpeg(16 + number, 16)) for number in range(20)]
     asks = [partial(accepts, ask) for ask in (different * 3)[:50]]
-    crowd(asks)
+    at_once(asks)
     assert Image.objects.for_tenant(alice).count() == 7
     assert len(files(storage)) == 7
     assert (alice.picture_usage.images, alice.picture_usage.bytes) == (
@@ -155,7 +155,7 @@ def test_fifty_searches_at_once_never_exceed_the_bound_of_waiting_lookups(alice:
     """Counts leaders and followers alike."""
     alices = asker(alice)
     alices.key.tenant.most_waiting_lookups = 7
-    came = crowd([partial(accepts, partial(alices.ask, max_age=max_age))] * 50)
+    came = at_once([partial(accepts, partial(alices.ask, max_age=max_age))] * 50)
     assert (came.count(True), waiting(alice), Search.objects.count()) == (7, 7, 7)
     assert audit.differences() == []
 
@@ -195,7 +195,7 @@ def test_a_search_of_more_lookups_than_may_wait_is_refused_whole(alice: Tenant) 
 @pytest.mark.django_db(transaction=True)
 def test_fifty_api_keys_at_once_fill_the_bound_exactly(alice: Tenant) -> None:
     Tenant.objects.update(most_api_keys=7)
-    came = crowd([partial(accepts, partial(keys.issue, alice, Mode.TEST))] * 50)
+    came = at_once([partial(accepts, partial(keys.issue, alice, Mode.TEST))] * 50)
     assert (came.count(True), ApiKey.objects.count()) == (7, 7)
     one = ApiKey.objects.all()[0]
     keys.revoke(one)
