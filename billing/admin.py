@@ -12,11 +12,10 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db import IntegrityError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminSplitDateTimeWidget,
@@ -29,8 +28,10 @@ from accounts.web.admin_columns import badge
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
 from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin, by_choice
 from billing import ledger
-from billing.models import Account, Entry, Hold, Price
+from billing.admin_filters import ByAccountProvider, ByAccountTenant
+from billing.models import Account, Entry, Hold, Price, Statement
 from billing.serializers import credits_text
+from billing.statement_admin import StatementAdmin
 from providers import registry
 from providers.admin import ByProvider, BySource, choice_of
 
@@ -293,14 +294,6 @@ def _move(account: Account, form: CreditsForm, move: Callable[..., None], verb: 
     return Done(record=said, message=said)
 
 
-class ByAccountProvider(ByProvider):
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        return queryset.filter(account__provider=self.value()) if self.value() else queryset
-
-
-ByAccountTenant = ("account__tenant", AutocompleteSelectFilter)
-
-
 @admin.register(Entry)
 class EntryAdmin(EntryColumns, Record):
     icon = "receipt_long"
@@ -379,3 +372,6 @@ class HoldAdmin(Record):
             raise NotDone(SENT_TWICE, level=messages.WARNING) from None
         said = f"Settled: {credits_text(charged)} of {credits_text(hold.unknown)} credits were billed."
         return Done(record=said, message=said, page_of=hold.account)
+
+
+admin.site.register(Statement, StatementAdmin)

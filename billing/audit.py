@@ -2,6 +2,7 @@
 
 Three things are compared: an entry with the one before it (number, hash, balances), an account with its last entry, and a hold
 with its entries. The same balances follow from the double entry (`books.sql`), which has its own rules of what an entry moves.
+Closed months are compared with their entries by `statement_audit`.
 
 A chain cannot show that somebody has written a whole account anew, from the altered entry to the account's row. Only a hash that
 was handed out before can.
@@ -16,6 +17,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from billing import statement_audit
 from billing.models import Account
 from billing.serializers import credits_text
 
@@ -96,7 +98,7 @@ FAULTS = {
 
 
 def differences() -> list[str]:
-    """Returns a sentence for each account or hold that its entries do not add up to; all from one snapshot.
+    """Returns a sentence for each account, hold or statement that its entries do not add up to; all from one snapshot.
 
     Of an account the first fault is named, since most of what comes after follows from it.
     """
@@ -111,8 +113,10 @@ def differences() -> list[str]:
                 found.setdefault(account, list(say(*values)))
         cursor.execute(HOLDS)
         holds = [(account, list(_of_a_hold(*values))) for account, *values in cursor.fetchall()]
-        accounts = Account.objects.select_related("tenant").in_bulk({*found, *(account for account, _ in holds)})
-    return [f"{accounts[account]}: {what}." for account, said in [*sorted(found.items()), *holds] for what in said]
+        months = [(account, [said]) for account, said in statement_audit.faults(cursor)]
+        all_said = [*sorted(found.items()), *holds, *months]
+        accounts = Account.objects.select_related("tenant").in_bulk({account for account, _ in all_said})
+    return [f"{accounts[account]}: {what}." for account, said in all_said for what in said]
 
 
 def _of_the_chain(fault: str, number: int, *balances: Decimal) -> Iterator[str]:

@@ -30,7 +30,7 @@ $$;
 -- The account stays locked from its first line until the commit. Its entries are therefore numbered in the order of their commits,
 -- without gaps: whoever rolls back gives the numbers back. An entry's unique key makes a movement that is repeated fail, and take its
 -- transaction with it. `created_at` is read under the lock, so that it follows the numbers as long as the server's clock does not
--- step back. Locks: account. Each of the statements looks into one index, so their plans are kept.
+-- step back. The first movement in a new month closes the months that have ended (`statements.sql`). Locks: account. Each of the statements looks into one index, so their plans are kept.
 CREATE OR REPLACE FUNCTION billing_enter(
     own uuid, ids uuid[], kinds text[], amounts numeric[], names text[], keys text[], why text, who text
 ) RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
@@ -47,6 +47,9 @@ BEGIN
     line.memo := why;
     line.person := who;
     line.created_at := clock_timestamp();
+    IF account.open_month + interval '1 month' <= line.created_at AT TIME ZONE 'UTC' THEN
+        PERFORM billing_close_months(own, line.created_at);
+    END IF;
     FOR nth IN 1 .. cardinality(ids) LOOP
         CONTINUE WHEN amounts[nth] = 0;
         account.last_number := account.last_number + 1;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from drf_spectacular.utils import extend_schema, extend_schema_view
 
 from accounts.web.pagination import LINK, PageQuery
-from billing.serializers import AccountSerializer, EntrySerializer
+from billing.serializers import AccountSerializer, EntrySerializer, StatementSerializer
 
 CREDITS = extend_schema_view(
     get=extend_schema(
@@ -26,5 +26,26 @@ ENTRIES = extend_schema_view(
         "account numbers its own. `created_at` is when a line was written, which is before its commit: order by `number`.",
         parameters=[PageQuery, LINK],
         responses={200: EntrySerializer(many=True)},
+    )
+)
+STATEMENTS = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_statements",
+        summary="Closed months, newest first",
+        description="One statement an account and UTC month, also of a month without a movement. A statement has the entries "
+        "from `first_entry_number` to `last_entry_number` and never changes: what is corrected later belongs to the next "
+        "month. A month ends with a number: an entry belongs to the month in which it got its number, even if it was "
+        "committed after midnight. The first movement of a new month closes the one before; without a movement that is done "
+        "within minutes.",
+        parameters=[PageQuery, LINK],
+        responses={200: StatementSerializer(many=True)},
+    )
+)
+STATEMENT = extend_schema_view(
+    get=extend_schema(
+        operation_id="read_statement",
+        summary="One closed month",
+        description="Keep its `hash`: whoever rewrites the ledger later cannot make it again.",
+        responses={200: StatementSerializer},
     )
 )

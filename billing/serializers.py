@@ -1,4 +1,7 @@
-"""Credits, accounts and entries as JSON. Credits are printed in one way: a decimal text, without trailing zeros or exponent."""
+"""Credits, accounts, entries and statements as JSON.
+
+Credits are printed in one way: a decimal text, without trailing zeros or exponent.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.models import Account, Entry
+from billing.models import Account, Entry, Statement
 
 
 def credits_text(amount: Decimal) -> str:
@@ -80,3 +83,88 @@ class EntrySerializer(serializers.ModelSerializer[Entry]):
             "created_at",
         )
         read_only_fields = fields
+
+
+class OpeningSerializer(serializers.Serializer[Statement]):
+    """What the account had when the month began, which is the closing of the month before."""
+
+    posted = Credits(source="opening_posted")
+    held = Credits(source="opening_held")
+    unknown = Credits(source="opening_unknown")
+
+
+class SumsSerializer(serializers.Serializer[Statement]):
+    """The amounts of the month's entries, summed by kind."""
+
+    grant = Credits(source="grants")
+    expiry = Credits(source="expiries")
+    adjustment = Credits(source="adjustments")
+    charge = Credits(source="charges")
+    hold = Credits(source="holds")
+    release = Credits(source="releases")
+    unknown = Credits(source="unknowns")
+
+
+class ClosingSerializer(serializers.Serializer[Statement]):
+    """What the account had when the month was closed."""
+
+    posted = Credits(source="closing_posted")
+    held = Credits(source="closing_held", help_text="The open holds, which are carried over to the next month.")
+    unknown = Credits(
+        source="closing_unknown", help_text="The part of `held` of which it was not known if it was billed."
+    )
+
+
+@extend_schema_field({"type": "string", "pattern": "^([0-9a-f]{64})?$"})
+class Hash(serializers.Field[bytes, Any, str, Any]):
+    """A SHA-256 in hexadecimal digits, empty where there is nothing before."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(read_only=True, **options)
+
+    def to_representation(self, value: bytes) -> str:
+        return bytes(value).hex()
+
+
+class StatementSerializer(serializers.ModelSerializer[Statement]):
+    """A closed month of an account. It never changes."""
+
+    provider = serializers.CharField(source="account.provider")
+    month = serializers.SerializerMethodField()
+    first_entry_number = serializers.IntegerField(
+        source="first_number", help_text="The number after the last one of the month before."
+    )
+    last_entry_number = serializers.IntegerField(
+        source="last_number", help_text="In a month without entries the number before `first_entry_number`."
+    )
+    opening = OpeningSerializer(source="*")
+    by_kind = SumsSerializer(source="*")
+    closing = ClosingSerializer(source="*")
+    closed_at = serializers.DateTimeField(help_text="When it was written. The month ended with a number, not then.")
+    last_entry_hash = Hash(help_text="The hash of the last entry up to `last_entry_number`.")
+    previous_hash = Hash(help_text="The hash of the statement of the month before; empty in the first.")
+    hash = Hash(help_text="SHA-256 over all that the statement says, `previous_hash` included.")
+
+    class Meta:
+        model = Statement
+        fields = (
+            "id",
+            "provider",
+            "month",
+            "first_entry_number",
+            "last_entry_number",
+            "opening",
+            "by_kind",
+            "closing",
+            "closed_at",
+            "last_entry_hash",
+            "previous_hash",
+            "hash",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(
+        {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$", "description": "In UTC.", "example": "2026-10"}
+    )
+    def get_month(self, statement: Statement) -> str:
+        return f"{statement.month:%Y-%m}"

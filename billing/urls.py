@@ -5,4 +5,6 @@ from billing import views
 urlpatterns = [
     path("credits", views.CreditsView.as_view()),
     path("credits/entries", views.Entries.as_view()),
+    path("statements", views.Statements.as_view()),
+    path("statements/<id:id>", views.OneStatement.as_view()),
 ]

@@ -1,7 +1,7 @@
 """Creates the Celery application. Its queues:
 
 - `searches` and `sandbox`: look at a lane.
-- `webhooks`: look at due deliveries, sweep their log, and erase what is past its retention.
+- `webhooks`: look at due deliveries, sweep their log, erase what is past its retention, and close months.
 - `followers`: resolve the followers of lookups that have ended, and sweep those whose wake-up was lost.
 - `sweeps`: the other periodic tasks.
 """
@@ -43,9 +43,10 @@ PROBE = "probe"
 SWEEPS = (
     ("searches.tasks.sweep_lanes", 1, "sweeps", 900),
     ("searches.tasks.sweep_riders", 1, "followers", 900),
-    # These two may be slow, and the lanes' sweep must not wait for them.
+    # These three may be slow, and the lanes' sweep must not wait for them.
     ("accounts.tasks.sweep_deliveries", 60, "webhooks", 900),
     ("searches.tasks.sweep_retention", 60, "webhooks", 60),
+    ("billing.tasks.close_months", 60, "webhooks", 60),
     ("searches.tasks.sweep_pictures", 600, "sweeps", 600),
 )
 

@@ -54,6 +54,16 @@ class Migration(migrations.Migration):
                 ("last_number", models.PositiveBigIntegerField(default=0, editable=False)),
                 ("last_hash", models.BinaryField(default=b"", editable=False, max_length=32)),
                 (
+                    "open_month",
+                    models.DateField(
+                        db_default=django.db.models.functions.datetime.TruncMonth(
+                            django.db.models.functions.datetime.Now(), output_field=models.DateField()
+                        ),
+                        editable=False,
+                    ),
+                ),
+                ("last_statement_hash", models.BinaryField(default=b"", editable=False, max_length=32)),
+                (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
@@ -188,6 +198,66 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("per_call__gte", 0), ("per_result__gte", 0)),
                         name="price_never_negative",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Statement",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("month", models.DateField(help_text="The first day of the month, in UTC.")),
+                ("first_number", models.PositiveBigIntegerField()),
+                ("last_number", models.PositiveBigIntegerField()),
+                ("opening_posted", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("opening_held", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("opening_unknown", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("grants", models.DecimalField(decimal_places=6, max_digits=28)),
+                ("expiries", models.DecimalField(decimal_places=6, max_digits=28)),
+                ("adjustments", models.DecimalField(decimal_places=6, max_digits=28)),
+                ("charges", models.DecimalField(decimal_places=6, max_digits=28)),
+                ("holds", models.DecimalField(decimal_places=6, max_digits=28)),
+                ("releases", models.DecimalField(decimal_places=6, max_digits=28)),
+                ("unknowns", models.DecimalField(decimal_places=6, max_digits=28)),
+                ("closing_posted", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                (
+                    "closing_held",
+                    billing.models.CreditsField(
+                        decimal_places=6, help_text="What open holds carry over to the next month.", max_digits=18
+                    ),
+                ),
+                ("closing_unknown", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("closed_at", models.DateTimeField()),
+                ("last_entry_hash", models.BinaryField(editable=False, max_length=32)),
+                ("previous_hash", models.BinaryField(editable=False, max_length=32)),
+                ("hash", models.BinaryField(editable=False, max_length=32)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="statements",
+                        to="billing.account",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-month", "-account_id"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("account", "month"), name="each_month_of_an_account_is_closed_once"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("first_number__gte", 1),
+                            ("last_number__gte", models.F("first_number") - 1),
+                        ),
+                        name="a_statement_begins_where_it_ends_or_before",
                     ),
                 ],
             },

@@ -22,7 +22,7 @@ from accounts import keys
 from accounts.models import ApiKey, Attempt, Delivery, Endpoint, Mode, Tenant, User
 from accounts.webhooks import endpoints, redelivery
 from billing import ledger
-from billing.models import Account, Entry, Hold, Price
+from billing.models import Account, Entry, Hold, Price, Statement
 from providers import policies
 from providers.keyring import credentials
 from providers.models import Credential
@@ -30,6 +30,7 @@ from searches import pictures
 from searches.models import Call, Image, Lookup, Rendering, Result, Search, TenantQueue
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
+from tests.billing.months import end_month
 
 PROVIDER = "modash"
 SOURCE = "tiktok-creators"
@@ -96,6 +97,8 @@ def build(name: str) -> World:
     ]
     rows += [endpoint, delivery.event, delivery]
     rows += [Entry.objects.filter(account=account).latest("pk"), Price.objects.get(source=SOURCE)]
+    end_month(account)
+    rows.append(Statement.objects.get(account=account))
     return World(
         tenant=tenant,
         key=key,

@@ -151,6 +151,8 @@ def test_all_wrong_filters_are_named_at_once(api: APIClient) -> None:
     assert sorted(error["field"] for error in response.json()["errors"]) == ["limit", "state", "status"]
 
 
-@pytest.mark.parametrize("path", ["/v1/searches", "/v1/sources", "/v1/credits", "/v1/credits/entries"])
+@pytest.mark.parametrize(
+    "path", ["/v1/searches", "/v1/sources", "/v1/credits", "/v1/credits/entries", "/v1/statements"]
+)
 def test_every_list_has_one_form(api: APIClient, path: str) -> None:
     assert set(api.get(path).json()) == {"data", "has_more", "next_cursor"}

@@ -169,6 +169,7 @@ READS = [
     "/v1/sources",
     "/v1/credits",
     "/v1/credits/entries",
+    "/v1/statements",
 ]
 
 

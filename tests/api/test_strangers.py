@@ -12,8 +12,10 @@ from rest_framework.test import APIClient
 
 from accounts.models import Delivery, Endpoint, Mode
 from accounts.webhooks import endpoints, redelivery
+from billing.models import Account, Statement
 from searches.models import Search
 from tests.api.examples import add_results, made
+from tests.billing.months import end_month
 
 NOBODYS = UUID("019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001")
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -34,7 +36,7 @@ WITH_ID = [route for route in ROUTES if "<id:id>" in route]
 # The only route whose rows belong to nobody.
 PUBLIC = "/v1/providers/<str:provider>/dictionaries/<str:name>"
 OWN_LISTS = (
-    *("/v1/searches", "/v1/credits", "/v1/credits/entries", "/v1/credentials"),
+    *("/v1/searches", "/v1/credits", "/v1/credits/entries", "/v1/statements", "/v1/credentials"),
     *("/v1/webhook-endpoints", "/v1/webhook-deliveries"),
 )
 # The bodies that actions require.
@@ -51,22 +53,25 @@ def own_id(route: str, search: Search) -> UUID | None:
         return Endpoint.objects.for_tenant(search.tenant).get().pk
     if "webhook-deliveries" in route:
         return Delivery.objects.for_tenant(search.tenant).get().pk
+    if "statements" in route:
+        return Statement.objects.get(account__tenant=search.tenant).pk
     if "credentials" in route:
         return search.lookups.all()[0].credential_id
     return search.image_id if "images" in route else search.pk
 
 
 def belongings(api: APIClient) -> Search:
-    """A search with results, and an endpoint that was sent a ping."""
+    """A search with results, a closed month, and an endpoint that was sent a ping."""
     search = made(api)
     add_results(search)
+    end_month(Account.objects.get(tenant=search.tenant))
     endpoint, _ = endpoints.create(search.tenant, Mode.LIVE, url="https://example.com/hooks")
     redelivery.ping(endpoint)
     return search
 
 
 def test_the_routes_are_known() -> None:
-    assert len(WITH_ID) == 12
+    assert len(WITH_ID) == 13
     assert len(LISTS) == len(OWN_LISTS)
     assert [route for route in ROUTES if "<" in route and route not in WITH_ID] == [PUBLIC]
 

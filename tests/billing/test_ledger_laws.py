@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from accounts.models import Tenant
 from billing import audit, ledger
 from billing.ledger import InsufficientCredits
-from billing.models import Account, Entry, Hold
+from billing.models import Account, Entry, Hold, Statement
+from tests.billing.months import end_month, open_since, ranges, statements_of
 from tests.billing.test_ledger import CREDITS, SOME, demand, in_one
 from tests.billing.test_numbers import entries_of, replayed
 
@@ -123,6 +124,24 @@ class Money(RuleBasedStateMachine):
         except ValueError:
             assert self.balances() == before
 
+    @rule(metered=st.booleans())
+    def end_a_month(self, metered: bool) -> None:
+        assert end_month(self.metered if metered else self.prepaid) == 1
+
+    @rule(amount=CREDITS, metered=st.booleans(), crash=st.booleans())
+    def close_a_month_by_a_movement(self, amount: Decimal, metered: bool, crash: bool) -> None:
+        """The first movement after a month's end closes it, and only if it is committed."""
+        account = self.metered if metered else self.prepaid
+        if statements_of(account):
+            return
+        before = Account.objects.get(pk=account.pk)
+        with suppress(ZeroDivisionError), transaction.atomic():
+            open_since(account, 1)
+            ledger.grant(account, amount)
+            if crash:
+                raise ZeroDivisionError
+        assert ranges(account) == ([] if crash else [(1, before.last_number)])
+
     def balances(self) -> list[tuple[Decimal, Decimal, Decimal]]:
         own = Account.objects.filter(tenant=self.tenant).order_by("provider")
         return list(own.values_list("posted", "held", "unknown"))
@@ -138,6 +157,21 @@ class Money(RuleBasedStateMachine):
             assert [entry.number for entry in entries] == list(range(1, account.last_number + 1))
             kept = [(entry.posted_after, entry.held_after, entry.unknown_after) for entry in entries]
             assert kept == replayed(entries)
+
+    @invariant()
+    def every_entry_is_in_one_statement_or_in_the_open_month(self) -> None:
+        for account in Account.objects.all():
+            replay = [(Decimal(0),) * 3, *replayed(entries_of(account))]
+            last = 0
+            for statement in statements_of(account):
+                assert statement.first_number == last + 1
+                last = statement.last_number
+                kept = (statement.closing_posted, statement.closing_held, statement.closing_unknown)
+                assert kept == replay[last]
+                own = Entry.objects.filter(account=account, number__range=(statement.first_number, last))
+                for kind, name in Statement.SUMS.items():
+                    assert getattr(statement, name) == sum(each.amount for each in own if each.kind == kind)
+            assert last <= account.last_number
 
     @invariant()
     def every_trial_balance_is_zero(self) -> None:

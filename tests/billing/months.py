@@ -1,0 +1,36 @@
+"""Lets months end by what the database is told of the time: no test waits for a month's end."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from billing.models import Account, Statement
+
+
+def end_month(account: Account) -> int:
+    """Closes the open month of an account, as if it had just ended. Returns the number of statements."""
+    query = """
+        SELECT billing_close_months(id, (open_month + interval '1 month') AT TIME ZONE 'UTC') FROM billing_account WHERE id = %s
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(query, [account.pk])
+        closed: int = cursor.fetchone()[0]
+    return closed
+
+
+def open_since(account: Account, months: int) -> None:
+    """Lets the account's open month be so many months ago: they have ended, and nobody has closed them."""
+    query = """
+        UPDATE billing_account
+        SET open_month = date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') - make_interval(months => %s) WHERE id = %s
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(query, [months, account.pk])
+
+
+def statements_of(account: Account) -> list[Statement]:
+    return list(Statement.objects.filter(account=account).order_by("month"))
+
+
+def ranges(account: Account) -> list[tuple[int, int]]:
+    return [(statement.first_number, statement.last_number) for statement in statements_of(account)]
