@@ -77,12 +77,16 @@ class Wire:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
+    @property
+    def _begun(self) -> list[Thread]:
+        return [talk for talk in self.talks if talk.ident is not None]
+
     def hung_up(self, *, connections: int = 1) -> list[bytes]:
         """Returns the bytes of each connection, after there have been so many and all have ended."""
         deadline = time.monotonic() + 5
-        while len(self.talks) < connections and time.monotonic() < deadline:
+        while len(self._begun) < connections and time.monotonic() < deadline:
             time.sleep(0.005)
-        for talk in self.talks:
+        for talk in self._begun:
             talk.join(10)
         return [bytes(caller.heard) for caller in self.callers]
 
@@ -151,9 +155,10 @@ def _accept(server: socket.socket, served: Wire, scripts: tuple[Script, ...], ce
             caller = Caller(server.accept()[0])
             script = scripts[min(len(served.callers), len(scripts) - 1)]
             talk = Thread(target=_talk, args=(caller, script, certificate))
-            talk.start()
+            # Listed before it starts, because its answer may arrive at once.
             served.callers.append(caller)
             served.talks.append(talk)
+            talk.start()
 
 
 def _talk(caller: Caller, script: Script, certificate: Path | None) -> None:
