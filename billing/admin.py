@@ -140,7 +140,7 @@ class SettleForm(DialogForm):
         max_length=200,
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="How you know, for whoever reads the ledger.",
+        help_text="How you know. The tenant reads it in its ledger.",
     )
     key = forms.UUIDField(initial=uuid7, widget=forms.HiddenInput)
     seen = forms.IntegerField(required=False, widget=forms.HiddenInput)

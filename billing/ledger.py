@@ -11,7 +11,7 @@ The caller has locked the lookup's row. Then holds are locked, and accounts last
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -205,6 +205,16 @@ def tallies(references: Iterable[str]) -> dict[str, Tally]:
             reference: Tally(held=held, charged=charged, unknown=unknown)
             for reference, held, charged, unknown in cursor.fetchall()
         }
+
+
+def lock(references: Collection[str]) -> None:
+    """Locks the holds of several lookups, in the order of their references, before the first of them is closed.
+
+    Closing one locks its account. A hold that is locked after that could belong to an operator who settles it, and who waits for
+    the account.
+    """
+    if len(references) > 1:
+        list(Hold.objects.select_for_update().filter(reference__in=references).order_by("reference").values_list("pk"))
 
 
 def _locked(reference: str) -> Hold | None:

@@ -65,7 +65,7 @@ class EntrySerializer(serializers.ModelSerializer[Entry]):
         help_text="What it is for: `lookup:<id>`. For an adjustment what it corrects: `entry:<number>`, `lookup:<id>` or "
         "`call:<id>`. Empty for a grant."
     )
-    memo = serializers.CharField(help_text="Why, for grants and adjustments.")
+    memo = serializers.CharField(help_text="Why: of a grant, an adjustment, or an outcome that an operator settled.")
 
     class Meta:
         model = Entry

@@ -55,6 +55,7 @@ def finish(
 def finish_all(lookups: Iterable[Lookup], search: Search, status: Status, failure: Failure | None = None) -> None:
     """Ends some lookups of one search, at no cost. Sorts them by provider, the order in which credit accounts are locked."""
     ended = sorted(lookups, key=lambda lookup: lookup.provider)
+    ledger.lock([lookup.reference for lookup in ended])
     for lookup in ended:
         _end(lookup, status, failure)
     if ended:

@@ -1,4 +1,6 @@
-"""Tests that every settlement locks a credential before a credit account, whatever the outcome of its call."""
+"""Tests that every settlement locks a credential before a credit account, whatever the outcome of its call, and that the holds of
+several lookups are locked before the account.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ import redis
 from django.db import connection, transaction
 
 from accounts import keys
-from accounts.models import Mode, Tenant
+from accounts.models import ApiKey, Mode, Tenant
 from billing import audit, ledger
-from billing.models import Account, Price
+from billing.models import Account, Hold, Price
 from providers import registry
 from providers.contract import Answer
 from providers.failures import BadCredential, Failure, Throttled
@@ -30,6 +32,8 @@ from searches.lifecycle import cancellation
 from searches.models import Lookup, QueueState, Search
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
+from searches.orders.submission import Submission
+from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.bench.picture import jpeg
 from tests.racing import at_once
 
@@ -59,19 +63,28 @@ def empty_redis(redis_client: redis.Redis) -> None:
 
 
 @pytest.fixture
-def claims(policy: Policy, alice: Tenant) -> list[ClaimedLookup]:
-    """Returns twelve claimed lookups of one tenant with one key, whose searches are being canceled."""
+def key(policy: Policy, alice: Tenant) -> ApiKey:
+    """Returns a key of a tenant that has credits and a provider's key."""
     Price.objects.create(source="tiktok-creators", per_call=Decimal("0.5"), per_result=Decimal("0.025"))
     Tenant.objects.update(max_age=0)
     credentials.store(alice, "modash", "her-key")
     Credential.objects.update(times_told_to_wait=1)
     ledger.grant(ledger.account_of(alice, "modash"), Decimal(100))
-    key = keys.issue(alice, Mode.LIVE)[0]
-    order = Order(lookups=[LookupOrder(source="tiktok-creators", parameters={}, limit=2)])
+    return keys.issue(alice, Mode.LIVE)[0]
+
+
+def submit(key: ApiKey, *, lookups: int) -> Submission:
+    lookup = LookupOrder(source="tiktok-creators", parameters={}, limit=2)
     fit = {"modash": registry.adapter("tiktok-creators").picture_limits}
+    with pictures.received(key.tenant, jpeg(), fit=fit) as picture:
+        return submission.submit(key, Order(lookups=[lookup] * lookups), picture)
+
+
+@pytest.fixture
+def claims(policy: Policy, key: ApiKey) -> list[ClaimedLookup]:
+    """Returns twelve claimed lookups of one tenant with one key, whose searches are being canceled."""
     for _ in range(12):
-        with pictures.received(alice, jpeg(), fit=fit) as picture:
-            submission.submit(key, order, picture)
+        submit(key, lookups=1)
     found = [queue.claim("modash", policy, lease=timedelta(seconds=60)) for _ in range(12)]
     for search in Search.objects.all():
         cancellation.cancel(search)
@@ -115,4 +128,19 @@ def test_settlements_of_one_key_at_once_never_deadlock(claims: list[ClaimedLooku
     ways = list(SETTLEMENTS.values())
     at_once([partial(ways[number % len(ways)], claimed) for number, claimed in enumerate(claims)])
     assert set(Lookup.objects.values_list("status", "queue_state")) == {("canceled", QueueState.NONE)}
+    assert audit.differences() == []
+
+
+def test_a_cancellation_waits_for_a_settlement_by_hand_before_it_locks_the_account(key: ApiKey) -> None:
+    submitted = submit(key, lookups=2)
+    last = max(lookup.reference for lookup in submitted.lookups)
+    with transaction.atomic():
+        ledger.set_unknown(last, Decimal("0.1"))
+    with background() as start, transaction.atomic():
+        Hold.objects.select_for_update().get(reference=last)
+        canceled = start(partial(cancellation.cancel, submitted.search))
+        until_somebody_waits_for_a_lock()
+        ledger.settle(last, charged=Decimal("0.1"))
+    canceled.result()
+    assert Account.objects.get().posted == Decimal("99.9")
     assert audit.differences() == []
