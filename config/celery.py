@@ -38,16 +38,17 @@ log = logging.getLogger(__name__)
 
 # Name of the queue that is tried on every new connection.
 PROBE = "probe"
-# Each sweep with the seconds between two, its queue, and the seconds after which one that no worker took expires: late enough for
-# a machine whose clock is minutes off.
+# A sweep that no worker took expires: late enough for a machine whose clock is minutes off.
+EXPIRES_SECONDS = 900
+# Each sweep with the seconds between two, and its queue.
 SWEEPS = (
-    ("searches.tasks.sweep_lanes", 1, "sweeps", 900),
-    ("searches.tasks.sweep_riders", 1, "followers", 900),
+    ("searches.tasks.sweep_lanes", 1, "sweeps"),
+    ("searches.tasks.sweep_riders", 1, "followers"),
     # These three may be slow, and the lanes' sweep must not wait for them.
-    ("accounts.tasks.sweep_deliveries", 60, "webhooks", 900),
-    ("searches.tasks.sweep_retention", 60, "webhooks", 60),
-    ("billing.tasks.close_months", 60, "webhooks", 60),
-    ("searches.tasks.sweep_pictures", 600, "sweeps", 600),
+    ("accounts.tasks.sweep_deliveries", 60, "webhooks"),
+    ("searches.tasks.sweep_retention", 60, "webhooks"),
+    ("billing.tasks.close_months", 60, "webhooks"),
+    ("searches.tasks.sweep_pictures", 600, "sweeps"),
 )
 
 with environment.in_one_line():
@@ -103,8 +104,8 @@ app = Celery("sightline", amqp=Messages)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
-    task: {"task": task, "schedule": seconds, "options": {"queue": queue, "expires": expires}}
-    for task, seconds, queue, expires in SWEEPS
+    task: {"task": task, "schedule": seconds, "options": {"queue": queue, "expires": EXPIRES_SECONDS}}
+    for task, seconds, queue in SWEEPS
 }
 # Without this call only the importing thread knows the application. Other threads of a web server would look for Celery's default
 # broker on localhost.
