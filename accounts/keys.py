@@ -55,7 +55,7 @@ def check_room(tenant: Tenant) -> None:
 
 
 def well_formed(secret: str) -> bool:
-    """Tells whether form and checksum are those of a key."""
+    """Returns whether form and checksum are those of a key."""
     body, checksum = secret[:-CHECKSUM_CHARACTERS], secret[-CHECKSUM_CHARACTERS:]
     return FORM.fullmatch(secret) is not None and _checksum(body) == checksum
 

@@ -103,7 +103,7 @@ class Tenant(TenantLimits):
 
 
 class Mode(models.TextChoices):
-    """Tells whether searches ask the providers, or the sandbox, which costs nothing."""
+    """Returns whether searches ask the providers, or the sandbox, which costs nothing."""
 
     LIVE = "live"
     TEST = "test"

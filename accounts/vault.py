@@ -52,7 +52,7 @@ def open(sealed: bytes, *, associated: str) -> str:
 
 
 def is_current(sealed: bytes) -> bool:
-    """Tells whether a value is sealed under the first key. Raises `Unopenable` for an unknown format."""
+    """Returns whether a value is sealed under the first key. Raises `Unopenable` for an unknown format."""
     return _parts(sealed)[0][2:].decode(errors="replace") == next(iter(_keyring(settings.CREDENTIAL_KEYS)))
 
 

@@ -88,7 +88,7 @@ class KeyRests(TokenRefused):
 
 
 class SendOutcome(Enum):
-    """Tells whether a revoked call had been sent, by the lane's log."""
+    """Returns whether a revoked call had been sent, by the lane's log."""
 
     SENT = 1
     NEVER_SENT = 0

@@ -162,15 +162,15 @@ class Credential(models.Model):
 
     @property
     def is_dead(self) -> bool:
-        """Tells whether every call with the key is known to fail, until the key is replaced or verified."""
+        """Returns whether every call with the key is known to fail, until the key is replaced or verified."""
         return self.state in self.DEAD_STATES
 
     @property
     def is_unproven(self) -> bool:
-        """Tells whether a search that works with the key changes what is known of it."""
+        """Returns whether a search that works with the key changes what is known of it."""
         return self.probing or self.state == self.State.UNKNOWN or bool(self.check_problem)
 
     @property
     def blocks_lookups(self) -> bool:
-        """Tells whether lookups wait, all but one probe, until a search has worked with the key."""
+        """Returns whether lookups wait, all but one probe, until a search has worked with the key."""
         return self.is_dead or self.probing

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import hypothesis
 import pytest
 from django.db import connection
 from pytest_django import Settings
@@ -17,12 +16,6 @@ from accounts import keys
 from accounts.models import Mode, Tenant
 
 ClientOf = Callable[..., APIClient]
-
-# Examples of laws run on real services and take up to seconds each. To look for the simplest one that fails takes minutes, and is
-# left out; `--hypothesis-profile=default` does it.
-FOUND = (hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate)
-hypothesis.settings.register_profile("found", phases=FOUND)
-hypothesis.settings.load_profile("found")
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,7 @@ def host_of(url: httpx.URL) -> str:
 
 
 def is_public(address: Address) -> bool:
-    """Tells whether an address is for use between networks, and embeds no other. Python's `is_global` does not suffice."""
+    """Returns whether an address is for use between networks, and embeds no other. Python's `is_global` does not suffice."""
     if isinstance(address, IPv6Address) and address not in UNICAST_V6:
         return False
     listed = any(address in network for network in NOT_PUBLIC)

@@ -171,7 +171,7 @@ class Page(ModelAdmin):
         return f" from {_in_words(field, form.initial.get(name))} to {_in_words(field, form.cleaned_data.get(name))}"
 
     def _is_public(self, name: str) -> bool:
-        """Tells whether the field is a column that pages show. Secrets have a field of the form's own."""
+        """Returns whether the field is a column that pages show. Secrets have a field of the form's own."""
         columns = {field.name for field in (*self.opts.get_fields(), *self.opts.many_to_many) if field.concrete}
         return name in columns - {"password", *self.secret_fields}
 

@@ -89,5 +89,5 @@ def items(listed: list[Any], identify: Callable[[Fields], str | None]) -> Items:
 
 
 def has_objects(listed: Any) -> bool:
-    """Tells whether a value is a list with an object in it: then it is what was searched for, whatever else the answer says."""
+    """Returns whether a value is a list with an object in it: then it is what was searched for, whatever else the answer says."""
     return isinstance(listed, list) and any(isinstance(value, dict) for value in listed)

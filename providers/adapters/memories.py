@@ -174,7 +174,7 @@ def _request(question: Question, wanted: Mapping[str, Any], access: Access, path
 
 
 def _is_failure(envelope: Mapping[str, Any]) -> bool:
-    """Tells whether an envelope reports a failure. One without a code reports nothing, and is unreadable."""
+    """Returns whether an envelope reports a failure. One without a code reports nothing, and is unreadable."""
     if envelope.get("success") is False or envelope.get("failed") is True:
         return True
     return _code(envelope) not in ("", SUCCESS)

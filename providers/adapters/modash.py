@@ -124,7 +124,7 @@ def failure_of(reply: ParsedReply) -> Failure:
 
 
 def is_failure(reply: ParsedReply, *, has_results: bool) -> bool:
-    """Tells whether a reply reports a failure. If it has results, an `error` other than true reports none."""
+    """Returns whether a reply reports a failure. If it has results, an `error` other than true reports none."""
     error = reply.envelope.get("error")
     if not reply.has_success_status or error is True:
         return True
@@ -132,7 +132,7 @@ def is_failure(reply: ParsedReply, *, has_results: bool) -> bool:
 
 
 def has_nothing_more(reply: ParsedReply) -> bool:
-    """Tells whether a reply, which looks like an error, means that there is nothing or nothing more to find."""
+    """Returns whether a reply, which looks like an error, means that there is nothing or nothing more to find."""
     return reply.envelope.get("code") in NOTHING_MORE and reply.status != TOO_MANY
 
 

@@ -34,7 +34,7 @@ def excerpt(content: bytes | str, secret: str) -> str:
 
 
 def quotes(text: str, secret: str) -> bool:
-    """Tells whether a text has the key in it, or a long piece of it, in some escaping."""
+    """Returns whether a text has the key in it, or a long piece of it, in some escaping."""
     return _without_key(text, secret) != _plain(text)
 
 

@@ -50,12 +50,12 @@ def secret_of(credential: Credential) -> Secret:
 
 
 def is_magic(secret: Secret) -> bool:
-    """Tells whether a key decides what the sandbox answers. Such a key is sent to no provider."""
+    """Returns whether a key decides what the sandbox answers. Such a key is sent to no provider."""
     return secret.value.startswith(MAGIC_PREFIX)
 
 
 def is_unreadable(credential: Credential) -> bool:
-    """Tells whether none of our sealing keys opens the stored key: the key that sealed it is gone, or the value was changed."""
+    """Returns whether none of our sealing keys opens the stored key: the key that sealed it is gone, or the value was changed."""
     try:
         secret_of(credential)
     except vault.Unopenable:

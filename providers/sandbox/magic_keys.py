@@ -76,7 +76,7 @@ def behaviour(key: str, turn: int) -> Behaviour:
 
 
 def always(key: str, behaviour: Behaviour) -> bool:
-    """Tells whether every call with this key behaves so."""
+    """Returns whether every call with this key behaves so."""
     name = _name(key)
     return name is not None and MAGIC[name] == (behaviour,)
 

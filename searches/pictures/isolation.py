@@ -157,11 +157,8 @@ def _answered(order: Mapping[str, Any], content: bytes, bound: Bound) -> tuple[d
         try:
             with _refusing_false_answers():
                 return decoders.ask(order, content, bound)
-        except UsedUp:
-            raise too_costly() from None
         except TimeoutError:
-            logger.warning("A picture was not read in time: the machine is too busy.")
-            break
+            raise too_costly() from None
         except EOFError:
             logger.warning("A process that reads pictures was ended before it answered.")
         except NotStarted:
@@ -183,10 +180,6 @@ class NotStarted(Exception):
     """No process could be started."""
 
 
-class UsedUp(Exception):
-    """A picture has used up its processor time."""
-
-
 class Decoders:
     """Holds this web process's decoder program and the processes that it has ready. After a fork the child starts its own."""
 
@@ -199,8 +192,8 @@ class Decoders:
     def ask(self, order: Mapping[str, Any], content: bytes, bound: Bound) -> tuple[dict[str, Any], list[bytes]]:
         """Returns the answer of one process, and the files with it.
 
-        Raises `UsedUp` if the picture takes too much processor time, `ValueError` if it broke its decoder, `TimeoutError` if its
-        deadline by the clock came first, and `EOFError` if the process was ended from outside.
+        Raises `TimeoutError` if it takes too long, `ValueError` if the picture broke its decoder, and `EOFError` if the process
+        was ended from outside.
         """
         text = json.dumps(order).encode()
         head = HEAD.pack(bound.memory_bytes, bound.seconds, len(text), len(content))
@@ -323,9 +316,9 @@ def _is_dead(connection: socket.socket) -> bool:
 
 
 def _start_of_answer(start: bytes) -> bytes:
-    """Returns the start of an answer. Raises `UsedUp` or `ValueError` if it is the start of faulthandler's report."""
+    """Returns the start of an answer. Raises `TimeoutError` or `ValueError` if it is the start of faulthandler's report."""
     if start in OUT_OF_TIME:
-        raise UsedUp
+        raise TimeoutError
     if start == CRASHED:
         raise ValueError("The picture broke its decoder.")
     return start

@@ -47,7 +47,7 @@ def made(client: APIClient, **changes: Any) -> Search:
 
 
 def nothing_left() -> bool:
-    """Tells whether neither rows nor files of a search exist."""
+    """Returns whether neither rows nor files of a search exist."""
     rows = any(model.objects.exists() for model in (Search, Lookup, Image, Rendering, Hold, Entry))
     return not rows and not list(pictures_folder().rglob("*.*"))
 

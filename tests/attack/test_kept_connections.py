@@ -16,7 +16,7 @@ LARGE = 300_000_000
 
 
 def ended(answer: BufferedReader) -> bool:
-    """Tells whether the server ends the connection, with a reset if it has unread bytes. Times out if it does not."""
+    """Returns whether the server ends the connection, with a reset if it has unread bytes. Times out if it does not."""
     with suppress(ConnectionResetError):
         answer.read()
     return True

@@ -79,7 +79,7 @@ def read(content: bytes, by: UUID | None = None) -> int:
 
 
 def give_up(by: UUID) -> None:
-    with suppress(BadPicture, Busy):
+    with suppress(BadPicture):
         read(LARGE, by=by)
 
 
@@ -221,9 +221,9 @@ def test_of_twelve_costly_pictures_at_once_one_is_read_before_another_tenants_ph
 def test_scans_are_bounded_by_the_pixels_that_each_covers() -> None:
     whole = samples.written(samples.plain_picture(8_160, 6_000), "JPEG", progressive=True)
     last = whole.rindex(b"\xff\xda")
-    began = time.thread_time()
+    began = time.monotonic()
     with pytest.raises(pictures.BadPicture, match="too many scans") as refused:
         read(whole[:-2] + whole[last:-2] * 80 + whole[-2:])
     assert refused.value.code == "too_costly"
-    assert time.thread_time() - began < 1
+    assert time.monotonic() - began < 1
     assert judge(samples.jpeg_of_many_scans(50), most_pixels=10**8).pixels == 64 * 48

@@ -121,9 +121,9 @@ def test_of_an_animation_the_first_frame_is_kept(content: bytes) -> None:
 
 def test_frames_that_are_not_used_cost_nothing() -> None:
     film = samples.gif_of(samples.gif_frame(), samples.gif_frame(2, 2) * 5_000)
-    began = time.thread_time()
+    began = time.perf_counter()
     assert kept(film)[1].size == (8, 8)
-    assert time.thread_time() - began < 1
+    assert time.perf_counter() - began < 1
 
 
 def bmp_by_masks(depth: int, masks: tuple[int, ...], word: int, *, length: int = 40, packing: int = 3) -> bytes:
@@ -211,7 +211,6 @@ def test_a_size_hidden_in_the_stream_is_read_within_the_limit_of_memory(monkeypa
 
 def test_a_picture_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "LARGE", isolation.Bound(seconds=1, memory_bytes=isolation.LARGE.memory_bytes))
-    monkeypatch.setattr(isolation.Bound, "deadline_seconds", 600.0)
     # These 40 bytes take about 3 s of processor time.
     slow = samples.written(Image.new("RGBA", (8_160, 6_000), (1, 2, 3, 77)), "WEBP", lossless=True, quality=0, method=0)
     with pytest.raises(BadPicture, match="too long") as refused:
@@ -220,10 +219,10 @@ def test_a_picture_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_packed_bmp_is_bounded_by_what_reading_it_costs() -> None:
-    began = time.thread_time()
+    began = time.perf_counter()
     refused = refusal(samples.bmp_run_bomb())
     assert (refused.code, "packed BMP has at most 4 megapixels" in refused.detail) == ("too_many_pixels", True)
-    assert time.thread_time() - began < 0.5
+    assert time.perf_counter() - began < 0.5
     assert kept(samples.bmp_of(8, 2, rows=b"\x08\1\0\0\x08\2\0\1", depth=8, packing=1))[1].size == (8, 2)
 
 
