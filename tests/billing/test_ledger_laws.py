@@ -161,14 +161,15 @@ class Money(RuleBasedStateMachine):
     @invariant()
     def every_entry_is_in_one_statement_or_in_the_open_month(self) -> None:
         for account in Account.objects.all():
-            replay = [(Decimal(0),) * 3, *replayed(entries_of(account))]
+            entries = entries_of(account)
+            replay = [(Decimal(0),) * 3, *replayed(entries)]
             last = 0
             for statement in statements_of(account):
                 assert statement.first_number == last + 1
                 last = statement.last_number
                 kept = (statement.closing_posted, statement.closing_held, statement.closing_unknown)
                 assert kept == replay[last]
-                own = Entry.objects.filter(account=account, number__range=(statement.first_number, last))
+                own = entries[statement.first_number - 1 : last]
                 for kind, name in Statement.SUMS.items():
                     assert getattr(statement, name) == sum(each.amount for each in own if each.kind == kind)
             assert last <= account.last_number
