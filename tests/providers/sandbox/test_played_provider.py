@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -152,7 +153,7 @@ def shown(url: str, source: str, key: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_served_sandbox_has_its_latency_and_its_limit(served: str, source: str) -> None:
-    calls, key = registry.adapter(source).policy.calls, f"carol-{source}"
+    calls, key = registry.adapter(source).policy.calls, f"carol-{uuid4()}"
     began = time.monotonic()
     for _ in range(calls):
         ask(source, served, key)
@@ -186,7 +187,7 @@ def test_a_call_counts_from_the_arrival_of_its_head() -> None:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_magic_key_has_the_limit_of_any_other(served: str, source: str) -> None:
-    calls, key = registry.adapter(source).policy.calls, f"sandbox_rejected_{source}"
+    calls, key = registry.adapter(source).policy.calls, f"sandbox_rejected_{uuid4()}"
     for _ in range(calls):
         with pytest.raises(BadCredential):
             ask(source, served, key)
