@@ -36,7 +36,7 @@ def state_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
     """Runs a program that keeps nothing, and kills it with its children at the end of the block. The reaper does so where the
     test process is killed.
     """

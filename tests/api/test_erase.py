@@ -18,6 +18,7 @@ from tests.api.examples import add_results, create, made
 from tests.api.test_openapi import described
 from tests.api.test_read import path_of
 from tests.api.test_waiting import until_some_wait, waiting_read
+from tests.patience import HANGS_AFTER_SECONDS
 
 PARTS = ("", "/results", "/calls")
 
@@ -123,4 +124,4 @@ def test_who_waits_for_it_is_told_that_it_is_gone(
     with meanwhile(waiting_read(api, search, 30), known) as answers:
         until_some_wait(2)
         assert api.delete(path_of(search)).status_code == 204
-        assert [answer.result(5).status_code for answer in answers] == [404, 404]
+        assert [answer.result(HANGS_AFTER_SECONDS).status_code for answer in answers] == [404, 404]

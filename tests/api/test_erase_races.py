@@ -31,6 +31,7 @@ from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.api.examples import create, made, pictures_folder
 from tests.api.test_read import path_of
 from tests.conftest import ClientOf
+from tests.patience import HANGS_AFTER_SECONDS
 from tests.racing import at_once
 from tests.searches.samples import image_of, rendering
 
@@ -95,7 +96,7 @@ def test_an_answer_that_is_being_settled_goes_with_the_rest(api: APIClient, alic
             outcomes.answered(claimed, FOUND)
             erased = start(lambda: api.delete(path_of(search)))
             until_somebody_waits_for_a_lock()
-        assert erased.result(5).status_code == 204
+        assert erased.result(HANGS_AFTER_SECONDS).status_code == 204
     assert nothing_is_kept(search)
     assert search.status == "succeeded"
     assert spent(alice) == (COST, 0)
@@ -121,7 +122,7 @@ def test_what_is_settled_after_it_was_erased_is_charged_alone(
             erasure.erase(search)
             settled = start(lambda: settle(claimed))
             until_somebody_waits_for_a_lock()
-        settled.result(5)
+        settled.result(HANGS_AFTER_SECONDS)
     assert nothing_is_kept(search)
     assert search.status == "canceled"
     assert spent(alice) == money
@@ -134,7 +135,7 @@ def test_a_claim_that_comes_at_that_moment_finds_it_whole_or_not_at_all(api: API
             erasure.erase(search)
             claim = start(lambda: queue.claim("modash", policies.of("modash"), lease=timedelta(minutes=1)))
             until_somebody_waits_for_a_lock()
-        assert claim.result(5) is None
+        assert claim.result(HANGS_AFTER_SECONDS) is None
     assert spent(alice) == (0, 0)
 
 
@@ -150,7 +151,7 @@ def test_a_search_that_is_about_to_name_the_picture_keeps_it(api: APIClient, san
             assert create(sandbox, image={"id": str(image.pk)}).status_code == 202
             erased = start(lambda: api.delete(path_of(search)))
             until_somebody_waits_for_a_lock()
-        assert erased.result(5).status_code == 204
+        assert erased.result(HANGS_AFTER_SECONDS).status_code == 204
     assert rendering(image.pk, "modash").content
 
 
@@ -167,7 +168,7 @@ def test_a_search_that_comes_too_late_for_it_is_told_so(
             erasure.erase(search)
             answer = start(lambda: create(client, **picture))
             until_somebody_waits_for_a_lock()
-        response = answer.result(5)
+        response = answer.result(HANGS_AFTER_SECONDS)
     assert (response.status_code, response.json()["code"]) == (409, "image_deleted")
     assert not Search.objects.filter(erased_at=None).exists()
     assert not list(pictures_folder().rglob("*.*"))

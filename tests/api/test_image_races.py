@@ -14,6 +14,7 @@ from searches.models import Image, Lookup, Search
 from searches.pictures import files
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.api.examples import create, made, nothing_left, order
+from tests.patience import HANGS_AFTER_SECONDS
 from tests.searches import samples
 
 
@@ -28,7 +29,7 @@ def test_a_search_whose_picture_goes_is_a_409_and_leaves_nothing(sandbox: APICli
             pictures.erase(image)
             answer = start(lambda: create(sandbox, **body))
             until_somebody_waits_for_a_lock()
-        response = answer.result(5)
+        response = answer.result(HANGS_AFTER_SECONDS)
     assert (response.status_code, response.json()["code"]) == (409, "image_deleted")
     assert nothing_left()
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import socket
-import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_network
 from threading import Event
@@ -25,6 +24,7 @@ from searches.pictures import fetching
 from tests.api.background import meanwhile
 from tests.api.examples import PICTURE, create, lookup, nothing_left
 from tests.conftest import ClientOf
+from tests.patience import HANGS_AFTER_SECONDS, until
 from tests.providers.wire import Caller, Script, Wire, wire
 from tests.searches import samples
 
@@ -180,13 +180,6 @@ def until_asked(it: Wire, times: int = 1) -> None:
     until(lambda: sum(b"\r\n\r\n" in caller.heard for caller in it.callers) == times)
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_past_the_bound_the_answer_is_503_and_nobody_takes_all_places(
     api: APIClient, bobs: APIClient, settings: Settings
 ) -> None:
@@ -199,7 +192,10 @@ def test_past_the_bound_the_answer_is_503_and_nobody_takes_all_places(
             until_asked(it, times=2)
             full = search_by(bobs, it.url)
             go_on.set()
-            assert (alices.result(5).status_code, first.result(5).status_code) == (202, 202)
+            assert (alices.result(HANGS_AFTER_SECONDS).status_code, first.result(HANGS_AFTER_SECONDS).status_code) == (
+                202,
+                202,
+            )
     for response in refused, full:
         assert (response.status_code, response.json()["code"]) == (503, "not_ready")
         assert int(response["Retry-After"]) > 0
@@ -223,7 +219,7 @@ def test_who_waits_for_a_picture_holds_no_database_connection(api: APIClient) ->
         until_asked(it, times=4)
         until(only_ours_is_taken)
         go_on.set()
-        assert [answer.result(10).status_code for answer in answers] == [202] * 4
+        assert [answer.result(HANGS_AFTER_SECONDS).status_code for answer in answers] == [202] * 4
 
 
 def test_the_document_shows_it() -> None:

@@ -14,6 +14,7 @@ from billing import audit, ledger
 from billing.models import Account, Entry
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.billing.test_ledger import demand, hold, in_one
+from tests.patience import HANGS_AFTER_SECONDS
 from tests.racing import at_once
 
 Balances = tuple[Decimal, Decimal, Decimal]
@@ -106,7 +107,7 @@ def test_who_commits_first_has_the_lower_number(alice: Tenant) -> None:
             ledger.charge("lookup:1", Decimal("0.5"), key="first")
             later = start(partial(hold, alice, 1, "lookup:2"))
             until_somebody_waits_for_a_lock()
-        later.result(timeout=5)
+        later.result(HANGS_AFTER_SECONDS)
     assert list(Entry.objects.order_by("number").values_list("kind", flat=True)) == ["hold", "charge", "hold"]
     times = list(Entry.objects.order_by("number").values_list("created_at", flat=True))
     assert times == sorted(times)

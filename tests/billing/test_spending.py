@@ -14,6 +14,7 @@ from billing.ledger import Tally
 from billing.models import Account, Entry, Hold
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.billing.test_ledger import balance, hold, in_one, tally
+from tests.patience import HANGS_AFTER_SECONDS
 from tests.racing import at_once
 
 # Charging
@@ -111,7 +112,7 @@ def test_a_charge_waits_for_another_and_takes_what_that_left(alice: Tenant) -> N
             ledger.charge("lookup:1", Decimal(30), key="call")
             other = start(partial(in_one, ledger.charge, "lookup:1", Decimal(30), key="another call"))
             until_somebody_waits_for_a_lock()
-        assert other.result(timeout=5) == 10
+        assert other.result(HANGS_AFTER_SECONDS) == 10
     assert (balance(alice), tally()) == ((-40, 0), Tally(charged=Decimal(40)))
 
 
@@ -124,7 +125,7 @@ def test_a_close_waits_for_a_settlement_by_hand(alice: Tenant) -> None:
             ledger.settle("lookup:1", charged=Decimal(20))
             closes = start(partial(in_one, ledger.close, "lookup:1", Decimal(5), key="call"))
             until_somebody_waits_for_a_lock()
-        assert closes.result(timeout=5) == 5
+        assert closes.result(HANGS_AFTER_SECONDS) == 5
     assert (balance(alice), tally()) == ((-25, 0), Tally(charged=Decimal(25)))
     assert not Hold.objects.exists()
     assert audit.differences() == []

@@ -76,7 +76,7 @@ def test_a_command_sees_no_foreign_variable() -> None:
 def test_celery_sees_no_foreign_variable(tmp_path: Path) -> None:
     """Runs Celery's command line, which reads options from the environment, in part before it loads the application."""
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-c", "1", "--pool", "solo", "-Q", "nobody"]
-    with subprocess.Popen(
+    with programs.running(
         [*command, "-n", f"foreign-{os.getpid()}@%h"],
         env=hostile(),
         cwd=programs.CHECKOUT,
@@ -85,6 +85,5 @@ def test_celery_sees_no_foreign_variable(tmp_path: Path) -> None:
         text=True,
     ) as worker:
         said = programs.read_until(worker, "concurrency: ")
-        worker.terminate()
     assert "elsewhere" not in said
     assert "concurrency: 1 " in said

@@ -4,7 +4,6 @@ several lookups are locked before the account.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -35,6 +34,7 @@ from searches.orders.order import LookupOrder, Order
 from searches.orders.submission import Submission
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.bench.picture import jpeg
+from tests.patience import until
 from tests.racing import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,14 +101,13 @@ def beside(task: Callable[[], None]) -> None:
 
 def wait_for_a_lock() -> None:
     """Returns when another transaction waits for what this one holds."""
-    deadline = time.monotonic() + 20
-    with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
+
+    def somebody_waits() -> bool:
+        with connection.cursor() as cursor:
             cursor.execute(WAITING)
-            if cursor.fetchone()[0]:
-                return
-            time.sleep(0.02)
-    raise AssertionError("nobody waits")
+            return bool(cursor.fetchone()[0])
+
+    until(somebody_waits, "nobody waits")
 
 
 @pytest.mark.parametrize("how", SETTLEMENTS)

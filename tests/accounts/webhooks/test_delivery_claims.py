@@ -19,6 +19,7 @@ from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode,
 from accounts.webhooks import delivery, endpoints, redelivery
 from accounts.webhooks.delivery import ClaimedDelivery, Outcome
 from tests.api.background import background, until_somebody_waits_for_a_lock
+from tests.patience import HANGS_AFTER_SECONDS
 from tests.racing import at_once
 
 MANY = 100
@@ -215,7 +216,7 @@ def test_a_claim_counts_what_another_is_just_taking(alice: Tenant) -> None:
             claim()
             other = start(claim)
             until_somebody_waits_for_a_lock()
-        assert other.result(timeout=10) == []
+        assert other.result(HANGS_AFTER_SECONDS) == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -21,6 +21,7 @@ from accounts.models import Attempt, Delivery, Endpoint, Event, EventType, Mode,
 from accounts.webhooks import delivery, endpoints, redelivery, retention, wakeups
 from accounts.webhooks.delivery import Outcome
 from tests.api.background import background, meanwhile, until_somebody_waits_for_a_lock
+from tests.patience import HANGS_AFTER_SECONDS
 from tests.providers.wire import Caller, wire
 from tests.racing import at_once
 
@@ -196,7 +197,7 @@ def test_events_of_one_tenant_do_not_wait_for_each_other(alice: Tenant) -> None:
     with transaction.atomic():
         record(alice)
         with meanwhile(lambda: record(alice, SUCCEEDED)) as [other]:
-            other.result(timeout=10)
+            other.result(HANGS_AFTER_SECONDS)
     assert Event.objects.count() == 2
 
 
@@ -206,10 +207,10 @@ def test_a_concurrent_deletion_of_an_endpoint_fails_no_transaction(alice: Tenant
     with background() as start:
         with transaction.atomic():
             record(alice)
-            start(lambda: endpoints.remove(endpoint)).result(timeout=10)
+            start(lambda: endpoints.remove(endpoint)).result(HANGS_AFTER_SECONDS)
             forgetting = start(retention.forget_deleted)
             until_somebody_waits_for_a_lock()
-        forgetting.result(timeout=10)
+        forgetting.result(HANGS_AFTER_SECONDS)
         retention.forget_deleted()
     assert not Endpoint.with_deleted.exists()
     assert not Delivery.objects.exists()

@@ -26,6 +26,7 @@ from searches.lifecycle import cancellation, completion
 from searches.models import Lookup, Search, Status
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.bench.picture import jpeg
+from tests.patience import HANGS_AFTER_SECONDS
 from tests.searches.conftest import LEASE
 from tests.searches.repeating import (
     Asker,
@@ -215,7 +216,7 @@ def test_a_claim_passes_over_the_tenant_whose_follower_is_being_attached(alice: 
     bobs = bob_asks.ask()
     with background() as start, transaction.atomic():
         alice_asks.ask()
-        assert start(claim_next).result(timeout=5).lookup == only(bobs)
+        assert start(claim_next).result(HANGS_AFTER_SECONDS).lookup == only(bobs)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -233,7 +234,7 @@ def test_a_cancel_and_a_new_follower_do_not_wait_for_each_other(alice: Tenant) -
             search.lookups.exclude(pk__in=[lookup.pk for lookup in taken]).update(cancel_requested=True)
             for lookup in taken:
                 completion.finish(lookup, completion.lock(search.pk), Status.CANCELED)
-        assert joins.result(timeout=5)
+        assert joins.result(HANGS_AFTER_SECONDS)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -249,6 +250,6 @@ def test_a_promotion_into_another_lane_waits_for_the_queue_in_the_first(alice: T
             queue.lock_tenant_queue(old, alice.pk)
             resolves = start(partial(resolving.resolve, only(first).pk))
             until_somebody_waits_for_a_lock()
-        resolves.result(timeout=5)
+        resolves.result(HANGS_AFTER_SECONDS)
     assert statuses(follower) == ["queued/miss"]
     assert only(follower).lane_id != old

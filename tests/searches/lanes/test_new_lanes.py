@@ -17,6 +17,7 @@ from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.api.background import background
 from tests.bench.picture import jpeg
+from tests.patience import HANGS_AFTER_SECONDS
 
 KNOWN, NEW = (LookupOrder(source=source, parameters={}) for source in ("tiktok-products", "tiktok-creators"))
 
@@ -52,6 +53,6 @@ def test_two_submits_that_need_a_new_lane_and_share_a_known_one_do_not_wait_for_
         # The second of its lookups follows the first.
         first = start(lambda: submit(key, KNOWN, KNOWN, NEW, picture=2))
         assert opened.wait(5)
-        start(lambda: submit(key, KNOWN, NEW, picture=3)).result(20)
-        first.result(20)
+        start(lambda: submit(key, KNOWN, NEW, picture=3)).result(HANGS_AFTER_SECONDS)
+        first.result(HANGS_AFTER_SECONDS)
     assert sorted(TenantQueue.objects.values_list("ready", flat=True)) == [2, 3]
