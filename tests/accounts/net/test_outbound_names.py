@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -126,17 +125,17 @@ def test_a_name_without_addresses_is_said() -> None:
 
 
 def test_a_look_up_takes_no_longer_than_the_exchange_may() -> None:
-    done = Event()
+    done, found = Event(), Event()
 
     def hang(host: str) -> list[str]:
-        done.wait(5)
+        done.wait(60)
+        found.set()
         return [OPEN]
 
-    begun = time.monotonic()
     with pytest.raises(TimedOut):
         fetch(f"http://{NAME}/", seconds=0.3, look_up=hang)
+    assert not found.is_set()
     done.set()
-    assert time.monotonic() - begun < 1
 
 
 def test_look_ups_that_hang_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
