@@ -21,6 +21,8 @@ from tests.providers.wire import Caller, Script, answering, wire
 
 pytestmark = pytest.mark.usefixtures("fresh_connections")
 NAME = "provider.example"
+# Every time of a call but the one that a test is about: what ends before it was ended by that one, however busy the machine is.
+LONG = 60.0
 # More than the kernel buffers while the peer does not read.
 LARGE = os.urandom(1024) * 1024 * 12
 
@@ -69,10 +71,10 @@ def send(
     *,
     token: Token | None = None,
     body: bytes = b"{}",
-    connect: float = 5,
-    total: float = 5,
-    read: float = 5,
-    write: float = 5,
+    connect: float = LONG,
+    total: float = LONG,
+    read: float = LONG,
+    write: float = LONG,
 ) -> Reply:
     client = ProviderClient(connect_seconds=connect, total_seconds=total, read_seconds=read, write_seconds=write)
     return client.send(httpx.Request("POST", url, content=body), token=token or any_token())
@@ -91,11 +93,11 @@ def ended(url: str, **how: Any) -> tuple[type[Failure], float]:
 
 
 def test_a_name_that_is_not_found_in_time_costs_no_token(named: Names) -> None:
-    named("127.0.0.1", after=1.5)
+    named("127.0.0.1", after=5)
     lane = LoggedLane()
     came, seconds = ended(f"http://{NAME}", token=lane.token(), connect=0.3)
     assert came is Unreachable
-    assert 0.3 <= seconds < 1
+    assert 0.3 <= seconds < 5
     assert lane.log() == {}
 
 
@@ -207,21 +209,21 @@ def test_a_silence_ends_the_call(script: Script) -> None:
     with wire(script) as it:
         came, seconds = ended(it.url, read=0.3)
     assert came is Lost
-    assert 0.3 <= seconds < 1.2
+    assert 0.3 <= seconds < LONG
 
 
 def test_an_answer_that_trickles_is_no_silence_and_ends_with_the_calls_time() -> None:
     with wire(trickle) as it:
         came, seconds = ended(it.url, read=0.4, total=0.9)
     assert came is Lost
-    assert 0.9 <= seconds < 1.5
+    assert 0.9 <= seconds < LONG
 
 
 def test_no_silence_lasts_longer_than_the_call() -> None:
     with wire(silent) as it:
-        came, seconds = ended(it.url, read=5, total=0.3)
+        came, seconds = ended(it.url, total=0.3)
     assert came is Lost
-    assert 0.3 <= seconds < 1.2
+    assert 0.3 <= seconds < LONG
 
 
 def test_waiting_for_the_instant_is_neither_a_silence_nor_a_stall() -> None:
