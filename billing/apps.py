@@ -6,7 +6,7 @@ class BillingConfig(AppConfig):
     name = "billing"
     database_functions = (
         *("append_only.sql", "entries.sql", "hold.sql", "charge_and_release.sql", "unknown.sql", "statements.sql"),
-        "books.sql",
+        *("books.sql", "usage.sql"),
     )
 
     def ready(self) -> None:

@@ -1,7 +1,8 @@
 """Rebuilds every balance from the entries alone, walks every account's chain, and names each first difference.
 
-Three things are compared: an entry with the one before it (number, hash, balances), an account with its last entry, and a hold
-with its entries. The same balances follow from the double entry (`books.sql`), which has its own rules of what an entry moves.
+Four things are compared: an entry with the one before it (number, hash, balances), an account with its last entry, a hold with
+its entries, and each day's usage with its charges. The same balances follow from the double entry (`books.sql`), which has its
+own rules of what an entry moves.
 Closed months are compared with their entries by `statement_audit`.
 
 A chain cannot show that somebody has written a whole account anew, from the altered entry to the account's row. Only a hash that
@@ -11,6 +12,7 @@ was handed out before can.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -88,6 +90,25 @@ WHERE (coalesce(hold.open, 0), coalesce(hold.unknown, 0))
     IS DISTINCT FROM (coalesce(entries.held - entries.unknown, 0), coalesce(entries.unknown, 0))
 ORDER BY account_id, reference
 """
+# The days on which usage, by metadata or not, differs from the charges.
+USAGE = """
+SELECT account_id, day, coalesce(plain.charged, 0), coalesce(entries.charged, 0),
+    coalesce(by_metadata.charged, 0), coalesce(entries.charged, 0),
+    coalesce(plain.charges, 0), coalesce(entries.charges, 0), coalesce(by_metadata.charges, 0), coalesce(entries.charges, 0)
+FROM (
+    SELECT account_id, (created_at AT TIME ZONE 'UTC')::date AS day, sum(amount) AS charged, count(*) AS charges
+    FROM billing_entry WHERE kind = 'charge' GROUP BY 1, 2
+) AS entries
+FULL JOIN (
+    SELECT account_id, day, sum(charged) AS charged, sum(charges) AS charges FROM billing_usage GROUP BY 1, 2
+) AS plain USING (account_id, day)
+FULL JOIN (
+    SELECT account_id, day, sum(charged) AS charged, sum(charges) AS charges FROM billing_usagebymetadata GROUP BY 1, 2
+) AS by_metadata USING (account_id, day)
+WHERE (plain.charged, plain.charges) IS DISTINCT FROM (entries.charged, entries.charges)
+    OR (by_metadata.charged, by_metadata.charges) IS DISTINCT FROM (entries.charged, entries.charges)
+ORDER BY account_id, day
+"""
 FAULTS = {
     "missing": "entry {} is missing",
     "inserted": "entry {} was inserted: the account has not numbered it",
@@ -107,7 +128,7 @@ def differences() -> list[str]:
         if begins_here:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         found: dict[UUID, list[str]] = {}
-        for query, say in ((CHAIN, _of_the_chain), (ENDS, _of_the_end), (BOOKS, _of_the_books)):
+        for query, say in ((CHAIN, _of_the_chain), (ENDS, _of_the_end), (BOOKS, _of_the_books), (USAGE, _of_usage)):
             cursor.execute(query)
             for account, *values in cursor.fetchall():
                 found.setdefault(account, list(say(*values)))
@@ -144,6 +165,13 @@ def _of_the_books(balance: Decimal, *balances: Decimal) -> Iterator[str]:
     for name, (books, kept) in _pairs(("available", "held and not unknown", "unknown"), balances):
         if books != kept:
             yield f"{name} is {credits_text(kept)}, the books say {credits_text(books)}"
+
+
+def _of_usage(day: date, *values: Decimal) -> Iterator[str]:
+    names = ("usage", "usage by metadata", "the number of charges in usage", "the number in usage by metadata")
+    for name, (kept, due) in _pairs(names, values):
+        if kept != due:
+            yield f"{name} on {day} is {credits_text(Decimal(kept))}, the entries say {credits_text(Decimal(due))}"
 
 
 def _of_a_hold(reference: str, number: int, *balances: Decimal) -> Iterator[str]:

@@ -18,9 +18,7 @@ BEGIN
     END IF;
     charged := least(cost, present.open);
     released := coalesce(released, present.open - charged);
-    IF is_last AND present.unknown = 0 THEN
-        DELETE FROM billing_hold WHERE reference = lookup;
-    ELSE
+    IF NOT is_last OR present.unknown > 0 THEN
         UPDATE billing_hold SET open = present.open - charged - released WHERE reference = lookup;
     END IF;
     IF charged <> 0 OR released <> 0 THEN
@@ -28,6 +26,10 @@ BEGIN
             present.account_id, ARRAY[charge_id, release_id], ARRAY['charge', 'release'], ARRAY[charged, released],
             ARRAY[lookup, lookup], ARRAY['charge:' || charge_key, 'release:' || release_key], why, who
         );
+    END IF;
+    -- After the entry, which counts for what the hold names.
+    IF is_last AND present.unknown = 0 THEN
+        DELETE FROM billing_hold WHERE reference = lookup;
     END IF;
     RETURN charged;
 END $$;

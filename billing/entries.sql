@@ -78,5 +78,8 @@ BEGIN
         last_number = account.last_number, last_hash = account.last_hash
     WHERE id = own;
     INSERT INTO billing_entry SELECT * FROM unnest(lines);
+    IF 'charge' = ANY (kinds) THEN
+        PERFORM billing_count_usage(lines);
+    END IF;
     RETURN account.last_number;
 END $$;

@@ -4,7 +4,8 @@
 -- One function instead of four statements from Python: the account's row, which all lookups of a tenant with a provider share,
 -- stays locked for no round trip. Locks: account. Each of its statements looks into one index, so their plans are kept.
 CREATE OR REPLACE FUNCTION billing_hold_credits(
-    owner uuid, at_provider text, lookups text[], amounts numeric[], keys text[], entries uuid[]
+    owner uuid, at_provider text, lookups text[], amounts numeric[], keys text[], entries uuid[],
+    sources text[], api_keys text[], metadata jsonb[]
 ) RETURNS uuid LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     own uuid;
@@ -14,8 +15,9 @@ BEGIN
     IF billing_enter(own, entries, kinds, amounts, lookups, keys, '', '') IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO billing_hold (reference, account_id, open, unknown)
-    SELECT lookup, own, amount, 0 FROM unnest(lookups, amounts) AS demanded (lookup, amount)
+    INSERT INTO billing_hold (reference, account_id, open, unknown, source, api_key, metadata)
+    SELECT lookup, own, amount, 0, source, api_key, texts
+    FROM unnest(lookups, amounts, sources, api_keys, metadata) AS demanded (lookup, amount, source, api_key, texts)
     ON CONFLICT (reference) DO UPDATE SET open = billing_hold.open + EXCLUDED.open;
     RETURN own;
 END $$;

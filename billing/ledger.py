@@ -10,9 +10,10 @@ The caller has locked the lookup's row. Then holds are locked, and accounts last
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -33,7 +34,11 @@ FINEST = Decimal("0.000001")
 ENTER = """
 SELECT billing_enter(%s, ARRAY[%s]::uuid[], ARRAY[%s]::text[], ARRAY[%s]::numeric[], ARRAY[%s]::text[], ARRAY[%s]::text[], %s, %s)
 """
-HOLD = "SELECT billing_hold_credits(%s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[])"
+HOLD = """
+SELECT billing_hold_credits(
+    %s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]::jsonb[]
+)
+"""
 TALLIES = """
 SELECT reference, coalesce(open, 0), coalesce((
     SELECT sum(amount) FROM billing_entry AS entry WHERE entry.reference = asked.reference AND kind = 'charge'
@@ -56,12 +61,15 @@ class InsufficientCredits(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """The most that one lookup can cost."""
+    """The most that one lookup can cost, and what its charges count for. A second hold keeps what the first one names."""
 
     reference: str
     tenant_id: UUID
     provider: str
     amount: Decimal
+    source: str = ""
+    api_key_id: UUID | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +261,10 @@ def _hold(demands: Sequence[Demand], *, key: str = "") -> bool:
     amounts = [demand.amount for demand in demands]
     keys = [f"hold:{key or reference}" for reference in references]
     values = (demands[0].tenant_id, demands[0].provider, references, amounts, keys)
-    return _call(HOLD, (*values, [uuid7() for _ in demands])) is not None
+    sources = [demand.source for demand in demands]
+    api_keys = [str(demand.api_key_id or "") for demand in demands]
+    metadata = [json.dumps(dict(demand.metadata)) for demand in demands]
+    return _call(HOLD, (*values, [uuid7() for _ in demands], sources, api_keys, metadata)) is not None
 
 
 def _total(demands: Sequence[Demand]) -> Decimal:

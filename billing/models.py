@@ -96,12 +96,18 @@ class Account(models.Model):
 
 
 class Hold(models.Model):
-    """The credits that a lookup may still cost: `open` can be charged, `unknown` may have been billed and waits to be settled."""
+    """The credits that a lookup may still cost: `open` can be charged, `unknown` may have been billed and waits to be settled.
+
+    The hold names what the lookup's charges count for (`Usage`): source, API key and metadata, as they were at the submit.
+    """
 
     reference = models.CharField(max_length=60, primary_key=True, help_text="lookup:<id>")
     account = models.ForeignKey(Account, models.PROTECT, related_name="holds")
     open = CreditsField()
     unknown = CreditsField(default=Decimal(0))
+    source = models.CharField(max_length=40, blank=True)
+    api_key = models.CharField(max_length=36, blank=True, help_text="The id of its search's API key.")
+    metadata = models.JSONField(default=dict, blank=True, help_text="Its search's, until that is erased.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -156,7 +162,16 @@ class Entry(models.Model):
         # One index, read backwards.
         ordering = ("-account_id", "-number")
         verbose_name_plural = "entries"
-        indexes = [models.Index(fields=["reference"], name="entries_by_reference")]
+        indexes = [
+            models.Index(fields=["reference"], name="entries_by_reference"),
+            models.Index(fields=["account", "created_at"], name="entries_by_time"),
+            # Few among millions: a page of them is no walk through all.
+            models.Index(
+                fields=["account", "kind", "number"],
+                condition=Q(kind__in=("grant", "expiry", "adjustment", "unknown")),
+                name="entries_of_rare_kinds",
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["account", "number"], name="each_number_of_an_account_is_given_once"),
             models.UniqueConstraint(fields=["key"], name="each_event_counts_once"),
@@ -229,3 +244,49 @@ class Statement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account}, {self.month:%Y-%m}"
+
+
+class UsageCount(models.Model):
+    """What a day's charges of one account add up to. `usage.sql` alone writes it, in the transaction that writes the charge."""
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
+    day = models.DateField(help_text="In UTC, by the time of the entry.")
+    source = models.CharField(max_length=40, blank=True)
+    api_key = models.CharField(max_length=36, blank=True, help_text="An id.")
+    charged = CreditsField()
+    charges = models.PositiveBigIntegerField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.source}: {self.charged}"
+
+
+class Usage(UsageCount):
+    """The charges of a day, a source and an API key."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "day", "source", "api_key"], name="one_usage_per_day_source_and_key"
+            )
+        ]
+
+
+class UsageByMetadata(UsageCount):
+    """The same charges, apart for each set of metadata: as many rows as a day has different sets.
+
+    Whole sets, so that any of their keys can be combined in a report. Kept beside `Usage`, so that a report without metadata does
+    not pay for a tenant that puts another number into each search's.
+    """
+
+    metadata = models.JSONField()
+    digest = models.BinaryField(max_length=32, help_text="The SHA-256 of the metadata's text.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "day", "source", "api_key", "digest"], name="one_usage_per_day_and_metadata"
+            )
+        ]

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 
 from accounts.web.pagination import LINK, PageQuery
-from billing.serializers import AccountSerializer, EntrySerializer, StatementSerializer
+from billing.query_serializers import EntryQuery, UsageQuery
+from billing.serializers import AccountSerializer, EntrySerializer, StatementSerializer, UsageSerializer
 
+AS_A_FILE = (
+    "CSV and NDJSON have all rows, streamed, unless `limit` or `cursor` asks for a page. The next page is then in the `Link` "
+    "header."
+)
+FILES: dict[Any, Any] = {(200, "text/csv"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR}
 CREDITS = extend_schema_view(
     get=extend_schema(
         operation_id="list_credits",
@@ -23,9 +32,47 @@ ENTRIES = extend_schema_view(
         summary="The ledger, by account, newest first",
         description="Every balance can be rebuilt from these lines: `posted` is grants and adjustments less charges and "
         "expiries, `held` is holds less charges and releases, `unknown` is what became unknown less what was settled. Each "
-        "account numbers its own. `created_at` is when a line was written, which is before its commit: order by `number`.",
-        parameters=[PageQuery, LINK],
-        responses={200: EntrySerializer(many=True)},
+        "account numbers its own. `created_at` is when a line was written, which is before its commit: order by `number`. "
+        + AS_A_FILE,
+        parameters=[EntryQuery, LINK],
+        responses={200: EntrySerializer(many=True), **FILES},
+    )
+)
+USAGE = extend_schema_view(
+    get=extend_schema(
+        operation_id="list_usage",
+        summary="What was used, by day, source, API key or metadata",
+        description="Adds up the charges of the ledger. A charge counts on the UTC day of its entry, for its lookup's source, "
+        "and for the API key and the metadata of its search. Metadata are erased with their search; its cost then counts under "
+        "null. Credits of different providers are never added: each line names its own. A test key's searches cost nothing, so "
+        "a test key sees no lines. " + AS_A_FILE,
+        parameters=[UsageQuery, LINK],
+        responses={200: UsageSerializer(many=True), **FILES},
+        examples=[
+            OpenApiExample(
+                "By day and source",
+                value={
+                    "provider": "modash",
+                    "day": "2026-11-20",
+                    "source": "tiktok-creators",
+                    "charged": "12.525",
+                    "charges": 26,
+                },
+                response_only=True,
+                media_type="application/json",
+            ),
+            OpenApiExample(
+                "By metadata",
+                value={
+                    "provider": "modash",
+                    "metadata": {"campaign": "spring"},
+                    "charged": "1.5",
+                    "charges": 3,
+                },
+                response_only=True,
+                media_type="application/json",
+            ),
+        ],
     )
 )
 STATEMENTS = extend_schema_view(

@@ -168,3 +168,26 @@ class StatementSerializer(serializers.ModelSerializer[Statement]):
     )
     def get_month(self, statement: Statement) -> str:
         return f"{statement.month:%Y-%m}"
+
+
+class UsageSerializer(serializers.Serializer[dict[str, Any]]):
+    """A line of a report: what was charged for one day, source, API key or text of metadata, in one provider's own credits."""
+
+    provider = serializers.CharField()
+    day = serializers.DateField(required=False, help_text="In UTC. Here and below: where the report is grouped by it.")
+    source: Any = serializers.CharField(required=False)
+    api_key = serializers.UUIDField(required=False, allow_null=True, help_text="The key that made the searches.")
+    api_key_prefix = serializers.CharField(
+        required=False, allow_null=True, help_text="The beginning of its secret, for people."
+    )
+    metadata = serializers.DictField(
+        child=serializers.CharField(allow_null=True),
+        required=False,
+        help_text="The texts of the searches at their submit, by the keys asked for. Null: none, or erased.",
+    )
+    charged = Credits()
+    charges = serializers.IntegerField(help_text="The number of charges: one a call that cost something.")
+
+    def to_representation(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Leaves out what the report is not grouped by. DRF would show null."""
+        return {name: value for name, value in super().to_representation(line).items() if name in line}

@@ -7,4 +7,5 @@ urlpatterns = [
     path("credits/entries", views.Entries.as_view()),
     path("statements", views.Statements.as_view()),
     path("statements/<id:id>", views.OneStatement.as_view()),
+    path("usage", views.UsageView.as_view()),
 ]

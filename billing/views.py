@@ -1,27 +1,34 @@
-"""The balances, the ledger and the statements of a tenant, over HTTP.
+"""The balances, the ledger, the usage and the statements of a tenant, over HTTP.
 
 A test key's searches cost nothing, so it sees no accounts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from rest_framework.generics import get_object_or_404
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Mode
-from accounts.web.pagination import PageQuery
+from accounts.web import streaming
+from accounts.web.pagination import CursorPages, PageQuery
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.web.tenant_view import TenantView
-from billing import schema
-from billing.models import Account, Entry, Statement
-from billing.serializers import AccountSerializer, EntrySerializer, StatementSerializer
+from billing import entry_list, schema, usage
+from billing.models import Account, Statement
+from billing.query_serializers import EntryQuery, UsageQuery
+from billing.serializers import AccountSerializer, EntrySerializer, StatementSerializer, UsageSerializer
+
+# Returns so many rows after the one with these keys.
+RowsAfter = Callable[[Sequence[str] | None, int], Sequence[Any]]
 
 
 class AccountsView(TenantView):
@@ -33,24 +40,41 @@ class AccountsView(TenantView):
     def columns(self) -> list[str]:
         return columns_of(self.get_serializer_class()())
 
+    @property
+    def is_live(self) -> bool:
+        return self.api_key.mode == Mode.LIVE
+
     def accounts(self) -> QuerySet[Account]:
         own: QuerySet[Account] = self.get_queryset()
-        return own if self.api_key.mode == Mode.LIVE else own.none()
+        return own if self.is_live else own.none()
 
     def statements(self) -> QuerySet[Statement]:
         return Statement.objects.filter(account__in=self.accounts()).select_related("account")
 
 
 class LedgerView(AccountsView):
-    """A list of a tenant's accounts, entries or statements, as JSON, CSV or NDJSON."""
+    """A list of a tenant's accounts, entries, usage or statements, as JSON, CSV or NDJSON."""
 
     query_class = PageQuery
     renderer_classes = (JSONRenderer, CSVRenderer, NDJSONRenderer)
-    keys: tuple[str, ...]
 
     def listed(self, rows: QuerySet[Any]) -> Response:
         page = self.paginate_queryset(rows)
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.get_paginated_response(self.shown(page or []))
+
+    def answer(
+        self, rows_after: RowsAfter, batches: Iterable[Sequence[Any]], *, keys: Sequence[str]
+    ) -> HttpResponseBase:
+        """Answers a page of the rows, which have these keys, or streams all of them where a file is asked for."""
+        if streaming.is_wanted(self.request):
+            return streaming.response(self.request, map(self.shown, batches), self.columns)
+        pages = cast(CursorPages, self.paginator)
+        most = self.query["limit"] + 1
+        page = pages.cut(lambda after: rows_after(after, most), keys, self.request, self)
+        return self.get_paginated_response(self.shown(page))
+
+    def shown(self, rows: Sequence[Any]) -> Any:
+        return self.get_serializer(rows, many=True).data
 
 
 @schema.CREDITS
@@ -65,13 +89,49 @@ class CreditsView(LedgerView):
 @schema.ENTRIES
 class Entries(LedgerView):
     serializer_class = EntrySerializer
-    # One index, read backwards: the numbers of one account are no order of another's.
-    keys = ("-account_id", "-number")
+    query_class = EntryQuery
 
-    def get(self, request: Request) -> Response:
-        # With the accounts' ids a page is the next part of the index. With a subquery all entries would be sorted for each page.
-        own = list(self.accounts().values_list("pk", flat=True))
-        return self.listed(Entry.objects.filter(account__in=own).select_related("account"))
+    def get(self, request: Request) -> HttpResponseBase:
+        accounts = self.accounts()
+        if "provider" in self.query:
+            accounts = accounts.filter(provider=self.query["provider"])
+        rows_after = partial(entry_list.page, accounts, self.query)
+        return self.answer(rows_after, entry_list.batches(accounts, self.query), keys=entry_list.KEYS)
+
+
+@schema.USAGE
+class UsageView(LedgerView):
+    serializer_class = UsageSerializer
+    query_class = UsageQuery
+    # The beginnings of the tenant's API keys, by their ids.
+    prefixes: dict[str, str] = {}
+
+    @property
+    def report(self) -> usage.Report:
+        query = self.query
+        return usage.Report(
+            tenant_id=self.tenant.pk,
+            groups=query["group_by"],
+            since=query.get("created_after"),
+            until=query.get("created_before"),
+            provider=query.get("provider", ""),
+            source=query.get("source", ""),
+        )
+
+    @property
+    def columns(self) -> list[str]:
+        prefix = ["api_key_prefix"] if "api_key" in self.query["group_by"] else []
+        return [*self.report.keys, *prefix, "charged", "charges"]
+
+    def get(self, request: Request) -> HttpResponseBase:
+        report = self.report
+        if not self.is_live:
+            return self.answer(lambda after, most: [], [], keys=report.keys)
+        self.prefixes = usage.prefixes(self.tenant)
+        return self.answer(report.page, report.batches(), keys=report.keys)
+
+    def shown(self, rows: Sequence[Any]) -> Any:
+        return super().shown([usage.shown(line, self.prefixes) for line in rows])
 
 
 @schema.STATEMENTS

@@ -6,7 +6,7 @@ the tenant and the order are signed with it, so that it is valid for that list o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -133,6 +133,9 @@ def rows_after(queryset: QuerySet[Any], keys: Sequence[str], values: list[str] |
 
 
 def value_of(row: Any, key: str) -> str:
+    """Returns the value of a key, of a model or of a line that no model stands for."""
+    if isinstance(row, Mapping):
+        return str(row[key])
     for part in key.removeprefix("-").split("__"):
         row = getattr(row, part)
     return str(row)

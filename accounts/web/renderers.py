@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rest_framework.renderers import BaseRenderer
@@ -29,12 +29,14 @@ class CSVRenderer(BaseRenderer):
     format = "csv"
 
     def render(self, data: Any, media_type: str | None = None, context: Mapping[str, Any] | None = None) -> bytes:
-        columns = context["view"].columns if context else ()
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(columns)
-        writer.writerows([cell(at(row, column)) for column in columns] for row in data["data"])
-        return text.getvalue().encode()
+        return b"".join(self.pieces([data["data"]], context["view"].columns if context else ()))
+
+    @staticmethod
+    def pieces(batches: Iterable[Iterable[Any]], columns: Sequence[str]) -> Iterator[bytes]:
+        """Yields the head, and then each batch of rows."""
+        yield _csv([[cell(column) for column in columns]])
+        for rows in batches:
+            yield _csv([cell(at(row, column)) for column in columns] for row in rows)
 
 
 class NDJSONRenderer(BaseRenderer):
@@ -43,13 +45,28 @@ class NDJSONRenderer(BaseRenderer):
     charset = None
 
     def render(self, data: Any, media_type: str | None = None, context: Mapping[str, Any] | None = None) -> bytes:
-        return "".join(f"{dumps(row)}\n" for row in data["data"]).encode()
+        return b"".join(self.pieces([data["data"]], ()))
+
+    @staticmethod
+    def pieces(batches: Iterable[Iterable[Any]], columns: Sequence[str]) -> Iterator[bytes]:
+        for rows in batches:
+            yield "".join(f"{dumps(row)}\n" for row in rows).encode()
+
+
+def _csv(rows: Iterable[list[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
 
 
 def at(row: Any, path: str) -> Any:
-    for name in path.split("."):
-        row = row.get(name) if isinstance(row, Mapping) else None
-    return row
+    """Returns what a dotted path leads to. A name that a tenant chose may itself have dots."""
+    if not isinstance(row, Mapping):
+        return None
+    if path in row:
+        return row[path]
+    name, _, rest = path.partition(".")
+    return at(row.get(name), rest) if rest else None
 
 
 def cell(value: Any) -> Any:

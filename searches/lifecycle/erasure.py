@@ -1,16 +1,18 @@
 """Erases searches: everything that was asked, found and shown, in one transaction with the cancel.
 
 The rows that the ledger and a provider's bill are compared with stay, and say nothing else. A call that was sent is finished and
-charged as ever, but nothing of its answer is kept (`settlement`).
+charged as ever, but nothing of its answer is kept (`settlement`). What a search cost stays in the usage, without its metadata.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
+from billing import usage
 from searches import pictures
 from searches.lanes import queue
 from searches.lifecycle import cancellation, events, live_updates
@@ -38,9 +40,17 @@ def erase(search: Search) -> bool:
     queue.lock_tenant_queues(lookups.filter(status__in=Lookup.OPEN).values_list("pk", flat=True))
     # Ended ones too, and before the search: a late answer to one locks them in this order.
     list(lookups.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    present = Search.objects.select_for_update(no_key=True).get(pk=search.pk)
+    if present.metadata:
+        # Before the cancel, for it locks all accounts that the cancel may lock only some of.
+        usage.forget_metadata(
+            present.tenant_id,
+            [(lookup.reference, lookup.source, lookup.provider) for lookup in lookups],
+            api_key_id=present.api_key_id,
+            metadata=json.dumps(present.metadata),
+        )
     cancellation.cancel(search)
     lookups.update(**NOTHING_OF_A_LOOKUP)
-    present = Search.objects.select_for_update(no_key=True).get(pk=search.pk)
     if present.erased_at is not None:
         return False
     search.results.all().delete()

@@ -15,10 +15,18 @@ from searches.models import Lookup
 
 def hold(lookups: Iterable[Lookup]) -> Mapping[str, Decimal]:
     """Holds all or none, and returns the credits by the lookups' references. Raises `InsufficientCredits`."""
-    demands = [
-        ledger.Demand(reference=one.reference, tenant_id=one.tenant_id, provider=one.provider, amount=one.most_credits)
-        for one in lookups
-        if one.lane.mode == Mode.LIVE
-    ]
+    demands = [_demand(lookup) for lookup in lookups if lookup.lane.mode == Mode.LIVE]
     ledger.hold(demands)
     return {demand.reference: demand.amount for demand in demands}
+
+
+def _demand(lookup: Lookup) -> ledger.Demand:
+    return ledger.Demand(
+        reference=lookup.reference,
+        tenant_id=lookup.tenant_id,
+        provider=lookup.provider,
+        amount=lookup.most_credits,
+        source=lookup.source,
+        api_key_id=lookup.search.api_key_id,
+        metadata=lookup.search.metadata,
+    )

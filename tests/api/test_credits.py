@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
@@ -18,6 +19,13 @@ from tests.api.test_lists import read_all
 
 def grant(tenant: Tenant, amount: str) -> None:
     ledger.grant(ledger.account_of(tenant, "modash"), Decimal(amount), memo="=A1")
+
+
+def csv_of(api: APIClient, path: str, **query: Any) -> list[dict[str, str]]:
+    """Returns the rows of a file, whether it came as a page or as a stream."""
+    response = api.get(path, query, headers={"Accept": "text/csv"})
+    assert response.status_code == 200
+    return list(csv.DictReader(io.StringIO(response.getvalue().decode())))
 
 
 @pytest.mark.parametrize(
@@ -112,8 +120,7 @@ def test_entries_are_listed_account_by_account(api: APIClient, alice: Tenant) ->
 def test_entries_as_csv_keep_numbers_and_defuse_texts(api: APIClient, alice: Tenant) -> None:
     grant(alice, "5")
     ledger.adjust(ledger.account_of(alice, "modash"), Decimal("-2.5"), memo="@home", person="olive", corrects="1")
-    response = api.get("/v1/credits/entries", headers={"Accept": "text/csv"})
-    rows = list(csv.DictReader(io.StringIO(response.content.decode())))
+    rows = csv_of(api, "/v1/credits/entries")
     assert {(row["amount"], row["memo"]) for row in rows} == {("5", "'=A1"), ("-2.5", "'@home")}
 
 

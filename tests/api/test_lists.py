@@ -152,7 +152,7 @@ def test_all_wrong_filters_are_named_at_once(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/searches", "/v1/sources", "/v1/credits", "/v1/credits/entries", "/v1/statements"]
+    "path", ["/v1/searches", "/v1/sources", "/v1/credits", "/v1/credits/entries", "/v1/statements", "/v1/usage"]
 )
 def test_every_list_has_one_form(api: APIClient, path: str) -> None:
     assert set(api.get(path).json()) == {"data", "has_more", "next_cursor"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from rest_framework.test import APIClient
 
+from billing import ledger
 from config import openapi
 from searches.models import Call, Lookup, Search
 from tests.api.examples import add_results, create, create_form, lookup, made, order
@@ -170,6 +172,7 @@ READS = [
     "/v1/credits",
     "/v1/credits/entries",
     "/v1/statements",
+    "/v1/usage",
 ]
 
 
@@ -188,6 +191,17 @@ def test_other_forms_are_as_described(api: APIClient, search: Search) -> None:
         response = api.get(path.replace("{id}", str(search.pk)), {"limit": 1}, headers={"Accept": accept})
         described(path, "get", response)
     described(path, "get", api.get(path.replace("{id}", str(search.pk)), {"include": "raw"}))
+
+
+def test_usage_is_as_described_however_it_is_grouped(api: APIClient, search: Search) -> None:
+    ledger.charge(search.lookups.all()[1].reference, Decimal("0.25"), key="call:1")
+    for groups in ("day", "source", "api_key", "metadata.a", "day,source,api_key,metadata.none"):
+        response = api.get("/v1/usage", {"group_by": groups})
+        assert len(response.json()["data"]) == 1
+        described("/v1/usage", "get", response)
+    for path in ("/v1/usage", "/v1/credits/entries"):
+        for accept in ("text/csv", "application/x-ndjson"):
+            described(path, "get", api.get(path, {"limit": 1}, headers={"Accept": accept}))
 
 
 def test_what_is_made_is_as_described(api: APIClient, stranger: APIClient) -> None:

@@ -19,7 +19,19 @@ OTHERS = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL")
 
 
 def sections() -> dict[str, Callable[..., None]]:
-    from tests.bench import claims, estimates, lane, latency, ledger, newcomer, shares, throughput, troubles, webhooks
+    from tests.bench import (
+        claims,
+        estimates,
+        lane,
+        latency,
+        ledger,
+        newcomer,
+        shares,
+        throughput,
+        troubles,
+        usage,
+        webhooks,
+    )
 
     return {
         "lane": lane.measure,
@@ -29,6 +41,7 @@ def sections() -> dict[str, Callable[..., None]]:
         "estimates": estimates.measure,
         "claims": claims.measure,
         "ledger": ledger.measure,
+        "usage": usage.measure,
         "throughput": throughput.measure,
         "latency": latency.measure,
         "webhooks": webhooks.measure,

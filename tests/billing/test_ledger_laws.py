@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import hypothesis
 from django.db import connection, transaction
 from django.db.models import Sum
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from accounts.models import Tenant
-from billing import audit, ledger
-from billing.ledger import InsufficientCredits
+from billing import audit, ledger, usage
+from billing.ledger import Demand, InsufficientCredits
 from billing.models import Account, Entry, Hold, Statement
 from tests.billing.months import end_month, open_since, ranges, statements_of
 from tests.billing.test_ledger import CREDITS, SOME, demand, in_one
 from tests.billing.test_numbers import entries_of, replayed
 
+# What the charges of a lookup count for.
+SPENT_FOR: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {
+        "source": st.sampled_from(("tiktok-creators", "public-videos")),
+        "api_key_id": st.sampled_from((None, UUID(int=1), UUID(int=2))),
+        "metadata": st.dictionaries(st.sampled_from("ab"), st.sampled_from(("", "x", "y"))),
+    }
+)
+GROUPINGS = ("day", "day,source", "api_key", "metadata.a", "source,metadata.b", "metadata.a,metadata.b,api_key,day")
 NONE_OR_SOME = st.just(Decimal(0)) | CREDITS
 
 
@@ -36,16 +56,19 @@ class Money(RuleBasedStateMachine):
         ledger.grant(self.prepaid, granted)
         self.references: list[str] = []
         self.agreed: dict[str, Decimal] = {}
+        self.demands: dict[str, Demand] = {}
 
     def known(self, data: st.DataObject) -> str:
         return data.draw(st.sampled_from(self.references or ["lookup:none"]))
 
     @rule(
-        amounts=st.lists(CREDITS, min_size=1, max_size=3), providers=st.lists(st.sampled_from(("modash", "memories")))
+        amounts=st.lists(CREDITS, min_size=1, max_size=3),
+        providers=st.lists(st.sampled_from(("modash", "memories"))),
+        data=st.data(),
     )
-    def submit(self, amounts: list[Decimal], providers: list[str]) -> None:
+    def submit(self, amounts: list[Decimal], providers: list[str], data: st.DataObject) -> None:
         demands = [
-            demand(self.tenant, amount, f"lookup:{uuid4()}", provider)
+            replace(demand(self.tenant, amount, f"lookup:{uuid4()}", provider), **data.draw(SPENT_FOR))
             for amount, provider in zip(amounts, providers, strict=False)
         ]
         before = self.balances()
@@ -56,6 +79,7 @@ class Money(RuleBasedStateMachine):
             return
         self.references += [demand.reference for demand in demands]
         self.agreed |= {demand.reference: demand.amount for demand in demands}
+        self.demands |= {demand.reference: demand for demand in demands}
 
     @rule(data=st.data(), amount=CREDITS)
     def charge(self, data: st.DataObject, amount: Decimal) -> None:
@@ -96,6 +120,19 @@ class Money(RuleBasedStateMachine):
             ledger.settle(self.known(data), charged=charged, amount=amount)
         except ValueError:
             assert self.balances() == before
+
+    @precondition(lambda self: self.demands)
+    @rule(data=st.data())
+    def erase(self, data: st.DataObject) -> None:
+        one = self.demands[self.known(data)]
+        in_one(
+            usage.forget_metadata,
+            self.tenant.pk,
+            [(one.reference, one.source, one.provider)],
+            api_key_id=one.api_key_id,
+            metadata=json.dumps(dict(one.metadata)),
+        )
+        self.demands[one.reference] = replace(one, metadata={})
 
     @rule(data=st.data(), amount=CREDITS)
     def die_between_two_statements(self, data: st.DataObject, amount: Decimal) -> None:
@@ -179,6 +216,21 @@ class Money(RuleBasedStateMachine):
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM billing_trial_balance WHERE balance <> 0")
             assert cursor.fetchone() == (0,)
+
+    @invariant()
+    def usage_equals_the_charges_by_whatever_it_is_grouped(self) -> None:
+        """Each charge counts for what its lookup was held for, but for metadata that were erased."""
+        due: dict[str, dict[tuple[str, ...], Decimal]] = {groups: defaultdict(Decimal) for groups in GROUPINGS}
+        for entry in Entry.objects.filter(account__tenant=self.tenant, kind="charge").select_related("account"):
+            one = self.demands[entry.reference]
+            texts = {"source": one.source, "api_key": str(one.api_key_id or ""), "day": f"{entry.created_at:%Y-%m-%d}"}
+            texts |= {f"metadata.{key}": f"={text}" for key, text in one.metadata.items()}
+            for groups, lines in due.items():
+                lines[entry.account.provider, *(texts.get(group, "") for group in groups.split(","))] += entry.amount
+        for groups, lines in due.items():
+            report = usage.Report(tenant_id=self.tenant.pk, groups=groups.split(","))
+            found = {tuple(line[key] for key in report.keys): line["charged"] for line in report.page(None, 1000)}
+            assert found == lines
 
     @invariant()
     def an_account_has_unknown_what_its_holds_have(self) -> None:
