@@ -123,7 +123,7 @@ def test_a_wrong_question_is_a_400_that_names_it(api: APIClient, query: dict[str
 def test_a_cursor_belongs_to_its_grouping(api: APIClient) -> None:
     for name in "abc":
         charged(api, "0.25", metadata={"campaign": name})
-    cursor = api.get("/v1/usage", {"group_by": "metadata.campaign", "limit": 1}).json()["next_cursor"]
+    cursor = api.get("/v1/usage", {"group_by": "metadata.campaign", "limit": "1"}).json()["next_cursor"]
     assert api.get("/v1/usage", {"group_by": "source", "cursor": cursor}).status_code == 400
     assert len(read_all(api, "/v1/usage", group_by="metadata.campaign", limit=1)) == 3
 
