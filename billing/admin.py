@@ -29,7 +29,8 @@ from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone,
 from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin, by_choice
 from billing import ledger
 from billing.admin_filters import ByAccountProvider, ByAccountTenant
-from billing.models import Account, Entry, Hold, Price, Statement
+from billing.cap_admin import KeyCapPage, TenantCapPage
+from billing.models import Account, Entry, Hold, KeyCap, Price, Statement, TenantCap
 from billing.serializers import credits_text
 from billing.statement_admin import StatementAdmin
 from providers import registry
@@ -102,6 +103,10 @@ class PriceAdmin(Page):
     @admin.display(description="a result", ordering="per_result")
     def per_result_credits(self, obj: Price) -> str:
         return credits_text(obj.per_result)
+
+
+admin.site.register(TenantCap, TenantCapPage)
+admin.site.register(KeyCap, KeyCapPage)
 
 
 class CreditsForm(DialogForm):

@@ -5,7 +5,15 @@ from django.db.models.signals import post_migrate
 class BillingConfig(AppConfig):
     name = "billing"
     database_functions = (
-        *("append_only.sql", "entries.sql", "hold.sql", "charge_and_release.sql", "unknown.sql", "statements.sql"),
+        *(
+            "append_only.sql",
+            "caps.sql",
+            "entries.sql",
+            "hold.sql",
+            "charge_and_release.sql",
+            "unknown.sql",
+            "statements.sql",
+        ),
         *("books.sql", "usage.sql"),
     )
 

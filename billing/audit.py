@@ -1,8 +1,8 @@
 """Rebuilds every balance from the entries alone, walks every account's chain, and names each first difference.
 
 Four things are compared: an entry with the one before it (number, hash, balances), an account with its last entry, a hold with
-its entries, and each day's usage with its charges. The same balances follow from the double entry (`books.sql`), which has its
-own rules of what an entry moves.
+its entries, each day's usage with its charges, and what counts under caps and budgets (`caps.sql`) with its entries. The same
+balances follow from the double entry (`books.sql`), which has its own rules of what an entry moves.
 Closed months are compared with their entries by `statement_audit`.
 
 A chain cannot show that somebody has written a whole account anew, from the altered entry to the account's row. Only a hash that
@@ -109,6 +109,43 @@ WHERE (plain.charged, plain.charges) IS DISTINCT FROM (entries.charged, entries.
     OR (by_metadata.charged, by_metadata.charges) IS DISTINCT FROM (entries.charged, entries.charges)
 ORDER BY account_id, day
 """
+# Holds that count elsewhere than their entries.
+PLACES = """
+SELECT hold.account_id, hold.reference FROM billing_hold AS hold WHERE EXISTS (
+    SELECT FROM billing_entry AS entry
+    WHERE entry.reference = hold.reference AND kind IN ('hold', 'unknown', 'charge', 'release')
+        AND (entry.month, entry.spender, entry.budget) IS DISTINCT FROM (hold.month, hold.spender, hold.budget)
+)
+ORDER BY hold.account_id, hold.reference
+"""
+COUNTS = """
+SELECT account_id, {name}, coalesce(kept.used, 0), coalesce(entries.used, 0), coalesce(kept.held, 0), coalesce(entries.held, 0)
+FROM {kept} AS kept FULL JOIN (
+    SELECT account_id, {counted_by}, coalesce(sum(amount) FILTER (WHERE kind = 'charge'), 0) AS used,
+        sum(billing_holds(kind, amount)) AS held
+    FROM billing_entry WHERE kind IN ('hold', 'charge', 'release') AND {which} GROUP BY account_id, {counted_by}
+) AS entries USING (account_id, {counted_by})
+WHERE (coalesce(kept.used, 0), coalesce(kept.held, 0)) IS DISTINCT FROM (coalesce(entries.used, 0), coalesce(entries.held, 0))
+ORDER BY account_id, {counted_by}
+"""
+MONTH = "coalesce('in ' || to_char(month, 'YYYY-MM'), 'in no month')"
+# What is kept of each month, of each month of an API key, and of each budget, beside what the entries say.
+COUNTED = (
+    COUNTS.format(name=MONTH, kept="billing_tenantmonth", counted_by="month", which="true"),
+    COUNTS.format(
+        name=f"{MONTH} || ' by the API key ' || spender",
+        kept="billing_keymonth",
+        counted_by="month, spender",
+        which="spender IS NOT NULL",
+    ),
+    COUNTS.format(
+        name="budget",
+        kept="(SELECT account_id, reference AS budget, used, held FROM billing_budget)",
+        counted_by="budget",
+        which="budget <> ''",
+    ),
+)
+PLACED_ELSEWHERE = "the hold counts in another month, API key or budget than its entries"
 FAULTS = {
     "missing": "entry {} is missing",
     "inserted": "entry {} was inserted: the account has not numbered it",
@@ -134,6 +171,11 @@ def differences() -> list[str]:
                 found.setdefault(account, list(say(*values)))
         cursor.execute(HOLDS)
         holds = [(account, list(_of_a_hold(*values))) for account, *values in cursor.fetchall()]
+        cursor.execute(PLACES)
+        holds += [(account, [f"{name}: {PLACED_ELSEWHERE}"]) for account, name in cursor.fetchall()]
+        for query in COUNTED:
+            cursor.execute(query)
+            holds += [(account, list(_of_a_count(*values))) for account, *values in cursor.fetchall()]
         months = [(account, [said]) for account, said in statement_audit.faults(cursor)]
         all_said = [*sorted(found.items()), *holds, *months]
         accounts = Account.objects.select_related("tenant").in_bulk({account for account, _ in all_said})
@@ -177,6 +219,12 @@ def _of_usage(day: date, *values: Decimal) -> Iterator[str]:
 def _of_a_hold(reference: str, number: int, *balances: Decimal) -> Iterator[str]:
     for said in _differing(("open", "unknown"), balances, number):
         yield f"{reference}: {said}"
+
+
+def _of_a_count(name: str, *balances: Decimal) -> Iterator[str]:
+    for what, (kept, due) in _pairs(("used", "held"), balances):
+        if kept != due:
+            yield f"{name}: {what} is {credits_text(kept)}, the entries say {credits_text(due)}"
 
 
 def _differing(names: tuple[str, ...], balances: tuple[Decimal, ...], number: int) -> Iterator[str]:

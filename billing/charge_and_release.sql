@@ -1,7 +1,7 @@
 -- Charges what a call cost out of its lookup's hold, and releases what is left where `released` is NULL, or else that much of it.
 -- Returns what was charged: at most what is open, because nothing above that was agreed to. What is unknown stays held.
 --
--- One function for the reason that `hold.sql` has. Locks: hold, account. Each of its statements looks into one index, so their
+-- One function for the reason that `hold.sql` has. Locks: hold, account, and what it counts in. Each of its statements looks into one index, so their
 -- plans are kept.
 CREATE OR REPLACE FUNCTION billing_charge_and_release(
     lookup text, cost numeric, released numeric, charge_key text, release_key text, charge_id uuid, release_id uuid,
@@ -24,7 +24,8 @@ BEGIN
     IF charged <> 0 OR released <> 0 THEN
         PERFORM billing_enter(
             present.account_id, ARRAY[charge_id, release_id], ARRAY['charge', 'release'], ARRAY[charged, released],
-            ARRAY[lookup, lookup], ARRAY['charge:' || charge_key, 'release:' || release_key], why, who
+            ARRAY[lookup, lookup], ARRAY['charge:' || charge_key, 'release:' || release_key], why, who,
+            present.month, present.spender, present.budget
         );
     END IF;
     -- After the entry, which counts for what the hold names.

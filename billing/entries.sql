@@ -20,7 +20,8 @@ CREATE OR REPLACE FUNCTION billing_entry_hash(entry billing_entry) RETURNS bytea
     SELECT sha256(convert_to(json_build_array(
         encode(entry.previous_hash, 'hex'), entry.id, entry.account_id, entry.number, entry.kind, entry.amount::text,
         entry.posted_after::text, entry.held_after::text, entry.unknown_after::text, entry.reference, entry.key, entry.memo,
-        entry.person, to_char(entry.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        entry.person, entry.month, entry.spender, entry.budget,
+        to_char(entry.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
     )::text, 'UTF8'))
 $$;
 
@@ -30,11 +31,17 @@ $$;
 -- The account stays locked from its first line until the commit. Its entries are therefore numbered in the order of their commits,
 -- without gaps: whoever rolls back gives the numbers back. An entry's unique key makes a movement that is repeated fail, and take its
 -- transaction with it. `created_at` is read under the lock, so that it follows the numbers as long as the server's clock does not
--- step back. The first movement in a new month closes the months that have ended (`statements.sql`). Locks: account. Each of the statements looks into one index, so their plans are kept.
+-- step back. The first movement in a new month closes the months that have ended (`statements.sql`).
+--
+-- What a lookup holds and is charged counts in the month of its hold, under its API key and its search's budget (`caps.sql`); other
+-- movements name no month and count nowhere. Locks: account, tenant's month, key's month, budget. Each of the statements looks into
+-- one index, so their plans are kept.
 CREATE OR REPLACE FUNCTION billing_enter(
-    own uuid, ids uuid[], kinds text[], amounts numeric[], names text[], keys text[], why text, who text
+    own uuid, ids uuid[], kinds text[], amounts numeric[], names text[], keys text[], why text, who text,
+    in_month date DEFAULT NULL, by_key uuid DEFAULT NULL, of_budget text DEFAULT ''
 ) RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
+    before billing_account;
     account billing_account;
     line billing_entry;
     lines billing_entry[] := '{}';
@@ -43,9 +50,13 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
+    before := account;
     line.account_id := own;
     line.memo := why;
     line.person := who;
+    line.month := in_month;
+    line.spender := by_key;
+    line.budget := of_budget;
     line.created_at := clock_timestamp();
     IF account.open_month + interval '1 month' <= line.created_at AT TIME ZONE 'UTC' THEN
         PERFORM billing_close_months(own, line.created_at);
@@ -77,6 +88,9 @@ BEGIN
     SET posted = account.posted, held = account.held, unknown = account.unknown,
         last_number = account.last_number, last_hash = account.last_hash
     WHERE id = own;
+    IF in_month IS NOT NULL AND (account.posted, account.held) <> (before.posted, before.held) THEN
+        PERFORM billing_count(own, in_month, by_key, of_budget, before.posted - account.posted, account.held - before.held);
+    END IF;
     INSERT INTO billing_entry SELECT * FROM unnest(lines);
     IF 'charge' = ANY (kinds) THEN
         PERFORM billing_count_usage(lines);

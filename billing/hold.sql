@@ -1,23 +1,46 @@
--- Holds the most that lookups of one tenant with one provider can cost, all or none, and returns the account. Returns NULL where
--- the account has no room for them, or does not exist. A lookup that has a hold already gets more.
+-- Holds the most that lookups of one tenant with one provider can cost, all or none, under every limit (`caps.sql`).
+--
+-- `outcome` is empty where the credits are held. Else it names what has no room: a limit with its size and what is used and held
+-- under it, or `balance`; or it is `no_account`. Nothing has moved then, but for a new budget, which goes with the caller's
+-- transaction. A lookup that has a hold already gets more, in the month of its first: `in_month` NULL means the present one.
 --
 -- One function instead of four statements from Python: the account's row, which all lookups of a tenant with a provider share,
--- stays locked for no round trip. Locks: account. Each of its statements looks into one index, so their plans are kept.
+-- stays locked for no round trip. Locks: account, tenant's month, key's month, budget. Each of its statements looks into few
+-- indexes, so their plans are kept.
 CREATE OR REPLACE FUNCTION billing_hold_credits(
     owner uuid, at_provider text, lookups text[], amounts numeric[], keys text[], entries uuid[],
-    sources text[], api_keys text[], metadata jsonb[]
-) RETURNS uuid LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+    sources text[], api_keys text[], metadata jsonb[], by_key uuid, of_budget text, most numeric, in_month date,
+    OUT outcome text, OUT limit_size numeric, OUT limit_used numeric, OUT limit_held numeric, OUT counted_in date
+) LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     own uuid;
+    asked numeric := (SELECT sum(amount) FROM unnest(amounts) AS amount);
     kinds text[] := array_fill('hold'::text, ARRAY[cardinality(lookups)]);
 BEGIN
-    SELECT id INTO own FROM billing_account WHERE tenant_id = owner AND provider = at_provider;
-    IF billing_enter(own, entries, kinds, amounts, lookups, keys, '', '') IS NULL THEN
-        RETURN NULL;
+    SELECT id INTO own FROM billing_account WHERE tenant_id = owner AND provider = at_provider FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        outcome := 'no_account';
+        RETURN;
     END IF;
-    INSERT INTO billing_hold (reference, account_id, open, unknown, source, api_key, metadata)
-    SELECT lookup, own, amount, 0, source, api_key, texts
+    -- The clock is read under the lock, so that no earlier month is counted after a later one.
+    counted_in := coalesce(in_month, billing_month());
+    IF most IS NOT NULL THEN
+        INSERT INTO billing_budget (account_id, reference, most, used, held) VALUES (own, of_budget, most, 0, 0)
+        ON CONFLICT (reference, account_id) DO NOTHING;
+    END IF;
+    SELECT name, size, used, held INTO outcome, limit_size, limit_used, limit_held
+    FROM billing_limits(own, counted_in, by_key, of_budget)
+    WHERE asked > 0 AND used + held + asked > size ORDER BY rank LIMIT 1;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    IF billing_enter(own, entries, kinds, amounts, lookups, keys, '', '', counted_in, by_key, of_budget) IS NULL THEN
+        outcome := 'balance';
+        RETURN;
+    END IF;
+    INSERT INTO billing_hold (reference, account_id, open, unknown, source, api_key, metadata, month, spender, budget)
+    SELECT lookup, own, amount, 0, source, api_key, texts, counted_in, by_key, of_budget
     FROM unnest(lookups, amounts, sources, api_keys, metadata) AS demanded (lookup, amount, source, api_key, texts)
     ON CONFLICT (reference) DO UPDATE SET open = billing_hold.open + EXCLUDED.open;
-    RETURN own;
+    outcome := '';
 END $$;

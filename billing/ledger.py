@@ -5,7 +5,8 @@ caller's transaction, and each of those writes its entries by `entries.sql`. Wha
 is made by `hold.sql`, and each charge and release comes out of one by `charge_and_release.sql`, so that nothing is ever spent
 above what was held.
 
-The caller has locked the lookup's row. Then holds are locked, and accounts last, sorted by provider.
+The caller has locked the lookup's row. Then holds are locked, and accounts last, sorted by provider, each with what counts under
+its limits (`caps.sql`): the tenant's month, the API key's month, and the search's budget.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -23,7 +25,8 @@ from django.db.models import Max
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
-from billing import corrections, events
+from billing import caps, corrections, events
+from billing.caps import NOBODY, LimitReached, Spender
 from billing.models import Account, Entry, Hold
 from billing.serializers import credits_text
 
@@ -35,8 +38,8 @@ ENTER = """
 SELECT billing_enter(%s, ARRAY[%s]::uuid[], ARRAY[%s]::text[], ARRAY[%s]::numeric[], ARRAY[%s]::text[], ARRAY[%s]::text[], %s, %s)
 """
 HOLD = """
-SELECT billing_hold_credits(
-    %s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]::jsonb[]
+SELECT outcome, limit_size, limit_used, limit_held, counted_in FROM billing_hold_credits(
+    %s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]::jsonb[], %s, %s, %s, %s
 )
 """
 TALLIES = """
@@ -46,6 +49,10 @@ SELECT reference, coalesce(open, 0), coalesce((
 FROM unnest(%s::text[]) AS asked (reference) LEFT JOIN billing_hold USING (reference)
 """
 CHARGE_AND_RELEASE = "SELECT billing_charge_and_release(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+# What `hold.sql` says besides the name of a limit.
+HELD, NO_ACCOUNT, BALANCE = "", "no_account", "balance"
+# The API key, the budget with its size where it may be new, and the month where it is not the present one.
+Purse = tuple[UUID | None, str, Decimal | None, date | None]
 MOVE_UNKNOWN = "SELECT billing_move_unknown(%s, %s, %s, %s, %s, %s)"
 
 
@@ -114,29 +121,39 @@ def adjust(account: Account, amount: Decimal, *, memo: str, person: str, correct
         raise ValueError("amount: the account would fall below zero; adjust by less.")
 
 
-def hold(demands: Sequence[Demand]) -> None:
-    """Holds the most that lookups can cost, all or none. Raises `InsufficientCredits`."""
+def hold(demands: Sequence[Demand], spender: Spender = NOBODY) -> None:
+    """Holds the most that lookups can cost, all or none. Raises `LimitReached` or `InsufficientCredits`.
+
+    The caller rolls its transaction back then: what other accounts held before goes with it.
+    """
     by_account: dict[tuple[str, UUID], list[Demand]] = defaultdict(list)
     for demand in demands:
         by_account[demand.provider, demand.tenant_id].append(demand)
     for provider, tenant_id in sorted(by_account):
         own = by_account[provider, tenant_id]
-        if _hold(own):
+        most = spender.max_credits.get(provider)
+        purse = (spender.api_key_id, "" if most is None else spender.search, most, None)
+        if _hold(own, purse) != NO_ACCOUNT:
             continue
-        # The account has no room, or this is the tenant's first lookup with the provider.
-        account = Account.objects.get_or_create(tenant_id=tenant_id, provider=provider)[0]
-        if not _hold(own):
-            account.refresh_from_db()
-            raise InsufficientCredits(provider, _total(own), account.available or ZERO)
+        # This is the tenant's first lookup with the provider.
+        Account.objects.get_or_create(tenant_id=tenant_id, provider=provider)
+        _hold(own, purse)
 
 
 def hold_more(reference: str, amount: Decimal, *, key: str) -> bool:
-    """Holds more for a lookup that must ask again; False where its account has no room for it, or it has no hold."""
+    """Holds more for a lookup that must ask again; False where a limit or its account has no room, or it has no hold.
+
+    The second hold counts in the month of the first, under the same API key and budget.
+    """
     held = _locked(reference)
     if held is None:
         return False
     own = held.account
-    return _hold([Demand(reference=reference, tenant_id=own.tenant_id, provider=own.provider, amount=amount)], key=key)
+    demand = Demand(reference=reference, tenant_id=own.tenant_id, provider=own.provider, amount=amount)
+    try:
+        return _hold([demand], (held.spender, held.budget, None, held.month), key=key) != NO_ACCOUNT
+    except (LimitReached, InsufficientCredits):
+        return False
 
 
 def charge(reference: str, cost: Decimal, *, key: str) -> Decimal:
@@ -255,16 +272,39 @@ def _begin_prepaid(account: Account, *, granted: Decimal, by: str, person: str) 
     account.kind = Account.Kind.PREPAID
 
 
-def _hold(demands: Sequence[Demand], *, key: str = "") -> bool:
-    """Holds credits of one account. `key` names the entry of a lookup's second hold; the first is named after the lookup."""
+def _hold(demands: Sequence[Demand], purse: Purse, *, key: str = "") -> str:
+    """Holds credits of one account. Returns `NO_ACCOUNT` where there is none, and nothing was held.
+
+    `key` names the entry of a lookup's second hold; the first is named after the lookup.
+    """
     references = [demand.reference for demand in demands]
     amounts = [demand.amount for demand in demands]
     keys = [f"hold:{key or reference}" for reference in references]
-    values = (demands[0].tenant_id, demands[0].provider, references, amounts, keys)
     sources = [demand.source for demand in demands]
     api_keys = [str(demand.api_key_id or "") for demand in demands]
     metadata = [json.dumps(dict(demand.metadata)) for demand in demands]
-    return _call(HOLD, (*values, [uuid7() for _ in demands], sources, api_keys, metadata)) is not None
+    tenant_id, provider = demands[0].tenant_id, demands[0].provider
+    values = (
+        tenant_id,
+        provider,
+        references,
+        amounts,
+        keys,
+        [uuid7() for _ in demands],
+        sources,
+        api_keys,
+        metadata,
+        *purse,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD, values)
+        outcome, *found = cursor.fetchone()
+    if outcome == BALANCE:
+        account = Account.objects.get(tenant_id=tenant_id, provider=provider)
+        raise InsufficientCredits(provider, _total(demands), account.available or ZERO)
+    if outcome not in (HELD, NO_ACCOUNT):
+        raise LimitReached(provider, _total(demands), caps.limit_of(outcome, *found))
+    return HELD if outcome == HELD else NO_ACCOUNT
 
 
 def _total(demands: Sequence[Demand]) -> Decimal:

@@ -31,6 +31,21 @@ class Credits(serializers.Field[Decimal, Any, str, Any]):
         return credits_text(value)
 
 
+class CapSerializer(serializers.Serializer[Any]):
+    """A cap of the present UTC month, and how much of it is spent."""
+
+    limit = serializers.ChoiceField(
+        source="name",
+        choices=["tenant_cap", "key_cap"],
+        help_text="Whose cap: the tenant's, or that of the API key that asks.",
+    )
+    size = Credits(help_text="The most that may be used and held in the month.")
+    used = Credits(help_text="What lookups that were submitted in the month were charged, whenever that was.")
+    held = Credits(help_text="What they still hold.")
+    left = Credits(help_text="What may still be held; 0 where the cap was lowered below what is used and held.")
+    renews_at = serializers.DateTimeField(help_text="When the next month begins.")
+
+
 class AccountSerializer(serializers.ModelSerializer[Account]):
     """A tenant's account with one provider, in that provider's own credits."""
 
@@ -38,10 +53,11 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
     held = Credits(help_text="Set aside for lookups that have not ended, and for unknown outcomes.")
     available = serializers.SerializerMethodField()
     unknown = Credits(help_text="The part of `held` of which nobody can say yet whether the provider billed it.")
+    caps = CapSerializer(many=True, help_text="The tenant's cap of the month and the API key's, where they have one.")
 
     class Meta:
         model = Account
-        fields = ("provider", "kind", "posted", "held", "available", "unknown")
+        fields = ("provider", "kind", "posted", "held", "available", "unknown", "caps")
         read_only_fields = fields
 
     @extend_schema_field({"type": ["string", "null"], "description": "What may still be spent; null: no bound."})

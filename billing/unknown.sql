@@ -16,7 +16,10 @@ BEGIN
     part := greatest(least(amount, present.open), -present.unknown);
     IF part <> 0 THEN
         UPDATE billing_hold SET open = present.open - part, unknown = present.unknown + part WHERE reference = lookup;
-        PERFORM billing_enter(present.account_id, ARRAY[entry], ARRAY['unknown'], ARRAY[part], ARRAY[lookup], ARRAY[key], why, who);
+        PERFORM billing_enter(
+            present.account_id, ARRAY[entry], ARRAY['unknown'], ARRAY[part], ARRAY[lookup], ARRAY[key], why, who,
+            present.month, present.spender, present.budget
+        );
     END IF;
     RETURN part;
 END $$;

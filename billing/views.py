@@ -22,7 +22,7 @@ from accounts.web import streaming
 from accounts.web.pagination import CursorPages, PageQuery
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.web.tenant_view import TenantView
-from billing import entry_list, schema, usage
+from billing import caps, entry_list, schema, usage
 from billing.models import Account, Statement
 from billing.query_serializers import EntryQuery, UsageQuery
 from billing.serializers import AccountSerializer, EntrySerializer, StatementSerializer, UsageSerializer
@@ -83,7 +83,8 @@ class CreditsView(LedgerView):
     keys = ("provider",)
 
     def get(self, request: Request) -> Response:
-        return self.listed(self.accounts())
+        page = caps.attach(self.paginate_queryset(self.accounts()) or [], self.api_key.pk)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
 @schema.ENTRIES

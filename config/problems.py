@@ -40,6 +40,9 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "not_authenticated": (401, "No API key"),
     "authentication_failed": (401, "No valid API key"),
     "insufficient_credits": (402, "Not enough credits"),
+    "tenant_cap_reached": (402, "The tenant's cap of the month is reached"),
+    "key_cap_reached": (402, "The API key's cap of the month is reached"),
+    "max_credits_too_low": (402, "The search can cost more than its max_credits"),
     "price_missing": (402, "The source has no price"),
     "permission_denied": (403, "Not allowed"),
     "tenant_suspended": (403, "The tenant is suspended"),
@@ -68,7 +71,8 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
 MEANINGS: Mapping[int, str] = {
     400: "The body, a header or a parameter is wrong. Mend what `errors` names, then send the request again.",
     401: "Send a valid API key in the header `Authorization`.",
-    402: "The search would cost more than may be spent, or has no price. Ask for less, or have credits granted or a price set.",
+    402: "The search would cost more than may be spent, or has no price. Ask for less, or have credits granted, a cap raised or "
+    "a price set.",
     403: "The key or its tenant may not do this. Use another key, or ask the operators.",
     404: "Nothing is there, or it belongs to another tenant. Check the path and the id.",
     405: "The header `Allow` names the methods that the path takes.",

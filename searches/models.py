@@ -185,6 +185,9 @@ class Search(models.Model):
     )
     priority = models.SmallIntegerField(default=0)
     metadata = models.JSONField(default=dict, blank=True)
+    max_credits = models.JSONField(
+        default=dict, blank=True, help_text="The most that it may hold and cost, by provider."
+    )
     results_count = models.PositiveIntegerField(default=0)
     expires_at = models.DateTimeField(help_text="When the lookups that still wait expire.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)

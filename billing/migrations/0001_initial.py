@@ -80,6 +80,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Budget",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("reference", models.CharField(help_text="search:<id>", max_length=60)),
+                ("most", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("used", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("held", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="budgets",
+                        to="billing.account",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
             name="Entry",
             fields=[
                 (
@@ -122,6 +141,12 @@ class Migration(migrations.Migration):
                     "person",
                     models.CharField(blank=True, help_text="Who made it, if somebody did by hand.", max_length=150),
                 ),
+                ("month", models.DateField(help_text="The month of the hold that it belongs to.", null=True)),
+                ("spender", models.UUIDField(help_text="The id of the API key that it is for.", null=True)),
+                (
+                    "budget",
+                    models.CharField(blank=True, help_text="search:<id>, if that has max_credits.", max_length=60),
+                ),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
@@ -158,6 +183,12 @@ class Migration(migrations.Migration):
                     "metadata",
                     models.JSONField(blank=True, default=dict, help_text="Its search's, until that is erased."),
                 ),
+                ("month", models.DateField(help_text="The first day of the UTC month in which it was first held.")),
+                ("spender", models.UUIDField(help_text="The id of the API key that it is for.", null=True)),
+                (
+                    "budget",
+                    models.CharField(blank=True, help_text="search:<id>, if that has max_credits.", max_length=60),
+                ),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
@@ -172,6 +203,51 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ("-created_at",),
             },
+        ),
+        migrations.CreateModel(
+            name="KeyCap",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("provider", models.CharField(max_length=40)),
+                (
+                    "amount",
+                    billing.models.CreditsField(decimal_places=6, max_digits=18, verbose_name="credits a month"),
+                ),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="caps",
+                        to="accounts.apikey",
+                        verbose_name="API key",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "cap of an API key",
+                "verbose_name_plural": "caps of API keys",
+                "ordering": ("api_key", "provider"),
+            },
+        ),
+        migrations.CreateModel(
+            name="KeyMonth",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("spender", models.UUIDField(help_text="The id of the API key.")),
+                ("month", models.DateField(help_text="Its first day.")),
+                ("used", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("held", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="key_months",
+                        to="billing.account",
+                    ),
+                ),
+            ],
         ),
         migrations.CreateModel(
             name="Price",
@@ -241,6 +317,49 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="TenantCap",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("provider", models.CharField(max_length=40)),
+                (
+                    "amount",
+                    billing.models.CreditsField(decimal_places=6, max_digits=18, verbose_name="credits a month"),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="caps",
+                        to="accounts.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "cap of a tenant",
+                "verbose_name_plural": "caps of tenants",
+                "ordering": ("tenant", "provider"),
+            },
+        ),
+        migrations.CreateModel(
+            name="TenantMonth",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("month", models.DateField(help_text="Its first day.")),
+                ("used", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("held", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="months",
+                        to="billing.account",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
             name="Usage",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -306,6 +425,26 @@ class Migration(migrations.Migration):
                 name="prepaid_account_never_below_zero",
             ),
         ),
+        migrations.AddConstraint(
+            model_name="budget",
+            constraint=models.UniqueConstraint(
+                fields=("reference", "account"), name="one_budget_per_search_and_account"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="budget",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("held__gte", 0),
+                    (
+                        "most__gte",
+                        django.db.models.expressions.CombinedExpression(models.F("used"), "+", models.F("held")),
+                    ),
+                    ("used__gte", 0),
+                ),
+                name="budget_never_exceeded",
+            ),
+        ),
         migrations.AddIndex(
             model_name="entry",
             index=models.Index(fields=["reference"], name="entries_by_reference"),
@@ -361,6 +500,30 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
+            model_name="keycap",
+            constraint=models.UniqueConstraint(fields=("api_key", "provider"), name="one_cap_per_key_and_provider"),
+        ),
+        migrations.AddConstraint(
+            model_name="keycap",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__gte", 0)),
+                name="cap_of_a_key_never_negative",
+                violation_error_message="A cap must be 0 credits or more; with 0 nothing may be spent, and without a cap anything.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="keymonth",
+            constraint=models.UniqueConstraint(
+                fields=("account", "spender", "month"), name="one_row_per_account_key_and_month"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="keymonth",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("held__gte", 0), ("used__gte", 0)), name="month_of_a_key_never_negative"
+            ),
+        ),
+        migrations.AddConstraint(
             model_name="statement",
             constraint=models.UniqueConstraint(
                 fields=("account", "month"), name="each_month_of_an_account_is_closed_once"
@@ -377,6 +540,28 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 name="a_statement_begins_where_it_ends_or_before",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="tenantcap",
+            constraint=models.UniqueConstraint(fields=("tenant", "provider"), name="one_cap_per_tenant_and_provider"),
+        ),
+        migrations.AddConstraint(
+            model_name="tenantcap",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__gte", 0)),
+                name="cap_of_a_tenant_never_negative",
+                violation_error_message="A cap must be 0 credits or more; with 0 nothing may be spent, and without a cap anything.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="tenantmonth",
+            constraint=models.UniqueConstraint(fields=("account", "month"), name="one_row_per_account_and_month"),
+        ),
+        migrations.AddConstraint(
+            model_name="tenantmonth",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("held__gte", 0), ("used__gte", 0)), name="month_of_a_tenant_never_negative"
             ),
         ),
         migrations.AddConstraint(

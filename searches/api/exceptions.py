@@ -15,6 +15,7 @@ from accounts.net.failures import AnswerTooLarge, OutboundFailure
 from accounts.web.exceptions import Conflict, PayloadTooLarge, PaymentRequired, ServiceUnavailable, TooManyRequests
 from accounts.web.strict_fields import Wrong
 from billing import ledger, price_defaults
+from billing.caps import LimitReached
 from billing.serializers import credits_text
 from searches import pictures
 from searches.lanes import backlog
@@ -43,7 +44,7 @@ def field_error(detail: str, code: str) -> list[ErrorDetail]:
 def translate_domain_errors() -> Iterator[None]:
     """Translates every exception that storing a picture or submitting an order can raise."""
     try:
-        with translate_picture_errors():
+        with translate_picture_errors(), translate_credit_errors():
             yield
     except pictures.TooManyImages as error:
         raise Conflict(str(error), code="too_many_images") from None
@@ -51,12 +52,6 @@ def translate_domain_errors() -> Iterator[None]:
         raise TooManyRequests(str(error), code="too_many_waiting_lookups", wait=backlog.WAIT_SECONDS) from None
     except CredentialMissing as error:
         raise Conflict(f"lookups[{error.index}]: {error.detail}", code="credential_missing") from None
-    except price_defaults.PriceMissing as error:
-        raise PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing") from None
-    except ledger.InsufficientCredits as error:
-        needed, available = credits_text(error.needed), credits_text(error.available)
-        detail = INSUFFICIENT_CREDITS.format(needed=needed, provider=error.provider, available=available)
-        raise PaymentRequired(detail, code="insufficient_credits") from None
     except pictures.Deleted:
         raise Conflict(IMAGE_DELETED, code="image_deleted") from None
     except IntegrityError as error:
@@ -66,6 +61,21 @@ def translate_domain_errors() -> Iterator[None]:
         if "_image_id_" in constraint:
             raise Conflict(IMAGE_DELETED, code="image_deleted") from None
         raise
+
+
+@contextmanager
+def translate_credit_errors() -> Iterator[None]:
+    """Translates every reason for which a search may not be paid for."""
+    try:
+        yield
+    except price_defaults.PriceMissing as error:
+        raise PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing") from None
+    except ledger.InsufficientCredits as error:
+        needed, available = credits_text(error.needed), credits_text(error.available)
+        detail = INSUFFICIENT_CREDITS.format(needed=needed, provider=error.provider, available=available)
+        raise PaymentRequired(detail, code="insufficient_credits") from None
+    except LimitReached as error:
+        raise PaymentRequired(str(error), code=error.code) from None
 
 
 @contextmanager

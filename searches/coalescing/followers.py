@@ -19,6 +19,7 @@ from django.db.models import Exists, Q, QuerySet
 
 from accounts import clock
 from accounts.models import Mode
+from billing.caps import LimitReached
 from billing.ledger import InsufficientCredits
 from billing.serializers import credits_text
 from providers import policies
@@ -67,7 +68,7 @@ def _followers_of(leader_id: UUID | None) -> QuerySet[Lookup]:
 
 
 def _batch(followers: QuerySet[Lookup]) -> list[Lookup]:
-    return list(followers.select_related("lane", "credential", "tenant").order_by("sort_key", "pk")[:BATCH])
+    return list(followers.select_related("lane", "credential", "tenant", "search").order_by("sort_key", "pk")[:BATCH])
 
 
 def _resolve_each(followers: Iterable[Lookup], resolve_one: Callable[[Lookup], None]) -> int:
@@ -165,8 +166,8 @@ def _promote(follower: Lookup, lane: Lane, leader: Lookup | None) -> bool:
         with transaction.atomic():
             _enqueue(follower, tenant_queues[lane.name], leader)
             completion.recount(completion.lock(follower.search_id))
-            holds.hold([follower])
-    except InsufficientCredits as error:
+            holds.hold(follower.search, [follower])
+    except (InsufficientCredits, LimitReached) as error:
         return _end(follower, Status.FAILED, _unaffordable(error))
     return True
 
@@ -200,11 +201,16 @@ def _enqueue(follower: Lookup, tenant_queue: TenantQueue, leader: Lookup | None)
         queue.add_ready(tenant_queue, 1, pending_calls=follower.calls_left)
 
 
-def _unaffordable(error: InsufficientCredits) -> Failure:
+def _unaffordable(error: InsufficientCredits | LimitReached) -> Failure:
     """Returns the failure of a promotion whose hold has no room, in the words of a submit."""
-    needed, available = credits_text(error.needed), credits_text(error.available)
+    if isinstance(error, LimitReached):
+        code, asked, why = error.code, error.asked, f"and {error.what_is_left()}"
+    else:
+        available = credits_text(error.available)
+        code, asked = "insufficient_credits", error.needed
+        why = f"where {available} are available; have credits granted, and search again."
     return Refused(
-        "insufficient_credits",
-        f"The equal lookup that this one waited for is gone, and by itself it can cost up to {needed} {error.provider} "
-        f"credits, where {available} are available; have credits granted, and search again.",
+        code,
+        f"The equal lookup that this one waited for is gone, and by itself it can cost up to {credits_text(asked)} "
+        f"{error.provider} credits, {why}",
     )

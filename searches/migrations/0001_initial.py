@@ -293,6 +293,12 @@ class Migration(migrations.Migration):
                 ),
                 ("priority", models.SmallIntegerField(default=0)),
                 ("metadata", models.JSONField(blank=True, default=dict)),
+                (
+                    "max_credits",
+                    models.JSONField(
+                        blank=True, default=dict, help_text="The most that it may hold and cost, by provider."
+                    ),
+                ),
                 ("results_count", models.PositiveIntegerField(default=0)),
                 ("expires_at", models.DateTimeField(help_text="When the lookups that still wait expire.")),
                 (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 
@@ -23,7 +24,8 @@ class Order:
     """The questions of one search about one picture.
 
     `crop` is a `Crop` as text, empty for the whole picture. `expires_in` is in seconds. `max_age` is the age in seconds that an
-    equal lookup's answer may have; None for the tenant's own setting; with 0 the provider is asked.
+    equal lookup's answer may have; None for the tenant's own setting; with 0 the provider is asked. `max_credits` is the
+    most that the search may hold and cost, by provider.
     """
 
     lookups: Sequence[LookupOrder]
@@ -32,6 +34,7 @@ class Order:
     expires_in: int = 86_400
     max_age: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    max_credits: dict[str, Decimal] = field(default_factory=dict)
 
 
 class Rejected(Exception):

@@ -14,6 +14,7 @@ from django.db import transaction
 from uuid_utils.compat import uuid7
 
 from accounts.models import ApiKey
+from billing.serializers import credits_text
 from searches.coalescing import keys, matching
 from searches.lanes import backlog, directory, queue, wakeups
 from searches.lifecycle import holds
@@ -36,8 +37,8 @@ class Submission:
 def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
     """Writes a search, and wakes its lanes up once that is committed.
 
-    Raises `WrongOrder`, `CredentialMissing`, `PriceMissing`, `InsufficientCredits`, `backlog.TooManyWaitingLookups` or what the
-    picture raises, and then writes nothing but lanes without lookups.
+    Raises `WrongOrder`, `CredentialMissing`, `PriceMissing`, `LimitReached`, `InsufficientCredits`,
+    `backlog.TooManyWaitingLookups` or what the picture raises, and then writes nothing but lanes without lookups.
     """
     quoted = planning.quotes_for(api_key, order.lookups)
     if wrong := list(planning.rejections(api_key, order.lookups, quoted)):
@@ -55,7 +56,7 @@ def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
         for matched in matches:
             matching.answer(matched)
         _enqueue(lookups)
-        held = holds.hold(lookup for lookup in lookups if lookup.repeat == Repeat.MISS)
+        held = holds.hold(search, (lookup for lookup in lookups if lookup.repeat == Repeat.MISS))
         if any(lookup.queue_state != QueueState.NONE for lookup in lookups):
             backlog.check(api_key.tenant)
         picture.hold()
@@ -79,6 +80,7 @@ def _write(api_key: ApiKey, order: Order, picture: Draft, lookups: Sequence[Look
         crop=picture.crop,
         priority=order.priority,
         metadata=order.metadata,
+        max_credits={provider: credits_text(most) for provider, most in order.max_credits.items()},
         created_at=created_at,
         expires_at=created_at + timedelta(seconds=order.expires_in),
     )

@@ -22,7 +22,7 @@ from accounts import keys
 from accounts.models import ApiKey, Attempt, Delivery, Endpoint, Mode, Tenant, User
 from accounts.webhooks import endpoints, redelivery
 from billing import ledger
-from billing.models import Account, Entry, Hold, Price, Statement
+from billing.models import Account, Entry, Hold, KeyCap, Price, Statement, TenantCap
 from providers import policies
 from providers.keyring import credentials
 from providers.models import Credential
@@ -95,6 +95,8 @@ def build(name: str) -> World:
         TenantQueue.objects.get(tenant=tenant),
         Hold.objects.get(account=account),
     ]
+    rows += [TenantCap.objects.create(tenant=tenant, provider=PROVIDER, amount=Decimal(1000))]
+    rows += [KeyCap.objects.create(api_key=key, provider=PROVIDER, amount=Decimal(500))]
     rows += [endpoint, delivery.event, delivery]
     rows += [Entry.objects.filter(account=account).latest("pk"), Price.objects.get(source=SOURCE)]
     end_month(account)

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from accounts.models import Tenant
+from accounts.models import ApiKey, Tenant
 from billing import ledger
+from billing.models import KeyCap, TenantCap
 from billing.serializers import credits_text
 from tests.api.examples import lookup, made
 from tests.api.test_lists import read_all
+from tests.conftest import ClientOf
 
 
 def grant(tenant: Tenant, amount: str) -> None:
@@ -56,7 +58,24 @@ def test_a_metered_account_has_no_bound(api: APIClient) -> None:
         "held": "1",
         "available": None,
         "unknown": "0",
+        "caps": [],
     }
+
+
+def test_an_account_shows_the_caps_of_the_tenant_and_of_the_key_that_asks(
+    api: APIClient, alice: Tenant, client_of: ClientOf
+) -> None:
+    made(api, lookups=[lookup(limit=40)])
+    TenantCap.objects.create(tenant=alice, provider="modash", amount=Decimal(100))
+    KeyCap.objects.create(api_key=ApiKey.objects.get(), provider="modash", amount=Decimal("0.5"))
+    [account] = api.get("/v1/credits").json()["data"]
+    of_tenant, of_key = account["caps"]
+    renews_at = of_tenant.pop("renews_at")
+    assert of_tenant == {"limit": "tenant_cap", "size": "100", "used": "0", "held": "1", "left": "99"}
+    assert of_key == {"limit": "key_cap", "size": "0.5", "used": "0", "held": "1", "left": "0", "renews_at": renews_at}
+    assert renews_at.endswith("-01T00:00:00Z")
+    [seen_by_another] = client_of(alice).get("/v1/credits").json()["data"]
+    assert [cap["limit"] for cap in seen_by_another["caps"]] == ["tenant_cap"]
 
 
 def test_a_prepaid_account_says_what_is_left(api: APIClient, alice: Tenant) -> None:

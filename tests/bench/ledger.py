@@ -56,10 +56,10 @@ BEGIN
     END IF;
     INSERT INTO billing_entry (
         id, account_id, number, kind, amount, posted_after, held_after, unknown_after, reference, key, memo, person, created_at,
-        previous_hash, hash
+        previous_hash, hash, month, spender, budget
     )
     SELECT id, present.account_id, nextval('bench_numbers'), kind, amount, 0, 0, 0, lookup, key, '', '', statement_timestamp(),
-        '', ''
+        '', '', present.month, present.spender, present.budget
     FROM (VALUES
         (charge_id, 'charge', charged, 'charge:' || charge_key), (release_id, 'release', released, 'release:' || release_key)
     ) AS line (id, kind, amount, key) WHERE amount <> 0;
@@ -72,7 +72,8 @@ END $$
 """
 FILL = """
 SELECT billing_enter(
-    %s, array_agg(uuidv7()), array_agg(kind), array_agg(amount), array_agg(name), array_agg(kind || ':' || name), '', ''
+    %s, array_agg(uuidv7()), array_agg(kind), array_agg(amount), array_agg(name), array_agg(kind || ':' || name), '', '',
+    billing_month()
 )
 FROM (SELECT 'lookup:' || uuidv7() AS name FROM generate_series(1, %s)) AS lookups,
     (VALUES ('hold', 2), ('charge', 0.525), ('release', 1.475)) AS line (kind, amount)

@@ -88,6 +88,7 @@ def test_an_entry_that_moved_no_balance_is_found() -> None:
     assert audit.differences() == [
         "Alice at modash: entry 8 was inserted: the account has not numbered it.",
         "Alice at modash: planted: open is 0, the entries say 2 (the last is number 8).",
+        "Alice at modash: in no month: held is 0, the entries say 2.",
     ]
 
 

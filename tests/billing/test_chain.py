@@ -26,6 +26,9 @@ COLUMNS = {
     "key": "key || 'x'",
     "memo": "memo || 'x'",
     "person": "person || 'x'",
+    "month": "coalesce(month, '2026-01-01') + 31",
+    "spender": "gen_random_uuid()",
+    "budget": "budget || 'x'",
     "created_at": "created_at + interval '1 microsecond'",
     "id": "gen_random_uuid()",
     "hash": "sha256(hash)",
@@ -71,6 +74,9 @@ def test_a_hash_can_be_recomputed_by_anybody() -> None:
         says = [
             *(previous.hex(), str(entry.pk), str(entry.account_id), entry.number, entry.kind, *map(str, amounts)),
             *(entry.reference, entry.key, entry.memo, entry.person),
+            entry.month and entry.month.isoformat(),
+            entry.spender and str(entry.spender),
+            entry.budget,
             entry.created_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         ]
         previous = hashlib.sha256(json.dumps(says, ensure_ascii=False).encode()).digest()

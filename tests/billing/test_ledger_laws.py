@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,11 +25,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accounts.models import Tenant
-from billing import audit, ledger, usage
+from accounts import keys
+from accounts.models import Mode, Tenant
+from billing import audit, caps, ledger, usage
+from billing.caps import LimitReached, Spender
 from billing.ledger import Demand, InsufficientCredits
-from billing.models import Account, Entry, Hold, Statement
+from billing.models import Account, Budget, Entry, Hold, KeyCap, KeyMonth, Statement, TenantCap, TenantMonth
 from tests.billing.months import end_month, open_since, ranges, statements_of
+from tests.billing.test_caps import cap_key, cap_tenant, it_is
 from tests.billing.test_ledger import CREDITS, SOME, demand, in_one
 from tests.billing.test_numbers import entries_of, replayed
 
@@ -44,6 +48,13 @@ GROUPINGS = ("day", "day,source", "api_key", "metadata.a", "source,metadata.b", 
 NONE_OR_SOME = st.just(Decimal(0)) | CREDITS
 
 
+PROVIDERS = ("modash", "memories")
+
+
+def counted() -> list[object]:
+    return [list(table.objects.order_by("pk").values()) for table in (TenantMonth, KeyMonth, Budget)]
+
+
 class Money(RuleBasedStateMachine):
     """Two accounts, a prepaid and a metered one, and all movements that lookups can make on them."""
 
@@ -54,6 +65,9 @@ class Money(RuleBasedStateMachine):
         self.prepaid = ledger.account_of(tenant, "modash")
         self.metered = ledger.account_of(tenant, "memories")
         ledger.grant(self.prepaid, granted)
+        self.api_keys = [keys.issue(tenant, Mode.LIVE)[0] for _ in range(2)]
+        self.month = date(2026, 11, 1)
+        it_is(self.month)
         self.references: list[str] = []
         self.agreed: dict[str, Decimal] = {}
         self.demands: dict[str, Demand] = {}
@@ -63,23 +77,60 @@ class Money(RuleBasedStateMachine):
 
     @rule(
         amounts=st.lists(CREDITS, min_size=1, max_size=3),
-        providers=st.lists(st.sampled_from(("modash", "memories"))),
+        providers=st.lists(st.sampled_from(PROVIDERS)),
+        key=st.none() | st.sampled_from((0, 1)),
+        max_credits=st.dictionaries(st.sampled_from(PROVIDERS), CREDITS),
         data=st.data(),
     )
-    def submit(self, amounts: list[Decimal], providers: list[str], data: st.DataObject) -> None:
+    def submit(
+        self,
+        amounts: list[Decimal],
+        providers: list[str],
+        key: int | None,
+        max_credits: dict[str, Decimal],
+        data: st.DataObject,
+    ) -> None:
         demands = [
             replace(demand(self.tenant, amount, f"lookup:{uuid4()}", provider), **data.draw(SPENT_FOR))
             for amount, provider in zip(amounts, providers, strict=False)
         ]
-        before = self.balances()
+        api_key_id = None if key is None else self.api_keys[key].pk
+        spender = Spender(api_key_id=api_key_id, search=f"search:{uuid4()}", max_credits=max_credits)
+        before = self.balances(), counted()
         try:
-            in_one(ledger.hold, demands)
-        except InsufficientCredits:
-            assert self.balances() == before
+            in_one(ledger.hold, demands, spender)
+        except (InsufficientCredits, LimitReached):
+            assert (self.balances(), counted()) == before
             return
+        self.no_limit_is_passed({demand.provider for demand in demands}, spender)
         self.references += [demand.reference for demand in demands]
         self.agreed |= {demand.reference: demand.amount for demand in demands}
         self.demands |= {demand.reference: demand for demand in demands}
+
+    def no_limit_is_passed(self, providers: set[str], spender: Spender) -> None:
+        for account in Account.objects.filter(tenant=self.tenant, provider__in=providers):
+            with connection.cursor() as cursor:
+                values = (account.pk, self.month, spender.api_key_id, spender.search)
+                cursor.execute("SELECT count(*) FROM billing_limits(%s, %s, %s, %s) WHERE used + held > size", values)
+                assert cursor.fetchone() == (0,)
+
+    @rule(amount=NONE_OR_SOME, provider=st.sampled_from(PROVIDERS))
+    def cap_the_tenant(self, amount: Decimal, provider: str) -> None:
+        cap_tenant(self.tenant, amount, provider)
+
+    @rule(amount=NONE_OR_SOME, provider=st.sampled_from(PROVIDERS), key=st.sampled_from((0, 1)))
+    def cap_a_key(self, amount: Decimal, provider: str, key: int) -> None:
+        cap_key(self.api_keys[key], amount, provider)
+
+    @rule()
+    def lift_all_caps(self) -> None:
+        TenantCap.objects.all().delete()
+        KeyCap.objects.all().delete()
+
+    @rule()
+    def end_the_month(self) -> None:
+        self.month = caps.next_month(self.month).date()
+        it_is(self.month)
 
     @rule(data=st.data(), amount=CREDITS)
     def charge(self, data: st.DataObject, amount: Decimal) -> None:
@@ -110,8 +161,11 @@ class Money(RuleBasedStateMachine):
     @rule(data=st.data(), amount=CREDITS)
     def ask_once_more(self, data: st.DataObject, amount: Decimal) -> None:
         reference = self.known(data)
+        before = counted()
         if in_one(ledger.hold_more, reference, amount, key=str(uuid4())):
             self.agreed[reference] += amount
+        else:
+            assert counted() == before
 
     @rule(data=st.data(), charged=CREDITS, amount=st.none() | CREDITS)
     def settle(self, data: st.DataObject, charged: Decimal, amount: Decimal | None) -> None:
@@ -140,7 +194,7 @@ class Money(RuleBasedStateMachine):
         before, entries = self.balances(), Entry.objects.count()
         reference = self.known(data)
         # A grant may have made the account prepaid: then it may have no room.
-        with suppress(ZeroDivisionError, InsufficientCredits), transaction.atomic():
+        with suppress(ZeroDivisionError, InsufficientCredits, LimitReached), transaction.atomic():
             ledger.hold([demand(self.tenant, amount, f"lookup:{uuid4()}", "memories")])
             ledger.charge(reference, amount, key=str(uuid4()))
             ledger.set_unknown(reference, amount)
@@ -172,7 +226,7 @@ class Money(RuleBasedStateMachine):
         if statements_of(account):
             return
         before = Account.objects.get(pk=account.pk)
-        with suppress(ZeroDivisionError), transaction.atomic():
+        with suppress(ZeroDivisionError, LimitReached), transaction.atomic():
             open_since(account, 1)
             ledger.grant(account, amount)
             if crash:

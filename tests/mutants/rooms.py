@@ -15,6 +15,7 @@ ROOMS = {
     "billing": Room(
         files=(
             "billing/ledger.py",
+            "billing/caps.py",
             "billing/corrections.py",
             "billing/audit.py",
             "billing/price_defaults.py",
@@ -22,6 +23,7 @@ ROOMS = {
             "billing/serializers.py",
             "billing/views.py",
             "billing/entries.sql",
+            "billing/caps.sql",
             "billing/hold.sql",
             "billing/charge_and_release.sql",
             "billing/unknown.sql",
@@ -31,6 +33,7 @@ ROOMS = {
         tests=(
             "tests/billing",
             "tests/api/test_credits.py",
+            "tests/api/test_caps.py",
             "tests/searches/calls/test_settlement.py",
             "tests/searches/test_lock_order.py",
         ),

@@ -12,7 +12,7 @@ import redis
 
 from accounts.models import Tenant
 from billing import ledger
-from billing.models import Hold, Price
+from billing.models import Hold, Price, TenantCap
 from providers.failures import BadCredential, Faulty, Lost
 from providers.keyring import credentials
 from providers.models import Credential, Policy
@@ -211,6 +211,25 @@ def test_a_follower_that_cannot_pay_fails_and_the_next_is_tried(alice: Tenant) -
     assert only(second).error_code == "insufficient_credits"
     assert "1.2 modash credits, where 1 are available" in only(second).error_detail
     assert (money(), in_line()) == ((Decimal("0.5"), PAGE), 1)
+
+
+def test_a_promoted_follower_keeps_the_caps_as_a_submit_would(alice: Tenant, alice_asks: Asker) -> None:
+    first, second = alice_asks.ask(), alice_asks.ask()
+    TenantCap.objects.create(tenant=alice, provider="modash", amount=Decimal("0.4"))
+    cancellation.cancel(first)
+    resolved()
+    assert (statuses(second), only(second).error_code) == (["failed/coalesced"], "tenant_cap_reached")
+    assert "0.5 modash credits, and your cap is 0.4 a month (0 used, 0 held)" in only(second).error_detail
+    assert (money()[1], in_line()) == (0, 0)
+
+
+def test_a_promoted_follower_keeps_the_max_credits_of_its_own_search(alice_asks: Asker) -> None:
+    first, second, third = (alice_asks.ask() for _ in range(3))
+    Search.objects.filter(pk=second.pk).update(max_credits={"modash": "0.4"})
+    cancellation.cancel(first)
+    resolved()
+    assert statuses(second, third) == ["failed/coalesced", "queued/miss"]
+    assert only(second).error_code == "max_credits_too_low"
 
 
 def test_all_followers_fail_if_none_can_pay(alice: Tenant) -> None:
