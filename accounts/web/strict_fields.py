@@ -119,7 +119,8 @@ class StrictNumber(OfOneType, serializers.FloatField):
     def to_internal_value(self, data: Any) -> float:
         try:
             number: float = super().to_internal_value(data)
-        except OverflowError:
+        except serializers.ValidationError:
+            # DRF has a code of its own for an integer that is too large.
             self.fail("invalid")
         return number if math.isfinite(number) else self.fail("invalid")
 

@@ -101,7 +101,7 @@ def test_a_type_leads_to_what_it_names(client: Client) -> None:
     assert page["Content-Type"].startswith("text/html")
     for code, (status, title) in PROBLEMS.items():
         assert f'id="{code}"' in page.content.decode()
-        assert title in page.content.decode()
+        assert title in html.unescape(page.content.decode())
         assert MEANINGS[status] in html.unescape(page.content.decode())
 
 

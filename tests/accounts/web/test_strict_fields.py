@@ -85,7 +85,8 @@ def test_no_more_is_looked_at_than_an_answer_shows(path: str, monkeypatch: pytes
     monkeypatch.setattr(field, "max_length", MANY)
     with pytest.raises(serializers.ValidationError) as refusal:
         field.run_validation(many(field, MANY))
-    assert child.asked == len(list(refusal.value.detail)) == MOST_ERRORS
+    # A name that is wrong needs no look at its value.
+    assert child.asked <= len(list(refusal.value.detail)) == MOST_ERRORS
 
 
 @pytest.mark.parametrize("path", sorted({each.__name__ for each in classes(StrictSerializer)}))
