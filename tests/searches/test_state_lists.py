@@ -56,7 +56,7 @@ def test_lists_of_states_in_sql_files_equal_those_in_python() -> None:
 
 
 def test_the_query_for_credentials_in_use_looks_into_every_queue() -> None:
-    assert lists(directory.IN_USE) == [{*queue.IN_QUEUE}] * 2
+    assert lists(directory.IN_USE) == [{*queue.IN_QUEUE}]
 
 
 def test_conditions_of_indexes_and_constraints_equal_the_lists_in_python() -> None:
