@@ -1,7 +1,7 @@
 """Checks that a correction says why it was made, who made it, and what it corrects.
 
-A line of the ledger is never changed, so a mistake is answered by an adjustment. Whoever reads that later must find the line that
-was wrong, the reason, and somebody to ask.
+A line of the ledger is never changed, so an adjustment corrects a mistake. A later reader must find the line that was wrong, the
+reason, and a person to ask.
 """
 
 from __future__ import annotations

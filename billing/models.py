@@ -359,7 +359,7 @@ class Statement(models.Model):
 
 
 class UsageCount(models.Model):
-    """What a day's charges of one account add up to. `usage.sql` alone writes it, in the transaction that writes the charge."""
+    """Sums the charges of one account in one UTC day. Only `usage.sql` writes the rows, in the transaction of the charge."""
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_index=False)
     day = models.DateField(help_text="In UTC, by the time of the entry.")
@@ -387,10 +387,10 @@ class Usage(UsageCount):
 
 
 class UsageByMetadata(UsageCount):
-    """The same charges, apart for each set of metadata: as many rows as a day has different sets.
+    """Sums the charges of a day, a source, an API key and one set of metadata: a day has a row for each different set.
 
-    Whole sets, so that any of their keys can be combined in a report. Kept beside `Usage`, so that a report without metadata does
-    not pay for a tenant that puts another number into each search's.
+    A row has the whole set, so that a report can combine any of its keys. `Usage` is kept beside it, because a tenant may put
+    another number into the metadata of each search. Reports without metadata would have to add all those rows.
     """
 
     metadata = models.JSONField()

@@ -102,7 +102,7 @@ class EntrySerializer(serializers.ModelSerializer[Entry]):
 
 
 class OpeningSerializer(serializers.Serializer[Statement]):
-    """What the account had when the month began, which is the closing of the month before."""
+    """The balances at the begin of the month, which are those at the end of the month before."""
 
     posted = Credits(source="opening_posted")
     held = Credits(source="opening_held")
@@ -122,7 +122,7 @@ class SumsSerializer(serializers.Serializer[Statement]):
 
 
 class ClosingSerializer(serializers.Serializer[Statement]):
-    """What the account had when the month was closed."""
+    """The balances at the end of the month."""
 
     posted = Credits(source="closing_posted")
     held = Credits(source="closing_held", help_text="The open holds, which are carried over to the next month.")

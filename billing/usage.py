@@ -27,8 +27,10 @@ Line = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What is asked for: `groups` are `day`, `source`, `api_key` and `metadata.<key>`; days from `since` until before `until`."""
+class UsageReport:
+    """Reports the usage of a tenant. `groups`: `day`, `source`, `api_key`, `metadata.<key>`. The days begin with `since`, and end
+    before `until`.
+    """
 
     tenant_id: UUID
     groups: Sequence[str]
@@ -102,7 +104,7 @@ def forget_metadata(
         )
 
 
-def _summed(report: Report) -> tuple[str, list[Any]]:
+def _summed(report: UsageReport) -> tuple[str, list[Any]]:
     """Returns the query of the lines, in no order, and its values."""
     has_metadata = any(group.startswith(METADATA) for group in report.groups)
     table = (UsageByMetadata if has_metadata else Usage)._meta.db_table

@@ -32,7 +32,7 @@ RowsAfter = Callable[[Sequence[str] | None, int], Sequence[Any]]
 
 
 class AccountsView(TenantView):
-    """What a tenant's accounts have, as rows with the `columns` of their serializer."""
+    """Shows rows of a tenant's accounts, with the `columns` of their serializer."""
 
     queryset = Account.objects.all()
 
@@ -108,9 +108,9 @@ class UsageView(LedgerView):
     prefixes: dict[str, str] = {}
 
     @property
-    def report(self) -> usage.Report:
+    def report(self) -> usage.UsageReport:
         query = self.query
-        return usage.Report(
+        return usage.UsageReport(
             tenant_id=self.tenant.pk,
             groups=query["group_by"],
             since=query.get("created_after"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -15,15 +16,15 @@ from billing.serializers import credits_text
 from providers import registry
 
 
-class MovementCommand(BaseCommand):
+class MovementCommand(BaseCommand, ABC):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("tenant", help="the tenant's id or name")
         parser.add_argument("provider", help=", ".join(registry.PROVIDERS))
         parser.add_argument("amount", help="in the provider's own credits")
 
+    @abstractmethod
     def move(self, account: Account, amount: Decimal, options: dict[str, Any]) -> None:
         """Moves credits. Raises `ValueError`, whose text names the argument."""
-        raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
         tenant = Tenant.find(options["tenant"])

@@ -200,7 +200,7 @@ def redis_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def ends_soon_without_redis(api: APIClient, search: Search) -> bool:
-    """Whoever waits is answered at its next look, long before its patience ends."""
+    """Returns whether a waiting read is answered at its next look, long before its own limit."""
     with meanwhile(waiting_read(api, search, 60)) as [answer]:
         until_some_wait()
         cancellation.cancel(search)

@@ -282,7 +282,7 @@ class Money(RuleBasedStateMachine):
             for groups, lines in due.items():
                 lines[entry.account.provider, *(texts.get(group, "") for group in groups.split(","))] += entry.amount
         for groups, lines in due.items():
-            report = usage.Report(tenant_id=self.tenant.pk, groups=groups.split(","))
+            report = usage.UsageReport(tenant_id=self.tenant.pk, groups=groups.split(","))
             found = {tuple(line[key] for key in report.keys): line["charged"] for line in report.page(None, 1000)}
             assert found == lines
 

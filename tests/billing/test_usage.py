@@ -50,7 +50,7 @@ def spend(
 
 
 def lines(tenant: Tenant, groups: str, **wanted: Any) -> list[tuple[Any, ...]]:
-    report = usage.Report(tenant_id=tenant.pk, groups=groups.split(","), **wanted)
+    report = usage.UsageReport(tenant_id=tenant.pk, groups=groups.split(","), **wanted)
     return [tuple(line.values()) for line in report.page(None, 1000)]
 
 
@@ -195,7 +195,7 @@ def test_what_is_charged_after_an_erasure_has_no_metadata(alice: Tenant) -> None
 def test_pages_and_batches_have_every_line_once(alice: Tenant, groups: str) -> None:
     for number, metadata in enumerate(({}, SPRING, AUTUMN, {"campaign": "Ä"}, {"campaign": ""})):
         spend(alice, "1", f"lookup:{number}", metadata=metadata, api_key_id=(None, KEY)[number % 2])
-    report = usage.Report(tenant_id=alice.pk, groups=groups.split(","))
+    report = usage.UsageReport(tenant_id=alice.pk, groups=groups.split(","))
     every = report.page(None, 1000)
     found: list[usage.Line] = []
     while page := report.page([found[-1][key] for key in report.keys] if found else None, 2):
