@@ -67,7 +67,7 @@ def test_credits_are_granted_in_a_dialog(page: Page, live_server: LiveServer, ro
     page.goto(live_server.url + page_of(rows.account))
     page.get_by_text("Grant credits").click()
     page.get_by_label("Amount").fill("12.5")
-    page.get_by_label("Note").fill("second order")
+    page.get_by_label("Memo").fill("second order")
     page.get_by_role("button", name="Grant").click()
     expect(page.get_by_text("Granted 12.5 credits.")).to_be_visible()
     expect(page.get_by_text("111.5", exact=True)).to_be_visible()

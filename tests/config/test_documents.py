@@ -90,12 +90,16 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
 def test_the_commands_run_as_they_are_printed(folder: Path) -> None:
     receivers_port = free_port()
     serve = Served(folder, OUTBOUND_ALLOW="127.0.0.0/8,::1/128")
-    script = "\n".join(["set -e", *(block for page in RUN for block in blocks(ROOT / page, "sh")), "sleep 6; kill $!"])
+    # The receiver ends with the script, also if a command fails: the script's output is open as long as it runs.
+    begin = ["set -e", "trap 'kill $(jobs -p)' EXIT"]
+    script = "\n".join([*begin, *(block for page in RUN for block in blocks(ROOT / page, "sh")), "sleep 6"])
     for printed, ours in ((".local", str(folder)), ("127.0.0.1:8000", serve.web[7:]), ("4000", receivers_port)):
         script = script.replace(printed, ours)
     with serve.program:
-        ran = run(script.replace("curl ", "curl -sS --fail-with-body "), folder)
-        serve.program.terminate()
+        try:
+            ran = run(script.replace("curl ", "curl -sS --fail-with-body "), folder)
+        finally:
+            serve.program.terminate()
     assert ran.returncode == 0, (ran.stdout[-1000:], ran.stderr)
     assert '"status":"succeeded"' in ran.stdout
     assert "ping" in ran.stdout
