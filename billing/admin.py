@@ -114,7 +114,7 @@ class CreditsForm(DialogForm):
 
     amount = forms.DecimalField(max_digits=18, decimal_places=6, widget=UnfoldAdminDecimalFieldWidget)
     memo = forms.CharField(
-        max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Why, for whoever reads the ledger."
+        max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Why, for readers of the ledger."
     )
     key = forms.UUIDField(initial=uuid7, widget=forms.HiddenInput)
 
@@ -356,7 +356,7 @@ class HoldAdmin(Record):
         variant=ActionVariant.WARNING,
         offered=lambda hold: hold.unknown > 0,
         title="Was it billed?",
-        text="A call was sent and nobody knows what came of it. Look it up with the provider.",
+        text="A call was sent and its outcome is not known. Look it up with the provider.",
         button="Settle",
         form_class=SettleForm,
     )

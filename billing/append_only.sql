@@ -1,4 +1,4 @@
--- Refuses to change or delete an entry of the ledger, whoever asks.
+-- Refuses every change and deletion of an entry of the ledger.
 CREATE OR REPLACE FUNCTION ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'The ledger is append-only: correct it with an adjustment.' USING ERRCODE = 'restrict_violation';

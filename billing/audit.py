@@ -5,7 +5,7 @@ its entries, each day's usage with its charges, and what counts under caps and b
 balances follow from the double entry (`books.sql`), which has its own rules of what an entry moves.
 Closed months are compared with their entries by `statement_audit`.
 
-A chain cannot show that somebody has written a whole account anew, from the altered entry to the account's row. Only a hash that
+A chain cannot show that a whole account was written anew, from the altered entry to the account's row. Only a hash that
 was handed out before can.
 """
 

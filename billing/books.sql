@@ -1,7 +1,7 @@
 -- Shows the ledger as double entry. Nothing is written twice: both views are read from the entries, and cannot be written to.
 --
--- The books: what was issued to a tenant lies in `available`, moves to `held` for a lookup, from there to `unknown` while nobody
--- knows whether it was billed, and ends in `consumed`, or goes back. `corrections` is where adjustments come from.
+-- The books: what was issued to a tenant lies in `available`, moves to `held` for a lookup, from there to `unknown` while it is
+-- not known whether it was billed, and ends in `consumed`, or goes back. `corrections` is where adjustments come from.
 
 -- One line for the debit and one for the credit of each entry. A negative amount goes the other way.
 CREATE OR REPLACE VIEW billing_posting AS

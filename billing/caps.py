@@ -42,7 +42,7 @@ class Spender:
     max_credits: Mapping[str, Decimal] = field(default_factory=dict)
 
 
-NOBODY = Spender()
+NO_SPENDER = Spender()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,8 @@
 --
 -- Three limits bound what may be held: a tenant's cap a month, an API key's cap a month, and the budget of one search
 -- (`max_credits`). Each has a row that counts, which moves with the account in `billing_enter`, and is never summed from entries.
--- Order of locks: the account, then the tenant's month, the key's month, the budget. The account is locked first by whoever moves
--- one of these rows. What is read under its lock therefore stays true until the commit.
+-- Order of locks: the account, then the tenant's month, the key's month, the budget. Every transaction that moves one of these
+-- rows locks the account first. What is read under its lock therefore stays true until the commit.
 
 -- Returns the first day of the present month, in UTC.
 CREATE OR REPLACE FUNCTION billing_month() RETURNS date LANGUAGE sql VOLATILE AS $$

@@ -19,9 +19,9 @@ KEYS_OF_A_CALL = ("charge", "hold", "settled", "unknown")
 
 
 def check(*, memo: str, person: str) -> None:
-    """Raises `ValueError` where a correction has no reason or nobody's name."""
+    """Raises `ValueError` where a correction lacks a reason or a person's name."""
     if not memo.strip():
-        raise ValueError("memo: say why the balance is corrected, for whoever reads the ledger.")
+        raise ValueError("memo: say why the balance is corrected, for readers of the ledger.")
     if len(memo) > LONGEST_MEMO:
         raise ValueError(f"memo: must have at most {LONGEST_MEMO} characters.")
     if not person.strip():

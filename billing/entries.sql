@@ -29,9 +29,9 @@ $$;
 -- prepaid and has no room for them, or does not exist. Entries of 0 credits are left out.
 --
 -- The account stays locked from its first line until the commit. Its entries are therefore numbered in the order of their commits,
--- without gaps: whoever rolls back gives the numbers back. An entry's unique key makes a movement that is repeated fail, and take its
--- transaction with it. `created_at` is read under the lock, so that it follows the numbers as long as the server's clock does not
--- step back. The first movement in a new month closes the months that have ended (`statements.sql`).
+-- without gaps: a transaction that rolls back gives its numbers back. An entry's unique key makes a movement that is repeated
+-- fail, and take its transaction with it. `created_at` is read under the lock, so that it follows the numbers as long as the
+-- server's clock does not step back. The first movement in a new month closes the months that have ended (`statements.sql`).
 --
 -- What a lookup holds and is charged counts in the month of its hold, under its API key and its search's budget (`caps.sql`); other
 -- movements name no month and count nowhere. Locks: account, tenant's month, key's month, budget. Each of the statements looks into

@@ -4,9 +4,9 @@
 -- under it, or `balance`; or it is `no_account`. Nothing has moved then, but for a new budget, which goes with the caller's
 -- transaction. A lookup that has a hold already gets more, in the month of its first: `in_month` NULL means the present one.
 --
--- One function instead of four statements from Python: the account's row, which all lookups of a tenant with a provider share,
--- stays locked for no round trip. Locks: account, tenant's month, key's month, budget. Each of its statements looks into few
--- indexes, so their plans are kept.
+-- The account's row, which all lookups of a tenant with a provider share, stays locked until the caller's transaction ends. One
+-- function instead of four statements from Python makes that time three round trips shorter. Locks: account, tenant's month,
+-- key's month, budget. Each of its statements looks into few indexes, so their plans are kept.
 CREATE OR REPLACE FUNCTION billing_hold_credits(
     owner uuid, at_provider text, lookups text[], amounts numeric[], keys text[], entries uuid[],
     sources text[], api_keys text[], metadata jsonb[], by_key uuid, of_budget text, most numeric, in_month date,

@@ -26,7 +26,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
 from billing import caps, corrections, events
-from billing.caps import NOBODY, LimitReached, Spender
+from billing.caps import NO_SPENDER, LimitReached, Spender
 from billing.models import Account, Entry, Hold
 from billing.serializers import credits_text
 
@@ -121,7 +121,7 @@ def adjust(account: Account, amount: Decimal, *, memo: str, person: str, correct
         raise ValueError("amount: the account would fall below zero; adjust by less.")
 
 
-def hold(demands: Sequence[Demand], spender: Spender = NOBODY) -> None:
+def hold(demands: Sequence[Demand], spender: Spender = NO_SPENDER) -> None:
     """Holds the most that lookups can cost, all or none. Raises `LimitReached` or `InsufficientCredits`.
 
     The caller rolls its transaction back then: what other accounts held before goes with it.
@@ -178,7 +178,7 @@ def set_unknown(reference: str, amount: Decimal, *, key: str = "") -> None:
 
 
 def lock_unknown(reference: str) -> Decimal:
-    """Returns the part of a lookup's hold that is unknown, which nobody else settles before the end of the transaction."""
+    """Returns the part of a lookup's hold that is unknown, which no other transaction settles before the end of this one."""
     held = _locked(reference)
     return held.unknown if held else ZERO
 

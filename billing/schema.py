@@ -93,7 +93,7 @@ STATEMENT = extend_schema_view(
     get=extend_schema(
         operation_id="read_statement",
         summary="One closed month",
-        description="Keep its `hash`: whoever rewrites the ledger later cannot make it again.",
+        description="Keep its `hash`: a ledger that is rewritten later cannot have the same one.",
         responses={200: StatementSerializer},
     )
 )

@@ -52,7 +52,7 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
     posted = Credits(help_text="Grants and adjustments, less charges.")
     held = Credits(help_text="Set aside for lookups that have not ended, and for unknown outcomes.")
     available = serializers.SerializerMethodField()
-    unknown = Credits(help_text="The part of `held` of which nobody can say yet whether the provider billed it.")
+    unknown = Credits(help_text="The part of `held` that the provider may have billed, which is not known yet.")
     caps = CapSerializer(many=True, help_text="The tenant's cap of the month and the API key's, where they have one.")
 
     class Meta:
@@ -76,7 +76,9 @@ class EntrySerializer(serializers.ModelSerializer[Entry]):
     )
     posted_after = Credits(help_text="What the account had posted after this entry.")
     held_after = Credits(help_text="What it held then.")
-    unknown_after = Credits(help_text="The part of `held_after` of which nobody could say whether it was billed.")
+    unknown_after = Credits(
+        help_text="The part of `held_after` that the provider may have billed, which was not known then."
+    )
     reference = serializers.CharField(
         help_text="What it is for: `lookup:<id>`. For an adjustment what it corrects: `entry:<number>`, `lookup:<id>` or "
         "`call:<id>`. Empty for a grant."

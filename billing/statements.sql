@@ -1,6 +1,6 @@
 -- Closes months: writes an account's statements, which nothing changes afterwards.
 
--- Refuses to change or delete a statement, whoever asks.
+-- Refuses every change and deletion of a statement.
 CREATE OR REPLACE FUNCTION statements_are_closed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'A statement is closed: what is corrected later belongs to the next month.' USING ERRCODE = 'restrict_violation';

@@ -139,7 +139,7 @@ class Migration(migrations.Migration):
                 ("memo", models.CharField(blank=True, max_length=200)),
                 (
                     "person",
-                    models.CharField(blank=True, help_text="Who made it, if somebody did by hand.", max_length=150),
+                    models.CharField(blank=True, help_text="Who made it, if it was made by hand.", max_length=150),
                 ),
                 ("month", models.DateField(help_text="The month of the hold that it belongs to.", null=True)),
                 ("spender", models.UUIDField(help_text="The id of the API key that it is for.", null=True)),

@@ -74,7 +74,7 @@ class Entry(models.Model):
     )
     key = models.CharField(max_length=100)
     memo = models.CharField(max_length=200, blank=True)
-    person = models.CharField(max_length=150, blank=True, help_text="Who made it, if somebody did by hand.")
+    person = models.CharField(max_length=150, blank=True, help_text="Who made it, if it was made by hand.")
     month = models.DateField(null=True, help_text="The month of the hold that it belongs to.")
     spender = models.UUIDField(null=True, help_text="The id of the API key that it is for.")
     budget = models.CharField(max_length=60, blank=True, help_text="search:<id>, if that has max_credits.")

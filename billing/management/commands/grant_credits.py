@@ -14,7 +14,7 @@ class Command(MovementCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--memo", default="", help="why, for whoever reads the ledger")
+        parser.add_argument("--memo", default="", help="why, for readers of the ledger")
 
     def move(self, account: Account, amount: Decimal, options: dict[str, Any]) -> None:
         if len(options["memo"]) > LONGEST_MEMO:
