@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -15,8 +16,15 @@ from billing.models import Account
 from billing.serializers import credits_text
 from providers import registry
 
+# argparse reads -5 and -2.5 as numbers, and -1e3 as an unknown option.
+WITH_EXPONENT = re.compile(r"-[0-9.]+[eE][+-]?[0-9]+")
+
 
 class MovementCommand(BaseCommand, ABC):
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Writes a blank before a negative amount with an exponent, so that argparse takes it as an argument."""
+        super().run_from_argv([f" {each}" if WITH_EXPONENT.fullmatch(each) else each for each in argv])
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("tenant", help="the tenant's id or name")
         parser.add_argument("provider", help=", ".join(registry.PROVIDERS))

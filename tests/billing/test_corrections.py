@@ -9,9 +9,11 @@ from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 
 from accounts.models import Tenant
 from billing import audit, ledger
+from billing.management.commands import adjust_credits
 from billing.models import Account, Entry
 from tests.billing.test_ledger import hold, in_one
 
@@ -45,6 +47,16 @@ def test_a_correction_names_an_entry_a_lookup_or_a_call(corrects: str, reference
     entry = Entry.objects.get(kind="adjustment")
     assert (entry.reference, entry.memo, entry.person) == (reference, "billed twice", "Olive")
     assert audit.differences() == []
+
+
+@pytest.mark.parametrize("amount", ["-2.5", "-25e-1", "-.25E+1", "-0.025e2"])
+def test_a_negative_amount_needs_no_dashes_before_it(monkeypatch: pytest.MonkeyPatch, amount: str) -> None:
+    monkeypatch.setattr(connections, "close_all", lambda: None)  # a command closes them at its end
+    told = ["--memo", "Billed twice.", "--person", "Olive", "--corrects", "3"]
+    adjust_credits.Command(stdout=StringIO()).run_from_argv(
+        ["manage.py", "adjust_credits", "Alice", "modash", amount, *told]
+    )
+    assert Entry.objects.get(kind="adjustment").amount == Decimal("-2.5")
 
 
 def test_a_correction_of_a_lookup_is_no_charge_of_it() -> None:
