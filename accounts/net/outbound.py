@@ -109,6 +109,8 @@ def send(
 
     The request's address must have been parsed by `public_addresses`.
     """
+    # The first call of a process reads all certificates, which is no time of the server's.
+    context = tls_context()
     detail = f"The server did not answer in full within {seconds:g} seconds; try again, or another one."
     deadline = Deadline(seconds=seconds, passed=partial(TimedOut, detail))
     request.headers["Accept-Encoding"] = "identity"
@@ -116,7 +118,7 @@ def send(
     request.headers.setdefault("User-Agent", "Sightline")
     intake = Intake()
     connector = OutboundConnector(deadline=deadline, intake=intake, look_up=look_up, admit=admit)
-    with httpcore.ConnectionPool(ssl_context=tls_context(), network_backend=connector) as connections:
+    with httpcore.ConnectionPool(ssl_context=context, network_backend=connector) as connections:
         with _errors_named(deadline):
             response = connections.handle_request(to_httpcore(request))
         content, cut = _read(response, deadline, intake, most_bytes)

@@ -33,7 +33,7 @@ class Deadline:
 
     seconds: float
     passed: Callable[[], Exception]
-    begun: float = field(default_factory=time.monotonic)
+    begun: float = field(default_factory=lambda: time.monotonic())
 
     def remaining(self, at_most: float | None = None) -> float:
         """Returns the seconds that remain, or `at_most` where that is less. Raises `passed()` where none remain."""

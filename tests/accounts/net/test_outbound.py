@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import time
 import traceback
 from ipaddress import ip_network
+from typing import Any
 
 import httpx
 import pytest
 from pytest_django import Settings
 
-from accounts.net import outbound, public_addresses
+from accounts.net import outbound, public_addresses, transport
 from accounts.net.failures import (
     AnswerTooLarge,
     BadStatus,
@@ -267,6 +269,23 @@ def test_a_connection_that_is_not_taken_ends_with_its_time() -> None:
         assert time.monotonic() - begun >= 0.4
         for other in others:
             other.close()
+
+
+def test_the_time_in_which_certificates_are_read_is_not_the_server_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, read = time.monotonic, ssl.create_default_context
+    lost = 0.0
+
+    def slow(**options: Any) -> ssl.SSLContext:
+        nonlocal lost
+        lost = 3600.0
+        return read(**options)
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + lost)
+    monkeypatch.setattr(ssl, "create_default_context", slow)
+    transport.tls_context.cache_clear()
+    with wire(answering) as it:
+        assert fetch(it.url) == b"{}"
+    assert lost
 
 
 # Nothing of the environment
