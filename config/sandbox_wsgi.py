@@ -18,6 +18,11 @@ from __future__ import annotations
 import os
 import sys
 
+from config import server_starts
+
+# The imports below take a second.
+server_starts.end_at_once_when_asked()
+
 from config import environment, sandbox_settings
 from config.environment import Environment
 from providers.sandbox.routes import Sandbox

@@ -1,5 +1,10 @@
 import gc
 
+from config import server_starts
+
+# The imports below take seconds.
+server_starts.end_at_once_when_asked()
+
 from django.core.wsgi import get_wsgi_application
 
 from config import environment

@@ -15,6 +15,7 @@ from config import settings as configured
 from config.launcher import ports
 from tests import programs
 from tests.config.conftest import KEYS
+from tests.patience import HANGS_AFTER_SECONDS
 
 GRANIAN = ["granian", "--interface", "wsgi", "--workers", "1", "--no-log", "--port", str(ports.chosen("PORT", 0))]
 WEB = ["-m", *GRANIAN, "config.wsgi:application"]
@@ -130,3 +131,16 @@ def test_production_starts_no_servers_of_its_own(tmp_path: Path) -> None:
     lines = said(COMMAND, tmp_path / ".env", f"PRODUCTION=true\nPUBLIC_URL=https://sightline.example.com\n{keys}")
     assert lines == ["DATABASE_URL is not set. Production needs it; .env.example says how to make one."]
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("arguments", [WEB, SANDBOX], ids=["web", "sandbox"])
+def test_a_server_that_is_asked_to_end_while_it_starts_ends(tmp_path: Path, arguments: list[str]) -> None:
+    endless = tmp_path / "django/__init__.py"
+    endless.parent.mkdir()
+    endless.write_text("import time\nprint('importing', flush=True)\ntime.sleep(1000)\n")
+    environ = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, *arguments]
+    with programs.running(command, cwd=programs.CHECKOUT, env=environ, stdout=subprocess.PIPE, text=True) as server:
+        programs.read_until(server, "importing")
+        server.terminate()
+        server.wait(timeout=HANGS_AFTER_SECONDS)

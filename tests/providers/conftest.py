@@ -120,8 +120,7 @@ def site(shared_sandbox: Site) -> Site:
 def granian_sandbox(**values: int) -> Iterator[str]:
     """Serves the sandbox in a process of its own, as users get it. The settings are named as in `window_ms=1000`.
 
-    It is killed, not asked to end: granian loses a SIGTERM that arrives during its start, and with half a request it waits for
-    the other half.
+    It is killed, not asked to end: with half a request granian waits for the other half.
     """
     port = str(ports.chosen("SANDBOX_PORT", 0))
     options = ("--interface", "wsgi", "--http", "1", "--no-ws", "--blocking-threads", "32", "--log-level", "critical")
