@@ -1,4 +1,4 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate, pre_migrate
 
 
@@ -6,8 +6,12 @@ class Config(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """Makes the Celery application known before anybody sends a message, and installs functions after each migrate."""
-        from config import celery, database_functions  # noqa: F401
+        """Makes the Celery application known before a message is sent, and checks tables and installs functions after each
+        migrate.
+        """
+        from config import celery, database_functions, older_tables  # noqa: F401
 
         pre_migrate.connect(database_functions.drop_views)
+        # Once, for all apps, and before the first function is installed.
+        post_migrate.connect(older_tables.refuse, sender=apps.get_app_config("accounts"))
         post_migrate.connect(database_functions.install)

@@ -17,7 +17,7 @@ from typing import NoReturn
 import httpx
 import psycopg
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, connections
 from kombu.exceptions import OperationalError
 
@@ -175,6 +175,8 @@ def _migrate() -> None:
     """Makes the tables, and tries what the system does with them. Raises `LaunchError`."""
     try:
         call_command("migrate", verbosity=0, interactive=False)
+    except CommandError as error:
+        raise LaunchError(str(error), code=2) from None
     except DatabaseError as error:
         raise LaunchError(f"DATABASE_URL: the tables cannot be made: {str(error).splitlines()[0]}", code=2) from None
     if lacks := readiness.database_lacks():
