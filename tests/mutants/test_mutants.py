@@ -98,6 +98,13 @@ def test_a_room_names_files_that_can_be_changed_and_tests_that_exist(name: str) 
     assert all((CHECKOUT / path).exists() for path in room.tests)
 
 
+def test_a_room_lacks_no_file_whose_rules_are_in_sql_or_lua() -> None:
+    named = {Path(path) for room in ROOMS.values() for path in room.files}
+    patterns = ("billing/*.sql", "searches/lanes/*.sql", "providers/*.lua")
+    there = {path.relative_to(CHECKOUT) for pattern in patterns for path in CHECKOUT.glob(pattern)}
+    assert there <= named
+
+
 def test_a_fault_is_noticed_by_what_fails_twice_with_it_and_passes_without_it(tmp_path: Path) -> None:
     (tmp_path / "held.py").write_text(HELD)
     (tmp_path / "test_it.py").write_text(TESTS)
