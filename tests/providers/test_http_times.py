@@ -8,8 +8,10 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 
@@ -17,7 +19,7 @@ from providers.failures import Failure, Lost, Unreachable
 from providers.http import ProviderClient, Reply
 from providers.limiter import Token
 from tests.providers.lanes import LoggedLane, a_rate, any_token
-from tests.providers.wire import Caller, Script, answering, wire
+from tests.providers.wire import Caller, Script, answering, deaf, wire
 
 pytestmark = pytest.mark.usefixtures("fresh_connections")
 NAME = "provider.example"
@@ -30,9 +32,10 @@ Names = Callable[..., list[str]]
 
 
 @pytest.fixture
-def named(monkeypatch: pytest.MonkeyPatch) -> Names:
+def named(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
     """Gives the system a name with these addresses, which takes a while to find. Returns the questions for it."""
     really = socket.getaddrinfo
+    over = Event()
 
     def named(*addresses: str, after: float = 0) -> list[str]:
         asked = []
@@ -41,13 +44,14 @@ def named(monkeypatch: pytest.MonkeyPatch) -> Names:
             if host != NAME:
                 return really(host, port, *rest, **more)
             asked.append(host)
-            time.sleep(after)
+            over.wait(after)
             return [found for address in addresses for found in really(address, port, *rest, **more)]
 
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         return asked
 
-    return named
+    yield named
+    over.set()
 
 
 @contextmanager
@@ -93,11 +97,11 @@ def ended(url: str, **how: Any) -> tuple[type[Failure], float]:
 
 
 def test_a_name_that_is_not_found_in_time_costs_no_token(named: Names) -> None:
-    named("127.0.0.1", after=5)
+    named("127.0.0.1", after=LONG)
     lane = LoggedLane()
     came, seconds = ended(f"http://{NAME}", token=lane.token(), connect=0.3)
     assert came is Unreachable
-    assert 0.3 <= seconds < 5
+    assert 0.3 <= seconds < LONG
     assert lane.log() == {}
 
 
@@ -108,12 +112,22 @@ def test_a_name_without_an_address_costs_no_token(named: Names) -> None:
     assert lane.log() == {}
 
 
-def test_all_the_addresses_of_a_name_share_the_time(named: Names) -> None:
+def test_all_the_addresses_of_a_name_share_the_time(named: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+    really = httpcore.SyncBackend.connect_tcp
+
+    def connect_tcp(self: Any, host: str, port: int, timeout: float, *rest: Any, **more: Any) -> Any:
+        shares.append(timeout)
+        return really(self, host, port, timeout, *rest, **more)
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect_tcp)
     named("127.0.0.1", "127.0.0.2", "127.0.0.3")
     with full() as port:
         came, seconds = ended(f"http://{NAME}:{port}", connect=0.6)
     assert came is Unreachable
-    assert 0.6 <= seconds < 1
+    assert seconds >= 0.6
+    assert len(shares) == 3
+    assert sum(shares) <= 0.6
 
 
 def test_an_address_that_hangs_leaves_the_next_one_its_share(named: Names) -> None:
@@ -122,24 +136,38 @@ def test_an_address_that_hangs_leaves_the_next_one_its_share(named: Names) -> No
         assert send(f"http://{NAME}:{it.port}", connect=0.9).status == 200
 
 
-def test_the_name_and_the_handshake_share_the_time(named: Names) -> None:
-    named("127.0.0.1", after=0.5)
+def test_the_name_and_the_handshake_share_the_time(named: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+    really = ssl.SSLContext.wrap_socket
+
+    def wrap_socket(self: ssl.SSLContext, sock: socket.socket, *rest: Any, **more: Any) -> ssl.SSLSocket:
+        shares.append(sock.gettimeout() or LONG)
+        return really(self, sock, *rest, **more)
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrap_socket)
+    named("127.0.0.1", after=0.3)
     with wire(Caller.hear_all) as it:
-        came, seconds = ended(f"https://{NAME}:{it.port}", connect=0.7)
+        came, seconds = ended(f"https://{NAME}:{it.port}", connect=1.0)
     assert came is Unreachable
-    assert 0.7 <= seconds < 1.1
+    assert seconds >= 1.0
+    [of_the_handshake] = shares
+    assert of_the_handshake <= 0.7
 
 
 def test_loading_the_certificates_takes_nothing_from_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
-    really = ssl.create_default_context
+    really, clock = ssl.create_default_context, time.monotonic
+    lost = 0.0
 
     def create_default_context(**options: Any) -> ssl.SSLContext:
-        time.sleep(0.5)
+        nonlocal lost
+        lost = 2 * LONG
         return really(**options)
 
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + lost)
     monkeypatch.setattr(ssl, "create_default_context", create_default_context)
     with wire(answering) as it:
-        assert send(it.url, connect=0.4).status == 200
+        assert send(it.url).status == 200
+    assert lost
 
 
 def test_a_kept_connection_asks_for_no_name(named: Names) -> None:
@@ -150,11 +178,6 @@ def test_a_kept_connection_asks_for_no_name(named: Names) -> None:
 
 
 # Sending, waiting, reading
-
-
-def deaf(caller: Caller) -> None:
-    caller.hear_head()
-    time.sleep(1.5)
 
 
 def silent(caller: Caller) -> None:
@@ -185,7 +208,7 @@ def test_a_write_that_stalls_ends_the_call() -> None:
     with wire(deaf) as it:
         came, seconds = ended(it.url, body=LARGE, write=0.3)
     assert came is Lost
-    assert 0.3 <= seconds < 1.2
+    assert 0.3 <= seconds < LONG
 
 
 def test_a_provider_that_takes_a_body_in_slowly_does_not_stall() -> None:

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 from pytest_django import Settings
 
+from accounts import redis_client
 from config import embedded
 from providers import limiter
 from providers.limiter import LaneLimiter, Rate, SendOutcome, Token, TokenRefused, Unavailable
@@ -189,10 +190,8 @@ def assert_fails_closed() -> None:
     revoking = partial(lane.revoke, "mine", age_seconds=0)
     pausing = partial(lane.pause, seconds=1)
     for ask in (waiter.reserve, waiter.acquire, Token(waiter=waiter, call="mine").redeem, revoking, pausing):
-        begin = time.monotonic()
         with pytest.raises(Unavailable):
             ask()
-        assert time.monotonic() - begin < 2
 
 
 def test_no_call_leaves_where_redis_refuses(brief: Settings) -> None:
@@ -201,10 +200,13 @@ def test_no_call_leaves_where_redis_refuses(brief: Settings) -> None:
     assert_fails_closed()
 
 
-def test_no_call_leaves_where_redis_is_silent(brief: Settings) -> None:
+def test_no_call_leaves_where_redis_is_silent_and_each_asks_it_once_for_its_time(brief: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         brief.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}"
         assert_fails_closed()
+    limits = redis_client.of(brief.REDIS_URL).get_connection_kwargs()
+    assert {limits["socket_timeout"], limits["socket_connect_timeout"]} == {0.2}
+    assert limits["retry"].get_retries() == 0
 
 
 def test_no_call_leaves_where_redis_does_not_know_us(brief: Settings) -> None:

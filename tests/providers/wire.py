@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.patience import HANGS_AFTER_SECONDS
 
 
 @dataclass
@@ -27,6 +29,11 @@ class Caller:
     socket: socket.socket
     # A large body is appended to in many pieces: bytes would be copied for each.
     heard: bytearray = field(default_factory=bytearray)
+    over: Event = field(default_factory=Event)
+
+    def wait_for_end(self) -> None:
+        """Does nothing until the test is over: whatever ends before was not ended by the provider."""
+        self.over.wait(HANGS_AFTER_SECONDS)
 
     def hear(self, most: int = 65536) -> bytes:
         said = self.socket.recv(most)
@@ -109,7 +116,7 @@ def silent(caller: Caller) -> None:
 def deaf(caller: Caller) -> None:
     """Reads the head only."""
     caller.hear_head()
-    time.sleep(1.5)
+    caller.wait_for_end()
 
 
 def slow_to_hear(caller: Caller) -> None:
@@ -118,14 +125,13 @@ def slow_to_hear(caller: Caller) -> None:
 
 
 def dribbling(before: bytes, byte: bytes) -> Script:
-    """Sends `before` at once, and then `byte` again and again."""
+    """Sends `before` at once, and then `byte` again and again until the caller has hung up."""
 
     def dribble(caller: Caller) -> None:
         caller.hear_request()
         caller.say(before)
-        for _ in range(100):
+        while not caller.over.wait(0.03):
             caller.say(byte)
-            time.sleep(0.03)
 
     return dribble
 
@@ -144,6 +150,7 @@ def wire(*scripts: Script, certificate: Path | None = None, host: str = "127.0.0
             server.shutdown(socket.SHUT_RDWR)
             accepting.join()
             for caller in served.callers:
+                caller.over.set()
                 with suppress(OSError):
                     caller.socket.shutdown(socket.SHUT_RDWR)
             served.hung_up(connections=0)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
@@ -20,7 +23,10 @@ from providers.contract import Access, ProviderAccount
 from providers.failures import Failure, Garbled, Throttled, Unreachable
 from providers.keyring import free_calls, sealing
 from providers.keyring.free_calls import Caller
+from providers.keyring.turns import Turn
 from providers.models import Credential, Policy
+from tests.patience import HANGS_AFTER_SECONDS, until
+from tests.providers import wire
 from tests.providers.conftest import Provider, Site
 from tests.racing import at_once
 
@@ -28,6 +34,15 @@ pytestmark = pytest.mark.django_db
 ACCOUNT = registry.FREE_CALLS["modash"].account
 ALICE, BOB, CHARLIE = UUID(int=1), UUID(int=2), UUID(int=3)
 GOOD = {"error": False, "user": {}, "billing": {"credits": 5}}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silence:
+    """A provider that says nothing before its end."""
+
+    url: str
+    end: threading.Event
 
 
 @pytest.fixture(autouse=True)
@@ -54,10 +69,6 @@ def failure_of(caller: Caller) -> Failure:
     with pytest.raises(Failure) as failed:
         free_calls.make(ACCOUNT, caller)
     return failed.value
-
-
-def codes_of(failures: list[Failure]) -> list[str]:
-    return sorted(failure.code for failure in failures)
 
 
 def test_an_answer_comes_back(site: Site, at: Callable[[str], Caller]) -> None:
@@ -92,39 +103,73 @@ def test_the_sandboxes_lane_is_a_tenants_own(alice: Tenant, settings: Settings) 
     assert caller.base_url == f"{settings.SANDBOX_URL}/modash/v1"
 
 
-def test_a_call_that_would_wait_too_long_is_refused_at_once(provider: Provider, at: Callable[[str], Caller]) -> None:
+def test_a_call_that_would_wait_too_long_is_refused_and_waits_for_nothing(
+    provider: Provider, at: Callable[[str], Caller], monkeypatch: pytest.MonkeyPatch
+) -> None:
     Policy.objects.update(calls=1, window_ms=60_000)
-    started = time.monotonic()
-    assert (type(failure := failure_of(at(provider.url))), failure.code) == (Unreachable, "busy")
-    assert time.monotonic() - started < 1
+    caller = at(provider.url)
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    assert (type(failure := failure_of(caller)), failure.code) == (Unreachable, "busy")
+    assert waits == []
+    assert not provider.headers
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
+    """Runs a provider that says nothing until `end` is set, and then hangs up. A call waits longer than any test takes."""
+    monkeypatch.setattr(free_calls, "TOTAL_SECONDS", HANGS_AFTER_SECONDS)
+    Policy.objects.update(total_timeout_ms=HANGS_AFTER_SECONDS * 1000)
+    end = threading.Event()
+
+    def silent(caller: wire.Caller) -> None:
+        caller.hear_head()
+        end.wait(HANGS_AFTER_SECONDS)
+
+    with wire.wire(silent) as it:
+        yield Silence(url=it.url, end=end)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_silent_provider_occupies_few_threads_and_a_tenant_half_of_them(at: Callable[..., Caller]) -> None:
-    policies.of("modash")
-    Policy.objects.update(calls=1000, window_ms=10, guard_ms=0, total_timeout_ms=1500)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        alices, bobs, charlies = (at(url, of=tenant) for tenant in (ALICE, BOB, CHARLIE))
-        hers = at_once([lambda: failure_of(alices)] * 9)
-        everybodys = at_once([lambda: failure_of(alices), lambda: failure_of(bobs), lambda: failure_of(charlies)] * 4)
+def test_a_silent_provider_occupies_few_threads_and_a_tenant_half_of_them(
+    at: Callable[..., Caller], silence: Silence
+) -> None:
     most = free_calls.MOST_AT_ONCE
-    assert codes_of(hers) == ["busy"] * (9 - most // 2) + ["no_answer"] * (most // 2)
+
+    def codes_of(*tenants: UUID, refused: int) -> list[str]:
+        """Returns how calls at once end. The provider is silent until so many have ended, which were therefore refused."""
+        silence.end.clear()
+        codes: list[str] = []
+
+        def ask(caller: Caller) -> None:
+            codes.append(failure_of(caller).code)
+            if len(codes) == refused:
+                silence.end.set()
+
+        at_once([partial(ask, at(silence.url, of=tenant)) for tenant in tenants])
+        return sorted(codes)
+
+    assert codes_of(*[ALICE] * 9, refused=9 - most // 2) == ["busy"] * (9 - most // 2) + ["no_answer"] * (most // 2)
     # One place may be left for a fourth tenant.
-    assert codes_of(everybodys).count("no_answer") in (most - 1, most)
+    everybodys = codes_of(*[ALICE, BOB, CHARLIE] * 4, refused=12 - most)
+    assert everybodys.count("no_answer") in (most - 1, most)
     assert not free_calls.slots.taken
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_tenant_that_calls_a_silent_provider_in_a_loop_blocks_no_other_tenant(
-    provider: Provider, settings: Settings, at: Callable[..., Caller]
+    provider: Provider, at: Callable[..., Caller], silence: Silence
 ) -> None:
-    Policy.objects.update(total_timeout_ms=1500)
     provider.answers(GOOD)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        hers = at(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        his = at(provider.url, of=BOB)
-        outcomes = at_once([lambda: failure_of(hers)] * 8 + [lambda: free_calls.make(ACCOUNT, his)])
+    hers, his = at(silence.url), at(provider.url, of=BOB)
+
+    def ask() -> object:
+        try:
+            return free_calls.make(ACCOUNT, his)
+        finally:
+            silence.end.set()
+
+    outcomes = at_once([lambda: failure_of(hers)] * 8 + [ask])
     assert isinstance(outcomes[-1], ProviderAccount)
 
 
@@ -207,41 +252,72 @@ def test_a_mistake_of_ours_is_a_failure_that_quotes_nothing(at: Callable[[str], 
     assert "a-key" not in f"{failed.value} {failed.value.__cause__}"
 
 
-def test_a_silent_provider_is_waited_for_a_few_seconds(at: Callable[[str], Caller]) -> None:
+@pytest.mark.parametrize(("policys_ms", "seconds"), [(300, 0.3), (60_000, free_calls.TOTAL_SECONDS)])
+def test_an_answer_is_waited_for_a_few_seconds(at: Callable[[str], Caller], policys_ms: int, seconds: float) -> None:
+    Policy.objects.update(total_timeout_ms=policys_ms)
+    assert free_calls.make(lambda access: access.client.total_seconds, at("http://modash")) == seconds
+
+
+def test_a_silent_provider_is_given_up(at: Callable[[str], Caller]) -> None:
     Policy.objects.update(total_timeout_ms=300)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        started = time.monotonic()
-        failure = failure_of(at(f"http://127.0.0.1:{silent.getsockname()[1]}"))
-    assert failure.code == "no_answer"
-    assert time.monotonic() - started < 2
+    with wire.wire(wire.silent) as it:
+        assert failure_of(at(it.url)).code == "no_answer"
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_tenant_that_calls_without_end_costs_another_one_turn_and_no_more(
-    provider: Provider, at: Callable[..., Caller]
+    provider: Provider, at: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Policy.objects.update(calls=1, window_ms=400, guard_ms=0)
+    Policy.objects.update(calls=1, window_ms=100, guard_ms=0)
     provider.answers(GOOD)
     hers, his = at(provider.url), at(provider.url, of=BOB, fingerprint="b" * 64)
     over = threading.Event()
+    # Who joined the line, noted thereafter, and who passed the turn on, noted before: no turn seems longer than it was.
+    noted: list[tuple[str, UUID]] = []
+    has_come, pass_on = Turn.has_come, Turn.pass_on
+
+    def coming(turn: Turn) -> bool:
+        came = has_come(turn)
+        noted.append(("waits", turn.tenant_id))
+        return came
+
+    def passing(turn: Turn) -> None:
+        noted.append(("passes", turn.tenant_id))
+        pass_on(turn)
+
+    monkeypatch.setattr(Turn, "has_come", coming)
+    monkeypatch.setattr(Turn, "pass_on", passing)
 
     def guess() -> None:
         while not over.is_set():
             with suppress(Failure):
                 free_calls.make(ACCOUNT, hers)
 
-    def ask() -> list[float]:
-        """Returns the seconds that each call took."""
-        time.sleep(1)
-        took = []
+    def wait_for_another_of_hers() -> None:
+        before = noted.count(("passes", ALICE))
+        until(lambda: noted.count(("passes", ALICE)) > before)
+
+    def ask() -> None:
         try:
             for _ in range(4):
-                began = time.monotonic()
+                wait_for_another_of_hers()
                 free_calls.make(ACCOUNT, his)
-                took.append(time.monotonic() - began)
         finally:
             over.set()
-        return took
 
-    # More than the three windows in front of a newcomer: one that is over, her call's, and his own.
-    assert max(at_once([guess] * 12 + [ask])[-1]) < 2.5
+    at_once([guess] * 12 + [ask])
+    # Hers may be in front of his when he joins the line; her next one is behind.
+    assert most_between(noted, begin=("waits", BOB), end=("passes", BOB), counted=("passes", ALICE)) <= 1
+
+
+def most_between(noted: Sequence[T], *, begin: T, end: T, counted: T) -> int:
+    """Returns how often `counted` was noted between a `begin` and its `end`, at most."""
+    counts, count = [0], 0
+    is_begun = False
+    for each in noted:
+        if each == end:
+            counts.append(count)
+            is_begun, count = False, 0
+        is_begun = is_begun or each == begin
+        count += is_begun and each == counted
+    return max(counts)
