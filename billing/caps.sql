@@ -1,7 +1,8 @@
 -- Counts what is used and held under each limit, and says which limit has no room.
 --
--- Three limits bound what may be held: a tenant's cap a month, an API key's cap a month, and the budget of one search
--- (`max_credits`). Each has a row that counts, which moves with the account in `billing_enter`, and is never summed from entries.
+-- Four limits bound what may be held: the budget of one search (`max_credits`), an API key's cap a month, a tenant's cap a month, and
+-- the balance of a prepaid account. Each has a row that counts, which moves with the account in `billing_enter`, and is never summed
+-- from entries.
 -- Order of locks: the account, then the tenant's month, the key's month, the budget. Every transaction that moves one of these
 -- rows locks the account first. What is read under its lock therefore stays true until the commit.
 
@@ -10,23 +11,35 @@ CREATE OR REPLACE FUNCTION billing_month() RETURNS date LANGUAGE sql VOLATILE AS
     SELECT date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date
 $$;
 
--- Returns each limit that is set, the narrowest first, with what is used and held under it. Caps are read as they are now.
-CREATE OR REPLACE FUNCTION billing_limits(own uuid, in_month date, by_key uuid, of_budget text)
-RETURNS TABLE (rank integer, name text, size numeric, used numeric, held numeric) LANGUAGE sql STABLE AS $$
-    SELECT 1, 'max_credits', budget.most, budget.used, budget.held
-    FROM billing_budget AS budget WHERE budget.reference = of_budget AND budget.account_id = own
-    UNION ALL
-    SELECT 2, 'key_cap', cap.amount, coalesce(month.used, 0), coalesce(month.held, 0)
-    FROM billing_account AS account
-    JOIN billing_keycap AS cap ON cap.api_key_id = by_key AND cap.provider = account.provider
-    LEFT JOIN billing_keymonth AS month ON month.account_id = own AND month.spender = by_key AND month.month = in_month
-    WHERE account.id = own
-    UNION ALL
-    SELECT 3, 'tenant_cap', cap.amount, coalesce(month.used, 0), coalesce(month.held, 0)
-    FROM billing_account AS account
-    JOIN billing_tenantcap AS cap ON cap.tenant_id = account.tenant_id AND cap.provider = account.provider
-    LEFT JOIN billing_tenantmonth AS month ON month.account_id = own AND month.month = in_month
-    WHERE account.id = own
+-- Returns each limit that is in force for a hold, the narrowest first, with what is used and held under it: `max_credits`, the caps of
+-- the API key and the tenant as they are now, and the balance if the account is prepaid, from which charges are gone already.
+-- `short_by` is how much the credits `asked` are too many, and 0 where they fit. No other place decides that: a hold is refused by
+-- it, and a quote shows it. Credits of 0 fit everywhere, also where a cap was lowered below what is used.
+--
+-- `own` is the account, NULL where the tenant has none yet. `new_most` is the size of a budget that has no row yet, NULL for none.
+CREATE OR REPLACE FUNCTION billing_limits(
+    own uuid, owner uuid, at_provider text, in_month date, by_key uuid, of_budget text, new_most numeric, asked numeric
+) RETURNS TABLE (rank integer, name text, size numeric, used numeric, held numeric, short_by numeric) LANGUAGE sql STABLE AS $$
+    SELECT *, CASE WHEN asked > 0 THEN greatest(used + held + asked - size, 0) ELSE 0 END FROM (
+        SELECT 1 AS rank, 'max_credits' AS name, coalesce(budget.most, new_most) AS size,
+            coalesce(budget.used, 0) AS used, coalesce(budget.held, 0) AS held
+        FROM (VALUES (of_budget)) AS named (reference)
+        LEFT JOIN billing_budget AS budget ON budget.reference = named.reference AND budget.account_id = own
+        WHERE budget.most IS NOT NULL OR new_most IS NOT NULL
+        UNION ALL
+        SELECT 2, 'key_cap', cap.amount, coalesce(month.used, 0), coalesce(month.held, 0)
+        FROM billing_keycap AS cap
+        LEFT JOIN billing_keymonth AS month ON month.account_id = own AND month.spender = by_key AND month.month = in_month
+        WHERE cap.api_key_id = by_key AND cap.provider = at_provider
+        UNION ALL
+        SELECT 3, 'tenant_cap', cap.amount, coalesce(month.used, 0), coalesce(month.held, 0)
+        FROM billing_tenantcap AS cap
+        LEFT JOIN billing_tenantmonth AS month ON month.account_id = own AND month.month = in_month
+        WHERE cap.tenant_id = owner AND cap.provider = at_provider
+        UNION ALL
+        SELECT 4, 'balance', account.posted, 0, account.held
+        FROM billing_account AS account WHERE account.id = own AND account.kind = 'prepaid'
+    ) AS in_force
 $$;
 
 -- Adds a movement to what its month, its key's month and its budget have used and held. Locks: those rows, in this order; the

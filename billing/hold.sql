@@ -1,7 +1,7 @@
 -- Holds the most that lookups of one tenant with one provider can cost, all or none, under every limit (`caps.sql`).
 --
--- `outcome` is empty where the credits are held. Else it names what has no room: a limit with its size and what is used and held
--- under it, or `balance`; or it is `no_account`. Nothing has moved then, but for a new budget, which goes with the caller's
+-- `outcome` is empty where the credits are held. Else it names the limit that has no room, with its size, what is used and held under
+-- it, and by how much it is short; or it is `no_account`. Nothing has moved then, but for a new budget, which goes with the caller's
 -- transaction. A lookup that has a hold already gets more, in the month of its first: `in_month` NULL means the present one.
 --
 -- The account's row, which all lookups of a tenant with a provider share, stays locked until the caller's transaction ends. One
@@ -10,7 +10,8 @@
 CREATE OR REPLACE FUNCTION billing_hold_credits(
     owner uuid, at_provider text, lookups text[], amounts numeric[], keys text[], entries uuid[],
     sources text[], api_keys text[], metadata jsonb[], by_key uuid, of_budget text, most numeric, in_month date,
-    OUT outcome text, OUT limit_size numeric, OUT limit_used numeric, OUT limit_held numeric, OUT counted_in date
+    OUT outcome text, OUT limit_size numeric, OUT limit_used numeric, OUT limit_held numeric, OUT limit_short_by numeric,
+    OUT counted_in date
 ) LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     own uuid;
@@ -28,15 +29,14 @@ BEGIN
         INSERT INTO billing_budget (account_id, reference, most, used, held) VALUES (own, of_budget, most, 0, 0)
         ON CONFLICT (reference, account_id) DO NOTHING;
     END IF;
-    SELECT name, size, used, held INTO outcome, limit_size, limit_used, limit_held
-    FROM billing_limits(own, counted_in, by_key, of_budget)
-    WHERE asked > 0 AND used + held + asked > size ORDER BY rank LIMIT 1;
+    SELECT name, size, used, held, short_by INTO outcome, limit_size, limit_used, limit_held, limit_short_by
+    FROM billing_limits(own, owner, at_provider, counted_in, by_key, of_budget, most, asked)
+    WHERE short_by > 0 ORDER BY rank LIMIT 1;
     IF FOUND THEN
         RETURN;
     END IF;
     IF billing_enter(own, entries, kinds, amounts, lookups, keys, '', '', counted_in, by_key, of_budget) IS NULL THEN
-        outcome := 'balance';
-        RETURN;
+        RAISE EXCEPTION 'account % has no room, though its limits have', own;
     END IF;
     INSERT INTO billing_hold (reference, account_id, open, unknown, source, api_key, metadata, month, spender, budget)
     SELECT lookup, own, amount, 0, source, api_key, texts, counted_in, by_key, of_budget

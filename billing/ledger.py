@@ -38,7 +38,7 @@ ENTER = """
 SELECT billing_enter(%s, ARRAY[%s]::uuid[], ARRAY[%s]::text[], ARRAY[%s]::numeric[], ARRAY[%s]::text[], ARRAY[%s]::text[], %s, %s)
 """
 HOLD = """
-SELECT outcome, limit_size, limit_used, limit_held, counted_in FROM billing_hold_credits(
+SELECT outcome, limit_size, limit_used, limit_held, limit_short_by, counted_in FROM billing_hold_credits(
     %s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]::jsonb[], %s, %s, %s, %s
 )
 """
@@ -50,20 +50,10 @@ FROM unnest(%s::text[]) AS asked (reference) LEFT JOIN billing_hold USING (refer
 """
 CHARGE_AND_RELEASE = "SELECT billing_charge_and_release(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 # What `hold.sql` says besides the name of a limit.
-HELD, NO_ACCOUNT, BALANCE = "", "no_account", "balance"
+HELD, NO_ACCOUNT = "", "no_account"
 # The API key, the budget with its size where it may be new, and the month where it is not the present one.
 Purse = tuple[UUID | None, str, Decimal | None, date | None]
 MOVE_UNKNOWN = "SELECT billing_move_unknown(%s, %s, %s, %s, %s, %s)"
-
-
-class InsufficientCredits(Exception):
-    """A prepaid account has less than a search can cost."""
-
-    def __init__(self, provider: str, needed: Decimal, available: Decimal) -> None:
-        super().__init__(provider)
-        self.provider = provider
-        self.needed = needed
-        self.available = available
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +112,7 @@ def adjust(account: Account, amount: Decimal, *, memo: str, person: str, correct
 
 
 def hold(demands: Sequence[Demand], spender: Spender = NO_SPENDER) -> None:
-    """Holds the most that lookups can cost, all or none. Raises `LimitReached` or `InsufficientCredits`.
+    """Holds the most that lookups can cost, all or none. Raises `LimitReached`.
 
     The caller rolls its transaction back then: what other accounts held before goes with it.
     """
@@ -152,7 +142,7 @@ def hold_more(reference: str, amount: Decimal, *, key: str) -> bool:
     demand = Demand(reference=reference, tenant_id=own.tenant_id, provider=own.provider, amount=amount)
     try:
         return _hold([demand], (held.spender, held.budget, None, held.month), key=key) != NO_ACCOUNT
-    except (LimitReached, InsufficientCredits):
+    except LimitReached:
         return False
 
 
@@ -299,16 +289,9 @@ def _hold(demands: Sequence[Demand], purse: Purse, *, key: str = "") -> str:
     with connection.cursor() as cursor:
         cursor.execute(HOLD, values)
         outcome, *found = cursor.fetchone()
-    if outcome == BALANCE:
-        account = Account.objects.get(tenant_id=tenant_id, provider=provider)
-        raise InsufficientCredits(provider, _total(demands), account.available or ZERO)
     if outcome not in (HELD, NO_ACCOUNT):
-        raise LimitReached(provider, _total(demands), caps.limit_of(outcome, *found))
+        raise LimitReached(caps.limit_of(outcome, *found, provider=provider, asked=sum(amounts, ZERO)))
     return HELD if outcome == HELD else NO_ACCOUNT
-
-
-def _total(demands: Sequence[Demand]) -> Decimal:
-    return sum((demand.amount for demand in demands), ZERO)
 
 
 def _charge_and_release(

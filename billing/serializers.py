@@ -46,6 +46,26 @@ class CapSerializer(serializers.Serializer[Any]):
     renews_at = serializers.DateTimeField(help_text="When the next month begins.")
 
 
+class LimitSerializer(serializers.Serializer[Any]):
+    """A limit of what a search may hold and cost with a provider, in that provider's own credits."""
+
+    name = serializers.ChoiceField(
+        choices=["max_credits", "key_cap", "tenant_cap", "balance"],
+        help_text="`max_credits` of the search, the cap a month of the API key (`key_cap`) or of the tenant (`tenant_cap`), or "
+        "the `balance` of a prepaid account.",
+    )
+    provider = serializers.CharField()
+    size = Credits(help_text="The most that may be used and held; of a balance what is posted, less what was charged.")
+    used = Credits(help_text="What was charged; 0 of a balance, from whose size that is gone already.")
+    held = Credits(help_text="What is held by lookups that have not ended, and for unknown outcomes.")
+    asked = Credits(help_text="The most that the search can cost with the provider.")
+    left = Credits(help_text="What may still be held.")
+    short_by = Credits(help_text="How much of what is asked is too much; 0 where it fits.")
+    renews_at = serializers.DateTimeField(
+        allow_null=True, help_text="When the next month begins, for a cap. Null for the others."
+    )
+
+
 class AccountSerializer(serializers.ModelSerializer[Account]):
     """A tenant's account with one provider, in that provider's own credits."""
 

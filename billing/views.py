@@ -83,7 +83,7 @@ class CreditsView(LedgerView):
     keys = ("provider",)
 
     def get(self, request: Request) -> Response:
-        page = caps.attach(self.paginate_queryset(self.accounts()) or [], self.api_key.pk)
+        page = caps.attach(self.paginate_queryset(self.accounts()) or [], self.api_key)
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

@@ -7,6 +7,8 @@ that it needs no API key (`openapi_webhooks`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +22,8 @@ from rest_framework import serializers
 
 from accounts.models import EventType
 from accounts.web.strict_fields import StrictDict
+from billing.caps import CAPS, CODES, Limit, LimitReached
+from billing.serializers import LimitSerializer
 from config import openapi_webhooks, problems
 from providers import json_schema, registry
 from providers.contract import Adapter
@@ -119,6 +123,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     code = serializers.ChoiceField(choices=list(problems.PROBLEMS))
     request_id = serializers.CharField()
     errors: Any = FieldErrorSerializer(many=True, required=False, help_text="For bad input: every wrong field.")
+    limit = LimitSerializer(required=False, help_text="For a 402: the limit that has no room. Not of `price_missing`.")
 
 
 class Schema(AutoSchema):
@@ -188,10 +193,29 @@ def titles(status: int) -> Mapping[str, str]:
 
 def example(code: str) -> dict[str, Any]:
     shown = problems.problem(code, "What is wrong, and what to do about it.") | {"request_id": "019a9f3e6f2c"}
+    if code in CODES.values():
+        limit = limit_without_room(next(name for name in CODES if CODES[name] == code))
+        shown |= {"detail": str(LimitReached(limit)), "limit": LimitSerializer(limit).data}
     if code == "invalid_request":
         wrong = {"field": "lookups[0].limit", "code": "min_value", "detail": "Must be from 1 to 1500."}
         shown |= {"detail": "lookups[0].limit: Must be from 1 to 1500.", "errors": [wrong]}
     return shown
+
+
+def limit_without_room(name: str) -> Limit:
+    """Returns a limit of that name for an example: 1 credit is asked, and half of it is left."""
+    size, used, held = (Decimal(amount) for amount in (("2", "0", "1.5") if name == "balance" else ("2", "1", "0.5")))
+    renews_at = datetime(2026, 12, 1, tzinfo=UTC) if name in CAPS else None
+    return Limit(
+        name=name,
+        provider="modash",
+        size=size,
+        used=used,
+        held=held,
+        asked=Decimal(1),
+        short_by=Decimal("0.5"),
+        renews_at=renews_at,
+    )
 
 
 class StrictExtension(OpenApiSerializerExtension):

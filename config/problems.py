@@ -140,7 +140,7 @@ def described(exc: exceptions.APIException) -> dict[str, Any]:
     code = "malformed_body" if isinstance(exc, exceptions.ParseError) else exc.get_codes()
     if code == "error" or not isinstance(code, str):
         code = "internal_error"
-    return problem(code, hint(exc) or str(exc.detail), status=exc.status_code)
+    return problem(code, hint(exc) or str(exc.detail), status=exc.status_code, **getattr(exc, "members", {}))
 
 
 def problem(code: str, detail: str, *, status: int | None = None, **more: Any) -> dict[str, Any]:

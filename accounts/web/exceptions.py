@@ -6,12 +6,19 @@ They are here, below all apps, so that every app can raise them. `config.problem
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rest_framework.exceptions import APIException
 
 
 class PaymentRequired(APIException):
+    """A search may not be paid for. `limit`: the members of the limit that has no room, if one has none."""
+
     status_code = 402
+
+    def __init__(self, detail: str, *, code: str, limit: Mapping[str, Any] | None = None) -> None:
+        super().__init__(detail, code)
+        self.members = {} if limit is None else {"limit": limit}
 
 
 class Conflict(APIException):

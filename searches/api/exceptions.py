@@ -14,20 +14,18 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from accounts.net.failures import AnswerTooLarge, OutboundFailure
 from accounts.web.exceptions import Conflict, PayloadTooLarge, PaymentRequired, ServiceUnavailable, TooManyRequests
 from accounts.web.strict_fields import Wrong
-from billing import ledger, price_defaults
 from billing.caps import LimitReached
-from billing.serializers import credits_text
+from billing.price_defaults import PriceMissing
+from billing.serializers import LimitSerializer
 from searches import pictures
 from searches.lanes import backlog
 from searches.orders.order import BadOffset, CredentialMissing, Rejected, UnknownCredential
 
+UNPAYABLE = (PriceMissing, LimitReached)
+LIMIT = LimitSerializer()
 PRICE_MISSING = "{} has no price, so it cannot be searched; ask the operator of this Sightline to set one."
 CREDENTIAL_DELETED = "The credential was deleted while this request was handled; store another, or name one."
 IMAGE_DELETED = "The picture was deleted while this request was handled; send the request again."
-INSUFFICIENT_CREDITS = (
-    "This search can cost up to {needed} {provider} credits, and {available} are available; "
-    "ask for fewer results, or have credits granted."
-)
 # The field of a lookup that each rejection is about, and its code.
 REJECTIONS: Mapping[type[Rejected], tuple[str, str]] = {
     UnknownCredential: ("credential", "does_not_exist"),
@@ -68,14 +66,15 @@ def translate_credit_errors() -> Iterator[None]:
     """Translates every reason for which a search may not be paid for."""
     try:
         yield
-    except price_defaults.PriceMissing as error:
-        raise PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing") from None
-    except ledger.InsufficientCredits as error:
-        needed, available = credits_text(error.needed), credits_text(error.available)
-        detail = INSUFFICIENT_CREDITS.format(needed=needed, provider=error.provider, available=available)
-        raise PaymentRequired(detail, code="insufficient_credits") from None
-    except LimitReached as error:
-        raise PaymentRequired(str(error), code=error.code) from None
+    except UNPAYABLE as error:
+        raise payment_required(error) from None
+
+
+def payment_required(error: PriceMissing | LimitReached) -> PaymentRequired:
+    """Returns the 402 of a submit, which a quote of the same order repeats."""
+    if isinstance(error, PriceMissing):
+        return PaymentRequired(PRICE_MISSING.format(error.source), code="price_missing")
+    return PaymentRequired(str(error), code=error.code, limit=LIMIT.to_representation(error.limit))
 
 
 @contextmanager

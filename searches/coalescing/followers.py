@@ -20,7 +20,6 @@ from django.db.models import Exists, Q, QuerySet
 from accounts import clock
 from accounts.models import Mode
 from billing.caps import LimitReached
-from billing.ledger import InsufficientCredits
 from billing.serializers import credits_text
 from providers import policies
 from providers.failures import Failure, Faulty, Refused
@@ -167,7 +166,7 @@ def _promote(follower: Lookup, lane: Lane, leader: Lookup | None) -> bool:
             _enqueue(follower, tenant_queues[lane.name], leader)
             completion.recount(completion.lock(follower.search_id))
             holds.hold(follower.search, [follower])
-    except (InsufficientCredits, LimitReached) as error:
+    except LimitReached as error:
         return _end(follower, Status.FAILED, _unaffordable(error))
     return True
 
@@ -201,16 +200,11 @@ def _enqueue(follower: Lookup, tenant_queue: TenantQueue, leader: Lookup | None)
         queue.add_ready(tenant_queue, 1, pending_calls=follower.calls_left)
 
 
-def _unaffordable(error: InsufficientCredits | LimitReached) -> Failure:
+def _unaffordable(error: LimitReached) -> Failure:
     """Returns the failure of a promotion whose hold has no room, in the words of a submit."""
-    if isinstance(error, LimitReached):
-        code, asked, why = error.code, error.asked, f"and {error.what_is_left()}"
-    else:
-        available = credits_text(error.available)
-        code, asked = "insufficient_credits", error.needed
-        why = f"where {available} are available; have credits granted, and search again."
+    limit = error.limit
     return Refused(
-        code,
-        f"The equal lookup that this one waited for is gone, and by itself it can cost up to {credits_text(asked)} "
-        f"{error.provider} credits, {why}",
+        error.code,
+        f"The equal lookup that this one waited for is gone, and by itself it can cost up to {credits_text(limit.asked)} "
+        f"{limit.provider} credits, and {error.what_is_left()}",
     )

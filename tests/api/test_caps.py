@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.db.models import F
+from rest_framework.serializers import ChoiceField
 from rest_framework.test import APIClient
 
 from accounts.models import ApiKey, Mode, Tenant
 from billing import audit, ledger
+from billing.caps import CODES
 from billing.models import Account, Budget, Hold, KeyCap, TenantCap
+from billing.serializers import LimitSerializer
 from searches.models import Search
 from tests.api.examples import create, create_form, lookup, made, nothing_left
 from tests.conftest import ClientOf
@@ -48,6 +51,29 @@ def test_a_402_says_which_cap_its_size_what_is_spent_and_when_it_renews(api: API
         in detail
     )
     assert (Search.objects.count(), Hold.objects.count()) == (1, 1)
+
+
+def test_a_402_has_the_figures_of_its_limit_as_members(api: APIClient, alice: Tenant) -> None:
+    cap(alice, "1.5")
+    made(api, lookups=[lookup(limit=40)])
+    ledger.charge(Hold.objects.get().reference, Decimal("0.25"), key="call")
+    limit = create(api, lookups=[lookup(limit=40, offset=40)]).json()["limit"]
+    assert limit.pop("renews_at").endswith("-01T00:00:00Z")
+    figures = {"size": "1.5", "used": "0.25", "held": "0.75", "asked": "1", "left": "0.5", "short_by": "0.5"}
+    assert limit == {"name": "tenant_cap", "provider": "modash", **figures}
+
+
+def test_a_402_of_a_prepaid_account_has_its_balance(api: APIClient, alice: Tenant) -> None:
+    ledger.grant(ledger.account_of(alice, "modash"), Decimal("0.25"))
+    body = create(api, lookups=[lookup(limit=40)]).json()
+    figures = {"size": "0.25", "used": "0", "held": "0", "asked": "1", "left": "0.25", "short_by": "0.75"}
+    assert body["limit"] == {"name": "balance", "provider": "modash", **figures, "renews_at": None}
+
+
+def test_every_limit_is_one_that_the_document_names() -> None:
+    name = LimitSerializer().fields["name"]
+    assert isinstance(name, ChoiceField)
+    assert set(name.choices) == set(CODES)
 
 
 def test_a_402_names_the_cap_of_the_key(api: APIClient) -> None:

@@ -23,7 +23,7 @@ def problem_of(response: Any) -> dict[str, Any]:
     """Checks the shape on the way."""
     body: dict[str, Any] = response.json()
     assert response["Content-Type"] == "application/problem+json"
-    assert set(body) - {"errors"} == {"type", "title", "status", "detail", "code", "request_id"}
+    assert set(body) - {"errors", "limit"} == {"type", "title", "status", "detail", "code", "request_id"}
     assert body["status"] == response.status_code == PROBLEMS[body["code"]][0]
     assert body["type"] == f"{settings.PUBLIC_URL}/docs/problems#{body['code']}"
     assert body["request_id"] == response["X-Request-Id"]

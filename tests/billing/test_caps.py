@@ -112,7 +112,7 @@ def test_a_keys_cap_binds_that_key_alone(alice: Tenant, account: Account, key: A
     cap_key(key, 2)
     hold(alice, 2, "lookup:1", key=key)
     error = refused(alice, 1, "lookup:2", key=key)
-    assert (error.code, error.asked, error.limit.held) == ("key_cap_reached", 1, 2)
+    assert (error.code, error.limit.asked, error.limit.held) == ("key_cap_reached", 1, 2)
     assert "the API key's cap is 2 a month (0 used, 2 held), which leaves 0 until" in str(error)
     hold(alice, 9, "lookup:3", key=other)
     assert months() == [(NOVEMBER, 0, 11)]
@@ -162,7 +162,7 @@ def test_providers_have_caps_of_their_own_and_are_held_all_or_none(alice: Tenant
     before = moved()
     with pytest.raises(LimitReached) as caught:
         in_one(ledger.hold, [demand(alice, 2, f"lookup:{provider}", provider) for provider in ("memories", "modash")])
-    assert (caught.value.provider, moved()) == ("modash", before)
+    assert (caught.value.limit.provider, moved()) == ("modash", before)
     hold(alice, 2, "lookup:memories", provider="memories")
 
 
@@ -306,6 +306,6 @@ def test_the_present_caps_are_read_in_one_query(alice: Tenant, key: ApiKey, djan
     cap_key(key, 3)
     hold(alice, 2, "lookup:1", key=key)
     with django_assert_num_queries(1):
-        first, second = caps.attach(accounts, key.pk)
+        first, second = caps.attach(accounts, key)
     shown: list[Any] = [(cap.name, cap.size, cap.held) for cap in vars(first)["caps"]]
     assert (shown, vars(second)["caps"]) == ([("tenant_cap", 5, 2), ("key_cap", 3, 2)], [])

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from accounts.models import Tenant
 from billing import audit, ledger
-from billing.ledger import Demand, InsufficientCredits, Tally
+from billing.caps import LimitReached
+from billing.ledger import Demand, Tally
 from billing.models import Account, Entry, Hold
 from tests.racing import at_once
 
@@ -68,10 +69,10 @@ def test_a_hold_sets_aside_the_most_that_a_lookup_can_cost(alice: Tenant, prepai
 def test_a_hold_may_take_the_last_credit_but_no_more(alice: Tenant, prepaid: Account) -> None:
     hold(alice, "9.999999")
     hold(alice, "0.000001", "lookup:2")
-    with pytest.raises(InsufficientCredits) as caught:
+    with pytest.raises(LimitReached) as caught:
         hold(alice, "0.000001", "lookup:3")
-    assert (caught.value.provider, caught.value.needed) == ("modash", Decimal("0.000001"))
-    assert caught.value.available == 0
+    assert (caught.value.code, caught.value.limit.asked) == ("insufficient_credits", Decimal("0.000001"))
+    assert caught.value.limit.left == 0
     assert balance(alice) == (10, 10)
 
 
@@ -81,7 +82,7 @@ def test_a_search_is_held_whole_or_not_at_all(alice: Tenant, prepaid: Account) -
         demand(alice, 6, "lookup:2"),
         demand(alice, 6, "lookup:3"),
     ]
-    with pytest.raises(InsufficientCredits):
+    with pytest.raises(LimitReached):
         in_one(ledger.hold, demands)
     assert not Hold.objects.exists()
     assert balance(alice) == (10, 0)
@@ -105,7 +106,7 @@ def test_a_metered_account_counts_and_needs_no_balance(alice: Tenant) -> None:
 
 def test_one_tenants_credits_are_no_others(alice: Tenant, bob: Tenant, prepaid: Account) -> None:
     ledger.grant(ledger.account_of(bob, "modash"), Decimal(1))
-    with pytest.raises(InsufficientCredits):
+    with pytest.raises(LimitReached):
         hold(bob, 2)
     assert balance(alice) == (10, 0)
 
@@ -117,7 +118,7 @@ def test_fifty_holds_at_once_succeed_as_far_as_there_is_room(alice: Tenant) -> N
     def held(number: int) -> bool:
         try:
             hold(alice, 1, f"lookup:{number}")
-        except InsufficientCredits:
+        except LimitReached:
             return False
         return True
 

@@ -18,7 +18,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from accounts.models import Tenant
 from billing import audit, ledger, statements, tasks
-from billing.ledger import InsufficientCredits
+from billing.caps import LimitReached
 from billing.models import Account, Entry, Statement
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.billing.months import end_month, open_since, ranges, statements_of
@@ -209,7 +209,7 @@ def test_what_is_rolled_back_closes_nothing(alice: Tenant, prepaid: Account) -> 
 
 def test_a_movement_that_is_refused_leaves_the_money_right(alice: Tenant, prepaid: Account) -> None:
     open_since(prepaid, 1)
-    with pytest.raises(InsufficientCredits):
+    with pytest.raises(LimitReached):
         hold(alice, 11)
     hold(alice, 10)
     assert ranges(prepaid) == [(1, 1)]

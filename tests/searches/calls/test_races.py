@@ -20,7 +20,7 @@ from django.db.models import Count
 from accounts import keys
 from accounts.models import ApiKey, Mode, Tenant
 from billing import audit, ledger
-from billing.ledger import InsufficientCredits
+from billing.caps import LimitReached
 from billing.models import Account, Hold, Price
 from providers import policies, registry
 from providers.contract import Answer, Hit
@@ -118,7 +118,7 @@ def test_fifty_submits_with_room_for_37_give_37(customers: list[ApiKey]) -> None
     def accepted(_: int) -> bool:
         try:
             return bool(submit(alice))
-        except InsufficientCredits:
+        except LimitReached:
             return False
 
     assert Counter(at_once(accepted)) == {True: 37, False: 13}

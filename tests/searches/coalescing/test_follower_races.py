@@ -22,7 +22,7 @@ from pytest_django import Settings
 from accounts import clock
 from accounts.models import Tenant
 from billing import audit
-from billing.ledger import InsufficientCredits
+from billing.caps import LimitReached
 from billing.models import Account, Entry, Hold
 from providers import policies
 from providers.failures import Faulty, Lost
@@ -233,7 +233,7 @@ class Play:
         self.under_way: list[queue.ClaimedLookup] = []
 
     def step(self, name: str, number: int) -> None:
-        with suppress(InsufficientCredits):
+        with suppress(LimitReached):
             getattr(self, name)(number)
         no_follower_holds_credits()
         every_follower_has_a_leader()

@@ -209,7 +209,7 @@ def test_a_follower_that_cannot_pay_fails_and_the_next_is_tried(alice: Tenant) -
     resolved()
     assert statuses(second, third) == ["failed/coalesced", "queued/miss"]
     assert only(second).error_code == "insufficient_credits"
-    assert "1.2 modash credits, where 1 are available" in only(second).error_detail
+    assert "1.2 modash credits, and 1 are available" in only(second).error_detail
     assert (money(), in_line()) == ((Decimal("0.5"), PAGE), 1)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from accounts import keys
 from accounts.models import ApiKey, Mode, Tenant
 from billing import audit, ledger
+from billing.caps import LimitReached
 from billing.models import Account, Entry, Hold, Price
 from billing.price_defaults import PriceMissing
 from providers import policies, registry
@@ -117,9 +118,13 @@ def test_an_offset_beyond_the_sources_end_is_refused(submit: Submit) -> None:
 
 def test_a_prepaid_account_without_room_refuses_and_keeps_nothing(submit: Submit, alice: Tenant) -> None:
     ledger.grant(ledger.account_of(alice, "modash"), Decimal("0.4"), key="first")
-    with pytest.raises(ledger.InsufficientCredits) as refusal:
+    with pytest.raises(LimitReached) as refusal:
         submit(limit=20)
-    assert (refusal.value.needed, refusal.value.available) == (Decimal("0.5"), Decimal("0.4"))
+    assert (refusal.value.code, refusal.value.limit.asked, refusal.value.limit.left) == (
+        "insufficient_credits",
+        Decimal("0.5"),
+        Decimal("0.4"),
+    )
     assert not Search.objects.exists()
     assert not Image.objects.exists()
     assert Account.objects.get().held == 0
