@@ -25,6 +25,11 @@ def of(provider: str) -> Policy:
     return policy
 
 
+def documented(provider: str) -> Policy:
+    """Returns the policy that `of` would write, without writing it."""
+    return Policy(provider=provider, **_documented(provider))
+
+
 def in_force(policy: Policy, mode: str) -> Policy:
     """Returns the policy of a lane of this mode.
 

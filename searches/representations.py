@@ -24,6 +24,7 @@ from searches.models import Call, Image, Lookup, Repeat, Search
 from searches.pictures import Crop
 
 NO_FORECAST = Forecast()
+WAITING_ON = ("turn", "rate", "provider_backoff", "credential", "paused")
 # A failed call without `sent_at` is the only one of which it is sure that nothing was sent.
 SENT_OR_UNDER_WAY = Q(calls__sent_at__isnull=False) | Q(calls__state__in=(Call.State.ARMED, Call.State.UNKNOWN))
 
@@ -87,7 +88,7 @@ class LookupSerializer(serializers.ModelSerializer[Lookup]):
     )
     waiting_on = serializers.ChoiceField(
         source="forecast.waiting_on",
-        choices=("turn", "rate", "provider_backoff", "credential", "paused"),
+        choices=WAITING_ON,
         allow_null=True,
         read_only=True,
         help_text="The reason why the lookup waits. A lookup that follows an equal one shows that one's reason, position and "

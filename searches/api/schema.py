@@ -17,6 +17,7 @@ from drf_spectacular.utils import (
 from accounts.web.pagination import LINK, PageQuery
 from searches.api.image_serializers import ImageForm, ImageRequest, StoredImageSerializer
 from searches.api.query_serializers import ImageQuery, ResultQuery, SearchQuery
+from searches.api.quote_serializers import QuoteSerializer
 from searches.api.request_serializers import ORDER, SearchForm, SearchRequest
 from searches.api.result_serializers import CallSerializer, ResultSerializer
 from searches.api.source_catalog import SourceSerializer
@@ -151,6 +152,49 @@ STORED: dict[str, Any] = IMAGE | {
 }
 STORED_EXAMPLE = OpenApiExample("A picture", value=STORED, response_only=True, status_codes=["200", "201"])
 
+ORDER_BODIES = {
+    "application/json": OpenApiRequest(
+        SearchRequest,
+        examples=[
+            OpenApiExample("A picture in it", value={"image": {"base64": TINY}, **ORDER}, request_only=True),
+            OpenApiExample("A stored picture", value={"image": {"id": IMAGE["id"]}, **ORDER}, request_only=True),
+        ],
+    ),
+    "multipart/form-data": OpenApiRequest(SearchForm, encoding={"request": {"contentType": "application/json"}}),
+}
+CAP_SHOWN: dict[str, Any] = {
+    "name": "tenant_cap",
+    "provider": "modash",
+    "size": "500",
+    "used": "498.5",
+    "held": "1",
+    "asked": "1",
+    "left": "0.5",
+    "short_by": "0.5",
+    "renews_at": "2026-12-01T00:00:00Z",
+}
+QUOTE_SHOWN: dict[str, Any] = {
+    "mode": "live",
+    "allowed": False,
+    "error": {
+        "code": "tenant_cap_reached",
+        "detail": "This search can cost up to 1 modash credits, and your cap is 500 a month (498.5 used, 1 held), which leaves "
+        "0.5 until it renews at 2026-12-01T00:00:00Z; ask for fewer results, wait, or have the cap raised.",
+        "limit": CAP_SHOWN,
+    },
+    "lookups": [
+        {
+            "source": "tiktok-creators",
+            "provider": "modash",
+            "most_credits": "1",
+            "repeat": "miss",
+            "repeat_of": None,
+            "estimated_start_at": "2026-11-20T09:30:12.024000Z",
+            "waiting_on": "turn",
+        }
+    ],
+    "providers": [{"provider": "modash", "asked": "1", "limits": [CAP_SHOWN]}],
+}
 SEARCHES = extend_schema_view(
     post=extend_schema(
         operation_id="create_search",
@@ -158,20 +202,7 @@ SEARCHES = extend_schema_view(
         description="Takes a picture and 1 to 20 lookups, holds the most credits that they can cost, and queues them. The "
         "picture is a file of a form, base64 text, a URL, or the id of a stored picture.",
         parameters=[PREFER, APPLIED, ETAG, LOCATION],
-        request={
-            "application/json": OpenApiRequest(
-                SearchRequest,
-                examples=[
-                    OpenApiExample("A picture in it", value={"image": {"base64": TINY}, **ORDER}, request_only=True),
-                    OpenApiExample(
-                        "A stored picture", value={"image": {"id": IMAGE["id"]}, **ORDER}, request_only=True
-                    ),
-                ],
-            ),
-            "multipart/form-data": OpenApiRequest(
-                SearchForm, encoding={"request": {"contentType": "application/json"}}
-            ),
-        },
+        request=ORDER_BODIES,
         responses={202: SearchSerializer},
         examples=[SEARCH_EXAMPLE],
     ),
@@ -183,6 +214,18 @@ SEARCHES = extend_schema_view(
         responses={200: SearchSerializer(many=True)},
         examples=[SEARCH_EXAMPLE],
     ),
+)
+QUOTE = extend_schema_view(
+    post=extend_schema(
+        operation_id="quote_search",
+        summary="Quote a search",
+        description="Takes the body of `POST /v1/searches`, and answers what that would answer and hold if it was sent now. "
+        "Nothing is stored, queued, held or called, and the picture is not kept. A search that would be refused with a 402 is "
+        "answered with 200 and `allowed: false`; any other refusal is the submit's own.",
+        request=ORDER_BODIES,
+        responses={200: QuoteSerializer},
+        examples=[OpenApiExample("A search that a cap does not allow", value=QUOTE_SHOWN, response_only=True)],
+    )
 )
 SEARCH = extend_schema_view(
     get=extend_schema(

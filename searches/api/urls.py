@@ -2,12 +2,14 @@ from django.urls import path
 
 from accounts.web import path_converters  # noqa: F401  # registers <id:…>
 from searches.api.views.images import Images, OneImage
+from searches.api.views.quotes import Quotes
 from searches.api.views.results import Calls, Results
 from searches.api.views.searches import Cancel, OneSearch, Searches
 from searches.api.views.sources import Sources
 
 urlpatterns = [
     path("searches", Searches.as_view()),
+    path("searches/quote", Quotes.as_view()),
     path("searches/<id:id>", OneSearch.as_view(), name="search"),
     path("searches/<id:id>/cancel", Cancel.as_view()),
     path("searches/<id:id>/results", Results.as_view()),

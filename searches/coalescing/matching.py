@@ -37,13 +37,16 @@ class Match:
     found: Sequence[Result]
 
 
-def match(lookups: Sequence[Lookup], *, max_age: int) -> list[Match]:
+def match(lookups: Sequence[Lookup], *, max_age: int, locking: bool = True) -> list[Match]:
     """Marks the new lookups that need not ask the provider, and returns those of them that are answered.
 
-    Locks their keys until the end of the caller's transaction, which has locked no row before.
+    `locking`: locks their keys until the end of the caller's transaction, which has locked no row before.
     """
+    if not max_age:
+        return []
     asked = {lookup.repeat_key for lookup in lookups}
-    keys.lock(asked)
+    if locking:
+        keys.lock(asked)
     answers: dict[str, tuple[Lookup, list[Result]]] = {}
     leaders: dict[tuple[str, UUID | None], Lookup] = {}
     # Most submits have no equal, which one query tells.

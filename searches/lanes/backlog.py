@@ -8,7 +8,7 @@ from accounts.models import Tenant
 
 # A tenant's backlog hardly changes in less time.
 WAIT_SECONDS = 60
-COUNT = "SELECT searches_backlog(%s, %s)"
+COUNT = "SELECT searches_backlog(%s, %s, %s)"
 
 
 class TooManyWaitingLookups(Exception):
@@ -21,11 +21,20 @@ def check(tenant: Tenant) -> None:
     Must be called when all lookups are written and all other rows but the picture's are locked, for it holds a lock of its own
     until the end of the transaction.
     """
+    _check(tenant, locking=True)
+
+
+def check_for(tenant: Tenant, *, more: int) -> None:
+    """Checks whether so many more lookups may wait, without a lock. Raises `TooManyWaitingLookups`."""
+    _check(tenant, more=more, locking=False)
+
+
+def _check(tenant: Tenant, *, more: int = 0, locking: bool) -> None:
     most = tenant.limit("most_waiting_lookups")
     with connection.cursor() as cursor:
-        cursor.execute(COUNT, (tenant.pk, most))
+        cursor.execute(COUNT, (tenant.pk, most, locking))
         [waiting] = cursor.fetchone()
-    if waiting > most:
+    if waiting + more > most:
         raise TooManyWaitingLookups(
             f"At most {most:,} lookups of yours may wait at once; send this search again when some have ended."
         )

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from accounts import batches
 from accounts.models import Mode
+from providers import policies
 from providers.models import Credential, Policy
 from searches.lanes import pauses, queue
 from searches.models import Lane, Lookup, QueueState
@@ -56,7 +57,7 @@ def unsaved_lane(policy: Policy, *, mode: str, tenant_id: UUID, fingerprint: str
 
 
 def create_missing(lanes: Iterable[Lane]) -> None:
-    """Inserts the lanes that do not exist yet.
+    """Inserts the lanes that do not exist yet, and their policies.
 
     Must not be called in a transaction: others that need the same lanes would wait for its end, perhaps with tenant queues
     locked.
@@ -65,6 +66,8 @@ def create_missing(lanes: Iterable[Lane]) -> None:
     present = set(Lane.objects.filter(pk__in=by_name).order_by().values_list("pk", flat=True))
     missing = [by_name[name] for name in sorted(by_name) if name not in present]
     if missing:
+        for provider in {lane.policy_id for lane in missing}:
+            policies.of(provider)
         Lane.objects.bulk_create(missing, ignore_conflicts=True)
 
 

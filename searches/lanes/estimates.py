@@ -1,5 +1,7 @@
 """Estimates for waiting lookups how many are ahead, when each should start, and what it waits for.
 
+A lookup that is not written yet is estimated as if it was submitted now.
+
 A position counts lookups. The start follows from calls, for a lookup of ten pages takes ten calls. Calls of four kinds are
 counted (`estimates.sql`): of ready lookups, the next pages of those under way, of delayed ones that will be due by then, and of
 those whose tenant's keys will have rested by then. Later submits and failures cannot be known. If answers take longer than the
@@ -34,8 +36,13 @@ SELECT clock_timestamp(), {composite_rows.columns(ROWS)} FROM searches_lane AS l
 JOIN providers_policy AS policy ON policy.provider = lane.policy_id WHERE lane.name = ANY(%s)
 """
 ESTIMATE = """
-SELECT * FROM searches_estimate(%s::uuid[], %s::text[], %s::timestamptz[], %s::interval[], %s, %s)
+SELECT * FROM searches_estimate(
+    %s::uuid[], %s::text[], %s::timestamptz[], %s::interval[], %s, %s,
+    %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::bigint[], %s::integer[]
+)
 """
+# What the estimate needs of a lookup that is not written yet.
+PLANNED = ("pk", "lane_id", "tenant_id", "credential_id", "sort_key", "calls_left")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +105,8 @@ def _in_queues(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     waiting = [lookup for lookup in lookups if lookup.queue_state in queue.IN_QUEUE]
     if not waiting:
         return {}
-    paces = _paces({lookup.lane_id for lookup in waiting})
-    positions = _positions([lookup.pk for lookup in waiting if lookup.queue_state in queue.SCHEDULED], paces)
+    paces = _paces(waiting)
+    positions = _positions([lookup for lookup in waiting if lookup.queue_state in queue.SCHEDULED], paces)
     return {
         # A lookup that was claimed since it was read has none ahead.
         lookup.pk: _forecast_of(lookup, paces[lookup.lane_id], positions.get(lookup.pk, FIRST))
@@ -107,11 +114,14 @@ def _in_queues(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     }
 
 
-def _paces(lanes: Iterable[str]) -> dict[str, LanePace]:
+def _paces(lookups: Sequence[Lookup]) -> dict[str, LanePace]:
+    """Returns the pace of each lookup's lane, by its name. A lookup that is not written yet may have a lane that is neither."""
     with connection.cursor() as cursor:
-        cursor.execute(LANES, [list(lanes)])
+        cursor.execute(LANES, [list({lookup.lane_id for lookup in lookups})])
         found = [(moment, *composite_rows.instances(ROWS, values)) for moment, *values in cursor.fetchall()]
-    return {lane.pk: _pace_of(lane, policies.in_force(policy, lane.mode), moment) for moment, lane, policy in found}
+    paces = {lane.pk: _pace_of(lane, policies.in_force(policy, lane.mode), moment) for moment, lane, policy in found}
+    unwritten = {lookup.lane_id: lookup.lane for lookup in lookups if lookup.lane_id not in paces}
+    return paces | {name: _pace_of(lane, lane.policy, clock.now()) for name, lane in unwritten.items()}
 
 
 def lane_state(lane: str, policy: Policy) -> LaneState:
@@ -162,11 +172,14 @@ def _forecast_of(lookup: Lookup, pace: LanePace, ahead: QueuePosition) -> Foreca
     )
 
 
-def _positions(lookups: Sequence[UUID], paces: Mapping[str, LanePace]) -> dict[UUID, QueuePosition]:
+def _positions(lookups: Sequence[Lookup], paces: Mapping[str, LanePace]) -> dict[UUID, QueuePosition]:
     if not lookups:
         return {}
+    written = [lookup.pk for lookup in lookups if not lookup._state.adding]
+    planned = [lookup for lookup in lookups if lookup._state.adding]
     next_calls = [pace.next_call_at for pace in paces.values()]
     intervals = [pace.interval for pace in paces.values()]
     with connection.cursor() as cursor:
-        cursor.execute(ESTIMATE, (list(lookups), list(paces), next_calls, intervals, queue.STEP, MOST_COUNTED))
+        given = written, list(paces), next_calls, intervals, queue.STEP, MOST_COUNTED
+        cursor.execute(ESTIMATE, (*given, *([getattr(one, name) for one in planned] for name in PLANNED)))
         return {lookup: QueuePosition(*position) for lookup, *position in cursor.fetchall()}

@@ -6,21 +6,34 @@
 -- what costs. Of 10,000 tenants only the `special_tenants`, suspended or of a weight other than 1, are joined to them: that
 -- halves the time.
 --
+-- The `planned` lookups are not written yet: each is estimated as if it was submitted now and were ready, behind those that are
+-- before it in its tenant's queue. Its tenant queue, and even its lane, need not exist: both would begin at the lane's present.
+--
 -- A function, so that its plan is kept: to plan it takes longer than to run it while few lookups wait. One generic plan without
 -- sequential scans serves few rows and a million alike. `next_calls_at` and `intervals` are each lane's next call and interval.
 -- `unit_step` is one claim at weight 1 in virtual time; `most_counted` is the most lookups of one tenant that are counted.
 CREATE OR REPLACE FUNCTION searches_estimate(
-    wanted uuid[], lane_names text[], next_calls_at timestamptz[], intervals interval[], unit_step bigint, most_counted integer
+    wanted uuid[], lane_names text[], next_calls_at timestamptz[], intervals interval[], unit_step bigint, most_counted integer,
+    planned_ids uuid[], planned_lanes text[], planned_tenants uuid[], planned_credentials uuid[], planned_sort_keys bigint[],
+    planned_calls integer[]
 ) RETURNS TABLE (lookup_id uuid, lookups_before bigint, calls_before bigint, suspended boolean, rests_until timestamptz)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN RETURN QUERY
 WITH lane AS (
-    SELECT name, virtual_time, next_call_at, call_interval, policy_id, mode FROM searches_lane
-    JOIN unnest(lane_names, next_calls_at, intervals) AS given (name, next_call_at, call_interval) USING (name)
+    SELECT name, coalesce(virtual_time, 0) AS virtual_time, next_call_at, call_interval, policy_id, mode
+    FROM unnest(lane_names, next_calls_at, intervals) AS given (name, next_call_at, call_interval)
+    LEFT JOIN searches_lane USING (name)
+), planned AS (
+    SELECT * FROM unnest(planned_ids, planned_lanes, planned_tenants, planned_credentials, planned_sort_keys, planned_calls)
+        AS planned (id, lane_id, tenant_id, credential_id, sort_key, calls_left)
+), asked AS (
+    SELECT id, lane_id, tenant_id, credential_id, sort_key FROM searches_lookup
+    WHERE id = ANY(wanted) AND queue_state IN ('ready', 'delayed')
+    UNION ALL
+    SELECT id, lane_id, tenant_id, credential_id, sort_key FROM planned
 ), wanted_queue AS (
-    SELECT lane_id, tenant_id, max(sort_key) AS last_sort_key
-    FROM searches_lookup WHERE id = ANY(wanted) GROUP BY lane_id, tenant_id
+    SELECT lane_id, tenant_id, max(sort_key) AS last_sort_key FROM asked GROUP BY lane_id, tenant_id
 ), resting_key AS (
     SELECT DISTINCT credential.id, credential.rests_until FROM wanted_queue
     JOIN lane ON lane.name = wanted_queue.lane_id AND lane.mode = 'live'
@@ -48,6 +61,9 @@ WITH lane AS (
                 SELECT id, sort_key, credential_id, 0, 0 FROM searches_lookup
                 WHERE id = ANY(wanted) AND lane_id = wanted_queue.lane_id AND tenant_id = wanted_queue.tenant_id
                     AND queue_state = 'delayed'
+                UNION ALL
+                SELECT id, sort_key, credential_id, 1, calls_left FROM planned
+                WHERE lane_id = wanted_queue.lane_id AND tenant_id = wanted_queue.tenant_id
             ) AS own LEFT JOIN resting_key ON resting_key.id = own.credential_id
         ) AS queued WINDOW up_to_it AS (ORDER BY sort_key, id ROWS UNBOUNDED PRECEDING)) AS counted
 
@@ -66,7 +82,8 @@ WITH lane AS (
 ), wanted_lookup AS (
     SELECT lookup.id, lookup.lane_id, lookup.tenant_id, tenant.suspended_at IS NOT NULL AS suspended,
         lane.virtual_time AS lane_time, lane.next_call_at, lane.call_interval,
-        searches_effective_virtual_time(tenant_queue, lane.virtual_time) AS effective_time, resting_key.rests_until,
+        coalesce(searches_effective_virtual_time(tenant_queue, lane.virtual_time), lane.virtual_time) AS effective_time,
+        resting_key.rests_until,
         unit_step / tenant.weight AS step, coalesce(own_ahead.lookups_ahead, most_counted) AS lookups_ahead,
         coalesce(own_ahead.calls_ahead, most_counted) + coalesce((
             SELECT sum(future.calls) FROM future_calls future
@@ -74,13 +91,13 @@ WITH lane AS (
                 AND (future.ready_at IS NULL
                      OR future.ready_at <= lane.next_call_at + lane.call_interval * own_ahead.calls_ahead::float8)
         ), 0) AS calls_ahead
-    FROM searches_lookup lookup
+    FROM asked AS lookup
     JOIN lane ON lane.name = lookup.lane_id
-    JOIN searches_tenantqueue tenant_queue ON tenant_queue.lane_id = lookup.lane_id AND tenant_queue.tenant_id = lookup.tenant_id
+    LEFT JOIN searches_tenantqueue tenant_queue
+        ON tenant_queue.lane_id = lookup.lane_id AND tenant_queue.tenant_id = lookup.tenant_id
     JOIN accounts_tenant tenant ON tenant.id = lookup.tenant_id
     LEFT JOIN own_ahead ON own_ahead.id = lookup.id
     LEFT JOIN resting_key ON resting_key.id = lookup.credential_id
-    WHERE lookup.id = ANY(wanted) AND lookup.queue_state IN ('ready', 'delayed')
 
 -- The virtual time at which the lookup is due, counted in lookups and in calls.
 ), due_lookup AS (

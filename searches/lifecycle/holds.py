@@ -5,7 +5,7 @@ The rest of a hold is released where its lookup ends (`completion`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from accounts.models import Mode
@@ -14,19 +14,25 @@ from billing.caps import Spender
 from searches.models import Lookup, Search
 
 
-def hold(search: Search, lookups: Iterable[Lookup]) -> Mapping[str, Decimal]:
-    """Holds all or none, and returns the credits by the lookups' references. Raises `LimitReached` or `InsufficientCredits`."""
-    demands = [_demand(search, lookup) for lookup in lookups if lookup.lane.mode == Mode.LIVE]
+def hold(search: Search, lookups: Sequence[Lookup]) -> Mapping[str, Decimal]:
+    """Holds all or none, and returns the credits by the lookups' references. Raises `LimitReached`."""
+    amounts = most_credits(lookups)
+    demands = [_demand(search, lookup, amounts[lookup.reference]) for lookup in lookups if lookup.reference in amounts]
     ledger.hold(demands, _spender(search))
-    return {demand.reference: demand.amount for demand in demands}
+    return amounts
 
 
-def _demand(search: Search, lookup: Lookup) -> ledger.Demand:
+def most_credits(lookups: Iterable[Lookup]) -> dict[str, Decimal]:
+    """Returns the most that lookups that ask their provider can cost, by their references. Those of a test key are left out."""
+    return {lookup.reference: lookup.most_credits for lookup in lookups if lookup.lane.mode == Mode.LIVE}
+
+
+def _demand(search: Search, lookup: Lookup, amount: Decimal) -> ledger.Demand:
     return ledger.Demand(
         reference=lookup.reference,
         tenant_id=lookup.tenant_id,
         provider=lookup.provider,
-        amount=lookup.most_credits,
+        amount=amount,
         source=lookup.source,
         api_key_id=search.api_key_id,
         metadata=search.metadata,

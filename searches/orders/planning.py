@@ -1,4 +1,7 @@
-"""Plans the lookups of an order by their quotes, or rejects it. Prices, pages and their size are frozen here."""
+"""Plans the lookups of an order by their quotes, or rejects it. Prices, pages and their size are frozen here.
+
+A submit writes the plan and holds what it can cost; a quote only shows both.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,24 @@ from math import ceil
 from uuid_utils.compat import uuid7
 
 from accounts.models import ApiKey, Mode
-from billing import price_defaults
 from billing.models import Price
+from billing.price_defaults import PriceMissing
 from providers import registry
 from providers.keyring import advice
 from providers.models import Credential, Policy
+from searches.coalescing import keys
 from searches.lanes import credential_gate, directory, queue
-from searches.models import Lookup, QueueState
+from searches.models import Lookup, QueueState, Repeat
 from searches.orders import quotes
-from searches.orders.order import BadOffset, CredentialMissing, LookupOrder, Order, Rejected, UnknownCredential
+from searches.orders.order import (
+    BadOffset,
+    CredentialMissing,
+    LookupOrder,
+    Order,
+    Rejected,
+    UnknownCredential,
+    WrongOrder,
+)
 from searches.orders.quotes import Quote
 
 
@@ -29,6 +41,33 @@ class Pages:
     count: int
     size: int
     first: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPlan:
+    """An order's lookups as a submit writes them, but for their search.
+
+    Their lanes need not be written yet; each has the policy in force. `unpriced`: the sources that have no price. `max_age`: the
+    age in seconds that an equal lookup's answer may have.
+    """
+
+    lookups: Sequence[Lookup]
+    unpriced: Sequence[str]
+    max_age: int
+
+    @property
+    def price_missing(self) -> PriceMissing | None:
+        return PriceMissing(self.unpriced[0]) if self.unpriced else None
+
+    @property
+    def misses(self) -> list[Lookup]:
+        """The lookups that ask their provider, once `matching` has marked the repeats."""
+        return [lookup for lookup in self.lookups if lookup.repeat == Repeat.MISS]
+
+    def identify(self, *, pixels: str, crop: str) -> None:
+        """Gives each lookup the key that it shares with those that ask the same of the same pixels."""
+        for lookup in self.lookups:
+            lookup.repeat_key = keys.key_of(lookup, pixels=pixels, crop=crop)
 
 
 def quotes_for(api_key: ApiKey, lookups: Sequence[LookupOrder]) -> list[Quote]:
@@ -47,12 +86,18 @@ def rejections(api_key: ApiKey, lookups: Sequence[LookupOrder], quoted: Sequence
             yield UnknownCredential(index, advice.why_unknown(api_key.tenant_id, provider, wanted.credential))
 
 
-def lookups(api_key: ApiKey, order: Order, quoted: Sequence[Quote]) -> list[Lookup]:
-    """Returns the lookups as they will be written, but for their search. Raises `CredentialMissing` or `PriceMissing`.
-
-    Their lanes need not be written yet; each has the policy in force.
-    """
-    return [_lookup(api_key, order, index, quote) for index, quote in enumerate(quoted)]
+def plan(api_key: ApiKey, order: Order) -> OrderPlan:
+    """Raises `WrongOrder`, or else `CredentialMissing`."""
+    quoted = quotes_for(api_key, order.lookups)
+    if wrong := list(rejections(api_key, order.lookups, quoted)):
+        raise WrongOrder(wrong)
+    return OrderPlan(
+        lookups=[_lookup(api_key, order, index, quote) for index, quote in enumerate(quoted)],
+        unpriced=[
+            wanted.source for wanted, quote in zip(order.lookups, quoted, strict=True) if _price(api_key, quote) is None
+        ],
+        max_age=api_key.tenant.max_age if order.max_age is None else order.max_age,
+    )
 
 
 def _lookup(api_key: ApiKey, order: Order, index: int, quote: Quote) -> Lookup:
@@ -60,7 +105,7 @@ def _lookup(api_key: ApiKey, order: Order, index: int, quote: Quote) -> Lookup:
     adapter = registry.adapter(wanted.source)
     pages = _pages(wanted, index, quote.policy)
     credential = _credential(api_key, wanted, index, quote.credential)
-    price = _price(api_key, wanted, quote.price)
+    price = _price(api_key, quote) or Price()
     fingerprint = credential.fingerprint if credential else ""
     created_at = quote.moment
     return Lookup(
@@ -126,9 +171,6 @@ def _credential(api_key: ApiKey, wanted: LookupOrder, index: int, found: Credent
     return found
 
 
-def _price(api_key: ApiKey, wanted: LookupOrder, found: Price | None) -> Price:
-    if api_key.mode == Mode.TEST:
-        return Price(source=wanted.source)
-    if found is None:
-        raise price_defaults.PriceMissing(wanted.source)
-    return found
+def _price(api_key: ApiKey, quote: Quote) -> Price | None:
+    """Returns the price in force, which is 0 for a test key."""
+    return Price() if api_key.mode == Mode.TEST else quote.price

@@ -27,7 +27,9 @@ SELECT moment, {composite_rows.columns(ROWS)} FROM searches_quotes(%s, %s::text[
 
 @dataclass(frozen=True, kw_only=True)
 class Quote:
-    """The policy, credential and price in force for one source at `moment`. Credential and price may be missing."""
+    """The policy, credential and price in force for one source at `moment`. Credential and price may be missing, and the policy
+    need not be written yet.
+    """
 
     moment: datetime
     policy: Policy
@@ -49,7 +51,7 @@ def of(api_key: ApiKey, asked: Iterable[tuple[str, str | None]]) -> list[Quote]:
 
 def _quote(api_key: ApiKey, provider: str, moment: datetime, *values: object) -> Quote:
     policy, credential, price = composite_rows.instances(ROWS, values)
-    present = policies.in_force(policy or policies.of(provider), api_key.mode)
+    present = policies.in_force(policy or policies.documented(provider), api_key.mode)
     return Quote(moment=moment, policy=present, credential=credential, price=price)
 
 

@@ -15,12 +15,12 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import ApiKey
 from billing.serializers import credits_text
-from searches.coalescing import keys, matching
+from searches.coalescing import matching
 from searches.lanes import backlog, directory, queue, wakeups
 from searches.lifecycle import holds
-from searches.models import Lookup, QueueState, Repeat, Search
+from searches.models import Lookup, QueueState, Search
 from searches.orders import planning
-from searches.orders.order import LookupOrder, Order, Rejected, WrongOrder
+from searches.orders.order import LookupOrder, Order, Rejected
 from searches.pictures import Draft
 
 
@@ -37,31 +37,28 @@ class Submission:
 def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
     """Writes a search, and wakes its lanes up once that is committed.
 
-    Raises `WrongOrder`, `CredentialMissing`, `PriceMissing`, `LimitReached`, `InsufficientCredits`,
-    `backlog.TooManyWaitingLookups` or what the picture raises, and then writes nothing but lanes without lookups.
+    Raises `WrongOrder`, `CredentialMissing`, what the picture raises, `PriceMissing`, `LimitReached` or
+    `backlog.TooManyWaitingLookups`, and then writes nothing but lanes without lookups.
     """
-    quoted = planning.quotes_for(api_key, order.lookups)
-    if wrong := list(planning.rejections(api_key, order.lookups, quoted)):
-        raise WrongOrder(wrong)
-    lookups = planning.lookups(api_key, order, quoted)
+    plan = planning.plan(api_key, order)
     # Takes 1 ms, while the picture is being read.
-    directory.create_missing(lookup.lane for lookup in lookups)
+    directory.create_missing(lookup.lane for lookup in plan.lookups)
     picture.wait()
-    for lookup in lookups:
-        lookup.repeat_key = keys.key_of(lookup, pixels=picture.image.pixels_sha256, crop=picture.crop)
+    if (missing := plan.price_missing) is not None:
+        raise missing
+    plan.identify(pixels=picture.image.pixels_sha256, crop=picture.crop)
     with transaction.atomic():
-        max_age = api_key.tenant.max_age if order.max_age is None else order.max_age
-        matches = matching.match(lookups, max_age=max_age) if max_age else []
-        search = _write(api_key, order, picture, lookups)
+        matches = matching.match(plan.lookups, max_age=plan.max_age)
+        search = _write(api_key, order, picture, plan.lookups)
         for matched in matches:
             matching.answer(matched)
-        _enqueue(lookups)
-        held = holds.hold(search, (lookup for lookup in lookups if lookup.repeat == Repeat.MISS))
-        if any(lookup.queue_state != QueueState.NONE for lookup in lookups):
+        _enqueue(plan.lookups)
+        held = holds.hold(search, plan.misses)
+        if any(lookup.queue_state != QueueState.NONE for lookup in plan.lookups):
             backlog.check(api_key.tenant)
         picture.hold()
-        transaction.on_commit(lambda: _wake_lanes(lookups))
-    return Submission(search=search, lookups=lookups, held=held, ended=bool(matches))
+        transaction.on_commit(lambda: _wake_lanes(plan.lookups))
+    return Submission(search=search, lookups=plan.lookups, held=held, ended=bool(matches))
 
 
 def rejections(api_key: ApiKey, lookups: Sequence[LookupOrder]) -> list[Rejected]:

@@ -1,8 +1,8 @@
 """Takes, reads, stores and erases the pictures that tenants search with.
 
 A file is judged by the skeleton of its format (`containers`), read in a process of its own (`isolation`), stored (`storage`,
-`files`, `sweeping`) and counted (`usage`). A picture given by its URL is fetched first (`fetching`). `bulkhead` bounds how
-many are read at once.
+`files`, `sweeping`) and counted (`usage`). For a quote it is read and not stored (`previews`). A picture given by its URL is
+fetched first (`fetching`). `bulkhead` bounds how many are read at once.
 
 In its own process (`decoder`, `confinement`, `work`) a file is stripped of everything but the picture (`stripping`), decoded
 (`reading`, `bitmaps`, `colours`, `pixel_rows`, `scans`, `strips`), cropped (`cropping`) and fitted to each provider's limits
@@ -16,6 +16,7 @@ from searches.pictures.exceptions import BadPicture as BadPicture
 from searches.pictures.exceptions import TooLarge as TooLarge
 from searches.pictures.fetching import fetched as fetched
 from searches.pictures.isolation import check as check
+from searches.pictures.previews import Preview as Preview
 from searches.pictures.storage import Deleted as Deleted
 from searches.pictures.storage import Draft as Draft
 from searches.pictures.storage import erase as erase

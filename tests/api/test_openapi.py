@@ -16,10 +16,13 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from rest_framework.test import APIClient
 
+from accounts.models import Tenant
 from billing import ledger
+from billing.models import Price, TenantCap
 from config import openapi
 from searches.models import Call, Lookup, Search
 from tests.api.examples import add_results, create, create_form, lookup, made, order
+from tests.api.quoting import quote
 from tests.api.test_strangers import ROUTES
 
 
@@ -145,8 +148,7 @@ def test_its_examples_are_true() -> None:
 
 def test_what_is_later_is_not_in_it() -> None:
     text = json.dumps(document())
-    for word in ("/retry", "quote"):
-        assert word not in text
+    assert "/retry" not in text
 
 
 @pytest.fixture
@@ -212,8 +214,24 @@ def test_what_is_made_is_as_described(api: APIClient, stranger: APIClient) -> No
     described(path, "post", create(stranger))
     described(path, "post", api.post(path, "{", content_type="application/json"))
     described(path, "post", api.post(path, "{", content_type="text/plain"))
+    for less in ({"modash": "0"}, {"modash": "0.499999"}):
+        described(path, "post", create(api, max_credits=less))
     body = {"image": order()["image"]}
     described("/v1/images", "post", api.post("/v1/images", body, format="json"))
+
+
+def test_a_quote_is_as_described(api: APIClient, alice: Tenant, stranger: APIClient, sandbox: APIClient) -> None:
+    path = "/v1/searches/quote"
+    TenantCap.objects.create(tenant=alice, provider="modash", amount=Decimal(1))
+    two = [lookup(), lookup(limit=30)]
+    none_left = {"max_credits": {"modash": "0"}}
+    orders: list[dict[str, Any]] = [{}, {"lookups": two}, {"lookups": two, "max_age": 60}, none_left, {"lookups": []}]
+    for changes in orders:
+        for client in (api, sandbox, stranger):
+            described(path, "post", quote(client, **changes))
+    Price.objects.all().delete()
+    described(path, "post", quote(api))
+    described(path, "post", api.post(path, "{", content_type="text/plain"))
 
 
 def test_what_is_ended_is_as_described(api: APIClient, search: Search) -> None:

@@ -60,11 +60,18 @@ class PictureView(TenantView):
             return nullcontext(NoPicture())
         if given.id is None:
             content = given.content or b"" if given.url is None else pictures.fetched(self.tenant, given.url)
-            return pictures.received(self.tenant, content, fit=fit, crop=crop)
+            return self.opened_content(content, fit, crop)
         image = Image.objects.for_tenant(self.tenant).filter(pk=given.id).first()
         if image is None:
             detail = "No picture of yours has this id; send the picture itself."
             raise ValidationError({"image": {"id": field_error(detail, "does_not_exist")}})
+        return self.opened_image(image, fit, crop)
+
+    def opened_content(self, content: bytes, fit: dict[str, PictureLimits], crop: str) -> AbstractContextManager[Any]:
+        """Opens a picture that was sent. A view that stores nothing overrides both ways to open one."""
+        return pictures.received(self.tenant, content, fit=fit, crop=crop)
+
+    def opened_image(self, image: Image, fit: dict[str, PictureLimits], crop: str) -> AbstractContextManager[Any]:
         return pictures.known(image, fit=fit, crop=crop)
 
     def invalid_with(self, picture: Any, wrong: Wrong) -> ValidationError:

@@ -5,7 +5,7 @@ An API key sees the searches of its own mode only. A test key that many people h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -17,18 +17,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from accounts.web.strict_fields import Nothing, merged
+from accounts.web.strict_fields import Nothing
 from accounts.web.tenant_view import TenantView
-from providers import registry
-from providers.contract import PictureLimits
 from searches import representations
-from searches.api import long_poll, request_serializers, schema
-from searches.api.exceptions import lookup_errors, translate_domain_errors
+from searches.api import long_poll, schema
 from searches.api.query_serializers import SearchQuery
-from searches.api.views.picture_view import NoPicture, PictureView, not_fetched
+from searches.api.views.order_view import OrderView
 from searches.models import Lookup, Search
 from searches.orders import recall, submission
-from searches.orders.order import WrongOrder
 
 # The ORM lookup of each query parameter.
 FILTERS = {"status": "status", "created_after": "created_at__gt", "created_before": "created_at__lt"}
@@ -63,13 +59,13 @@ class SearchView(TenantView):
 
 
 @schema.SEARCHES
-class Searches(PictureView, SearchView):
+class Searches(OrderView, SearchView):
     query_class = SearchQuery
     keys = ("-created_at", "-id")
     error_statuses = {"POST": (402, 409)}
 
     def post(self, request: Request) -> Response:
-        new = self.submitted(request)
+        new = self.ordered(request, submission.submit)
         self.forget_body()
         id = new.search.pk
         waited = self.wait(id, lambda status, _: status not in Lookup.OPEN)
@@ -78,22 +74,6 @@ class Searches(PictureView, SearchView):
             return self.search_now(id, status=202, headers=headers)
         body = representations.submitted(new.search, new.lookups, new.held)
         return search_response(body, status=202, headers=headers)
-
-    def submitted(self, request: Request) -> submission.Submission:
-        """Submits the order in the body. The value returned holds no reference to the body."""
-        parsed = request_serializers.parsed_order(request.data)
-        order = parsed.order
-        fit = picture_limits(lookup.source for lookup in order.lookups)
-        is_wrong = self.is_wrong(parsed.wrong)
-        given = not_fetched(parsed.picture) if is_wrong else parsed.picture
-        with translate_domain_errors(), self.picture(given, fit=fit, crop=order.crop) as picture:
-            if is_wrong or isinstance(picture, NoPicture):
-                rejections = submission.rejections(self.api_key, order.lookups)
-                raise self.invalid_with(picture, merged(parsed.wrong, lookup_errors(rejections, parsed.numbers)))
-            try:
-                return submission.submit(self.api_key, order, picture)
-            except WrongOrder as error:
-                raise self.invalid_with(picture, lookup_errors(error.rejections, parsed.numbers)) from None
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(representations.with_lookups(self.filtered())) or []
@@ -130,11 +110,6 @@ class Cancel(SearchView):
         self.read(Nothing())
         recall.cancel(search)
         return self.search_now(id)
-
-
-def picture_limits(sources: Iterable[str]) -> dict[str, PictureLimits]:
-    adapters = [registry.adapter(source) for source in sources]
-    return {adapter.provider: adapter.picture_limits for adapter in adapters}
 
 
 def search_response(search: dict[str, Any], *, status: int, headers: dict[str, str]) -> Response:
