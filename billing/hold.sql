@@ -9,7 +9,7 @@
 -- key's month, budget. Each of its statements looks into few indexes, so their plans are kept.
 CREATE OR REPLACE FUNCTION billing_hold_credits(
     owner uuid, at_provider text, lookups text[], amounts numeric[], keys text[], entries uuid[],
-    sources text[], api_keys text[], metadata jsonb[], by_key uuid, of_budget text, most numeric, in_month date,
+    sources text[], metadata jsonb[], by_key uuid, of_budget text, most numeric, in_month date,
     OUT outcome text, OUT limit_size numeric, OUT limit_used numeric, OUT limit_held numeric, OUT limit_short_by numeric,
     OUT counted_in date
 ) LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
@@ -38,9 +38,9 @@ BEGIN
     IF billing_enter(own, entries, kinds, amounts, lookups, keys, '', '', counted_in, by_key, of_budget) IS NULL THEN
         RAISE EXCEPTION 'account % has no room, though its limits have', own;
     END IF;
-    INSERT INTO billing_hold (reference, account_id, open, unknown, source, api_key, metadata, month, spender, budget)
-    SELECT lookup, own, amount, 0, source, api_key, texts, counted_in, by_key, of_budget
-    FROM unnest(lookups, amounts, sources, api_keys, metadata) AS demanded (lookup, amount, source, api_key, texts)
+    INSERT INTO billing_hold (reference, account_id, open, unknown, source, metadata, month, spender, budget)
+    SELECT lookup, own, amount, 0, source, texts, counted_in, by_key, of_budget
+    FROM unnest(lookups, amounts, sources, metadata) AS demanded (lookup, amount, source, texts)
     ON CONFLICT (reference) DO UPDATE SET open = billing_hold.open + EXCLUDED.open;
     outcome := '';
 END $$;

@@ -39,7 +39,7 @@ SELECT billing_enter(%s, ARRAY[%s]::uuid[], ARRAY[%s]::text[], ARRAY[%s]::numeri
 """
 HOLD = """
 SELECT outcome, limit_size, limit_used, limit_held, limit_short_by, counted_in FROM billing_hold_credits(
-    %s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]::jsonb[], %s, %s, %s, %s
+    %s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[], %s::text[], %s::text[]::jsonb[], %s, %s, %s, %s
 )
 """
 TALLIES = """
@@ -58,14 +58,15 @@ MOVE_UNKNOWN = "SELECT billing_move_unknown(%s, %s, %s, %s, %s, %s)"
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """The most that one lookup can cost, and what its charges count for. A second hold keeps what the first one names."""
+    """The most that one lookup can cost, and what its charges count for beside the API key. A second hold keeps what the first
+    one names.
+    """
 
     reference: str
     tenant_id: UUID
     provider: str
     amount: Decimal
     source: str = ""
-    api_key_id: UUID | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -271,7 +272,6 @@ def _hold(demands: Sequence[Demand], purse: Purse, *, key: str = "") -> str:
     amounts = [demand.amount for demand in demands]
     keys = [f"hold:{key or reference}" for reference in references]
     sources = [demand.source for demand in demands]
-    api_keys = [str(demand.api_key_id or "") for demand in demands]
     metadata = [json.dumps(dict(demand.metadata)) for demand in demands]
     tenant_id, provider = demands[0].tenant_id, demands[0].provider
     values = (
@@ -282,7 +282,6 @@ def _hold(demands: Sequence[Demand], purse: Purse, *, key: str = "") -> str:
         keys,
         [uuid7() for _ in demands],
         sources,
-        api_keys,
         metadata,
         *purse,
     )

@@ -89,9 +89,7 @@ def prefixes(tenant: Tenant) -> dict[str, str]:
     return {str(id): prefix for id, prefix in tenant.api_keys.values_list("pk", "prefix")}
 
 
-def forget_metadata(
-    tenant_id: UUID, lookups: Sequence[tuple[str, str, str]], *, api_key_id: UUID | None, metadata: str
-) -> None:
+def forget_metadata(tenant_id: UUID, lookups: Sequence[tuple[str, str, str]], *, metadata: str) -> None:
     """Forgets the metadata of a search's lookups: their reference, source and provider. What they cost stays.
 
     `metadata` is JSON. The caller has locked the lookups; the holds and all accounts of the lookups are locked here.
@@ -99,8 +97,8 @@ def forget_metadata(
     references, sources, providers = (list(column) for column in zip(*lookups, strict=True))
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT billing_forget_metadata(%s, %s::text[], %s::text[], %s::text[], %s, %s::jsonb)",
-            [tenant_id, references, sources, providers, str(api_key_id or ""), metadata],
+            "SELECT billing_forget_metadata(%s, %s::text[], %s::text[], %s::text[], %s::jsonb)",
+            [tenant_id, references, sources, providers, metadata],
         )
 
 

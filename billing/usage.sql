@@ -1,7 +1,7 @@
 -- Counts what lookups cost, by what they cost it for. Rows of usage are kept, not computed, so that a report reads as many rows as
 -- it has days, sources and keys, however many entries there are.
 
--- Adds the charges among these entries to the usage of their days. A charge counts for the source, the API key and the metadata
+-- Adds the charges among these entries to the usage of their days. A charge counts for its API key, and for the source and metadata
 -- that its hold names.
 --
 -- `billing_enter` calls it in the transaction that writes the entries, while their account is locked: usage equals the charges at
@@ -16,11 +16,11 @@ BEGIN
         SELECT * INTO spent_for FROM billing_hold WHERE reference = line.reference;
         PERFORM billing_add_usage(
             line.account_id, (line.created_at AT TIME ZONE 'UTC')::date, coalesce(spent_for.source, ''),
-            coalesce(spent_for.api_key, ''), line.amount, 1
+            coalesce(line.spender::text, ''), line.amount, 1
         );
         PERFORM billing_add_usage_by_metadata(
             line.account_id, (line.created_at AT TIME ZONE 'UTC')::date, coalesce(spent_for.source, ''),
-            coalesce(spent_for.api_key, ''), coalesce(spent_for.metadata, '{}'), line.amount, 1
+            coalesce(line.spender::text, ''), coalesce(spent_for.metadata, '{}'), line.amount, 1
         );
     END LOOP;
 END $$;
@@ -55,7 +55,7 @@ $$;
 -- Locks: holds, accounts by provider, all that the lookups may have. The caller has locked the lookups, so that nothing is charged
 -- to them meanwhile.
 CREATE OR REPLACE FUNCTION billing_forget_metadata(
-    owner uuid, lookups text[], sources text[], providers text[], by text, texts jsonb
+    owner uuid, lookups text[], sources text[], providers text[], texts jsonb
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     part record;
@@ -67,19 +67,20 @@ BEGIN
     PERFORM id FROM billing_account WHERE tenant_id = owner AND provider = ANY (providers)
     ORDER BY provider FOR NO KEY UPDATE;
     FOR part IN
-        SELECT account_id, (created_at AT TIME ZONE 'UTC')::date AS day, source, sum(amount) AS charged, count(*) AS charges
+        SELECT account_id, (created_at AT TIME ZONE 'UTC')::date AS day, source, coalesce(spender::text, '') AS spent_by,
+            sum(amount) AS charged, count(*) AS charges
         FROM unnest(lookups, sources) AS erased (reference, source) JOIN billing_entry AS entry USING (reference)
-        WHERE kind = 'charge' GROUP BY 1, 2, 3
+        WHERE kind = 'charge' GROUP BY 1, 2, 3, 4
     LOOP
         UPDATE billing_usagebymetadata AS usage
         SET charged = usage.charged - part.charged, charges = usage.charges - part.charges
-        WHERE account_id = part.account_id AND day = part.day AND source = part.source AND api_key = by
+        WHERE account_id = part.account_id AND day = part.day AND source = part.source AND api_key = part.spent_by
             AND digest = billing_metadata_digest(texts);
         -- Without such a row there is nothing to forget.
         CONTINUE WHEN NOT FOUND;
         DELETE FROM billing_usagebymetadata
-        WHERE account_id = part.account_id AND day = part.day AND source = part.source AND api_key = by
+        WHERE account_id = part.account_id AND day = part.day AND source = part.source AND api_key = part.spent_by
             AND digest = billing_metadata_digest(texts) AND charges = 0;
-        PERFORM billing_add_usage_by_metadata(part.account_id, part.day, part.source, by, '{}', part.charged, part.charges);
+        PERFORM billing_add_usage_by_metadata(part.account_id, part.day, part.source, part.spent_by, '{}', part.charged, part.charges);
     END LOOP;
 END $$;

@@ -178,7 +178,6 @@ class Migration(migrations.Migration):
                 ("open", billing.models.CreditsField(decimal_places=6, max_digits=18)),
                 ("unknown", billing.models.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18)),
                 ("source", models.CharField(blank=True, max_length=40)),
-                ("api_key", models.CharField(blank=True, help_text="The id of its search's API key.", max_length=36)),
                 (
                     "metadata",
                     models.JSONField(blank=True, default=dict, help_text="Its search's, until that is erased."),

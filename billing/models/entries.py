@@ -24,7 +24,6 @@ class Hold(models.Model):
     open = CreditsField()
     unknown = CreditsField(default=Decimal(0))
     source = models.CharField(max_length=40, blank=True)
-    api_key = models.CharField(max_length=36, blank=True, help_text="The id of its search's API key.")
     metadata = models.JSONField(default=dict, blank=True, help_text="Its search's, until that is erased.")
     month = models.DateField(help_text="The first day of the UTC month in which it was first held.")
     spender = models.UUIDField(null=True, help_text="The id of the API key that it is for.")

@@ -46,7 +46,6 @@ def erase(search: Search) -> bool:
         usage.forget_metadata(
             present.tenant_id,
             [(lookup.reference, lookup.source, lookup.provider) for lookup in lookups],
-            api_key_id=present.api_key_id,
             metadata=json.dumps(present.metadata),
         )
     cancellation.cancel(search)

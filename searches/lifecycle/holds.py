@@ -34,7 +34,6 @@ def _demand(search: Search, lookup: Lookup, amount: Decimal) -> ledger.Demand:
         provider=lookup.provider,
         amount=amount,
         source=lookup.source,
-        api_key_id=search.api_key_id,
         metadata=search.metadata,
     )
 

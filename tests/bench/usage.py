@@ -30,13 +30,15 @@ from tests.bench.system import Provider
 ENTRIES, DAYS, LOOKUPS_A_STATEMENT = 1_000_000, 365, 100
 KEYS, CAMPAIGNS = 5, 20
 REPORTS, ROUNDS, CHARGED, WARM = 9, 10, 60, 20
-# A day's lookups, in statements of so many: sources, keys and campaigns take turns, and each lookup has a number of its own.
+# A day's lookups, in statements of so many: sources and campaigns take turns, and keys by statement. Each lookup has a number of
+# its own.
 HOLD = """
 SELECT billing_hold_credits(
     %(tenant)s, 'modash', array_agg('lookup:' || %(first)s + n), array_agg(2::numeric),
     array_agg('hold:' || %(first)s + n), array_agg(gen_random_uuid()),
-    array_agg((%(sources)s::text[])[1 + n %% 4]), array_agg(md5((n %% %(keys)s)::text)::uuid::text),
-    array_agg(jsonb_build_object('campaign', (n %% %(campaigns)s)::text, 'order', (%(first)s + n)::text))
+    array_agg((%(sources)s::text[])[1 + n %% 4]),
+    array_agg(jsonb_build_object('campaign', (n %% %(campaigns)s)::text, 'order', (%(first)s + n)::text)),
+    md5((%(first)s / %(lookups)s %% %(keys)s)::text)::uuid, '', NULL, NULL
 ) FROM generate_series(1, %(lookups)s) AS n
 """
 CHARGE = """

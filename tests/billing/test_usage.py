@@ -16,6 +16,7 @@ from django.db import connection, transaction
 
 from accounts.models import Tenant
 from billing import audit, ledger, usage
+from billing.caps import Spender
 from billing.ledger import Demand
 from billing.models import Account, Entry, Usage, UsageByMetadata
 from tests.billing.test_ledger import in_one
@@ -42,10 +43,9 @@ def spend(
         provider=provider,
         amount=Decimal(10),
         source=source,
-        api_key_id=api_key_id,
         metadata=metadata or {},
     )
-    in_one(ledger.hold, [demand])
+    in_one(ledger.hold, [demand], Spender(api_key_id=api_key_id))
     in_one(ledger.close, reference, Decimal(amount), key=reference)
 
 
@@ -56,7 +56,7 @@ def lines(tenant: Tenant, groups: str, **wanted: Any) -> list[tuple[Any, ...]]:
 
 def forget(tenant: Tenant, *references: str, metadata: dict[str, str]) -> None:
     lookups = [(reference, "tiktok-creators", "modash") for reference in references]
-    in_one(usage.forget_metadata, tenant.pk, lookups, api_key_id=KEY, metadata=json.dumps(metadata))
+    in_one(usage.forget_metadata, tenant.pk, lookups, metadata=json.dumps(metadata))
 
 
 @pytest.mark.django_db
@@ -177,10 +177,9 @@ def test_what_is_charged_after_an_erasure_has_no_metadata(alice: Tenant) -> None
         provider="modash",
         amount=Decimal(4),
         source="tiktok-creators",
-        api_key_id=KEY,
         metadata=SPRING,
     )
-    in_one(ledger.hold, [demand])
+    in_one(ledger.hold, [demand], Spender(api_key_id=KEY))
     in_one(ledger.charge, "a", Decimal(1), key="first")
     forget(alice, "a", metadata=SPRING)
     in_one(ledger.close, "a", Decimal(2), key="second")
