@@ -1,25 +1,25 @@
 """Rebuilds every balance from the entries alone, walks every account's chain, and names each first difference.
 
-Four things are compared: an entry with the one before it (number, hash, balances), an account with its last entry, a hold with
-its entries, each day's usage with its charges, and what counts under caps and budgets (`caps.sql`) with its entries. The same
-balances follow from the double entry (`books.sql`), which has its own rules of what an entry moves.
-Closed months are compared with their entries by `statement_audit`.
-
-A chain cannot show that a whole account was written anew, from the altered entry to the account's row. Only a hash that
-was handed out before can.
+Compared are an entry with the one before it (number, hash, balances), an account with its first entry (whose it is), its grants
+(its kind) and its last entry, a hold with its entries, each day's usage with its charges, and what counts under caps and budgets
+(`caps.sql`) with its entries. The same balances follow from the double entry (`books.sql`), which has its own rules of what an
+entry moves. Closed months are compared with their entries by `statement_audit`, and hashes that were kept elsewhere by `heads`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
-from billing import statement_audit
+from billing import heads, statement_audit
+from billing.heads import Head
 from billing.models import Account
 from billing.serializers import credits_text
 
@@ -28,22 +28,26 @@ CHAIN = """
 WITH walked AS (
     SELECT entry, lag(entry) OVER (PARTITION BY entry.account_id ORDER BY entry.number) AS before
     FROM billing_entry AS entry
+), accounts AS MATERIALIZED (
+    SELECT id, last_number, billing_account_hash(account) AS first_hash FROM billing_account AS account
 ), compared AS (
     SELECT (entry).account_id, (entry).number, coalesce((before).number, 0) AS before,
         (entry).hash = billing_entry_hash(entry) AS is_itself,
-        (entry).previous_hash = coalesce((before).hash, '') AS is_next,
+        (entry).previous_hash = coalesce((before).hash, accounts.first_hash) AS is_next,
         (entry).previous_hash = (before).previous_hash AS is_beside,
         (entry).posted_after AS posted, (entry).held_after AS held, (entry).unknown_after AS unknown,
         coalesce((before).posted_after, 0) + billing_posts((entry).kind, (entry).amount) AS posted_due,
         coalesce((before).held_after, 0) + billing_holds((entry).kind, (entry).amount) AS held_due,
-        coalesce((before).unknown_after, 0) + billing_unknowns((entry).kind, (entry).amount) AS unknown_due
-    FROM walked
+        coalesce((before).unknown_after, 0) + billing_unknowns((entry).kind, (entry).amount) AS unknown_due,
+        accounts.last_number
+    FROM walked JOIN accounts ON accounts.id = (entry).account_id
 ), judged AS (
     SELECT compared.*, CASE
         WHEN number > before + 1 THEN 'missing'
-        WHEN number <= before OR number > (SELECT last_number FROM billing_account WHERE id = account_id) THEN 'inserted'
+        WHEN number <= before OR number > last_number THEN 'inserted'
         WHEN NOT is_next AND is_beside THEN 'before inserted'
-        WHEN NOT is_itself OR NOT is_next AND before = 0 THEN 'altered'
+        WHEN NOT is_itself THEN 'altered'
+        WHEN NOT is_next AND before = 0 THEN 'of another'
         WHEN NOT is_next THEN 'before altered'
         WHEN (posted, held, unknown) IS DISTINCT FROM (posted_due, held_due, unknown_due) THEN 'summed'
     END AS fault
@@ -55,7 +59,7 @@ WITH walked AS (
 )
 SELECT DISTINCT ON (account_id)
     account_id, fault, of_entry, posted, posted_due, held, held_due, unknown, unknown_due
-FROM named ORDER BY account_id, of_entry
+FROM named ORDER BY account_id, of_entry, number
 """
 ENDS = """
 SELECT account.id, account.last_number, coalesce(last.number, 0), account.last_hash = coalesce(last.hash, ''),
@@ -68,6 +72,15 @@ WHERE (account.last_number, account.last_hash, account.posted, account.held, acc
     coalesce(last.number, 0), coalesce(last.hash, ''), coalesce(last.posted_after, 0), coalesce(last.held_after, 0),
     coalesce(last.unknown_after, 0)
 )
+ORDER BY account.id
+"""
+# The first grant makes an account prepaid, and nothing makes it metered again.
+KINDS = """
+SELECT account.id, coalesce(first.number, 0)
+FROM billing_account AS account LEFT JOIN LATERAL (
+    SELECT number FROM billing_entry WHERE account_id = account.id AND kind = 'grant' ORDER BY number LIMIT 1
+) AS first ON true
+WHERE (account.kind = 'prepaid') <> (first.number IS NOT NULL)
 ORDER BY account.id
 """
 BOOKS = """
@@ -90,24 +103,26 @@ WHERE (coalesce(hold.open, 0), coalesce(hold.unknown, 0))
     IS DISTINCT FROM (coalesce(entries.held - entries.unknown, 0), coalesce(entries.unknown, 0))
 ORDER BY account_id, reference
 """
-# The days on which usage, by metadata or not, differs from the charges.
+# The days on which usage by an API key, by metadata or not, differs from the charges.
 USAGE = """
-SELECT account_id, day, coalesce(plain.charged, 0), coalesce(entries.charged, 0),
+SELECT account_id, day, api_key, coalesce(plain.charged, 0), coalesce(entries.charged, 0),
     coalesce(by_metadata.charged, 0), coalesce(entries.charged, 0),
     coalesce(plain.charges, 0), coalesce(entries.charges, 0), coalesce(by_metadata.charges, 0), coalesce(entries.charges, 0)
 FROM (
-    SELECT account_id, (created_at AT TIME ZONE 'UTC')::date AS day, sum(amount) AS charged, count(*) AS charges
-    FROM billing_entry WHERE kind = 'charge' GROUP BY 1, 2
+    SELECT account_id, (created_at AT TIME ZONE 'UTC')::date AS day, coalesce(spender::text, '') AS api_key,
+        sum(amount) AS charged, count(*) AS charges
+    FROM billing_entry WHERE kind = 'charge' GROUP BY 1, 2, 3
 ) AS entries
 FULL JOIN (
-    SELECT account_id, day, sum(charged) AS charged, sum(charges) AS charges FROM billing_usage GROUP BY 1, 2
-) AS plain USING (account_id, day)
+    SELECT account_id, day, api_key, sum(charged) AS charged, sum(charges) AS charges FROM billing_usage GROUP BY 1, 2, 3
+) AS plain USING (account_id, day, api_key)
 FULL JOIN (
-    SELECT account_id, day, sum(charged) AS charged, sum(charges) AS charges FROM billing_usagebymetadata GROUP BY 1, 2
-) AS by_metadata USING (account_id, day)
+    SELECT account_id, day, api_key, sum(charged) AS charged, sum(charges) AS charges
+    FROM billing_usagebymetadata GROUP BY 1, 2, 3
+) AS by_metadata USING (account_id, day, api_key)
 WHERE (plain.charged, plain.charges) IS DISTINCT FROM (entries.charged, entries.charges)
     OR (by_metadata.charged, by_metadata.charges) IS DISTINCT FROM (entries.charged, entries.charges)
-ORDER BY account_id, day
+ORDER BY account_id, day, api_key
 """
 # Holds that count elsewhere than their entries.
 PLACES = """
@@ -150,22 +165,31 @@ FAULTS = {
     "missing": "entry {} is missing",
     "inserted": "entry {} was inserted: the account has not numbered it",
     "before inserted": "entry {} was inserted: the next one was written before it",
+    "of another": "entry {} was written for another tenant or provider: the account was altered, or the entry",
     "altered": "entry {} was altered: its hash is not that of what it says",
     "before altered": "entry {} was altered: the next one was written after another",
 }
 
 
-def differences() -> list[str]:
-    """Returns a sentence for each account, hold or statement that its entries do not add up to; all from one snapshot.
-
-    Of an account the first fault is named, since most of what comes after follows from it.
-    """
+@contextmanager
+def snapshot() -> Iterator[CursorWrapper]:
+    """Yields a cursor; all that is read in the block is of one moment."""
     begins_here = not connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
         if begins_here:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield cursor
+
+
+def differences(kept: Sequence[Head] = ()) -> list[str]:
+    """Returns a sentence for each account, hold or statement that its entries do not add up to; all from one snapshot.
+
+    Of an account the first fault is named, since most of what comes after follows from it. `kept`: hashes that were out of the
+    database's reach.
+    """
+    with snapshot() as cursor:
         found: dict[UUID, list[str]] = {}
-        for query, say in ((CHAIN, _of_the_chain), (ENDS, _of_the_end), (BOOKS, _of_the_books), (USAGE, _of_usage)):
+        for query, say in ACCOUNTS:
             cursor.execute(query)
             for account, *values in cursor.fetchall():
                 found.setdefault(account, list(say(*values)))
@@ -176,10 +200,10 @@ def differences() -> list[str]:
         for query in COUNTED:
             cursor.execute(query)
             holds += [(account, list(_of_a_count(*values))) for account, *values in cursor.fetchall()]
-        months = [(account, [said]) for account, said in statement_audit.faults(cursor)]
-        all_said = [*sorted(found.items()), *holds, *months]
+        others = [(account, [said]) for account, said in (*statement_audit.faults(cursor), *heads.faults(cursor, kept))]
+        all_said = [*sorted(found.items()), *holds, *others]
         accounts = Account.objects.select_related("tenant").in_bulk({account for account, _ in all_said})
-    return [f"{accounts[account]}: {what}." for account, said in all_said for what in said]
+    return [f"{accounts.get(account, account)}: {what}." for account, said in all_said for what in said]
 
 
 def _of_the_chain(fault: str, number: int, *balances: Decimal) -> Iterator[str]:
@@ -209,11 +233,19 @@ def _of_the_books(balance: Decimal, *balances: Decimal) -> Iterator[str]:
             yield f"{name} is {credits_text(kept)}, the books say {credits_text(books)}"
 
 
-def _of_usage(day: date, *values: Decimal) -> Iterator[str]:
+def _of_the_kind(first_grant: int) -> Iterator[str]:
+    if first_grant:
+        yield f"the account is metered, though entry {first_grant} granted it credits"
+    else:
+        yield "the account is prepaid, though no entry granted it credits"
+
+
+def _of_usage(day: date, api_key: str, *values: Decimal) -> Iterator[str]:
     names = ("usage", "usage by metadata", "the number of charges in usage", "the number in usage by metadata")
     for name, (kept, due) in _pairs(names, values):
         if kept != due:
-            yield f"{name} on {day} is {credits_text(Decimal(kept))}, the entries say {credits_text(Decimal(due))}"
+            by = f" by the API key {api_key}" if api_key else ""
+            yield f"{name} on {day}{by} is {credits_text(Decimal(kept))}, the entries say {credits_text(Decimal(due))}"
 
 
 def _of_a_hold(reference: str, number: int, *balances: Decimal) -> Iterator[str]:
@@ -235,3 +267,13 @@ def _differing(names: tuple[str, ...], balances: tuple[Decimal, ...], number: in
 
 def _pairs(names: tuple[str, ...], balances: tuple[Decimal, ...]) -> Iterator[tuple[str, tuple[Any, Any]]]:
     return zip(names, zip(balances[::2], balances[1::2], strict=True), strict=True)
+
+
+# Queries of one row for each account that differs, and what a row says.
+ACCOUNTS = (
+    (CHAIN, _of_the_chain),
+    (ENDS, _of_the_end),
+    (KINDS, _of_the_kind),
+    (BOOKS, _of_the_books),
+    (USAGE, _of_usage),
+)

@@ -13,6 +13,12 @@ CREATE OR REPLACE FUNCTION billing_unknowns(kind text, amount numeric) RETURNS n
     SELECT CASE WHEN kind = 'unknown' THEN amount ELSE 0 END
 $$;
 
+-- Returns what the first entry of an account has for the hash of an entry before: SHA-256 over whose account it is. An account
+-- that is given to another tenant or provider therefore shows.
+CREATE OR REPLACE FUNCTION billing_account_hash(account billing_account) RETURNS bytea LANGUAGE sql STABLE AS $$
+    SELECT sha256(convert_to(json_build_array(account.id, account.tenant_id, account.provider)::text, 'UTF8'))
+$$;
+
 -- Returns the hash of an entry: SHA-256 over a JSON list of texts and the number, which begins with the hash of the entry before.
 -- Everything that an entry says is in it. JSON, so that no two entries have one text, whatever is in their memos; the times are in
 -- UTC whatever the session's time zone.
@@ -76,7 +82,7 @@ BEGIN
         line.unknown_after := account.unknown;
         line.reference := names[nth];
         line.key := keys[nth];
-        line.previous_hash := account.last_hash;
+        line.previous_hash := CASE WHEN line.number = 1 THEN billing_account_hash(account) ELSE account.last_hash END;
         line.hash := billing_entry_hash(line);
         account.last_hash := line.hash;
         lines := lines || line;

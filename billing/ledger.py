@@ -91,8 +91,8 @@ def grant(account: Account, amount: Decimal, *, memo: str = "", person: str = ""
     if amount <= 0:
         raise ValueError("amount: a grant must be more than 0 credits.")
     number = _enter(account.pk, Entry.Kind.GRANT, amount, key=key or f"grant:{uuid7()}", memo=memo, person=person)
-    if account.kind == Account.Kind.METERED:
-        _begin_prepaid(account, granted=amount, by=f"entry:{number}", person=person)
+    # Whatever `account` says, which may have been read in a transaction that was rolled back.
+    _begin_prepaid(account, granted=amount, by=f"entry:{number}", person=person)
 
 
 @transaction.atomic

@@ -34,6 +34,8 @@ COLUMNS = {
     "hash": "sha256(hash)",
     "previous_hash": "sha256(previous_hash)",
 }
+# A number and an account are an entry's place. What is there then is missing or too much.
+PLACES = {"number", "account_id"}
 LAST = 7
 
 
@@ -68,7 +70,9 @@ def found() -> str:
 
 
 def test_a_hash_can_be_recomputed_by_anybody() -> None:
-    previous = b""
+    account = Account.objects.get()
+    whose = [str(account.pk), str(account.tenant_id), account.provider]
+    previous = hashlib.sha256(json.dumps(whose).encode()).digest()
     for entry in Entry.objects.order_by("number"):
         amounts = (entry.amount, entry.posted_after, entry.held_after, entry.unknown_after)
         says = [
@@ -90,6 +94,10 @@ def test_a_hash_does_not_depend_on_the_sessions_time_zone() -> None:
     assert audit.differences() == []
 
 
+def test_every_column_is_in_the_chain() -> None:
+    assert {*COLUMNS, *PLACES} == {field.column for field in Entry._meta.concrete_fields}
+
+
 @pytest.mark.parametrize("number", [1, 3, LAST])
 @pytest.mark.parametrize("column", COLUMNS)
 def test_an_altered_entry_is_named(column: str, number: int) -> None:
@@ -108,6 +116,20 @@ def test_an_altered_last_entry_that_was_hashed_anew_is_named() -> None:
     tamper("UPDATE billing_entry SET memo = 'another' WHERE number = %s", LAST)
     rehash(LAST)
     assert found() == f"entry {LAST} was altered: the account ends with another hash."
+
+
+@pytest.mark.parametrize("number", [1, 3, LAST])
+def test_an_entry_with_another_number_is_named(number: int) -> None:
+    tamper("UPDATE billing_entry SET number = number + 10 WHERE number = %s", number)
+    assert found() == f"entry {number} is missing."
+
+
+@pytest.mark.parametrize("number", [1, 3, LAST])
+def test_an_entry_that_was_given_to_another_account_is_named(bob: Tenant, number: int) -> None:
+    other = ledger.account_of(bob, "modash")
+    tamper("UPDATE billing_entry SET account_id = %s WHERE number = %s", other.pk, number)
+    assert [said.split(":")[0] for said in audit.differences()[:2]] == ["Alice at modash", "Bob at modash"]
+    assert found().startswith(f"entry {number} is missing")
 
 
 @pytest.mark.parametrize("number", range(1, LAST))
@@ -172,6 +194,30 @@ def test_a_balance_that_does_not_follow_is_named_though_all_hashes_are_good() ->
     rehash(7)
     Account.objects.update(posted=Entry.objects.get(number=7).posted_after, last_hash=Entry.objects.get(number=7).hash)
     assert found() == "after entry 6 posted is 11.5, the entries say 10.5."
+
+
+@pytest.mark.parametrize("column", ["tenant_id", "provider"])
+def test_an_account_that_was_given_to_another_is_named(bob: Tenant, column: str) -> None:
+    Account.objects.update(**{column: bob.pk if column == "tenant_id" else "memories"})
+    assert audit.differences()[0].endswith(
+        ": entry 1 was written for another tenant or provider: the account was altered, or the entry."
+    )
+
+
+def test_a_first_entry_that_was_hashed_anew_for_another_account_is_named() -> None:
+    tamper("UPDATE billing_entry SET previous_hash = sha256('') WHERE number = 1")
+    rehash(1)
+    assert found().startswith("entry 1 was written for another tenant or provider")
+
+
+def test_an_account_of_another_kind_is_named(bob: Tenant) -> None:
+    Account.objects.update(kind=Account.Kind.METERED)
+    ledger.account_of(bob, "modash")
+    Account.objects.filter(tenant=bob).update(kind=Account.Kind.PREPAID)
+    assert audit.differences() == [
+        "Alice at modash: the account is metered, though entry 1 granted it credits.",
+        "Bob at modash: the account is prepaid, though no entry granted it credits.",
+    ]
 
 
 def test_each_account_has_a_chain_of_its_own(alice: Tenant, bob: Tenant) -> None:

@@ -224,8 +224,10 @@ def overwrite(account: Account, model: Any, **values: Any) -> Sequence[str]:
 def test_the_audit_names_the_day_on_which_usage_is_off(alice: Tenant) -> None:
     spend(alice, "1", "lookup:1")
     account, day = Account.objects.get(), Usage.objects.get().day
-    assert overwrite(account, Usage, charged=2) == [f"{account}: usage on {day} is 2, the entries say 1."]
+    assert overwrite(account, Usage, charged=2) == [
+        f"{account}: usage on {day} by the API key {KEY} is 2, the entries say 1."
+    ]
     assert overwrite(account, Usage, charged=1) == []
     assert overwrite(account, UsageByMetadata, charges=2) == [
-        f"{account}: the number in usage by metadata on {day} is 2, the entries say 1."
+        f"{account}: the number in usage by metadata on {day} by the API key {KEY} is 2, the entries say 1."
     ]
