@@ -39,7 +39,8 @@ LOCK = 7301203
 LOCK_SECONDS = 5
 TRIGGER = """
     SELECT tgrelid::regclass::text, pg_get_triggerdef(oid), obj_description(oid, 'pg_trigger') FROM pg_trigger
-    WHERE tgname = %s AND tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace)
+    WHERE tgname = %s AND tgenabled = 'O'
+        AND tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace)
 """
 OVERLOADS = """
     SELECT oid::regprocedure::text FROM pg_proc WHERE proname = %s AND pronamespace = current_schema()::regnamespace
@@ -77,10 +78,10 @@ def is_migrated(connection: BaseDatabaseWrapper) -> bool:
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
 
 
-def names() -> list[str]:
-    """Returns the names of the functions of all apps."""
+def names(kind: str) -> list[str]:
+    """Returns the names of the functions, triggers or views of all apps."""
     defined = (definition for app in apps.get_app_configs() for definition in definitions(app))
-    return sorted({name for kind, name, _ in defined if kind == "FUNCTION"})
+    return sorted({name for of_kind, name, _ in defined if of_kind == kind})
 
 
 def files(app: AppConfig) -> list[Path]:
@@ -134,7 +135,7 @@ def _install_trigger(cursor: Any, name: str, statement: str) -> None:
 
 
 def _is_installed(cursor: Any, name: str, statement: str) -> bool:
-    """Returns whether the trigger is as the statement defines it."""
+    """Returns whether the trigger is as the statement defines it, and switched on."""
     cursor.execute(TRIGGER, [name])
     return any(comment == _comment(statement, definition) for _, definition, comment in cursor.fetchall())
 

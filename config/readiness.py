@@ -73,9 +73,21 @@ FUNCTIONS = """
         WHERE proname = name AND pg_function_is_visible(oid) AND has_function_privilege(oid, 'EXECUTE')
     )
 """
+TRIGGERS = """
+    SELECT name FROM unnest(%s::text[]) AS name WHERE NOT EXISTS (
+        SELECT FROM pg_trigger WHERE tgname = name AND tgenabled IN ('O', 'A') AND pg_table_is_visible(tgrelid)
+    )
+"""
+VIEWS = """
+    SELECT name FROM unnest(%s::text[]) AS name WHERE NOT EXISTS (
+        SELECT FROM pg_class
+        WHERE relname = name AND relkind = 'v' AND pg_table_is_visible(oid) AND has_table_privilege(oid, 'SELECT')
+    )
+"""
 _lock = threading.Lock()
 _known: tuple[float, list[str]] | None = None
 _migrated = False
+_saw_views = False
 
 
 def lacking() -> list[str]:
@@ -124,8 +136,19 @@ def _schema_lacks() -> str | None:
     ours = [model._meta.db_table for model in apps.get_models() if model._meta.managed]
     if tables := _rows(RIGHTS, ours):
         return f"The database does not let this role read and write the table {tables[0][0]}."
-    if functions := _rows(FUNCTIONS, database_functions.names()):
+    if functions := _rows(FUNCTIONS, database_functions.names("FUNCTION")):
         return f"The database lacks the function {functions[0][0]}, or does not let this role call it."
+    if triggers := _rows(TRIGGERS, database_functions.names("TRIGGER")):
+        return f"The database lacks the trigger {triggers[0][0]}, or it is switched off; run `manage.py migrate`."
+    return _views_lack()
+
+
+def _views_lack() -> str | None:
+    """Checks the views until they were there once: a later `migrate` drops them for a while, and no request reads them."""
+    global _saw_views
+    if not _saw_views and (views := _rows(VIEWS, database_functions.names("VIEW"))):
+        return f"The database lacks the view {views[0][0]}, or does not let this role read it; run `manage.py migrate`."
+    _saw_views = True
     return None
 
 

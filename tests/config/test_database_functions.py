@@ -101,6 +101,13 @@ def test_a_database_with_an_older_trigger_gets_the_present_one() -> None:
     assert installed() == before
 
 
+def test_a_trigger_that_was_switched_off_is_switched_on() -> None:
+    run("ALTER TABLE billing_entry DISABLE TRIGGER ledger_is_append_only")
+    assert readiness.database_lacks() is not None
+    migrate()
+    assert readiness.database_lacks() is None
+
+
 @pytest.mark.parametrize("older", ["text) RETURNS text", "text[]) RETURNS boolean", "names text[]) RETURNS text"])
 def test_a_database_with_another_signature_gets_the_present_one(older: str) -> None:
     before = installed()

@@ -145,10 +145,32 @@ def test_a_session_with_another_setting_is_named() -> None:
 
 
 def test_a_function_that_is_not_there_is_named() -> None:
-    name = database_functions.names()[0]
+    name = database_functions.names("FUNCTION")[0]
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER FUNCTION {name} RENAME TO elsewhere")
     assert readiness.database_lacks() == f"The database lacks the function {name}, or does not let this role call it."
+
+
+@pytest.mark.parametrize("change", ["ALTER TABLE billing_entry DISABLE TRIGGER {}", "DROP TRIGGER {} ON billing_entry"])
+def test_a_trigger_that_is_not_there_or_switched_off_is_named(change: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(change.format("ledger_is_append_only"))
+    assert readiness.database_lacks() == (
+        "The database lacks the trigger ledger_is_append_only, or it is switched off; run `manage.py migrate`."
+    )
+
+
+def test_a_view_that_is_not_there_is_named_at_the_start_and_may_be_replaced_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert readiness.database_lacks() is None
+    with connection.cursor() as cursor:
+        cursor.execute("DROP VIEW billing_trial_balance")
+    assert readiness.database_lacks() is None
+    monkeypatch.setattr(readiness, "_saw_views", False)
+    assert readiness.database_lacks() == (
+        "The database lacks the view billing_trial_balance, or does not let this role read it; run `manage.py migrate`."
+    )
 
 
 def test_a_table_that_may_not_be_written_is_named() -> None:
