@@ -161,6 +161,11 @@ class Credential(models.Model):
         return f"{self.provider}/{self.label}"
 
     @property
+    def key_fingerprint(self) -> str:
+        """The part of the fingerprint that calls and readings keep, to name the key that they were made with."""
+        return self.fingerprint[:16]
+
+    @property
     def is_dead(self) -> bool:
         """Returns whether every call with the key is known to fail, until the key is replaced or verified."""
         return self.state in self.DEAD_STATES

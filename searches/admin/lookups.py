@@ -139,6 +139,7 @@ class CallAdmin(Sent, Record):
         ("sent_at", "finished_at"),
         ("duration", "returned", "unreadable"),
         ("cost", "provider_request_id"),
+        ("overbilled", "unknown"),
         ("error_code", "error_detail"),
         "excerpt",
     )

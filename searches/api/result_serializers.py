@@ -119,6 +119,7 @@ class CallSerializer(serializers.ModelSerializer[Call]):
         help_text="The number of billed items without an identity, which are not among the results."
     )
     credits = Credits(help_text="The charge of the call.")
+    overbilled = Credits(help_text="What the provider billed above the lookup's hold. Nobody is charged for it.")
     provider_request_id = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
 
@@ -126,7 +127,8 @@ class CallSerializer(serializers.ModelSerializer[Call]):
         model = Call
         fields = (
             *("id", "lookup_id", "source", "page", "state", "armed_at", "sent_at", "finished_at"),
-            *("duration_ms", "status", "returned", "unreadable", "credits", "provider_request_id", "error"),
+            *("duration_ms", "status", "returned", "unreadable", "credits", "overbilled"),
+            *("provider_request_id", "error"),
         )
         read_only_fields = fields
 

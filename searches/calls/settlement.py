@@ -113,8 +113,10 @@ def answered_late(claimed: ClaimedLookup, answer: Answer) -> None:
     lookup = _lock_rows(claimed.lookup.pk)
     late = Call.objects.filter(pk=claimed.call.pk, state=Call.State.UNKNOWN)
     part = min(lookup.most_credits_per_call, ledger.lock_unknown(lookup.reference))
-    charged = min(lookup.cost_of_call(results=answer.billed_results), part)
-    if part and late.update(state=Call.State.ANSWERED, credits=charged):
+    cost = lookup.cost_of_call(results=answer.billed_results)
+    charged = min(cost, part)
+    known = {"credits": charged, "overbilled": cost - charged, "unknown": ledger.ZERO}
+    if part and late.update(state=Call.State.ANSWERED, **known):
         ledger.settle(lookup.reference, amount=part, charged=charged, key=str(claimed.call.pk))
 
 
@@ -293,9 +295,10 @@ def _end(locked: LockedCall, status: Status, failure: Failure | None = None) -> 
 
 
 def _check_charged(locked: LockedCall, charged: Decimal) -> None:
+    """Keeps on the call what the provider billed above the hold: nobody agreed to that, so it is charged to nobody."""
     if charged != locked.cost:
         log.error("lookup %s: the provider billed %s where %s was held", locked.lookup.pk, locked.cost, charged)
-        Call.objects.filter(pk=locked.call.pk).update(credits=charged)
+        Call.objects.filter(pk=locked.call.pk).update(credits=charged, overbilled=locked.cost - charged)
 
 
 def _add_unknown_call(locked: LockedCall) -> None:
@@ -303,3 +306,4 @@ def _add_unknown_call(locked: LockedCall) -> None:
     lookup.unknown_calls += 1
     if most := lookup.most_credits_per_call:
         ledger.set_unknown(lookup.reference, most, key=str(locked.call.pk))
+        Call.objects.filter(pk=locked.call.pk).update(unknown=most)

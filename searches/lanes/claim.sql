@@ -139,10 +139,11 @@ BEGIN
         probe = CASE WHEN trips > 0 THEN call_id END
     WHERE name = lane_name RETURNING * INTO lane;
     INSERT INTO searches_call (
-        id, lookup_id, page, state, armed_at, leased_until, unreadable, credits, provider_request_id, error_code, error_detail,
-        excerpt
+        id, lookup_id, page, state, armed_at, leased_until, unreadable, credits, overbilled, unknown, key_fingerprint,
+        provider_request_id, error_code, error_detail, excerpt
     ) VALUES (
-        call_id, lookup.id, lookup.first_page + lookup.pages_done, 'armed', moment, moment + lease, 0, 0, '', '', '', ''
+        call_id, lookup.id, lookup.first_page + lookup.pages_done, 'armed', moment, moment + lease, 0, 0, 0, 0,
+        CASE WHEN lane.mode = 'live' THEN coalesce(left(credential.fingerprint, 16), '') ELSE '' END, '', '', '', ''
     ) RETURNING * INTO call;
     IF begun THEN
         UPDATE searches_search SET status = 'running', version = version + 1 WHERE id = lookup.search_id;

@@ -613,7 +613,39 @@ class Migration(migrations.Migration):
                         default=0, help_text="Items that were returned and cannot be identified."
                     ),
                 ),
-                ("credits", billing.models.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18)),
+                (
+                    "credits",
+                    billing.models.CreditsField(
+                        decimal_places=6, default=Decimal("0"), help_text="What it was charged.", max_digits=18
+                    ),
+                ),
+                (
+                    "overbilled",
+                    billing.models.CreditsField(
+                        decimal_places=6,
+                        default=Decimal("0"),
+                        help_text="What the provider billed above the hold. It is charged to nobody.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "unknown",
+                    billing.models.CreditsField(
+                        decimal_places=6,
+                        default=Decimal("0"),
+                        help_text="The most that it may have cost, if that is unknown.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "key_fingerprint",
+                    models.CharField(
+                        blank=True,
+                        editable=False,
+                        help_text="The beginning of its key's fingerprint; empty in the sandbox.",
+                        max_length=16,
+                    ),
+                ),
                 ("provider_request_id", models.CharField(blank=True, max_length=100)),
                 ("error_code", models.CharField(blank=True, max_length=60)),
                 ("error_detail", models.CharField(blank=True, max_length=500)),

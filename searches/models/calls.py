@@ -39,7 +39,17 @@ class Call(models.Model):
     status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status.")
     returned = models.PositiveIntegerField(null=True)
     unreadable = models.PositiveIntegerField(default=0, help_text="Items that were returned and cannot be identified.")
-    credits = CreditsField(default=Decimal(0))
+    credits = CreditsField(default=Decimal(0), help_text="What it was charged.")
+    overbilled = CreditsField(
+        default=Decimal(0), help_text="What the provider billed above the hold. It is charged to nobody."
+    )
+    unknown = CreditsField(default=Decimal(0), help_text="The most that it may have cost, if that is unknown.")
+    key_fingerprint = models.CharField(
+        max_length=16,
+        blank=True,
+        editable=False,
+        help_text="The beginning of its key's fingerprint; empty in the sandbox.",
+    )
     provider_request_id = models.CharField(max_length=100, blank=True)
     error_code = models.CharField(max_length=60, blank=True)
     error_detail = models.CharField(max_length=500, blank=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -160,3 +161,28 @@ def test_a_garbled_answer_that_is_billed_says_what_was_charged(submit: Submit) -
     outcomes.failed(claim_next(), Policy.objects.get(), garbled)
     assert Call.objects.get().credits == Decimal("0.1")
     assert money() == (Decimal("99.9"), 0)
+
+
+def test_a_call_names_the_key_that_it_is_made_with(submit: Submit) -> None:
+    submit()
+    credential = Credential.objects.get()
+    assert claim_next().call.key_fingerprint == credential.key_fingerprint == credential.fingerprint[:16]
+
+
+def test_what_is_billed_above_the_hold_is_kept_on_the_call(submit: Submit) -> None:
+    submit()
+    settlement.answered(claim_next(), answer(25, last=True))
+    call = Call.objects.get()
+    assert (call.credits, call.overbilled, money()) == (PAGE, Decimal("0.125"), (Decimal("99.5"), Decimal(0)))
+
+
+def test_a_call_keeps_what_it_may_have_cost_until_its_answer_comes_late(submit: Submit) -> None:
+    submit()
+    claimed = claim_next()
+    Policy.objects.update(on_unknown=Policy.OnUnknown.FAIL)
+    settlement.lost(claimed.call, claimed.lookup, Policy.objects.get(), Lost("outcome_unknown", "…"))
+    call: Any = Call.objects.get()
+    assert (call.credits, call.unknown) == (0, PAGE)
+    settlement.answered_late(claimed, answer(25))
+    call.refresh_from_db()
+    assert (call.credits, call.overbilled, call.unknown) == (PAGE, Decimal("0.125"), 0)
