@@ -21,5 +21,7 @@ def read(env: Environment) -> SandboxSettings:
         slow=env.read("SANDBOX_SLOW_MS", milliseconds, 4000) / 1000,
         hang=env.read("SANDBOX_HANG_MS", milliseconds, 35_000) / 1000,
         credits=env.read("SANDBOX_CREDITS", setting_types.amount(Decimal(0), Decimal(10**12)), Decimal(1_000_000)),
+        billed_percent=env.read("SANDBOX_BILLED_PERCENT", setting_types.whole(0, 10_000), 100),
+        surplus=env.read("SANDBOX_SURPLUS", setting_types.whole(0, 1_000), 0),
         public_url=env.read("SANDBOX_PUBLIC_URL", setting_types.URL, ""),
     )

@@ -6,6 +6,8 @@
     SANDBOX_SLOW_MS=4000                     the time that a search with a slow magic key takes
     SANDBOX_HANG_MS=35000                    the time that a search with a hanging magic key takes: longer than a caller waits
     SANDBOX_CREDITS=1000000                  the credits of each key
+    SANDBOX_BILLED_PERCENT=100               so much of its price each search is billed, to play a provider that bills wrongly
+    SANDBOX_SURPLUS=0                        so many results more than a page holds are answered and billed (Modash)
     SANDBOX_PUBLIC_URL=                      the address of its pictures, if it is not the one that the caller used
 
 `granian --interface wsgi --blocking-threads 32 config.sandbox_wsgi:application` serves it, in one process, since the limits are

@@ -81,7 +81,8 @@ class Modash(PlayedProvider):
         matches = sorted(self._matches(wanted), key=lambda match: match.distance)
         if not matches:
             return self.nothing_found()
-        profiles = [_profile(match, request.origin) for match in matches[page * size : (page + 1) * size]]
+        listed = matches[page * size : (page + 1) * size + self.settings.surplus]
+        profiles = [_profile(match, request.origin) for match in listed]
         answer = {"error": False, "total": len(matches), "profiles": profiles}
         return BilledResponse(response=Response.of(answer), credits=PRICE * len(profiles))
 

@@ -149,7 +149,8 @@ class PlayedProvider(ABC):
         found = search(key, request)
         if behaviour is Behaviour.EMPTY:
             found = self.nothing_found()
-        if not self.meter.bill(key, found.credits, of=self.settings.credits):
+        credits = found.credits * self.settings.billed_percent / 100
+        if not self.meter.bill(key, credits, of=self.settings.credits):
             raise self.no_credits()
         return _damaged(found.response, behaviour)
 

@@ -74,9 +74,18 @@ def test_keys_of_one_account_share_its_limit_and_keep_their_counts() -> None:
 def test_settings_come_from_the_environment() -> None:
     times = {"SANDBOX_WINDOW_MS": "500", "SANDBOX_LATENCY_MS": "0", "SANDBOX_SLOW_MS": "900", "SANDBOX_HANG_MS": "4000"}
     limit = {"SANDBOX_CALLS": "20", "SANDBOX_ONE_ACCOUNT": "true", "SANDBOX_CREDITS": "2.5"}
-    read = sandbox_settings.read(Environment(times | limit))
+    faults = {"SANDBOX_BILLED_PERCENT": "150", "SANDBOX_SURPLUS": "3"}
+    read = sandbox_settings.read(Environment(times | limit | faults))
     assert read == SandboxSettings(
-        calls=20, window=0.5, one_account=True, latency=0.0, slow=0.9, hang=4.0, credits=Decimal("2.5")
+        calls=20,
+        window=0.5,
+        one_account=True,
+        latency=0.0,
+        slow=0.9,
+        hang=4.0,
+        credits=Decimal("2.5"),
+        billed_percent=150,
+        surplus=3,
     )
     assert sandbox_settings.read(Environment({})) == SandboxSettings(
         calls=None, window=None, one_account=False, latency=0.3, slow=4.0, hang=35.0, credits=Decimal(1_000_000)
