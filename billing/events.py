@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from accounts import webhooks
 from accounts.models import EventType, Mode
-from billing.models import Account
+from billing.models import Account, Reconciliation
 from billing.serializers import credits_text
 
 
@@ -20,3 +20,18 @@ def settled(account: Account, reference: str, *, charged: Decimal, released: Dec
         "unknown": credits_text(unknown),
     }
     webhooks.record(account.tenant_id, Mode.LIVE, EventType.CREDITS_SETTLED, data)
+
+
+def drift_found(row: Reconciliation) -> None:
+    """Announces a difference between a provider's count and our calls that nothing explains."""
+    credential = row.credential
+    data = {
+        "id": row.pk,
+        "credential_id": credential.pk,
+        "provider": credential.provider,
+        "label": credential.label,
+        "counted": credits_text(row.counted),
+        "billed": credits_text(row.billed),
+        "drift": credits_text(row.drift),
+    }
+    webhooks.record(credential.tenant_id, Mode.LIVE, EventType.CREDITS_DRIFT_FOUND, data)

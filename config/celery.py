@@ -1,7 +1,7 @@
 """Creates the Celery application. Its queues:
 
 - `searches` and `sandbox`: look at a lane.
-- `webhooks`: look at due deliveries, sweep their log, erase what is past its retention, and close months.
+- `webhooks`: look at due deliveries, sweep their log, erase what is past its retention, close months, and reconcile.
 - `followers`: resolve the followers of lookups that have ended, and sweep those whose wake-up was lost.
 - `sweeps`: the other periodic tasks.
 """
@@ -44,10 +44,11 @@ EXPIRES_SECONDS = 900
 SWEEPS = (
     ("searches.tasks.sweep_lanes", 1, "sweeps"),
     ("searches.tasks.sweep_riders", 1, "followers"),
-    # These three may be slow, and the lanes' sweep must not wait for them.
+    # These may be slow, and the lanes' sweep must not wait for them.
     ("accounts.tasks.sweep_deliveries", 60, "webhooks"),
     ("searches.tasks.sweep_retention", 60, "webhooks"),
     ("billing.tasks.close_months", 60, "webhooks"),
+    ("searches.tasks.reconcile_credentials", 60, "webhooks"),
     ("searches.tasks.sweep_pictures", 600, "sweeps"),
 )
 

@@ -49,7 +49,7 @@ text of a picture; a larger one is 413.
 ## Errors
 
 Every error is `application/problem+json` (RFC 9457). A provider's failure is never a status here: it is the lookup's `error`. The
-exception is a provider's dictionary, which belongs to no lookup: its failure is 503.
+exceptions are a provider's dictionary and its own count of a key, which belong to no lookup: their failure is 503.
 
 | status | code | |
 |---|---|---|

@@ -18,6 +18,7 @@ CREDITS: Schema = {
     "pattern": r"^[0-9]+(\.[0-9]{1,6})?$",
     "description": "In the provider's own credits.",
 }
+SIGNED_CREDITS: Schema = CREDITS | {"pattern": r"^-?[0-9]+(\.[0-9]{1,6})?$"}
 SEARCH: Schema = {"$ref": "#/components/schemas/Search"}
 HEADERS = {
     "webhook-id": "The event's, the same in every attempt: what you have handled is not handled again.",
@@ -43,6 +44,15 @@ DATA: dict[EventType, Schema] = {
         charged=CREDITS,
         released=CREDITS,
         unknown=CREDITS | {"description": "What of the same lookup still is unknown."},
+    ),
+    EventType.CREDITS_DRIFT_FOUND: _object(
+        id=ID | {"description": "The reconciliation's."},
+        credential_id=ID,
+        provider=TEXT,
+        label=TEXT,
+        counted=SIGNED_CREDITS | {"description": "What the provider counted."},
+        billed=CREDITS | {"description": "What the calls with the key cost."},
+        drift=SIGNED_CREDITS | {"description": "The difference; negative where the provider counted less."},
     ),
     EventType.CREDENTIAL_REJECTED: CREDENTIAL,
     EventType.CREDENTIAL_EXHAUSTED: CREDENTIAL,

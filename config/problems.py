@@ -53,6 +53,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "credential_missing": (409, "No credential for the provider"),
     "too_many_credentials": (409, "As many provider keys as there may be"),
     "credential_unusable": (409, "The credential does not work"),
+    "nothing_to_compare": (409, "The provider's count cannot be compared"),
     "image_in_use": (409, "A search needs the picture"),
     "too_many_images": (409, "As many pictures as there may be"),
     "image_deleted": (409, "The picture is gone"),

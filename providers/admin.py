@@ -166,7 +166,7 @@ class CredentialAdmin(Page):
     secret_fields = ("sealed", "fingerprint")
     autocomplete_fields = ("tenant",)
     fields = ("tenant", "provider", "label", "secret")
-    actions_detail = ("verify", "make_default")
+    actions_detail: tuple[str, ...] = ("verify", "make_default")
 
     def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
         on_record = (

@@ -143,9 +143,13 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderAccount:
-    """The account of a key, as the provider describes it: the credits left, and other limits in the provider's words."""
+    """The account of a key, as the provider describes it: the credits left, and other limits in the provider's words.
+
+    `requests`: the provider's count of requests. Its documents do not say of which, nor whether the count rises or falls.
+    """
 
     credits: Decimal | None = None
+    requests: int | None = None
     limits: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -14,8 +14,12 @@ from searches.calls import recovery, worker
 from searches.coalescing import followers
 from searches.lanes import credential_gate, directory, wakeups
 from searches.lifecycle import deadlines, retention
+from searches.reconciliation import sweep
 
 log = logging.getLogger(__name__)
+
+# The other tasks of a worker wait while it runs. The next run goes on.
+RECONCILING_SECONDS = 20.0
 
 
 @shared_task
@@ -67,3 +71,9 @@ def sweep_pictures() -> None:
     """Removes the files that no search needs: renderings of crops, and files that no row names."""
     pictures.sweep_crops(settings.CROP_SECONDS)
     pictures.sweep_orphans(settings.ORPHANED_PICTURE_SECONDS)
+
+
+@shared_task
+def reconcile_credentials() -> None:
+    """Compares what providers counted with the calls, for keys that are due. Running twice or late does no harm."""
+    sweep.run(seconds=RECONCILING_SECONDS)

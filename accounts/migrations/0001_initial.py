@@ -389,6 +389,7 @@ class Migration(migrations.Migration):
                             ("search.expired", "a search expired before it had found anything"),
                             ("lookup.finished", "a lookup ended, with success or without"),
                             ("credits.settled", "the cost of an unknown outcome is known"),
+                            ("credits.drift_found", "a provider's count differs from what the calls with a key cost"),
                             ("credential.rejected", "a provider refuses a key"),
                             ("credential.exhausted", "a key's account is out of the provider's credits"),
                             ("endpoint.disabled", "an endpoint was disabled, for its failures or by an operator"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+
+from accounts.ids import first_id_of
 
 if TYPE_CHECKING:  # unfold has no types of its own; this one is Django's
     from django.contrib.admin import SimpleListFilter as DropdownFilter
@@ -55,9 +56,3 @@ class ByCondition(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         return queryset.filter(self.conditions.get(self.value() or "", Q()))
-
-
-def first_id_of(moment: datetime) -> UUID:
-    """Returns the smallest UUID of version 7 that can have been made at this moment."""
-    milliseconds = int(moment.timestamp() * 1000)
-    return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62)

@@ -16,6 +16,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("accounts", "0001_initial"),
+        ("providers", "0001_initial"),
     ]
 
     operations = [
@@ -574,5 +575,173 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 fields=("account", "day", "source", "api_key", "digest"), name="one_usage_per_day_and_metadata"
             ),
+        ),
+        migrations.CreateModel(
+            name="Reading",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "key_fingerprint",
+                    models.CharField(help_text="The beginning of its key's fingerprint.", max_length=16),
+                ),
+                ("asked_at", models.DateTimeField()),
+                ("answered_at", models.DateTimeField()),
+                (
+                    "credits",
+                    billing.models.CreditsField(decimal_places=6, help_text="The credits left.", max_digits=18),
+                ),
+                (
+                    "requests",
+                    models.BigIntegerField(help_text="The provider's count of requests, if it tells one.", null=True),
+                ),
+                (
+                    "credential",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="readings",
+                        to="providers.credential",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-answered_at",),
+            },
+        ),
+        migrations.CreateModel(
+            name="Reconciliation",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("matches", "the provider counted what the calls cost"),
+                            ("explained_by_unknown", "calls whose outcome is unknown explain the difference"),
+                            ("shared_account", "the account was used elsewhere too"),
+                            ("topped_up", "credits were added, so nothing is proven"),
+                            ("unexplained", "nothing that is known explains the difference"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "counted",
+                    billing.models.CreditsField(
+                        decimal_places=6,
+                        help_text="By how much the credits left fell; negative where they rose.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "calls",
+                    models.PositiveIntegerField(help_text="The calls that were surely made between the readings."),
+                ),
+                (
+                    "billed",
+                    billing.models.CreditsField(
+                        decimal_places=6, help_text="What those calls cost, as their answers say.", max_digits=18
+                    ),
+                ),
+                (
+                    "overbilled",
+                    billing.models.CreditsField(
+                        decimal_places=6,
+                        help_text="The part of it that was above what was held, and was charged to nobody.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "by_others",
+                    billing.models.CreditsField(
+                        decimal_places=6,
+                        help_text="The part of it that other credentials with the same key cost.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "overlapping",
+                    billing.models.CreditsField(
+                        decimal_places=6,
+                        help_text="The most that calls cost which were under way at a reading.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "unknown",
+                    billing.models.CreditsField(
+                        decimal_places=6, help_text="The most that calls cost whose outcome is unknown.", max_digits=18
+                    ),
+                ),
+                (
+                    "topped_up",
+                    billing.models.CreditsField(
+                        decimal_places=6,
+                        default=Decimal("0"),
+                        help_text="So much, at least, was added to the account.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "drift",
+                    billing.models.CreditsField(
+                        decimal_places=6,
+                        help_text="What is left of the difference; negative where the provider counted less.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "closing",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="reconciliation", to="billing.reading"
+                    ),
+                ),
+                (
+                    "credential",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reconciliations",
+                        to="providers.credential",
+                    ),
+                ),
+                (
+                    "opening",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="next", to="billing.reading"
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-id",),
+            },
+        ),
+        migrations.AddIndex(
+            model_name="reading",
+            index=models.Index(fields=["credential", "answered_at"], name="readings_of_a_credential"),
+        ),
+        migrations.AddConstraint(
+            model_name="reading",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("answered_at__gte", models.F("asked_at"))), name="readings_are_asked_for_first"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="reconciliation",
+            index=models.Index(fields=["credential", "-id"], name="comparisons_of_a_credential"),
         ),
     ]

@@ -7,6 +7,7 @@ moved in the same transaction; `ledger` alone writes them (`entries.sql`) and `a
 from billing.models.accounts import Account, CreditsField, Price
 from billing.models.caps import Budget, KeyCap, KeyMonth, TenantCap, TenantMonth
 from billing.models.entries import Entry, Hold
+from billing.models.reconciliations import Reading, Reconciliation
 from billing.models.statements import Statement
 from billing.models.usage import Usage, UsageByMetadata, UsageCount
 
@@ -19,6 +20,8 @@ __all__ = [
     "KeyCap",
     "KeyMonth",
     "Price",
+    "Reading",
+    "Reconciliation",
     "Statement",
     "TenantCap",
     "TenantMonth",

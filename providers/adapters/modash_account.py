@@ -90,6 +90,7 @@ def _account(fields: Fields, secret: str) -> ProviderAccount:
     }
     return ProviderAccount(
         credits=None if credits is None else Decimal(str(credits)),
+        requests=billing.count("rawRequests"),
         limits=_shown({name: value for name, value in limits.items() if value is not None}, secret),
     )
 

@@ -3,6 +3,7 @@ from django.urls import path
 from accounts.web import path_converters  # noqa: F401  # registers <id:…>
 from searches.api.views.images import Images, OneImage
 from searches.api.views.quotes import Quotes
+from searches.api.views.reconciliations import Reconcile, Reconciliations
 from searches.api.views.results import Calls, Results
 from searches.api.views.searches import Cancel, OneSearch, Searches
 from searches.api.views.sources import Sources
@@ -16,5 +17,7 @@ urlpatterns = [
     path("searches/<id:id>/calls", Calls.as_view()),
     path("images", Images.as_view()),
     path("images/<id:id>", OneImage.as_view(), name="image"),
+    path("credentials/<id:id>/reconcile", Reconcile.as_view()),
+    path("credentials/<id:id>/reconciliations", Reconciliations.as_view()),
     path("sources", Sources.as_view()),
 ]

@@ -22,7 +22,7 @@ from accounts import keys
 from accounts.models import ApiKey, Attempt, Delivery, Endpoint, Mode, Tenant, User
 from accounts.webhooks import endpoints, redelivery
 from billing import ledger
-from billing.models import Account, Entry, Hold, KeyCap, Price, Statement, TenantCap
+from billing.models import Account, Entry, Hold, KeyCap, Price, Reading, Reconciliation, Statement, TenantCap
 from providers import policies
 from providers.keyring import credentials
 from providers.models import Credential
@@ -99,6 +99,7 @@ def build(name: str) -> World:
     rows += [KeyCap.objects.create(api_key=key, provider=PROVIDER, amount=Decimal(500))]
     rows += [endpoint, delivery.event, delivery]
     rows += [Entry.objects.filter(account=account).latest("pk"), Price.objects.get(source=SOURCE)]
+    rows.append(reconciled(credential))
     end_month(account)
     rows.append(Statement.objects.get(account=account))
     return World(
@@ -116,6 +117,34 @@ def build(name: str) -> World:
         endpoint_secret=endpoint_secret,
         delivery=delivery,
         rows={type(row): row for row in rows},
+    )
+
+
+def reconciled(credential: Credential, state: str = "unexplained") -> Reconciliation:
+    """Makes two readings and their comparison."""
+    moment = timezone.now() - timedelta(hours=1)
+    opening, closing = (
+        Reading.objects.create(
+            credential=credential,
+            # Of another key: what the tests read themselves is compared with nothing.
+            key_fingerprint="",
+            asked_at=moment,
+            answered_at=moment,
+            credits=credits,
+        )
+        for credits in (Decimal(100), Decimal(98))
+    )
+    nothing = dict.fromkeys(("overbilled", "by_others", "overlapping", "unknown"), Decimal(0))
+    return Reconciliation.objects.create(
+        credential=credential,
+        opening=opening,
+        closing=closing,
+        state=state,
+        counted=Decimal(2),
+        calls=1,
+        billed=Decimal("3.5"),
+        drift=Decimal("-1.5"),
+        **nothing,
     )
 
 

@@ -14,8 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 from PIL import Image as Picture
 
+from accounts.ids import first_id_of
 from accounts.models import User
-from accounts.web.admin_filters import first_id_of
 from providers import registry
 from providers.models import Policy
 from searches.models import Lane, Lookup, Search, TenantQueue

@@ -1,0 +1,82 @@
+"""Readings of providers' own counts, and their comparisons with the calls, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from billing import reconciliation
+from billing.models import Reading, Reconciliation
+from billing.serializers import Credits
+
+
+class ReconciliationSerializer(serializers.ModelSerializer[Reconciliation]):
+    """What a provider counted for a key between two readings, compared with what the calls with the key cost."""
+
+    provider = serializers.CharField(source="credential.provider")
+    began_at: Any = serializers.DateTimeField(source="opening.answered_at", help_text="The time of the reading before.")
+    ended_at: Any = serializers.DateTimeField(source="closing.answered_at", help_text="The time of this reading.")
+    state = serializers.ChoiceField(
+        choices=Reconciliation.State.values,
+        help_text="`matches`: the provider counted what the calls cost. `explained_by_unknown`: calls whose outcome is unknown "
+        "explain the difference. `shared_account`: the provider counted more, so its account is shared with calls that are made "
+        "elsewhere. `topped_up`: credits were added, so the count proves nothing. `unexplained`: nothing that is known explains "
+        "the difference; `credits.drift_found` announces it.",
+    )
+    detail = serializers.SerializerMethodField(help_text="A sentence that says what was found.")
+    counted = Credits(help_text="By how much the credits left fell; negative where they rose.")
+    calls = serializers.IntegerField(help_text="The calls that surely were made between the readings.")
+    billed = Credits(help_text="What those calls cost, as their answers say.")
+    overbilled = Credits(help_text="The part of `billed` that was above a lookup's hold. Nobody is charged for it.")
+    by_others = Credits(help_text="The part of `billed` that other credentials with the same key cost.")
+    overlapping = Credits(help_text="The most that calls cost which were under way at a reading.")
+    unknown = Credits(help_text="The most that calls cost whose outcome is unknown.")
+    topped_up = Credits(help_text="So much, at least, was added to the account.")
+    drift = Credits(help_text="What is left of the difference; negative where the provider counted less.")
+
+    class Meta:
+        model = Reconciliation
+        fields = (
+            *(
+                "id",
+                "credential_id",
+                "provider",
+                "began_at",
+                "ended_at",
+                "state",
+                "detail",
+                "counted",
+                "calls",
+                "billed",
+            ),
+            *("overbilled", "by_others", "overlapping", "unknown", "topped_up", "drift", "created_at"),
+        )
+        read_only_fields = fields
+
+    def get_detail(self, row: Reconciliation) -> str:
+        return reconciliation.detail(row)
+
+
+class ReadingSerializer(serializers.ModelSerializer[Reading]):
+    """The credits that a key's account has left, as its provider says."""
+
+    provider = serializers.CharField(source="credential.provider")
+    read_at: Any = serializers.DateTimeField(source="answered_at")
+    credits = Credits(help_text="The credits left, in the provider's own unit.")
+    reconciliation = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Reading
+        fields = ("id", "credential_id", "provider", "read_at", "credits", "reconciliation")
+        read_only_fields = fields
+
+    @extend_schema_field(
+        ReconciliationSerializer(
+            allow_null=True, help_text="Null for the first reading of a key: the next is compared with it."
+        )
+    )
+    def get_reconciliation(self, reading: Reading) -> dict[str, Any] | None:
+        row = Reconciliation.objects.select_related("credential", "opening", "closing").filter(closing=reading).first()
+        return None if row is None else dict(ReconciliationSerializer(row).data)

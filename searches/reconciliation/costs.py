@@ -1,0 +1,71 @@
+"""Adds up what the calls with one key cost between two readings of its account.
+
+Each call has a time in which the provider may have counted it: from its first byte, or its claim if that is unknown, until
+`LAG` after its end. A call whose time is between the readings was surely counted between them. One whose time overlaps a reading
+may have been counted on either side of it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from accounts.ids import first_id_of
+from billing.models import Reading
+from billing.reconciliation import LAG, CostOfCalls
+from providers.keyring.verification import AccountReading
+from providers.models import Credential
+
+# A call is settled within minutes, and a worker's clock, by which its id is made, may be minutes off.
+LONGEST_CALL = timedelta(hours=1)
+
+# Calls that were never sent are left out. What an armed call costs is unknown yet: at most its whole page. The primary key's
+# range finds the calls, because ids are ordered by time; an index by keys would slow every claim down.
+COSTS = """
+WITH costs AS (
+    SELECT call.state, call.credits + call.overbilled AS billed, call.overbilled, call.unknown,
+        lookup.price_per_call + lookup.page_size * lookup.price_per_result AS most,
+        lookup.credential_id IS DISTINCT FROM %(credential)s AS is_of_another,
+        call.state <> 'armed' AND coalesce(call.sent_at, call.armed_at) >= %(opened_by)s
+            AND call.finished_at + %(lag)s <= %(closed_from)s AS is_between
+    FROM searches_call call JOIN searches_lookup lookup ON lookup.id = call.lookup_id
+    WHERE call.id >= %(first_id)s AND call.key_fingerprint = %(key)s
+        AND (call.sent_at IS NOT NULL OR call.state IN ('armed', 'unknown'))
+        AND coalesce(call.sent_at, call.armed_at) <= %(closed_by)s
+        AND (call.finished_at IS NULL OR call.finished_at + %(lag)s >= %(opened_from)s)
+)
+SELECT
+    count(*) FILTER (WHERE is_between AND unknown = 0) AS calls,
+    count(*) FILTER (WHERE NOT is_between OR unknown > 0) AS open_calls,
+    coalesce(sum(billed) FILTER (WHERE is_between), 0) AS billed,
+    coalesce(sum(overbilled) FILTER (WHERE is_between), 0) AS overbilled,
+    coalesce(sum(billed) FILTER (WHERE is_between AND is_of_another), 0) AS by_others,
+    coalesce(sum(CASE WHEN state = 'armed' THEN most ELSE billed END) FILTER (WHERE NOT is_between), 0) AS overlapping,
+    coalesce(sum(unknown), 0) AS unknown
+FROM costs
+"""
+
+
+def between(credential: Credential, opening: Reading, closing: AccountReading | Reading) -> CostOfCalls:
+    """Returns what all calls with the credential's key cost, also those of other credentials that have the same key."""
+    values: dict[str, Any] = {
+        "credential": credential.pk,
+        "key": credential.key_fingerprint,
+        "first_id": _first_id(opening.asked_at),
+        "opened_from": opening.asked_at,
+        "opened_by": opening.answered_at,
+        "closed_from": closing.asked_at,
+        "closed_by": closing.answered_at,
+        "lag": LAG,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(COSTS, values)
+        calls, open_calls, *amounts = cursor.fetchone()
+    names = ("billed", "overbilled", "by_others", "overlapping", "unknown")
+    return CostOfCalls(calls=calls, open_calls=open_calls, **dict(zip(names, amounts, strict=True)))
+
+
+def _first_id(moment: datetime) -> Any:
+    return first_id_of(moment - LONGEST_CALL)
