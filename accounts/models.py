@@ -146,6 +146,7 @@ class EventType(models.TextChoices):
     LOOKUP_FINISHED = "lookup.finished", "a lookup ended, with success or without"
     CREDITS_SETTLED = "credits.settled", "the cost of an unknown outcome is known"
     CREDITS_DRIFT_FOUND = "credits.drift_found", "a provider's count differs from what the calls with a key cost"
+    CREDITS_THRESHOLD_REACHED = "credits.threshold_reached", "50, 80 or 100 % of a cap or of the last grant are used"
     CREDENTIAL_REJECTED = "credential.rejected", "a provider refuses a key"
     CREDENTIAL_EXHAUSTED = "credential.exhausted", "a key's account is out of the provider's credits"
     ENDPOINT_DISABLED = "endpoint.disabled", "an endpoint was disabled, for its failures or by an operator"

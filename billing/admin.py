@@ -29,8 +29,9 @@ from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone,
 from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin, by_choice
 from billing import ledger
 from billing.admin_filters import ByAccountProvider, ByAccountTenant
+from billing.alert_admin import ThresholdAlertAdmin
 from billing.cap_admin import KeyCapPage, TenantCapPage
-from billing.models import Account, Entry, Hold, KeyCap, Price, Statement, TenantCap
+from billing.models import Account, Entry, Hold, KeyCap, Price, Statement, TenantCap, ThresholdAlert
 from billing.serializers import credits_text
 from billing.statement_admin import StatementAdmin
 from providers import registry
@@ -107,6 +108,7 @@ class PriceAdmin(Page):
 
 admin.site.register(TenantCap, TenantCapPage)
 admin.site.register(KeyCap, KeyCapPage)
+admin.site.register(ThresholdAlert, ThresholdAlertAdmin)
 
 
 class CreditsForm(DialogForm):

@@ -8,6 +8,7 @@ class BillingConfig(AppConfig):
         *(
             "append_only.sql",
             "caps.sql",
+            "alerts.sql",
             "entries.sql",
             "hold.sql",
             "charge_and_release.sql",

@@ -12,7 +12,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from accounts.models import Mode
 from accounts.web.admin_base import Page
 from accounts.web.admin_filters import ByTenant
-from billing import ledger
+from billing import alerts, ledger
 from billing.models import KeyCap, TenantCap
 from billing.serializers import credits_text
 from providers import registry
@@ -52,9 +52,9 @@ class TenantCapPage(CapPage):
     fields = ("tenant", "provider", "amount")
 
     def save_model(self, request: HttpRequest, obj: TenantCap, form: Any, change: bool) -> None:
-        """Makes the account too, with which the tenant sees the cap."""
+        """Makes the account too, with which the tenant sees the cap, and announces the shares that are reached already."""
         super().save_model(request, obj, form, change)
-        ledger.account_of(obj.tenant, obj.provider)
+        alerts.cap_changed(ledger.account_of(obj.tenant, obj.provider))
 
 
 class KeyCapForm(forms.ModelForm):
@@ -80,9 +80,9 @@ class KeyCapPage(CapPage):
     fields = ("api_key", "provider", "amount")
 
     def save_model(self, request: HttpRequest, obj: KeyCap, form: Any, change: bool) -> None:
-        """Makes the account too, with which the tenant sees the cap."""
+        """Makes the account too, with which the tenant sees the cap, and announces the shares that are reached already."""
         super().save_model(request, obj, form, change)
-        ledger.account_of(obj.api_key.tenant, obj.provider)
+        alerts.cap_changed(ledger.account_of(obj.api_key.tenant, obj.provider), obj.api_key_id)
 
     @admin.display(description="tenant", ordering="api_key__tenant")
     def tenant(self, obj: KeyCap) -> str:

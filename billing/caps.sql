@@ -42,26 +42,44 @@ CREATE OR REPLACE FUNCTION billing_limits(
     ) AS in_force
 $$;
 
--- Adds a movement to what its month, its key's month and its budget have used and held. Locks: those rows, in this order; the
--- account is locked already, so no two insert one row.
+-- Adds a movement to what its month, its key's month and its budget have used and held, and notes the shares of both caps that a
+-- charge has reached (`alerts.sql`). A charge reads each cap with the row that it moves. A row that is new has no charge: a hold
+-- comes first. Locks: those rows, in this order; the account is locked already, so no two insert one row.
 CREATE OR REPLACE FUNCTION billing_count(
-    own uuid, in_month date, by_key uuid, of_budget text, more_used numeric, more_held numeric
+    account billing_account, in_month date, by_key uuid, of_budget text, more_used numeric, more_held numeric
 ) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+DECLARE
+    used_now numeric;
+    held_now numeric;
+    size numeric;
 BEGIN
-    UPDATE billing_tenantmonth SET used = used + more_used, held = held + more_held WHERE account_id = own AND month = in_month;
+    UPDATE billing_tenantmonth AS counted SET used = counted.used + more_used, held = counted.held + more_held
+    WHERE account_id = account.id AND month = in_month
+    RETURNING counted.used, counted.held, (
+        SELECT amount FROM billing_tenantcap AS cap
+        WHERE more_used > 0 AND cap.tenant_id = account.tenant_id AND cap.provider = account.provider
+    ) INTO used_now, held_now, size;
     IF NOT FOUND THEN
-        INSERT INTO billing_tenantmonth (account_id, month, used, held) VALUES (own, in_month, more_used, more_held);
+        INSERT INTO billing_tenantmonth (account_id, month, used, held) VALUES (account.id, in_month, more_used, more_held);
+    ELSIF size IS NOT NULL THEN
+        PERFORM billing_note_shares_of_cap(account.id, NULL, in_month, size, used_now - more_used, used_now, held_now);
     END IF;
     IF by_key IS NOT NULL THEN
-        UPDATE billing_keymonth SET used = used + more_used, held = held + more_held
-        WHERE account_id = own AND spender = by_key AND month = in_month;
+        UPDATE billing_keymonth AS counted SET used = counted.used + more_used, held = counted.held + more_held
+        WHERE account_id = account.id AND spender = by_key AND month = in_month
+        RETURNING counted.used, counted.held, (
+            SELECT amount FROM billing_keycap AS cap
+            WHERE more_used > 0 AND cap.api_key_id = by_key AND cap.provider = account.provider
+        ) INTO used_now, held_now, size;
         IF NOT FOUND THEN
             INSERT INTO billing_keymonth (account_id, spender, month, used, held)
-            VALUES (own, by_key, in_month, more_used, more_held);
+            VALUES (account.id, by_key, in_month, more_used, more_held);
+        ELSIF size IS NOT NULL THEN
+            PERFORM billing_note_shares_of_cap(account.id, by_key, in_month, size, used_now - more_used, used_now, held_now);
         END IF;
     END IF;
     IF of_budget <> '' THEN
         UPDATE billing_budget SET used = used + more_used, held = held + more_held
-        WHERE reference = of_budget AND account_id = own;
+        WHERE reference = of_budget AND account_id = account.id;
     END IF;
 END $$;

@@ -95,7 +95,10 @@ BEGIN
         last_number = account.last_number, last_hash = account.last_hash
     WHERE id = own;
     IF in_month IS NOT NULL AND (account.posted, account.held) <> (before.posted, before.held) THEN
-        PERFORM billing_count(own, in_month, by_key, of_budget, before.posted - account.posted, account.held - before.held);
+        PERFORM billing_count(account, in_month, by_key, of_budget, before.posted - account.posted, account.held - before.held);
+    END IF;
+    IF account.kind = 'prepaid' AND account.posted < before.posted THEN
+        PERFORM billing_note_shares_of_grant(before, account);
     END IF;
     INSERT INTO billing_entry SELECT * FROM unnest(lines);
     IF 'charge' = ANY (kinds) THEN

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 from accounts import webhooks
 from accounts.models import EventType, Mode
-from billing.models import Account, Reconciliation
+from billing import caps
+from billing.models import Account, Reconciliation, ThresholdAlert
 from billing.serializers import credits_text
 
 
@@ -35,3 +39,25 @@ def drift_found(row: Reconciliation) -> None:
         "drift": credits_text(row.drift),
     }
     webhooks.record(credential.tenant_id, Mode.LIVE, EventType.CREDITS_DRIFT_FOUND, data)
+
+
+def thresholds_reached(tenant_id: UUID, alerts: Sequence[ThresholdAlert]) -> None:
+    """Announces the shares of a tenant's caps and grants that were reached. Only live lookups use credits."""
+    wanted = {EventType.CREDITS_THRESHOLD_REACHED: lambda: map(_reached, alerts)}
+    webhooks.record_wanted(tenant_id, Mode.LIVE, wanted)
+
+
+def _reached(alert: ThresholdAlert) -> dict[str, Any]:
+    is_cap = alert.limit != ThresholdAlert.Limit.GRANT
+    return {
+        "provider": alert.account.provider,
+        "limit": alert.limit,
+        "api_key_id": alert.spender,
+        "share": alert.share,
+        "size": credits_text(alert.size),
+        "used": credits_text(alert.used),
+        "held": credits_text(alert.held),
+        "left": credits_text(alert.left),
+        "period_start": alert.period_start,
+        "renews_at": caps.next_month(alert.period_start) if is_cap else None,
+    }

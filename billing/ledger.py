@@ -25,7 +25,7 @@ from django.db.models import Max
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
-from billing import caps, corrections, events
+from billing import alerts, caps, corrections, events
 from billing.caps import NO_SPENDER, LimitReached, Spender
 from billing.models import Account, Entry, Hold
 from billing.serializers import credits_text
@@ -38,7 +38,7 @@ ENTER = """
 SELECT billing_enter(%s, ARRAY[%s]::uuid[], ARRAY[%s]::text[], ARRAY[%s]::numeric[], ARRAY[%s]::text[], ARRAY[%s]::text[], %s, %s)
 """
 HOLD = """
-SELECT outcome, limit_size, limit_used, limit_held, limit_short_by, counted_in FROM billing_hold_credits(
+SELECT outcome, limit_size, limit_used, limit_held, limit_short_by, counted_in, billing_alerts_due() FROM billing_hold_credits(
     %s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[], %s::text[], %s::text[]::jsonb[], %s, %s, %s, %s
 )
 """
@@ -49,6 +49,8 @@ SELECT reference, coalesce(open, 0), coalesce((
 FROM unnest(%s::text[]) AS asked (reference) LEFT JOIN billing_hold USING (reference)
 """
 CHARGE_AND_RELEASE = "SELECT billing_charge_and_release(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+# A movement, and then whether it noted shares of limits that are to be announced: one round trip.
+MOVED = "WITH moved AS MATERIALIZED ({}) SELECT moved.*, billing_alerts_due() FROM moved"
 # What `hold.sql` says besides the name of a limit.
 HELD, NO_ACCOUNT = "", "no_account"
 # The API key, the budget with its size where it may be new, and the month where it is not the present one.
@@ -287,7 +289,9 @@ def _hold(demands: Sequence[Demand], purse: Purse, *, key: str = "") -> str:
     )
     with connection.cursor() as cursor:
         cursor.execute(HOLD, values)
-        outcome, *found = cursor.fetchone()
+        outcome, *found, alerts_due = cursor.fetchone()
+    if alerts_due:
+        alerts.announce()
     if outcome not in (HELD, NO_ACCOUNT):
         raise LimitReached(caps.limit_of(outcome, *found, provider=provider, asked=sum(amounts, ZERO)))
     return HELD if outcome == HELD else NO_ACCOUNT
@@ -331,6 +335,10 @@ def _enter(
 
 
 def _call(function: str, values: Sequence[Any]) -> Any:
+    """Calls a function that moves credits, and announces the shares of limits that the movement has reached."""
     with connection.cursor() as cursor:
-        cursor.execute(function, values)
-        return cursor.fetchone()[0]
+        cursor.execute(MOVED.format(function), values)
+        moved, alerts_due = cursor.fetchone()
+    if alerts_due:
+        alerts.announce()
+    return moved

@@ -10,7 +10,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from accounts.models import ApiKey, Delivery, Endpoint, Event, Tenant, User
-from billing.models import Account, Entry, Hold, KeyCap, Price, Reconciliation, Statement, TenantCap
+from billing.models import Account, Entry, Hold, KeyCap, Price, Reconciliation, Statement, TenantCap, ThresholdAlert
 from providers.models import Credential, Policy
 from searches.models import Call, Image, Lane, Lookup, Rendering, Result, Search, TenantQueue
 
@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[type[Model], ...]] = {
     "Lanes": (Policy, Lane, TenantQueue),
     "Tenants": (Tenant, ApiKey, Credential),
     "Webhooks": (Endpoint, Event, Delivery),
-    "Credits": (Account, Entry, Hold, TenantCap, KeyCap, Statement, Reconciliation, Price),
+    "Credits": (Account, Entry, Hold, TenantCap, KeyCap, ThresholdAlert, Statement, Reconciliation, Price),
     "Operators": (User, Group),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from accounts.models import EventType
+from billing.models import ThresholdAlert
 
 Schema = dict[str, Any]
 
@@ -19,6 +20,7 @@ CREDITS: Schema = {
     "description": "In the provider's own credits.",
 }
 SIGNED_CREDITS: Schema = CREDITS | {"pattern": r"^-?[0-9]+(\.[0-9]{1,6})?$"}
+TIME: Schema = {"type": "string", "format": "date-time"}
 SEARCH: Schema = {"$ref": "#/components/schemas/Search"}
 HEADERS = {
     "webhook-id": "The event's, the same in every attempt: what you have handled is not handled again.",
@@ -54,6 +56,27 @@ DATA: dict[EventType, Schema] = {
         billed=CREDITS | {"description": "What the calls with the key cost."},
         drift=SIGNED_CREDITS | {"description": "The difference; negative where the provider counted less."},
     ),
+    EventType.CREDITS_THRESHOLD_REACHED: _object(
+        provider=TEXT,
+        limit={
+            "type": "string",
+            "enum": ThresholdAlert.Limit.values,
+            "description": "The tenant's cap, an API key's, or the last grant.",
+        },
+        api_key_id={"type": ["string", "null"], "format": "uuid", "description": "Whose cap, if it is an API key's."},
+        share={"type": "integer", "enum": [50, 80, 100], "description": "In per cent of the size."},
+        size=CREDITS | {"description": "The cap, or what was granted."},
+        used=CREDITS
+        | {"description": "Of a cap: charged in the period. Of a grant: its size less what is still posted."},
+        held=CREDITS,
+        left=CREDITS | {"description": "What may still be held under this limit."},
+        period_start=TIME | {"description": "When the month of the cap began, or the credits were granted."},
+        renews_at={
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "When the next month of the cap begins; null for a grant, whose period lasts until the next one.",
+        },
+    ),
     EventType.CREDENTIAL_REJECTED: CREDENTIAL,
     EventType.CREDENTIAL_EXHAUSTED: CREDENTIAL,
     EventType.ENDPOINT_DISABLED: _object(id=ID, url=TEXT, description=TEXT, reason=TEXT),
@@ -74,7 +97,7 @@ def webhooks(components: dict[str, Schema]) -> dict[str, Any]:
 
 
 def _operation(type: EventType, data: Schema) -> dict[str, Any]:
-    body = _object(type={"const": type.value}, timestamp={"type": "string", "format": "date-time"}, data=data)
+    body = _object(type={"const": type.value}, timestamp=TIME, data=data)
     return {
         "operationId": f"on_{type.value.replace('.', '_')}",
         "summary": f"{type.label[:1].upper()}{type.label[1:]}",

@@ -390,6 +390,10 @@ class Migration(migrations.Migration):
                             ("lookup.finished", "a lookup ended, with success or without"),
                             ("credits.settled", "the cost of an unknown outcome is known"),
                             ("credits.drift_found", "a provider's count differs from what the calls with a key cost"),
+                            (
+                                "credits.threshold_reached",
+                                "50, 80 or 100 % of a cap or of the last grant are used",
+                            ),
                             ("credential.rejected", "a provider refuses a key"),
                             ("credential.exhausted", "a key's account is out of the provider's credits"),
                             ("endpoint.disabled", "an endpoint was disabled, for its failures or by an operator"),

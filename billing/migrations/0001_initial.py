@@ -360,6 +360,59 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="ThresholdAlert",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "limit",
+                    models.CharField(
+                        choices=[
+                            ("tenant_cap", "cap of the tenant"),
+                            ("key_cap", "cap of an API key"),
+                            ("grant", "last grant"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("spender", models.UUIDField(help_text="The id of the API key whose cap it is.", null=True)),
+                (
+                    "grant_number",
+                    models.PositiveBigIntegerField(help_text="The number of the grant's entry.", null=True),
+                ),
+                ("period_start", models.DateTimeField()),
+                ("share", models.PositiveSmallIntegerField(help_text="In per cent of the size.")),
+                (
+                    "size",
+                    billing.models.CreditsField(
+                        decimal_places=6, help_text="The cap, or the amount of the grant.", max_digits=18
+                    ),
+                ),
+                ("used", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("held", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("announced", models.BooleanField(default=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="alerts",
+                        to="billing.account",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-pk",),
+            },
+        ),
+        migrations.CreateModel(
             name="Usage",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -562,6 +615,46 @@ class Migration(migrations.Migration):
             model_name="tenantmonth",
             constraint=models.CheckConstraint(
                 condition=models.Q(("held__gte", 0), ("used__gte", 0)), name="month_of_a_tenant_never_negative"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="thresholdalert",
+            index=models.Index(condition=models.Q(("announced", False)), fields=["account"], name="alerts_to_announce"),
+        ),
+        migrations.AddConstraint(
+            model_name="thresholdalert",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("grant_number", None), ("limit", "tenant_cap"), ("spender", None)),
+                fields=("account", "period_start", "share"),
+                name="each_share_of_a_tenants_cap_once_a_month",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="thresholdalert",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("grant_number", None), ("limit", "key_cap"), ("spender__isnull", False)),
+                fields=("account", "spender", "period_start", "share"),
+                name="each_share_of_a_keys_cap_once_a_month",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="thresholdalert",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("grant_number__isnull", False), ("limit", "grant"), ("spender", None)),
+                fields=("account", "grant_number", "share"),
+                name="each_share_of_a_grant_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="thresholdalert",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("grant_number", None), ("limit", "tenant_cap"), ("spender", None)),
+                    models.Q(("grant_number", None), ("limit", "key_cap"), ("spender__isnull", False)),
+                    models.Q(("grant_number__isnull", False), ("limit", "grant"), ("spender", None)),
+                    _connector="OR",
+                ),
+                name="an_alert_names_its_limit_and_nothing_else",
             ),
         ),
         migrations.AddConstraint(

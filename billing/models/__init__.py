@@ -5,6 +5,7 @@ moved in the same transaction; `ledger` alone writes them (`entries.sql`) and `a
 """
 
 from billing.models.accounts import Account, CreditsField, Price
+from billing.models.alerts import ThresholdAlert
 from billing.models.caps import Budget, KeyCap, KeyMonth, TenantCap, TenantMonth
 from billing.models.entries import Entry, Hold
 from billing.models.reconciliations import Reading, Reconciliation
@@ -25,6 +26,7 @@ __all__ = [
     "Statement",
     "TenantCap",
     "TenantMonth",
+    "ThresholdAlert",
     "Usage",
     "UsageByMetadata",
     "UsageCount",

@@ -22,7 +22,18 @@ from accounts import keys
 from accounts.models import ApiKey, Attempt, Delivery, Endpoint, Mode, Tenant, User
 from accounts.webhooks import endpoints, redelivery
 from billing import ledger
-from billing.models import Account, Entry, Hold, KeyCap, Price, Reading, Reconciliation, Statement, TenantCap
+from billing.models import (
+    Account,
+    Entry,
+    Hold,
+    KeyCap,
+    Price,
+    Reading,
+    Reconciliation,
+    Statement,
+    TenantCap,
+    ThresholdAlert,
+)
 from providers import policies
 from providers.keyring import credentials
 from providers.models import Credential
@@ -97,6 +108,7 @@ def build(name: str) -> World:
     ]
     rows += [TenantCap.objects.create(tenant=tenant, provider=PROVIDER, amount=Decimal(1000))]
     rows += [KeyCap.objects.create(api_key=key, provider=PROVIDER, amount=Decimal(500))]
+    rows += [alerted(account, key)]
     rows += [endpoint, delivery.event, delivery]
     rows += [Entry.objects.filter(account=account).latest("pk"), Price.objects.get(source=SOURCE)]
     rows.append(reconciled(credential))
@@ -145,6 +157,21 @@ def reconciled(credential: Credential, state: str = "unexplained") -> Reconcilia
         billed=Decimal("3.5"),
         drift=Decimal("-1.5"),
         **nothing,
+    )
+
+
+def alerted(account: Account, key: ApiKey) -> ThresholdAlert:
+    """Makes the alert of a key that has used half of its cap."""
+    return ThresholdAlert.objects.create(
+        account=account,
+        limit=ThresholdAlert.Limit.KEY_CAP,
+        spender=key.pk,
+        period_start=timezone.now(),
+        share=50,
+        size=Decimal(500),
+        used=Decimal(250),
+        held=Decimal(1),
+        announced=True,
     )
 
 

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import transaction
 from django.test import Client
 
 from accounts import keys
-from accounts.models import Mode, Tenant
-from billing.models import Account, KeyCap, TenantCap
+from accounts.models import ApiKey, Mode, Tenant
+from billing import ledger
+from billing.caps import Spender
+from billing.ledger import Demand
+from billing.models import Account, KeyCap, TenantCap, ThresholdAlert
 from tests.admin.conftest import PROVIDER
 from tests.admin.test_pages import address, page_of
 
@@ -44,6 +48,33 @@ def test_a_cap_of_a_key_is_set(desk: Client, alice: Tenant) -> None:
     cap: Any = KeyCap.objects.get()
     assert (cap.api_key, cap.provider, cap.amount) == (key, PROVIDER, 0)
     assert Account.objects.get().tenant == alice
+
+
+def used(tenant: Tenant, amount: int, key: ApiKey | None = None) -> None:
+    """Lets a lookup use so many credits."""
+    demands = [Demand(reference="lookup:1", tenant_id=tenant.pk, provider=PROVIDER, amount=Decimal(amount))]
+    with transaction.atomic():
+        ledger.hold(demands, Spender(api_key_id=key.pk if key else None))
+        ledger.close("lookup:1", Decimal(amount), key="call")
+
+
+def noted() -> set[Any]:
+    return set(ThresholdAlert.objects.filter(announced=True).values_list("limit", "spender", "share", "size"))
+
+
+def test_a_cap_that_is_set_or_lowered_announces_the_shares_that_are_reached(desk: Client, alice: Tenant) -> None:
+    used(alice, 5)
+    desk.post(address(TenantCap, "add"), {"tenant": str(alice.pk), "provider": PROVIDER, "amount": "10"})
+    assert noted() == {("tenant_cap", None, 50, 10)}
+    desk.post(page_of(TenantCap.objects.get()), {"amount": "6"})
+    assert noted() == {("tenant_cap", None, 50, 10), ("tenant_cap", None, 80, 6)}
+
+
+def test_a_cap_of_a_key_that_is_set_announces_the_shares_that_are_reached(desk: Client, alice: Tenant) -> None:
+    key = keys.issue(alice, Mode.LIVE)[0]
+    used(alice, 5, key)
+    desk.post(address(KeyCap, "add"), {"api_key": str(key.pk), "provider": PROVIDER, "amount": "10"})
+    assert noted() == {("key_cap", key.pk, 50, 10)}
 
 
 def test_a_test_key_has_no_cap(desk: Client, alice: Tenant) -> None:

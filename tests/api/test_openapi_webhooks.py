@@ -15,6 +15,7 @@ from accounts.models import Endpoint, Event, EventType, Mode, Tenant
 from accounts.webhooks import endpoints, redelivery
 from billing import ledger
 from billing.ledger import Demand
+from billing.models import TenantCap
 from providers.keyring import credentials, states
 from providers.models import Credential
 from tests.api.examples import made
@@ -98,3 +99,20 @@ def test_a_settlement_is_as_described(alice: Tenant, endpoint: Endpoint) -> None
     ledger.settle("lookup:1", charged=Decimal("0.5"))
     told = described(EventType.CREDITS_SETTLED)["data"]
     assert (told["reference"], told["charged"], told["released"], told["unknown"]) == ("lookup:1", "0.5", "1.5", "0")
+
+
+def test_a_reached_share_of_a_cap_is_as_described(alice: Tenant, endpoint: Endpoint) -> None:
+    TenantCap.objects.create(tenant=alice, provider="modash", amount=Decimal(2))
+    with transaction.atomic():
+        ledger.hold([Demand(reference="lookup:1", tenant_id=alice.pk, provider="modash", amount=Decimal(2))])
+        ledger.charge("lookup:1", Decimal("1.5"), key="call")
+    told = described(EventType.CREDITS_THRESHOLD_REACHED)["data"]
+    assert [told[name] for name in ("limit", "share", "size", "used", "left")] == ["tenant_cap", 50, "2", "1.5", "0"]
+
+
+def test_a_reached_share_of_a_grant_is_as_described(alice: Tenant, endpoint: Endpoint) -> None:
+    account = ledger.account_of(alice, "modash")
+    ledger.grant(account, Decimal(2))
+    ledger.adjust(account, Decimal(-2), memo="by hand", person="olive", corrects="1")
+    told = described(EventType.CREDITS_THRESHOLD_REACHED)["data"]
+    assert [told[name] for name in ("limit", "share", "renews_at", "left")] == ["grant", 100, None, "0"]

@@ -27,11 +27,14 @@ from hypothesis.stateful import (
 
 from accounts import keys
 from accounts.models import Mode, Tenant
-from billing import audit, caps, ledger, usage
+from accounts.webhooks import endpoints
+from billing import alerts, audit, caps, ledger, usage
 from billing.caps import LimitReached, Spender
 from billing.ledger import Demand
 from billing.models import Account, Budget, Entry, Hold, KeyCap, KeyMonth, Statement, TenantCap, TenantMonth
 from tests.billing.months import end_month, open_since, ranges, statements_of
+from tests.billing.reached import CapChanges, announced
+from tests.billing.reached import replayed as replayed_shares
 from tests.billing.test_caps import cap_key, cap_tenant, it_is
 from tests.billing.test_ledger import CREDITS, SOME, demand, in_one
 from tests.billing.test_numbers import entries_of, replayed
@@ -63,6 +66,9 @@ class Money(RuleBasedStateMachine):
         self.tenant = tenant
         self.prepaid = ledger.account_of(tenant, "modash")
         self.metered = ledger.account_of(tenant, "memories")
+        # Receives the alerts.
+        endpoints.create(tenant, Mode.LIVE, url="https://alice.example/hooks", events=["credits.threshold_reached"])
+        self.cap_changes = CapChanges()
         ledger.grant(self.prepaid, granted)
         self.api_keys = [keys.issue(tenant, Mode.LIVE)[0] for _ in range(2)]
         self.month = date(2026, 11, 1)
@@ -120,15 +126,24 @@ class Money(RuleBasedStateMachine):
     @rule(amount=NONE_OR_SOME, provider=st.sampled_from(PROVIDERS))
     def cap_the_tenant(self, amount: Decimal, provider: str) -> None:
         cap_tenant(self.tenant, amount, provider)
+        account = ledger.account_of(self.tenant, provider)
+        in_one(alerts.cap_changed, account)
+        self.cap_changes.add(account, self.month, None, amount)
 
     @rule(amount=NONE_OR_SOME, provider=st.sampled_from(PROVIDERS), key=st.sampled_from((0, 1)))
     def cap_a_key(self, amount: Decimal, provider: str, key: int) -> None:
         cap_key(self.api_keys[key], amount, provider)
+        account = ledger.account_of(self.tenant, provider)
+        in_one(alerts.cap_changed, account, self.api_keys[key].pk)
+        self.cap_changes.add(account, self.month, self.api_keys[key].pk, amount)
 
     @rule()
     def lift_all_caps(self) -> None:
         TenantCap.objects.all().delete()
         KeyCap.objects.all().delete()
+        for account in (self.prepaid, self.metered):
+            for spender in (None, *(key.pk for key in self.api_keys)):
+                self.cap_changes.add(account, self.month, spender, None)
 
     @rule()
     def end_the_month(self) -> None:
@@ -288,6 +303,11 @@ class Money(RuleBasedStateMachine):
             report = usage.UsageReport(tenant_id=self.tenant.pk, groups=groups.split(","))
             found = {tuple(line[key] for key in report.keys): line["charged"] for line in report.page(None, 1000)}
             assert found == lines
+
+    @invariant()
+    def the_shares_that_were_announced_are_those_that_a_replay_reaches(self) -> None:
+        """Each is announced once, in its period."""
+        assert announced(self.tenant) == replayed_shares(self.tenant, self.cap_changes)
 
     @invariant()
     def an_account_has_unknown_what_its_holds_have(self) -> None:

@@ -17,6 +17,7 @@ from accounts.models import Delivery, Endpoint, Event, Mode, Tenant
 from accounts.webhooks import delivery, endpoints
 from accounts.webhooks.delivery import Outcome
 from billing import ledger
+from billing.models import TenantCap
 from providers.contract import Answer
 from providers.failures import BadCredential, Exhausted, Faulty, Lost, Refused
 from providers.keyring import states
@@ -287,6 +288,24 @@ def test_each_part_that_an_operator_settles_is_announced(submit: Submit, endpoin
     with pytest.raises(ValueError, match="settled a moment ago"):
         ledger.settle(reference, charged=Decimal(0))
     assert len(recorded("credits.settled")) == 2
+
+
+def test_a_lookup_that_reaches_a_share_of_a_cap_announces_it(submit: Submit, endpoint: Endpoint, alice: Tenant) -> None:
+    TenantCap.objects.create(tenant=alice, provider="modash", amount=1)
+    submit()
+    succeed()
+    [reached] = recorded("credits.threshold_reached")
+    assert [reached["data"][name] for name in ("limit", "share", "used", "left")] == ["tenant_cap", 50, "0.5", "0.5"]
+
+
+def test_a_late_answer_announces_the_share_that_it_reaches(submit: Submit, endpoint: Endpoint, alice: Tenant) -> None:
+    TenantCap.objects.create(tenant=alice, provider="modash", amount=1)
+    submit()
+    claimed = claim_next()
+    lose(claimed)
+    assert recorded("credits.threshold_reached") == []
+    outcomes.answered(claimed, Answer(hits=(), billed_results=20, last=True, status=200))
+    assert types()[-2:] == ["credits.threshold_reached", "credits.settled"]
 
 
 # Credentials

@@ -1,0 +1,85 @@
+-- Notes the shares of caps and of grants that are reached: 50, 80 and 100 %, each once a period.
+--
+-- The functions that count call these in the movement that reaches a share, under the account's lock. They compare what was used
+-- before the movement with what is used after it. A movement that reaches no share therefore writes nothing and reads no alert. A
+-- share that was noted before in its period, and is reached again because its cap was raised since, is not noted again: the
+-- table's constraints hold one row for each. `alerts.py` announces the rows in the same transaction.
+
+-- Notes each share of a limit's size that this movement has reached, the smallest first. A limit of 0 has no shares.
+CREATE OR REPLACE FUNCTION billing_note_shares(
+    own uuid, of_limit text, by_key uuid, of_grant bigint, since timestamptz, size numeric, used_before numeric, used_now numeric,
+    held_now numeric
+) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+DECLARE
+    share integer;
+BEGIN
+    FOREACH share IN ARRAY ARRAY[50, 80, 100] LOOP
+        IF used_before * 100 < share * size AND share * size <= used_now * 100 THEN
+            INSERT INTO billing_thresholdalert (
+                id, account_id, "limit", spender, grant_number, period_start, share, size, used, held, announced, created_at
+            )
+            VALUES (
+                billing_uuid7(), own, of_limit, by_key, of_grant, since, share, size, used_now, held_now, false, clock_timestamp()
+            )
+            ON CONFLICT DO NOTHING;
+        END IF;
+    END LOOP;
+END $$;
+
+-- Notes the shares of a cap. The period is the month, in UTC.
+CREATE OR REPLACE FUNCTION billing_note_shares_of_cap(
+    own uuid, by_key uuid, in_month date, size numeric, used_before numeric, used_now numeric, held_now numeric
+) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+BEGIN
+    PERFORM billing_note_shares(
+        own, CASE WHEN by_key IS NULL THEN 'tenant_cap' ELSE 'key_cap' END, by_key, NULL, in_month::timestamp AT TIME ZONE 'UTC',
+        size, used_before, used_now, held_now
+    );
+END $$;
+
+-- Notes the shares of the account's last grant. What is used of it is its amount less what is still posted. The period lasts until
+-- the next grant. The caller has written the grant's entry in an earlier movement.
+CREATE OR REPLACE FUNCTION billing_note_shares_of_grant(before billing_account, account billing_account)
+RETURNS void LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+DECLARE
+    granted billing_entry;
+BEGIN
+    -- OFFSET 0 keeps the planner from walking back through all entries, which it would do where it takes grants to be frequent.
+    SELECT * INTO granted FROM billing_entry WHERE account_id = account.id AND number = (
+        SELECT max(number) FROM (SELECT number FROM billing_entry WHERE account_id = account.id AND kind = 'grant' OFFSET 0) AS grants
+    );
+    PERFORM billing_note_shares(
+        account.id, 'grant', NULL, granted.number, granted.created_at, granted.amount, granted.amount - before.posted,
+        granted.amount - account.posted, account.held
+    );
+END $$;
+
+-- Notes the shares that are reached in the present month of the tenant's cap, and of an API key's where one is given. Called after
+-- a cap was written, in the same transaction.
+--
+-- Locks: account, after the cap. A movement that still reads the former cap is therefore waited for, and what it used is counted
+-- here; one that comes later reads the new cap.
+CREATE OR REPLACE FUNCTION billing_note_shares_of_caps(own uuid, by_key uuid) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+DECLARE
+    account billing_account;
+    in_month date;
+    cap record;
+BEGIN
+    SELECT * INTO account FROM billing_account WHERE id = own FOR NO KEY UPDATE;
+    in_month := billing_month();
+    FOR cap IN
+        SELECT * FROM billing_limits(own, account.tenant_id, account.provider, in_month, by_key, '', NULL, 0)
+        WHERE name IN ('key_cap', 'tenant_cap')
+    LOOP
+        PERFORM billing_note_shares_of_cap(
+            own, CASE WHEN cap.name = 'key_cap' THEN by_key END, in_month, cap.size, 0, cap.used, cap.held
+        );
+    END LOOP;
+END $$;
+
+-- Returns whether this transaction has noted shares that are not announced.
+CREATE OR REPLACE FUNCTION billing_alerts_due() RETURNS boolean LANGUAGE plpgsql VOLATILE SET plan_cache_mode = auto AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM billing_thresholdalert WHERE NOT announced);
+END $$;
