@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
 
 from accounts import clock
 from accounts.models import Tenant
@@ -61,6 +62,45 @@ def test_in_a_quiet_lane_each_lookup_starts_after_the_estimated_number_of_calls(
     taken = [lookup.pk for lookup in turns_taken(claim)]
     transaction.savepoint_rollback(point)
     assert estimated == {pk: taken.index(pk) for pk in taken}
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_lookups_that_are_not_written_yet_have_the_estimates_that_they_have_then(
+    data: st.DataObject, fill: Fill, claim: Claim, lane: Lane, alice: Tenant, bob: Tenant
+) -> None:
+    point = transaction.savepoint()
+    for tenant in (alice, bob):
+        Tenant.objects.filter(pk=tenant.pk).update(weight=data.draw(st.integers(1, 7)))
+        for pages in data.draw(st.lists(st.integers(1, 4), max_size=3)):
+            fill(tenant, 1, pages=pages, priority=data.draw(st.integers(-1, 1)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        if claimed := claim():
+            outcomes.answered(claimed, PAGE)
+    Lane.objects.update(claimed_at=clock.now() + timedelta(minutes=1))
+    template = fill(alice, 1)[0]
+    with transaction.atomic():
+        queue.withdraw([template])
+    if data.draw(st.booleans()):
+        TenantQueue.objects.filter(tenant=alice, ready=0).delete()
+    pages_of_each = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    planned = [planned_like(template, ordinal, pages) for ordinal, pages in enumerate(pages_of_each, 1)]
+    foretold = estimates.forecast(planned)
+    Lookup.objects.bulk_create(planned)
+    with transaction.atomic():
+        queue.enqueue(lane, alice.pk, lookups=len(planned), pending_calls=sum(one.pages for one in planned))
+    told = estimates.forecast(Lookup.objects.filter(pk__in=[one.pk for one in planned]))
+    transaction.savepoint_rollback(point)
+    assert foretold == told
+    assert {each.waiting_on for each in told.values()} <= {"turn", "rate"}
+
+
+def planned_like(template: Lookup, ordinal: int, pages: int) -> Lookup:
+    """Returns a lookup that is not written, behind all others of its priority."""
+    values = {field.attname: getattr(template, field.attname) for field in Lookup._meta.concrete_fields}
+    moment = clock.now()
+    own = {"id": uuid7(), "ordinal": ordinal, "pages": pages, "queue_state": QueueState.READY, "created_at": moment}
+    return Lookup(**values | own | {"sort_key": queue.sort_key(priority=0, created_at=moment)})
 
 
 def test_a_lookup_of_many_pages_is_one_in_line_and_many_turns(fill: Fill, alice: Tenant) -> None:
