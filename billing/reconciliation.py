@@ -116,7 +116,7 @@ def record(reading: Reading, opening: Reading | None, cost: CostOfCalls) -> Read
     Two may read one key at once. The first is kept: the second returns the first one's reading, and writes nothing.
     """
     credential = reading.credential
-    if not _same_key(credential).select_for_update(no_key=True).exists():
+    if _same_key(credential).select_for_update(no_key=True).first() is None:
         raise CannotReconcile("The key was replaced or deleted meanwhile; nothing was compared.")
     last = last_reading(credential)
     if last is not None and last != opening:
@@ -146,7 +146,8 @@ def _record_comparison(closing: Reading, opening: Reading, cost: CostOfCalls) ->
         drift=found.drift,
     )
     if found.state == State.UNEXPLAINED:
-        log.error("credential %s: its provider's count differs by %s credits", row.credential_id, found.drift)
+        drift = credits_text(found.drift)
+        log.error("credential %s: its provider's count differs by %s credits", row.credential_id, drift)
         events.drift_found(row)
 
 

@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from accounts import clock
 from billing.models import Reading
 from billing.reconciliation import CannotReconcile
-from providers import registry
+from providers import policies, registry
 from providers.failures import Failure
 from providers.models import Credential
 from searches.reconciliation import readings
@@ -31,10 +31,14 @@ AT_ONCE = 30
 
 
 def due(*, limit: int = AT_ONCE) -> QuerySet[Credential]:
-    """Returns keys whose provider tells its count, and that were not read for a day. Dead ones make no calls."""
+    """Returns keys whose provider tells its count, and that were not read for a day.
+
+    Dead keys make no calls, and a provider whose calls are paused is not asked.
+    """
     now = clock.now()
+    tell = [provider for provider in registry.FREE_CALLS if not policies.of(provider).paused]
     read = Reading.objects.filter(credential=OuterRef("pk"), answered_at__gt=now - EVERY)
-    live = Credential.objects.filter(provider__in=registry.FREE_CALLS, is_magic=False, tenant__suspended_at=None)
+    live = Credential.objects.filter(provider__in=tell, is_magic=False, tenant__suspended_at=None)
     rested = live.exclude(state__in=Credential.DEAD_STATES).filter(
         Q(checked_at=None) | Q(checked_at__lte=now - RETRY_AFTER)
     )

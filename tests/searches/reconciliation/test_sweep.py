@@ -12,7 +12,7 @@ from accounts import clock
 from accounts.models import Tenant
 from billing.models import Reading, Reconciliation
 from providers.keyring import credentials
-from providers.models import Credential
+from providers.models import Credential, Policy
 from searches import tasks
 from searches.reconciliation import sweep
 from tests.providers.conftest import Provider
@@ -60,6 +60,11 @@ def test_a_key_that_cannot_be_asked_for_stops_no_other(serve: Serve, credential:
 @pytest.mark.parametrize("state", Credential.DEAD_STATES)
 def test_dead_keys_are_not_asked_for(brisk: None, credential: Credential, state: Credential.State) -> None:
     Credential.objects.update(state=state)
+    assert not sweep.due()
+
+
+def test_a_paused_provider_is_not_asked(brisk: None, credential: Credential) -> None:
+    Policy.objects.update(paused=True)
     assert not sweep.due()
 
 
