@@ -25,7 +25,7 @@ serve: .venv/.embedded  ## Run the API, its workers and the sandbox until Ctrl-C
 test: lint  ## Lint, and run the tests
 	$(IN) -m pytest -n $(WORKERS) --dist loadfile
 
-chaos: .venv/.development  ## Attack a running system, and kill whatever can end in it (SEED=number repeats a run)
+chaos: .venv/.development  ## Attack a running system, and kill whatever can end in it (SEED=number repeats a run, ROUNDS=10 each race)
 	$(IN) -m pytest -m chaos -s $(if $(SEED),--randomly-seed=$(SEED))
 
 mutants: .venv/.development  ## List the small faults in a room that no test notices (ROOM=billing, lanes or limiter; SAMPLE=number)
