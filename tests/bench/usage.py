@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.apps import apps
 from django.db import connection
 from rest_framework.test import APIClient
 
@@ -21,38 +20,18 @@ from accounts import keys
 from accounts.models import Mode, Tenant
 from billing import entry_list, ledger
 from billing.models import Account, Entry, Usage, UsageByMetadata
-from config import database_functions
-from providers import registry
-from tests.bench import limits
+from tests.bench import filling, limits, variants
 from tests.bench.limits import prepare
 from tests.bench.system import Provider
 
-ENTRIES, DAYS, LOOKUPS_A_STATEMENT = 1_000_000, 365, 100
-KEYS, CAMPAIGNS = 5, 20
-REPORTS, ROUNDS, CHARGED, WARM = 9, 10, 60, 20
-# A day's lookups, in statements of so many: sources and campaigns take turns, and keys by statement. Each lookup has a number of
-# its own.
-HOLD = """
-SELECT billing_hold_credits(
-    %(tenant)s, 'modash', array_agg('lookup:' || %(first)s + n), array_agg(2::numeric),
-    array_agg('hold:' || %(first)s + n), array_agg(gen_random_uuid()),
-    array_agg((%(sources)s::text[])[1 + n %% 4]),
-    array_agg(jsonb_build_object('campaign', (n %% %(campaigns)s)::text, 'order', (%(first)s + n)::text)),
-    md5((%(first)s / %(lookups)s %% %(keys)s)::text)::uuid, '', NULL, NULL
-) FROM generate_series(1, %(lookups)s) AS n
-"""
-CHARGE = """
-SELECT count(billing_charge_and_release(
-    'lookup:' || %(first)s + n, 0.525, NULL, (%(first)s + n)::text, (%(first)s + n)::text, gen_random_uuid(), gen_random_uuid()
-)) FROM generate_series(1, %(lookups)s) AS n
-"""
+DAYS = 365
+COUNTING = "billing_count_usage"
+REPORTS, WARMING = 15, 3
+ROUNDS, CHARGED, WARM = 10, 60, 20
 # An entry is written today. The usage of each day is moved back to where it would be.
 TO_THE_PAST = "UPDATE {} SET day = day - %s WHERE day = CURRENT_DATE"
 FROM_ENTRIES = """
 SELECT (created_at AT TIME ZONE 'UTC')::date, sum(amount) FROM billing_entry WHERE account_id = %s AND kind = 'charge' GROUP BY 1
-"""
-UNCOUNTED = """
-CREATE OR REPLACE FUNCTION billing_count_usage(lines billing_entry[]) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$
 """
 
 
@@ -72,13 +51,12 @@ def _charges(tenant: Tenant) -> None:
     taken: dict[str, list[float]] = {"without": [], "with": []}
     first = 10**9
     for _ in range(ROUNDS):
-        for name, statement in (("without", UNCOUNTED), ("with", _present())):
-            with connection.cursor() as cursor:
-                cursor.execute(statement)
+        for name, statement in (("without", variants.emptied(COUNTING)), ("with", variants.present(COUNTING))):
+            variants.install(statement)
             times = []
             for _ in range(CHARGED):
                 first += 2
-                times.append(_charge(_values(tenant, first=first, lookups=1)))
+                times.append(_charge(filling.values(tenant, first=first, lookups=1)))
             # The first ones make the plans.
             taken[name] += times[WARM:]
     for part, at in (("median", 0.5), ("fastest tenth", 0.1)):
@@ -89,27 +67,10 @@ def _charges(tenant: Tenant) -> None:
 def _charge(values: dict[str, Any]) -> float:
     """Returns the milliseconds of a charge and its release."""
     with connection.cursor() as cursor:
-        cursor.execute(HOLD, values)
+        cursor.execute(filling.HOLD, values)
         began = time.perf_counter()
-        cursor.execute(CHARGE, values)
+        cursor.execute(filling.CHARGE, values)
         return 1000 * (time.perf_counter() - began)
-
-
-def _present() -> str:
-    found = {name: statement for _, name, statement in database_functions.definitions(apps.get_app_config("billing"))}
-    return found["billing_count_usage"]
-
-
-def _values(tenant: Tenant, *, first: int, lookups: int) -> dict[str, Any]:
-    sources = [*sorted(registry.ADAPTERS)]
-    return {
-        "tenant": tenant.pk,
-        "first": first,
-        "lookups": lookups,
-        "sources": sources,
-        "keys": KEYS,
-        "campaigns": CAMPAIGNS,
-    }
 
 
 def _fill(account: Account) -> None:
@@ -117,17 +78,16 @@ def _fill(account: Account) -> None:
     lookups = 0
     with connection.cursor() as cursor:
         for day in range(DAYS, 0, -1):
-            while lookups < (DAYS - day + 1) * ENTRIES / 3 / DAYS:
-                values = _values(account.tenant, first=lookups, lookups=LOOKUPS_A_STATEMENT)
-                cursor.execute(HOLD, values)
-                cursor.execute(CHARGE, values)
-                lookups += LOOKUPS_A_STATEMENT
+            while lookups < (DAYS - day + 1) * filling.ENTRIES / filling.ENTRIES_A_LOOKUP / DAYS:
+                filling.spend(account.tenant, first=lookups)
+                lookups += filling.LOOKUPS_A_STATEMENT
             for model in (Usage, UsageByMetadata):
                 cursor.execute(TO_THE_PAST.format(model._meta.db_table), [day])
-        cursor.execute("VACUUM ANALYZE billing_entry, billing_usage, billing_usagebymetadata")
+    filling.vacuum()
     print(
         f"\n{Entry.objects.count():,} entries of one account written in {time.monotonic() - began:.0f} s; {DAYS} days, "
-        f"{KEYS} keys, 4 sources: {Usage.objects.count():,} rows of usage, {UsageByMetadata.objects.count():,} by metadata",
+        f"{filling.KEYS} keys, 4 sources: {Usage.objects.count():,} rows of usage, {UsageByMetadata.objects.count():,} by "
+        "metadata",
         flush=True,
     )
 
@@ -137,7 +97,7 @@ def _reports(account: Account) -> None:
     api = APIClient(headers={"Authorization": f"Bearer {secret}", "Host": "localhost"})
     # All entries are of the last minutes, and the margin of a clock that is set back would hold them all.
     entry_list.CLOCK_STEP = timedelta(seconds=1)
-    middle = Entry.objects.get(account=account, number=ENTRIES // 2).created_at
+    middle = Entry.objects.get(account=account, number=filling.ENTRIES // 2).created_at
     for path, query in (
         ("/v1/usage", {"group_by": "day"}),
         ("/v1/usage", {"group_by": "day,source"}),
@@ -151,7 +111,7 @@ def _reports(account: Account) -> None:
         ("/v1/credits/entries", {"kind": "charge", "created_before": middle.isoformat()}),
     ):
         _say(f"GET {path} {query}", partial(_get, api, path, query))
-    _say("a page of 100 entries behind 900,000", lambda: _deep(account))
+    _say("a page of 100 entries behind nine tenths of them", lambda: _deep(account))
     _say("the same by day from the entries", lambda: _from_entries(account.pk))
     began = time.perf_counter()
     length = len(api.get("/v1/credits/entries", headers={"Accept": "text/csv"}).getvalue())
@@ -160,10 +120,11 @@ def _reports(account: Account) -> None:
 
 def _say(what: str, act: Callable[[], object]) -> None:
     times = []
-    for _ in range(REPORTS):
+    for _ in range(WARMING + REPORTS):
         began = time.perf_counter()
         act()
         times.append(1000 * (time.perf_counter() - began))
+    del times[:WARMING]
     print(
         f"{what}: {statistics.median(times):.1f} ms in the median of {REPORTS}, {max(times):.1f} ms at most", flush=True
     )
@@ -176,7 +137,7 @@ def _get(api: APIClient, path: str, query: Mapping[str, str]) -> None:
 
 
 def _deep(account: Account) -> None:
-    after = [str(account.pk), str(ENTRIES // 10)]
+    after = [str(account.pk), str(filling.ENTRIES // 10)]
     entry_list.page(Account.objects.filter(pk=account.pk), {}, after, 101)
 
 
