@@ -9,7 +9,7 @@
 CREATE OR REPLACE FUNCTION billing_note_shares(
     own uuid, of_limit text, by_key uuid, of_grant bigint, since timestamptz, size numeric, used_before numeric, used_now numeric,
     held_now numeric
-) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     share integer;
 BEGIN
@@ -29,7 +29,7 @@ END $$;
 -- Notes the shares of a cap. The period is the month, in UTC.
 CREATE OR REPLACE FUNCTION billing_note_shares_of_cap(
     own uuid, by_key uuid, in_month date, size numeric, used_before numeric, used_now numeric, held_now numeric
-) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
+) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM billing_note_shares(
         own, CASE WHEN by_key IS NULL THEN 'tenant_cap' ELSE 'key_cap' END, by_key, NULL, in_month::timestamp AT TIME ZONE 'UTC',
@@ -42,12 +42,16 @@ END $$;
 CREATE OR REPLACE FUNCTION billing_note_shares_of_grant(before billing_account, account billing_account)
 RETURNS void LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
-    granted billing_entry;
+    granted record;
 BEGIN
     -- OFFSET 0 keeps the planner from walking back through all entries, which it would do where it takes grants to be frequent.
-    SELECT * INTO granted FROM billing_entry WHERE account_id = account.id AND number = (
+    SELECT number, amount, created_at INTO granted FROM billing_entry WHERE account_id = account.id AND number = (
         SELECT max(number) FROM (SELECT number FROM billing_entry WHERE account_id = account.id AND kind = 'grant' OFFSET 0) AS grants
     );
+    -- Less than half of it is used: no share.
+    IF account.posted * 2 > granted.amount THEN
+        RETURN;
+    END IF;
     PERFORM billing_note_shares(
         account.id, 'grant', NULL, granted.number, granted.created_at, granted.amount, granted.amount - before.posted,
         granted.amount - account.posted, account.held
@@ -79,7 +83,7 @@ BEGIN
 END $$;
 
 -- Returns whether this transaction has noted shares that are not announced.
-CREATE OR REPLACE FUNCTION billing_alerts_due() RETURNS boolean LANGUAGE plpgsql VOLATILE SET plan_cache_mode = auto AS $$
+CREATE OR REPLACE FUNCTION billing_alerts_due() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     RETURN EXISTS (SELECT FROM billing_thresholdalert WHERE NOT announced);
 END $$;
