@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from django.db import connection, transaction
 
 from accounts.models import Tenant
 from billing import ledger
-from billing.models import Account, Entry
+from billing.models import Account, Entry, KeyCap, TenantCap
 from providers import policies
 from providers.contract import Answer, Hit
 from searches.calls import settlement
@@ -107,6 +108,8 @@ def _settlements(provider: Provider) -> None:
         "numbers, chain, usage and caps": [charge, *map(variants.present, COUNTING)],
     }
     submitter = Submitter("settles")
+    TenantCap.objects.create(tenant=submitter.tenant, provider=LANE, amount=Decimal(1_000_000))
+    KeyCap.objects.create(api_key=submitter.key, provider=LANE, amount=Decimal(1_000_000))
     submitter.submit_many(ROUNDS * len(versions) * SETTLED + 1)
     taken: dict[str, list[float]] = {name: [] for name in versions}
     for number in range(ROUNDS):

@@ -21,6 +21,7 @@ ROOMS = {
             "billing/usage.py",
             "billing/entry_list.py",
             "billing/audit.py",
+            "billing/heads.py",
             "billing/statement_audit.py",
             "billing/reconciliation.py",
             "billing/price_defaults.py",
