@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.db import IntegrityError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.widgets import (
-    UnfoldAdminDecimalFieldWidget,
     UnfoldAdminSplitDateTimeWidget,
-    UnfoldAdminTextInputWidget,
 )
-from uuid_utils.compat import uuid7
 
 from accounts.web.admin_base import Page, Record, RecordInline
 from accounts.web.admin_columns import badge
-from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
+from accounts.web.admin_dialogs import ActionVariant, Done, NotDone, dialog
 from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin, by_choice
 from billing import ledger
 from billing.admin_filters import ByAccountProvider, ByAccountTenant
+from billing.admin_forms import AdjustForm, CreditsForm, GrantForm, SettleForm
 from billing.alert_admin import ThresholdAlertAdmin
 from billing.cap_admin import KeyCapPage, TenantCapPage
-from billing.models import Account, Entry, Hold, KeyCap, Price, Statement, TenantCap, ThresholdAlert
+from billing.models import Account, Entry, Grant, Hold, KeyCap, Price, Statement, TenantCap, ThresholdAlert
 from billing.serializers import credits_text
 from billing.statement_admin import StatementAdmin
 from providers import registry
@@ -111,52 +107,6 @@ admin.site.register(KeyCap, KeyCapPage)
 admin.site.register(ThresholdAlert, ThresholdAlertAdmin)
 
 
-class CreditsForm(DialogForm):
-    """Asks for an amount and a reason. A dialog that was opened once counts once, however often it is sent."""
-
-    amount = forms.DecimalField(max_digits=18, decimal_places=6, widget=UnfoldAdminDecimalFieldWidget)
-    memo = forms.CharField(
-        max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Why, for readers of the ledger."
-    )
-    key = forms.UUIDField(initial=uuid7, widget=forms.HiddenInput)
-
-
-class GrantForm(CreditsForm):
-    amount = forms.DecimalField(
-        max_digits=18, decimal_places=6, min_value=Decimal("0.000001"), widget=UnfoldAdminDecimalFieldWidget
-    )
-
-
-class AdjustForm(CreditsForm):
-    corrects = forms.CharField(
-        max_length=60,
-        widget=UnfoldAdminTextInputWidget,
-        help_text="What was wrong: the number of an entry of this account, lookup:<id>, or call:<id>.",
-    )
-
-
-class SettleForm(DialogForm):
-    charged = forms.DecimalField(
-        max_digits=18,
-        decimal_places=6,
-        min_value=0,
-        widget=UnfoldAdminDecimalFieldWidget,
-        help_text="What the provider billed: 0 if nothing, at most what is unknown. The rest is released.",
-    )
-    memo = forms.CharField(
-        max_length=200,
-        required=False,
-        widget=UnfoldAdminTextInputWidget,
-        help_text="How you know. The tenant reads it in its ledger.",
-    )
-    key = forms.UUIDField(initial=uuid7, widget=forms.HiddenInput)
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["seen"].initial = ledger.last_unknown(unquote(self.object_id))
-
-
 class EntryColumns:
     """The columns that show a line of the ledger, in lists and on accounts."""
 
@@ -193,6 +143,23 @@ class EntryInline(EntryColumns, RecordInline):
     fields = ("number", "created_at", "kind_badge", "credits", *BALANCES_AFTER, "purpose", "memo", "person")
 
 
+class GrantInline(RecordInline):
+    model = Grant
+    fields = ("number", "amount_credits", "available_credits", "expired_credits", "priority", "expires_at")
+
+    @admin.display(description="granted")
+    def amount_credits(self, obj: Grant) -> str:
+        return credits_text(obj.amount)
+
+    @admin.display(description="available")
+    def available_credits(self, obj: Grant) -> str:
+        return credits_text(obj.available)
+
+    @admin.display(description="expired")
+    def expired_credits(self, obj: Grant) -> str:
+        return credits_text(obj.expired)
+
+
 @admin.register(Account)
 class AccountAdmin(Page):
     icon = "account_balance_wallet"
@@ -215,7 +182,7 @@ class AccountAdmin(Page):
         (None, {"fields": ("tenant", "provider", "kind", "created_at")}),
         ("Credits", {"fields": ("posted_credits", "held_credits", "unknown_credits", "available_credits")}),
     )
-    inlines = (EntryInline,)
+    inlines = (GrantInline, EntryInline)
     actions_detail = ("grant", "adjust")
 
     def has_change_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
@@ -225,7 +192,7 @@ class AccountAdmin(Page):
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
         return False
 
-    def get_inlines(self, request: HttpRequest, obj: Account | None) -> tuple[type[EntryInline], ...]:
+    def get_inlines(self, request: HttpRequest, obj: Account | None) -> tuple[type[RecordInline], ...]:
         return self.inlines if obj else ()
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -268,7 +235,12 @@ class AccountAdmin(Page):
         form_class=GrantForm,
     )
     def grant(self, account: Account, form: GrantForm) -> Done:
-        return _move(account, form, ledger.grant, "Granted")
+        chosen = form.cleaned_data
+        terms = {
+            "expires_at": chosen["expires_at"],
+            "priority": Grant.USUAL if chosen["priority"] is None else chosen["priority"],
+        }
+        return _move(account, form, partial(ledger.grant, **terms), "Granted")
 
     @dialog(
         "Adjust",

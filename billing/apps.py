@@ -7,6 +7,7 @@ class BillingConfig(AppConfig):
     database_functions = (
         *(
             "append_only.sql",
+            "grants.sql",
             "caps.sql",
             "alerts.sql",
             "entries.sql",

@@ -3,7 +3,8 @@
 Compared are an entry with the one before it (number, hash, balances), an account with its first entry (whose it is), its grants
 (its kind) and its last entry, a hold with its entries, each day's usage with its charges, and what counts under caps and budgets
 (`caps.sql`) with its entries. The same balances follow from the double entry (`books.sql`), which has its own rules of what an
-entry moves. Closed months are compared with their entries by `statement_audit`, and hashes that were kept elsewhere by `heads`.
+entry moves. Closed months are compared with their entries by `statement_audit`, hashes that were kept elsewhere by `heads`, and,
+where all else is right, grants by `grant_audit`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from billing import heads, statement_audit
+from billing import grant_audit, heads, statement_audit
 from billing.heads import Head
 from billing.models import Account
 from billing.serializers import credits_text
@@ -201,7 +202,9 @@ def differences(kept: Sequence[Head] = ()) -> list[str]:
             cursor.execute(query)
             holds += [(account, list(_of_a_count(*values))) for account, *values in cursor.fetchall()]
         others = [(account, [said]) for account, said in (*statement_audit.faults(cursor), *heads.faults(cursor, kept))]
-        all_said = [*sorted(found.items()), *holds, *others]
+        faulty = {*found, *(account for account, _ in (*holds, *others))}
+        grants = [(account, [said]) for account, said in grant_audit.faults(cursor) if account not in faulty]
+        all_said = [*sorted(found.items()), *holds, *others, *grants]
         accounts = Account.objects.select_related("tenant").in_bulk({account for account, _ in all_said})
     return [f"{accounts.get(account, account)}: {what}." for account, said in all_said for what in said]
 

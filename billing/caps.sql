@@ -1,8 +1,8 @@
 -- Counts what is used and held under each limit, and says which limit has no room.
 --
 -- Four limits bound what may be held: the budget of one search (`max_credits`), an API key's cap a month, a tenant's cap a month, and
--- the balance of a prepaid account. Each has a row that counts, which moves with the account in `billing_enter`, and is never summed
--- from entries.
+-- the balance of a prepaid account, without grants that have ended. Each has a row that counts, which moves with the account in
+-- `billing_enter`, and is never summed from entries.
 -- Order of locks: the account, then the tenant's month, the key's month, the budget. Every transaction that moves one of these
 -- rows locks the account first. What is read under its lock therefore stays true until the commit.
 
@@ -37,7 +37,7 @@ CREATE OR REPLACE FUNCTION billing_limits(
         LEFT JOIN billing_tenantmonth AS month ON month.account_id = own AND month.month = in_month
         WHERE cap.tenant_id = owner AND cap.provider = at_provider
         UNION ALL
-        SELECT 4, 'balance', account.posted, 0, account.held
+        SELECT 4, 'balance', account.posted - billing_due_to_expire(own), 0, account.held
         FROM billing_account AS account WHERE account.id = own AND account.kind = 'prepaid'
     ) AS in_force
 $$;

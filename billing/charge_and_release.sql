@@ -28,6 +28,11 @@ BEGIN
             present.month, present.spender, present.budget
         );
     END IF;
+    IF charged <> 0 OR released <> 0 THEN
+        PERFORM billing_settle_draws(
+            present.account_id, lookup, present.open + present.unknown, charged, released, release_key
+        );
+    END IF;
     -- After the entry, which counts for what the hold names.
     IF is_last AND present.unknown = 0 THEN
         DELETE FROM billing_hold WHERE reference = lookup;

@@ -37,7 +37,8 @@ $$;
 -- The account stays locked from its first line until the commit. Its entries are therefore numbered in the order of their commits,
 -- without gaps: a transaction that rolls back gives its numbers back. An entry's unique key makes a movement that is repeated
 -- fail, and take its transaction with it. `created_at` is read under the lock, so that it follows the numbers as long as the
--- server's clock does not step back. The first movement in a new month closes the months that have ended (`statements.sql`).
+-- server's clock does not step back. The first movement in a new month closes the months that have ended (`statements.sql`),
+-- and the first one after a grant's expiry enters that (`grants.sql`).
 --
 -- What a lookup holds and is charged counts in the month of its hold, under its API key and its search's budget (`caps.sql`); other
 -- movements name no month and count nowhere. Locks: account, tenant's month, key's month, budget. Each of the statements looks into
@@ -66,6 +67,12 @@ BEGIN
     line.created_at := clock_timestamp();
     IF account.open_month + interval '1 month' <= line.created_at AT TIME ZONE 'UTC' THEN
         PERFORM billing_close_months(own, line.created_at);
+    END IF;
+    IF account.next_expiry <= line.created_at THEN
+        PERFORM billing_expire_grants(own, line.created_at);
+        SELECT * INTO account FROM billing_account WHERE id = own;
+        before := account;
+        line.created_at := clock_timestamp();
     END IF;
     FOR nth IN 1 .. cardinality(ids) LOOP
         CONTINUE WHEN amounts[nth] = 0;

@@ -15,10 +15,11 @@ CREATE OR REPLACE FUNCTION billing_hold_credits(
 ) LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     own uuid;
+    kept_as text;
     asked numeric := (SELECT sum(amount) FROM unnest(amounts) AS amount);
     kinds text[] := array_fill('hold'::text, ARRAY[cardinality(lookups)]);
 BEGIN
-    SELECT id INTO own FROM billing_account WHERE tenant_id = owner AND provider = at_provider FOR NO KEY UPDATE;
+    SELECT id, kind INTO own, kept_as FROM billing_account WHERE tenant_id = owner AND provider = at_provider FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         outcome := 'no_account';
         RETURN;
@@ -36,11 +37,18 @@ BEGIN
         RETURN;
     END IF;
     IF billing_enter(own, entries, kinds, amounts, lookups, keys, '', '', counted_in, by_key, of_budget) IS NULL THEN
-        RAISE EXCEPTION 'account % has no room, though its limits have', own;
+        -- A grant has ended since the limits were read, and they have no room now.
+        SELECT again.* INTO outcome, limit_size, limit_used, limit_held, limit_short_by, counted_in FROM billing_hold_credits(
+            owner, at_provider, lookups, amounts, keys, entries, sources, api_keys, metadata, by_key, of_budget, most, in_month
+        ) AS again;
+        RETURN;
     END IF;
     INSERT INTO billing_hold (reference, account_id, open, unknown, source, metadata, month, spender, budget)
     SELECT lookup, own, amount, 0, source, texts, counted_in, by_key, of_budget
     FROM unnest(lookups, amounts, sources, metadata) AS demanded (lookup, amount, source, texts)
     ON CONFLICT (reference) DO UPDATE SET open = billing_hold.open + EXCLUDED.open;
+    IF kept_as = 'prepaid' THEN
+        PERFORM billing_draw_credits(own, lookups, amounts);
+    END IF;
     outcome := '';
 END $$;

@@ -15,7 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -25,9 +25,9 @@ from django.db.models import Max
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
-from billing import alerts, caps, corrections, events
+from billing import alerts, caps, corrections, events, grants
 from billing.caps import NO_SPENDER, LimitReached, Spender
-from billing.models import Account, Entry, Hold
+from billing.models import Account, Entry, Grant, Hold
 from billing.serializers import credits_text
 
 ZERO = Decimal(0)
@@ -87,14 +87,27 @@ def account_of(tenant: Tenant, provider: str) -> Account:
 
 
 @transaction.atomic
-def grant(account: Account, amount: Decimal, *, memo: str = "", person: str = "", key: str = "") -> None:
-    """Adds credits; the account is prepaid from then on."""
+def grant(
+    account: Account,
+    amount: Decimal,
+    *,
+    memo: str = "",
+    person: str = "",
+    key: str = "",
+    expires_at: datetime | None = None,
+    priority: int = Grant.USUAL,
+) -> None:
+    """Adds credits; the account is prepaid from then on. Holds draw from the grant of the lowest priority first (`grants`)."""
     _check(amount)
     if amount <= 0:
         raise ValueError("amount: a grant must be more than 0 credits.")
+    grants.check(memo=memo, expires_at=expires_at, priority=priority)
     number = _enter(account.pk, Entry.Kind.GRANT, amount, key=key or f"grant:{uuid7()}", memo=memo, person=person)
+    if number is None:
+        raise ValueError("account: there is none; it may have been erased.")
     # Whatever `account` says, which may have been read in a transaction that was rolled back.
     _begin_prepaid(account, granted=amount, by=f"entry:{number}", person=person)
+    grants.add(account, number, amount, expires_at=expires_at, priority=priority)
 
 
 @transaction.atomic
@@ -112,6 +125,8 @@ def adjust(account: Account, amount: Decimal, *, memo: str, person: str, correct
     key = key or f"adjustment:{uuid7()}"
     if not _enter(account.pk, Entry.Kind.ADJUSTMENT, amount, key=key, reference=reference, memo=memo, person=person):
         raise ValueError("amount: the account would fall below zero; adjust by less.")
+    if amount < 0:
+        grants.take(account)
 
 
 def hold(demands: Sequence[Demand], spender: Spender = NO_SPENDER) -> None:

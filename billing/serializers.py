@@ -11,7 +11,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.models import Account, Entry, Statement
+from billing.models import Account, Entry, Grant, Statement
 
 
 def credits_text(amount: Decimal) -> str:
@@ -66,6 +66,19 @@ class LimitSerializer(serializers.Serializer[Any]):
     )
 
 
+class GrantSerializer(serializers.Serializer[Grant]):
+    """A grant with credits that may still be held."""
+
+    number = serializers.IntegerField(help_text="The number of its entry.")
+    amount = Credits(help_text="What was granted.")
+    available = Credits(help_text="The part that is neither held, nor spent, nor expired.")
+    priority = serializers.IntegerField(help_text="0 to 100: the grant of the lowest one is spent first.")
+    expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="When what is not held by then expires. Null: never."
+    )
+    memo = serializers.CharField(help_text="Why it was granted.")
+
+
 class AccountSerializer(serializers.ModelSerializer[Account]):
     """A tenant's account with one provider, in that provider's own credits."""
 
@@ -75,9 +88,13 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
     unknown = Credits(help_text="The part of `held` that the provider may have billed, which is not known yet.")
     caps = CapSerializer(many=True, help_text="The tenant's cap of the month and the API key's, where they have one.")
 
+    grants = GrantSerializer(
+        source="live_grants", many=True, help_text="What may still be held of each grant, in the order of spending."
+    )
+
     class Meta:
         model = Account
-        fields = ("provider", "kind", "posted", "held", "available", "unknown", "caps")
+        fields = ("provider", "kind", "posted", "held", "available", "unknown", "caps", "grants")
         read_only_fields = fields
 
     @extend_schema_field({"type": ["string", "null"], "description": "What may still be spent; null: no bound."})
@@ -101,7 +118,7 @@ class EntrySerializer(serializers.ModelSerializer[Entry]):
     )
     reference = serializers.CharField(
         help_text="What it is for: `lookup:<id>`. For an adjustment what it corrects: `entry:<number>`, `lookup:<id>` or "
-        "`call:<id>`. Empty for a grant."
+        "`call:<id>`. For an expiry the entry of its grant: `entry:<number>`. Empty for a grant."
     )
     memo = serializers.CharField(help_text="Why: of a grant, an adjustment, or an outcome that an operator settled.")
 

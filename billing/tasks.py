@@ -1,10 +1,10 @@
-"""The periodic task of billing."""
+"""The periodic tasks of billing."""
 
 from __future__ import annotations
 
 from celery import shared_task
 
-from billing import statements
+from billing import grants, statements
 
 # The other tasks of a worker wait while it runs. The next run goes on.
 LONGEST_SECONDS = 20.0
@@ -14,3 +14,9 @@ LONGEST_SECONDS = 20.0
 def close_months() -> None:
     """Writes the statements of months that have ended. Running twice or late does no harm."""
     statements.close_due(seconds=LONGEST_SECONDS)
+
+
+@shared_task
+def expire_grants() -> None:
+    """Enters the expiry of grants of accounts that have not moved since. Running twice or late does no harm."""
+    grants.expire_due(seconds=LONGEST_SECONDS)

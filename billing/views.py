@@ -22,7 +22,7 @@ from accounts.web import streaming
 from accounts.web.pagination import CursorPages, PageQuery
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.web.tenant_view import TenantView
-from billing import caps, entry_list, schema, usage
+from billing import caps, entry_list, grants, schema, usage
 from billing.models import Account, Statement
 from billing.query_serializers import EntryQuery, UsageQuery
 from billing.serializers import AccountSerializer, EntrySerializer, StatementSerializer, UsageSerializer
@@ -83,7 +83,7 @@ class CreditsView(LedgerView):
     keys = ("provider",)
 
     def get(self, request: Request) -> Response:
-        page = caps.attach(self.paginate_queryset(self.accounts()) or [], self.api_key)
+        page = grants.attach(caps.attach(self.paginate_queryset(self.accounts()) or [], self.api_key))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

@@ -49,6 +49,7 @@ SWEEPS = (
     ("searches.tasks.sweep_retention", 60, "webhooks"),
     ("billing.tasks.close_months", 60, "webhooks"),
     ("searches.tasks.reconcile_credentials", 60, "webhooks"),
+    ("billing.tasks.expire_grants", 60, "webhooks"),
     ("searches.tasks.sweep_pictures", 600, "sweeps"),
 )
 

@@ -8,7 +8,7 @@ import django.db.models.functions.datetime
 import uuid_utils.compat
 from django.db import migrations, models
 
-import billing.models
+import billing.models.accounts
 
 
 class Migration(migrations.Migration):
@@ -43,15 +43,21 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "posted",
-                    billing.models.CreditsField(decimal_places=6, default=Decimal("0"), editable=False, max_digits=18),
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, default=Decimal("0"), editable=False, max_digits=18
+                    ),
                 ),
                 (
                     "held",
-                    billing.models.CreditsField(decimal_places=6, default=Decimal("0"), editable=False, max_digits=18),
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, default=Decimal("0"), editable=False, max_digits=18
+                    ),
                 ),
                 (
                     "unknown",
-                    billing.models.CreditsField(decimal_places=6, default=Decimal("0"), editable=False, max_digits=18),
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, default=Decimal("0"), editable=False, max_digits=18
+                    ),
                 ),
                 ("last_number", models.PositiveBigIntegerField(default=0, editable=False)),
                 ("last_hash", models.BinaryField(default=b"", max_length=32)),
@@ -65,6 +71,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("last_statement_hash", models.BinaryField(default=b"", max_length=32)),
+                ("next_expiry", models.DateTimeField(editable=False, null=True)),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
@@ -85,9 +92,9 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("reference", models.CharField(help_text="search:<id>", max_length=60)),
-                ("most", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("used", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("held", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("most", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                ("used", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                ("held", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
                 (
                     "account",
                     models.ForeignKey(
@@ -124,10 +131,10 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                ("amount", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("posted_after", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("held_after", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("unknown_after", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("amount", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                ("posted_after", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                ("held_after", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                ("unknown_after", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
                 (
                     "reference",
                     models.CharField(
@@ -170,14 +177,55 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Grant",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveBigIntegerField(help_text="The number of its entry.")),
+                ("amount", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                (
+                    "available",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, help_text="What holds may still draw.", max_digits=18
+                    ),
+                ),
+                (
+                    "expired",
+                    billing.models.accounts.CreditsField(db_default=0, decimal_places=6, default=0, max_digits=18),
+                ),
+                ("priority", models.PositiveSmallIntegerField(help_text="0 to 100: the lower one is spent first.")),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "has_expired",
+                    models.BooleanField(
+                        db_default=False, default=False, help_text="What comes back to it expires at once."
+                    ),
+                ),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="grants",
+                        to="billing.account",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("account", "priority", "expires_at", "number"),
+            },
+        ),
+        migrations.CreateModel(
             name="Hold",
             fields=[
                 (
                     "reference",
                     models.CharField(help_text="lookup:<id>", max_length=60, primary_key=True, serialize=False),
                 ),
-                ("open", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("unknown", billing.models.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18)),
+                ("open", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                (
+                    "unknown",
+                    billing.models.accounts.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18),
+                ),
                 ("source", models.CharField(blank=True, max_length=40)),
                 (
                     "metadata",
@@ -205,13 +253,38 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Draw",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("amount", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                (
+                    "grant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="draws", to="billing.grant"
+                    ),
+                ),
+                (
+                    "hold",
+                    models.ForeignKey(
+                        db_column="reference",
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="draws",
+                        to="billing.hold",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
             name="KeyCap",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("provider", models.CharField(max_length=40)),
                 (
                     "amount",
-                    billing.models.CreditsField(decimal_places=6, max_digits=18, verbose_name="credits a month"),
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, max_digits=18, verbose_name="credits a month"
+                    ),
                 ),
                 (
                     "api_key",
@@ -236,8 +309,8 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("spender", models.UUIDField(help_text="The id of the API key.")),
                 ("month", models.DateField(help_text="Its first day.")),
-                ("used", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("held", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("used", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                ("held", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
                 (
                     "account",
                     models.ForeignKey(
@@ -254,8 +327,14 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("source", models.CharField(max_length=40)),
-                ("per_call", billing.models.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18)),
-                ("per_result", billing.models.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18)),
+                (
+                    "per_call",
+                    billing.models.accounts.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18),
+                ),
+                (
+                    "per_result",
+                    billing.models.accounts.CreditsField(decimal_places=6, default=Decimal("0"), max_digits=18),
+                ),
                 ("valid_from", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
@@ -266,6 +345,162 @@ class Migration(migrations.Migration):
                         condition=models.Q(("per_call__gte", 0), ("per_result__gte", 0)), name="price_never_negative"
                     ),
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Reading",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "key_fingerprint",
+                    models.CharField(help_text="The beginning of its key's fingerprint.", max_length=16),
+                ),
+                ("asked_at", models.DateTimeField()),
+                ("answered_at", models.DateTimeField()),
+                (
+                    "credits",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, help_text="The credits left.", max_digits=18
+                    ),
+                ),
+                (
+                    "requests",
+                    models.BigIntegerField(help_text="The provider's count of requests, if it tells one.", null=True),
+                ),
+                (
+                    "credential",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="readings",
+                        to="providers.credential",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-answered_at",),
+            },
+        ),
+        migrations.CreateModel(
+            name="Reconciliation",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("matches", "the provider counted what the calls cost"),
+                            ("explained_by_unknown", "calls whose outcome is unknown explain the difference"),
+                            ("shared_account", "the account was used elsewhere too"),
+                            ("topped_up", "credits were added, so nothing is proven"),
+                            ("unexplained", "nothing that is known explains the difference"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "counted",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6,
+                        help_text="By how much the credits left fell; negative where they rose.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "calls",
+                    models.PositiveIntegerField(help_text="The calls that were surely made between the readings."),
+                ),
+                (
+                    "billed",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, help_text="What those calls cost, as their answers say.", max_digits=18
+                    ),
+                ),
+                (
+                    "overbilled",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6,
+                        help_text="The part of it that was above what was held, and was charged to nobody.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "by_others",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6,
+                        help_text="The part of it that other credentials with the same key cost.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "overlapping",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6,
+                        help_text="The most that calls cost which were under way at a reading.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "unknown",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, help_text="The most that calls cost whose outcome is unknown.", max_digits=18
+                    ),
+                ),
+                (
+                    "topped_up",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6,
+                        default=Decimal("0"),
+                        help_text="So much, at least, was added to the account.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "drift",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6,
+                        help_text="What is left of the difference; negative where the provider counted less.",
+                        max_digits=18,
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "closing",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="reconciliation", to="billing.reading"
+                    ),
+                ),
+                (
+                    "credential",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reconciliations",
+                        to="providers.credential",
+                    ),
+                ),
+                (
+                    "opening",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="next", to="billing.reading"
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
@@ -280,9 +515,9 @@ class Migration(migrations.Migration):
                 ("month", models.DateField(help_text="The first day of the month, in UTC.")),
                 ("first_number", models.PositiveBigIntegerField()),
                 ("last_number", models.PositiveBigIntegerField()),
-                ("opening_posted", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("opening_held", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("opening_unknown", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("opening_posted", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                ("opening_held", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                ("opening_unknown", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
                 ("grants", models.DecimalField(decimal_places=6, max_digits=28)),
                 ("expiries", models.DecimalField(decimal_places=6, max_digits=28)),
                 ("adjustments", models.DecimalField(decimal_places=6, max_digits=28)),
@@ -290,14 +525,14 @@ class Migration(migrations.Migration):
                 ("holds", models.DecimalField(decimal_places=6, max_digits=28)),
                 ("releases", models.DecimalField(decimal_places=6, max_digits=28)),
                 ("unknowns", models.DecimalField(decimal_places=6, max_digits=28)),
-                ("closing_posted", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("closing_posted", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
                 (
                     "closing_held",
-                    billing.models.CreditsField(
+                    billing.models.accounts.CreditsField(
                         decimal_places=6, help_text="What open holds carry over to the next month.", max_digits=18
                     ),
                 ),
-                ("closing_unknown", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("closing_unknown", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
                 ("closed_at", models.DateTimeField()),
                 ("last_entry_hash", models.BinaryField(max_length=32)),
                 ("previous_hash", models.BinaryField(max_length=32)),
@@ -323,7 +558,9 @@ class Migration(migrations.Migration):
                 ("provider", models.CharField(max_length=40)),
                 (
                     "amount",
-                    billing.models.CreditsField(decimal_places=6, max_digits=18, verbose_name="credits a month"),
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, max_digits=18, verbose_name="credits a month"
+                    ),
                 ),
                 (
                     "tenant",
@@ -346,8 +583,8 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("month", models.DateField(help_text="Its first day.")),
-                ("used", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("held", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("used", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                ("held", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
                 (
                     "account",
                     models.ForeignKey(
@@ -388,12 +625,12 @@ class Migration(migrations.Migration):
                 ("share", models.PositiveSmallIntegerField(help_text="In per cent of the size.")),
                 (
                     "size",
-                    billing.models.CreditsField(
+                    billing.models.accounts.CreditsField(
                         decimal_places=6, help_text="The cap, or the amount of the grant.", max_digits=18
                     ),
                 ),
-                ("used", billing.models.CreditsField(decimal_places=6, max_digits=18)),
-                ("held", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("used", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
+                ("held", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
                 ("announced", models.BooleanField(default=False)),
                 (
                     "created_at",
@@ -402,9 +639,7 @@ class Migration(migrations.Migration):
                 (
                     "account",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="alerts",
-                        to="billing.account",
+                        on_delete=django.db.models.deletion.PROTECT, related_name="alerts", to="billing.account"
                     ),
                 ),
             ],
@@ -419,7 +654,7 @@ class Migration(migrations.Migration):
                 ("day", models.DateField(help_text="In UTC, by the time of the entry.")),
                 ("source", models.CharField(blank=True, max_length=40)),
                 ("api_key", models.CharField(blank=True, help_text="An id.", max_length=36)),
-                ("charged", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("charged", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
                 ("charges", models.PositiveBigIntegerField()),
                 (
                     "account",
@@ -439,7 +674,7 @@ class Migration(migrations.Migration):
                 ("day", models.DateField(help_text="In UTC, by the time of the entry.")),
                 ("source", models.CharField(blank=True, max_length=40)),
                 ("api_key", models.CharField(blank=True, help_text="An id.", max_length=36)),
-                ("charged", billing.models.CreditsField(decimal_places=6, max_digits=18)),
+                ("charged", billing.models.accounts.CreditsField(decimal_places=6, max_digits=18)),
                 ("charges", models.PositiveBigIntegerField()),
                 ("metadata", models.JSONField()),
                 ("digest", models.BinaryField(help_text="The SHA-256 of the metadata's text.", max_length=32)),
@@ -453,6 +688,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+        ),
+        migrations.AddIndex(
+            model_name="account",
+            index=models.Index(
+                condition=models.Q(("next_expiry__isnull", False)),
+                fields=["next_expiry"],
+                name="accounts_by_next_expiry",
+            ),
         ),
         migrations.AddConstraint(
             model_name="account",
@@ -547,10 +790,44 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
+            model_name="grant",
+            constraint=models.UniqueConstraint(fields=("account", "number"), name="one_grant_per_entry"),
+        ),
+        migrations.AddConstraint(
+            model_name="grant",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "amount__gte",
+                        django.db.models.expressions.CombinedExpression(
+                            models.F("available"), "+", models.F("expired")
+                        ),
+                    ),
+                    ("available__gte", 0),
+                    ("expired__gte", 0),
+                ),
+                name="no_more_of_a_grant_than_was_granted",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="grant",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("priority__lte", 100)), name="priority_of_a_grant_from_0_to_100"
+            ),
+        ),
+        migrations.AddConstraint(
             model_name="hold",
             constraint=models.CheckConstraint(
                 condition=models.Q(("open__gte", 0), ("unknown__gte", 0)), name="nothing_spent_above_what_was_held"
             ),
+        ),
+        migrations.AddConstraint(
+            model_name="draw",
+            constraint=models.UniqueConstraint(fields=("hold", "grant"), name="one_draw_per_hold_and_grant"),
+        ),
+        migrations.AddConstraint(
+            model_name="draw",
+            constraint=models.CheckConstraint(condition=models.Q(("amount__gt", 0)), name="draw_of_something"),
         ),
         migrations.AddConstraint(
             model_name="keycap",
@@ -575,6 +852,20 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("held__gte", 0), ("used__gte", 0)), name="month_of_a_key_never_negative"
             ),
+        ),
+        migrations.AddIndex(
+            model_name="reading",
+            index=models.Index(fields=["credential", "answered_at"], name="readings_of_a_credential"),
+        ),
+        migrations.AddConstraint(
+            model_name="reading",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("answered_at__gte", models.F("asked_at"))), name="readings_are_asked_for_first"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="reconciliation",
+            index=models.Index(fields=["credential", "-id"], name="comparisons_of_a_credential"),
         ),
         migrations.AddConstraint(
             model_name="statement",
@@ -668,173 +959,5 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 fields=("account", "day", "source", "api_key", "digest"), name="one_usage_per_day_and_metadata"
             ),
-        ),
-        migrations.CreateModel(
-            name="Reading",
-            fields=[
-                (
-                    "id",
-                    models.UUIDField(
-                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                (
-                    "key_fingerprint",
-                    models.CharField(help_text="The beginning of its key's fingerprint.", max_length=16),
-                ),
-                ("asked_at", models.DateTimeField()),
-                ("answered_at", models.DateTimeField()),
-                (
-                    "credits",
-                    billing.models.CreditsField(decimal_places=6, help_text="The credits left.", max_digits=18),
-                ),
-                (
-                    "requests",
-                    models.BigIntegerField(help_text="The provider's count of requests, if it tells one.", null=True),
-                ),
-                (
-                    "credential",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="readings",
-                        to="providers.credential",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ("-answered_at",),
-            },
-        ),
-        migrations.CreateModel(
-            name="Reconciliation",
-            fields=[
-                (
-                    "id",
-                    models.UUIDField(
-                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("matches", "the provider counted what the calls cost"),
-                            ("explained_by_unknown", "calls whose outcome is unknown explain the difference"),
-                            ("shared_account", "the account was used elsewhere too"),
-                            ("topped_up", "credits were added, so nothing is proven"),
-                            ("unexplained", "nothing that is known explains the difference"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                (
-                    "counted",
-                    billing.models.CreditsField(
-                        decimal_places=6,
-                        help_text="By how much the credits left fell; negative where they rose.",
-                        max_digits=18,
-                    ),
-                ),
-                (
-                    "calls",
-                    models.PositiveIntegerField(help_text="The calls that were surely made between the readings."),
-                ),
-                (
-                    "billed",
-                    billing.models.CreditsField(
-                        decimal_places=6, help_text="What those calls cost, as their answers say.", max_digits=18
-                    ),
-                ),
-                (
-                    "overbilled",
-                    billing.models.CreditsField(
-                        decimal_places=6,
-                        help_text="The part of it that was above what was held, and was charged to nobody.",
-                        max_digits=18,
-                    ),
-                ),
-                (
-                    "by_others",
-                    billing.models.CreditsField(
-                        decimal_places=6,
-                        help_text="The part of it that other credentials with the same key cost.",
-                        max_digits=18,
-                    ),
-                ),
-                (
-                    "overlapping",
-                    billing.models.CreditsField(
-                        decimal_places=6,
-                        help_text="The most that calls cost which were under way at a reading.",
-                        max_digits=18,
-                    ),
-                ),
-                (
-                    "unknown",
-                    billing.models.CreditsField(
-                        decimal_places=6, help_text="The most that calls cost whose outcome is unknown.", max_digits=18
-                    ),
-                ),
-                (
-                    "topped_up",
-                    billing.models.CreditsField(
-                        decimal_places=6,
-                        default=Decimal("0"),
-                        help_text="So much, at least, was added to the account.",
-                        max_digits=18,
-                    ),
-                ),
-                (
-                    "drift",
-                    billing.models.CreditsField(
-                        decimal_places=6,
-                        help_text="What is left of the difference; negative where the provider counted less.",
-                        max_digits=18,
-                    ),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                (
-                    "closing",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="reconciliation", to="billing.reading"
-                    ),
-                ),
-                (
-                    "credential",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="reconciliations",
-                        to="providers.credential",
-                    ),
-                ),
-                (
-                    "opening",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="next", to="billing.reading"
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ("-id",),
-            },
-        ),
-        migrations.AddIndex(
-            model_name="reading",
-            index=models.Index(fields=["credential", "answered_at"], name="readings_of_a_credential"),
-        ),
-        migrations.AddConstraint(
-            model_name="reading",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("answered_at__gte", models.F("asked_at"))), name="readings_are_asked_for_first"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="reconciliation",
-            index=models.Index(fields=["credential", "-id"], name="comparisons_of_a_credential"),
         ),
     ]

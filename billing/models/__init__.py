@@ -8,6 +8,7 @@ from billing.models.accounts import Account, CreditsField, Price
 from billing.models.alerts import ThresholdAlert
 from billing.models.caps import Budget, KeyCap, KeyMonth, TenantCap, TenantMonth
 from billing.models.entries import Entry, Hold
+from billing.models.grants import Draw, Grant
 from billing.models.reconciliations import Reading, Reconciliation
 from billing.models.statements import Statement
 from billing.models.usage import Usage, UsageByMetadata, UsageCount
@@ -16,7 +17,9 @@ __all__ = [
     "Account",
     "Budget",
     "CreditsField",
+    "Draw",
     "Entry",
+    "Grant",
     "Hold",
     "KeyCap",
     "KeyMonth",

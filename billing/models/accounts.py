@@ -46,7 +46,8 @@ class Account(models.Model):
 
     `unknown` is the part of `held` that may have been billed. `last_number` and `last_hash` are those of the account's last
     entry, so that an entry that is cut off at the end shows. `open_month` is the first day of the UTC month that the next
-    statement closes, and `last_statement_hash` the hash of the statement before it.
+    statement closes, and `last_statement_hash` the hash of the statement before it. `next_expiry` is when the next of its grants
+    expires.
     """
 
     class Kind(models.TextChoices):
@@ -64,12 +65,19 @@ class Account(models.Model):
     last_hash = models.BinaryField(max_length=32, default=b"", editable=False)
     open_month = models.DateField(db_default=TruncMonth(Now(), output_field=models.DateField()), editable=False)
     last_statement_hash = models.BinaryField(max_length=32, default=b"", editable=False)
+    next_expiry = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    # The credits of grants that have ended though no entry says so yet, where `grants.attach` looked.
+    due_to_expire = Decimal(0)
 
     objects = TenantQuerySet["Account"].as_manager()
 
     class Meta:
         ordering = ("tenant", "provider")
+        indexes = [
+            models.Index(fields=["next_expiry"], condition=Q(next_expiry__isnull=False), name="accounts_by_next_expiry")
+        ]
         constraints = [
             models.UniqueConstraint(fields=["tenant", "provider"], name="one_account_per_tenant_and_provider"),
             models.CheckConstraint(condition=Q(held__gte=0), name="held_never_negative"),
@@ -88,4 +96,4 @@ class Account(models.Model):
     @property
     def available(self) -> Decimal | None:
         """The credits that may still be held; None for a metered account, which has no bound."""
-        return None if self.kind == self.Kind.METERED else self.posted - self.held
+        return None if self.kind == self.Kind.METERED else self.posted - self.held - self.due_to_expire

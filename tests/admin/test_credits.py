@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -14,8 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Tenant
-from billing import ledger
-from billing.models import Account, Entry, Hold, Price
+from billing import grants, ledger
+from billing.models import Account, Entry, Grant, Hold, Price
 from tests.admin.conftest import PROVIDER, SOURCE, World
 from tests.admin.test_pages import address, page_of
 
@@ -39,6 +39,22 @@ def test_an_account_is_not_made_twice(desk: Client, world: World) -> None:
     form = {"tenant": str(world.tenant.pk), "provider": PROVIDER}
     response = desk.post(address(Account, "add"), form)
     assert "already exists" in response.content.decode()
+
+
+def test_a_grant_can_expire_and_have_a_priority(desk: Client, alice: Tenant) -> None:
+    account = ledger.account_of(alice, "modash")
+    form = {"amount": "5", "memo": "a bonus", "expires_at": "2099-01-31 00:00", "priority": "0"}
+    assert send(desk, "account_grant", account, **form) == ["Granted 5 credits."]
+    kept = Grant.objects.get()
+    assert kept.expires_at == datetime(2099, 1, 31, tzinfo=UTC)
+    assert kept.priority == 0
+
+
+def test_a_grant_that_has_ended_before_it_begins_is_refused(desk: Client, alice: Tenant) -> None:
+    account = ledger.account_of(alice, "modash")
+    form = {"amount": "5", "memo": "a bonus", "expires_at": "2020-01-31 00:00"}
+    assert send(desk, "account_grant", account, **form) == [grants.EXPIRES_AT]
+    assert not Entry.objects.exists()
 
 
 def test_granted_credits_are_posted(desk: Client, alice: Tenant) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -59,7 +60,28 @@ def test_a_metered_account_has_no_bound(api: APIClient) -> None:
         "available": None,
         "unknown": "0",
         "caps": [],
+        "grants": [],
     }
+
+
+def test_grants_are_listed_in_the_order_in_which_they_are_spent(api: APIClient, alice: Tenant) -> None:
+    account = ledger.account_of(alice, "modash")
+    ledger.grant(account, Decimal(100), memo="the first")
+    ledger.grant(account, Decimal(10), expires_at=datetime(2099, 1, 31, tzinfo=UTC), priority=10)
+    made(api, lookups=[lookup(limit=40)])
+    [shown] = api.get("/v1/credits").json()["data"]
+    assert shown["available"] == "109"
+    assert shown["grants"] == [
+        {
+            "number": 2,
+            "amount": "10",
+            "available": "9",
+            "priority": 10,
+            "expires_at": "2099-01-31T00:00:00Z",
+            "memo": "",
+        },
+        {"number": 1, "amount": "100", "available": "100", "priority": 50, "expires_at": None, "memo": "the first"},
+    ]
 
 
 def test_an_account_shows_the_caps_of_the_tenant_and_of_the_key_that_asks(

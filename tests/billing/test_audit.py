@@ -12,7 +12,7 @@ from django.db.models import F
 from accounts.models import Tenant
 from billing import audit, ledger
 from billing.ledger import Demand
-from billing.models import Account, Hold
+from billing.models import Account, Draw, Hold
 from tests.billing.test_ledger import planted
 
 # The command takes a snapshot in a transaction of its own.
@@ -76,6 +76,7 @@ def test_open_and_unknown_are_told_apart() -> None:
 
 
 def test_a_hold_that_is_gone_is_named() -> None:
+    Draw.objects.all().delete()
     Hold.objects.all().delete()
     assert audit.differences() == [
         "Alice at modash: open: open is 0, the entries say 2 (the last is number 5).",

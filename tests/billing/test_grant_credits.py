@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from io import StringIO
 from uuid import uuid4
 
@@ -7,7 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.models import Tenant
-from billing.models import Account, Entry
+from billing import grants
+from billing.models import Account, Entry, Grant
 from providers import registry
 
 pytestmark = pytest.mark.django_db
@@ -28,9 +30,24 @@ def test_credits_are_granted_by_name_or_id(alice: Tenant) -> None:
     assert [entry.memo for entry in Entry.objects.order_by("number")] == ["", "a bonus"]
 
 
+def test_a_grant_can_expire_and_have_a_priority(alice: Tenant) -> None:
+    grant("Alice", "modash", "100", "--expires-at", "2099-01-31T01:00:00+01:00", "--priority", "0")
+    kept = Grant.objects.get()
+    assert kept.expires_at == datetime(2099, 1, 31, tzinfo=UTC)
+    assert kept.priority == 0
+    assert Account.objects.get().next_expiry == kept.expires_at
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (("Alice", "modash", "1", "--expires-at", "soon"), grants.EXPIRES_AT),
+        (("Alice", "modash", "1", "--expires-at", "2099-01-31"), grants.EXPIRES_AT),
+        (("Alice", "modash", "1", "--expires-at", "2020-01-31T00:00:00Z"), grants.EXPIRES_AT),
+        (("Alice", "modash", "1", "--priority", "101"), grants.PRIORITY),
+        (("Alice", "modash", "1", "--priority", "-1"), grants.PRIORITY),
+        (("Alice", "modash", "1", "--priority", "high"), grants.PRIORITY),
+        (("Alice", "modash", "1", "--priority", ""), grants.PRIORITY),
         (("Nobody", "modash", "1"), "tenant: there is none called 'Nobody'."),
         ((str(uuid4()), "modash", "1"), "tenant: there is none called"),
         (("Alice", "tiktok", "1"), f"provider: must be one of {', '.join(registry.PROVIDERS)}."),

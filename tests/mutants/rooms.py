@@ -34,6 +34,7 @@ ROOMS = {
             "billing/entries.sql",
             "billing/caps.sql",
             "billing/alerts.sql",
+            "billing/grants.sql",
             "billing/hold.sql",
             "billing/charge_and_release.sql",
             "billing/unknown.sql",

@@ -15,6 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from accounts import clock
 from accounts.models import Mode, Tenant
 from accounts.webhooks import endpoints
+from billing import grants, ledger
+from billing.models import Entry
 from providers.contract import Answer
 from providers.failures import Faulty, Garbled, Lost, Refused
 from providers.models import Credential, Policy
@@ -22,6 +24,7 @@ from searches.calls import outcomes, settlement
 from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import cancellation
 from searches.models import Call, Lane, Lookup, Result, Search
+from tests.billing.passing import expires_in, has_ended
 from tests.racing import at_once
 from tests.searches.lives import PAGE, Submit, answer, claim_next, money, states
 
@@ -65,6 +68,22 @@ LAST_PAGE = [
 def test_a_lookup_ends_in_seven_statements(submit: Submit) -> None:
     submit()
     assert settled(proven(), answer()) == LAST_PAGE
+
+
+def test_a_grant_that_expires_while_its_search_runs_pays_for_the_search_and_nothing_else(
+    submit: Submit, alice: Tenant
+) -> None:
+    account = ledger.account_of(alice, "modash")
+    ledger.grant(account, 2 * PAGE, expires_at=expires_in(days=1))
+    submit(pages=2)
+    claimed = proven()
+    has_ended(2)
+    grants.expire_due()
+    outcomes.answered(claimed, answer(12, last=True))
+    cost = 12 * Decimal("0.025")
+    assert money() == (100, 0)
+    assert [entry.amount for entry in Entry.objects.filter(kind="charge")] == [cost]
+    assert [entry.amount for entry in Entry.objects.filter(kind="expiry")] == [2 * PAGE - cost]
 
 
 def test_one_statement_finds_the_endpoints_for_a_lookup_and_for_its_search(submit: Submit, alice: Tenant) -> None:
