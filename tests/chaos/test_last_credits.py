@@ -1,6 +1,6 @@
 """Sends hundreds of submits at once to a running Sightline that has room for a few: exactly so many are accepted.
 
-Of all connections the requests are sent before the first answer is read. `make chaos ROUNDS=10` repeats each race.
+All requests are sent, each on a connection of its own, before the first answer is read. `make chaos ROUNDS=10` repeats each race.
 """
 
 from __future__ import annotations
