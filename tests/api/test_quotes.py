@@ -32,6 +32,7 @@ from tests.api.examples import PICTURE, create, create_form, lookup, made, order
 from tests.api.quoting import everything, quote, quoted, without_id
 from tests.api.test_bad_input import WRONG
 from tests.api.test_picture_url import answer as picture_answer
+from tests.billing import passing
 from tests.conftest import ClientOf
 from tests.providers.wire import wire
 from tests.searches import samples
@@ -413,3 +414,16 @@ def test_an_account_lane_is_quoted_before_it_exists(api: APIClient, alice: Tenan
     policy, fingerprint = Policy.objects.get(), Credential.objects.get().fingerprint
     name = directory.lane_name(policy, mode=Mode.LIVE, tenant_id=alice.pk, fingerprint=fingerprint)
     assert not Lane.objects.filter(name=name).exists()
+
+
+def test_a_balance_is_told_without_what_has_expired(api: APIClient, alice: Tenant) -> None:
+    account = ledger.account_of(alice, "modash")
+    ledger.grant(account, Decimal("1.5"), expires_at=passing.expires_in(days=1))
+    ledger.grant(account, Decimal("0.25"))
+    passing.has_ended(1)
+    before = everything()
+    body = quoted(api)
+    [balance] = body["providers"][0]["limits"]
+    assert (body["allowed"], balance["size"], balance["short_by"]) == (False, "0.25", "0.25")
+    assert everything() == before
+    assert create(api).json()["detail"] == body["error"]["detail"]
