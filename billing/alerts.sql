@@ -38,24 +38,21 @@ BEGIN
 END $$;
 
 -- Notes the shares of the account's last grant. What is used of it is its amount less what is still posted. The period lasts until
--- the next grant. The caller has written the grant's entry in an earlier movement.
+-- the next grant.
 CREATE OR REPLACE FUNCTION billing_note_shares_of_grant(before billing_account, account billing_account)
 RETURNS void LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     granted record;
 BEGIN
-    -- OFFSET 0 keeps the planner from walking back through all entries, which it would do where it takes grants to be frequent.
-    SELECT number, amount, created_at INTO granted FROM billing_entry WHERE account_id = account.id AND number = (
-        SELECT max(number) FROM (SELECT number FROM billing_entry WHERE account_id = account.id AND kind = 'grant' OFFSET 0) AS grants
-    );
-    -- Less than half of it is used: no share.
-    IF account.posted * 2 > granted.amount THEN
-        RETURN;
+    SELECT number, amount INTO granted FROM billing_grant WHERE account_id = account.id ORDER BY number DESC LIMIT 1;
+    -- A half is the smallest share.
+    IF account.posted * 2 <= granted.amount THEN
+        PERFORM billing_note_shares(
+            account.id, 'grant', NULL, granted.number,
+            (SELECT created_at FROM billing_entry AS entry WHERE entry.account_id = account.id AND entry.number = granted.number),
+            granted.amount, granted.amount - before.posted, granted.amount - account.posted, account.held
+        );
     END IF;
-    PERFORM billing_note_shares(
-        account.id, 'grant', NULL, granted.number, granted.created_at, granted.amount, granted.amount - before.posted,
-        granted.amount - account.posted, account.held
-    );
 END $$;
 
 -- Notes the shares that are reached in the present month of the tenant's cap, and of an API key's where one is given. Called after

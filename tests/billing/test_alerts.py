@@ -17,8 +17,9 @@ from uuid_utils.compat import uuid7
 from accounts import keys
 from accounts.models import ApiKey, Endpoint, Event, Mode, Tenant
 from accounts.webhooks import endpoints
-from billing import alerts, ledger
+from billing import alerts, grants, ledger
 from billing.models import Account, Entry, TenantCap, ThresholdAlert
+from tests.billing.passing import expires_in, has_ended
 from tests.billing.test_caps import cap_key, cap_tenant, hold, it_is
 from tests.billing.test_ledger import adjust, in_one
 from tests.racing import at_once
@@ -333,6 +334,26 @@ def test_a_correction_reaches_a_share_of_a_grant_once(alice: Tenant, prepaid: Ac
     for amount in (-5, 5, -5):
         adjust(prepaid, amount)
     assert shares(alice, "grant") == [50]
+
+
+def test_an_expiry_reaches_the_shares_of_a_grant(alice: Tenant) -> None:
+    account = ledger.account_of(alice, "modash")
+    ledger.grant(account, Decimal(10), expires_at=expires_in(days=1))
+    hold(alice, 1, "lookup:1")
+    has_ended(1)
+    assert grants.expire(account.pk) == 1
+    assert shares(alice, "grant") == [50, 80]
+    in_one(ledger.close, "lookup:1")
+    assert [(data["share"], data["used"], data["left"]) for data in told(alice)][2:] == [(100, "10", "0")]
+
+
+def test_a_hold_that_enters_an_expiry_announces_what_that_reaches(alice: Tenant, prepaid: Account) -> None:
+    ledger.grant(prepaid, Decimal(20), expires_at=expires_in(days=1))
+    has_ended(2)
+    hold(alice, 1, "lookup:1")
+    assert [(data["share"], data["size"], data["used"], data["held"]) for data in told(alice)] == [
+        (50, "20", "10", "0")
+    ]
 
 
 def test_a_metered_account_has_no_grant_to_announce(alice: Tenant) -> None:
