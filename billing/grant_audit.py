@@ -1,8 +1,8 @@
 """Checks grants and draws against the entries, and names the first wrong one of each account.
 
 A grant is compared with its entry and with the entries of its expiry. What it has available, expired and drawn must not be more
-than was granted; the rest is spent. The draws of a hold must not be more than it holds, and an account must have at least what
-its grants have available.
+than was granted; the rest is spent. Its account's next expiry must not be after its own. The draws of a hold must not be more
+than it holds, and an account must have at least what its grants have available.
 """
 
 from __future__ import annotations
@@ -49,6 +49,16 @@ WITH drawn AS (
     SELECT hold.account_id, NULL, hold.reference, 'what it draws from grants', sum(draw.amount), hold.open + hold.unknown
     FROM billing_draw AS draw JOIN billing_hold AS hold USING (reference)
     GROUP BY hold.reference HAVING sum(draw.amount) > hold.open + hold.unknown
+    UNION ALL
+    SELECT account_id, NULL, 'an expiry', 'names ' || reference || ', which is no grant', NULL, NULL
+    FROM expired WHERE NOT EXISTS (
+        SELECT FROM billing_grant AS kept WHERE kept.account_id = expired.account_id AND 'entry:' || kept.number = reference
+    )
+    UNION ALL
+    SELECT account.id, kept.number, 'grant ' || kept.number,
+        'would expire too late: the next expiry of the account is after it', NULL, NULL
+    FROM billing_grant AS kept JOIN billing_account AS account ON account.id = kept.account_id
+    WHERE available > 0 AND expires_at < coalesce(next_expiry, 'infinity')
     UNION ALL
     SELECT account.id, NULL, 'the grants', 'what they have available', sum(available), posted - held
     FROM billing_grant JOIN billing_account AS account ON account.id = account_id

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,8 @@ TAKE = "SELECT billing_take_from_grants(%s)"
 PRIORITY = (
     f"priority: must be a number from {Grant.LOWEST} to {Grant.HIGHEST}; the grant of the lowest one is spent first."
 )
+# Python cannot read a time after the year 9999, which the database can keep.
+LONGEST = timedelta(days=36_525)
 EXPIRES_AT = "expires_at: must be a time to come with its zone, such as 2027-01-31T00:00:00Z."
 
 
@@ -39,8 +41,13 @@ def check(*, memo: str, expires_at: datetime | None, priority: int) -> None:
         raise ValueError(f"memo: must have at most {LONGEST_MEMO} characters.")
     if not Grant.LOWEST <= priority <= Grant.HIGHEST:
         raise ValueError(PRIORITY)
-    if expires_at is not None and (expires_at.tzinfo is None or expires_at <= datetime.now(UTC)):
+    if expires_at is None:
+        return
+    now = datetime.now(UTC)
+    if expires_at.tzinfo is None or expires_at <= now:
         raise ValueError(EXPIRES_AT)
+    if expires_at > now + LONGEST:
+        raise ValueError("expires_at: must be within 100 years; leave it out for credits that never expire.")
 
 
 def add(account: Account, number: int, amount: Decimal, *, expires_at: datetime | None, priority: int) -> None:

@@ -57,7 +57,7 @@ BEGIN
         spent := spent - part;
     END LOOP;
     FOR source IN
-        SELECT draw.id AS draw_id, draw.amount, granted.id, granted.number, granted.has_expired
+        SELECT draw.id AS draw_id, draw.amount, granted.id, granted.number
         FROM billing_draw AS draw JOIN billing_grant AS granted ON granted.id = draw.grant_id
         WHERE draw.reference = lookup ORDER BY granted.priority DESC, granted.expires_at DESC NULLS FIRST, granted.number DESC
     LOOP
@@ -65,11 +65,11 @@ BEGIN
         part := least(returned, source.amount);
         PERFORM billing_shorten_draw(source.draw_id, part);
         returned := returned - part;
-        IF source.has_expired THEN
+        -- Not by the row that was read above: an expiry that is entered here may find that another grant has ended.
+        UPDATE billing_grant SET available = available + part WHERE id = source.id AND NOT has_expired;
+        IF NOT FOUND THEN
             UPDATE billing_grant SET expired = expired + part WHERE id = source.id;
             PERFORM billing_enter_expiry(own, source.number, part, event);
-        ELSE
-            UPDATE billing_grant SET available = available + part WHERE id = source.id;
         END IF;
     END LOOP;
 END $$;
@@ -88,10 +88,12 @@ END $$;
 CREATE OR REPLACE FUNCTION billing_enter_expiry(own uuid, grant_number bigint, part numeric, event text) RETURNS void
 LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 BEGIN
-    PERFORM billing_enter(
+    IF billing_enter(
         own, ARRAY[billing_uuid7()], ARRAY['expiry'], ARRAY[part], ARRAY['entry:' || grant_number],
         ARRAY['expiry:' || event || ':' || grant_number], '', ''
-    );
+    ) IS NULL THEN
+        RAISE EXCEPTION 'account % has less than what its grants have available', own;
+    END IF;
 END $$;
 
 -- Lets the grants of an account expire that are due at `moment`: an entry for each with credits that no hold has drawn. Returns the

@@ -39,7 +39,7 @@ BEGIN
     IF billing_enter(own, entries, kinds, amounts, lookups, keys, '', '', counted_in, by_key, of_budget) IS NULL THEN
         -- A grant has ended since the limits were read, and they have no room now.
         SELECT again.* INTO outcome, limit_size, limit_used, limit_held, limit_short_by, counted_in FROM billing_hold_credits(
-            owner, at_provider, lookups, amounts, keys, entries, sources, api_keys, metadata, by_key, of_budget, most, in_month
+            owner, at_provider, lookups, amounts, keys, entries, sources, metadata, by_key, of_budget, most, in_month
         ) AS again;
         RETURN;
     END IF;

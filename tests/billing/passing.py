@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from django.db import connection
+from django.db.models import F
+
 from billing.models import Account, Grant
 
 
@@ -19,3 +22,17 @@ def has_ended(number: int, *, of: Account | None = None) -> None:
     ended = (one.expires_at or datetime.now(UTC)) - timedelta(days=3650)
     Grant.objects.filter(pk=one.pk).update(expires_at=ended)
     Account.objects.filter(pk=one.account_id).update(next_expiry=ended)
+
+
+def days_pass(days: int) -> None:
+    """Moves the moments at which all grants expire so many days back, as if as much time had passed."""
+    Grant.objects.update(expires_at=F("expires_at") - timedelta(days=days))
+    Account.objects.update(next_expiry=F("next_expiry") - timedelta(days=days))
+
+
+def due() -> int:
+    """Returns how many grants have ended though no entry says so yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM billing_grant WHERE expires_at <= clock_timestamp() AND NOT has_expired")
+        found: int = cursor.fetchone()[0]
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -260,7 +260,37 @@ def test_an_expiry_that_is_not_committed_leaves_nothing(account: Account) -> Non
     assert grants.expire(account.pk) == 1
 
 
+def test_a_grant_that_ends_between_the_limits_and_the_hold_is_refused_by_the_limits(
+    alice: Tenant, account: Account
+) -> None:
+    """The limits find nothing due, as they would a moment earlier."""
+    number = grant(account, 6, expires_at=expires_in(days=1))
+    has_ended(number)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION billing_due_to_expire(own uuid) RETURNS numeric LANGUAGE sql STABLE AS $$ SELECT 0.0 $$"
+        )
+    with pytest.raises(LimitReached) as caught:
+        hold(alice, 1)
+    assert caught.value.limit.name == "balance"
+    assert caught.value.limit.short_by == 1
+
+
+def test_an_expiry_in_another_age_is_refused(account: Account) -> None:
+    with pytest.raises(ValueError, match=r"^expires_at: must be within 100 years;"):
+        ledger.grant(account, Decimal(1), expires_at=datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-9))))
+    assert not Entry.objects.exists()
+
+
 # The audit
+
+
+def test_a_grant_that_would_expire_too_late_is_named(account: Account) -> None:
+    number = grant(account, 6, expires_at=expires_in(days=1))
+    Account.objects.update(next_expiry=None)
+    assert audit.differences() == [
+        f"Alice at modash: grant {number} would expire too late: the next expiry of the account is after it."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from pytest_django import Settings
 
 from accounts import clock, keys
 from accounts.models import Mode, Tenant
-from billing import audit, ledger
-from billing.models import Account
+from billing import audit, grants, ledger
+from billing.models import Account, Entry, Grant
 from providers import limiter, policies, registry
 from providers.failures import Throttled
 from providers.keyring import credentials
@@ -29,6 +29,7 @@ from searches.models import Call, Lane, Lookup, QueueState, Search, Status, Tena
 from searches.orders import submission
 from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
+from tests.billing import passing
 from tests.billing.test_ledger import adjust
 from tests.providers.conftest import Provider, Site
 
@@ -126,6 +127,36 @@ def test_a_search_is_charged_for_its_results_and_the_rest_is_released(
     assert call.sent_at is not None
     assert call.finished_at is not None
     assert call.armed_at < call.sent_at < call.finished_at <= clock.now()
+
+
+def test_a_search_goes_on_with_what_it_holds_of_a_grant_that_expires_meanwhile(
+    submit: Submit, at: Callable[[str], None], site: Site, alice: Tenant
+) -> None:
+    """The search holds 1.5 of a grant of 2. The first page is charged before the grant expires, and the others after it."""
+    at(f"{site.url}/modash/v1")
+    account = ledger.account_of(alice, "modash")
+    ledger.grant(account, Decimal(2), priority=0, expires_at=passing.expires_in(days=1))
+    submit(limit=60)
+    visit()
+    passing.days_pass(2)
+    grants.expire_due()
+    lookup = visit(2)
+    assert (lookup.status, lookup.result_count) == ("succeeded", 60)
+    assert money(lookup) == (0, 1.5, 0)
+    account.refresh_from_db()
+    assert account.posted == 10
+    assert Grant.objects.get(priority=0).expired == Decimal("0.5")
+
+
+def test_what_a_search_does_not_use_of_a_grant_that_expired_meanwhile_expires(submit: Submit, alice: Tenant) -> None:
+    account = ledger.account_of(alice, "modash")
+    ledger.grant(account, Decimal(2), priority=0, expires_at=passing.expires_in(days=1))
+    search = submit(limit=60)
+    passing.days_pass(2)
+    cancellation.cancel(search)
+    kinds = list(Entry.objects.order_by("number").values_list("kind", "amount"))
+    assert kinds[-3:] == [("expiry", Decimal("0.5")), ("release", Decimal("1.5")), ("expiry", Decimal("1.5"))]
+    assert money(Lookup.objects.get()) == (0, 0, 0)
 
 
 def test_each_page_takes_its_own_turn(submit: Submit, at: Callable[[str], None], site: Site) -> None:
