@@ -23,7 +23,7 @@ serve: .venv/.embedded  ## Run the API, its workers and the sandbox until Ctrl-C
 	@$(IN) manage.py serve
 
 test: lint  ## Lint, and run the tests
-	$(IN) -m pytest -n $(WORKERS) --dist loadfile
+	$(IN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 chaos: .venv/.development  ## Attack a running system, and kill whatever can end in it (SEED=number repeats a run, ROUNDS=10 each race)
 	$(IN) -m pytest -m chaos -s $(if $(SEED),--randomly-seed=$(SEED))

@@ -4,18 +4,34 @@ stranger who must see nothing of either. Each test has a picture storage of its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management.commands import flush
 from django.db import connection
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts import keys
 from accounts.models import Mode, Tenant
+from config.postgresql.base import DatabaseOperations
+from tests import flushing
 
 ClientOf = Callable[..., APIClient]
+
+
+# The files that take longest. One that began last would keep one worker busy while the others have nothing left.
+LONGEST = {
+    *("test_bad_days", "test_launcher", "test_documents", "test_table", "test_demo", "test_caps", "test_pages"),
+    *("test_fairness", "test_free_calls", "test_waiting", "test_magic_keys", "test_follower_races", "test_ledger_laws"),
+}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets the longest files begin first, in whatever order the others are."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +42,14 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
     options = connection.settings_dict["OPTIONS"]
     options["options"] = "-c idle_in_transaction_session_timeout=0"
     options["pool"]["timeout"] = 600
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flushes_of_filled_tables() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "sql_flush", flushing.sql_flush)
+        patch.setattr(flush, "emit_post_migrate_signal", flushing.make_rows_of_migrate)
+        yield
 
 
 @pytest.fixture
