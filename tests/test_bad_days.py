@@ -146,6 +146,7 @@ def workers(day: Day, installation: Installation) -> list[Worker]:
     return installation.workers
 
 
+@pytest.mark.chaos
 def test_a_worker_killed_in_the_middle_of_a_hundred_lookups(day: Day, workers: list[Worker]) -> None:
     for _ in range(5):
         day.submit(lookups=20)
@@ -321,19 +322,16 @@ def test_redis_silent_for_a_while(day: Day) -> None:
 
 
 # Ways in which a Redis refuses, each with its repair: as after a fail-over, and after a right was taken away.
-REPLICA = "a replica"
 REFUSALS = {
-    REPLICA: ("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE"),
+    "a replica": ("REPLICAOF 127.0.0.1 9", "REPLICAOF NO ONE"),
     "without a right of the worker": ("ACL SETUSER default -brpop", "ACL SETUSER default +@all"),
     "without a right of the limiter": ("ACL SETUSER default -info", "ACL SETUSER default +@all"),
     "too few replicas": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
 }
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [REPLICA, *(pytest.param(kind, marks=pytest.mark.chaos) for kind in REFUSALS if kind != REPLICA)],
-)
+@pytest.mark.chaos
+@pytest.mark.parametrize("kind", REFUSALS)
 def test_redis_answers_and_refuses_for_a_while(day: Day, kind: str) -> None:
     refuse, repair = REFUSALS[kind]
     day.submit(lookups=20)

@@ -165,6 +165,7 @@ def let_leases_pass() -> None:
         )
 
 
+@pytest.mark.chaos
 def test_every_event_arrives_though_workers_are_killed_and_every_third_is_refused(
     alice: Tenant, tmp_path: Path
 ) -> None:
