@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -36,33 +37,28 @@ def queries(desk: Client, path: str) -> int:
 
 
 @each_model
-def test_a_list_shows_its_rows(desk: Client, world: World, model: type[Model]) -> None:
+def test_each_page_opens_or_is_not_offered(desk: Client, world: World, model: type[Model]) -> None:
+    a_list_shows_its_rows(desk, world, model)
+    a_list_without_what_is_looked_for_is_empty(desk, model)
+    assert desk.get(page_of(world.rows[model])).status_code == 200
+    the_form_for_a_new_row_opens_or_is_not_offered(desk, model)
+    for id, page in product(("x", "_5F", "7", "9" * 40, "nul\0"), ("change", "history", "delete")):
+        assert desk.get(address(model, page, id)).status_code in (302, 403), (id, page)
+
+
+def a_list_shows_its_rows(desk: Client, world: World, model: type[Model]) -> None:
     response = desk.get(address(model, "changelist"))
     assert response.status_code == 200
     assert world.rows[model] in response.context["cl"].result_list
 
 
-@each_model
-def test_a_row_opens(desk: Client, world: World, model: type[Model]) -> None:
-    assert desk.get(page_of(world.rows[model])).status_code == 200
-
-
-@each_model
-@pytest.mark.parametrize("id", ["x", "_5F", "7", "9" * 40, "nul\0"])
-def test_an_id_that_is_none_is_not_there(desk: Client, world: World, model: type[Model], id: str) -> None:
-    for page in ("change", "history", "delete"):
-        assert desk.get(address(model, page, id)).status_code in (302, 403), page
-
-
-@each_model
-def test_the_form_for_a_new_row_opens_or_is_not_offered(desk: Client, world: World, model: type[Model]) -> None:
+def the_form_for_a_new_row_opens_or_is_not_offered(desk: Client, model: type[Model]) -> None:
     response = desk.get(address(model, "add"))
     offered = admin.site._registry[model].has_add_permission(response.wsgi_request)
     assert response.status_code == (200 if offered else 403)
 
 
-@each_model
-def test_what_is_not_there_is_not_found(desk: Client, world: World, model: type[Model]) -> None:
+def a_list_without_what_is_looked_for_is_empty(desk: Client, model: type[Model]) -> None:
     response = desk.get(address(model, "changelist"), {"q": "nothing is called this"})
     assert response.status_code == 200
     assert not response.context["cl"].result_list

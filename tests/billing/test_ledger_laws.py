@@ -60,6 +60,16 @@ def counted() -> list[object]:
 class Money(RuleBasedStateMachine):
     """Two accounts, a prepaid and a metered one, and all movements that lookups can make on them."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Each example sees its own rows alone: else every check would read those of all examples before.
+        self.example = transaction.atomic()
+        self.example.__enter__()
+
+    def teardown(self) -> None:
+        transaction.set_rollback(True)
+        self.example.__exit__(None, None, None)
+
     @initialize(granted=CREDITS)
     def begin(self, granted: Decimal) -> None:
         tenant = Tenant.objects.create(name=str(uuid4()))

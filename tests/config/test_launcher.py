@@ -100,7 +100,13 @@ def exchanged(served: Served, request: bytes) -> bytes:
         return connection.makefile("rb").readline()
 
 
-def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> None:
+def test_serve_answers_at_what_it_prints_mends_itself_and_leaves_no_process_after_a_signal(served: Served) -> None:
+    answers_at_what_it_prints(served)
+    mends_itself(served)
+    leaves_no_process_after_a_signal(served)
+
+
+def answers_at_what_it_prints(served: Served) -> None:
     found = search(served).json()
     assert (found["status"], found["lookups"][0]["result_count"]) == ("succeeded", 5)
     assert httpx.get(f"{served.web}/docs").is_success
@@ -108,6 +114,8 @@ def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> Non
     for request in (b"GET /readyz HTTP/1.0", b"GET /readyz HTTP/1.1\r\nHost: elsewhere\r\nConnection: close"):
         assert b" 200 OK" in exchanged(served, request)
 
+
+def mends_itself(served: Served) -> None:
     server = served.server("config.wsgi:application")
     dying = served.workers_of(server)[0]
     dying.kill()
@@ -128,7 +136,7 @@ def test_serve_answers_at_what_it_prints_and_mends_itself(served: Served) -> Non
     assert f"A Sightline runs from {served.folder} already" in said
 
 
-def test_no_process_is_left_after_a_signal(served: Served) -> None:
+def leaves_no_process_after_a_signal(served: Served) -> None:
     served.program.send_signal(signal.SIGINT)
     served.program.send_signal(signal.SIGINT)
     assert served.program.wait(timeout=20) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from searches import results
 from searches.api.result_serializers import ResultSerializer
 from searches.calls import outcomes
 from searches.models import Call, Lookup, Result
-from tests.providers.adapters.test_odd_answers import CASES, ODD, Case, ask, changed, paths
+from tests.providers.adapters.test_odd_answers import CASES, ODD, Case, ask, inside, paths
 from tests.providers.conftest import Provider, provider
 from tests.searches.lives import Submit, claim_next, money, states, submit
 
@@ -42,13 +43,37 @@ def test_whatever_is_odd_in_an_item_the_database_keeps_it_and_the_api_shows_it(
     submit: Submit, provider: Provider, case: Case
 ) -> None:
     lookup = submit().lookups.get()
-    item = case.answer[case.listed][1]
-    for field, (name, odd) in ((field, odd) for field in paths(item) for odd in ODD.items() if field):
-        provider.answers(changed(case.answer, (case.listed, 1, *field), odd))
+    for field in filter(None, paths(case.answer[case.listed][1])):
+        provider.answers(with_each_odd(case, field))
         answer = ask(provider, case)
+        assert len(answer.hits) + answer.unreadable == len(ODD)
         found = {result["external_id"]: result for result in shown(answer, lookup)}
-        assert len(found) == len(answer.hits), (field, name)
+        assert found.keys() == {hit.external_id for hit in answer.hits}, field
         assert all(result["raw"] for result in found.values())
+
+
+def with_each_odd(case: Case, field: tuple[Any, ...]) -> bytes:
+    """Returns an answer with an item for each odd value, which has it in the field."""
+    items = []
+    for number, odd in enumerate(ODD.values()):
+        item = copy.deepcopy(case.answer[case.listed][1])
+        for path in case.identity:
+            inside(item, path[:-1])[path[-1]] = f"id-{number}"
+        items.append(with_a_mark(item, field, f"HERE {number}." if odd else ""))
+    content = json.dumps(case.answer | {case.listed: items}).encode()
+    for number, odd in enumerate(ODD.values()):
+        content = content.replace(f'"HERE {number}."'.encode(), odd)
+    return content
+
+
+def with_a_mark(item: dict[str, Any], field: tuple[Any, ...], mark: str) -> dict[str, Any]:
+    """Returns the item with the mark in the field; without a mark, without the field."""
+    holder = inside(item, field[:-1])
+    if mark:
+        holder[field[-1]] = mark
+    else:
+        holder.pop(field[-1])
+    return item
 
 
 @pytest.mark.parametrize(

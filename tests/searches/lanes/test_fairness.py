@@ -226,7 +226,7 @@ AWAY: dict[str, tuple[Callable[[Claim, Policy, Tenant], None], Callable[[Tenant]
     mine=WEIGHTS,
     theirs=WEIGHTS,
 )
-@settings(parent=law, max_examples=12)
+@law
 @example(reasons=["delayed"], missed=12, mine=1, theirs=1)
 @example(reasons=["resting"], missed=12, mine=1, theirs=1)
 @example(reasons=["blocked"], missed=12, mine=1, theirs=1)
