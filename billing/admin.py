@@ -27,9 +27,10 @@ from billing.admin_filters import ByAccountProvider, ByAccountTenant
 from billing.admin_forms import AdjustForm, CreditsForm, GrantForm, SettleForm
 from billing.alert_admin import ThresholdAlertAdmin
 from billing.cap_admin import KeyCapPage, TenantCapPage
-from billing.models import Account, Entry, Grant, Hold, KeyCap, Price, Statement, TenantCap, ThresholdAlert
+from billing.models import Account, Entry, Grant, Hold, KeyCap, Price, Statement, TenantCap, ThresholdAlert, Usage
 from billing.serializers import credits_text
 from billing.statement_admin import StatementAdmin
+from billing.usage_admin import UsageAdmin
 from providers import registry
 from providers.admin import ByProvider, BySource, choice_of
 
@@ -354,3 +355,4 @@ class HoldAdmin(Record):
 
 
 admin.site.register(Statement, StatementAdmin)
+admin.site.register(Usage, UsageAdmin)

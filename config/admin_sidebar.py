@@ -10,7 +10,18 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from accounts.models import ApiKey, Delivery, Endpoint, Event, Tenant, User
-from billing.models import Account, Entry, Hold, KeyCap, Price, Reconciliation, Statement, TenantCap, ThresholdAlert
+from billing.models import (
+    Account,
+    Entry,
+    Hold,
+    KeyCap,
+    Price,
+    Reconciliation,
+    Statement,
+    TenantCap,
+    ThresholdAlert,
+    Usage,
+)
 from providers.models import Credential, Policy
 from searches.models import Call, Image, Lane, Lookup, Rendering, Result, Search, TenantQueue
 
@@ -19,7 +30,7 @@ GROUPS: dict[str, tuple[type[Model], ...]] = {
     "Lanes": (Policy, Lane, TenantQueue),
     "Tenants": (Tenant, ApiKey, Credential),
     "Webhooks": (Endpoint, Event, Delivery),
-    "Credits": (Account, Entry, Hold, TenantCap, KeyCap, ThresholdAlert, Statement, Reconciliation, Price),
+    "Credits": (Account, Entry, Hold, TenantCap, KeyCap, ThresholdAlert, Usage, Statement, Reconciliation, Price),
     "Operators": (User, Group),
 }
 

@@ -666,6 +666,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "verbose_name_plural": "usage",
+            },
         ),
         migrations.CreateModel(
             name="UsageByMetadata",

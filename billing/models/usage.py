@@ -28,6 +28,7 @@ class Usage(UsageCount):
     """The charges of a day, a source and an API key."""
 
     class Meta:
+        verbose_name_plural = "usage"
         constraints = [
             models.UniqueConstraint(
                 fields=["account", "day", "source", "api_key"], name="one_usage_per_day_source_and_key"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from io import BytesIO
 from typing import Any
@@ -33,6 +33,7 @@ from billing.models import (
     Statement,
     TenantCap,
     ThresholdAlert,
+    Usage,
 )
 from providers import policies
 from providers.keyring import credentials
@@ -109,6 +110,14 @@ def build(name: str) -> World:
     rows += [TenantCap.objects.create(tenant=tenant, provider=PROVIDER, amount=Decimal(1000))]
     rows += [KeyCap.objects.create(api_key=key, provider=PROVIDER, amount=Decimal(500))]
     rows += [alerted(account, key)]
+    spent = {
+        "day": date(2026, 11, 1),
+        "source": SOURCE,
+        "api_key": str(key.pk),
+        "charged": Decimal("2.5"),
+        "charges": 5,
+    }
+    rows += [Usage.objects.create(account=account, **spent)]
     rows += [endpoint, delivery.event, delivery]
     rows += [Entry.objects.filter(account=account).latest("pk"), Price.objects.get(source=SOURCE)]
     rows.append(reconciled(credential))
