@@ -15,8 +15,9 @@ class UsageAdmin(Record):
     list_display = ("day", "account", "source", "api_key", "charged_credits", "charges")
     list_select_related = ("account__tenant",)
     list_filter = (ByAccountTenant, ByAccountProvider)
-    search_fields = ("account__tenant__name", "source__exact", "api_key__exact")
+    search_fields = ("account__tenant__name", "source__exact")
     search_help_text = "A tenant, a source, or the id of an API key"
+    id_fields = ("api_key",)
     fields = list_display
 
     @admin.display(description="charged")

@@ -98,6 +98,7 @@ def test_the_commands_run_as_they_are_printed(folder: Path) -> None:
     script = "\n".join([*begin, *(block for page in RUN for block in blocks(ROOT / page, "sh")), *end])
     for printed, ours in ((".local", str(folder)), ("127.0.0.1:8000", serve.web[7:]), ("4000", receivers_port)):
         script = script.replace(printed, ours)
+    script = re.sub(r"heads-\d{4}-\d\d-\d\d", str(folder / "heads"), script)
     with serve.program:
         try:
             said = run(script.replace("curl ", "curl -sS --fail-with-body "), folder)
