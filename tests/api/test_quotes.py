@@ -20,7 +20,7 @@ from rest_framework.test import APIClient
 from accounts import clock
 from accounts.models import ApiKey, Mode, Tenant
 from billing import ledger
-from billing.models import Account, Entry, Hold, KeyCap, Price, TenantCap
+from billing.models import Account, Hold, KeyCap, Price, TenantCap
 from providers import policies
 from providers.keyring import credentials, states
 from providers.models import Credential, Policy
@@ -289,21 +289,6 @@ def test_a_url_is_fetched_once_as_in_a_submit_and_nothing_is_kept(api: APIClient
         assert quoted(api, image={"url": f"{it.url}/a.jpg"})["allowed"] is True
     assert len(it.callers) == 1
     assert everything() == before
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_quote_waits_for_no_lock_and_holds_none(api: APIClient, alice: Tenant) -> None:
-    """An operator who has locked the account, or a submit of the same, delays no quote."""
-    ledger.grant(ledger.account_of(alice, "modash"), Decimal(7))
-    made(api)
-    before = Entry.objects.count()
-    quoted(api)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks WHERE locktype IN ('advisory', 'tuple') AND pid = pg_backend_pid()"
-        )
-        assert cursor.fetchone() == (0,)
-    assert Entry.objects.count() == before
 
 
 # What is wrong
