@@ -28,11 +28,13 @@ from hypothesis.stateful import (
 from accounts import keys
 from accounts.models import Mode, Tenant
 from accounts.webhooks import endpoints
-from billing import alerts, audit, caps, ledger, usage
+from billing import alerts, audit, caps, grants, ledger, usage
 from billing.caps import LimitReached, Spender
 from billing.ledger import Demand
 from billing.models import Account, Budget, Entry, Hold, KeyCap, KeyMonth, Statement, TenantCap, TenantMonth
+from tests.billing import granting, passing
 from tests.billing.months import end_month, open_since, ranges, statements_of
+from tests.billing.passing import expires_in
 from tests.billing.reached import CapChanges, announced
 from tests.billing.reached import replayed as replayed_shares
 from tests.billing.test_caps import cap_key, cap_tenant, it_is
@@ -79,7 +81,7 @@ class Money(RuleBasedStateMachine):
         # Receives the alerts.
         endpoints.create(tenant, Mode.LIVE, url="https://alice.example/hooks", events=["credits.threshold_reached"])
         self.cap_changes = CapChanges()
-        ledger.grant(self.prepaid, granted)
+        ledger.grant(self.prepaid, granted, expires_at=expires_in(days=1))
         self.api_keys = [keys.issue(tenant, Mode.LIVE)[0] for _ in range(2)]
         self.month = date(2026, 11, 1)
         it_is(self.month)
@@ -228,9 +230,28 @@ class Money(RuleBasedStateMachine):
             raise ZeroDivisionError
         assert (self.balances(), Entry.objects.count()) == (before, entries)
 
-    @rule(amount=CREDITS, metered=st.booleans())
-    def grant(self, amount: Decimal, metered: bool) -> None:
-        ledger.grant(self.metered if metered else self.prepaid, amount)
+    @rule(
+        amount=CREDITS,
+        metered=st.booleans(),
+        days=st.none() | st.integers(1, 3),
+        priority=st.sampled_from((0, 50, 50, 100)),
+    )
+    def grant(self, amount: Decimal, metered: bool, days: int | None, priority: int) -> None:
+        expires_at = None if days is None else expires_in(days=days)
+        ledger.grant(self.metered if metered else self.prepaid, amount, priority=priority, expires_at=expires_at)
+
+    @rule(days=st.sampled_from((1, 2)))
+    def grants_come_to_their_end(self, days: int) -> None:
+        passing.days_pass(days)
+
+    @rule(crash=st.booleans())
+    def expire_what_is_due(self, crash: bool) -> None:
+        due = passing.due()
+        with suppress(ZeroDivisionError), transaction.atomic():
+            assert grants.expire_due() == due
+            if crash:
+                raise ZeroDivisionError
+        assert passing.due() == (due if crash else 0)
 
     @rule(amount=SOME, metered=st.booleans())
     def adjust(self, amount: Decimal, metered: bool) -> None:
@@ -275,6 +296,15 @@ class Money(RuleBasedStateMachine):
             assert [entry.number for entry in entries] == list(range(1, account.last_number + 1))
             kept = [(entry.posted_after, entry.held_after, entry.unknown_after) for entry in entries]
             assert kept == replayed(entries)
+
+    @invariant()
+    def what_is_left_of_each_grant_and_drawn_by_each_hold_equals_a_replay(self) -> None:
+        for account in Account.objects.all():
+            replay = granting.replayed(account)
+            kept = {grant.number: (grant.available, grant.expired) for grant in account.grants.all()}
+            assert kept == {number: (replay.left[number], replay.expired[number]) for number in replay.left}
+            assert granting.drawn(account) == replay.drawn()
+            assert account.kind == "metered" or sum(replay.left.values()) <= replay.available
 
     @invariant()
     def every_entry_is_in_one_statement_or_in_the_open_month(self) -> None:

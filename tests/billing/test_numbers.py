@@ -40,6 +40,8 @@ def replayed(entries: list[Entry]) -> list[Balances]:
                 held += entry.amount
             case "release":
                 held -= entry.amount
+            case "expiry":
+                posted -= entry.amount
             case "charge":
                 posted, held = posted - entry.amount, held - entry.amount
             case "unknown":
