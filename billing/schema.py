@@ -21,7 +21,8 @@ CREDITS = extend_schema_view(
         operation_id="list_credits",
         summary="Balances",
         description="The tenant's account with each provider. Credits are each provider's own unit and never summed "
-        "across providers. `caps` has the caps of the present UTC month, the tenant's and the API key's. "
+        "across providers. `caps` has the caps of the present UTC month, the tenant's and the API key's, "
+        "and `grants` what holds may still draw of each grant. "
         "A test key's searches cost nothing, so a test key sees no accounts.",
         parameters=[PageQuery, LINK],
         responses={200: AccountSerializer(many=True)},
