@@ -35,12 +35,17 @@ if TYPE_CHECKING:  # unfold has no types of its own
         permissions: Sequence[str] | None = None,
         variant: ActionVariant = ...,
         dialog: dict[str, Any] | None = None,
+        attrs: dict[str, str] | None = None,
     ) -> Callable[[Callable[..., Any]], Any]: ...
 else:
     from unfold.decorators import action
     from unfold.forms import BaseDialogForm as DialogForm
 
 __all__ = ["ActionVariant", "DialogForm", "action"]
+
+# htmx waits 20 ms, by itself, between showing a dialog and taking charge of its form. The browser would send a form that is
+# submitted in that time to the page behind it, which refuses it, and the act would be lost.
+IN_CHARGE_AT_ONCE = {"hx-swap": "innerHTML settle:0"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +86,7 @@ def dialog(
             icon=icon,
             variant=variant,
             dialog={"title": title, "description": text, "form_class": form_class, "form_submit_text": button},
+            attrs=IN_CHARGE_AT_ONCE,
         )
         @wraps(act)
         def submitted(page: Any, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
@@ -111,6 +117,9 @@ def dialog(
 
 
 def _shown(request: HttpRequest, row: Model, message: str, level: int) -> HttpResponse:
-    """Ends a dialog: loads the page behind it anew, with a message."""
+    """Ends a dialog: loads the page behind it anew, with a message. A dialog can also be open in a tab of its own, without htmx:
+    there, the browser obeys `Refresh`.
+    """
     messages.add_message(request, level, message)
-    return HttpResponse(headers={"HX-Redirect": page_of(row)})
+    page = page_of(row)
+    return HttpResponse(headers={"HX-Redirect": page, "Refresh": f"0; url={page}"})
