@@ -1,11 +1,13 @@
 """Compares the ledger with hashes that were kept elsewhere: each account's last number and hash, as they were then.
 
 A chain cannot show that somebody with all rights has written a whole account anew. A hash that was out of their reach can.
-A line of text names one head: the account's id, the number and the hash, with spaces between them.
+A line of text names one head: the account's id, the number and the hash, with spaces between them. The last line has the count of
+heads, which shows a file that was cut off.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ from uuid import UUID
 from billing.models import Account
 
 HASH_BYTES = 32
+COUNT = re.compile("[0-9]+ heads?")
 DIFFERENT = """
 SELECT kept.account_id, kept.number, entry.hash IS NULL
 FROM unnest(%s::uuid[], %s::bigint[], %s::bytea[]) AS kept (account_id, number, hash)
@@ -42,9 +45,30 @@ def present() -> Iterator[Head]:
         yield Head(account_id=account_id, number=number, hash=bytes(hash))
 
 
+def written(heads: Sequence[Head]) -> Iterator[str]:
+    """Yields the lines of a file that keeps these heads."""
+    yield from map(str, heads)
+    yield counted(heads)
+
+
+def counted(heads: Sequence[Head]) -> str:
+    """Returns how many heads these are, in the words of a file's last line."""
+    return "1 head" if len(heads) == 1 else f"{len(heads)} heads"
+
+
 def parse(lines: Iterable[str]) -> list[Head]:
-    """Returns the heads of a file. Raises `ValueError`, which names the first wrong line."""
-    return [_head(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    """Returns the heads of a file. Raises `ValueError`, which says what is wrong with the first wrong line or the count."""
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not numbered:
+        raise ValueError("has no heads; it was written by an audit that failed, or cut off")
+    *heads, (_, last) = numbered
+    if not COUNT.fullmatch(last):
+        heads, last = numbered, ""
+    found = [_head(number, line) for number, line in heads]
+    if last != counted(found):
+        said = f"says {last!r} at its end and has {len(found)}" if last else "does not end with the count of its heads"
+        raise ValueError(f"{said}; it was cut off or altered")
+    return found
 
 
 def faults(cursor: Any, kept: Sequence[Head]) -> Iterator[tuple[UUID, str]]:
@@ -64,7 +88,7 @@ def _head(number: int, line: str) -> Head:
             raise ValueError
     except ValueError:
         raise ValueError(
-            f"line {number}: must be the id of an account, the number of an entry and its hash, as `audit_ledger --heads` "
-            "prints them."
+            f"has a wrong line {number}, which must be an account's id, an entry's number and its hash, as "
+            "`audit_ledger --heads` prints them"
         ) from None
     return head

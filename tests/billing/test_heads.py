@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def kept(tmp_path: Path, prepaid: Account, bob: Tenant) -> Path:
-    """What the command printed when Alice's account had two entries; Bob's has none."""
+    """A file that the command wrote when Alice's account had two entries; Bob's has none."""
     ledger.grant(prepaid, Decimal(5))
     ledger.account_of(bob, "modash")
     file = tmp_path / "heads"
@@ -50,12 +50,15 @@ def written_anew(number: int) -> None:
 
 def test_the_command_prints_the_end_of_each_account_that_has_entries(kept: Path, prepaid: Account) -> None:
     prepaid.refresh_from_db()
-    assert kept.read_text() == f"{prepaid.pk} 2 {bytes(prepaid.last_hash).hex()}\n"
+    assert kept.read_text() == f"{prepaid.pk} 2 {bytes(prepaid.last_hash).hex()}\n1 head\n"
 
 
 def test_a_ledger_that_went_on_agrees_with_what_was_kept(kept: Path, prepaid: Account) -> None:
     ledger.grant(prepaid, Decimal(1))
-    assert audited("--against", str(kept)).startswith("Every balance follows from the ledger's 3 entries")
+    assert audited("--against", str(kept)) == (
+        "Every balance follows from the ledger's 3 entries, whose chains are whole.\n"
+        "The ledger still has what was kept: 1 head agreed.\n"
+    )
 
 
 def test_an_account_that_was_written_anew_is_named(kept: Path, prepaid: Account) -> None:
@@ -106,9 +109,47 @@ def test_no_heads_are_printed_of_a_ledger_that_differs(kept: Path) -> None:
     ],
 )
 def test_a_line_that_is_no_head_is_named(kept: Path, line: str) -> None:
-    kept.write_text(f"{kept.read_text()}\n{line}\n")
-    with pytest.raises(CommandError, match=r"heads: line 3: must be the id of an account, the number of an entry and"):
+    kept.write_text(f"{line}\n{kept.read_text()}")
+    refused(
+        kept,
+        "has a wrong line 1, which must be an account's id, an entry's number and its hash, as `audit_ledger --heads` ",
+    )
+    kept.write_text(line)
+    refused(kept, "has a wrong line 1, ")
+
+
+def refused(kept: Path, said: str) -> None:
+    with pytest.raises(CommandError) as refusal:
         audited("--against", str(kept))
+    assert str(refusal.value).startswith(f"--against: {kept} {said}")
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_what_an_audit_that_failed_left_is_refused(kept: Path, text: str) -> None:
+    kept.write_text(text)
+    refused(kept, "has no heads; it was written by an audit that failed, or cut off.")
+
+
+def test_a_file_that_was_cut_off_anywhere_is_refused(kept: Path, alice: Tenant) -> None:
+    ledger.grant(ledger.account_of(alice, "keyapi"), Decimal(5))
+    text = audited("--heads")
+    first, second, count = text.splitlines()
+    kept.write_text(f"{first}\n{second}\n")
+    refused(kept, "does not end with the count of its heads; it was cut off or altered.")
+    kept.write_text(f"{first}\n{count}\n")
+    refused(kept, "says '2 heads' at its end and has 1; it was cut off or altered.")
+    kept.write_text(f"{count}\n{first}\n{second}\n")
+    refused(kept, "has a wrong line 1, ")
+    for end in range(len(text.rstrip()) - 1):
+        kept.write_text(text[:end])
+        with pytest.raises(CommandError):
+            audited("--against", str(kept))
+
+
+def test_a_ledger_without_entries_keeps_that_it_has_no_heads(tmp_path: Path) -> None:
+    (tmp_path / "heads").write_text(audited("--heads"))
+    assert (tmp_path / "heads").read_text() == "0 heads\n"
+    assert audited("--against", str(tmp_path / "heads")).endswith(" 0 heads agreed.\n")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -116,4 +157,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         audited("--against", str(tmp_path / "nowhere"))
     (tmp_path / "picture").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CommandError, match="picture is no text"):
+        audited("--against", str(tmp_path / "picture"))
+    (tmp_path / "picture").write_bytes(b"\x00\x01\n\x02")
+    with pytest.raises(CommandError, match="picture has a wrong line 1, which must be an account's id"):
         audited("--against", str(tmp_path / "picture"))

@@ -17,7 +17,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--heads",
             action="store_true",
-            help="print the last number and hash of each account, if nothing differs; keep them out of the database's reach",
+            help="print the last number and hash of each account, and how many these are, if nothing differs; keep them out of "
+            "the database's reach",
         )
         parser.add_argument("--against", metavar="FILE", help="also compare with what --heads printed into this file")
 
@@ -32,17 +33,19 @@ class Command(BaseCommand):
         if found:
             sys.exit(1)
         if options["heads"]:
-            self.stdout.write("\n".join(map(str, ends)))
+            self.stdout.write("\n".join(heads.written(ends)))
             return
         self.stdout.write(f"Every balance follows from the ledger's {count} entries, whose chains are whole.")
+        if options["against"]:
+            self.stdout.write(f"The ledger still has what was kept: {heads.counted(kept)} agreed.")
 
 
 def _kept(path: str) -> Sequence[Head]:
     try:
-        return heads.parse(Path(path).read_text().splitlines())
+        return heads.parse(Path(path).read_text(encoding="utf-8").splitlines())
     except OSError as error:
         raise CommandError(f"--against: {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise CommandError(f"--against: {path} is no text; name a file that `audit_ledger --heads` wrote.") from None
     except ValueError as error:
-        raise CommandError(f"--against: {path}: {error}") from None
+        raise CommandError(f"--against: {path} {error}.") from None
