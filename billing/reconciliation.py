@@ -72,7 +72,8 @@ def compare(counted: Decimal, cost: CostOfCalls, *, requests: int | None = None)
         # The calls were paid from what was added.
         return Finding(state=State.TOPPED_UP, topped_up=cost.billed - counted)
     if counted < cost.billed - ROUNDING:
-        return Finding(state=State.UNEXPLAINED, drift=counted - cost.billed)
+        # It billed less, or credits were added: neither is told from the other.
+        return Finding(state=State.COUNTED_LESS, drift=counted - cost.billed)
     if counted <= most + ROUNDING:
         return Finding(state=State.MATCHES)
     if counted <= most + cost.unknown + ROUNDING:
@@ -116,7 +117,7 @@ def record(reading: Reading, opening: Reading | None, cost: CostOfCalls) -> Read
     Two may read one key at once. The first is kept: the second returns the first one's reading, and writes nothing.
     """
     credential = reading.credential
-    if _same_key(credential).select_for_update(no_key=True).first() is None:
+    if Credential.objects.same_key(credential).select_for_update(no_key=True).first() is None:
         raise CannotReconcile("The key was replaced or deleted meanwhile; nothing was compared.")
     last = last_reading(credential)
     if last is not None and last != opening:
@@ -173,21 +174,16 @@ def detail(row: Reconciliation) -> str:
             return (
                 f"At least {added} credits were added to the account, so the provider's count proves nothing this time."
             )
-        case _ if row.drift < 0:
+        case State.COUNTED_LESS:
             return (
                 f"The provider counted {difference} credits less than the calls with this key cost. It billed less, or "
-                "gave credits back, or some were added meanwhile."
+                "gave credits back, or some were added meanwhile; the count proves nothing this time."
             )
         case _:
             return (
                 f"The provider counted {difference} credits more than the calls with this key can have cost, and by its "
                 "count of requests nobody else made any. It billed more than its price."
             )
-
-
-def _same_key(credential: Credential) -> QuerySet[Credential]:
-    """Returns the row, unless it holds another key than when it was read."""
-    return Credential.objects.filter(pk=credential.pk, fingerprint=credential.fingerprint)
 
 
 def _readings_of_key(credential: Credential) -> QuerySet[Reading]:

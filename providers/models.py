@@ -5,6 +5,8 @@ Both tables are written by the modules that own their rules alone: `keyring` wri
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
@@ -90,6 +92,12 @@ class Policy(models.Model):
         return f"{self.provider}: {self.calls} in {self.window_ms} ms"
 
 
+class CredentialQuerySet(TenantQuerySet["Credential"]):
+    def same_key(self, credential: Credential) -> Self:
+        """Returns the credential's row, unless it holds another key than when it was read."""
+        return self.filter(pk=credential.pk, fingerprint=credential.fingerprint)
+
+
 class Credential(models.Model):
     """A tenant's own key to a provider, sealed. Its fingerprint is an HMAC, from which the key cannot be computed."""
 
@@ -137,7 +145,7 @@ class Credential(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    objects = TenantQuerySet["Credential"].as_manager()
+    objects = CredentialQuerySet.as_manager()
 
     class Meta:
         ordering = ("provider", "label")

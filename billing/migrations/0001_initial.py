@@ -403,6 +403,7 @@ class Migration(migrations.Migration):
                             ("explained_by_unknown", "calls whose outcome is unknown explain the difference"),
                             ("shared_account", "the account was used elsewhere too"),
                             ("topped_up", "credits were added, so nothing is proven"),
+                            ("counted_less", "the provider billed less, or credits were added meanwhile"),
                             ("unexplained", "nothing that is known explains the difference"),
                         ],
                         max_length=20,

@@ -47,6 +47,7 @@ class Reconciliation(models.Model):
         EXPLAINED_BY_UNKNOWN = "explained_by_unknown", "calls whose outcome is unknown explain the difference"
         SHARED_ACCOUNT = "shared_account", "the account was used elsewhere too"
         TOPPED_UP = "topped_up", "credits were added, so nothing is proven"
+        COUNTED_LESS = "counted_less", "the provider billed less, or credits were added meanwhile"
         UNEXPLAINED = "unexplained", "nothing that is known explains the difference"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -71,7 +71,9 @@ def worked(credential: Credential, *, asked_at: datetime | None = None) -> None:
     if known is None or known.is_dead:
         return
     changed = {} if known.state == Credential.State.VERIFIED else {"state_changed_at": Now()}
-    _same_key(credential).update(state=Credential.State.VERIFIED, check_problem="", probing=False, **changed)
+    Credential.objects.same_key(credential).update(
+        state=Credential.State.VERIFIED, check_problem="", probing=False, **changed
+    )
 
 
 @transaction.atomic
@@ -88,7 +90,7 @@ def note_account(credential: Credential, account: ProviderAccount, *, asked_at: 
     stays_empty = is_empty and known.state == Credential.State.EXHAUSTED
     is_news = known.state != Credential.State.VERIFIED and not stays_empty
     changed = {"state": Credential.State.VERIFIED, "state_changed_at": Now()} if is_news else {}
-    _same_key(credential).update(
+    Credential.objects.same_key(credential).update(
         checked_at=Now(),
         check_problem=STILL_EMPTY if stays_empty else "",
         account={"credits": credits, "limits": dict(account.limits)},
@@ -99,26 +101,21 @@ def note_account(credential: Credential, account: ProviderAccount, *, asked_at: 
 
 def note_failed_check(credential: Credential, problem: str) -> None:
     """Notes that a check was tried now, and why it proved nothing good."""
-    _same_key(credential).update(checked_at=Now(), check_problem=problem[:500])
+    Credential.objects.same_key(credential).update(checked_at=Now(), check_problem=problem[:500])
 
 
 def note_unchecked(credential: Credential, problem: str) -> None:
     """Notes why a key was not checked. No check was tried, so `checked_at` stays."""
-    _same_key(credential).update(check_problem=problem)
+    Credential.objects.same_key(credential).update(check_problem=problem)
 
 
 def try_again(credential: Credential) -> None:
     """Makes a dead key untried, where only a search can check it: one waiting lookup will try it."""
-    dead = _same_key(credential).filter(state__in=Credential.DEAD_STATES)
+    dead = Credential.objects.same_key(credential).filter(state__in=Credential.DEAD_STATES)
     dead.update(state=Credential.State.UNKNOWN, state_changed_at=Now())
-
-
-def _same_key(credential: Credential) -> QuerySet[Credential]:
-    """Returns the row, unless it holds another key than when it was read."""
-    return Credential.objects.filter(pk=credential.pk, fingerprint=credential.fingerprint)
 
 
 def _as_known(credential: Credential, asked_at: datetime | None) -> QuerySet[Credential]:
     """Returns the row of the same key, unless its state changed after the provider was asked."""
-    known = _same_key(credential)
+    known = Credential.objects.same_key(credential)
     return known if asked_at is None else known.filter(state_changed_at__lte=asked_at)

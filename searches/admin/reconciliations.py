@@ -33,6 +33,7 @@ COLOURS = {
     "explained_by_unknown": "info",
     "shared_account": "info",
     "topped_up": "info",
+    "counted_less": "info",
     "unexplained": "danger",
 }
 

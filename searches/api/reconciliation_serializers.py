@@ -22,8 +22,9 @@ class ReconciliationSerializer(serializers.ModelSerializer[Reconciliation]):
         choices=Reconciliation.State.values,
         help_text="`matches`: the provider counted what the calls cost. `explained_by_unknown`: calls whose outcome is unknown "
         "explain the difference. `shared_account`: the provider counted more, so its account is shared with calls that are made "
-        "elsewhere. `topped_up`: credits were added, so the count proves nothing. `unexplained`: nothing that is known explains "
-        "the difference; `credits.drift_found` announces it.",
+        "elsewhere. `topped_up`: credits were added, so the count proves nothing. `counted_less`: the provider counted less "
+        "than the calls cost, so it billed less or credits were added. `unexplained`: it counted more, and its count of requests "
+        "says that nobody else called; `credits.drift_found` announces it.",
     )
     detail = serializers.SerializerMethodField(help_text="A sentence that says what was found.")
     counted = Credits(help_text="By how much the credits left fell; negative where they rose.")

@@ -6,6 +6,8 @@ answers what the first recorded.
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
+
 from billing import reconciliation
 from billing.models import Reading
 from billing.reconciliation import CannotReconcile, CostOfCalls
@@ -34,6 +36,14 @@ def reconcile(credential: Credential) -> Reading:
     reading = reconciliation.read(credential, found)
     cost = costs.between(credential, opening, found) if opening else CostOfCalls()
     return reconciliation.record(reading, opening, cost)
+
+
+def reconcilable() -> QuerySet[Credential]:
+    """Returns the keys that are reconciled without being named: those for which nothing stands against it (`cannot`), and which
+    make calls, being neither dead nor of a suspended tenant.
+    """
+    told = Credential.objects.filter(provider__in=registry.FREE_CALLS, is_magic=False)
+    return told.filter(tenant__suspended_at=None).exclude(state__in=Credential.DEAD_STATES)
 
 
 def cannot(credential: Credential) -> str:

@@ -11,7 +11,7 @@ import logging
 import time
 from datetime import timedelta
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from accounts import clock
 from billing.models import Reading
@@ -24,26 +24,28 @@ from searches.reconciliation import readings
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(days=1)
-# A key whose provider could not be asked is asked again after this time.
+# A key whose provider could not be asked, or named no credits that can be compared, is asked again after this time.
 RETRY_AFTER = timedelta(hours=1)
+# The last check succeeded, and named credits of at most eleven digits (`billing.reconciliation.MOST`).
+TOLD_ITS_CREDITS = Q(
+    check_problem="", account_read_at__gte=F("checked_at"), account__credits__regex=r"^-?[0-9]{1,11}([.]|$)"
+)
 # Keys that a run takes at most: more than fit into its time at one call a second.
 AT_ONCE = 30
 
 
 def due(*, limit: int = AT_ONCE) -> QuerySet[Credential]:
-    """Returns keys whose provider tells its count, and that were not read for a day.
+    """Returns keys that were not read for a day.
 
-    Dead keys make no calls, and a provider whose calls are paused is not asked.
+    A provider whose calls are paused is not asked. A check that was answered, such as its owner's, delays no reading.
     """
     now = clock.now()
-    tell = [provider for provider in registry.FREE_CALLS if not policies.of(provider).paused]
+    asked = [provider for provider in registry.FREE_CALLS if not policies.of(provider).paused]
     read = Reading.objects.filter(credential=OuterRef("pk"), answered_at__gt=now - EVERY)
-    live = Credential.objects.filter(provider__in=tell, is_magic=False, tenant__suspended_at=None)
-    rested = live.exclude(state__in=Credential.DEAD_STATES).filter(
-        Q(checked_at=None) | Q(checked_at__lte=now - RETRY_AFTER)
-    )
+    rested = Q(checked_at=None) | Q(checked_at__lte=now - RETRY_AFTER) | TOLD_ITS_CREDITS
+    due = readings.reconcilable().filter(rested, provider__in=asked).exclude(Exists(read))
     # At random, so that two runs at once seldom take the same.
-    return rested.exclude(Exists(read)).order_by("?")[:limit]
+    return due.order_by("?")[:limit]
 
 
 def run(*, seconds: float) -> None:

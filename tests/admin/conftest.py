@@ -163,8 +163,8 @@ def reconciled(credential: Credential, state: str = "unexplained") -> Reconcilia
         state=state,
         counted=Decimal(2),
         calls=1,
-        billed=Decimal("3.5"),
-        drift=Decimal("-1.5"),
+        billed=Decimal("0.5"),
+        drift=Decimal("1.5"),
         **nothing,
     )
 

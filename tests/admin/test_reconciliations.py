@@ -62,7 +62,7 @@ def test_drift_that_nothing_explains_is_marked_and_found(desk: Client, world: Wo
 
 def test_a_comparison_says_in_words_what_was_found(desk: Client, world: World) -> None:
     page = desk.get(page_of(world.rows[Reconciliation])).content.decode()
-    assert "The provider counted 1.5 credits less than the calls with this key cost." in page
+    assert "The provider counted 1.5 credits more than the calls with this key can have cost" in page
 
 
 @pytest.mark.parametrize("term", ["Alice", "default"])

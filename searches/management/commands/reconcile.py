@@ -9,7 +9,6 @@ from billing import reconciliation
 from billing.models import Reconciliation
 from billing.reconciliation import CannotReconcile
 from billing.serializers import credits_text
-from providers import registry
 from providers.failures import Failure
 from providers.models import Credential
 from searches.reconciliation import readings
@@ -50,8 +49,7 @@ class Command(BaseCommand):
 
 def _chosen(ids: list[UUID]) -> list[Credential]:
     if not ids:
-        tell = Credential.objects.filter(provider__in=registry.FREE_CALLS, is_magic=False)
-        return list(tell.exclude(state__in=Credential.DEAD_STATES).order_by("pk"))
+        return list(readings.reconcilable().order_by("pk"))
     found = Credential.objects.in_bulk(ids)
     for id in ids:
         if id not in found:

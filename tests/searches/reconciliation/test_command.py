@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from django.core.management import CommandError, call_command
 
+from accounts import clock
 from accounts.models import Tenant
 from providers.keyring import credentials
 from providers.models import Credential
@@ -34,6 +35,15 @@ def test_all_keys_are_reconciled(serve: Serve, credential: Credential) -> None:
     assert f"{credential.pk} (modash/default): 1000000 credits left" in printed
     code, printed = run()
     assert (code, "matches. The provider counted what the calls with this key cost." in printed) == (0, True)
+
+
+def test_without_ids_the_keys_are_read_which_the_daily_task_reads(
+    serve: Serve, credential: Credential, alice: Tenant, bob: Tenant
+) -> None:
+    serve()
+    credentials.store(bob, "modash", "bobs-key")
+    Tenant.objects.filter(pk=bob.pk).update(suspended_at=clock.now())
+    assert "1 credentials, of which 0 need a look." in run()[1]
 
 
 def test_drift_that_nothing_explains_ends_with_1(serve: Serve, credential: Credential, alice: Tenant) -> None:

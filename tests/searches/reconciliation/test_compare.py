@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from billing.models import Reconciliation
 from billing.reconciliation import ROUNDING, CostOfCalls, compare
 
-MATCHES, UNKNOWN, SHARED, TOPPED_UP, UNEXPLAINED = Reconciliation.State
+MATCHES, UNKNOWN, SHARED, TOPPED_UP, COUNTED_LESS, UNEXPLAINED = Reconciliation.State
 AMOUNTS = st.decimals(0, 1000, places=3)
 
 
@@ -37,12 +37,14 @@ def cost(
         ("9.99", cost("10"), MATCHES, "0"),
         ("-0.01", cost("0"), MATCHES, "0"),
         ("10.025", cost("10"), SHARED, "0.025"),
-        ("9.975", cost("10"), UNEXPLAINED, "-0.025"),
+        ("9.975", cost("10"), COUNTED_LESS, "-0.025"),
         # Calls under way at a reading were counted or not.
         ("10", cost("10", overlapping="3"), MATCHES, "0"),
         ("13", cost("10", overlapping="3"), MATCHES, "0"),
         ("14", cost("10", overlapping="3"), SHARED, "1"),
-        ("9", cost("10", overlapping="3"), UNEXPLAINED, "-1"),
+        ("9", cost("10", overlapping="3"), COUNTED_LESS, "-1"),
+        # Less was added than was used.
+        ("5", cost("10", calls=10), COUNTED_LESS, "-5"),
         # Unknown calls were billed or not.
         ("10", cost("10", unknown="2"), MATCHES, "0"),
         ("11", cost("10", unknown="2"), UNKNOWN, "0"),
@@ -82,11 +84,12 @@ def test_the_count_of_requests_says_whether_others_called(requests: int | None, 
     assert compare(Decimal(12), cost("10", calls=3, open_calls=1), requests=requests).state == state
 
 
-@given(AMOUNTS, AMOUNTS, AMOUNTS, st.floats(0, 1), st.floats(0, 1))
+@given(AMOUNTS, AMOUNTS, AMOUNTS, AMOUNTS, st.floats(0, 1), st.floats(0, 1))
 def test_a_provider_that_bills_rightly_is_never_accused(
-    billed: Decimal, overlapping: Decimal, unknown: Decimal, part: float, other_part: float
+    billed: Decimal, overlapping: Decimal, unknown: Decimal, added: Decimal, part: float, other_part: float
 ) -> None:
     counted = billed + overlapping * Decimal(part) + unknown * Decimal(other_part)
-    calls = CostOfCalls(billed=billed, overlapping=overlapping, unknown=unknown)
+    calls = CostOfCalls(billed=billed, overlapping=overlapping, unknown=unknown, calls=10)
     assert compare(counted, calls).state in (MATCHES, UNKNOWN)
     assert compare(counted + ROUNDING / 2, calls).state in (MATCHES, UNKNOWN)
+    assert compare(counted - added, calls, requests=10).state != UNEXPLAINED

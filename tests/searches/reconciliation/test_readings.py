@@ -93,13 +93,26 @@ def test_a_provider_that_bills_more_than_its_price_is_announced(
     assert "billed more" in reconciliation.detail(row)
 
 
-def test_a_provider_that_counts_less_is_announced(serve: Serve, credential: Credential, alice: Tenant) -> None:
+def test_a_count_below_what_was_billed_is_shown_quietly(
+    serve: Serve, credential: Credential, alice: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
     serve(billed_percent=50)
     first_reading(credential)
     search(alice)
     row = reconciled(credential)
-    assert (row.state, row.drift) == (State.UNEXPLAINED, Decimal("-0.25"))
-    assert Event.objects.filter(type="credits.drift_found").count() == 1
+    assert (row.state, row.drift) == (State.COUNTED_LESS, Decimal("-0.25"))
+    assert "0.25 credits less" in reconciliation.detail(row)
+    assert not Event.objects.filter(type="credits.drift_found").exists()
+    assert "differs by" not in caplog.text
+
+
+def test_a_top_up_smaller_than_the_spending_is_no_drift(serve: Serve, credential: Credential, alice: Tenant) -> None:
+    modash = serve()
+    first_reading(credential)
+    search(alice), search(alice), search(alice)
+    modash.add(1)
+    assert reconciled(credential).state == State.COUNTED_LESS
+    assert not Event.objects.filter(type="credits.drift_found").exists()
 
 
 def test_what_is_billed_above_the_hold_is_charged_to_nobody_and_counted(

@@ -11,7 +11,7 @@ from pytest_django import Settings
 from accounts import clock
 from accounts.models import Tenant
 from billing.models import Reading, Reconciliation
-from providers.keyring import credentials
+from providers.keyring import credentials, verification
 from providers.models import Credential, Policy
 from searches import tasks
 from searches.reconciliation import sweep
@@ -45,6 +45,24 @@ def test_a_key_whose_provider_cannot_be_asked_is_asked_again_an_hour_later(
     sweep.run(seconds=20)
     assert list(sweep.due()) == []
     assert not Reading.objects.exists()
+    Credential.objects.update(checked_at=clock.now() - sweep.RETRY_AFTER)
+    assert list(sweep.due()) == [credential]
+
+
+def test_a_key_that_is_checked_often_is_read_all_the_same(serve: Serve, credential: Credential) -> None:
+    serve()
+    verification.verify(credential)
+    assert list(sweep.due()) == [credential]
+
+
+@pytest.mark.parametrize("credits", [None, 1e40])
+def test_a_key_without_a_count_of_credits_is_asked_again_an_hour_later(
+    provider: Provider, settings: Settings, credential: Credential, credits: float | None
+) -> None:
+    settings.MODASH_BASE_URL = provider.url
+    provider.answers({"error": False, "user": {}, "billing": {"credits": credits}})
+    sweep.run(seconds=20)
+    assert list(sweep.due()) == []
     Credential.objects.update(checked_at=clock.now() - sweep.RETRY_AFTER)
     assert list(sweep.due()) == [credential]
 
