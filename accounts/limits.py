@@ -40,7 +40,7 @@ class TenantLimits(models.Model):
     requests_per_second = _limit(
         "Requests to the API, over all its keys; ten seconds' worth may come at once.", least=1
     )
-    key_checks_per_minute = _limit("Provider keys that it stores, replaces or has verified.", least=1)
+    key_checks_per_minute = _limit("Provider keys that it stores, replaces, or has verified or reconciled.", least=1)
     test_events_per_minute = _limit("Test events that it sends to its endpoints.", least=1)
     redeliveries_per_minute = _limit("Requests to send a delivery, or a range of them, once more.", least=1)
     most_credentials = _limit("Provider keys stored at once.")

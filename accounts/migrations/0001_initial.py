@@ -145,7 +145,7 @@ class Migration(migrations.Migration):
                     "key_checks_per_minute",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Provider keys that it stores, replaces or has verified. Empty: the default.",
+                        help_text="Provider keys that it stores, replaces, or has verified or reconciled. Empty: the default.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(1)],
                     ),

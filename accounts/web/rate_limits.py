@@ -112,12 +112,12 @@ def request(tenant: Tenant) -> dict[str, str]:
 
 
 def key_check(tenant: Tenant) -> None:
-    """Counts a provider key that is stored, replaced or verified. Raises `TooManyRequests`.
+    """Counts a provider key that is stored, replaced, verified or reconciled. Raises `TooManyRequests`.
 
     Accepts where Redis is down: the key is stored then, and no check of it leaves (`providers.keyring.free_calls`).
     """
     most = tenant.limit("key_checks_per_minute")
-    rule = f"You may store, replace or verify {most:,} provider keys a minute."
+    rule = f"You may store, replace, verify or reconcile {most:,} provider keys a minute."
     with suppress(redis.RedisError):
         _spend([Bucket(key=f"key_checks:{tenant.pk}", most=most, rule=rule)], redis_client.of(settings.REDIS_URL))
 

@@ -64,7 +64,8 @@ def test_a_refusal_says_its_bound_and_when_to_ask_again() -> None:
     with pytest.raises(TooManyRequests) as refused:
         rate_limits.key_check(dora)
     wait = refused.value.wait
-    assert str(refused.value) == f"You may store, replace or verify 30 provider keys a minute. Ask again in {wait} s."
+    rule = "You may store, replace, verify or reconcile 30 provider keys a minute."
+    assert str(refused.value) == f"{rule} Ask again in {wait} s."
     assert wait in (1, 2), "one comes back in two seconds"
 
 
