@@ -19,15 +19,20 @@ def at_once(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     """Runs each task in a thread of its own, all from one instant on. Returns their outcomes."""
     barrier = Barrier(len(tasks))
 
-    def run(task: Callable[[], Any]) -> Any:
+    def begin(task: Callable[[], Any]) -> Any:
         barrier.wait()
-        try:
-            return task()
-        finally:
-            connection.close()
+        return run(task)
 
     with ThreadPoolExecutor(len(tasks)) as pool:
-        return [running.result() for running in [pool.submit(run, task) for task in tasks]]
+        return [running.result() for running in [pool.submit(begin, task) for task in tasks]]
+
+
+def run(task: Callable[[], T]) -> T:
+    """Runs a task of a thread, and closes the thread's connection."""
+    try:
+        return task()
+    finally:
+        connection.close()
 
 
 def patiently(ask: Callable[[], T]) -> T:

@@ -52,7 +52,9 @@ def match(lookups: Sequence[Lookup], *, max_age: int, locking: bool = True) -> l
     # Most submits have no equal, which one query tells.
     if _equal(asked).exists():
         since = min(lookup.created_at for lookup in lookups) - timedelta(seconds=max_age)
-        answers, leaders = _answers(asked, since), in_progress(asked)
+        # In this order: a lookup that ends between the two queries is found by both, and the other way round by neither.
+        leaders = in_progress(asked)
+        answers = _answers(asked, since)
     matches, copied = [], 0
     for lookup in lookups:
         same = lookup.repeat_key, lookup.credential_id

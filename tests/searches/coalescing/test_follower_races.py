@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import redis
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ from searches.lifecycle import cancellation, deadlines, erasure
 from searches.models import Call, Lane, Lookup, QueueState, Repeat, Search, Status, TenantQueue
 from tests.api.background import background, until_somebody_waits_for_a_lock
 from tests.providers.conftest import Site
-from tests.racing import at_once
+from tests.racing import at_once, run
 from tests.searches.conftest import LEASE
 from tests.searches.repeating import PAGE, REFUSED, Asker, answer, asker, in_line, overdue
 
@@ -145,6 +146,35 @@ def test_a_hundred_equal_submits_at_once_are_one_call_and_one_charge(brisk: None
     found = Search.objects.annotate(found=Count("results")).values_list("found", "results_count")
     assert set(found) == {(20, 20)}
     assert audit.differences() == []
+
+
+@pytest.mark.parametrize("queries", [1, 2, 3])
+def test_an_equal_lookup_that_succeeds_between_the_queries_of_a_submit_answers_it(
+    transactional_db: None, alice: Tenant, queries: int
+) -> None:
+    """Ends it after so many queries for equal lookups, or before the submit has written anything."""
+    alice_asks = asker(alice)
+    alice_asks.ask()
+    claimed = claim()
+    assert claimed is not None
+    seen: list[str] = []
+
+    def come_between(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        found = execute(sql, *rest)
+        if 'FROM "searches_lookup"' in sql and "repeat_key" in sql:
+            seen.append(sql)
+            if len(seen) == queries:
+                thread = Thread(target=run, args=(partial(succeeds, claimed),))
+                thread.start()
+                thread.join()
+        return found
+
+    with connection.execute_wrapper(come_between):
+        second = alice_asks.ask()
+    assert len(seen) >= queries
+    assert second.lookups.get().repeat != Repeat.MISS
+    all_come_to_an_end()
+    assert Call.objects.count() == 1
 
 
 def test_every_lookup_ends_whatever_happens_at_once(transactional_db: None, alice: Tenant) -> None:
