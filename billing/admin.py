@@ -22,7 +22,7 @@ from accounts.web.admin_base import Page, Record, RecordInline
 from accounts.web.admin_columns import badge
 from accounts.web.admin_dialogs import ActionVariant, Done, NotDone, dialog
 from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin, by_choice
-from billing import ledger
+from billing import grants, ledger
 from billing.admin_filters import ByAccountProvider, ByAccountTenant
 from billing.admin_forms import AdjustForm, CreditsForm, GrantForm, SettleForm
 from billing.alert_admin import ThresholdAlertAdmin
@@ -223,6 +223,7 @@ class AccountAdmin(Page):
 
     @admin.display(description="available")
     def available_credits(self, obj: Account) -> str:
+        grants.attach([obj])
         return "unbounded" if obj.available is None else credits_text(obj.available)
 
     @dialog(

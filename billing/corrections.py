@@ -14,6 +14,7 @@ from billing.models import Account, Entry
 LONGEST_MEMO, LONGEST_PERSON = 200, 150
 HOW = "name an entry of this account by its number, such as 17, or lookup:<id>, or call:<id>."
 NAMED = re.compile(r"(?:(?P<entry>[1-9][0-9]{0,17})|(?P<kind>lookup|call):(?P<id>[0-9a-fA-F-]{36}))")
+NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 # The keys of entries that tell of a call.
 KEYS_OF_A_CALL = ("charge", "hold", "settled", "unknown")
 
@@ -22,12 +23,19 @@ def check(*, memo: str, person: str) -> None:
     """Raises `ValueError` where a correction lacks a reason or a person's name."""
     if not memo.strip():
         raise ValueError("memo: say why the balance is corrected, for readers of the ledger.")
-    if len(memo) > LONGEST_MEMO:
-        raise ValueError(f"memo: must have at most {LONGEST_MEMO} characters.")
+    check_memo(memo)
     if not person.strip():
         raise ValueError("person: say who corrects the balance.")
     if len(person) > LONGEST_PERSON:
         raise ValueError(f"person: must have at most {LONGEST_PERSON} characters.")
+
+
+def check_memo(memo: str) -> None:
+    """Raises `ValueError` where a column cannot keep a memo: the bytes of a command line may be no text."""
+    if len(memo) > LONGEST_MEMO:
+        raise ValueError(f"memo: must have at most {LONGEST_MEMO} characters.")
+    if NO_TEXT.search(memo):
+        raise ValueError("memo: must be text in UTF-8.")
 
 
 def reference(account: Account, corrects: str) -> str:

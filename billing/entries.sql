@@ -38,14 +38,15 @@ $$;
 -- without gaps: a transaction that rolls back gives its numbers back. An entry's unique key makes a movement that is repeated
 -- fail, and take its transaction with it. `created_at` is read under the lock, so that it follows the numbers as long as the
 -- server's clock does not step back. The first movement in a new month closes the months that have ended (`statements.sql`),
--- and the first one after a grant's expiry enters that (`grants.sql`).
+-- and the first one after a grant's expiry enters that (`grants.sql`). `is_late`: the entry itself is such an expiry, and goes into
+-- the month that is still open.
 --
 -- What a lookup holds and is charged counts in the month of its hold, under its API key and its search's budget (`caps.sql`); other
 -- movements name no month and count nowhere. Locks: account, tenant's month, key's month, budget. Each of the statements looks into
 -- one index, so their plans are kept.
 CREATE OR REPLACE FUNCTION billing_enter(
     own uuid, ids uuid[], kinds text[], amounts numeric[], names text[], keys text[], why text, who text,
-    in_month date DEFAULT NULL, by_key uuid DEFAULT NULL, of_budget text DEFAULT ''
+    in_month date DEFAULT NULL, by_key uuid DEFAULT NULL, of_budget text DEFAULT '', is_late boolean DEFAULT false
 ) RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     before billing_account;
@@ -65,10 +66,10 @@ BEGIN
     line.spender := by_key;
     line.budget := of_budget;
     line.created_at := clock_timestamp();
-    IF account.open_month + interval '1 month' <= line.created_at AT TIME ZONE 'UTC' THEN
+    IF NOT is_late AND (
+        account.open_month + interval '1 month' <= line.created_at AT TIME ZONE 'UTC' OR account.next_expiry <= line.created_at
+    ) THEN
         PERFORM billing_close_months(own, line.created_at);
-    END IF;
-    IF account.next_expiry <= line.created_at THEN
         PERFORM billing_expire_grants(own, line.created_at);
         SELECT * INTO account FROM billing_account WHERE id = own;
         before := account;

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -18,8 +18,8 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import Least
 
-from billing import alerts
-from billing.corrections import LONGEST_MEMO
+from accounts import clock
+from billing import alerts, corrections, statements
 from billing.models import Account, Entry, Grant
 
 log = logging.getLogger(__name__)
@@ -37,13 +37,12 @@ EXPIRES_AT = "expires_at: must be a time to come with its zone, such as 2027-01-
 
 def check(*, memo: str, expires_at: datetime | None, priority: int) -> None:
     """Raises `ValueError`, whose text names what is wrong with a grant."""
-    if len(memo) > LONGEST_MEMO:
-        raise ValueError(f"memo: must have at most {LONGEST_MEMO} characters.")
+    corrections.check_memo(memo)
     if not Grant.LOWEST <= priority <= Grant.HIGHEST:
         raise ValueError(PRIORITY)
     if expires_at is None:
         return
-    now = datetime.now(UTC)
+    now = clock.now()
     if expires_at.tzinfo is None or expires_at <= now:
         raise ValueError(EXPIRES_AT)
     if expires_at > now + LONGEST:
@@ -67,8 +66,10 @@ def take(account: Account) -> None:
 
 def expire(account_id: UUID) -> int:
     """Enters the expiry of an account's grants that are due, and returns how many those were. Announces the shares of the last
-    grant that it reaches."""
+    grant that it reaches.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
+        statements.close(account_id)
         cursor.execute(EXPIRE, [account_id])
         ended: int = cursor.fetchone()[0]
         alerts.announce()
@@ -100,7 +101,7 @@ def attach(accounts: Iterable[Account]) -> list[Account]:
     listed: list[Any] = list(accounts)
     for account in listed:
         account.live_grants = []
-    now = datetime.now(UTC)
+    now = clock.now()
     by_id = {account.pk: account for account in listed}
     memos = Entry.objects.filter(account=OuterRef("account"), number=OuterRef("number")).values("memo")
     found = Grant.objects.filter(account__in=by_id, available__gt=0).annotate(memo=Subquery(memos))

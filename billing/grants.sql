@@ -90,14 +90,14 @@ LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 BEGIN
     IF billing_enter(
         own, ARRAY[billing_uuid7()], ARRAY['expiry'], ARRAY[part], ARRAY['entry:' || grant_number],
-        ARRAY['expiry:' || event || ':' || grant_number], '', ''
+        ARRAY['expiry:' || event || ':' || grant_number], '', '', is_late => true
     ) IS NULL THEN
         RAISE EXCEPTION 'account % has less than what its grants have available', own;
     END IF;
 END $$;
 
 -- Lets the grants of an account expire that are due at `moment`: an entry for each with credits that no hold has drawn. Returns the
--- number of grants. Twice is once. The first movement after an expiry does it before anything else (`billing_enter`), so that an
+-- number of grants. Twice is once. The caller has closed the months that ended before. The first movement after an expiry does it before anything else (`billing_enter`), so that an
 -- expired grant is never spent, however late the periodic task runs. Locks: account.
 CREATE OR REPLACE FUNCTION billing_expire_grants(own uuid, moment timestamptz) RETURNS integer
 LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
@@ -108,7 +108,7 @@ BEGIN
     PERFORM FROM billing_account WHERE id = own FOR NO KEY UPDATE;
     -- First the account's next expiry, so that the entries below find nothing due.
     UPDATE billing_account
-    SET next_expiry = (SELECT min(expires_at) FROM billing_grant WHERE account_id = own AND expires_at > moment)
+    SET next_expiry = (SELECT min(expires_at) FROM billing_grant WHERE account_id = own AND NOT has_expired AND expires_at > moment)
     WHERE id = own;
     FOR source IN
         SELECT * FROM billing_grant WHERE account_id = own AND NOT has_expired AND expires_at <= moment ORDER BY expires_at, number
@@ -128,7 +128,7 @@ DECLARE
     missing numeric;
     part numeric(18, 6);
 BEGIN
-    SELECT (SELECT coalesce(sum(available), 0) FROM billing_grant WHERE account_id = own) - (posted - held) INTO missing
+    SELECT (SELECT coalesce(sum(available), 0) FROM billing_grant WHERE account_id = own AND available > 0) - (posted - held) INTO missing
     FROM billing_account WHERE id = own FOR NO KEY UPDATE;
     FOR source IN
         SELECT * FROM billing_grant WHERE account_id = own AND available > 0 ORDER BY priority, expires_at NULLS LAST, number
@@ -142,5 +142,5 @@ END $$;
 
 -- Returns the credits of an account whose grants have ended at this moment though their expiry is not entered yet.
 CREATE OR REPLACE FUNCTION billing_due_to_expire(own uuid) RETURNS numeric LANGUAGE sql STABLE AS $$
-    SELECT coalesce(sum(available), 0) FROM billing_grant WHERE account_id = own AND expires_at <= clock_timestamp()
+    SELECT coalesce(sum(available), 0) FROM billing_grant WHERE account_id = own AND available > 0 AND expires_at <= clock_timestamp()
 $$;

@@ -257,7 +257,8 @@ def _locked(reference: str) -> Hold | None:
 
 def _check(amount: Decimal, *, name: str = "amount") -> None:
     """Refuses amounts that the columns would round: an entry and a balance round differently."""
-    if amount.is_finite() and abs(amount) > MOST:
+    # Copied, because `abs` rounds, and fails on exponents that no column has.
+    if amount.is_finite() and amount.copy_abs() > MOST:
         raise ValueError(f"{name}: must be at most {MOST:,} credits; split it if it is really more.")
     if not amount.is_finite() or amount != amount.quantize(FINEST):
         raise ValueError(f"{name}: must be a number of credits with at most 6 decimals, such as 100 or 2.5.")

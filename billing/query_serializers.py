@@ -29,6 +29,13 @@ class EntryQuery(PageQuery):
     created_after = Instant(required=False)
     created_before = Instant(required=False)
 
+    def validate(self, values: Any) -> Any:
+        since, until = values.get("created_after"), values.get("created_before")
+        if since and until and since >= until:
+            detail = "Must be later than created_after, or no entry is left."
+            raise ValidationError({"created_before": [ErrorDetail(detail, code="invalid")]})
+        return values
+
 
 class StartOfDay(Instant):
     """A time at which a UTC day begins. Any other would part a day, and usage is kept by day."""

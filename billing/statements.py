@@ -10,7 +10,9 @@ import logging
 import time
 from uuid import UUID
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
+
+from billing import alerts
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +32,11 @@ def due() -> list[UUID]:
 
 def close(account_id: UUID) -> int:
     """Closes the months of an account that have ended, and returns how many those were."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(CLOSE, [account_id])
         closed: int = cursor.fetchone()[0]
+        # Grants that had expired by then.
+        alerts.announce()
     return closed
 
 

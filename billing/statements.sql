@@ -46,7 +46,8 @@ $$;
 --
 -- A month is closed by a number, never by times: under the account's lock all numbers up to `last_number` are committed or this
 -- transaction's own, and every later one is taken after this. The first movement in a new month closes the old ones before it
--- takes its number (`billing_enter`), so that a month ends with the same number however late the periodic task runs. Locks:
+-- takes its number (`billing_enter`), so that a month ends with the same number however late the periodic task runs. Grants that
+-- have expired within a month are entered before it is closed (`grants.sql`); one that expires at its end belongs to the next. Locks:
 -- account. Each of the statements looks into one index, so their plans are kept.
 CREATE OR REPLACE FUNCTION billing_close_months(own uuid, moment timestamptz) RETURNS integer
 LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
@@ -54,11 +55,19 @@ DECLARE
     account billing_account;
     before billing_statement;
     present billing_statement;
+    month_end timestamptz;
     closed integer := 0;
 BEGIN
     SELECT * INTO account FROM billing_account WHERE id = own FOR NO KEY UPDATE;
     SELECT * INTO before FROM billing_statement WHERE account_id = own ORDER BY month DESC LIMIT 1;
     WHILE account.open_month + interval '1 month' <= moment AT TIME ZONE 'UTC' LOOP
+        month_end := (account.open_month + interval '1 month') AT TIME ZONE 'UTC';
+        IF account.next_expiry < month_end THEN
+            PERFORM billing_expire_grants(own, month_end - interval '1 microsecond');
+            SELECT posted, held, unknown, last_number, last_hash, next_expiry
+            INTO account.posted, account.held, account.unknown, account.last_number, account.last_hash, account.next_expiry
+            FROM billing_account WHERE id = own;
+        END IF;
         present.id := billing_uuid7();
         present.account_id := own;
         present.month := account.open_month;

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from accounts.models import Tenant
-from billing import ledger
+from billing import grants, ledger
 from billing.models import Account
 from billing.serializers import credits_text
 from providers import registry
@@ -44,7 +44,7 @@ class MovementCommand(BaseCommand, ABC):
             with transaction.atomic():
                 account = ledger.account_of(tenant, options["provider"])
                 self.move(account, Decimal(options["amount"]), options)
-        except InvalidOperation:
+        except ArithmeticError:
             raise CommandError("amount: must be a number of credits, such as 100 or 2.5.") from None
         except ValueError as error:
             raise CommandError(str(error)) from None
@@ -53,6 +53,7 @@ class MovementCommand(BaseCommand, ABC):
 
 def _balance(account: Account) -> str:
     account.refresh_from_db()
+    grants.attach([account])
     if account.available is None:
         return f"{credits_text(account.posted)} credits posted"
     return f"{credits_text(account.available)} credits available"

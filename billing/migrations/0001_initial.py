@@ -793,6 +793,22 @@ class Migration(migrations.Migration):
                 name="a_correction_says_why_who_and_what",
             ),
         ),
+        migrations.AddIndex(
+            model_name="grant",
+            index=models.Index(
+                condition=models.Q(("available__gt", 0)),
+                fields=["account", "priority", "expires_at", "number"],
+                name="grants_to_draw_from",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="grant",
+            index=models.Index(
+                condition=models.Q(("expires_at__isnull", False), ("has_expired", False)),
+                fields=["account", "expires_at"],
+                name="grants_to_expire",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="grant",
             constraint=models.UniqueConstraint(fields=("account", "number"), name="one_grant_per_entry"),

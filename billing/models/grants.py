@@ -10,7 +10,7 @@ from billing.models.entries import Hold
 
 
 class Grant(models.Model):
-    """What became of the credits of one grant (`grants.sql`).
+    """One grant of an account, and the parts of it that are left, expired and drawn (`grants.sql`).
 
     Holds draw from grants in the order of priority, expiry and age. `available` is neither drawn by a hold, nor spent, nor
     expired. What `amount` has beyond `available`, `expired` and the draws is spent.
@@ -31,6 +31,19 @@ class Grant(models.Model):
 
     class Meta:
         ordering = ("account", "priority", "expires_at", "number")
+        # Holds read the first, expiries the second: old grants cost neither.
+        indexes = [
+            models.Index(
+                fields=["account", "priority", "expires_at", "number"],
+                condition=Q(available__gt=0),
+                name="grants_to_draw_from",
+            ),
+            models.Index(
+                fields=["account", "expires_at"],
+                condition=Q(has_expired=False, expires_at__isnull=False),
+                name="grants_to_expire",
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["account", "number"], name="one_grant_per_entry"),
             models.CheckConstraint(

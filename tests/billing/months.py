@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from django.db import connection
 
 from billing.models import Account, Statement
@@ -26,6 +28,11 @@ def open_since(account: Account, months: int) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(query, [months, account.pk])
+
+
+def end_of_open_month(account: Account) -> datetime:
+    month = Account.objects.get(pk=account.pk).open_month
+    return datetime(month.year + month.month // 12, month.month % 12 + 1, 1, tzinfo=UTC)
 
 
 def statements_of(account: Account) -> list[Statement]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, Min
 
 from billing.models import Account, Grant
 
@@ -22,6 +22,12 @@ def has_ended(number: int, *, of: Account | None = None) -> None:
     ended = (one.expires_at or datetime.now(UTC)) - timedelta(days=3650)
     Grant.objects.filter(pk=one.pk).update(expires_at=ended)
     Account.objects.filter(pk=one.account_id).update(next_expiry=ended)
+
+
+def ends(number: int, moment: datetime) -> None:
+    """Lets a grant expire at a moment."""
+    Grant.objects.filter(number=number).update(expires_at=moment)
+    Account.objects.update(next_expiry=Grant.objects.aggregate(first=Min("expires_at"))["first"])
 
 
 def days_pass(days: int) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from accounts.models import Tenant
 from billing import audit, grants, ledger, tasks
 from billing.caps import LimitReached
 from billing.models import Account, Draw, Entry, Grant
-from tests.billing.passing import expires_in, has_ended
+from tests.billing.months import end_month, end_of_open_month, open_since, statements_of
+from tests.billing.passing import ends, expires_in, has_ended
 from tests.billing.test_ledger import adjust, hold, in_one
 from tests.racing import at_once
 
@@ -202,6 +204,46 @@ def test_balances_leave_out_what_has_ended_though_no_entry_says_so_yet(account: 
     assert [(one.number, one.memo) for one in shown.live_grants] == [(1, "a bonus")]
 
 
+def test_a_grant_that_ended_in_a_month_expires_in_it_though_the_month_is_closed_first(account: Account) -> None:
+    number = grant(account, 5, expires_at=expires_in(days=1))
+    grant(account, 3)
+    ends(number, end_of_open_month(account) - timedelta(microseconds=1))
+    end_month(account)
+    [statement] = statements_of(account)
+    assert statement.expiries == 5
+    assert statement.closing_posted == 3
+    assert statement.last_number == 3
+    assert grants.expire(account.pk) == 0
+    assert audit.differences() == []
+
+
+def test_a_grant_that_ends_with_a_month_expires_in_the_next(account: Account) -> None:
+    number = grant(account, 5, expires_at=expires_in(days=1))
+    ends(number, end_of_open_month(account))
+    end_month(account)
+    [statement] = statements_of(account)
+    assert statement.expiries == 0
+    assert statement.closing_posted == 5
+    assert audit.differences() == []
+
+
+@pytest.mark.parametrize("by_movement", [True, False])
+def test_each_month_that_ended_unnoticed_has_its_own_expiries(account: Account, by_movement: bool) -> None:
+    """No sweep has run for two months. One grant ended in each, and one is due by now."""
+    numbers = [grant(account, amount, expires_at=expires_in(days=1)) for amount in (1, 2, 4)]
+    open_since(account, 2)
+    end = end_of_open_month(account)
+    for number, moment in zip(numbers, (end - timedelta(days=1), end + timedelta(days=1), timezone.now()), strict=True):
+        ends(number, moment)
+    if by_movement:
+        adjust(account, 10)
+    else:
+        grants.expire(account.pk)
+    assert [statement.expiries for statement in statements_of(account)] == [1, 2]
+    assert entries("expiry")[2] == ("expiry", "4", f"entry:{numbers[2]}")
+    assert audit.differences() == []
+
+
 # Bad input
 
 
@@ -278,7 +320,9 @@ def test_a_grant_that_ends_between_the_limits_and_the_hold_is_refused_by_the_lim
 
 def test_an_expiry_in_another_age_is_refused(account: Account) -> None:
     with pytest.raises(ValueError, match=r"^expires_at: must be within 100 years;"):
-        ledger.grant(account, Decimal(1), expires_at=datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-9))))
+        ledger.grant(
+            account, Decimal(1), expires_at=datetime(9999, 12, 31, 23, tzinfo=timezone.get_fixed_timezone(-540))
+        )
     assert not Entry.objects.exists()
 
 

@@ -33,7 +33,7 @@ from billing.caps import LimitReached, Spender
 from billing.ledger import Demand
 from billing.models import Account, Budget, Entry, Hold, KeyCap, KeyMonth, Statement, TenantCap, TenantMonth
 from tests.billing import granting, passing
-from tests.billing.months import end_month, open_since, ranges, statements_of
+from tests.billing.months import end_month, end_of_open_month, open_since, ranges, statements_of
 from tests.billing.passing import expires_in
 from tests.billing.reached import CapChanges, announced
 from tests.billing.reached import replayed as replayed_shares
@@ -274,12 +274,15 @@ class Money(RuleBasedStateMachine):
         if statements_of(account):
             return
         before = Account.objects.get(pk=account.pk)
+        expiries = 0
         with suppress(ZeroDivisionError, LimitReached), transaction.atomic():
             open_since(account, 1)
+            ended = account.grants.filter(available__gt=0, expires_at__lt=end_of_open_month(account))
+            expiries = ended.count()
             ledger.grant(account, amount)
             if crash:
                 raise ZeroDivisionError
-        assert ranges(account) == ([] if crash else [(1, before.last_number)])
+        assert ranges(account) == ([] if crash else [(1, before.last_number + expiries)])
 
     def balances(self) -> list[tuple[Decimal, Decimal, Decimal]]:
         own = Account.objects.filter(tenant=self.tenant).order_by("provider")
