@@ -55,7 +55,7 @@ class LimitSerializer(serializers.Serializer[Any]):
         "the `balance` of a prepaid account.",
     )
     provider = serializers.CharField()
-    size = Credits(help_text="The most that may be used and held; of a balance what is posted, less what was charged.")
+    size = Credits(help_text="The most that may be used and held; of a balance what is posted, less grants that have ended.")
     used = Credits(help_text="What was charged; 0 of a balance, from whose size that is gone already.")
     held = Credits(help_text="What is held by lookups that have not ended, and for unknown outcomes.")
     asked = Credits(help_text="The most that the search can cost with the provider.")
@@ -82,8 +82,8 @@ class GrantSerializer(serializers.Serializer[Grant]):
 class AccountSerializer(serializers.ModelSerializer[Account]):
     """A tenant's account with one provider, in that provider's own credits."""
 
-    posted = Credits(help_text="Grants and adjustments, less charges.")
-    held = Credits(help_text="Set aside for lookups that have not ended, and for unknown outcomes.")
+    posted = Credits(help_text="Grants and adjustments, less charges and expiries.")
+    held = Credits(help_text="What is held by lookups that have not ended, and for unknown outcomes.")
     available = serializers.SerializerMethodField()
     unknown = Credits(help_text="The part of `held` that the provider may have billed, which is not known yet.")
     caps = CapSerializer(many=True, help_text="The tenant's cap of the month and the API key's, where they have one.")

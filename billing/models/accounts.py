@@ -42,12 +42,12 @@ class Price(models.Model):
 
 
 class Account(models.Model):
-    """A tenant's account with one provider: `posted` is grants and adjustments less charges, `held` the sum of its holds.
+    """A tenant's account with one provider: its balances, the end of its chain of entries, and what is to happen to it next.
 
-    `unknown` is the part of `held` that may have been billed. `last_number` and `last_hash` are those of the account's last
-    entry, so that an entry that is cut off at the end shows. `open_month` is the first day of the UTC month that the next
-    statement closes, and `last_statement_hash` the hash of the statement before it. `next_expiry` is when the next of its grants
-    expires.
+    `posted` is grants and adjustments less charges and expiries, `held` the sum of its holds, and `unknown` the part of `held`
+    that may have been billed. `last_number` and `last_hash` are those of the account's last entry, so that an entry that is cut
+    off at the end shows. `open_month` is the first day of the UTC month that the next statement closes, and
+    `last_statement_hash` the hash of the statement before it. `next_expiry` is when the next of its grants expires.
     """
 
     class Kind(models.TextChoices):

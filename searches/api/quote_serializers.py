@@ -17,7 +17,7 @@ from searches.representations import NO_FORECAST, WAITING_ON
 
 
 class QuotedLookupSerializer(serializers.Serializer[Any]):
-    """One source's part of the search, as it would be now."""
+    """A lookup of the search, as it would be now."""
 
     source: Any = serializers.CharField()
     provider = serializers.CharField()
@@ -37,8 +37,8 @@ class QuotedLookupSerializer(serializers.Serializer[Any]):
     )
     estimated_start_at = serializers.DateTimeField(
         allow_null=True,
-        help_text="When its first call should be made, if the search was submitted now. Null for a hit, and where nobody can "
-        "know: while operators have paused the lane, or the credential does not work.",
+        help_text="When its first call should be made, if the search was submitted now. Null for a hit, while operators have "
+        "paused the lane, and while the credential does not work.",
     )
     waiting_on = serializers.ChoiceField(
         choices=WAITING_ON, allow_null=True, help_text="The reason why it would wait, as in a search."
@@ -46,7 +46,7 @@ class QuotedLookupSerializer(serializers.Serializer[Any]):
 
 
 class QuotedProviderSerializer(serializers.Serializer[Any]):
-    """What the search would hold with one provider, and the limits that it would meet, the narrowest first."""
+    """A provider with what the search would hold there, and the limits that it would meet, the narrowest first."""
 
     provider = serializers.CharField()
     asked = Credits(help_text="The most that its lookups with the provider can cost together.")
@@ -62,7 +62,7 @@ class QuoteErrorSerializer(serializers.Serializer[Any]):
 
 
 class QuoteSerializer(serializers.Serializer[Any]):
-    """What a search would cost at most, and whether it would be accepted. Nothing was written or held for it."""
+    """The most that a search would cost, and whether it would be accepted. Nothing was written or held for it."""
 
     mode = serializers.ChoiceField(choices=Mode.values)
     allowed = serializers.BooleanField(help_text="False if the submit would be refused with a 402.")

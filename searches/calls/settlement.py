@@ -295,7 +295,7 @@ def _end(locked: LockedCall, status: Status, failure: Failure | None = None) -> 
 
 
 def _check_charged(locked: LockedCall, charged: Decimal) -> None:
-    """Keeps on the call what the provider billed above the hold: nobody agreed to that, so it is charged to nobody."""
+    """Keeps on the call what the provider billed above the hold. The tenant agreed to the hold only, and is charged no more."""
     if charged != locked.cost:
         log.error("lookup %s: the provider billed %s where %s was held", locked.lookup.pk, locked.cost, charged)
         Call.objects.filter(pk=locked.call.pk).update(credits=charged, overbilled=locked.cost - charged)

@@ -1,6 +1,6 @@
 -- Counts a tenant's waiting lookups. Ready ones are counted by the tenant queues, the others by an index, of which no more than
--- `most` + 1 entries are read. Where `locking` is asked for, an advisory lock keeps other transactions from counting for this tenant until this one ends, so
--- that what it adds after the count stays within the limit.
+-- `most` + 1 entries are read. Where `locking` is asked for, an advisory lock keeps other transactions from counting for this
+-- tenant until this one ends, so that what it adds after the count stays within the limit.
 CREATE OR REPLACE FUNCTION searches_backlog(of_tenant uuid, most bigint, locking boolean) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     IF locking THEN
