@@ -1,4 +1,7 @@
-"""A law: a search is accepted if its quote allows it, and then holds what was quoted, whatever limits and repeats there are."""
+"""A law: a search is accepted if its quote allows it, and then holds what was quoted.
+
+That is so whatever limits and repeats there are, and whatever grants have ended.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from searches.lanes import directory, queue
 from searches.models import Lane
 from tests.api.examples import create, lookup, made
 from tests.api.quoting import quoted
+from tests.billing.passing import days_pass, expires_in
 from tests.searches import samples
 from tests.searches.conftest import LEASE
 from tests.searches.repeating import answer
@@ -28,27 +32,32 @@ from tests.searches.repeating import answer
 PROVIDERS = ("keyapi", "memories", "modash")
 CREDITS = st.decimals(0, 12, places=2) | st.sampled_from([Decimal("0.5"), Decimal(1), Decimal("1.5"), Decimal(3)])
 # Few, so that many are repeats.
-LOOKUPS = st.sampled_from(
-    [
-        *(lookup(limit=limit) for limit in (1, 40, 120)),
-        *(lookup(limit=40, offset=offset) for offset in (40, 80)),
-        *(lookup(source="tiktok-products", limit=limit) for limit in (29, 30)),
-        lookup(source="public-videos"),
-        lookup(source="private-videos"),
-    ]
-)
+ASKED = [
+    *(lookup(limit=limit) for limit in (1, 40, 120)),
+    *(lookup(limit=40, offset=offset) for offset in (40, 80)),
+    *(lookup(source="tiktok-products", limit=limit) for limit in (29, 30)),
+    lookup(source="public-videos"),
+    lookup(source="private-videos"),
+]
+LOOKUPS = st.sampled_from(ASKED)
 ORDERS = st.fixed_dictionaries(
     {"lookups": st.lists(LOOKUPS, min_size=1, max_size=4), "max_age": st.sampled_from([0, 3600, 3600])},
     optional={"max_credits": st.dictionaries(st.sampled_from(PROVIDERS), CREDITS.map(str), max_size=1)},
 )
 LIMITS = st.dictionaries(
-    st.tuples(st.sampled_from(PROVIDERS), st.sampled_from(["balance", "tenant", "key"])), CREDITS, max_size=2
+    st.tuples(st.sampled_from(PROVIDERS), st.sampled_from(["balance", "expiring", "tenant", "key"])),
+    CREDITS,
+    max_size=3,
 )
+# An order, whether its calls are answered then, and whether a day passes then, in which grants end.
+STEPS = st.tuples(ORDERS, st.booleans(), st.booleans())
 
 
 def limit(alice: Tenant, provider: str, kind: str, amount: Decimal) -> None:
     if kind == "balance" and amount:
         ledger.grant(ledger.account_of(alice, provider), amount)
+    if kind == "expiring" and amount:
+        ledger.grant(ledger.account_of(alice, provider), amount, expires_at=expires_in(days=1))
     if kind == "tenant":
         TenantCap.objects.create(tenant=alice, provider=provider, amount=amount)
     if kind == "key":
@@ -73,19 +82,24 @@ def answer_all() -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(limits=LIMITS, orders=st.lists(st.tuples(ORDERS, st.booleans()), min_size=2, max_size=5))
+@given(limits=LIMITS, steps=st.lists(STEPS, min_size=2, max_size=5))
 def test_a_quote_and_its_submit_agree(
-    api: APIClient, alice: Tenant, limits: dict[tuple[str, str], Decimal], orders: list[tuple[dict[str, Any], bool]]
+    api: APIClient,
+    alice: Tenant,
+    limits: dict[tuple[str, str], Decimal],
+    steps: list[tuple[dict[str, Any], bool, bool]],
 ) -> None:
     picture = {"id": str(samples.image_of(made(api)).pk)}
     point = transaction.savepoint()
     prepare(alice)
     for (provider, kind), amount in limits.items():
         limit(alice, provider, kind, amount)
-    for order, answered in orders:
+    for order, answered, day_passes in steps:
         agree(api, {"image": picture, **order})
         if answered:
             answer_all()
+        if day_passes:
+            days_pass(1)
     assert audit.differences() == []
     transaction.savepoint_rollback(point)
 
@@ -112,6 +126,6 @@ def agree(api: APIClient, order: dict[str, Any]) -> None:
     assert asked == held
 
 
-def test_the_law_asks_every_source() -> None:
-    asked = {"tiktok-creators", "tiktok-products", "public-videos", "private-videos"}
-    assert asked == set(registry.ADAPTERS)
+def test_the_law_asks_every_source_and_limits_every_provider() -> None:
+    assert {each["source"] for each in ASKED} == set(registry.ADAPTERS)
+    assert set(PROVIDERS) == set(registry.PROVIDERS)
