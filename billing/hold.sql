@@ -1,8 +1,9 @@
 -- Holds the most that lookups of one tenant with one provider can cost, all or none, under every limit (`caps.sql`).
 --
 -- `outcome` is empty where the credits are held. Else it names the limit that has no room, with its size, what is used and held under
--- it, and by how much it is short; or it is `no_account`. No hold was made then; what else was written, a new budget
--- or the expiry of a grant, goes with the caller's transaction. A lookup that has a hold already gets more, in the month of its first: `in_month` NULL means the present one.
+-- it, and by how much it is short; or it is `no_account`. No hold was made then; what else was written, a new budget or the expiry of
+-- a grant, goes with the caller's transaction. A lookup that has a hold already gets more, in the month of its first: `in_month` NULL
+-- means the present one.
 --
 -- The account's row, which all lookups of a tenant with a provider share, stays locked until the caller's transaction ends. One
 -- function instead of four statements from Python makes that time three round trips shorter. Locks: account, tenant's month,
