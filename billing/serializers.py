@@ -55,7 +55,9 @@ class LimitSerializer(serializers.Serializer[Any]):
         "the `balance` of a prepaid account.",
     )
     provider = serializers.CharField()
-    size = Credits(help_text="The most that may be used and held; of a balance what is posted, less grants that have ended.")
+    size = Credits(
+        help_text="The most that may be used and held; of a balance what is posted, less grants that have ended."
+    )
     used = Credits(help_text="What was charged; 0 of a balance, from whose size that is gone already.")
     held = Credits(help_text="What is held by lookups that have not ended, and for unknown outcomes.")
     asked = Credits(help_text="The most that the search can cost with the provider.")
