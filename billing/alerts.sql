@@ -5,6 +5,13 @@
 -- share that was noted before in its period, and is reached again because its cap was raised since, is not noted again: the
 -- table's constraints hold one row for each. `alerts.py` announces the rows in the same transaction.
 
+-- Returns the shares in per cent, the smallest first.
+CREATE OR REPLACE FUNCTION billing_shares() RETURNS integer[] LANGUAGE sql IMMUTABLE AS $$ SELECT ARRAY[50, 80, 100] $$;
+
+-- Returns whether what is used is the smallest share of a limit's size or more. Most movements are below it, and look no further.
+CREATE OR REPLACE FUNCTION billing_has_a_share(used numeric, size numeric) RETURNS boolean LANGUAGE sql IMMUTABLE
+    AS $$ SELECT used * 100 >= size * (billing_shares())[1] $$;
+
 -- Notes each share of a limit's size that this movement has reached, the smallest first. A limit of 0 has no shares.
 CREATE OR REPLACE FUNCTION billing_note_shares(
     own uuid, of_limit text, by_key uuid, of_grant bigint, since timestamptz, size numeric, used_before numeric, used_now numeric,
@@ -13,7 +20,7 @@ CREATE OR REPLACE FUNCTION billing_note_shares(
 DECLARE
     share integer;
 BEGIN
-    FOREACH share IN ARRAY ARRAY[50, 80, 100] LOOP
+    FOREACH share IN ARRAY billing_shares() LOOP
         IF used_before * 100 < share * size AND share * size <= used_now * 100 THEN
             INSERT INTO billing_thresholdalert (
                 id, account_id, "limit", spender, grant_number, period_start, share, size, used, held, announced, created_at
@@ -45,8 +52,7 @@ DECLARE
     granted record;
 BEGIN
     SELECT number, amount INTO granted FROM billing_grant WHERE account_id = account.id ORDER BY number DESC LIMIT 1;
-    -- A half is the smallest share.
-    IF account.posted * 2 <= granted.amount THEN
+    IF billing_has_a_share(granted.amount - account.posted, granted.amount) THEN
         PERFORM billing_note_shares(
             account.id, 'grant', NULL, granted.number,
             (SELECT created_at FROM billing_entry AS entry WHERE entry.account_id = account.id AND entry.number = granted.number),

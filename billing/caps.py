@@ -17,6 +17,7 @@ from django.db import connection
 
 from accounts.models import ApiKey
 from billing.models import Account
+from billing.models.caps import left_of
 from billing.serializers import credits_text
 
 LIMITS = """
@@ -78,8 +79,8 @@ class Limit:
 
     @property
     def left(self) -> Decimal:
-        """The credits that may still be held; 0 where the limit was lowered below what is used and held."""
-        return max(self.size - self.used - self.held, Decimal(0))
+        """The credits that may still be held."""
+        return left_of(self.size, used=self.used, held=self.held)
 
 
 class LimitReached(Exception):

@@ -43,8 +43,8 @@ CREATE OR REPLACE FUNCTION billing_limits(
 $$;
 
 -- Adds a movement to what its month, its key's month and its budget have used and held, and notes the shares of both caps that a
--- charge has reached (`alerts.sql`). A charge reads each cap with the row that it moves, and looks for shares from the smallest on,
--- which is a half. A row that is new has no charge: a hold comes first. Locks: those rows, in this order; the account is locked
+-- charge has reached (`alerts.sql`). A charge reads each cap with the row that it moves, and looks for shares from the smallest
+-- on. A row that is new has no charge: a hold comes first. Locks: those rows, in this order; the account is locked
 -- already, so no two insert one row.
 CREATE OR REPLACE FUNCTION billing_count(
     account billing_account, in_month date, by_key uuid, of_budget text, more_used numeric, more_held numeric
@@ -62,7 +62,7 @@ BEGIN
     ) INTO used_now, held_now, size;
     IF NOT FOUND THEN
         INSERT INTO billing_tenantmonth (account_id, month, used, held) VALUES (account.id, in_month, more_used, more_held);
-    ELSIF used_now * 2 >= size THEN
+    ELSIF billing_has_a_share(used_now, size) THEN
         PERFORM billing_note_shares_of_cap(account.id, NULL, in_month, size, used_now - more_used, used_now, held_now);
     END IF;
     IF by_key IS NOT NULL THEN
@@ -75,7 +75,7 @@ BEGIN
         IF NOT FOUND THEN
             INSERT INTO billing_keymonth (account_id, spender, month, used, held)
             VALUES (account.id, by_key, in_month, more_used, more_held);
-        ELSIF used_now * 2 >= size THEN
+        ELSIF billing_has_a_share(used_now, size) THEN
             PERFORM billing_note_shares_of_cap(account.id, by_key, in_month, size, used_now - more_used, used_now, held_now);
         END IF;
     END IF;

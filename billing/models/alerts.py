@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from billing.models.accounts import Account, CreditsField
+from billing.models.caps import left_of
 
 # The rows of each kind of limit, and what names one besides the account.
 OF_A_TENANT = Q(limit="tenant_cap", spender=None, grant_number=None)
@@ -70,5 +71,5 @@ class ThresholdAlert(models.Model):
 
     @property
     def left(self) -> Decimal:
-        """The credits that could still be held under this limit; 0 where it was lowered below what is used and held."""
-        return max(self.size - self.used - self.held, Decimal(0))
+        """The credits that could still be held under this limit then."""
+        return left_of(self.size, used=self.used, held=self.held)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -9,6 +11,11 @@ from accounts.models import ApiKey, Tenant
 from billing.models.accounts import Account, CreditsField
 
 NEGATIVE_CAP = "A cap must be 0 credits or more; with 0 nothing may be spent, and without a cap anything."
+
+
+def left_of(size: Decimal, *, used: Decimal, held: Decimal) -> Decimal:
+    """Returns the credits that may still be held under a limit; 0 where it was lowered below what is used and held."""
+    return max(size - used - held, Decimal(0))
 
 
 class TenantCap(models.Model):

@@ -418,3 +418,13 @@ def test_the_database_refuses_an_alert_that_names_another_limit(alice: Tenant, c
     charge(5)
     with pytest.raises(IntegrityError, match="an_alert_names_its_limit_and_nothing_else"), transaction.atomic():
         ThresholdAlert.objects.update(**changed)
+
+
+def test_a_movement_looks_for_shares_from_the_smallest_on(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT billing_shares(), array_agg(used) FROM generate_series(0, 100) AS used WHERE billing_has_a_share(used, 100)"
+        )
+        shares, looked_at = cursor.fetchone()
+    assert shares == sorted(shares) == [50, 80, 100]
+    assert looked_at == list(range(shares[0], 101))
