@@ -35,7 +35,7 @@ def drift_found(row: Reconciliation) -> None:
         "provider": credential.provider,
         "label": credential.label,
         "counted": credits_text(row.counted),
-        "billed": credits_text(row.billed),
+        "billed": credits_text(row.own_billed),
         "drift": credits_text(row.drift),
     }
     webhooks.record(credential.tenant_id, Mode.LIVE, EventType.CREDITS_DRIFT_FOUND, data)

@@ -8,7 +8,7 @@ more, the account was used elsewhere too, which is its owner's affair. Only what
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from decimal import Decimal
 
@@ -32,18 +32,21 @@ ROUNDING = Decimal("0.01")
 # are in doubt.
 LAG = timedelta(minutes=1)
 
+# Readings that are further apart are not compared: all calls between them would have to be added up.
+APART_AT_MOST = timedelta(days=7)
+
 State = Reconciliation.State
 
 
 class CannotReconcile(Exception):
-    """Nothing can be compared. The message says why, and what to do."""
+    """A refusal to compare. The message says why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostOfCalls:
-    """What the calls with one key cost between two readings.
+    """The cost of calls with one key between two readings.
 
-    `calls`: those that surely were between them; `billed`, `overbilled` and `by_others` are of these. `open_calls`: those that
+    `calls`: those that surely were between them; `billed` and `overbilled` are of these. `open_calls`: those that
     were under way at a reading, or whose outcome is unknown, and cost `overlapping` and `unknown` at most.
     """
 
@@ -51,9 +54,19 @@ class CostOfCalls:
     open_calls: int = 0
     billed: Decimal = ZERO
     overbilled: Decimal = ZERO
-    by_others: Decimal = ZERO
     overlapping: Decimal = ZERO
     unknown: Decimal = ZERO
+
+    def __add__(self, other: CostOfCalls) -> CostOfCalls:
+        return CostOfCalls(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """The cost of all calls with one key: a tenant sees those of its own credentials, and operators see all."""
+
+    own: CostOfCalls = CostOfCalls()
+    of_others: CostOfCalls = CostOfCalls()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +108,20 @@ def last_reading(credential: Credential) -> Reading | None:
     return _readings_of_key(credential).order_by("answered_at").last()
 
 
+def are_comparable(opening: Reading, closing: Reading) -> bool:
+    """Returns whether two readings are near enough to add up the calls between them."""
+    return closing.answered_at - opening.asked_at <= APART_AT_MOST
+
+
+def uncompared(reading: Reading) -> str:
+    """Returns a sentence for a reading without a comparison: the first of its key, or the first after a long time."""
+    left = f"{credits_text(reading.credits)} credits are left; the next reading is compared with this one."
+    before = Reading.objects.filter(credential=reading.credential_id, key_fingerprint=reading.key_fingerprint)
+    if not before.filter(answered_at__lt=reading.answered_at).exists():
+        return left
+    return f"{left} The one before is more than {APART_AT_MOST.days} days older, so it is not compared with this one."
+
+
 def read(credential: Credential, found: AccountReading) -> Reading:
     """Returns the unsaved reading. Raises `CannotReconcile` where the provider named no credits that can be compared."""
     credits = found.account.credits
@@ -111,9 +138,10 @@ def read(credential: Credential, found: AccountReading) -> Reading:
 
 
 @transaction.atomic
-def record(reading: Reading, opening: Reading | None, cost: CostOfCalls) -> Reading:
+def record(reading: Reading, opening: Reading | None, costs: Costs | None) -> Reading:
     """Saves a reading, with its comparison with the one before, and announces drift that nothing explains.
 
+    `costs`: None if the two are not compared.
     Two may read one key at once. The first is kept: the second returns the first one's reading, and writes nothing.
     """
     credential = reading.credential
@@ -123,12 +151,13 @@ def record(reading: Reading, opening: Reading | None, cost: CostOfCalls) -> Read
     if last is not None and last != opening:
         return last
     reading.save()
-    if opening is not None:
-        _record_comparison(reading, opening, cost)
+    if opening is not None and costs is not None:
+        _record_comparison(reading, opening, costs)
     return reading
 
 
-def _record_comparison(closing: Reading, opening: Reading, cost: CostOfCalls) -> None:
+def _record_comparison(closing: Reading, opening: Reading, costs: Costs) -> None:
+    cost, own = costs.own + costs.of_others, costs.own
     counted = opening.credits - closing.credits
     found = compare(counted, cost, requests=_rise(opening.requests, closing.requests))
     row = Reconciliation.objects.create(
@@ -140,9 +169,13 @@ def _record_comparison(closing: Reading, opening: Reading, cost: CostOfCalls) ->
         calls=cost.calls,
         billed=cost.billed,
         overbilled=cost.overbilled,
-        by_others=cost.by_others,
         overlapping=cost.overlapping,
         unknown=cost.unknown,
+        own_calls=own.calls,
+        own_billed=own.billed,
+        own_overbilled=own.overbilled,
+        own_overlapping=own.overlapping,
+        own_unknown=own.unknown,
         topped_up=found.topped_up,
         drift=found.drift,
     )

@@ -53,7 +53,7 @@ DATA: dict[EventType, Schema] = {
         provider=TEXT,
         label=TEXT,
         counted=SIGNED_CREDITS | {"description": "What the provider counted."},
-        billed=CREDITS | {"description": "What the calls with the key cost."},
+        billed=CREDITS | {"description": "What your own calls with the key cost."},
         drift=SIGNED_CREDITS | {"description": "The difference; negative where the provider counted less."},
     ),
     EventType.CREDITS_THRESHOLD_REACHED: _object(

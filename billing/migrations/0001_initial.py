@@ -436,14 +436,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "by_others",
-                    billing.models.accounts.CreditsField(
-                        decimal_places=6,
-                        help_text="The part of it that other credentials with the same key cost.",
-                        max_digits=18,
-                    ),
-                ),
-                (
                     "overlapping",
                     billing.models.accounts.CreditsField(
                         decimal_places=6,
@@ -455,6 +447,31 @@ class Migration(migrations.Migration):
                     "unknown",
                     billing.models.accounts.CreditsField(
                         decimal_places=6, help_text="The most that calls cost whose outcome is unknown.", max_digits=18
+                    ),
+                ),
+                ("own_calls", models.PositiveIntegerField(help_text="The tenant's own part of `calls`.")),
+                (
+                    "own_billed",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, help_text="The tenant's own part of `billed`.", max_digits=18
+                    ),
+                ),
+                (
+                    "own_overbilled",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, help_text="The tenant's own part of `overbilled`.", max_digits=18
+                    ),
+                ),
+                (
+                    "own_overlapping",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, help_text="The tenant's own part of `overlapping`.", max_digits=18
+                    ),
+                ),
+                (
+                    "own_unknown",
+                    billing.models.accounts.CreditsField(
+                        decimal_places=6, help_text="The tenant's own part of `unknown`.", max_digits=18
                     ),
                 ),
                 (

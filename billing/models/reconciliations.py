@@ -60,9 +60,13 @@ class Reconciliation(models.Model):
     calls = models.PositiveIntegerField(help_text="The calls that were surely made between the readings.")
     billed = CreditsField(help_text="What those calls cost, as their answers say.")
     overbilled = CreditsField(help_text="The part of it that was above what was held, and was charged to nobody.")
-    by_others = CreditsField(help_text="The part of it that other credentials with the same key cost.")
     overlapping = CreditsField(help_text="The most that calls cost which were under way at a reading.")
     unknown = CreditsField(help_text="The most that calls cost whose outcome is unknown.")
+    own_calls = models.PositiveIntegerField(help_text="The tenant's own part of `calls`.")
+    own_billed = CreditsField(help_text="The tenant's own part of `billed`.")
+    own_overbilled = CreditsField(help_text="The tenant's own part of `overbilled`.")
+    own_overlapping = CreditsField(help_text="The tenant's own part of `overlapping`.")
+    own_unknown = CreditsField(help_text="The tenant's own part of `unknown`.")
     topped_up = CreditsField(default=Decimal(0), help_text="So much, at least, was added to the account.")
     drift = CreditsField(help_text="What is left of the difference; negative where the provider counted less.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -73,3 +77,11 @@ class Reconciliation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.credential} to {self.closing.answered_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_shared(self) -> bool:
+        """Returns whether others called with the account too: tenants here that have the same key, or its users elsewhere."""
+        own = (self.own_calls, self.own_billed, self.own_overlapping, self.own_unknown)
+        return self.state == self.State.SHARED_ACCOUNT or own != (
+            *(self.calls, self.billed, self.overlapping, self.unknown),
+        )

@@ -63,9 +63,8 @@ class ReconciliationAdmin(Record):
         "detail",
         ("opening", "closing"),
         ("counted", "drift"),
-        ("calls", "billed"),
-        ("overbilled", "by_others"),
-        ("overlapping", "unknown"),
+        *(("calls", "own_calls"), ("billed", "own_billed"), ("overbilled", "own_overbilled")),
+        *(("overlapping", "own_overlapping"), ("unknown", "own_unknown")),
         "topped_up",
     )
 
@@ -141,8 +140,7 @@ class ReconciledCredentialAdmin(CredentialAdmin):
             raise NotDone(str(error)) from None
         row = Reconciliation.objects.filter(closing=reading).first()
         if row is None:
-            left = f"{credits_text(reading.credits)} credits are left; the next reading is compared with this one."
-            return Done(record="Read for the first time.", message=left)
+            return Done(record="Read, and compared with nothing.", message=reconciliation.uncompared(reading))
         warning = row.state == Reconciliation.State.UNEXPLAINED
         return Done(record=f"Reconciled: {row.state}.", message=reconciliation.detail(row), warning=warning)
 

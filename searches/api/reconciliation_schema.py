@@ -21,9 +21,9 @@ COMPARISON: dict[str, Any] = {
     "calls": 25,
     "billed": "12.5",
     "overbilled": "0",
-    "by_others": "0",
     "overlapping": "0",
     "unknown": "0",
+    "is_shared": False,
     "topped_up": "0",
     "drift": "0",
     "created_at": "2026-11-21T09:12:41.210000Z",
@@ -34,6 +34,7 @@ READING: dict[str, Any] = {
     "provider": "modash",
     "read_at": "2026-11-21T09:12:41.207000Z",
     "credits": "799.85",
+    "detail": "The provider counted what the calls with this key cost.",
     "reconciliation": COMPARISON,
 }
 
@@ -44,8 +45,9 @@ RECONCILE = extend_schema_view(
         summary="Compare a provider's own count with the calls",
         description="Asks the provider, at no cost, for the credits that the key's account has left, and compares what it "
         "counted since the last reading with what the calls with the key cost. Sightline does so once a day by itself. The "
-        "first reading of a key has nothing to be compared with. If the provider tells no count (only Modash does), the answer "
-        "is 409; if it cannot be asked now, 503. Neither leaves a reading. A test key is refused (403).",
+        "first reading of a key has nothing to be compared with, nor has one that is more than 7 days after the one before. "
+        "If the provider tells no count (only Modash does), the answer is 409; if it cannot be asked now, 503. "
+        "Neither leaves a reading. A test key is refused (403).",
         request=None,
         responses={200: ReadingSerializer},
         examples=[OpenApiExample("A reading", value=READING, response_only=True)],

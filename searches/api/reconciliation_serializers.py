@@ -13,7 +13,7 @@ from billing.serializers import Credits
 
 
 class ReconciliationSerializer(serializers.ModelSerializer[Reconciliation]):
-    """What a provider counted for a key between two readings, compared with what the calls with the key cost."""
+    """The comparison of what a provider counted for a key between two readings with what the calls with the key cost."""
 
     provider = serializers.CharField(source="credential.provider")
     began_at: Any = serializers.DateTimeField(source="opening.answered_at", help_text="The time of the reading before.")
@@ -28,12 +28,21 @@ class ReconciliationSerializer(serializers.ModelSerializer[Reconciliation]):
     )
     detail = serializers.SerializerMethodField(help_text="A sentence that says what was found.")
     counted = Credits(help_text="By how much the credits left fell; negative where they rose.")
-    calls = serializers.IntegerField(help_text="The calls that surely were made between the readings.")
-    billed = Credits(help_text="What those calls cost, as their answers say.")
-    overbilled = Credits(help_text="The part of `billed` that was above a lookup's hold. Nobody is charged for it.")
-    by_others = Credits(help_text="The part of `billed` that other credentials with the same key cost.")
-    overlapping = Credits(help_text="The most that calls cost which were under way at a reading.")
-    unknown = Credits(help_text="The most that calls cost whose outcome is unknown.")
+    calls = serializers.IntegerField(
+        source="own_calls", help_text="Your own calls that surely were made between the readings."
+    )
+    billed = Credits(source="own_billed", help_text="What those calls cost, as their answers say.")
+    overbilled = Credits(
+        source="own_overbilled",
+        help_text="The part of `billed` that was above a lookup's hold. Nobody is charged for it.",
+    )
+    overlapping = Credits(
+        source="own_overlapping", help_text="The most that your calls cost which were under way at a reading."
+    )
+    unknown = Credits(source="own_unknown", help_text="The most that your calls cost whose outcome is unknown.")
+    is_shared = serializers.BooleanField(
+        help_text="Whether others use the account too. What their calls cost is not shown, but counts in `topped_up` and `drift`."
+    )
     topped_up = Credits(help_text="So much, at least, was added to the account.")
     drift = Credits(help_text="What is left of the difference; negative where the provider counted less.")
 
@@ -52,7 +61,7 @@ class ReconciliationSerializer(serializers.ModelSerializer[Reconciliation]):
                 "calls",
                 "billed",
             ),
-            *("overbilled", "by_others", "overlapping", "unknown", "topped_up", "drift", "created_at"),
+            *("overbilled", "overlapping", "unknown", "is_shared", "topped_up", "drift", "created_at"),
         )
         read_only_fields = fields
 
@@ -66,18 +75,31 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
     provider = serializers.CharField(source="credential.provider")
     read_at: Any = serializers.DateTimeField(source="answered_at")
     credits = Credits(help_text="The credits left, in the provider's own unit.")
+    detail = serializers.SerializerMethodField(
+        help_text="A sentence that says what was found, or why nothing was compared."
+    )
     reconciliation = serializers.SerializerMethodField()
 
     class Meta:
         model = Reading
-        fields = ("id", "credential_id", "provider", "read_at", "credits", "reconciliation")
+        fields = ("id", "credential_id", "provider", "read_at", "credits", "detail", "reconciliation")
         read_only_fields = fields
 
     @extend_schema_field(
         ReconciliationSerializer(
-            allow_null=True, help_text="Null for the first reading of a key: the next is compared with it."
+            allow_null=True,
+            help_text="Null for the first reading of a key, and where the one before is more than a week older: "
+            "the next is compared with it.",
         )
     )
     def get_reconciliation(self, reading: Reading) -> dict[str, Any] | None:
-        row = Reconciliation.objects.select_related("credential", "opening", "closing").filter(closing=reading).first()
+        row = _comparison_of(reading)
         return None if row is None else dict(ReconciliationSerializer(row).data)
+
+    def get_detail(self, reading: Reading) -> str:
+        row = _comparison_of(reading)
+        return reconciliation.uncompared(reading) if row is None else reconciliation.detail(row)
+
+
+def _comparison_of(reading: Reading) -> Reconciliation | None:
+    return Reconciliation.objects.select_related("credential", "opening", "closing").filter(closing=reading).first()

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from billing import reconciliation
 from billing.models import Reading
-from billing.reconciliation import CannotReconcile, CostOfCalls
+from billing.reconciliation import CannotReconcile
 from providers import registry
 from providers.keyring import verification
 from providers.models import Credential
@@ -22,7 +22,7 @@ MAGIC = "A magic key is the sandbox's: no provider counts what it costs, so ther
 
 def reconcile(credential: Credential) -> Reading:
     """Asks the provider for the credits that the key has left. Returns the reading; its `reconciliation` compares it with the
-    reading before, if there is one.
+    reading before, if there is one of the last week.
 
     Raises `CannotReconcile`, or the `Failure` of a provider that cannot be asked now. Neither changes a row of readings.
     """
@@ -34,8 +34,9 @@ def reconcile(credential: Credential) -> Reading:
     except verification.NotAsked as error:
         raise CannotReconcile(str(error)) from None
     reading = reconciliation.read(credential, found)
-    cost = costs.between(credential, opening, found) if opening else CostOfCalls()
-    return reconciliation.record(reading, opening, cost)
+    if opening is None or not reconciliation.are_comparable(opening, reading):
+        return reconciliation.record(reading, opening, None)
+    return reconciliation.record(reading, opening, costs.between(credential, opening, found))
 
 
 def reconcilable() -> QuerySet[Credential]:

@@ -155,7 +155,9 @@ def reconciled(credential: Credential, state: str = "unexplained") -> Reconcilia
         )
         for credits in (Decimal(100), Decimal(98))
     )
-    nothing = dict.fromkeys(("overbilled", "by_others", "overlapping", "unknown"), Decimal(0))
+    nothing = dict.fromkeys(
+        ("overbilled", "overlapping", "unknown", "own_overbilled", "own_overlapping", "own_unknown"), Decimal(0)
+    )
     return Reconciliation.objects.create(
         credential=credential,
         opening=opening,
@@ -164,6 +166,8 @@ def reconciled(credential: Credential, state: str = "unexplained") -> Reconcilia
         counted=Decimal(2),
         calls=1,
         billed=Decimal("0.5"),
+        own_calls=1,
+        own_billed=Decimal("0.5"),
         drift=Decimal("1.5"),
         **nothing,
     )

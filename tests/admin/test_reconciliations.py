@@ -34,7 +34,7 @@ def test_the_action_compares_and_shows_what_was_found(modash: Provider, desk: Cl
     assert "matches" in page
     assert SECRET not in page
     history = LogEntry.objects.filter(object_id=str(world.credential.pk)).order_by("pk")
-    assert [entry.change_message for entry in history] == ["Read for the first time.", "Reconciled: matches."]
+    assert [entry.change_message for entry in history] == ["Read, and compared with nothing.", "Reconciled: matches."]
 
 
 def test_the_action_says_why_the_provider_cannot_be_asked(modash: Provider, desk: Client, world: World) -> None:

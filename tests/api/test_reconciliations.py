@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -57,6 +58,7 @@ def test_the_first_reading_is_compared_with_nothing(api: APIClient, path: str) -
         "provider": "modash",
         "read_at": reading["read_at"],
         "credits": "100",
+        "detail": "100 credits are left; the next reading is compared with this one.",
         "reconciliation": None,
     }
 
@@ -79,14 +81,27 @@ def test_the_second_is_compared_with_the_first(api: APIClient, path: str, modash
         "calls": 0,
         "billed": "0",
         "overbilled": "0",
-        "by_others": "0",
         "overlapping": "0",
         "unknown": "0",
+        "is_shared": True,
         "topped_up": "0",
         "drift": "2.5",
         "created_at": found["created_at"],
     }
     assert found["began_at"] < found["ended_at"] <= found["created_at"]
+
+
+def test_a_reading_a_long_time_after_the_last_says_why_nothing_was_compared(
+    api: APIClient, path: str, modash: Provider
+) -> None:
+    reconciled(api, path)
+    week = timedelta(days=7)
+    Reading.objects.update(asked_at=F("asked_at") - week, answered_at=F("answered_at") - week)
+    reading = reconciled(api, path)
+    assert (reading["reconciliation"], Reconciliation.objects.count()) == (None, 0)
+    assert "more than 7 days older" in reading["detail"]
+    left(modash, 97.5)
+    assert reconciled(api, path)["detail"].startswith("The provider counted 2.5 credits more")
 
 
 def test_comparisons_are_listed_in_pages_newest_first(api: APIClient, path: str, modash: Provider) -> None:

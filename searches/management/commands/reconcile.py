@@ -8,7 +8,6 @@ from django.core.management.base import BaseCommand, CommandError
 from billing import reconciliation
 from billing.models import Reconciliation
 from billing.reconciliation import CannotReconcile
-from billing.serializers import credits_text
 from providers.failures import Failure
 from providers.models import Credential
 from searches.reconciliation import readings
@@ -39,9 +38,7 @@ class Command(BaseCommand):
             return False
         row = Reconciliation.objects.filter(closing=reading).first()
         if row is None:
-            self.stdout.write(
-                f"{name}: {credits_text(reading.credits)} credits left; the next reading is compared with this."
-            )
+            self.stdout.write(f"{name}: {reconciliation.uncompared(reading)}")
             return True
         self.stdout.write(f"{name}: {row.state}. {reconciliation.detail(row)}")
         return row.state != Reconciliation.State.UNEXPLAINED

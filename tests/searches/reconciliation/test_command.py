@@ -32,7 +32,7 @@ def test_all_keys_are_reconciled(serve: Serve, credential: Credential) -> None:
     serve()
     code, printed = run()
     assert code == 0
-    assert f"{credential.pk} (modash/default): 1000000 credits left" in printed
+    assert f"{credential.pk} (modash/default): 1000000 credits are left" in printed
     code, printed = run()
     assert (code, "matches. The provider counted what the calls with this key cost." in printed) == (0, True)
 

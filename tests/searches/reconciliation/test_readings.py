@@ -1,4 +1,4 @@
-"""What a provider counted for a key is compared with what the calls with it cost."""
+"""Comparisons of what a provider counted for a key with what the calls with it cost."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from providers.contract import Secret
 from providers.failures import BadCredential, Failure, Faulty, Lost
 from providers.keyring import credentials
 from providers.models import Credential, Policy
+from searches.api.reconciliation_serializers import ReconciliationSerializer
 from searches.lanes import queue
 from searches.models import Call, Status
 from searches.reconciliation import readings
@@ -63,7 +64,7 @@ def test_a_count_that_is_what_the_calls_cost_matches(serve: Serve, credential: C
     search(alice), search(alice)
     row = reconciled(credential)
     assert (row.state, row.counted, row.billed, row.calls, row.drift) == (State.MATCHES, 2 * PAGE, 2 * PAGE, 2, 0)
-    assert (row.overlapping, row.unknown, row.overbilled, row.by_others) == (0, 0, 0, 0)
+    assert (row.overlapping, row.unknown, row.overbilled, row.is_shared) == (0, 0, 0, False)
 
 
 def test_each_comparison_begins_where_the_last_one_ended(serve: Serve, credential: Credential, alice: Tenant) -> None:
@@ -175,7 +176,37 @@ def test_calls_of_another_tenant_with_the_same_key_are_counted(
     # The calls say which key they were made with.
     credentials.remove(theirs)
     row = reconciled(credential)
-    assert (row.state, row.billed, row.by_others) == (State.MATCHES, 2 * PAGE, PAGE)
+    assert (row.state, row.calls, row.billed) == (State.MATCHES, 2, 2 * PAGE)
+    shown = ReconciliationSerializer(row).data
+    assert (shown["calls"], shown["billed"], shown["is_shared"]) == (1, "0.5", True)
+
+
+def test_another_tenants_open_and_lost_calls_are_not_shown(
+    serve: Serve, credential: Credential, alice: Tenant, bob: Tenant
+) -> None:
+    modash = serve()
+    credentials.store(bob, "modash", KEY)
+    first_reading(credential)
+    modash.loses_answers = True
+    search(bob)
+    modash.loses_answers = False
+    an_hour_passes()
+    search(bob)
+    row: Any = Reconciliation.objects.get(closing=readings.reconcile(credential))
+    assert (row.unknown, row.overlapping) == (PAGE, PAGE)
+    shown = ReconciliationSerializer(row).data
+    assert (shown["unknown"], shown["overlapping"], shown["is_shared"]) == ("0", "0", True)
+
+
+def test_the_event_names_what_the_tenants_own_calls_cost(
+    serve: Serve, credential: Credential, alice: Tenant, bob: Tenant
+) -> None:
+    serve(billed_percent=200)
+    credentials.store(bob, "modash", KEY)
+    first_reading(credential)
+    search(alice), search(bob)
+    assert reconciled(credential).state == State.UNEXPLAINED
+    assert '"billed":"0.5"' in Event.objects.get(type="credits.drift_found").body
 
 
 def test_calls_with_another_key_are_not_counted(
