@@ -250,7 +250,7 @@ def _try_broker() -> None:
     """Puts a message into a queue as the web server does, and takes it as a worker does."""
     with current_app.producer_pool.acquire(block=True, timeout=settings.REDIS_TIMEOUT_SECONDS) as producer:
         queue = current_app.amqp.queues.new_missing(PROBE)
-        producer.publish("", routing_key=PROBE, exchange=queue.exchange, declare=[queue], retry=False)
+        producer.publish("", routing_key=PROBE, exchange="", declare=[queue], retry=False)
     key = f"{wakeups.KEY_PREFIX}{PROBE}"
     live_updates.client().llen(key)
     live_updates.client().brpop([key], timeout=0.01)
