@@ -186,6 +186,10 @@ class AccountAdmin(Page):
     inlines = (GrantInline, EntryInline)
     actions_detail = ("grant", "adjust")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
+        accounts: QuerySet[Account] = super().get_queryset(request)
+        return accounts.annotate(**grants.DUE_TO_EXPIRE)
+
     def has_change_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
         """Forbids edits: credits are granted and adjusted, and a grant makes the account prepaid."""
         return False
@@ -223,7 +227,6 @@ class AccountAdmin(Page):
 
     @admin.display(description="available")
     def available_credits(self, obj: Account) -> str:
-        grants.attach([obj])
         return "unbounded" if obj.available is None else credits_text(obj.available)
 
     @dialog(

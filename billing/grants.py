@@ -15,15 +15,17 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import F, Func, OuterRef, Subquery
 from django.db.models.functions import Least
 
 from accounts import clock
 from billing import alerts, corrections, statements
-from billing.models import Account, Entry, Grant
+from billing.models import Account, CreditsField, Entry, Grant
 
 log = logging.getLogger(__name__)
 
+# An annotation of accounts: the credits of grants that have ended though no entry says so yet.
+DUE_TO_EXPIRE = {"due_to_expire": Func(F("pk"), function="billing_due_to_expire", output_field=CreditsField())}
 DUE = "SELECT id FROM billing_account WHERE next_expiry <= clock_timestamp() ORDER BY id"
 EXPIRE = "SELECT billing_expire_grants(%s, clock_timestamp())"
 TAKE = "SELECT billing_take_from_grants(%s)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -18,6 +19,7 @@ from billing import grants, ledger
 from billing.models import Account, Entry, Grant, Hold, Price
 from tests.admin.conftest import PROVIDER, SOURCE, World
 from tests.admin.test_pages import address, page_of
+from tests.billing.passing import expires_in, has_ended
 
 
 def send(desk: Client, action: str, row: Model, **fields: object) -> list[str]:
@@ -48,6 +50,16 @@ def test_a_grant_can_expire_and_have_a_priority(desk: Client, alice: Tenant) -> 
     kept = Grant.objects.get()
     assert kept.expires_at == datetime(2099, 1, 31, tzinfo=UTC)
     assert kept.priority == 0
+
+
+def test_an_account_shows_nothing_available_of_a_grant_that_has_ended(desk: Client, alice: Tenant) -> None:
+    account = ledger.account_of(alice, "modash")
+    ledger.grant(account, Decimal(3))
+    ledger.grant(account, Decimal(50), expires_at=expires_in(days=1))
+    has_ended(2)
+    for shown in (page_of(account), reverse("admin:billing_account_changelist")):
+        text = desk.get(shown).content.decode()
+        assert ">3<" in re.sub(r"\s", "", text)
 
 
 def test_a_grant_that_has_ended_before_it_begins_is_refused(desk: Client, alice: Tenant) -> None:
