@@ -65,7 +65,7 @@ FROM (
         WHEN 'missing before' THEN month_before + interval '1 month' WHEN 'missing after' THEN month + interval '1 month'
         ELSE month
     END AS of_month FROM judged WHERE fault IS NOT NULL
-) AS named ORDER BY account_id, of_month
+) AS named ORDER BY account_id, of_month, month
 """
 FAULTS = {
     "missing": "is missing",
