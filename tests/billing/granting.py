@@ -15,7 +15,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass
 class Replay:
-    """The credits that are left of an account's grants, and what its holds have drawn, by its entries and the grants' terms alone."""
+    """The credits left of an account's grants, and drawn by its holds, by its entries and the grants' terms alone."""
 
     terms: dict[int, tuple[int, datetime, int]]
     left: dict[int, Decimal] = field(default_factory=dict)

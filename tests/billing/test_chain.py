@@ -1,4 +1,4 @@
-"""The chain of an account names the first entry that was altered, missing or inserted, also where the trigger was switched off."""
+"""The chain of an account names the first entry that was altered, missing or inserted, also with the trigger switched off."""
 
 from __future__ import annotations
 
