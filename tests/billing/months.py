@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from django.db import connection
+from django.db import connection, transaction
 
+from billing import alerts
 from billing.models import Account, Statement
 
 
@@ -14,9 +15,11 @@ def end_month(account: Account) -> int:
     query = """
         SELECT billing_close_months(id, (open_month + interval '1 month') AT TIME ZONE 'UTC') FROM billing_account WHERE id = %s
     """
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(query, [account.pk])
         closed: int = cursor.fetchone()[0]
+        # A grant that expires within the month may reach a share, as in `statements.close`.
+        alerts.announce()
     return closed
 
 
