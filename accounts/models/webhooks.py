@@ -1,138 +1,14 @@
-"""The tables of who asks (operators, tenants, API keys) and of webhooks (endpoints, events, deliveries and their attempts).
-
-A tenant's rows are reached through `for_tenant`, so that a query without it is noticed.
-"""
+"""The tables of webhooks: endpoints, events, deliveries and their attempts."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self, TypeVar
-from uuid import UUID
-
-from django.contrib.auth.models import AbstractUser, UserManager
-from django.contrib.auth.password_validation import validate_password
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from accounts.limits import TenantLimits
-
-M = TypeVar("M", bound=models.Model)
-
-# Thirty days, in seconds. An older answer is of no use.
-MOST_MAX_AGE = 2_592_000
-
-
-class Operators(UserManager["User"]):
-    """Refuses weak passwords on every way to a new operator, `createsuperuser --noinput` too."""
-
-    use_in_migrations = False
-
-    def create_user(self, username: str, *args: Any, **kwargs: Any) -> User:
-        _refuse_weak_password(username, *args, **kwargs)
-        return super().create_user(username, *args, **kwargs)
-
-    def create_superuser(self, username: str, *args: Any, **kwargs: Any) -> User:
-        _refuse_weak_password(username, *args, **kwargs)
-        return super().create_superuser(username, *args, **kwargs)
-
-
-def _refuse_weak_password(username: str, email: str | None = None, password: str | None = None, **rest: object) -> None:
-    if password is not None:
-        validate_password(password, User(username=username, email=email or ""))
-
-
-class User(AbstractUser):
-    """An operator, who signs in to the admin. Tenants have API keys, not users."""
-
-    objects: ClassVar[Operators] = Operators()
-
-
-class TenantQuerySet(models.QuerySet[M]):
-    """Rows of which each belongs to one tenant."""
-
-    def for_tenant(self, tenant: Tenant) -> Self:
-        return self.filter(tenant=tenant)
-
-
-class Tenant(TenantLimits):
-    """A company that uses Sightline; owner of every row but policies and prices."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    name = models.CharField(max_length=200, unique=True)
-    weight = models.PositiveSmallIntegerField(
-        default=1,
-        validators=[MinValueValidator(1), MaxValueValidator(1000)],
-        help_text="Its share of a busy lane, relative to the other tenants. Acts at once, on waiting lookups too.",
-    )
-    suspended_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        help_text="Since when its API keys are refused and its waiting lookups are held back.",
-    )
-    max_age = models.PositiveIntegerField(
-        default=3600,
-        validators=[MaxValueValidator(MOST_MAX_AGE)],
-        help_text="Seconds. A lookup is answered by an equal one of at most this age, or follows one in progress, unless its "
-        "order says otherwise. 0: the provider is always asked.",
-    )
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    # Django REST framework reads this of a request's user. A tenant is one only with a valid key.
-    is_authenticated: ClassVar[bool] = True
-
-    class Meta:
-        ordering = ("name",)
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(weight__gte=1, weight__lte=1000), name="tenant_weight_between_1_and_1000"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-    @classmethod
-    def find(cls, id_or_name: str) -> Tenant | None:
-        """Returns a tenant by its id or its name, as operators type it on a command line."""
-        try:
-            return cls.objects.filter(pk=UUID(id_or_name)).first()
-        except ValueError:
-            return cls.objects.filter(name=id_or_name).first()
-
-
-class Mode(models.TextChoices):
-    """Returns whether searches ask the providers, or the sandbox, which costs nothing."""
-
-    LIVE = "live"
-    TEST = "test"
-
-
-class ApiKey(models.Model):
-    """A tenant's secret for our API. Only its digest is kept; the secret is shown once, when it is made."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="api_keys")
-    label = models.CharField(max_length=100, blank=True)
-    mode = models.CharField(max_length=4, choices=Mode.choices)
-    prefix = models.CharField(max_length=20, editable=False, help_text="The beginning of the secret, for people.")
-    digest = models.CharField(max_length=64, unique=True, editable=False)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    last_used_at = models.DateTimeField(null=True, editable=False)
-    revoked_at = models.DateTimeField(null=True, blank=True)
-
-    objects = TenantQuerySet["ApiKey"].as_manager()
-
-    # No column: the plain secret of a key that was just issued, for the one answer that shows it.
-    secret: str
-
-    class Meta:
-        ordering = ("-created_at",)
-        verbose_name = "API key"
-
-    def __str__(self) -> str:
-        return f"{self.prefix}…"
+from accounts.models.api_keys import Mode
+from accounts.models.tenants import Tenant, TenantQuerySet
 
 
 class EventType(models.TextChoices):

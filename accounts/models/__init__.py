@@ -1,0 +1,22 @@
+"""The tables of who asks (operators, tenants, API keys) and of webhooks (endpoints, events, deliveries and their attempts)."""
+
+from accounts.models.api_keys import ApiKey, Mode
+from accounts.models.operators import Operators, User
+from accounts.models.tenants import MOST_MAX_AGE, Tenant, TenantQuerySet
+from accounts.models.webhooks import Attempt, Delivery, Endpoint, Event, EventType, PresentEndpoints
+
+__all__ = [
+    "MOST_MAX_AGE",
+    "ApiKey",
+    "Attempt",
+    "Delivery",
+    "Endpoint",
+    "Event",
+    "EventType",
+    "Mode",
+    "Operators",
+    "PresentEndpoints",
+    "Tenant",
+    "TenantQuerySet",
+    "User",
+]
