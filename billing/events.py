@@ -28,17 +28,16 @@ def settled(account: Account, reference: str, *, charged: Decimal, released: Dec
 
 def drift_found(row: Reconciliation) -> None:
     """Announces a difference between a provider's count and our calls that nothing explains."""
-    credential = row.credential
     data = {
         "id": row.pk,
-        "credential_id": credential.pk,
-        "provider": credential.provider,
-        "label": credential.label,
+        "credential_id": row.credential_id,
+        "provider": row.provider,
+        "label": row.key_label,
         "counted": credits_text(row.counted),
         "billed": credits_text(row.own_billed),
         "drift": credits_text(row.drift),
     }
-    webhooks.record(credential.tenant_id, Mode.LIVE, EventType.CREDITS_DRIFT_FOUND, data)
+    webhooks.record(row.tenant_id, Mode.LIVE, EventType.CREDITS_DRIFT_FOUND, data)
 
 
 def thresholds_reached(tenant_id: UUID, alerts: Sequence[ThresholdAlert]) -> None:

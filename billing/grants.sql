@@ -65,7 +65,7 @@ BEGIN
         part := least(returned, source.amount);
         PERFORM billing_shorten_draw(source.draw_id, part);
         returned := returned - part;
-        -- Not by the row that was read above: an expiry that is entered here may find that another grant has ended.
+        -- A grant that has expired since the hold drew from it takes nothing back.
         UPDATE billing_grant SET available = available + part WHERE id = source.id AND NOT has_expired;
         IF NOT FOUND THEN
             UPDATE billing_grant SET expired = expired + part WHERE id = source.id;
@@ -97,8 +97,9 @@ BEGIN
 END $$;
 
 -- Lets the grants of an account expire that are due at `moment`: an entry for each with credits that no hold has drawn. Returns the
--- number of grants. Twice is once. The caller has closed the months that ended before. The first movement after an expiry does it before anything else (`billing_enter`), so that an
--- expired grant is never spent, however late the periodic task runs. Locks: account.
+-- number of grants. A second call does nothing. The caller has closed the months that ended before. The first movement after an expiry
+-- does it before anything else (`billing_enter`), so that an expired grant is never spent, however late the periodic task runs.
+-- Locks: account.
 CREATE OR REPLACE FUNCTION billing_expire_grants(own uuid, moment timestamptz) RETURNS integer
 LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE

@@ -7,10 +7,9 @@ from datetime import UTC, datetime, time
 from typing import Any
 
 from rest_framework import serializers
-from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts.web.pagination import PageQuery
-from accounts.web.query_params import Instant
+from accounts.web.query_params import Instant, refuse_empty_range
 from accounts.web.strict_fields import StrictChoice
 from billing.models import Entry
 from billing.usage import COLUMNS, METADATA
@@ -30,10 +29,7 @@ class EntryQuery(PageQuery):
     created_before = Instant(required=False)
 
     def validate(self, values: Any) -> Any:
-        since, until = values.get("created_after"), values.get("created_before")
-        if since and until and since >= until:
-            detail = "Must be later than created_after, or no entry is left."
-            raise ValidationError({"created_before": [ErrorDetail(detail, code="invalid")]})
+        refuse_empty_range(values, of="entry")
         return values
 
 
@@ -86,8 +82,5 @@ class UsageQuery(PageQuery):
     def validate(self, values: Any) -> Any:
         if isinstance(values["group_by"], str):
             values["group_by"] = (values["group_by"],)
-        since, until = values.get("created_after"), values.get("created_before")
-        if since and until and since >= until:
-            detail = "Must be later than created_after, or no day is left."
-            raise ValidationError({"created_before": [ErrorDetail(detail, code="invalid")]})
+        refuse_empty_range(values, of="day")
         return values

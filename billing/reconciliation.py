@@ -138,13 +138,12 @@ def read(credential: Credential, found: AccountReading) -> Reading:
 
 
 @transaction.atomic
-def record(reading: Reading, opening: Reading | None, costs: Costs | None) -> Reading:
-    """Saves a reading, with its comparison with the one before, and announces drift that nothing explains.
+def record(credential: Credential, reading: Reading, opening: Reading | None, costs: Costs | None) -> Reading:
+    """Saves a reading of a credential, with its comparison with the one before, and announces drift that nothing explains.
 
     `costs`: None if the two are not compared.
     Two may read one key at once. The first is kept: the second returns the first one's reading, and writes nothing.
     """
-    credential = reading.credential
     if Credential.objects.same_key(credential).select_for_update(no_key=True).first() is None:
         raise CannotReconcile("The key was replaced or deleted meanwhile; nothing was compared.")
     last = last_reading(credential)
@@ -152,16 +151,19 @@ def record(reading: Reading, opening: Reading | None, costs: Costs | None) -> Re
         return last
     reading.save()
     if opening is not None and costs is not None:
-        _record_comparison(reading, opening, costs)
+        _record_comparison(credential, reading, opening, costs)
     return reading
 
 
-def _record_comparison(closing: Reading, opening: Reading, costs: Costs) -> None:
+def _record_comparison(credential: Credential, closing: Reading, opening: Reading, costs: Costs) -> None:
     cost, own = costs.own + costs.of_others, costs.own
     counted = opening.credits - closing.credits
     found = compare(counted, cost, requests=_rise(opening.requests, closing.requests))
     row = Reconciliation.objects.create(
-        credential=closing.credential,
+        tenant_id=credential.tenant_id,
+        provider=credential.provider,
+        key_label=credential.label,
+        credential=credential,
         opening=opening,
         closing=closing,
         state=found.state,

@@ -24,6 +24,14 @@ class Instant(serializers.DateTimeField):
         return super().to_internal_value(str(value).upper())
 
 
+def refuse_empty_range(values: dict[str, Any], *, of: str) -> None:
+    """Raises `ValidationError` if no time is between `created_after` and `created_before`. `of`: what a row of the list is."""
+    since, until = values.get("created_after"), values.get("created_before")
+    if since and until and since >= until:
+        detail = f"Must be later than created_after, or no {of} is left."
+        raise ValidationError({"created_before": [ErrorDetail(detail, code="invalid")]})
+
+
 class WholeNumber(serializers.IntegerField):
     """A number in ASCII digits. Python would also take digits of other scripts, blanks and underscores."""
 

@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
+from accounts.models import Tenant
 from billing.models.accounts import CreditsField
 from providers.models import Credential
 
@@ -17,7 +18,9 @@ class Reading(models.Model):
     """The credits that a key's account had left, as its provider said between two instants of the database's clock."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    credential = models.ForeignKey(Credential, models.CASCADE, related_name="readings", db_index=False)
+    credential = models.ForeignKey(
+        Credential, models.SET_NULL, null=True, related_name="readings", db_index=False, help_text="Empty if deleted."
+    )
     key_fingerprint = models.CharField(max_length=16, help_text="The beginning of its key's fingerprint.")
     asked_at = models.DateTimeField()
     answered_at = models.DateTimeField()
@@ -51,7 +54,17 @@ class Reconciliation(models.Model):
         UNEXPLAINED = "unexplained", "nothing that is known explains the difference"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    credential = models.ForeignKey(Credential, models.CASCADE, related_name="reconciliations", db_index=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="reconciliations", db_index=False)
+    provider = models.CharField(max_length=40)
+    key_label = models.CharField(max_length=100, help_text="The credential's label when it was compared.")
+    credential = models.ForeignKey(
+        Credential,
+        models.SET_NULL,
+        null=True,
+        related_name="reconciliations",
+        db_index=False,
+        help_text="Empty if deleted: the comparison is kept.",
+    )
     # One comparison for each reading, so that no call is compared twice.
     opening = models.OneToOneField(Reading, models.CASCADE, related_name="next")
     closing = models.OneToOneField(Reading, models.CASCADE, related_name="reconciliation")
@@ -73,10 +86,13 @@ class Reconciliation(models.Model):
 
     class Meta:
         ordering = ("-id",)
-        indexes = [models.Index(fields=["credential", "-id"], name="comparisons_of_a_credential")]
+        indexes = [
+            models.Index(fields=["credential", "-id"], name="comparisons_of_a_credential"),
+            models.Index(fields=["tenant", "-id"], name="comparisons_of_a_tenant"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.credential} to {self.closing.answered_at:%Y-%m-%d %H:%M}"
+        return f"{self.provider} {self.key_label} to {self.closing.answered_at:%Y-%m-%d %H:%M}"
 
     @property
     def is_shared(self) -> bool:

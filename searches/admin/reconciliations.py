@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -38,27 +37,33 @@ COLOURS = {
 }
 
 
-class ByCredentialProvider(ByProvider):
-    field = "credential__provider"
-
-
 @admin.register(Reconciliation)
 class ReconciliationAdmin(Record):
     icon = "compare_arrows"
     list_display = (
-        *("until", "tenant", "credential", "state_badge", "counted_credits", "billed_credits", "drift_credits"),
+        *(
+            "until",
+            "tenant",
+            "provider",
+            "key_label",
+            "state_badge",
+            "counted_credits",
+            "billed_credits",
+            "drift_credits",
+        ),
     )
-    list_select_related = ("credential__tenant", "closing")
+    list_select_related = ("tenant", "closing")
     list_filter = (
-        ("credential__tenant", AutocompleteSelectFilter),
-        ByCredentialProvider,
+        ("tenant", AutocompleteSelectFilter),
+        ByProvider,
         by_choice("state"),
         MadeWithin,
     )
-    search_fields = ("credential__tenant__name", "credential__label")
+    search_fields = ("tenant__name", "key_label")
     search_help_text = "A tenant, a credential's label, or the id of a reconciliation or a credential"
     id_fields = ("pk", "credential")
     fields = (
+        ("tenant", "provider", "key_label"),
         ("credential", "state_badge"),
         "detail",
         ("opening", "closing"),
@@ -88,10 +93,6 @@ class ReconciliationAdmin(Record):
     def drift_credits(self, obj: Reconciliation) -> str:
         return credits_text(obj.drift)
 
-    @admin.display(description="tenant", ordering="credential__tenant__name")
-    def tenant(self, obj: Reconciliation) -> str:
-        return obj.credential.tenant.name
-
     @admin.display(description="what was found")
     def detail(self, obj: Reconciliation) -> str:
         return reconciliation.detail(obj)
@@ -105,11 +106,6 @@ class ReconciledCredentialAdmin(CredentialAdmin):
     def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
         fields = super().get_fields(request, obj)
         return (*fields, "last_reconciliation") if obj else fields
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Lets a credential be deleted with its comparisons, which nobody deletes by themselves."""
-        to_delete, counts, lacking, protected = super().get_deleted_objects(objs, request)
-        return to_delete, counts, lacking - {Reconciliation._meta.verbose_name}, protected
 
     @admin.display(description="last reconciliation")
     def last_reconciliation(self, obj: Credential) -> SafeString:

@@ -35,8 +35,8 @@ def reconcile(credential: Credential) -> Reading:
         raise CannotReconcile(str(error)) from None
     reading = reconciliation.read(credential, found)
     if opening is None or not reconciliation.are_comparable(opening, reading):
-        return reconciliation.record(reading, opening, None)
-    return reconciliation.record(reading, opening, costs.between(credential, opening, found))
+        return reconciliation.record(credential, reading, opening, None)
+    return reconciliation.record(credential, reading, opening, costs.between(credential, opening, found))
 
 
 def reconcilable() -> QuerySet[Credential]:

@@ -159,6 +159,9 @@ def reconciled(credential: Credential, state: str = "unexplained") -> Reconcilia
         ("overbilled", "overlapping", "unknown", "own_overbilled", "own_overlapping", "own_unknown"), Decimal(0)
     )
     return Reconciliation.objects.create(
+        tenant=credential.tenant,
+        provider=credential.provider,
+        key_label=credential.label,
         credential=credential,
         opening=opening,
         closing=closing,

@@ -70,3 +70,19 @@ def test_comparisons_are_searched_by_tenant_and_label(desk: Client, world: World
     row = world.rows[Reconciliation]
     assert page_of(row) in desk.get(LIST, {"q": term}).content.decode()
     assert page_of(row) in desk.get(LIST, {"q": str(world.credential.pk)}).content.decode()
+
+
+def test_a_comparison_outlives_its_key(desk: Client, world: World) -> None:
+    row = world.rows[Reconciliation]
+    credentials.remove(world.credential)
+    page = desk.get(page_of(row)).content.decode()
+    assert "The provider counted 1.5 credits more" in page
+    listed = desk.get(LIST, {"q": "Alice", "provider": "modash"}).content.decode()
+    assert page_of(row) in listed
+    assert Reading.objects.filter(credential=None).count() == 2
+
+
+def test_a_key_with_comparisons_is_deleted_in_the_admin(desk: Client, world: World) -> None:
+    path = reverse("admin:providers_credential_delete", args=[world.credential.pk])
+    assert desk.post(path, {"post": "yes"}).status_code == 302
+    assert Reconciliation.objects.get().credential is None
