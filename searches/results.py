@@ -12,6 +12,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 from uuid_utils.compat import uuid7
 
+from providers import media_expiry
 from providers.contract import Answer, Hit
 from searches.models import Lookup, Result, Search
 
@@ -50,6 +51,7 @@ def keep(lookup: Lookup, search: Search, answer: Answer, *, came_at: datetime) -
             title=hit.title[:500],
             url=hit.url,
             image_url=hit.image_url,
+            media_expires_at=media_expiry.of(hit.image_url),
             score=hit.score,
             detail=hit.detail,
             raw=hit.raw,

@@ -72,6 +72,11 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
     """One thing that was found. The property named after its `type` has what only that type has."""
 
     source: Any = serializers.CharField(source="lookup.source")
+    media_expires_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When `image_url` stops working, where its signature says so; null where it says nothing. Addresses inside "
+        "`creator` may end at other times. Fetch what you need to keep before then.",
+    )
     creator = CreatorSerializer(required=False, help_text="Only if `type` is `creator`.")
     product = ProductSerializer(required=False, help_text="Only if `type` is `product`.")
     video = VideoSerializer(required=False, help_text="Only if `type` is `video`.")

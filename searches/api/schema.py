@@ -78,8 +78,8 @@ RESULT_SHOWN: dict[str, Any] = {
     "external_id": "173560420",
     "title": "Instagram",
     "url": "https://www.tiktok.com/@instagram",
-    "image_url": "https://example.com/instagram.jpg",
-    "media_expires_at": None,
+    "image_url": "https://example.com/instagram.jpg?x-expires=1763805600&x-signature=c2lnbmVk",
+    "media_expires_at": "2026-11-22T10:00:00Z",
     "score": None,
     "creator": {
         "username": "instagram",

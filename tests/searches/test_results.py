@@ -52,6 +52,12 @@ def test_a_result_is_kept_to_the_last_character_and_microsecond(submit: Submit) 
     assert (kept.observed_at, kept.media_expires_at) == (CAME_AT, None)
 
 
+def test_an_address_that_says_when_it_ends_is_kept_with_its_end(submit: Submit) -> None:
+    submit()
+    keep(hit(1, image_url="https://p.example/p.jpg?x-expires=1764590400&x-signature=s"))
+    assert Result.objects.get().media_expires_at == datetime.fromtimestamp(1_764_590_400, UTC)
+
+
 def test_what_the_provider_does_not_return_is_none(submit: Submit) -> None:
     submit()
     keep(hit(1), hit(2, url="https://p.example/" + "long" * 600, title="long" * 200))

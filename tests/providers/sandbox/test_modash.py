@@ -6,6 +6,7 @@ import base64
 import struct
 import zlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
 from typing import Any
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from providers import media_expiry
 from providers.sandbox.catalogue_pictures import MOTIFS
 from providers.sandbox.meter import fingerprint
 from providers.sandbox.modash_filters import creator_matches
@@ -134,6 +136,13 @@ def test_a_profile_has_the_fields_of_the_page(site: Site) -> None:
     posts = [post for profile in found for post in profile["matchedPosts"] + profile["recentPosts"]]
     assert all(set(post["stats"]) == stats for post in posts)
     assert -1 in {post["stats"]["likesCount"] for post in posts}
+
+
+def test_some_portraits_have_an_address_that_ends(site: Site) -> None:
+    addresses = [profile["profilePicture"] for profile in profiles(site)]
+    ends = [at for at in map(media_expiry.of, addresses) if at]
+    assert 0 < len(ends) < len(addresses)
+    assert all(timedelta(days=1) < at - datetime.now(UTC) <= timedelta(days=2) for at in ends)
 
 
 @pytest.mark.parametrize(
