@@ -92,7 +92,7 @@ STATEMENTS = extend_schema_view(
 )
 STATEMENT = extend_schema_view(
     get=extend_schema(
-        operation_id="read_statement",
+        operation_id="get_statement",
         summary="One closed month",
         description="Keep its `hash`: a ledger that is rewritten later cannot have the same one.",
         responses={200: StatementSerializer},

@@ -7,8 +7,6 @@ that it needs no API key (`openapi_webhooks`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -18,13 +16,10 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
-from rest_framework import serializers
 
 from accounts.models import EventType
 from accounts.web.strict_fields import StrictDict
-from billing.caps import CAPS, CODES, Limit, LimitReached
-from billing.serializers import LimitSerializer
-from config import openapi_webhooks, problems
+from config import openapi_links, openapi_problems, openapi_webhooks, problems
 from providers import json_schema, registry
 from providers.contract import Adapter
 
@@ -55,7 +50,6 @@ exceptions are a provider's dictionary and its own count of a key, which belong 
 |---|---|---|
 {errors}
 """
-EVERYWHERE = (400, 401, 403, 406, 429, 500, 503)
 HEADERS = {401: ("WWW-Authenticate", "`Bearer`"), 429: ("Retry-After", "Seconds."), 503: ("Retry-After", "Seconds.")}
 HEADERS_OF_ALL = {
     "X-Request-Id": "Names this request in our logs: the one that was sent, or one of ours.",
@@ -63,8 +57,6 @@ HEADERS_OF_ALL = {
     'accepts (`t`): `"requests";r=999;t=1`.',
     "RateLimit-Policy": 'That rate: as many units (`q`) in as many seconds (`w`): `"requests";q=1000;w=10`.',
 }
-WITH_A_BODY = (413, 415)
-WITH_AN_ID = (404,)
 
 
 @cache
@@ -82,6 +74,7 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     )
     result["info"]["description"] = ABOUT.format(errors="\n".join(rows)).strip()
     add_enums(result["components"]["schemas"])
+    openapi_links.add(result["paths"])
     result["webhooks"] = openapi_webhooks.webhooks(result["components"]["schemas"])
     return result
 
@@ -107,25 +100,6 @@ def add_enums(schemas: dict[str, Any]) -> None:
                 described["enum"] = list(values)
 
 
-class FieldErrorSerializer(serializers.Serializer[Any]):
-    field = serializers.CharField(help_text="Its path, such as `lookups[0].parameters.age.min`.")
-    code = serializers.CharField()
-    detail = serializers.CharField(help_text="What is wrong, and the mend.")
-
-
-class ProblemSerializer(serializers.Serializer[Any]):
-    """RFC 9457."""
-
-    type = serializers.URLField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    detail = serializers.CharField()
-    code = serializers.ChoiceField(choices=list(problems.PROBLEMS))
-    request_id = serializers.CharField()
-    errors: Any = FieldErrorSerializer(many=True, required=False, help_text="For bad input: every wrong field.")
-    limit = LimitSerializer(required=False, help_text="For a 402: the limit that has no room. Not of `price_missing`.")
-
-
 class Schema(AutoSchema):
     """Adds to each operation the headers of every answer and the errors that it can have."""
 
@@ -135,7 +109,9 @@ class Schema(AutoSchema):
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        bodies |= {str(status): self.error_response(status) for status in self.error_statuses()}
+        own = getattr(self.view, "error_codes", {}).get(self.method, ())
+        errors = openapi_problems.codes(self.method, self.path, own)
+        bodies |= {str(status): self.error_response(status, codes) for status, codes in errors.items()}
         for status, body in bodies.items():
             if "$ref" not in body:
                 body["description"] = body["description"] or f"{HTTPStatus(int(status)).phrase}."
@@ -145,30 +121,14 @@ class Schema(AutoSchema):
     def get_paginated_name(self, serializer_name: str) -> str:
         return f"{serializer_name}List"
 
-    def error_statuses(self) -> list[int]:
-        statuses = {*EVERYWHERE, *getattr(self.view, "error_statuses", {}).get(self.method, ())}
-        if self.method in ("POST", "PATCH"):
-            statuses |= {*WITH_A_BODY}
-        if "{id}" in self.path:
-            statuses |= {*WITH_AN_ID}
-        return sorted(statuses)
-
-    def error_response(self, status: int) -> dict[str, Any]:
+    def error_response(self, status: int, codes: list[str]) -> dict[str, Any]:
         headers = self.headers_of_all()
         if status in HEADERS:
             name, description = HEADERS[status]
             headers[name] = text_header(description)
-        body = {
-            "description": "; ".join(titles(status).values()) + ".",
-            "headers": headers,
-            "content": {
-                problems.MEDIA_TYPE: {
-                    "schema": self.resolve_serializer(ProblemSerializer, "response").ref,
-                    "examples": {code: {"value": example(code)} for code in titles(status)},
-                }
-            },
-        }
-        return self.component(f"Problem{status}", ResolvedComponent.RESPONSE, body)
+        schema = self.resolve_serializer(openapi_problems.ProblemSerializer, "response").ref
+        body = openapi_problems.answer(schema, codes) | {"headers": headers}
+        return self.component(openapi_problems.name(status, codes), ResolvedComponent.RESPONSE, body)
 
     def headers_of_all(self) -> dict[str, Any]:
         return {
@@ -185,37 +145,6 @@ class Schema(AutoSchema):
 
 def text_header(description: str) -> dict[str, Any]:
     return {"schema": {"type": "string"}, "description": description}
-
-
-def titles(status: int) -> Mapping[str, str]:
-    return {code: title for code, (its_status, title) in problems.PROBLEMS.items() if its_status == status}
-
-
-def example(code: str) -> dict[str, Any]:
-    shown = problems.problem(code, "What is wrong, and what to do about it.") | {"request_id": "019a9f3e6f2c"}
-    if code in CODES.values():
-        limit = limit_without_room(next(name for name in CODES if CODES[name] == code))
-        shown |= {"detail": str(LimitReached(limit)), "limit": LimitSerializer(limit).data}
-    if code == "invalid_request":
-        wrong = {"field": "lookups[0].limit", "code": "min_value", "detail": "Must be from 1 to 1500."}
-        shown |= {"detail": "lookups[0].limit: Must be from 1 to 1500.", "errors": [wrong]}
-    return shown
-
-
-def limit_without_room(name: str) -> Limit:
-    """Returns a limit of that name for an example: 1 credit is asked, and half of it is left."""
-    size, used, held = (Decimal(amount) for amount in (("2", "0", "1.5") if name == "balance" else ("2", "1", "0.5")))
-    renews_at = datetime(2026, 12, 1, tzinfo=UTC) if name in CAPS else None
-    return Limit(
-        name=name,
-        provider="modash",
-        size=size,
-        used=used,
-        held=held,
-        asked=Decimal(1),
-        short_by=Decimal("0.5"),
-        renews_at=renews_at,
-    )
 
 
 class StrictExtension(OpenApiSerializerExtension):

@@ -26,14 +26,14 @@ WITH_A_BODY = ("POST", "PUT", "PATCH")
 class TenantView(GenericAPIView[Any]):
     """Knows the tenant and its key. `query`: the checked query parameters, which only safe methods take.
 
-    `error_statuses`: the statuses that a method answers beside those that every view can, for the OpenAPI document.
+    `error_codes`: the codes of the problems that a method answers beside those that every view can, for the OpenAPI document.
     `takes_pictures`: whether a body may be as large as a picture makes it.
     """
 
     lookup_field = "id"
     query_class: ClassVar[type[Query]] = Query
     query: dict[str, Any]
-    error_statuses: ClassVar[Mapping[str, Sequence[int]]] = {}
+    error_codes: ClassVar[Mapping[str, Sequence[str]]] = {}
     takes_pictures: ClassVar[bool] = False
     # Header fields with the requests that the tenant has left.
     rate_fields: Mapping[str, str] = {}

@@ -125,7 +125,7 @@ ROTATE_SECRET = extend_schema(
     examples=[MADE],
 )
 SEND_TEST = extend_schema(
-    operation_id="test_webhook_endpoint",
+    operation_id="send_webhook_test",
     summary="Send a `ping`",
     description="A `ping` is sent as every other event is, whatever types the endpoint wants, but it is tried 3 times at most. "
     "Its outcome is in `GET /v1/webhook-deliveries`. For a disabled endpoint the answer is a 409.",
@@ -134,7 +134,7 @@ SEND_TEST = extend_schema(
     examples=[DELIVERY_EXAMPLE],
 )
 REDELIVER_RANGE = extend_schema(
-    operation_id="redeliver_webhook_range",
+    operation_id="redeliver_webhooks",
     summary="Send a range once more",
     description="The endpoint's deliveries of the events of a period are sent at once, and again by the schedule if they fail, "
     "with the same `webhook-id` and body as before. For a disabled endpoint the answer is a 409.",

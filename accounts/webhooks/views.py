@@ -92,7 +92,7 @@ class DeliveryView(TenantView):
 class Endpoints(EndpointView):
     query_class = PageQuery
     keys = ("-id",)
-    error_statuses = {"POST": (409,)}
+    error_codes = {"POST": ("too_many_endpoints",)}
 
     @schema.LIST_ENDPOINTS
     def get(self, request: Request) -> Response:
@@ -109,7 +109,7 @@ class Endpoints(EndpointView):
 
 
 class OneEndpoint(EndpointView):
-    error_statuses = {"PATCH": (409,)}
+    error_codes = {"PATCH": ("endpoint_disabled",)}
 
     @schema.GET_ENDPOINT
     def get(self, request: Request, id: Any) -> Response:
@@ -139,7 +139,7 @@ class RotateSecret(EndpointView):
 
 
 class SendTest(EndpointView):
-    error_statuses = {"POST": (409,)}
+    error_codes = {"POST": ("endpoint_disabled",)}
 
     @schema.SEND_TEST
     @translate_domain_errors()
@@ -151,7 +151,7 @@ class SendTest(EndpointView):
 
 
 class RedeliverRange(EndpointView):
-    error_statuses = {"POST": (409,)}
+    error_codes = {"POST": ("endpoint_disabled",)}
 
     @schema.REDELIVER_RANGE
     @translate_domain_errors()
@@ -184,7 +184,7 @@ class Deliveries(DeliveryView):
 
 
 class Redeliver(DeliveryView):
-    error_statuses = {"POST": (409,)}
+    error_codes = {"POST": ("endpoint_disabled", "too_many_attempts")}
 
     @schema.REDELIVER
     @translate_domain_errors()

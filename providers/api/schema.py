@@ -109,7 +109,7 @@ VERIFY = extend_schema_view(
 )
 DICTIONARY = extend_schema_view(
     get=extend_schema(
-        operation_id="look_up_in_dictionary",
+        operation_id="look_up_terms",
         summary="Look up values for a parameter in a provider's dictionary",
         description="At most 100 terms match a query; narrow it for others. Answers are kept for a day. The provider is asked "
         "with your default key, at no cost. A test key's question is answered by the sandbox. If the provider cannot be asked, "

@@ -68,7 +68,7 @@ def taken(credentials: QuerySet[Credential], values: dict[str, Any]) -> Wrong:
 
 @schema.CREDENTIALS
 class Credentials(CredentialView):
-    error_statuses = {"POST": (409,)}
+    error_codes = {"POST": ("too_many_credentials",)}
     query_class = CredentialQuery
     keys = ("provider", "label")
 
@@ -133,7 +133,7 @@ class Verify(CredentialView):
 class Dictionary(TenantView):
     query_class = TermQuery
     keys = ("number",)
-    error_statuses = {"GET": (404, 409)}
+    error_codes = {"GET": ("not_found", "credential_missing", "credential_unusable", "provider_unavailable")}
 
     def get(self, request: Request, provider: str, name: str) -> Response:
         terms = self.terms(provider, name)

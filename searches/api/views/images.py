@@ -41,7 +41,7 @@ class ImageView(TenantView):
 class Images(PictureView, ImageView):
     query_class = ImageQuery
     keys = ("-id",)
-    error_statuses = {"POST": (409,)}
+    error_codes = {"POST": ("too_many_images",)}
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filtered()) or []
@@ -73,7 +73,7 @@ class Images(PictureView, ImageView):
 
 @schema.IMAGE_VIEW
 class OneImage(ImageView):
-    error_statuses = {"DELETE": (409,)}
+    error_codes = {"DELETE": ("image_in_use",)}
 
     def get(self, request: Request, id: UUID) -> Response:
         return Response(self.serialized(self.get_object()))

@@ -19,6 +19,9 @@ from searches.orders.order import Order, WrongOrder
 
 T = TypeVar("T")
 
+# The codes of the problems that an order can have, beside those about credits.
+ORDER_CODES = ("credential_missing", "image_deleted", "too_many_images", "too_many_waiting_lookups")
+
 
 class OrderView(PictureView):
     """Reads the order of a search and its picture from the body of a request."""

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from providers.contract import PictureLimits
 from searches.api import schema
 from searches.api.quote_serializers import of_quote
-from searches.api.views.order_view import OrderView
+from searches.api.views.order_view import ORDER_CODES, OrderView
 from searches.models import Image
 from searches.orders import search_quotes
 from searches.pictures import previews
@@ -19,7 +19,7 @@ from searches.pictures import previews
 
 @schema.QUOTE
 class Quotes(OrderView):
-    error_statuses = {"POST": (409,)}
+    error_codes = {"POST": ORDER_CODES}
 
     def post(self, request: Request) -> Response:
         return Response(of_quote(self.ordered(request, search_quotes.of), self.api_key.mode))

@@ -24,7 +24,7 @@ from searches.reconciliation import readings
 
 @schema.RECONCILE
 class Reconcile(CredentialView):
-    error_statuses = {"POST": (409,)}
+    error_codes = {"POST": ("nothing_to_compare", "credential_unusable", "provider_unavailable")}
 
     def post(self, request: Request, id: UUID) -> Response:
         credential = self.get_object()

@@ -35,6 +35,7 @@ class ListOfASearch(SearchView):
 class Results(ListOfASearch):
     renderer_classes = (JSONRenderer, CSVRenderer, NDJSONRenderer)
     query_class = ResultQuery
+    error_codes = {"GET": ("results_erased",)}
 
     @property
     def keys(self) -> tuple[str, ...]:

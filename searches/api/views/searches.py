@@ -19,10 +19,11 @@ from rest_framework.reverse import reverse
 
 from accounts.web.strict_fields import Nothing
 from accounts.web.tenant_view import TenantView
+from billing.caps import CODES
 from searches import representations
 from searches.api import long_poll, schema
 from searches.api.query_serializers import SearchQuery
-from searches.api.views.order_view import OrderView
+from searches.api.views.order_view import ORDER_CODES, OrderView
 from searches.models import Lookup, Search
 from searches.orders import recall, submission
 
@@ -62,7 +63,7 @@ class SearchView(TenantView):
 class Searches(OrderView, SearchView):
     query_class = SearchQuery
     keys = ("-created_at", "-id")
-    error_statuses = {"POST": (402, 409)}
+    error_codes = {"POST": (*ORDER_CODES, *CODES.values(), "price_missing")}
 
     def post(self, request: Request) -> Response:
         new = self.ordered(request, submission.submit)

@@ -1,0 +1,115 @@
+"""The errors of the OpenAPI document: for each operation the statuses that it can have, with an example of each of its codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from rest_framework import serializers
+
+from billing.caps import CAPS, CODES, Limit, LimitReached
+from billing.serializers import LimitSerializer
+from config import problems
+
+# The codes of every operation, of those that take a body, and of those with an id in their path.
+EVERYWHERE = (
+    *("invalid_request", "not_authenticated", "authentication_failed", "permission_denied", "tenant_suspended"),
+    *("not_acceptable", "rate_limited", "internal_error", "not_ready"),
+)
+WITH_A_BODY = ("malformed_body", "too_large", "unsupported_media_type")
+WITH_AN_ID = ("not_found",)
+# A path without the method is no operation, so no operation has this code.
+OF_NO_OPERATION = ("method_not_allowed",)
+REQUEST_ID = "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c0ff"
+
+
+class FieldErrorSerializer(serializers.Serializer[Any]):
+    """A wrong field of the request."""
+
+    field = serializers.CharField(help_text="The path of the field, such as `lookups[0].parameters.age.min`.")
+    code = serializers.CharField(help_text="The kind of the fault, such as `required` or `max_value`.")
+    detail = serializers.CharField(help_text="The fault, and the mend.")
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """An error, in the form of RFC 9457."""
+
+    type = serializers.URLField(help_text="The address of the page that explains the `code`.")
+    title = serializers.CharField(help_text="The `code` in words.")
+    status = serializers.IntegerField(min_value=400, max_value=599, help_text="The HTTP status of the answer.")
+    detail = serializers.CharField(help_text="What is wrong here, and the mend.")
+    code = serializers.ChoiceField(choices=list(problems.PROBLEMS), help_text="The kind of the problem, for programs.")
+    request_id = serializers.CharField(
+        help_text="The `X-Request-Id` of the answer. Name it when you ask about a problem."
+    )
+    errors: Any = FieldErrorSerializer(many=True, required=False, help_text="For bad input: every wrong field.")
+    limit = LimitSerializer(required=False, help_text="For a 402: the limit that has no room. Not of `price_missing`.")
+
+
+def codes(method: str, path: str, own: Sequence[str]) -> dict[int, list[str]]:
+    """Returns the codes that an operation can answer, by status. `own`: the codes that its view names."""
+    found = [*EVERYWHERE, *own]
+    found += WITH_A_BODY if method in ("POST", "PATCH") else ()
+    found += WITH_AN_ID if "{id}" in path else ()
+    return {status: of_status(status, found) for status in sorted({status_of(code) for code in found})}
+
+
+def of_status(status: int, found: Iterable[str]) -> list[str]:
+    """Returns those of the codes that have the status, in the order of the table of problems."""
+    wanted = set(found)
+    return [code for code in problems.PROBLEMS if code in wanted and status_of(code) == status]
+
+
+def status_of(code: str) -> int:
+    return problems.PROBLEMS[code][0]
+
+
+def name(status: int, found: Sequence[str]) -> str:
+    """Returns the name of an answer in the document: that of the status, and the operation's own codes where it has some."""
+    usual = of_status(status, EVERYWHERE) or of_status(status, (*WITH_A_BODY, *WITH_AN_ID))
+    if found == (usual or of_status(status, problems.PROBLEMS)):
+        return f"Problem{status}"
+    return f"Problem{status}{''.join(code.title().replace('_', '') for code in found if code not in usual)}"
+
+
+def answer(schema: Mapping[str, Any], found: Sequence[str]) -> dict[str, Any]:
+    """Returns the answer of a status, without its headers. `schema`: that of a problem."""
+    return {
+        "description": "; ".join(problems.PROBLEMS[code][1] for code in found) + ".",
+        "content": {
+            problems.MEDIA_TYPE: {
+                "schema": schema,
+                "examples": {code: {"summary": problems.PROBLEMS[code][1], "value": example(code)} for code in found},
+            }
+        },
+    }
+
+
+def example(code: str) -> dict[str, Any]:
+    detail = problems.MEANINGS[status_of(code)]
+    shown = problems.problem(code, detail) | {"request_id": REQUEST_ID}
+    if code in CODES.values():
+        limit = limit_without_room(next(name for name in CODES if CODES[name] == code))
+        shown |= {"detail": str(LimitReached(limit)), "limit": LimitSerializer(limit).data}
+    if code == "invalid_request":
+        wrong = {"field": "lookups[0].limit", "code": "max_value", "detail": "Must be from 1 to 1500."}
+        shown |= {"detail": "lookups[0].limit: Must be from 1 to 1500.", "errors": [wrong]}
+    return shown
+
+
+def limit_without_room(name: str) -> Limit:
+    """Returns a limit of that name for an example: 1 credit is asked, and half of it is left."""
+    size, used, held = (Decimal(amount) for amount in (("2", "0", "1.5") if name == "balance" else ("2", "1", "0.5")))
+    renews_at = datetime(2026, 12, 1, tzinfo=UTC) if name in CAPS else None
+    return Limit(
+        name=name,
+        provider="modash",
+        size=size,
+        used=used,
+        held=held,
+        asked=Decimal(1),
+        short_by=Decimal("0.5"),
+        renews_at=renews_at,
+    )
