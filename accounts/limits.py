@@ -16,7 +16,7 @@ from django.db import models
 RATES = ("requests_per_second", "key_checks_per_minute", "test_events_per_minute", "redeliveries_per_minute")
 COUNTS = (
     *("most_credentials", "most_api_keys", "most_endpoints"),
-    *("most_images", "most_image_bytes", "most_waiting_lookups"),
+    *("most_images", "most_image_bytes", "most_searches", "most_waiting_lookups"),
 )
 RETENTION = ("image_retention_days", "result_retention_days", "search_retention_days")
 # A hundred years. A longer retention may end after the last date that Python has.
@@ -51,6 +51,7 @@ class TenantLimits(models.Model):
         "Bytes of these pictures' files, including what is made of them for providers.",
         field=models.PositiveBigIntegerField,
     )
+    most_searches = _limit("Searches stored at once, open and ended ones, until they are erased.")
     most_waiting_lookups = _limit("Lookups that wait at once, for any reason.")
     image_retention_days = _limit(
         "Days for which a picture is kept that no open search needs. 0: only while its search is open."

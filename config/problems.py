@@ -56,6 +56,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "nothing_to_compare": (409, "The provider's count cannot be compared"),
     "image_in_use": (409, "A search needs the picture"),
     "too_many_images": (409, "As many pictures as there may be"),
+    "too_many_searches": (409, "As many searches as there may be"),
     "image_deleted": (409, "The picture is gone"),
     "too_many_endpoints": (409, "As many webhook endpoints as there may be"),
     "endpoint_disabled": (409, "The webhook endpoint is disabled"),

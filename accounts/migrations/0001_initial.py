@@ -196,6 +196,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "most_searches",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Searches stored at once, open and ended ones, until they are erased. Empty: the default.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
                     "most_waiting_lookups",
                     models.PositiveIntegerField(
                         blank=True,

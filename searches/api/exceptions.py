@@ -19,6 +19,7 @@ from billing.price_defaults import PriceMissing
 from billing.serializers import LimitSerializer
 from searches import pictures
 from searches.lanes import backlog
+from searches.lifecycle import stored_searches
 from searches.orders.order import BadOffset, CredentialMissing, Rejected, UnknownCredential
 
 UNPAYABLE = (PriceMissing, LimitReached)
@@ -46,6 +47,8 @@ def translate_domain_errors() -> Iterator[None]:
             yield
     except pictures.TooManyImages as error:
         raise Conflict(str(error), code="too_many_images") from None
+    except stored_searches.TooManySearches as error:
+        raise Conflict(str(error), code="too_many_searches") from None
     except backlog.TooManyWaitingLookups as error:
         raise TooManyRequests(str(error), code="too_many_waiting_lookups", wait=backlog.WAIT_SECONDS) from None
     except CredentialMissing as error:

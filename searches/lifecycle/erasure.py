@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from billing import usage
 from searches import pictures
 from searches.lanes import queue
-from searches.lifecycle import cancellation, events, live_updates
+from searches.lifecycle import cancellation, events, live_updates, stored_searches
 from searches.models import Call, Lookup, Search
 
 NOTHING_OF_A_CALL: dict[str, Any] = {"error_detail": "", "excerpt": ""}
@@ -56,6 +56,7 @@ def erase(search: Search) -> bool:
     Call.objects.filter(lookup__search=search).update(**NOTHING_OF_A_CALL)
     Search.objects.filter(pk=search.pk).update(**NOTHING_OF_A_SEARCH, erased_at=Now(), results_erased_at=Now())
     events.erase(search)
+    stored_searches.remove(present.tenant_id)
     if present.image_id is not None:
         pictures.erase_unnamed(present.image_id)
     transaction.on_commit(lambda: live_updates.announce(search.pk))

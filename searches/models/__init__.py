@@ -9,7 +9,7 @@ from searches.models.calls import Call, Result
 from searches.models.lanes import Lane, TenantQueue
 from searches.models.lookups import Lookup, QueueState, Repeat
 from searches.models.pictures import Image, PictureUsage, Rendering
-from searches.models.searches import Search, Status
+from searches.models.searches import Search, SearchUsage, Status
 
 __all__ = [
     "Call",
@@ -22,6 +22,7 @@ __all__ = [
     "Repeat",
     "Result",
     "Search",
+    "SearchUsage",
     "Status",
     "TenantQueue",
 ]

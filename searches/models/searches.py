@@ -86,3 +86,13 @@ class Search(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class SearchUsage(models.Model):
+    """The number of a tenant's stored searches, erased ones not included (`lifecycle.stored_searches`)."""
+
+    tenant = models.OneToOneField(Tenant, models.CASCADE, primary_key=True, related_name="search_usage")
+    searches = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.searches} searches"

@@ -22,7 +22,7 @@ from billing.price_defaults import PriceMissing
 from searches.coalescing import matching
 from searches.lanes import backlog, estimates
 from searches.lanes.estimates import Forecast
-from searches.lifecycle import holds
+from searches.lifecycle import holds, stored_searches
 from searches.models import Lookup, QueueState, Repeat
 from searches.orders import planning
 from searches.orders.order import Order
@@ -100,8 +100,9 @@ def _limits(api_key: ApiKey, order: Order, asked: Mapping[str, Decimal]) -> Mapp
 
 
 def _check_bounds(api_key: ApiKey, plan: OrderPlan, picture: Preview) -> None:
-    """Raises `TooManyWaitingLookups` or `TooManyImages`, in the order of a submit, which checks credits before both."""
+    """Raises `TooManyWaitingLookups`, `TooManySearches` or `TooManyImages`, in a submit's order, which checks credits first."""
     waiting = sum(lookup.queue_state != QueueState.NONE for lookup in plan.lookups)
     if waiting:
         backlog.check_for(api_key.tenant, more=waiting)
+    stored_searches.check(api_key.tenant)
     picture.check_room()

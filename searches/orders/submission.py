@@ -17,7 +17,7 @@ from accounts.models import ApiKey
 from billing.serializers import credits_text
 from searches.coalescing import matching
 from searches.lanes import backlog, directory, queue, wakeups
-from searches.lifecycle import holds
+from searches.lifecycle import holds, stored_searches
 from searches.models import Lookup, QueueState, Search
 from searches.orders import planning
 from searches.orders.order import LookupOrder, Order, Rejected
@@ -37,8 +37,8 @@ class Submission:
 def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
     """Writes a search, and wakes its lanes up once that is committed.
 
-    Raises `WrongOrder`, `CredentialMissing`, what the picture raises, `PriceMissing`, `LimitReached` or
-    `backlog.TooManyWaitingLookups`, and then writes nothing but lanes without lookups.
+    Raises `WrongOrder`, `CredentialMissing`, what the picture raises, `PriceMissing`, `LimitReached`,
+    `backlog.TooManyWaitingLookups` or `stored_searches.TooManySearches`, and then writes nothing but lanes without lookups.
     """
     plan = planning.plan(api_key, order)
     # Takes 1 ms, while the picture is being read.
@@ -56,6 +56,7 @@ def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
         held = holds.hold(search, plan.misses)
         if any(lookup.queue_state != QueueState.NONE for lookup in plan.lookups):
             backlog.check(api_key.tenant)
+        stored_searches.add(api_key.tenant)
         picture.hold()
         transaction.on_commit(lambda: _wake_lanes(plan.lookups))
     return Submission(search=search, lookups=plan.lookups, held=held, ended=bool(matches))

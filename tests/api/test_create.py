@@ -195,6 +195,16 @@ def test_past_what_a_tenant_may_have_waiting_a_create_says_when_to_come_again(al
     assert Search.objects.count() == 1
 
 
+def test_past_what_a_tenant_may_store_a_search_is_a_409(alice: Tenant, api: APIClient) -> None:
+    Tenant.objects.update(most_searches=1)
+    first = create(api)
+    response = create(api)
+    assert (response.status_code, response.json()["code"]) == (409, "too_many_searches")
+    assert "You may store 1 searches; delete some" in response.json()["detail"]
+    assert api.delete(f"/v1/searches/{first.json()['id']}").status_code == 204
+    assert create(api).status_code == 202
+
+
 def test_past_what_a_tenant_may_store_a_new_picture_is_a_409(alice: Tenant, api: APIClient) -> None:
     Tenant.objects.update(most_images=0)
     for response in (create(api), api.post("/v1/images", {"image": order()["image"]}, format="json")):

@@ -316,6 +316,11 @@ def past_the_pictures_bytes(client: APIClient) -> dict[str, Any]:
     return {}
 
 
+def past_the_searches(client: APIClient) -> dict[str, Any]:
+    Tenant.objects.update(most_searches=0)
+    return {}
+
+
 def past_the_backlog(client: APIClient) -> dict[str, Any]:
     made(client)
     Tenant.objects.update(most_waiting_lookups=2)
@@ -345,6 +350,7 @@ BAD_DAYS: list[tuple[Callable[[APIClient], dict[str, Any]], int]] = [
     (without_a_credential, 409),
     (past_the_pictures, 409),
     (past_the_pictures_bytes, 409),
+    (past_the_searches, 409),
     (past_the_backlog, 429),
     (a_text_for_a_picture, 400),
     (a_text_where_a_price_is_missing, 400),

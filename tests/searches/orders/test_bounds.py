@@ -18,14 +18,19 @@ from providers.keyring import states
 from providers.models import Credential
 from searches import pictures
 from searches.lanes import backlog
-from searches.lifecycle import cancellation, erasure
-from searches.models import Image, Lookup, PictureUsage, QueueState, Search
+from searches.lifecycle import cancellation, erasure, stored_searches
+from searches.models import Image, Lookup, PictureUsage, QueueState, Search, SearchUsage
 from tests.racing import at_once, patiently
 from tests.searches import samples
 from tests.searches.pictures.test_storage import files
 from tests.searches.repeating import Asker, answered, asker
 
-BOUNDS = (pictures.TooManyImages, backlog.TooManyWaitingLookups, keys.TooManyApiKeys)
+BOUNDS = (
+    pictures.TooManyImages,
+    stored_searches.TooManySearches,
+    backlog.TooManyWaitingLookups,
+    keys.TooManyApiKeys,
+)
 
 
 def store(tenant: Tenant, content: bytes) -> Image:
@@ -190,6 +195,29 @@ def test_a_search_of_more_lookups_than_may_wait_is_refused_whole(alice: Tenant) 
     assert not accepts(lambda: alices.ask(count=4, max_age=0))
     assert not Lookup.objects.exists()
     assert accepts(lambda: alices.ask(count=3, max_age=0))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("mode", Mode)
+def test_fifty_searches_at_once_fill_the_bound_of_stored_ones_exactly(alice: Tenant, mode: Mode) -> None:
+    alices = asker(alice, mode)
+    alices.key.tenant.most_searches = 7
+    came = at_once([partial(accepts, partial(alices.ask, max_age=0))] * 50)
+    assert (came.count(True), Search.objects.count(), alice.search_usage.searches) == (7, 7, 7)
+    assert audit.differences() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ended_searches_are_stored_until_they_are_erased_and_one_erased_twice_frees_one_place(alice: Tenant) -> None:
+    alices = asker(alice)
+    alices.key.tenant.most_searches = 2
+    first, second = alices.ask(max_age=0), alices.ask(max_age=0)
+    cancellation.cancel(second)
+    with pytest.raises(stored_searches.TooManySearches, match="You may store 2 searches; delete some"):
+        alices.ask(max_age=0)
+    at_once([partial(erasure.erase, first)] * 8)
+    assert SearchUsage.objects.get().searches == 1
+    assert [accepts(lambda: alices.ask(max_age=0)) for _ in range(2)] == [True, False]
 
 
 @pytest.mark.django_db(transaction=True)
