@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpRequest
+from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
@@ -14,6 +16,8 @@ from rest_framework.request import Request
 
 from accounts import keys
 from accounts.models import ApiKey, Tenant
+from accounts.net import allowed_networks
+from accounts.net.client_address import address_of
 
 # The name under which a request's environment has its tenant, by which the bodies that are read at once are bounded.
 CALLER = "sightline.caller"
@@ -28,9 +32,11 @@ class ApiKeyAuthentication(BaseAuthentication):
         secret = _bearer(request.headers.get("Authorization", ""))
         if not keys.well_formed(secret):
             raise AuthenticationFailed("This is not a Sightline key; it looks mistyped or cut.")
-        key = keys.find(secret)
+        key = keys.identify(secret)
         if key is None:
-            raise AuthenticationFailed("This API key is unknown or was revoked; use one that is active.")
+            raise AuthenticationFailed("This API key is unknown; use one of yours that is active.")
+        refuse_ended(key)
+        _refuse_elsewhere(key, request._request)
         if key.tenant.suspended_at is not None:
             raise PermissionDenied(
                 "This tenant is suspended; ask the operator of this Sightline to lift it.",
@@ -42,6 +48,36 @@ class ApiKeyAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def refuse_ended(key: ApiKey) -> None:
+    """Raises `AuthenticationFailed` for a key that was revoked or has expired, and for a secret whose overlap has ended."""
+    now = timezone.now()
+    if key.revoked_at is not None:
+        raise AuthenticationFailed("This API key was revoked; use one that is active.", code="api_key_revoked")
+    if key.expires_at is not None and key.expires_at <= now:
+        raise AuthenticationFailed(
+            f"This API key expired at {key.expires_at:%Y-%m-%dT%H:%M:%SZ}; use one that is active, or have its expiry moved.",
+            code="api_key_expired",
+        )
+    if key.former_until is not None and key.former_until <= now:
+        raise AuthenticationFailed(
+            "This secret was replaced by a rotation of its API key, and their overlap has ended; use the new secret.",
+            code="api_key_rotated",
+        )
+
+
+def _refuse_elsewhere(key: ApiKey, request: HttpRequest) -> None:
+    """Raises `PermissionDenied` for a request from an address outside the key's networks, which the answer does not name."""
+    if not key.allowed_networks:
+        return
+    address = address_of(request)
+    if not allowed_networks.contain(key.allowed_networks, address):
+        raise PermissionDenied(
+            f"This API key is not taken from {address or 'this connection'}; send the request from one of its allowed networks, "
+            "or have this address added to them.",
+            code="address_not_allowed",
+        )
 
 
 def _bearer(header: str) -> str:
@@ -60,4 +96,8 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):
     name = "ApiKey"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "An API key: `sl_live_…` or `sl_test_…`."}
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key: `sl_live_…` or `sl_test_…`. Each operation names the scope that the key needs.",
+        }

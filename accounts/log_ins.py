@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import Any
 
 import redis
@@ -22,7 +21,8 @@ from django.contrib.auth.models import AbstractUser
 from django.http import HttpRequest, HttpResponse
 
 from accounts import redis_client
-from accounts.net.networks import network_of, unmapped
+from accounts.net.client_address import address_of
+from accounts.net.networks import network_of
 from accounts.web import rate_limits
 from accounts.web.bulkhead import Bulkhead, Busy
 from accounts.web.exceptions import ServiceUnavailable, TooManyRequests
@@ -120,16 +120,6 @@ def as_looked_up(name: str) -> str:
     Capitals are put aside too: names that differ in nothing else belong to one person.
     """
     return str(_field.to_python(name)).casefold()
-
-
-def address_of(request: HttpRequest) -> str:
-    """Returns the address that connected; behind a proxy of ours, the last that `X-Forwarded-For` names."""
-    address = unmapped(str(request.META.get("REMOTE_ADDR", "")))
-    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    with suppress(ValueError):  # of a socket without an address, or a proxy that sends none
-        if any(ip_address(address) in network for network in settings.PROXIES):
-            return str(ip_address(unmapped(forwarded)))
-    return address
 
 
 def _as_page(error: TooManyRequests | ServiceUnavailable) -> HttpResponse:

@@ -17,7 +17,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Mode
+from accounts.models import Mode, Scope
 from accounts.web import streaming
 from accounts.web.pagination import CursorPages, PageQuery
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
@@ -34,6 +34,7 @@ RowsAfter = Callable[[Sequence[str] | None, int], Sequence[Any]]
 class AccountsView(TenantView):
     """Shows rows of a tenant's accounts, with the `columns` of their serializer."""
 
+    scopes = {"GET": Scope.BILLING_READ}
     queryset = Account.objects.all()
 
     @property

@@ -19,8 +19,8 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
 
-from accounts import log_ins
 from accounts.authentication import CALLER
+from accounts.net.client_address import address_of
 from accounts.web.exceptions import ServiceUnavailable
 from config import problems
 
@@ -157,7 +157,7 @@ class Bounded:
             content = b"".join(answer)
             answer.close()
             return [content]
-        address = log_ins.address_of(WSGIRequest(environ))
+        address = address_of(WSGIRequest(environ))
         if not sending.take(address):
             return _instead(environ, answer, start_response, TAKEN_SLOWLY)
         return Sending(answer, address)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.generators import SchemaGenerator
@@ -19,6 +19,7 @@ from drf_spectacular.utils import Direction
 
 from accounts.models import EventType
 from accounts.web.strict_fields import StrictDict
+from accounts.web.tenant_view import TenantView
 from config import openapi_links, openapi_problems, openapi_webhooks, problems
 from providers import json_schema, registry
 from providers.contract import Adapter
@@ -106,6 +107,16 @@ class Schema(AutoSchema):
     def get_description(self, path: str = "", method: str = "") -> str:
         """Returns nothing instead of the view's docstring, which is for maintainers. `extend_schema` gives descriptions."""
         return ""
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> Any:
+        """Adds the scope that the view asks for, to its description and as `x-scope`."""
+        operation = super().get_operation(*args, **kwargs)
+        if operation is None:
+            return None
+        scope = cast(TenantView, self.view).scopes[self.method]
+        needed = f"The key needs the scope `{scope.value}`." if scope else "Any valid key may ask this."
+        described = {"description": "\n\n".join(filter(None, (operation.get("description"), needed)))}
+        return operation | described | ({"x-scope": scope.value} if scope else {})
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)

@@ -15,7 +15,8 @@ from config import problems
 
 # The codes of every operation, of those that take a body, and of those with an id in their path.
 EVERYWHERE = (
-    *("invalid_request", "not_authenticated", "authentication_failed", "permission_denied", "tenant_suspended"),
+    *("invalid_request", "not_authenticated", "authentication_failed", "api_key_expired", "api_key_revoked"),
+    *("api_key_rotated", "permission_denied", "scope_missing", "address_not_allowed", "tenant_suspended"),
     *("not_acceptable", "rate_limited", "internal_error", "not_ready"),
 )
 WITH_A_BODY = ("malformed_body", "too_large", "unsupported_media_type")

@@ -8,6 +8,8 @@ import django.utils.timezone
 import uuid_utils.compat
 from django.db import migrations, models
 
+import accounts.models.api_keys
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -281,6 +283,22 @@ class Migration(migrations.Migration):
                 ("label", models.CharField(blank=True, max_length=100)),
                 ("mode", models.CharField(choices=[("live", "Live"), ("test", "Test")], max_length=4)),
                 (
+                    "scopes",
+                    models.JSONField(
+                        blank=True,
+                        default=accounts.models.api_keys.all_scopes,
+                        help_text="What requests with the key may do.",
+                    ),
+                ),
+                (
+                    "allowed_networks",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text="The networks from which the key is taken; empty for all.",
+                    ),
+                ),
+                (
                     "prefix",
                     models.CharField(
                         editable=False,
@@ -294,6 +312,12 @@ class Migration(migrations.Migration):
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
                 ("last_used_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "expires_at",
+                    models.DateTimeField(
+                        blank=True, help_text="From when on the key is refused; empty: never.", null=True
+                    ),
+                ),
                 ("revoked_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "tenant",
@@ -306,6 +330,22 @@ class Migration(migrations.Migration):
                 "verbose_name": "API key",
                 "ordering": ("-created_at",),
             },
+        ),
+        migrations.CreateModel(
+            name="FormerSecret",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("digest", models.CharField(max_length=64, unique=True)),
+                ("valid_until", models.DateTimeField()),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="former_secrets",
+                        to="accounts.apikey",
+                    ),
+                ),
+            ],
         ),
         migrations.CreateModel(
             name="Endpoint",

@@ -1,6 +1,6 @@
 """The tables of who asks (operators, tenants, API keys) and of webhooks (endpoints, events, deliveries and their attempts)."""
 
-from accounts.models.api_keys import ApiKey, Mode
+from accounts.models.api_keys import ApiKey, FormerSecret, Mode, Scope
 from accounts.models.operators import Operators, User
 from accounts.models.tenants import MOST_MAX_AGE, Tenant, TenantQuerySet
 from accounts.models.webhooks import Attempt, Delivery, Endpoint, Event, EventType, PresentEndpoints
@@ -13,9 +13,11 @@ __all__ = [
     "Endpoint",
     "Event",
     "EventType",
+    "FormerSecret",
     "Mode",
     "Operators",
     "PresentEndpoints",
+    "Scope",
     "Tenant",
     "TenantQuerySet",
     "User",

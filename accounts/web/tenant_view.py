@@ -8,12 +8,13 @@ from typing import Any, ClassVar, cast
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Model, QuerySet
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
-from accounts.models import ApiKey, Tenant, TenantQuerySet
+from accounts.authentication import ApiKeyAuthentication
+from accounts.models import ApiKey, Scope, Tenant, TenantQuerySet
 from accounts.web import rate_limits
 from accounts.web.exceptions import PayloadTooLarge
 from accounts.web.query_params import Query
@@ -23,14 +24,21 @@ from accounts.web.strict_fields import StrictSerializer, Wrong, merged
 WITH_A_BODY = ("POST", "PUT", "PATCH")
 
 
+def every_method(scope: Scope) -> dict[str, Scope | None]:
+    """Returns the `scopes` of views whose methods all need this one."""
+    return dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), scope)
+
+
 class TenantView(GenericAPIView[Any]):
     """Knows the tenant and its key. `query`: the checked query parameters, which only safe methods take.
 
+    `scopes`: the scope that the key needs, for each method that the view answers; None where any key may ask.
     `error_codes`: the codes of the problems that a method answers beside those that every view can, for the OpenAPI document.
     `takes_pictures`: whether a body may be as large as a picture makes it.
     """
 
     lookup_field = "id"
+    scopes: ClassVar[Mapping[str, Scope | None]] = {}
     query_class: ClassVar[type[Query]] = Query
     query: dict[str, Any]
     error_codes: ClassVar[Mapping[str, Sequence[str]]] = {}
@@ -39,6 +47,14 @@ class TenantView(GenericAPIView[Any]):
     rate_fields: Mapping[str, str] = {}
     # The errors of the query and the headers.
     wrong: Wrong
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuses a view with a method that names no scope. Such a method would be open to every key."""
+        super().__init_subclass__(**options)
+        if unnamed := sorted(answered(cls) - cls.scopes.keys()):
+            raise TypeError(
+                f"{cls.__name__}.scopes names no scope for {', '.join(unnamed)}; add it, or None for any key."
+            )
 
     @property
     def tenant(self) -> Tenant:
@@ -51,12 +67,28 @@ class TenantView(GenericAPIView[Any]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         self.rate_fields = rate_limits.request(self.tenant)
+        self.refuse_without_scope(self.api_key)
         if not self.takes_pictures:
             refuse_large_body(request)
         self.query, self.wrong = self.read_query(request)
         self.wrong |= wrong_headers(request)
         if self.wrong and request.method not in WITH_A_BODY:
             raise ValidationError(self.wrong)
+
+    def refuse_without_scope(self, key: ApiKey) -> None:
+        method = "GET" if self.request.method == "HEAD" else str(self.request.method)
+        scope = self.scopes.get(method)
+        if scope is not None and scope.value not in key.scopes:
+            raise PermissionDenied(
+                f"This API key lacks the scope `{scope.value}`, which this request needs; use a key that has it, or have it "
+                "added to this one.",
+                code="scope_missing",
+            )
+
+    def refuse_ended_key(self) -> None:
+        """Raises what a new request would be answered by now, for a request that waits: its key may have ended meanwhile."""
+        _, key = ApiKeyAuthentication().authenticate(self.request)
+        self.refuse_without_scope(key)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -103,6 +135,11 @@ class TenantView(GenericAPIView[Any]):
 
     def get_queryset(self) -> QuerySet[Any]:
         return cast("TenantQuerySet[Model]", super().get_queryset()).for_tenant(self.tenant)
+
+
+def answered(view: type[TenantView]) -> set[str]:
+    """Returns the methods that a view has handlers for. OPTIONS tells nothing of a tenant, and HEAD is answered as GET."""
+    return {name.upper() for name in view.http_method_names if name not in ("options", "head") and hasattr(view, name)}
 
 
 def refuse_large_body(request: Request) -> None:

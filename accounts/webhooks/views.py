@@ -17,12 +17,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from accounts.models import Attempt, Delivery, Endpoint, Tenant
+from accounts.models import Attempt, Delivery, Endpoint, Scope, Tenant
 from accounts.web import rate_limits
 from accounts.web.exceptions import Conflict
 from accounts.web.pagination import PageQuery
 from accounts.web.strict_fields import Nothing, Wrong
-from accounts.web.tenant_view import TenantView
+from accounts.web.tenant_view import TenantView, every_method
 from accounts.webhooks import endpoints, redelivery, schema
 from accounts.webhooks.delivery import ATTEMPTS_KEPT
 from accounts.webhooks.serializers import (
@@ -68,6 +68,7 @@ def translate_domain_errors() -> Iterator[None]:
 
 
 class EndpointView(TenantView):
+    scopes = every_method(Scope.WEBHOOKS_MANAGE)
     queryset = Endpoint.objects.all()
 
     def get_queryset(self) -> QuerySet[Endpoint]:
@@ -81,6 +82,7 @@ class EndpointView(TenantView):
 
 
 class DeliveryView(TenantView):
+    scopes = every_method(Scope.WEBHOOKS_MANAGE)
     queryset = Delivery.objects.all()
 
     def get_queryset(self) -> QuerySet[Delivery]:

@@ -17,12 +17,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from accounts.models import Mode
+from accounts.models import Mode, Scope
 from accounts.web import rate_limits
 from accounts.web.exceptions import Conflict, ServiceUnavailable
 from accounts.web.pagination import CursorPages
 from accounts.web.strict_fields import Nothing, Wrong
-from accounts.web.tenant_view import TenantView
+from accounts.web.tenant_view import TenantView, every_method
 from providers.api import schema
 from providers.api.serializers import (
     CredentialChange,
@@ -42,6 +42,7 @@ LIVE_ONLY = "A test key sees credentials and changes none; use a live key."
 
 
 class CredentialView(TenantView):
+    scopes = every_method(Scope.CREDENTIALS_MANAGE)
     queryset = Credential.objects.all()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -131,6 +132,7 @@ class Verify(CredentialView):
 
 @schema.DICTIONARY
 class Dictionary(TenantView):
+    scopes = {"GET": Scope.SEARCHES_READ}
     query_class = TermQuery
     keys = ("number",)
     error_codes = {"GET": ("not_found", "credential_missing", "credential_unusable", "provider_unavailable")}

@@ -36,21 +36,27 @@ def preferred_seconds(request: Request) -> int | None:
     return None
 
 
-def wait(is_over: Callable[[], bool], search_id: UUID, *, tenant_id: UUID, seconds: float) -> bool:
-    """Waits until `is_over()`, for so many seconds at most. Returns False at once if too many callers wait already."""
+def wait(
+    is_over: Callable[[], bool], search_id: UUID, *, tenant_id: UUID, seconds: float, look: Callable[[], None]
+) -> bool:
+    """Waits until `is_over()`, for so many seconds at most. Returns False at once if too many callers wait already.
+
+    `look`: called after each pause. What it raises ends the wait.
+    """
     if is_over():
         return True
     try:
         with slots.acquire(tenant_id):
-            _listen(is_over, search_id, time.monotonic() + seconds)
+            _listen(is_over, search_id, time.monotonic() + seconds, look)
     except Busy:
         return False
     return True
 
 
-def _listen(is_over: Callable[[], bool], search_id: UUID, deadline: float) -> None:
+def _listen(is_over: Callable[[], bool], search_id: UUID, deadline: float, look: Callable[[], None]) -> None:
     with closing(Listener(search_id)) as listener:
         # The search is read after subscribing, so that no change between the two is missed.
         while not is_over() and (left := deadline - time.monotonic()) > 0:
             connection.close()
             listener.wait(min(left, LOOK_SECONDS))
+            look()

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+
 import pytest
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -64,15 +67,71 @@ def test_each_way_to_be_refused_has_its_sentence(
     assert ApiKeyAuthentication().authenticate_header(request_with(None)) == "Bearer"
 
 
-def test_unknown_and_revoked_keys_are_refused_alike(alice: Tenant) -> None:
+def refused(secret: str, address: str = "192.0.2.9", **headers: str) -> APIException:
+    """Returns what a request with this key, from this address, is refused with."""
+    request = APIRequestFactory().get(
+        "/", headers={"Authorization": f"Bearer {secret}", **headers}, REMOTE_ADDR=address
+    )
+    with pytest.raises(APIException) as error:
+        ApiKeyAuthentication().authenticate(Request(request))
+    assert secret not in str(error.value)
+    return error.value
+
+
+def accepted(secret: str, address: str = "192.0.2.9", **headers: str) -> bool:
+    request = APIRequestFactory().get(
+        "/", headers={"Authorization": f"Bearer {secret}", **headers}, REMOTE_ADDR=address
+    )
+    return ApiKeyAuthentication().authenticate(Request(request))[1] is not None
+
+
+def test_unknown_revoked_and_expired_keys_each_have_their_sentence(alice: Tenant) -> None:
     revoked, revoked_secret = keys.issue(alice, Mode.LIVE)
     keys.revoke(revoked)
     unknown, unknown_secret = keys.issue(alice, Mode.LIVE)
     unknown.delete()
-    for secret in (revoked_secret, unknown_secret):
-        with pytest.raises(AuthenticationFailed, match="unknown or was revoked") as refused:
-            authenticate(f"Bearer {secret}")
-        assert secret not in str(refused.value)
+    _, expired_secret = keys.issue(alice, Mode.LIVE, expires_at=datetime(2026, 1, 31, 12, tzinfo=UTC))
+    codes = {
+        unknown_secret: ("authentication_failed", "is unknown"),
+        revoked_secret: ("api_key_revoked", "was revoked"),
+        expired_secret: ("api_key_expired", "expired at 2026-01-31T12:00:00Z"),
+    }
+    for secret, (code, sentence) in codes.items():
+        error = refused(secret)
+        assert isinstance(error, AuthenticationFailed)
+        assert error.get_codes() == code
+        assert sentence in str(error.detail)
+
+
+def test_an_expiry_to_come_refuses_nothing(alice: Tenant) -> None:
+    _, secret = keys.issue(alice, Mode.LIVE, expires_at=timezone.now() + timedelta(minutes=1))
+    assert accepted(secret)
+
+
+def test_a_key_is_taken_from_its_networks_only(alice: Tenant, settings: Settings) -> None:
+    settings.PROXIES = [ip_network("10.0.0.0/8")]
+    _, secret = keys.issue(alice, Mode.LIVE, allowed_networks=["203.0.113.0/24", "2001:db8::/32"])
+    for address in ("203.0.113.7", "::ffff:203.0.113.7", "2001:db8::1"):
+        assert accepted(secret, address)
+    assert accepted(secret, "10.1.2.3", **{"X-Forwarded-For": "192.0.2.1, 203.0.113.7"})
+    error = refused(secret, "198.51.100.1", **{"X-Forwarded-For": "203.0.113.7"})
+    assert isinstance(error, PermissionDenied)
+    assert error.get_codes() == "address_not_allowed"
+    assert "not taken from 198.51.100.1" in str(error.detail)
+    assert "203.0.113" not in str(error.detail)
+    assert refused(secret, "10.1.2.3", **{"X-Forwarded-For": "203.0.113.7, 192.0.2.1"}).get_codes() == error.get_codes()
+    assert refused(secret, "").get_codes() == error.get_codes()
+
+
+def test_a_rotated_secret_is_taken_until_its_overlap_ends(alice: Tenant) -> None:
+    key, old = keys.issue(alice, Mode.LIVE)
+    new = keys.rotate(key, timedelta(hours=1))
+    assert accepted(old)
+    assert accepted(new)
+    newest = keys.rotate(key, timedelta(0))
+    for secret in (old, new):
+        assert refused(secret).get_codes() == "api_key_rotated"
+    assert accepted(newest)
 
 
 def test_a_suspended_tenant_is_refused_with_the_reason(alice: Tenant) -> None:

@@ -9,6 +9,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 from uuid import uuid4
 
@@ -19,9 +20,11 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection, transaction
 from django.test import RequestFactory
 from django.test.client import MULTIPART_CONTENT
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from accounts.models import Tenant
+from accounts import keys
+from accounts.models import ApiKey, Tenant
 from config import body_slots
 from config.postgresql.base import DatabaseWrapper
 from providers import policies
@@ -100,6 +103,34 @@ def test_a_body_gives_its_share_of_memory_back_before_its_request_waits(api: API
         cancellation.cancel(Search.objects.get())
         assert b'"canceled"' in b"".join(answer.result())
     assert statuses == ["202 Accepted"]
+
+
+ENDS: dict[str, tuple[Callable[[ApiKey], object], int, str]] = {
+    "revoked": (keys.revoke, 401, "api_key_revoked"),
+    "expired": (lambda key: changed(key, expires_at=timezone.now()), 401, "api_key_expired"),
+    "without the scope": (lambda key: changed(key, scopes=["billing:read"]), 403, "scope_missing"),
+    "suspended": (lambda key: Tenant.objects.update(suspended_at=timezone.now()), 403, "tenant_suspended"),
+}
+
+
+def changed(key: ApiKey, **columns: Any) -> int:
+    return ApiKey.objects.filter(pk=key.pk).update(**columns)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_key_that_ends_while_it_waits_is_answered_as_a_new_request_would_be(
+    api: APIClient, alice: Tenant, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(long_poll, "LOOK_SECONDS", 0.1)
+    search, (act, status, code) = made(api), ENDS[end]
+    key = ApiKey.objects.get()
+    created = partial(api.post, "/v1/searches", order(), format="json", headers={"Prefer": "wait=60"})
+    with meanwhile(waiting_read(api, search, 60), created) as answers:
+        until_some_wait(2)
+        act(key)
+        for answer in answers:
+            response = answer.result(SOON)
+            assert (response.status_code, response.json()["code"]) == (status, code)
 
 
 def test_any_change_wakes_who_knows_a_version(api: APIClient) -> None:

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
+from accounts.models import Scope
 from accounts.web.exceptions import Conflict
 from accounts.web.tenant_view import TenantView
 from searches import pictures
@@ -39,6 +40,7 @@ class ImageView(TenantView):
 
 @schema.IMAGES
 class Images(PictureView, ImageView):
+    scopes = {"GET": Scope.SEARCHES_READ, "POST": Scope.SEARCHES_WRITE}
     query_class = ImageQuery
     keys = ("-id",)
     error_codes = {"POST": ("too_many_images",)}
@@ -73,6 +75,7 @@ class Images(PictureView, ImageView):
 
 @schema.IMAGE_VIEW
 class OneImage(ImageView):
+    scopes = {"GET": Scope.SEARCHES_READ, "DELETE": Scope.SEARCHES_WRITE}
     error_codes = {"DELETE": ("image_in_use",)}
 
     def get(self, request: Request, id: UUID) -> Response:

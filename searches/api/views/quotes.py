@@ -8,6 +8,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.models import Scope
 from providers.contract import PictureLimits
 from searches.api import schema
 from searches.api.quote_serializers import of_quote
@@ -19,6 +20,7 @@ from searches.pictures import previews
 
 @schema.QUOTE
 class Quotes(OrderView):
+    scopes = {"POST": Scope.SEARCHES_WRITE}
     error_codes = {"POST": ORDER_CODES}
 
     def post(self, request: Request) -> Response:

@@ -12,6 +12,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.models import Scope
 from accounts.web.pagination import PageQuery
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
 from searches.api import schema
@@ -26,6 +27,8 @@ FILTERS = {"lookup": "lookup", "source": "lookup__source", "type": "type"}
 
 
 class ListOfASearch(SearchView):
+    scopes = {"GET": Scope.SEARCHES_READ}
+
     def of_the_search(self, rows: QuerySet[Any], name: str) -> QuerySet[Any]:
         search = get_object_or_404(self.get_queryset(), pk=self.kwargs["id"])
         return rows.filter(**{name: search})

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
+from accounts.models import Scope
 from accounts.web.strict_fields import Nothing
 from accounts.web.tenant_view import TenantView
 from billing.caps import CODES
@@ -47,7 +48,11 @@ class SearchView(TenantView):
         if seconds is None:
             return {}
         waited = long_poll.wait(
-            lambda: is_over(*self.status_and_version(id)), id, tenant_id=self.tenant.pk, seconds=seconds
+            lambda: is_over(*self.status_and_version(id)),
+            id,
+            tenant_id=self.tenant.pk,
+            seconds=seconds,
+            look=self.refuse_ended_key,
         )
         return {"Preference-Applied": f"wait={seconds}"} if waited else {}
 
@@ -61,6 +66,7 @@ class SearchView(TenantView):
 
 @schema.SEARCHES
 class Searches(OrderView, SearchView):
+    scopes = {"GET": Scope.SEARCHES_READ, "POST": Scope.SEARCHES_WRITE}
     query_class = SearchQuery
     keys = ("-created_at", "-id")
     error_codes = {"POST": (*ORDER_CODES, *CODES.values(), "price_missing")}
@@ -90,6 +96,8 @@ class Searches(OrderView, SearchView):
 
 @schema.SEARCH
 class OneSearch(SearchView):
+    scopes = {"GET": Scope.SEARCHES_READ, "DELETE": Scope.SEARCHES_WRITE}
+
     def get(self, request: Request, id: UUID) -> Response:
         known = parse_etags(request.headers.get("If-None-Match", ""))
         headers = self.wait(id, lambda status, version: is_news(known, status, version))
@@ -106,6 +114,8 @@ class OneSearch(SearchView):
 
 @schema.CANCEL
 class Cancel(SearchView):
+    scopes = {"POST": Scope.SEARCHES_WRITE}
+
     def post(self, request: Request, id: UUID) -> Response:
         search = get_object_or_404(self.get_queryset(), pk=id)
         self.read(Nothing())

@@ -7,6 +7,7 @@ from typing import Any, cast
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.models import Scope
 from accounts.web.pagination import CursorPages, PageQuery
 from accounts.web.tenant_view import TenantView
 from providers import registry
@@ -15,6 +16,7 @@ from searches.api import schema, source_catalog
 
 @schema.SOURCES
 class Sources(TenantView):
+    scopes = {"GET": Scope.SEARCHES_READ}
     query_class = PageQuery
     keys = ("source",)
 
