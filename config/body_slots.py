@@ -209,12 +209,10 @@ def length_of(environ: Mapping[str, Any]) -> int:
 
 
 def refused(meta: Mapping[str, Any], refusal: tuple[str, str]) -> HttpResponse:
-    """Returns a problem under /v1, and a plain sentence elsewhere."""
+    """Returns the refusal as an answer: middleware that would add the request's id may not run."""
     code, detail = refusal
     body = problems.problem(code, detail)
     headers = {"X-Request-Id": str(meta[problems.REQUEST_ID])}
     if body["status"] == ServiceUnavailable.status_code:
         headers["Retry-After"] = str(ServiceUnavailable.wait)
-    if meta["PATH_INFO"].startswith("/v1/"):
-        return problems.answer(meta, body, headers=headers)
-    return HttpResponse(detail, status=body["status"], content_type="text/plain; charset=utf-8", headers=headers)
+    return problems.answer(meta, body, headers=headers)

@@ -20,7 +20,8 @@ from drf_spectacular.utils import Direction
 from accounts.models import EventType
 from accounts.web.strict_fields import StrictDict
 from accounts.web.tenant_view import TenantView
-from config import openapi_links, openapi_problems, openapi_webhooks, problems
+from config import openapi_links, openapi_problems, openapi_webhooks
+from config.problem_codes import PROBLEMS
 from providers import json_schema, registry
 from providers.contract import Adapter
 
@@ -69,10 +70,7 @@ def document() -> dict[str, Any]:
 
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Adds to the generated document what drf-spectacular does not know: the errors, all values of texts, the webhooks."""
-    rows = (
-        f"| {status} | [`{code}`](/docs/problems#{code}) | {title} |"
-        for code, (status, title) in problems.PROBLEMS.items()
-    )
+    rows = (f"| {kind.status} | [`{code}`](/docs/errors#{code}) | {kind.title} |" for code, kind in PROBLEMS.items())
     result["info"]["description"] = ABOUT.format(errors="\n".join(rows)).strip()
     add_enums(result["components"]["schemas"])
     openapi_links.add(result["paths"])

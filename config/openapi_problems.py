@@ -12,6 +12,7 @@ from rest_framework import serializers
 from billing.caps import CAPS, CODES, Limit, LimitReached
 from billing.serializers import LimitSerializer
 from config import problems
+from config.problem_codes import PROBLEMS
 
 # The codes of every operation, of those that take a body, and of those with an id in their path.
 EVERYWHERE = (
@@ -41,7 +42,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     title = serializers.CharField(help_text="The `code` in words.")
     status = serializers.IntegerField(min_value=400, max_value=599, help_text="The HTTP status of the answer.")
     detail = serializers.CharField(help_text="What is wrong here, and the mend.")
-    code = serializers.ChoiceField(choices=list(problems.PROBLEMS), help_text="The kind of the problem, for programs.")
+    code = serializers.ChoiceField(choices=list(PROBLEMS), help_text="The kind of the problem, for programs.")
     request_id = serializers.CharField(
         help_text="The `X-Request-Id` of the answer. Name it when you ask about a problem."
     )
@@ -60,17 +61,17 @@ def codes(method: str, path: str, own: Sequence[str]) -> dict[int, list[str]]:
 def of_status(status: int, found: Iterable[str]) -> list[str]:
     """Returns those of the codes that have the status, in the order of the table of problems."""
     wanted = set(found)
-    return [code for code in problems.PROBLEMS if code in wanted and status_of(code) == status]
+    return [code for code in PROBLEMS if code in wanted and status_of(code) == status]
 
 
 def status_of(code: str) -> int:
-    return problems.PROBLEMS[code][0]
+    return PROBLEMS[code].status
 
 
 def name(status: int, found: Sequence[str]) -> str:
     """Returns the name of an answer in the document: that of the status, and the operation's own codes where it has some."""
     usual = of_status(status, EVERYWHERE) or of_status(status, (*WITH_A_BODY, *WITH_AN_ID))
-    if found == (usual or of_status(status, problems.PROBLEMS)):
+    if found == (usual or of_status(status, PROBLEMS)):
         return f"Problem{status}"
     return f"Problem{status}{''.join(code.title().replace('_', '') for code in found if code not in usual)}"
 
@@ -78,31 +79,34 @@ def name(status: int, found: Sequence[str]) -> str:
 def answer(schema: Mapping[str, Any], found: Sequence[str]) -> dict[str, Any]:
     """Returns the answer of a status, without its headers. `schema`: that of a problem."""
     return {
-        "description": "; ".join(problems.PROBLEMS[code][1] for code in found) + ".",
+        "description": "; ".join(PROBLEMS[code].title for code in found) + ".",
         "content": {
             problems.MEDIA_TYPE: {
                 "schema": schema,
-                "examples": {code: {"summary": problems.PROBLEMS[code][1], "value": example(code)} for code in found},
+                "examples": {code: {"summary": PROBLEMS[code].title, "value": example(code)} for code in found},
             }
         },
     }
 
 
 def example(code: str) -> dict[str, Any]:
-    detail = problems.MEANINGS[status_of(code)]
-    shown = problems.problem(code, detail) | {"request_id": REQUEST_ID}
+    shown = problems.problem(code, PROBLEMS[code].detail) | {"request_id": REQUEST_ID}
     if code in CODES.values():
         limit = limit_without_room(next(name for name in CODES if CODES[name] == code))
         shown |= {"detail": str(LimitReached(limit)), "limit": LimitSerializer(limit).data}
     if code == "invalid_request":
         wrong = {"field": "lookups[0].limit", "code": "max_value", "detail": "Must be from 1 to 1500."}
-        shown |= {"detail": "lookups[0].limit: Must be from 1 to 1500.", "errors": [wrong]}
+        shown |= {"errors": [wrong]}
     return shown
+
+
+# The size of a limit, and what is used and held under it.
+NUMBERS = {"balance": ("2", "0", "1.5"), "max_credits": ("0.5", "0", "0")}
 
 
 def limit_without_room(name: str) -> Limit:
     """Returns a limit of that name for an example: 1 credit is asked, and half of it is left."""
-    size, used, held = (Decimal(amount) for amount in (("2", "0", "1.5") if name == "balance" else ("2", "1", "0.5")))
+    size, used, held = (Decimal(amount) for amount in NUMBERS.get(name, ("2", "1", "0.5")))
     renews_at = datetime(2026, 12, 1, tzinfo=UTC) if name in CAPS else None
     return Limit(
         name=name,

@@ -1,6 +1,7 @@
-"""Answers everything that goes wrong under /v1 in one form: RFC 9457 problem details, with each wrong field by its path.
+"""Answers everything that goes wrong in one form: RFC 9457 problem details, with each wrong field by its path.
 
-The answer is a plain Django response, because the renderer that the caller asked for may be one for tables.
+Outside /v1 a browser gets a page with the same sentence. The answer is a plain Django response, because the renderer that the
+caller asked for may be one for tables.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ from typing import Any
 
 from django.conf import settings
 from django.core import signals
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+)
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.template.loader import render_to_string
 from django.utils.log import log_response
-from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
@@ -26,6 +33,7 @@ from rest_framework.views import set_rollback
 
 from accounts.web.exceptions import PayloadTooLarge, ServiceUnavailable
 from accounts.web.strict_fields import MOST_ERRORS
+from config.problem_codes import PROBLEMS
 
 MEDIA_TYPE = "application/problem+json"
 # The name under which a request's `META` has its id.
@@ -33,65 +41,16 @@ REQUEST_ID = "sightline.request_id"
 # The most characters of a name or a text that are repeated: a name can be as long as a body.
 MOST_CHARACTERS = 300
 
-# Every `code` that an answer can carry: its status and its title.
-PROBLEMS: Mapping[str, tuple[int, str]] = {
-    "invalid_request": (400, "The request is wrong"),
-    "malformed_body": (400, "The body cannot be read"),
-    "not_authenticated": (401, "No API key"),
-    "authentication_failed": (401, "No valid API key"),
-    "api_key_expired": (401, "The API key has expired"),
-    "api_key_revoked": (401, "The API key was revoked"),
-    "api_key_rotated": (401, "The secret was replaced"),
-    "insufficient_credits": (402, "Not enough credits"),
-    "tenant_cap_reached": (402, "The tenant's cap of the month is reached"),
-    "key_cap_reached": (402, "The API key's cap of the month is reached"),
-    "max_credits_too_low": (402, "The search can cost more than its max_credits"),
-    "price_missing": (402, "The source has no price"),
-    "permission_denied": (403, "Not allowed"),
-    "scope_missing": (403, "The API key lacks a scope"),
-    "address_not_allowed": (403, "The API key is not taken from here"),
-    "tenant_suspended": (403, "The tenant is suspended"),
-    "not_found": (404, "Not found"),
-    "results_erased": (404, "The results are no longer kept"),
-    "method_not_allowed": (405, "This path does not take this method"),
-    "not_acceptable": (406, "No such form"),
-    "credential_missing": (409, "No credential for the provider"),
-    "too_many_credentials": (409, "As many provider keys as there may be"),
-    "credential_unusable": (409, "The credential does not work"),
-    "nothing_to_compare": (409, "The provider's count cannot be compared"),
-    "image_in_use": (409, "A search needs the picture"),
-    "too_many_images": (409, "As many pictures as there may be"),
-    "too_many_searches": (409, "As many searches as there may be"),
-    "image_deleted": (409, "The picture is gone"),
-    "too_many_endpoints": (409, "As many webhook endpoints as there may be"),
-    "endpoint_disabled": (409, "The webhook endpoint is disabled"),
-    "too_many_attempts": (409, "Tried as often as one delivery may be"),
-    "too_large": (413, "Too large"),
-    "unsupported_media_type": (415, "Not a content type that is taken"),
-    "rate_limited": (429, "Asked too often"),
-    "too_many_waiting_lookups": (429, "As many lookups wait as there may be"),
-    "internal_error": (500, "Our mistake"),
-    "not_ready": (503, "Not ready"),
-    "provider_unavailable": (503, "The provider cannot be asked now"),
-}
-# What a status means, and what to do about it; `detail` says it for the case.
-MEANINGS: Mapping[int, str] = {
-    400: "The body, a header or a parameter is wrong. Mend what `errors` names, then send the request again.",
-    401: "Send a valid API key in the header `Authorization`.",
-    402: "The search would cost more than may be spent, or has no price. Ask for less, or have credits granted, a cap raised or "
-    "a price set.",
-    403: "The key or its tenant may not do this. Use another key, or ask the operators.",
-    404: "Nothing is there, or it belongs to another tenant. Check the path and the id.",
-    405: "The header `Allow` names the methods that the path takes.",
-    406: "Ask for one of the forms that `detail` names, in the header `Accept`.",
-    409: "The request is right, but what is stored does not allow it. Change that first, as `detail` says.",
-    413: "Send less: JSON has at most 64 KB and a picture at most 20 MB.",
-    415: "Send application/json, or a picture as a file in multipart/form-data.",
-    429: "Too much was asked for. Send the request again after the seconds that `Retry-After` names.",
-    500: "Nothing is wrong with the request. Name the `request_id` when you ask about it.",
-    503: "Nothing is wrong with the request. Send it again after the seconds that `Retry-After` names.",
-}
+# A page of a problem has a style of its own, and nothing else.
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
 NOT_FOUND = "Nothing of yours is here under this id; it may have been deleted, or never have been."
+NO_SUCH_PAGE = "There is no such page; it may have been moved or deleted."
+UNREADABLE = "The request cannot be read; mend its headers."
+FORBIDDEN = "Your account may not see or do this; ask the person who manages the operators' accounts."
+FORGED = "The form did not come from a page of this site, or the page is too old; load it again and send the form from there."
 NO_SUCH_PATH = "There is no such path; /v1/openapi.json lists those that there are."
 UNAVAILABLE = "The database cannot be reached right now; send the request again in a moment."
 INTERNAL = "Something went wrong on our side, and it was noted; name the request_id when you ask about it."
@@ -152,11 +111,11 @@ def described(exc: exceptions.APIException) -> dict[str, Any]:
 
 def problem(code: str, detail: str, *, status: int | None = None, **more: Any) -> dict[str, Any]:
     """Returns the body of a problem; its `type` is the address of the page that explains the code."""
-    usual, title = PROBLEMS.get(code, (500, ""))
-    status = status or usual
+    known = PROBLEMS.get(code)
+    status = status or (known.status if known else 500)
     return {
-        "type": f"{settings.PUBLIC_URL}/docs/problems#{code}",
-        "title": title or HTTPStatus(status).phrase,
+        "type": f"{settings.PUBLIC_URL}/docs/errors#{code}",
+        "title": known.title if known else HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
@@ -167,7 +126,23 @@ def problem(code: str, detail: str, *, status: int | None = None, **more: Any) -
 def answer(meta: Mapping[str, Any], body: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """Returns the problem as the response to the request with that `META`."""
     body = body | {"request_id": meta.get(REQUEST_ID, "")}
+    if wants_page(meta):
+        page = render_to_string("problem.html", body | {"start": start_of(meta["PATH_INFO"])})
+        policy = {"Content-Security-Policy": PAGE_POLICY}
+        return HttpResponse(page, status=body["status"], headers={**policy, **(headers or {})})
     return JsonResponse(body, status=body["status"], content_type=MEDIA_TYPE, headers=headers)
+
+
+def wants_page(meta: Mapping[str, Any]) -> bool:
+    """Returns whether a person reads the answer: outside /v1, where the request would rather have HTML than JSON."""
+    request = HttpRequest()
+    request.META = dict(meta)
+    forms = ["application/json", MEDIA_TYPE, "text/html"]
+    return not is_below_v1(meta.get("PATH_INFO", "")) and request.get_preferred_type(forms) == "text/html"
+
+
+def start_of(path: str) -> str:
+    return "/admin/" if f"{path}/".startswith("/admin/") else "/docs"
 
 
 def hint(exc: exceptions.APIException) -> str | None:
@@ -226,23 +201,32 @@ def no_such_path(request: HttpRequest, path: str = "") -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if not of_the_api(request):
-        return defaults.bad_request(request, exception)
-    return answer(request.META, problem("invalid_request", "The request cannot be read; mend its headers."))
+    """Answers what Django itself refuses: a host that is not ours, or a form that it cannot read."""
+    return answer(
+        request.META, problem("invalid_request", str(exception) if isinstance(exception, BadRequest) else UNREADABLE)
+    )
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request.META, problem("permission_denied", FORBIDDEN))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request.META, problem("not_found", NO_SUCH_PAGE))
+
+
+def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answers a form of the operators' pages that another site may have sent. Routes below /v1 take no cookies."""
+    return answer(request.META, problem("permission_denied", FORGED))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answers any exception that no view handles, on every path. An unreachable database is a 503 there too."""
-    away = isinstance(sys.exception(), OperationalError | InterfaceError)
-    wait = {"Retry-After": str(ServiceUnavailable.wait)} if away else {}
-    if of_the_api(request):
-        return answer(
-            request.META, problem(*("not_ready", UNAVAILABLE) if away else ("internal_error", INTERNAL)), headers=wait
-        )
-    if away:
-        return HttpResponse(f"<h1>Not ready</h1><p>{UNAVAILABLE}</p>", status=503, headers=wait)
-    return defaults.server_error(request)
+    if isinstance(sys.exception(), OperationalError | InterfaceError):
+        wait = {"Retry-After": str(ServiceUnavailable.wait)}
+        return answer(request.META, problem("not_ready", UNAVAILABLE), headers=wait)
+    return answer(request.META, problem("internal_error", INTERNAL))
 
 
-def of_the_api(request: HttpRequest) -> bool:
-    return f"{request.path}/".startswith("/v1/")
+def is_below_v1(path: str) -> bool:
+    return f"{path}/".startswith("/v1/")

@@ -86,6 +86,7 @@ LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = env.read("ALLOWED_HOSTS", setting_types.OWN_HOSTS if PRODUCTION else setting_types.HOSTS, [PUBLIC_HOST])
 ALLOWED_HOSTS += [] if PRODUCTION else [*LOOPBACK, PUBLIC_HOST]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+CSRF_FAILURE_VIEW = "config.problems.forged"
 DEFAULT_EXCEPTION_REPORTER = "config.debugging.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.debugging.Filter"
 

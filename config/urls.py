@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from accounts import log_ins
-from config import problems, views
+from config import error_pages, problems, views
 
 urlpatterns = [
     path("v1/", include("searches.api.urls")),
@@ -14,7 +14,7 @@ urlpatterns = [
     path("v1/openapi.json", views.openapi_document),
     re_path(r"^v1(?:/|\Z)", problems.no_such_path),
     path("docs", views.Docs.as_view()),
-    path("docs/problems", views.problem_types),
+    path("docs/errors", error_pages.errors),
     path("key_check", views.KeyCheck.as_view()),
     path("", views.leading_to("/docs")),
     path("admin", views.leading_to("/admin/")),
@@ -25,4 +25,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 handler400 = "config.problems.bad_request"
+handler403 = "config.problems.forbidden"
+handler404 = "config.problems.not_found"
 handler500 = "config.problems.server_error"

@@ -7,7 +7,6 @@ from functools import wraps
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.utils.html import format_html, format_html_join
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
@@ -92,31 +91,3 @@ class Docs(SpectacularSwaggerSplitView):
         response: Response = page.get(request, *args, **kwargs)
         response["Content-Security-Policy"] = CONTENT_POLICY
         return response
-
-
-@safe
-def problem_types(request: HttpRequest) -> HttpResponse:
-    """Shows what the `type` of a problem leads to: each code with its status, and what to do about it."""
-    rows = [
-        (code, status, title, problems.MEANINGS.get(status, "")) for code, (status, title) in problems.PROBLEMS.items()
-    ]
-    page = format_html(
-        PROBLEM_PAGE,
-        format_html_join(
-            "\n", '<section id="{0}"><h2>{2}</h2><p><code>{0}</code>, status {1}. {3}</p></section>', rows
-        ),
-    )
-    return HttpResponse(page, headers={"Content-Security-Policy": CONTENT_POLICY})
-
-
-PROBLEM_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Sightline: kinds of problems</title>
-<style>body {{ font: 16px/1.5 sans-serif; max-width: 45em; margin: 2em auto; padding: 0 1em }}
-h2 {{ font-size: 1.1em; margin: 1.5em 0 0 }} p {{ margin: 0 }} :target {{ background: #fff3bf }}</style></head>
-<body><h1>Kinds of problems</h1>
-<p>Every error is <code>application/problem+json</code> (RFC 9457). Its <code>type</code> leads here, its <code>detail</code>
-says what to do, and <code>errors</code> names every wrong field. <a href="/docs">The API</a></p>
-{}
-</body></html>
-"""

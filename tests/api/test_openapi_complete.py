@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from config import openapi_links, openapi_problems, problems
+from config.problem_codes import PROBLEMS
 from tests.api.test_openapi import document, resolved
 
 OPERATIONS = {each["operationId"]: each for _, _, each in openapi_links.every(document()["paths"])}
@@ -29,7 +30,7 @@ def test_each_operation_shows_each_code_that_it_can_answer() -> None:
 
 def test_each_code_is_one_of_an_operation() -> None:
     shown = {example["code"] for operation in OPERATIONS.values() for example in error_examples(operation)}
-    assert shown == set(problems.PROBLEMS) - set(openapi_problems.OF_NO_OPERATION)
+    assert shown == set(PROBLEMS) - set(openapi_problems.OF_NO_OPERATION)
 
 
 def test_what_answers_an_id_leads_to_all_that_takes_it() -> None:

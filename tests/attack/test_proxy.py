@@ -14,8 +14,8 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from config import problems
 from config.launcher import ports
+from config.problem_codes import PROBLEMS
 from tests import programs
 from tests.attack.conftest import Bystander
 from tests.attack.test_clients_that_stall import held, status, unfinished
@@ -125,8 +125,8 @@ def test_what_the_proxy_refuses_below_v1_is_a_problem(proxied: Bystander, length
     assert f" {code} " in head
     assert "Content-Type: application/problem+json\r\n" in head
     assert f"X-Request-Id: {told['request_id']}" in head
-    assert problems.PROBLEMS[told["code"]] == (code, told["title"])
-    assert told["status"] == code
+    kind = PROBLEMS[told["code"]]
+    assert (told["status"], told["title"]) == (kind.status, kind.title) == (code, kind.title)
 
 
 # Requests that nginx answers before it knows their location.
@@ -150,7 +150,8 @@ def test_a_request_that_the_proxy_cannot_read_is_a_problem(proxied: Bystander, s
     problem = json.loads(body)
     assert f" {code} " in head.splitlines()[0]
     assert "Content-Type: application/problem+json" in head
-    assert (problem["status"], problem["title"]) == problems.PROBLEMS[problem["code"]]
+    kind = PROBLEMS[problem["code"]]
+    assert (problem["status"], problem["title"]) == (kind.status, kind.title)
 
 
 def test_every_problem_of_the_proxy_is_one_of_the_contract() -> None:
@@ -158,4 +159,6 @@ def test_every_problem_of_the_proxy_is_one_of_the_contract() -> None:
     bodies = [json.loads(body) for body in re.findall(r"return \d+ '(\{.*\})';", text)]
     assert len(bodies) == len(set(re.findall(r"error_page .* = (\S+);", text))) > 3
     for told in bodies:
-        assert problems.PROBLEMS[told["code"]] == (told["status"], told["title"])
+        kind = PROBLEMS[told["code"]]
+        assert (told["status"], told["title"]) == (kind.status, kind.title)
+        assert told["type"].endswith(f"/docs/errors#{told['code']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack, closing
 from ipaddress import ip_network
 from typing import Any
@@ -78,7 +79,7 @@ def downloaded(address: str, stack: ExitStack) -> int:
     if not isinstance(answer, list):
         stack.enter_context(closing(answer))
     else:
-        assert answer == [body_slots.TAKEN_SLOWLY[1].encode()]
+        assert json.loads(answer[0])["detail"] == body_slots.TAKEN_SLOWLY[1]
     return statuses[-1]
 
 

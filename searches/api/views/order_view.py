@@ -20,7 +20,13 @@ from searches.orders.order import Order, WrongOrder
 T = TypeVar("T")
 
 # The codes of the problems that an order can have, beside those about credits.
-ORDER_CODES = ("credential_missing", "image_deleted", "too_many_images", "too_many_waiting_lookups")
+ORDER_CODES = (
+    "credential_missing",
+    "image_deleted",
+    "too_many_images",
+    "too_many_searches",
+    "too_many_waiting_lookups",
+)
 
 
 class OrderView(PictureView):
