@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, time
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.web.pagination import PageQuery
@@ -18,6 +19,7 @@ from providers import registry
 # A report of more would be no summary. All four kinds can be combined, or several keys of metadata.
 MOST_GROUPS = 4
 METADATA_GROUP = re.compile(re.escape(METADATA) + r"[A-Za-z0-9_.-]{1,40}")
+GROUP = "|".join((*COLUMNS, METADATA_GROUP.pattern))
 PROVIDERS, SOURCES = sorted(registry.PROVIDERS), sorted(registry.ADAPTERS)
 
 
@@ -47,6 +49,7 @@ class StartOfDay(Instant):
         return moment.date() if moment.time() == time() else self.fail("part_of_a_day")
 
 
+@extend_schema_field({"type": "string", "pattern": f"^({GROUP})(,({GROUP})){{0,{MOST_GROUPS - 1}}}$"})
 class Groups(serializers.CharField):
     """Names with commas between them: what a line of the report is about."""
 

@@ -20,9 +20,10 @@ def credits_text(amount: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
-@extend_schema_field(
-    {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,6})?$", "description": "Credits, as a decimal text."}
-)
+CREDITS_PATTERN = r"^-?[0-9]+(\.[0-9]{1,6})?$"
+
+
+@extend_schema_field({"type": "string", "pattern": CREDITS_PATTERN, "description": "Credits, as a decimal text."})
 class Credits(serializers.Field[Decimal, Any, str, Any]):
     def __init__(self, **options: Any) -> None:
         super().__init__(read_only=True, **options)
@@ -71,10 +72,12 @@ class LimitSerializer(serializers.Serializer[Any]):
 class GrantSerializer(serializers.Serializer[Grant]):
     """A grant with credits that may still be held."""
 
-    number = serializers.IntegerField(help_text="The number of its entry.")
+    number = serializers.IntegerField(min_value=1, help_text="The number of its entry.")
     amount = Credits(help_text="What was granted.")
     available = Credits(help_text="The part that is neither held, nor spent, nor expired.")
-    priority = serializers.IntegerField(help_text="0 to 100: the grant of the lowest one is spent first.")
+    priority = serializers.IntegerField(
+        min_value=0, max_value=100, help_text="The grant of the lowest one is spent first."
+    )
     expires_at = serializers.DateTimeField(
         allow_null=True, help_text="When what is not held by then expires. Null: never."
     )
@@ -99,7 +102,13 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
         fields = ("provider", "kind", "posted", "held", "available", "unknown", "caps", "grants")
         read_only_fields = fields
 
-    @extend_schema_field({"type": ["string", "null"], "description": "What may still be spent; null: no bound."})
+    @extend_schema_field(
+        {
+            "type": ["string", "null"],
+            "pattern": CREDITS_PATTERN,
+            "description": "What may still be held, as a decimal text. Null: no bound.",
+        }
+    )
     def get_available(self, account: Account) -> str | None:
         return None if account.available is None else credits_text(account.available)
 
@@ -108,7 +117,9 @@ class EntrySerializer(serializers.ModelSerializer[Entry]):
     """A line of the ledger."""
 
     provider = serializers.CharField(source="account.provider")
-    number = serializers.IntegerField(help_text="1, 2, 3 … of the account, in the order of the commits, without gaps.")
+    number = serializers.IntegerField(
+        min_value=1, help_text="1, 2, 3 … of the account, in the order of the commits, without gaps."
+    )
     amount = Credits(
         help_text="`kind` says which way it counts. Negative only for an adjustment that takes credits, and for an `unknown` "
         "that is settled."
@@ -189,10 +200,12 @@ class StatementSerializer(serializers.ModelSerializer[Statement]):
     provider = serializers.CharField(source="account.provider")
     month = serializers.SerializerMethodField()
     first_entry_number = serializers.IntegerField(
-        source="first_number", help_text="The number after the last one of the month before."
+        source="first_number", min_value=1, help_text="The number after the last one of the month before."
     )
     last_entry_number = serializers.IntegerField(
-        source="last_number", help_text="In a month without entries the number before `first_entry_number`."
+        source="last_number",
+        min_value=0,
+        help_text="In a month without entries the number before `first_entry_number`.",
     )
     opening = OpeningSerializer(source="*")
     by_kind = SumsSerializer(source="*")
@@ -243,7 +256,7 @@ class UsageSerializer(serializers.Serializer[dict[str, Any]]):
         help_text="The texts of the searches at their submit, by the keys asked for. Null: none, or erased.",
     )
     charged = Credits()
-    charges = serializers.IntegerField(help_text="The number of charges: one a call that cost something.")
+    charges = serializers.IntegerField(min_value=1, help_text="The number of charges: one a call that cost something.")
 
     def to_representation(self, line: dict[str, Any]) -> dict[str, Any]:
         """Leaves out what the report is not grouped by. DRF would show null."""

@@ -6,7 +6,7 @@ that it needs no API key (`openapi_webhooks`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any, cast
@@ -17,15 +17,12 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
 
-from accounts.models import EventType
 from accounts.web.strict_fields import StrictDict
 from accounts.web.tenant_view import TenantView
-from config import openapi_links, openapi_problems, openapi_webhooks
+from config import openapi_links, openapi_problems, openapi_properties, openapi_webhooks
 from config.problem_codes import PROBLEMS
 from providers import json_schema, registry
 from providers.contract import Adapter
-
-FORMATS = ("avif", "bmp", "gif", "heic", "jpeg", "png", "webp")
 
 ABOUT = """
 One API for searching social platforms by picture.
@@ -72,31 +69,10 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Adds to the generated document what drf-spectacular does not know: the errors, all values of texts, the webhooks."""
     rows = (f"| {kind.status} | [`{code}`](/docs/errors#{code}) | {kind.title} |" for code, kind in PROBLEMS.items())
     result["info"]["description"] = ABOUT.format(errors="\n".join(rows)).strip()
-    add_enums(result["components"]["schemas"])
+    openapi_properties.complete(result)
     openapi_links.add(result["paths"])
     result["webhooks"] = openapi_webhooks.webhooks(result["components"]["schemas"])
     return result
-
-
-# All values of properties that are plain text in the models. A key is the property's name, with its schema's name in front where
-# another schema has a property of the same name.
-ENUMS: Mapping[str, Sequence[str]] = {
-    "source": sorted(registry.ADAPTERS),
-    "provider": sorted(registry.PROVIDERS),
-    "result_type": sorted({adapter.result_type for adapter in registry.ADAPTERS.values()}),
-    "Result.type": sorted({adapter.result_type for adapter in registry.ADAPTERS.values()}),
-    "Delivery.type": list(EventType.values),
-    "Image.format": FORMATS,
-    "StoredImage.format": FORMATS,
-}
-
-
-def add_enums(schemas: dict[str, Any]) -> None:
-    for owner, object_schema in schemas.items():
-        for name, described in object_schema.get("properties", {}).items():
-            values = ENUMS.get(f"{owner}.{name}") or ENUMS.get(name)
-            if values and described.get("type") == "string" and "enum" not in described:
-                described["enum"] = list(values)
 
 
 class Schema(AutoSchema):
@@ -186,6 +162,7 @@ class LookupExtension(OpenApiSerializerExtension):
         mapping = {source: kind["$ref"] for source, kind in kinds.items()}
         return {
             "oneOf": list(kinds.values()),
+            "description": "A source with its own parameters.",
             "discriminator": {"propertyName": "source", "mapping": mapping},
         }
 
@@ -201,4 +178,4 @@ def lookup_schema(shared: Mapping[str, Any], adapter: Adapter) -> dict[str, Any]
     }
     if adapter.max_results is None:
         del fields["limit"]
-    return {**shared, "description": adapter.title, "properties": fields, "additionalProperties": False}
+    return {**shared, "description": f"{adapter.title}.", "properties": fields, "additionalProperties": False}

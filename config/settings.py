@@ -286,6 +286,8 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVERS": [{"url": PUBLIC_URL}],
     "SCHEMA_PATH_PREFIX": "/v1",
+    # No field of a PATCH is required, so one schema serves.
+    "COMPONENT_SPLIT_PATCH": False,
     "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
@@ -297,6 +299,8 @@ SPECTACULAR_SETTINGS = {
         {"name": "images", "description": "A picture can be stored once and searched with often."},
         {"name": "sources", "description": "What can be searched, at what price, under whose limit."},
         {"name": "credits", "description": "What was held, charged and released, in each provider's own credits."},
+        {"name": "usage", "description": "What was charged, added up by day, source, API key or metadata."},
+        {"name": "statements", "description": "Closed months, which never change."},
         {"name": "credentials", "description": "Your own keys to the providers. A secret goes in and never comes out."},
         {
             "name": "webhook-endpoints",

@@ -41,17 +41,17 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
 class CropSerializer(serializers.Serializer[Any]):
     """The part of the picture that is searched with, in fractions of its sides; null for the whole picture."""
 
-    x = serializers.FloatField()
-    y = serializers.FloatField()
-    width = serializers.FloatField()
-    height = serializers.FloatField()
+    x = serializers.FloatField(min_value=0, max_value=1, help_text="The left edge, as a fraction of the width.")
+    y = serializers.FloatField(min_value=0, max_value=1, help_text="The upper edge, as a fraction of the height.")
+    width = serializers.FloatField(min_value=0, max_value=1, help_text="The width, as a fraction of the picture's.")
+    height = serializers.FloatField(min_value=0, max_value=1, help_text="The height, as a fraction of the picture's.")
 
 
 class LookupCreditsSerializer(serializers.Serializer[Any]):
     """Credits of a lookup, in the provider's own unit."""
 
     held = Credits(help_text="The most that may still be charged.")
-    charged = Credits()
+    charged = Credits(help_text="What was charged so far.")
     unknown = Credits(help_text="Perhaps billed by the provider. Settled later.")
     final = serializers.BooleanField(help_text="True if none of these numbers will change any more.")
 
@@ -64,14 +64,18 @@ class LookupFailureSerializer(serializers.Serializer[Any]):
         "(`credits.unknown`). `no_answer`: no answer came, and nothing was billed. Other codes name what the provider or "
         "Sightline found wrong."
     )
-    detail = serializers.CharField()
+    detail = serializers.CharField(help_text="What went wrong, in a sentence.")
     retryable = serializers.BooleanField(help_text="True if the same lookup may succeed later.")
 
 
 class LookupSerializer(serializers.ModelSerializer[Lookup]):
     """One source's part of a search."""
 
-    status = serializers.ChoiceField(choices=(*Lookup.OPEN, *Lookup.ENDED))
+    status = serializers.ChoiceField(
+        choices=(*Lookup.OPEN, *Lookup.ENDED),
+        help_text="`queued`, then `running`, and at the end `succeeded`, `failed`, `canceled` or, if it has not started in time, "
+        "`expired`.",
+    )
     parameters = serializers.DictField(help_text="The parameters of the request.")
     effective_parameters = serializers.DictField(
         help_text="The parameters as the provider applies them, after its rounding."
@@ -84,7 +88,10 @@ class LookupSerializer(serializers.ModelSerializer[Lookup]):
         help_text="The position in the queue; 1 is next.",
     )
     estimated_start_at = serializers.DateTimeField(
-        source="forecast.estimated_start_at", allow_null=True, read_only=True
+        source="forecast.estimated_start_at",
+        allow_null=True,
+        read_only=True,
+        help_text="When its first call should be made. Null if it no longer waits, or if nobody can tell.",
     )
     waiting_on = serializers.ChoiceField(
         source="forecast.waiting_on",
@@ -104,11 +111,12 @@ class LookupSerializer(serializers.ModelSerializer[Lookup]):
     )
     credits = serializers.SerializerMethodField()
     calls = serializers.IntegerField(
-        source="call_count", help_text="The number of calls that were sent or are in flight."
+        source="call_count", min_value=0, help_text="The number of calls that were sent or are in flight."
     )
     unreadable = serializers.IntegerField(
+        min_value=0,
         help_text="The number of items that the provider returned and billed without an identity. They are no results; operators "
-        "can see them."
+        "can see them.",
     )
     error = serializers.SerializerMethodField()
 
@@ -143,8 +151,8 @@ class SearchSerializer(serializers.ModelSerializer[Search]):
 
     image = ImageSerializer(allow_null=True, help_text="Null once its retention is over.")
     crop = serializers.SerializerMethodField()
-    lookups = LookupSerializer(many=True, source="ordered_lookups")
-    metadata = serializers.DictField(child=serializers.CharField())
+    lookups = LookupSerializer(many=True, source="ordered_lookups", help_text="In the order of the request: 1 to 20.")
+    metadata = serializers.DictField(child=serializers.CharField(), help_text="The texts of the request.")
 
     class Meta:
         model = Search

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from django.core.signing import BadSignature, Signer
 from django.db.models import Q, QuerySet
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
@@ -30,14 +30,25 @@ LINK = OpenApiParameter(
 )
 
 
+# The most that one page holds.
+MOST_ROWS = 100
+
+
+# Base64 text of the keys and of the signature.
+CURSOR = r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"
+
+
+@extend_schema_field({"type": "string", "pattern": CURSOR})
+class CursorText(serializers.CharField):
+    """A cursor, for the OpenAPI document. `read` checks it."""
+
+
 class PageQuery(Query):
-    cursor = serializers.CharField(
-        required=False, help_text="`next_cursor` of the page before; without it, the first page."
-    )
+    cursor = CursorText(required=False, help_text="`next_cursor` of the page before; without it, the first page.")
     limit = WholeNumber(
         default=20,
         min_value=1,
-        max_value=100,
+        max_value=MOST_ROWS,
         error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), "Must be a whole number from 1 to 100."),
         help_text="The most that one page holds.",
     )
@@ -93,6 +104,7 @@ class CursorPages(BasePagination):
                 "next_cursor": {
                     "type": ["string", "null"],
                     "description": "Give it as `cursor` to go on; null at the end.",
+                    "pattern": CURSOR,
                     "example": "WyI0MSJd.3s8c",
                 },
             },

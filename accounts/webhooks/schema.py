@@ -78,6 +78,7 @@ LIST_ENDPOINTS = extend_schema(
     description="The endpoints of the key's mode. Their secrets are never shown.",
     parameters=[PageQuery, LINK],
     responses={200: EndpointSerializer(many=True)},
+    examples=[ENDPOINT_EXAMPLE],
 )
 CREATE_ENDPOINT = extend_schema(
     operation_id="create_webhook_endpoint",
@@ -97,6 +98,7 @@ CREATE_ENDPOINT = extend_schema(
 GET_ENDPOINT = extend_schema(
     operation_id="get_webhook_endpoint",
     summary="One endpoint",
+    description="Returns the endpoint with its state: whether it is enabled, failing, or has asked for a pause.",
     responses={200: EndpointSerializer},
     examples=[ENDPOINT_EXAMPLE],
 )
@@ -156,6 +158,7 @@ LIST_DELIVERIES = extend_schema(
     "failed.",
     parameters=[DeliveryQuery, LINK],
     responses={200: DeliverySerializer(many=True)},
+    examples=[DELIVERY_EXAMPLE],
 )
 REDELIVER = extend_schema(
     operation_id="redeliver_webhook",

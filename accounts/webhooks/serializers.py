@@ -150,7 +150,9 @@ class EndpointWithSecretSerializer(EndpointSerializer):
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     """One try to deliver."""
 
-    status = serializers.IntegerField(allow_null=True, help_text="HTTP status; null if there was no answer.")
+    status = serializers.IntegerField(
+        allow_null=True, min_value=100, max_value=999, help_text="HTTP status; null if there was no answer."
+    )
     cause = NullIfEmpty("Why the attempt failed, as a word such as `dns_failed` or `bad_status`; null if it arrived.")
     detail = NullIfEmpty("The cause in a sentence.")
     answer = serializers.CharField(help_text="The first kilobyte of the answer's body.")
@@ -192,7 +194,7 @@ class DeliveryQuery(PageQuery):
         error_messages={"invalid": "Must be an endpoint's id."},
         help_text="Only deliveries to this endpoint.",
     )
-    state = StrictChoice(Delivery.State.values, required=False)
+    state = StrictChoice(Delivery.State.values, required=False, help_text="Only deliveries in this state.")
     type = StrictChoice(EventType.values, required=False, help_text="Only deliveries of events of this type.")
     created_after = Instant(required=False)
     created_before = Instant(required=False)
@@ -232,4 +234,6 @@ class RedeliverRequest(StrictSerializer):
 class RedeliveredSerializer(serializers.Serializer[Any]):
     """The number of deliveries that a range sends once more."""
 
-    redelivered = serializers.IntegerField(help_text="The number of deliveries that are sent once more.")
+    redelivered = serializers.IntegerField(
+        min_value=0, max_value=MOST_RESENT, help_text="The number of deliveries that are sent once more."
+    )

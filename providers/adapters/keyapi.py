@@ -78,6 +78,8 @@ class RegionCode(RegexValidator):
 
 
 class ProductParameters(StrictSerializer):
+    """The filters of products."""
+
     product_name = StrictText(
         required=False,
         allow_blank=True,

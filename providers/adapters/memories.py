@@ -68,6 +68,8 @@ BY_CODE: dict[str, FailureKind] = {
 
 
 class VideoParameters(StrictSerializer):
+    """The filters of videos."""
+
     similarity = StrictNumber(
         required=False,
         min_value=0,
@@ -87,6 +89,8 @@ class VideoParameters(StrictSerializer):
 
 
 class PublicVideoParameters(VideoParameters):
+    """The filters of videos of the platforms."""
+
     # Memories would silently search another platform in place of an unknown one.
     platform = StrictChoice(
         ("TIKTOK", "YOUTUBE", "INSTAGRAM"),

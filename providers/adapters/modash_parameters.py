@@ -79,6 +79,8 @@ class Bounds(StrictSerializer):
 
 
 class FollowersCount(Bounds):
+    """Bounds of the number of followers: `min`, `max` or both."""
+
     min = StrictInteger(
         required=False,
         min_value=0,
@@ -94,15 +96,21 @@ class FollowersCount(Bounds):
 
 
 class Age(Bounds):
-    min = StrictChoice(AGES, required=False)
-    max = StrictChoice(AGES[1:], required=False)
+    """Bounds of the creator's age in years: `min`, `max` or both."""
+
+    min = StrictChoice(AGES, required=False, help_text="The least age, in years.")
+    max = StrictChoice(AGES[1:], required=False, help_text="The greatest age, in years.")
 
 
 class EngagementRate(StrictSerializer):
+    """The bound of the engagement rate."""
+
     min = StrictNumber(min_value=0, max_value=1, help_text="A fraction: 0.04 means 4 %.")
 
 
 class CreatorParameters(StrictSerializer):
+    """The filters of creators. A creator must pass all that are given."""
+
     followers_count = FollowersCount(required=False)
     locations = StrictList(
         child=StrictInteger(min_value=1, max_value=2**53),
@@ -122,7 +130,7 @@ class CreatorParameters(StrictSerializer):
         max_value=3650,
         help_text="Modash updates profiles every 4 weeks; add that lag.",
     )
-    account_type = StrictChoice(("creator", "brand"), required=False)
+    account_type = StrictChoice(("creator", "brand"), required=False, help_text="A person, or a company.")
     language = StrictText(
         required=False,
         max_length=20,
@@ -131,7 +139,7 @@ class CreatorParameters(StrictSerializer):
     )
     age = Age(required=False)
     engagement_rate = EngagementRate(required=False)
-    has_email = StrictBoolean(required=False)
+    has_email = StrictBoolean(required=False, help_text="True: only creators whose e-mail address is known.")
     brands = StrictList(
         child=StrictText(max_length=200),
         required=False,
@@ -145,6 +153,7 @@ class CreatorParameters(StrictSerializer):
         validators=[
             RegexValidator(r"\A[A-Za-z0-9._]+\Z", "Must be letters, digits, dots and underscores only, without the @.")
         ],
+        help_text="Only the creator with this name, given without the @.",
     )
     max_post_age_months = StrictChoice((3, 6, 9, 12), required=False, help_text="Older posts are not matched.")
     content_type = StrictChoice(("video", "image"), required=False, help_text="Without it, both are matched.")

@@ -38,6 +38,7 @@ SHOWN: dict[str, Any] = {
     "created_at": "2026-11-20T09:12:03.118000Z",
     "updated_at": "2026-11-20T09:12:03.118000Z",
 }
+TERM: dict[str, Any] = {"value": 148838, "name": "United States", "title": "United States"}
 EXAMPLE = OpenApiExample("A credential", value=SHOWN, response_only=True, status_codes=["200", "201"])
 LOCATION = OpenApiParameter(
     "Location", str, OpenApiParameter.HEADER, response=[201], description="The address of the new credential."
@@ -54,6 +55,7 @@ CREDENTIALS = extend_schema_view(
         description="The secrets themselves are never shown.",
         parameters=[CredentialQuery, LINK],
         responses={200: CredentialSerializer(many=True)},
+        examples=[EXAMPLE],
     ),
     post=extend_schema(
         operation_id="create_credential",
@@ -75,6 +77,7 @@ CREDENTIAL = extend_schema_view(
     get=extend_schema(
         operation_id="get_credential",
         summary="One key",
+        description="Returns the state of the key, and what its last check said.",
         responses={200: CredentialSerializer},
         examples=[EXAMPLE],
     ),
@@ -115,7 +118,13 @@ DICTIONARY = extend_schema_view(
         "with your default key, at no cost. A test key's question is answered by the sandbox. If the provider cannot be asked, "
         "the answer is 503.",
         parameters=[
-            OpenApiParameter("provider", str, OpenApiParameter.PATH, enum=sorted(registry.FREE_CALLS)),
+            OpenApiParameter(
+                "provider",
+                str,
+                OpenApiParameter.PATH,
+                enum=sorted(registry.FREE_CALLS),
+                description="The provider whose dictionary it is.",
+            ),
             OpenApiParameter(
                 "name",
                 OpenApiTypes.STR,
@@ -127,5 +136,6 @@ DICTIONARY = extend_schema_view(
             LINK,
         ],
         responses={200: TermSerializer(many=True)},
+        examples=[OpenApiExample("A term", value=TERM, response_only=True)],
     )
 )

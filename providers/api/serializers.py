@@ -37,12 +37,14 @@ class Label(StrictText):
             raise ValidationError(str(error), code=error.code) from None
 
 
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": sealing.LONGEST})
 class SecretText(StrictText):
     """A provider's key. Errors do not quote it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
-            help_text="The key as the provider gave it to you. It is sealed at once and never shown.", **options
+            help_text="The key as the provider gave it to you: letters, digits and signs. It is sealed at once and never shown.",
+            **options,
         )
 
     def to_internal_value(self, data: Any) -> str:
@@ -95,7 +97,7 @@ class ProviderAccountSerializer(serializers.Serializer[Any]):
     limits = serializers.DictField(
         read_only=True, help_text="Other limits of the account, in the provider's own words."
     )
-    read_at = serializers.DateTimeField()
+    read_at = serializers.DateTimeField(help_text="The time at which the provider said so.")
 
 
 class CredentialSerializer(serializers.ModelSerializer[Credential]):
@@ -167,12 +169,15 @@ class TermQuery(PageQuery):
 class TermSerializer(serializers.Serializer[Any]):
     """A line of a provider's dictionary."""
 
-    value = serializers.SerializerMethodField("value_of", help_text="The value for the search's parameter.")
-    name = serializers.CharField()
+    value = serializers.SerializerMethodField("value_of")
+    name = serializers.CharField(help_text="The name by which it was found.")
     title = serializers.CharField(
         help_text="The full name, or another text that distinguishes the term, if there is one; else empty."
     )
 
+    @extend_schema_field(
+        {"type": ["integer", "string"], "minimum": 0, "description": "The value for the search's parameter."}
+    )
     def value_of(self, term: Term) -> int | str:
         return term.value
 

@@ -14,7 +14,9 @@ from providers.contract import Secret
 from providers.models import Credential
 
 # The characters that a header can carry. Any other would fail at the call, in an exception that quotes the key.
-SENDABLE = re.compile(r"[!-~]{1,4096}")
+# Characters of a key.
+LONGEST = 4096
+SENDABLE = re.compile(rf"[!-~]{{1,{LONGEST}}}")
 NEEDS_REENTRY = "The stored key cannot be opened and needs re-entry."
 # The sandbox's magic keys begin with this prefix. No provider issues such a key.
 MAGIC_PREFIX = "sandbox_"

@@ -58,7 +58,7 @@ class ImageRequest(StrictSerializer):
     image = PictureSent()
 
 
-class ImageForm(serializers.Serializer[Any]):
+class ImageForm(StrictSerializer):
     """The picture as a file."""
 
     image = PictureFile(help_text=f"{FORMATS}.")

@@ -31,6 +31,9 @@ class GivenPicture:
     id: UUID | None = None
 
 
+@extend_schema_field(
+    {"type": "string", "contentEncoding": "base64", "maxLength": -(-settings.PICTURE_MAX_BYTES // 3) * 4}
+)
 class Base64(serializers.CharField):
     """Decodes base64 text. Text that was left in its body (`Encoded`) is not copied; only the picture is."""
 

@@ -17,7 +17,7 @@ from searches.models import Status
 
 
 class SearchQuery(PageQuery):
-    status = StrictChoice(Status.values, required=False)
+    status = StrictChoice(Status.values, required=False, help_text="Only searches with this status.")
     source: Any = StrictChoice(SOURCES, required=False, help_text="Only searches with a lookup of this source.")
     created_after = Instant(required=False)
     created_before = Instant(required=False)
@@ -56,8 +56,12 @@ class ImageQuery(PageQuery):
 
 class ResultQuery(PageQuery):
     lookup = serializers.UUIDField(required=False, help_text="Only results of this lookup.")
-    source: Any = StrictChoice(SOURCES, required=False)
-    type = StrictChoice(sorted({adapter.result_type for adapter in registry.ADAPTERS.values()}), required=False)
+    source: Any = StrictChoice(SOURCES, required=False, help_text="Only results of this source.")
+    type = StrictChoice(
+        sorted({adapter.result_type for adapter in registry.ADAPTERS.values()}),
+        required=False,
+        help_text="Only results of this type.",
+    )
     order = StrictChoice(
         ("rank", "arrival"),
         default="rank",

@@ -50,14 +50,14 @@ class QuotedProviderSerializer(serializers.Serializer[Any]):
 
     provider = serializers.CharField()
     asked = Credits(help_text="The most that its lookups with the provider can cost together.")
-    limits = LimitSerializer(many=True)
+    limits = LimitSerializer(many=True, help_text="The limits that the search would meet there, the narrowest first.")
 
 
 class QuoteErrorSerializer(serializers.Serializer[Any]):
     """The 402 that a submit would answer."""
 
-    code = serializers.CharField()
-    detail = serializers.CharField()
+    code = serializers.CharField(help_text="The `code` of the problem.")
+    detail = serializers.CharField(help_text="What is lacking, and the mend.")
     limit = LimitSerializer(allow_null=True, help_text="The limit that has no room. Null where a price is missing.")
 
 
@@ -67,8 +67,8 @@ class QuoteSerializer(serializers.Serializer[Any]):
     mode = serializers.ChoiceField(choices=Mode.values)
     allowed = serializers.BooleanField(help_text="False if the submit would be refused with a 402.")
     error = QuoteErrorSerializer(allow_null=True, help_text="Why it is not allowed; else null.")
-    lookups = QuotedLookupSerializer(many=True)
-    providers = QuotedProviderSerializer(many=True)
+    lookups = QuotedLookupSerializer(many=True, help_text="The lookups of the search, in the order of the request.")
+    providers = QuotedProviderSerializer(many=True, help_text="What they would hold together, by provider.")
 
 
 QUOTE = QuoteSerializer()

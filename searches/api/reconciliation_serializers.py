@@ -29,7 +29,7 @@ class ReconciliationSerializer(serializers.ModelSerializer[Reconciliation]):
     detail = serializers.SerializerMethodField(help_text="A sentence that says what was found.")
     counted = Credits(help_text="By how much the credits left fell; negative where they rose.")
     calls = serializers.IntegerField(
-        source="own_calls", help_text="Your own calls that surely were made between the readings."
+        source="own_calls", min_value=0, help_text="Your own calls that surely were made between the readings."
     )
     billed = Credits(source="own_billed", help_text="What those calls cost, as their answers say.")
     overbilled = Credits(
@@ -73,7 +73,7 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
     """The credits that a key's account has left, as its provider says."""
 
     provider = serializers.CharField(source="credential.provider")
-    read_at: Any = serializers.DateTimeField(source="answered_at")
+    read_at: Any = serializers.DateTimeField(source="answered_at", help_text="When the provider said so.")
     credits = Credits(help_text="The credits left, in the provider's own unit.")
     detail = serializers.SerializerMethodField(
         help_text="A sentence that says what was found, or why nothing was compared."

@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
-from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from accounts.models import MOST_MAX_AGE
@@ -44,7 +43,7 @@ CREDITS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
 CREDITS_FORM = 'Must be credits as a text of 0 or more with at most 6 decimals, such as "2.5".'
 METADATA_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 METADATA_KEY_FORM = "1 to 40 letters, digits, dots, dashes and underscores"
-MOST_METADATA = 20
+MOST_METADATA, MOST_METADATA_CHARACTERS = 20, 500
 OUT_OF_PICTURE: dict[str, Any] = {"min_value": "Must be from 0 to 1.", "max_value": "Must be from 0 to 1."}
 NO_LENGTH: dict[str, Any] = {"min_value": "Must be from 0.000001 to 1.", "max_value": "Must be from 0.000001 to 1."}
 
@@ -128,7 +127,7 @@ def source_errors(adapter: Adapter, data: dict[str, Any]) -> dict[str, Any]:
 class Metadata(StrictDict):
     """Short texts under names of the caller's choice."""
 
-    child = StrictText(max_length=500, allow_blank=True, trim_whitespace=False)
+    child = StrictText(max_length=MOST_METADATA_CHARACTERS, allow_blank=True, trim_whitespace=False)
     default_error_messages = {"not_a_dict": "Must be an object of texts."}
 
     def check_name(self, name: Any) -> None:
@@ -184,6 +183,7 @@ class OrderRequest(StrictSerializer):
             "min_length": "Give 1 to 20 lookups.",
             "max_length": "Give 1 to 20 lookups.",
         },
+        help_text="What to search: 1 to 20 lookups. A source may be named more than once.",
     )
     crop = CropGiven(required=False)
     priority = StrictInteger(
@@ -216,7 +216,8 @@ class OrderRequest(StrictSerializer):
         default=dict,
         max_length=MOST_METADATA,
         error_messages={"max_length": f"Holds at most {MOST_METADATA} texts."},
-        help_text=f"At most {MOST_METADATA} texts of at most 500 characters; names of {METADATA_KEY_FORM}.",
+        help_text=f"At most {MOST_METADATA} texts of at most {MOST_METADATA_CHARACTERS} characters; names of "
+        f"{METADATA_KEY_FORM}.",
     )
 
 
@@ -297,7 +298,7 @@ class OrderInForm(OrderRequest):
     image = PictureGiven(required=False, help_text="The picture, if no file is sent.")
 
 
-class SearchForm(serializers.Serializer[Any]):
+class SearchForm(StrictSerializer):
     """The picture as a file, and everything else as JSON."""
 
     image = PictureFile(required=False, help_text=f"{FORMATS}. Leave it out only if `request` names a picture.")

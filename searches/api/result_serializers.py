@@ -14,38 +14,41 @@ from searches.models import Call, Result
 class PostSerializer(serializers.Serializer[Any]):
     """A post of a creator. Counts that are hidden, missing or garbled are null; `raw` has them as they came."""
 
-    id = serializers.CharField(allow_null=True)
-    url = serializers.CharField(allow_null=True)
-    thumbnail = serializers.CharField(allow_null=True)
-    likes_count = serializers.IntegerField(allow_null=True)
-    comments_count = serializers.IntegerField(allow_null=True)
-    shares_count = serializers.IntegerField(allow_null=True)
-    plays_count = serializers.IntegerField(allow_null=True)
-    collects_count = serializers.IntegerField(allow_null=True)
+    id = serializers.CharField(allow_null=True, help_text="The platform's id of the post.")
+    url = serializers.CharField(allow_null=True, help_text="The address of the post.")
+    thumbnail = serializers.CharField(allow_null=True, help_text="The address of a small picture of it.")
+    likes_count = serializers.IntegerField(allow_null=True, min_value=0, help_text="The number of likes.")
+    comments_count = serializers.IntegerField(allow_null=True, min_value=0, help_text="The number of comments.")
+    shares_count = serializers.IntegerField(allow_null=True, min_value=0, help_text="How often it was shared.")
+    plays_count = serializers.IntegerField(allow_null=True, min_value=0, help_text="How often it was played.")
+    collects_count = serializers.IntegerField(allow_null=True, min_value=0, help_text="How often it was saved.")
 
 
 class CreatorSerializer(serializers.Serializer[Any]):
     """A person who posts. Values that the provider left out or garbled are null."""
 
-    username = serializers.CharField(allow_null=True)
-    followers_count = serializers.IntegerField(allow_null=True)
+    username = serializers.CharField(allow_null=True, help_text="The name of the account, without @.")
+    followers_count = serializers.IntegerField(allow_null=True, min_value=0, help_text="The number of followers.")
     views_count_median = serializers.IntegerField(
         allow_null=True,
+        min_value=0,
         required=False,
         help_text="The median of the views. Only newer results have it, if the provider returned it.",
     )
     engagement_rate = serializers.FloatField(
         allow_null=True, help_text="The provider's own number: usually a fraction, sometimes a percentage."
     )
-    account_category = serializers.CharField(allow_null=True)
-    matched_posts = PostSerializer(many=True)
-    recent_posts = PostSerializer(many=True)
+    account_category = serializers.CharField(allow_null=True, help_text="The provider's own category of the account.")
+    matched_posts = PostSerializer(many=True, help_text="The posts that show what the picture shows.")
+    recent_posts = PostSerializer(many=True, help_text="The newest posts that the provider knows.")
 
 
 class ProductSerializer(serializers.Serializer[Any]):
-    product_id = serializers.CharField()
-    name = serializers.CharField(allow_null=True)
-    region = serializers.CharField(allow_null=True)
+    """A product of a shop. Values that the provider left out or garbled are null."""
+
+    product_id = serializers.CharField(help_text="The shop's id of the product.")
+    name = serializers.CharField(allow_null=True, help_text="The product's name.")
+    region = serializers.CharField(allow_null=True, help_text="The region of the shop, as two capital letters.")
     source_image = serializers.CharField(
         allow_null=True, help_text="The provider's own reference to the product's picture, which no browser opens."
     )
@@ -54,14 +57,16 @@ class ProductSerializer(serializers.Serializer[Any]):
 class MomentSerializer(serializers.Serializer[Any]):
     """The part of a video in which the picture was seen. Values that the provider does not know are null."""
 
-    start_seconds = serializers.FloatField(allow_null=True)
-    end_seconds = serializers.FloatField(allow_null=True)
-    score = serializers.FloatField(allow_null=True)
+    start_seconds = serializers.FloatField(allow_null=True, help_text="Its beginning, in seconds of the video.")
+    end_seconds = serializers.FloatField(allow_null=True, help_text="Its end, in seconds of the video.")
+    score = serializers.FloatField(allow_null=True, help_text="How alike it is, in the provider's own numbers.")
 
 
 class VideoSerializer(serializers.Serializer[Any]):
+    """A video in which the picture was seen."""
+
     video_no = serializers.CharField(help_text="The provider's own number.")
-    name = serializers.CharField(allow_null=True)
+    name = serializers.CharField(allow_null=True, help_text="The video's name.")
     platform = serializers.CharField(
         allow_null=True, help_text="TIKTOK, YOUTUBE or INSTAGRAM; null for a video of your own library."
     )
@@ -104,8 +109,10 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
 
 
 class CallErrorSerializer(serializers.Serializer[Any]):
-    code = serializers.CharField()
-    detail = serializers.CharField()
+    """The reason why a call brought no results."""
+
+    code = serializers.CharField(help_text="The kind of the failure, such as `rate_limited` or `timeout`.")
+    detail = serializers.CharField(help_text="What went wrong, in a sentence.")
 
 
 class CallSerializer(serializers.ModelSerializer[Call]):
@@ -118,10 +125,14 @@ class CallSerializer(serializers.ModelSerializer[Call]):
         help_text="The time of the first byte. Null in a `failed` call without a connection or a key: nothing was sent.",
     )
     duration_ms = serializers.SerializerMethodField()
-    status = serializers.IntegerField(allow_null=True, help_text="The provider's HTTP status.")
-    returned = serializers.IntegerField(allow_null=True, help_text="The number of results that were returned.")
+    status = serializers.IntegerField(
+        allow_null=True, min_value=100, max_value=999, help_text="The provider's HTTP status. Null without an answer."
+    )
+    returned = serializers.IntegerField(
+        allow_null=True, min_value=0, help_text="The number of results that were returned."
+    )
     unreadable = serializers.IntegerField(
-        help_text="The number of billed items without an identity, which are not among the results."
+        min_value=0, help_text="The number of billed items without an identity, which are not among the results."
     )
     credits = Credits(help_text="The charge of the call.")
     overbilled = Credits(help_text="What the provider billed above the lookup's hold. Nobody is charged for it.")
@@ -137,13 +148,21 @@ class CallSerializer(serializers.ModelSerializer[Call]):
         )
         read_only_fields = fields
 
-    @extend_schema_field({"type": ["integer", "null"], "description": "From the first byte sent to the end."})
+    @extend_schema_field(
+        {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "description": "In milliseconds, from the first byte sent to the end. Null if nothing was sent, or before the end.",
+        }
+    )
     def get_duration_ms(self, call: Call) -> int | None:
         if call.sent_at is None or call.finished_at is None:
             return None
         return round((call.finished_at - call.sent_at).total_seconds() * 1000)
 
-    @extend_schema_field({"type": ["string", "null"], "description": "The provider's own id of the request."})
+    @extend_schema_field(
+        {"type": ["string", "null"], "description": "The provider's own id of the request. Null if it gave none."}
+    )
     def get_provider_request_id(self, call: Call) -> str | None:
         return call.provider_request_id or None
 

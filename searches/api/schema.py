@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
@@ -14,99 +12,36 @@ from drf_spectacular.utils import (
     extend_schema_view,
 )
 
+from accounts.web import file_examples
 from accounts.web.pagination import LINK, PageQuery
+from accounts.web.renderers import columns_of
+from searches.api.examples import (
+    CALL_SHOWN,
+    FILE,
+    IMAGE,
+    PRODUCT_SHOWN,
+    QUOTE_SHOWN,
+    RESULT_SHOWN,
+    SEARCH_SHOWN,
+    SOURCE_SHOWN,
+    STORED,
+    TINY,
+    VIDEO_SHOWN,
+)
 from searches.api.image_serializers import ImageForm, ImageRequest, StoredImageSerializer
 from searches.api.query_serializers import ImageQuery, ResultQuery, SearchQuery
 from searches.api.quote_serializers import QuoteSerializer
-from searches.api.request_serializers import ORDER, SearchForm, SearchRequest
+from searches.api.request_serializers import (
+    METADATA_KEY,
+    MOST_METADATA,
+    MOST_METADATA_CHARACTERS,
+    ORDER,
+    SearchForm,
+    SearchRequest,
+)
 from searches.api.result_serializers import CallSerializer, ResultSerializer
 from searches.api.source_catalog import SourceSerializer
 from searches.representations import SearchSerializer
-
-ID = "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001"
-IMAGE: dict[str, Any] = {
-    "id": "019a9f3e-6f2a-7d10-8f10-9b1c5a33e002",
-    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "format": "jpeg",
-    "width": 1280,
-    "height": 853,
-    "bytes": 201377,
-}
-# A picture of four pixels.
-TINY = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR42mMUsfmwhcGCaQuDBQMDAwAcLgMcYxXBmwAAAABJRU5ErkJggg=="
-SEARCH_SHOWN: dict[str, Any] = {
-    "id": ID,
-    "status": "queued",
-    "mode": "live",
-    "version": 1,
-    "created_at": "2026-11-20T09:30:00.000000Z",
-    "finished_at": None,
-    "image": IMAGE,
-    "crop": None,
-    "lookups": [
-        {
-            "id": "019a9f3e-6f2d-7a52-9d6e-3f0f4f7e1003",
-            "source": "tiktok-creators",
-            "provider": "modash",
-            "status": "queued",
-            "parameters": {"followers_count": {"min": 13000}, "language": "en", "has_email": True},
-            "effective_parameters": {"followers_count": {"min": 10000}, "language": "en", "has_email": True},
-            "position": 12,
-            "estimated_start_at": "2026-11-20T09:30:12.024000Z",
-            "waiting_on": "turn",
-            "repeat": "miss",
-            "repeat_of": None,
-            "credits": {"held": "1", "charged": "0", "unknown": "0", "final": False},
-            "calls": 0,
-            "result_count": 0,
-            "duplicates": 0,
-            "unreadable": 0,
-            "total": None,
-            "error": None,
-        }
-    ],
-    "metadata": {"campaign": "spring"},
-}
-RESULT_SHOWN: dict[str, Any] = {
-    "id": "019a9f3e-81aa-7b0e-8d11-0a5de13f1004",
-    "lookup_id": "019a9f3e-6f2d-7a52-9d6e-3f0f4f7e1003",
-    "source": "tiktok-creators",
-    "type": "creator",
-    "rank": 1,
-    "sequence": 1,
-    "observed_at": "2026-11-20T09:30:13.120000Z",
-    "external_id": "173560420",
-    "title": "Instagram",
-    "url": "https://www.tiktok.com/@instagram",
-    "image_url": "https://example.com/instagram.jpg?x-expires=1763805600&x-signature=c2lnbmVk",
-    "media_expires_at": "2026-11-22T10:00:00Z",
-    "score": None,
-    "creator": {
-        "username": "instagram",
-        "followers_count": 313560626,
-        "views_count_median": None,
-        "engagement_rate": 0.01,
-        "account_category": "Sportsperson / Digital creator",
-        "matched_posts": [],
-        "recent_posts": [],
-    },
-}
-VIDEO_SHOWN: dict[str, Any] = {
-    **{name: value for name, value in RESULT_SHOWN.items() if name != "creator"},
-    "source": "public-videos",
-    "type": "video",
-    "external_id": "PI-600947902470296459",
-    "title": "Sample public video title",
-    "url": None,
-    "image_url": None,
-    "score": 0.8631,
-    "video": {
-        "video_no": "PI-600947902470296459",
-        "name": "Sample public video title",
-        "platform": "TIKTOK",
-        "moments": [{"start_seconds": 79.0, "end_seconds": 82.0, "score": 0.8631}],
-    },
-}
 
 PREFER = OpenApiParameter(
     "Prefer",
@@ -140,16 +75,21 @@ ETAG = OpenApiParameter(
 LOCATION = OpenApiParameter(
     "Location", str, OpenApiParameter.HEADER, response=[201, 202], description="The path of the new object."
 )
+# Each member is a parameter of its own.
 METADATA = OpenApiParameter(
-    "metadata.{key}",
-    str,
-    description="Only searches whose metadata have this text under this key, as in `metadata.campaign=spring`.",
+    "metadata",
+    {
+        "type": "object",
+        "propertyNames": {"pattern": rf"^metadata\.{METADATA_KEY.pattern}$"},
+        "additionalProperties": {"type": "string", "maxLength": MOST_METADATA_CHARACTERS},
+        "maxProperties": MOST_METADATA,
+    },
+    style="form",
+    explode=True,
+    description="Only searches whose metadata have these texts under these keys, each as a parameter of its own: "
+    "`metadata.campaign=spring`.",
 )
 SEARCH_EXAMPLE = OpenApiExample("A queued search", value=SEARCH_SHOWN, response_only=True, status_codes=["200", "202"])
-STORED: dict[str, Any] = IMAGE | {
-    "created_at": "2026-11-20T09:29:58.000000Z",
-    "expires_at": "2026-12-20T09:29:58.000000Z",
-}
 STORED_EXAMPLE = OpenApiExample("A picture", value=STORED, response_only=True, status_codes=["200", "201"])
 
 ORDER_BODIES = {
@@ -160,40 +100,11 @@ ORDER_BODIES = {
             OpenApiExample("A stored picture", value={"image": {"id": IMAGE["id"]}, **ORDER}, request_only=True),
         ],
     ),
-    "multipart/form-data": OpenApiRequest(SearchForm, encoding={"request": {"contentType": "application/json"}}),
-}
-CAP_SHOWN: dict[str, Any] = {
-    "name": "tenant_cap",
-    "provider": "modash",
-    "size": "500",
-    "used": "498.5",
-    "held": "1",
-    "asked": "1",
-    "left": "0.5",
-    "short_by": "0.5",
-    "renews_at": "2026-12-01T00:00:00Z",
-}
-QUOTE_SHOWN: dict[str, Any] = {
-    "mode": "live",
-    "allowed": False,
-    "error": {
-        "code": "tenant_cap_reached",
-        "detail": "This search can cost up to 1 modash credits, and your cap is 500 a month (498.5 used, 1 held), which leaves "
-        "0.5 until it renews at 2026-12-01T00:00:00Z; ask for fewer results, wait, or have the cap raised.",
-        "limit": CAP_SHOWN,
-    },
-    "lookups": [
-        {
-            "source": "tiktok-creators",
-            "provider": "modash",
-            "most_credits": "1",
-            "repeat": "miss",
-            "repeat_of": None,
-            "estimated_start_at": "2026-11-20T09:30:12.024000Z",
-            "waiting_on": "turn",
-        }
-    ],
-    "providers": [{"provider": "modash", "asked": "1", "limits": [CAP_SHOWN]}],
+    "multipart/form-data": OpenApiRequest(
+        SearchForm,
+        encoding={"request": {"contentType": "application/json"}},
+        examples=[OpenApiExample("A file", value={"image": FILE, "request": ORDER}, request_only=True)],
+    ),
 }
 SEARCHES = extend_schema_view(
     post=extend_schema(
@@ -272,7 +183,9 @@ RESULTS = extend_schema_view(
         },
         examples=[
             OpenApiExample("A creator", value=RESULT_SHOWN, response_only=True),
+            OpenApiExample("A product", value=PRODUCT_SHOWN, response_only=True),
             OpenApiExample("A video", value=VIDEO_SHOWN, response_only=True),
+            *file_examples.files([RESULT_SHOWN], columns_of(ResultSerializer(context={"raw": False}))),
         ],
     )
 )
@@ -285,6 +198,7 @@ CALLS = extend_schema_view(
         "count them.",
         parameters=[PageQuery, LINK],
         responses={200: CallSerializer(many=True)},
+        examples=[OpenApiExample("A call", value=CALL_SHOWN, response_only=True)],
     )
 )
 IMAGES = extend_schema_view(
@@ -307,7 +221,9 @@ IMAGES = extend_schema_view(
                 ImageRequest,
                 examples=[OpenApiExample("A picture in it", value={"image": {"base64": TINY}}, request_only=True)],
             ),
-            "multipart/form-data": OpenApiRequest(ImageForm),
+            "multipart/form-data": OpenApiRequest(
+                ImageForm, examples=[OpenApiExample("A file", value={"image": FILE}, request_only=True)]
+            ),
         },
         responses={201: StoredImageSerializer},
         examples=[STORED_EXAMPLE],
@@ -317,6 +233,8 @@ IMAGE_VIEW = extend_schema_view(
     get=extend_schema(
         operation_id="get_image",
         summary="Get a picture",
+        description="Returns the size and the format of a stored picture, and when it will be erased. The file itself is not "
+        "returned.",
         responses={200: StoredImageSerializer},
         examples=[STORED_EXAMPLE],
     ),
@@ -334,5 +252,6 @@ SOURCES = extend_schema_view(
         description="Lists what can be searched: each source with its parameters, its price, its rate limit and its queue now.",
         parameters=[PageQuery, LINK],
         responses={200: SourceSerializer(many=True)},
+        examples=[OpenApiExample("A source", value=SOURCE_SHOWN, response_only=True)],
     )
 )

@@ -26,15 +26,15 @@ WHOSE_TEST = "The sandbox's, for you alone."
 class PriceSerializer(serializers.Serializer[Any]):
     """The price in the provider's own credits. A test key's searches cost nothing."""
 
-    per_call = Credits()
-    per_result = Credits()
+    per_call = Credits(help_text="For each call, whatever it returns.")
+    per_result = Credits(help_text="For each result that a call returns.")
 
 
 class RateSerializer(serializers.Serializer[Any]):
     """The rate limit: at most `calls` calls in any `window_ms` milliseconds."""
 
-    calls = serializers.IntegerField()
-    window_ms = serializers.IntegerField()
+    calls = serializers.IntegerField(min_value=1, help_text="The most calls in a window.")
+    window_ms = serializers.IntegerField(min_value=1, help_text="The length of the window, in milliseconds.")
     scope = serializers.ChoiceField(
         choices=Policy.Scope.values,
         help_text="`provider`: one limit for all tenants. `account`: one limit for each account with the provider.",
@@ -43,29 +43,41 @@ class RateSerializer(serializers.Serializer[Any]):
 
 
 class LineSerializer(serializers.Serializer[Any]):
-    waiting = serializers.IntegerField(help_text="The number of waiting lookups of all tenants.")
+    """The queue in which a lookup with your default credential would wait now."""
+
+    waiting = serializers.IntegerField(min_value=0, help_text="The number of waiting lookups of all tenants.")
     expected_wait_seconds = serializers.FloatField(
         allow_null=True,
-        help_text="The expected wait of a lookup that is submitted now. Null while operators have paused the provider.",
+        min_value=0,
+        help_text="The expected wait of a lookup that is submitted now, in seconds. Null while operators have paused the "
+        "provider.",
     )
 
 
 class ScoreRangeSerializer(serializers.Serializer[Any]):
-    min = serializers.FloatField()
-    max = serializers.FloatField()
+    """The bounds of the scores of a source's results."""
+
+    min = serializers.FloatField(help_text="The least score.")
+    max = serializers.FloatField(help_text="The greatest score.")
 
 
 class SourceSerializer(serializers.Serializer[Any]):
     """Something that can be searched."""
 
-    source: Any = serializers.ChoiceField(choices=sorted(registry.ADAPTERS))
-    provider = serializers.CharField()
-    title = serializers.CharField()
+    source: Any = serializers.ChoiceField(
+        choices=sorted(registry.ADAPTERS), help_text="Its name, which lookups and results have."
+    )
+    provider = serializers.CharField(help_text="The provider that is asked.")
+    title = serializers.CharField(help_text="Its name for people.")
     result_type = serializers.CharField()
     parameters = serializers.DictField(help_text="The JSON Schema (2020-12) of `parameters`.")
-    default_limit = serializers.IntegerField(allow_null=True)
+    default_limit = serializers.IntegerField(
+        allow_null=True,
+        min_value=1,
+        help_text="The `limit` of a lookup that gives none. Null: the source takes no limit.",
+    )
     max_results = serializers.IntegerField(
-        allow_null=True, help_text="The most results that `limit` and `offset` can reach."
+        allow_null=True, min_value=1, help_text="The most results that `limit` and `offset` can reach."
     )
     price = PriceSerializer(
         allow_null=True, help_text="Null: the source has no price, and live searches of it are refused."
