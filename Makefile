@@ -40,7 +40,7 @@ lint: .venv/.development  ## Check style, types and import contracts
 shape: .venv/.development  ## Measure the code: lengths of functions and tests, rooms and floors of searches, circles, class names
 	@$(IN) -m tests.shape
 
-bench: .venv/.development  ## Measure: use of the limit, refusals, fairness, estimates, claims, throughput, delay
+bench: .venv/.development  ## Measure: use of the limit, refusals, fairness, estimates, claims, throughput, delay, the API beside a bare one
 	@$(IN) -m tests.bench
 
 setup: .venv/.development  ## Install everything into .venv, the tools for development too

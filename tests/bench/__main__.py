@@ -20,6 +20,7 @@ OTHERS = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL")
 
 def sections() -> dict[str, Callable[..., None]]:
     from tests.bench import (
+        api,
         claims,
         estimates,
         lane,
@@ -44,6 +45,7 @@ def sections() -> dict[str, Callable[..., None]]:
         "ledger": ledger.measure,
         "usage": usage.measure,
         "submits": submits.measure,
+        "api": api.measure,
         "throughput": throughput.measure,
         "latency": latency.measure,
         "webhooks": webhooks.measure,

@@ -10,19 +10,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import redis
+from django.conf import settings
+from django.db import connection
 
 from config.launcher import ports
 from config.launcher.process import MEMORY
 from config.launcher.reaper import Reaper
 
-TICKS = os.sysconf("SC_CLK_TCK")
 # One tenant asks for all that is measured, and one receiver hears of it.
 UNBOUNDED = {
     "TENANT_REQUESTS_PER_SECOND": "100000",
@@ -72,17 +74,20 @@ def end(started: subprocess.Popen[str]) -> None:
 
 
 def cpu_seconds(processes: Sequence[subprocess.Popen[str]]) -> float:
-    """Returns the processor time of these process groups so far."""
-    groups = {started.pid for started in processes}
-    total = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) in groups:
-            total += sum(int(fields[number]) for number in (11, 12, 13, 14))
-    return total / TICKS
+    """Returns the processor time of these processes and of all that they started, so far."""
+    total = 0.0
+    for started in processes:
+        with suppress(psutil.NoSuchProcess):
+            first = psutil.Process(started.pid)
+            total += sum(_cpu_seconds(process) for process in (first, *first.children(recursive=True)))
+    return total
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """Returns the processor time of a process and of its children that have ended; 0 if it has ended itself meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        return sum(process.cpu_times()[:4])
+    return 0.0
 
 
 @contextmanager
@@ -93,6 +98,20 @@ def busy(count: int, folder: Path) -> Iterator[None]:
             command = (sys.executable, "-c", "while True: pass")
             stack.enter_context(process(*command, log=folder / f"busy-{number}.log"))
         yield
+
+
+def postgres_seconds() -> float:
+    """Returns the processor time of the database server and all its sessions, ended ones too."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        server = psutil.Process(cursor.fetchone()[0]).parent()
+    assert server is not None
+    return sum(server.cpu_times()[:4]) + sum(sum(session.cpu_times()[:2]) for session in server.children())
+
+
+def valkey_seconds() -> float:
+    process_id = redis.Redis.from_url(settings.REDIS_URL).info("server")["process_id"]
+    return sum(psutil.Process(process_id).cpu_times()[:2])
 
 
 class Provider:
@@ -170,11 +189,11 @@ def workers(folder: Path, *, count: int, processes: int) -> Iterator[Workers]:
 
 
 @contextmanager
-def web(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def web(folder: Path, *, application: str = "config.wsgi:application") -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Starts the web server as `serve` does, and returns its address."""
     port = ports.chosen("PORT", 0)
     options = ("--port", str(port), "--workers", "2", "--blocking-threads", "16", "--http", "1", "--no-ws")
-    command = (sys.executable, "-m", "granian", "--interface", "wsgi", *options, "config.wsgi:application")
+    command = (sys.executable, "-m", "granian", "--interface", "wsgi", *options, application)
     with process(*command, log=folder / "web.log") as serving:
         url = f"http://{ports.HOST}:{port}"
         deadline = time.monotonic() + 30
@@ -187,7 +206,7 @@ def web(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def _is_up(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/healthz", trust_env=False).is_success
+        return bool(httpx.get(f"{url}/healthz", trust_env=False).status_code)
     except httpx.TransportError:
         return False
 

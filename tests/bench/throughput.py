@@ -14,8 +14,6 @@ from threading import Event, Thread
 
 import httpx
 import psutil
-import redis
-from django.conf import settings
 from django.db import connection
 
 from accounts import keys
@@ -72,8 +70,8 @@ def _run(folder: Path, provider: Provider, sources: Sequence[str], processes: in
             "web": lambda: system.cpu_seconds([web]),
             "workers": lambda: system.cpu_seconds(workers.searching),
             "sweeps": lambda: system.cpu_seconds(workers.sweeping),
-            "PostgreSQL": _postgres_seconds,
-            "Valkey": _valkey_seconds,
+            "PostgreSQL": system.postgres_seconds,
+            "Valkey": system.valkey_seconds,
             "provider": lambda: system.cpu_seconds([provider.process]),
         }
         before, ended, began = {name: read() for name, read in parts.items()}, _ended(), time.monotonic()
@@ -120,17 +118,3 @@ def _watch(room: Event, stop: Event) -> None:
         else:
             room.clear()
     connection.close()
-
-
-def _postgres_seconds() -> float:
-    """Returns the processor time of the database server and all its sessions, ended ones too."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        server = psutil.Process(cursor.fetchone()[0]).parent()
-    assert server is not None
-    return sum(server.cpu_times()[:4]) + sum(sum(session.cpu_times()[:2]) for session in server.children())
-
-
-def _valkey_seconds() -> float:
-    process_id = redis.Redis.from_url(settings.REDIS_URL).info("server")["process_id"]
-    return sum(psutil.Process(process_id).cpu_times()[:2])
