@@ -241,9 +241,28 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "image_deleted": ProblemType(
         status=409,
         title="The picture is gone",
-        happened="The picture was deleted by another request while this one was handled. Nothing was submitted.",
-        mend="Send the request again, with the picture itself.",
+        happened="The picture was deleted by another request while this one was handled; or it belonged to a search "
+        "that is to be retried, and its retention is over. Nothing was submitted.",
+        mend="Send the request again, with the picture itself; instead of a retry create a new search.",
         detail="The picture was deleted while this request was handled; send the request again.",
+    ),
+    "nothing_to_retry": ProblemType(
+        status=409,
+        title="No lookup of the search failed",
+        happened="A retry asks the failed lookups of a search, and this one has none. Canceled and expired lookups are not "
+        "asked again. Nothing was submitted.",
+        mend="Create a new search for lookups that were canceled or expired. A search that runs may be retried when a lookup "
+        "has failed.",
+        detail="No lookup of this search has failed, so there is nothing to retry; create a new search to ask canceled or "
+        "expired ones again.",
+    ),
+    "retry_impossible": ProblemType(
+        status=409,
+        title="The lookups cannot be asked again as they were",
+        happened="The provider's pages have another size since the search was created, and the offset of a lookup does not fit "
+        "them. Nothing was submitted.",
+        mend="Create a new search, with an offset that `detail` names.",
+        detail="With limit 40 a page has 20 results; offset must be a multiple of that: 0 or 20. Create a new search instead.",
     ),
     "too_many_endpoints": ProblemType(
         status=409,

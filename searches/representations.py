@@ -153,12 +153,17 @@ class SearchSerializer(serializers.ModelSerializer[Search]):
     crop = serializers.SerializerMethodField()
     lookups = LookupSerializer(many=True, source="ordered_lookups", help_text="In the order of the request: 1 to 20.")
     metadata = serializers.DictField(child=serializers.CharField(), help_text="The texts of the request.")
+    retry_of = serializers.UUIDField(
+        source="retry_of_id",
+        allow_null=True,
+        help_text="The search whose failed lookups this one asks once more; it may have been erased since. Null for others.",
+    )
 
     class Meta:
         model = Search
         fields = (
             *("id", "status", "mode", "version", "created_at", "finished_at", "image", "crop", "lookups"),
-            *("metadata",),
+            *("metadata", "retry_of"),
         )
         read_only_fields = fields
 

@@ -64,6 +64,7 @@ class SearchAdmin(Record):
         ("created_at", "expires_at"),
         ("finished_at", "results_erased_at", "erased_at"),
         ("priority", "version"),
+        ("retry_of", "max_age"),
         ("crop", "id"),
     )
     mode_badge = badge_column("mode", MODE_COLOURS)

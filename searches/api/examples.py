@@ -52,6 +52,7 @@ SEARCH_SHOWN: dict[str, Any] = {
         }
     ],
     "metadata": {"campaign": "spring"},
+    "retry_of": None,
 }
 RESULT_SHOWN: dict[str, Any] = {
     "id": "019a9f3e-81aa-7b0e-8d11-0a5de13f1004",

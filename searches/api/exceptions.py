@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from django.db import IntegrityError
+from django.http import Http404
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts.net.failures import AnswerTooLarge, OutboundFailure
@@ -20,13 +21,21 @@ from billing.serializers import LimitSerializer
 from searches import pictures
 from searches.lanes import backlog
 from searches.lifecycle import stored_searches
-from searches.orders.order import BadOffset, CredentialMissing, Rejected, UnknownCredential
+from searches.orders import retries
+from searches.orders.order import BadOffset, CredentialMissing, Rejected, UnknownCredential, WrongOrder
 
 UNPAYABLE = (PriceMissing, LimitReached)
 LIMIT = LimitSerializer()
 PRICE_MISSING = "{} has no price, so it cannot be searched; ask the operator of this Sightline to set one."
 CREDENTIAL_DELETED = "The credential was deleted while this request was handled; store another, or name one."
 IMAGE_DELETED = "The picture was deleted while this request was handled; send the request again."
+NOTHING_FAILED = (
+    "No lookup of this search has failed, so there is nothing to retry; create a new search to ask canceled or expired ones "
+    "again."
+)
+PICTURE_ERASED = (
+    "The picture of this search was erased when its retention was over; create a new search with the picture."
+)
 # The field of a lookup that each rejection is about, and its code.
 REJECTIONS: Mapping[type[Rejected], tuple[str, str]] = {
     UnknownCredential: ("credential", "does_not_exist"),
@@ -62,6 +71,22 @@ def translate_domain_errors() -> Iterator[None]:
         if "_image_id_" in constraint:
             raise Conflict(IMAGE_DELETED, code="image_deleted") from None
         raise
+
+
+@contextmanager
+def translate_retry_errors() -> Iterator[None]:
+    """Translates every exception that retrying a search can raise. A retry has no body whose fields could be wrong."""
+    try:
+        with translate_domain_errors():
+            yield
+    except retries.Erased:
+        raise Http404 from None
+    except retries.NothingFailed:
+        raise Conflict(NOTHING_FAILED, code="nothing_to_retry") from None
+    except retries.PictureErased:
+        raise Conflict(PICTURE_ERASED, code="image_deleted") from None
+    except WrongOrder as error:
+        raise Conflict(f"{error} Create a new search instead.", code="retry_impossible") from None
 
 
 @contextmanager

@@ -169,6 +169,27 @@ CANCEL = extend_schema_view(
         examples=[SEARCH_EXAMPLE],
     )
 )
+RETRY_EXAMPLE = OpenApiExample(
+    "A retry",
+    value=SEARCH_SHOWN | {"retry_of": "019a9f3e-1b40-7e02-8c55-2f1d0c9a7005"},
+    response_only=True,
+    status_codes=["202"],
+)
+RETRY = extend_schema_view(
+    post=extend_schema(
+        operation_id="retry_search",
+        summary="Retry a search",
+        description="Creates a search with the failed lookups of this one, which it names in `retry_of`. Picture, crop, "
+        "parameters, limits, offsets, named credentials, priority, `expires_in`, `max_age`, `max_credits` and metadata are the "
+        "same; prices, caps and bounds are those of now. A named credential that was deleted is replaced by the default one. The "
+        "whole lookup is asked again, pages that it had got too. While this search runs, the lookups are asked again that have "
+        "failed so far. The answer is 409 if none has failed, or if the picture was erased.",
+        parameters=[PREFER, APPLIED, ETAG, LOCATION],
+        request=None,
+        responses={202: SearchSerializer},
+        examples=[RETRY_EXAMPLE],
+    )
+)
 RESULTS = extend_schema_view(
     get=extend_schema(
         operation_id="list_results",

@@ -60,6 +60,7 @@ class Lookup(models.Model):
     source = models.CharField(max_length=40)
     provider = models.CharField(max_length=40)
     credential = models.ForeignKey(Credential, models.SET_NULL, null=True, blank=True, related_name="lookups")
+    names_credential = models.BooleanField(default=False, help_text="Its order named the credential.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
 
     lane = models.ForeignKey(Lane, models.PROTECT, related_name="lookups")

@@ -46,6 +46,17 @@ class Search(models.Model):
         default=dict, blank=True, help_text="The most that it may hold and cost, by provider."
     )
     results_count = models.PositiveIntegerField(default=0)
+    max_age = models.PositiveIntegerField(
+        null=True, help_text="Seconds; the age of an equal lookup's answer that it took. Empty: the tenant's setting."
+    )
+    retry_of = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        related_name="retries",
+        db_index=False,
+        help_text="The search whose failed lookups it asks once more.",
+    )
     expires_at = models.DateTimeField(help_text="When the lookups that still wait expire.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
@@ -71,6 +82,7 @@ class Search(models.Model):
                 condition=Q(results_erased_at=None, finished_at__isnull=False),
                 name="searches_with_results",
             ),
+            models.Index(fields=["retry_of"], condition=Q(retry_of__isnull=False), name="searches_by_first"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Order:
 
     `crop` is a `Crop` as text, empty for the whole picture. `expires_in` is in seconds. `max_age` is the age in seconds that an
     equal lookup's answer may have; None for the tenant's own setting; with 0 the provider is asked. `max_credits` is the
-    most that the search may hold and cost, by provider.
+    most that the search may hold and cost, by provider. `retry_of` is the id of the search whose failed lookups these are.
     """
 
     lookups: Sequence[LookupOrder]
@@ -35,6 +36,7 @@ class Order:
     max_age: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     max_credits: dict[str, Decimal] = field(default_factory=dict)
+    retry_of: UUID | None = None
 
 
 class Rejected(Exception):

@@ -5,7 +5,7 @@ A submit writes the plan and holds what it can cost; a quote only shows both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
@@ -16,6 +16,7 @@ from accounts.models import ApiKey, Mode
 from billing.models import Price
 from billing.price_defaults import PriceMissing
 from providers import registry
+from providers.contract import PictureLimits
 from providers.keyring import advice
 from providers.models import Credential, Policy
 from searches.coalescing import keys
@@ -70,6 +71,12 @@ class OrderPlan:
             lookup.repeat_key = keys.key_of(lookup, pixels=pixels, crop=crop)
 
 
+def picture_limits(sources: Iterable[str]) -> dict[str, PictureLimits]:
+    """Returns what the pictures of these sources may be, by provider."""
+    adapters = [registry.adapter(source) for source in sources]
+    return {adapter.provider: adapter.picture_limits for adapter in adapters}
+
+
 def quotes_for(api_key: ApiKey, lookups: Sequence[LookupOrder]) -> list[Quote]:
     return quotes.of(api_key, ((wanted.source, wanted.credential) for wanted in lookups))
 
@@ -115,6 +122,7 @@ def _lookup(api_key: ApiKey, order: Order, index: int, quote: Quote) -> Lookup:
         source=wanted.source,
         provider=adapter.provider,
         credential=credential,
+        names_credential=wanted.credential is not None,
         lane=directory.unsaved_lane(
             quote.policy, mode=api_key.mode, tenant_id=api_key.tenant_id, fingerprint=fingerprint
         ),

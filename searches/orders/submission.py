@@ -79,6 +79,8 @@ def _write(api_key: ApiKey, order: Order, picture: Draft, lookups: Sequence[Look
         priority=order.priority,
         metadata=order.metadata,
         max_credits={provider: credits_text(most) for provider, most in order.max_credits.items()},
+        max_age=order.max_age,
+        retry_of_id=order.retry_of,
         created_at=created_at,
         expires_at=created_at + timedelta(seconds=order.expires_in),
     )

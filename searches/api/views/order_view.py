@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rest_framework.request import Request
 
 from accounts.models import ApiKey
 from accounts.web.strict_fields import merged
-from providers import registry
-from providers.contract import PictureLimits
 from searches.api import request_serializers
 from searches.api.exceptions import lookup_errors, translate_domain_errors
 from searches.api.views.picture_view import NoPicture, PictureView, not_fetched
-from searches.orders import submission
+from searches.orders import planning, submission
 from searches.orders.order import Order, WrongOrder
 
 T = TypeVar("T")
@@ -36,7 +34,7 @@ class OrderView(PictureView):
         """Returns what `act` makes of the order in the body. The value returned must hold no reference to the body."""
         parsed = request_serializers.parsed_order(request.data)
         order = parsed.order
-        fit = picture_limits(lookup.source for lookup in order.lookups)
+        fit = planning.picture_limits(lookup.source for lookup in order.lookups)
         is_wrong = self.is_wrong(parsed.wrong)
         given = not_fetched(parsed.picture) if is_wrong else parsed.picture
         with translate_domain_errors(), self.picture(given, fit=fit, crop=order.crop) as picture:
@@ -47,8 +45,3 @@ class OrderView(PictureView):
                 return act(self.api_key, order, picture)
             except WrongOrder as error:
                 raise self.invalid_with(picture, lookup_errors(error.rejections, parsed.numbers)) from None
-
-
-def picture_limits(sources: Iterable[str]) -> dict[str, PictureLimits]:
-    adapters = [registry.adapter(source) for source in sources]
-    return {adapter.provider: adapter.picture_limits for adapter in adapters}

@@ -1,4 +1,4 @@
-"""Searches over HTTP: create, list, read, cancel, erase.
+"""Searches over HTTP: create, list, read, cancel, retry, erase.
 
 An API key sees the searches of its own mode only. A test key that many people have therefore reads no live search.
 """
@@ -23,11 +23,15 @@ from accounts.web.tenant_view import TenantView
 from billing.caps import CODES
 from searches import representations
 from searches.api import long_poll, schema
+from searches.api.exceptions import translate_retry_errors
 from searches.api.query_serializers import SearchQuery
 from searches.api.views.order_view import ORDER_CODES, OrderView
 from searches.models import Lookup, Search
-from searches.orders import recall, submission
+from searches.orders import recall, retries, submission
+from searches.orders.submission import Submission
 
+# The codes of the problems that a submit can answer.
+SUBMIT_CODES = (*ORDER_CODES, *CODES.values(), "price_missing")
 # The ORM lookup of each query parameter.
 FILTERS = {"status": "status", "created_after": "created_at__gt", "created_before": "created_at__lt"}
 
@@ -56,6 +60,16 @@ class SearchView(TenantView):
         )
         return {"Preference-Applied": f"wait={seconds}"} if waited else {}
 
+    def accepted(self, new: Submission) -> Response:
+        """Answers a submit, once its search has ended if the caller prefers to wait."""
+        id = new.search.pk
+        waited = self.wait(id, lambda status, _: status not in Lookup.OPEN)
+        headers = {"Location": reverse("search", kwargs={"id": id}), **waited}
+        if waited or new.ended:
+            return self.search_now(id, status=202, headers=headers)
+        body = representations.submitted(new.search, new.lookups, new.held)
+        return search_response(body, status=202, headers=headers)
+
     def status_and_version(self, id: UUID) -> tuple[str, int]:
         """Reads both. Raises `Http404` for a search that was erased, even while a caller waits for it."""
         found = self.get_queryset().filter(pk=id).values_list("status", "version").first()
@@ -69,18 +83,12 @@ class Searches(OrderView, SearchView):
     scopes = {"GET": Scope.SEARCHES_READ, "POST": Scope.SEARCHES_WRITE}
     query_class = SearchQuery
     keys = ("-created_at", "-id")
-    error_codes = {"POST": (*ORDER_CODES, *CODES.values(), "price_missing")}
+    error_codes = {"POST": SUBMIT_CODES}
 
     def post(self, request: Request) -> Response:
         new = self.ordered(request, submission.submit)
         self.forget_body()
-        id = new.search.pk
-        waited = self.wait(id, lambda status, _: status not in Lookup.OPEN)
-        headers = {"Location": reverse("search", kwargs={"id": id}), **waited}
-        if waited or new.ended:
-            return self.search_now(id, status=202, headers=headers)
-        body = representations.submitted(new.search, new.lookups, new.held)
-        return search_response(body, status=202, headers=headers)
+        return self.accepted(new)
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(representations.with_lookups(self.filtered())) or []
@@ -121,6 +129,19 @@ class Cancel(SearchView):
         self.read(Nothing())
         recall.cancel(search)
         return self.search_now(id)
+
+
+@schema.RETRY
+class Retry(SearchView):
+    scopes = {"POST": Scope.SEARCHES_WRITE}
+    error_codes = {"POST": (*SUBMIT_CODES, "nothing_to_retry", "retry_impossible")}
+
+    def post(self, request: Request, id: UUID) -> Response:
+        first = get_object_or_404(self.get_queryset().select_related("image"), pk=id)
+        self.read(Nothing())
+        with translate_retry_errors():
+            new = retries.retry(self.api_key, first)
+        return self.accepted(new)
 
 
 def search_response(search: dict[str, Any], *, status: int, headers: dict[str, str]) -> Response:
