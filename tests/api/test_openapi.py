@@ -146,11 +146,6 @@ def test_its_examples_are_true() -> None:
         no_unknown_members(schema, value)
 
 
-def test_what_is_later_is_not_in_it() -> None:
-    text = json.dumps(document())
-    assert "/retry" not in text
-
-
 @pytest.fixture
 def search(api: APIClient) -> Search:
     """Makes a search with results, calls and an error, so that every schema is used."""

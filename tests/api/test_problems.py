@@ -55,7 +55,6 @@ def test_a_suspended_tenant_is_a_403(api: APIClient, alice: Tenant) -> None:
         "/v1/searches/",
         "/v1/searches/12",
         "/v1/searches/019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001/",
-        "/v1/searches/019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001/retry",
         "/v1/nobody",
         "/v1/a%0Ab",
         "/v1/%ff%00",

@@ -43,7 +43,7 @@ OWN_LISTS = (
 BODIES = {"/v1/webhook-endpoints/<id:id>/redeliver": {"from": "2026-11-20T00:00:00Z"}}
 LISTS = [route for route in ROUTES if route in OWN_LISTS]
 # What an owner is answered where it is no 200: nobody listens at the address of the provider that this one asks.
-OWNERS = {"/v1/credentials/<id:id>/reconcile": 503}
+OWNERS = {"/v1/credentials/<id:id>/reconcile": 503, "/v1/searches/<id:id>/retry": 409}
 
 
 def path_to(route: str, search: Search, id: UUID | None = None) -> str:
@@ -73,7 +73,7 @@ def belongings(api: APIClient) -> Search:
 
 
 def test_the_routes_are_known() -> None:
-    assert len(WITH_ID) == 15
+    assert len(WITH_ID) == 16
     assert len(LISTS) == len(OWN_LISTS)
     assert [route for route in ROUTES if "<" in route and route not in WITH_ID] == [PUBLIC]
 
