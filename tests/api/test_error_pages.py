@@ -52,7 +52,7 @@ def test_a_section_shows_an_answer_of_the_contract(page: str, code: str, kind: P
 
 
 def test_a_section_names_the_routes_of_the_code(page: str) -> None:
-    assert "POST /v1/searches\n" in section(page, "price_missing")
+    assert "POST /v1/searchesPOST /v1/searches/{id}/retry" in section(page, "price_missing")
     assert "DELETE /v1/images/{id}" in section(page, "image_in_use")
     for code in PROBLEMS:
         assert re.search(r"Where\s*(Every (route|POST|path)|[A-Z]+ /v1/)", section(page, code)), code
