@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -38,7 +39,7 @@ ORDER: dict[str, Any] = {
 KEPT = ("crop", "priority", "max_age", "max_credits", "metadata", "image_id", "tenant_id", "mode")
 
 
-def partial(api: APIClient, **order: Any) -> Search:
+def partly_failed(api: APIClient, **order: Any) -> Search:
     """Makes a search whose first lookup succeeded, whose second failed, and whose others were canceled."""
     search = made(api, **{**ORDER, **order})
     answered()
@@ -71,7 +72,7 @@ def code(response: Any) -> tuple[int, str]:
 
 
 def test_it_asks_the_failed_lookups_alone_in_a_new_search_that_names_the_first(api: APIClient) -> None:
-    first = partial(api)
+    first = partly_failed(api)
     response = retry(api, first)
     body = response.json()
     assert response.status_code == 202
@@ -88,7 +89,7 @@ def test_it_asks_the_failed_lookups_alone_in_a_new_search_that_names_the_first(a
 
 
 def test_everything_else_is_as_in_the_first(api: APIClient) -> None:
-    first = partial(api)
+    first = partly_failed(api)
     new = retried(api, first)
     assert {name: getattr(new, name) for name in KEPT} == {name: getattr(first, name) for name in KEPT}
     assert new.expires_at - new.created_at == first.expires_at - first.created_at
@@ -197,7 +198,7 @@ def test_beside_an_erasure_it_asks_all_that_the_first_asked_or_nothing(alice: Te
     for _ in range(5):
         api.post(f"/v1/searches/{keeps_the_picture}/cancel")
         first = all_failed(api, lookups=[lookup(parameters=parameters)])
-        response, _ = at_once([lambda first=first: retry(api, first), lambda first=first: api.delete(path_of(first))])
+        response, _ = at_once([partial(retry, api, first), partial(api.delete, path_of(first))])
         assert response.status_code in (202, 404), response.content
         if response.status_code == 202:
             assert [each["parameters"] for each in response.json()["lookups"]] == [parameters]
