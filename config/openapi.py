@@ -19,7 +19,7 @@ from drf_spectacular.utils import Direction
 
 from accounts.web.strict_fields import StrictDict
 from accounts.web.tenant_view import TenantView
-from config import openapi_links, openapi_problems, openapi_properties, openapi_webhooks
+from config import openapi_enums, openapi_links, openapi_problems, openapi_properties, openapi_webhooks
 from config.problem_codes import PROBLEMS
 from providers import json_schema, registry
 from providers.contract import Adapter
@@ -69,9 +69,12 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Adds to the generated document what drf-spectacular does not know: the errors, all values of texts, the webhooks."""
     rows = (f"| {kind.status} | [`{code}`](/docs/errors#{code}) | {kind.title} |" for code, kind in PROBLEMS.items())
     result["info"]["description"] = ABOUT.format(errors="\n".join(rows)).strip()
+    schemas = result["components"]["schemas"]
+    schemas |= openapi_webhooks.schemas(schemas)
+    result["webhooks"] = openapi_webhooks.webhooks()
     openapi_properties.complete(result)
+    openapi_enums.complete(result)
     openapi_links.add(result["paths"])
-    result["webhooks"] = openapi_webhooks.webhooks(result["components"]["schemas"])
     return result
 
 

@@ -5,20 +5,14 @@ These are the columns of models, which serializers show as they are, and names t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 
 from accounts.models import EventType
 from accounts.web.pagination import MOST_ROWS
-from providers import registry
-
-Schema = dict[str, Any]
-
-FORMATS = ["avif", "bmp", "gif", "heic", "jpeg", "png", "webp"]
-SOURCES, PROVIDERS = sorted(registry.ADAPTERS), sorted(registry.PROVIDERS)
-RESULT_TYPES = sorted({adapter.result_type for adapter in registry.ADAPTERS.values()})
+from config.openapi_enums import FORMATS, PROVIDERS, RESULT_TYPES, SOURCES, Schema
 
 
 def _text(description: str, **more: Any) -> Schema:
@@ -67,7 +61,7 @@ PROPERTIES: Mapping[str, Schema] = {
         "`grant`, `expiry` and `adjustment` change `posted`; `hold`, `release` and `charge` change `held`, and a charge `posted` "
         "too; `unknown` changes the part of `held` that may have been billed."
     ),
-    "Image.format": _text("The format of the file that was sent.", enum=FORMATS),
+    "Image.format": _text("The format of the file that was sent.", enum=list(FORMATS)),
     "Image.width": _nth("In pixels, upright."),
     "Image.height": _nth("In pixels, upright."),
     "Image.bytes": _count("The size of the file that was sent, in bytes.", maximum=settings.PICTURE_MAX_BYTES),
@@ -98,14 +92,22 @@ PROPERTIES: Mapping[str, Schema] = {
     "Statement.opening": _text("The balances at the beginning of the month."),
 }
 # These have the columns of another.
-SAME_AS: Mapping[str, str] = {"StoredImage": "Image", "EndpointWithSecret": "Endpoint"}
+SAME_AS: Mapping[str, str] = {"StoredImage": "Image", "EndpointWithSecret": "Endpoint", "FinishedLookup": "Lookup"}
 # By the parameter's name, where no serializer describes it.
 PARAMETERS: Mapping[str, str] = {
     "created_after": "Only what was created after this instant: RFC 3339 with an offset; send a + as %2B.",
     "created_before": "Only what was created before this instant: RFC 3339 with an offset; send a + as %2B.",
 }
+# Every operation takes it.
+REQUEST_ID: Schema = {
+    "in": "header",
+    "name": "X-Request-Id",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{8,100}$"},
+    "description": "Your own name for the request. The answer and our logs have it. One of another form is replaced.",
+}
 # What an `{id}` in a path is, by the path's beginning.
 NAMED: Mapping[str, str] = {
+    "/v1/api-keys": "API key",
     "/v1/credentials": "provider key",
     "/v1/images": "picture",
     "/v1/searches": "search",
@@ -123,13 +125,19 @@ def complete(document: Mapping[str, Any]) -> None:
             schema["properties"]["data"] |= {"maxItems": MOST_ROWS, "description": "The rows of the page."}
         for name, described in schema.get("properties", {}).items():
             add(described, own(owner, name))
-    for node in nodes(schemas):
-        apart_from_null(node)
+    document["components"]["parameters"] = {"RequestId": REQUEST_ID}
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            for parameter in operation.get("parameters", ()):
-                text = f"The id of the {NAMED[path.partition('/{id}')[0]]}." if parameter["name"] == "id" else None
-                parameter.setdefault("description", text or PARAMETERS.get(parameter["name"], ""))
+            parameters = operation.setdefault("parameters", [])
+            for parameter in parameters:
+                if text := PARAMETERS.get(parameter["name"]) or of_the_path(path, parameter["name"]):
+                    parameter.setdefault("description", text)
+            parameters.append({"$ref": "#/components/parameters/RequestId"})
+
+
+def of_the_path(path: str, name: str) -> str:
+    named = NAMED.get(path.partition("/{id}")[0])
+    return f"The id of the {named}." if name == "id" and named else ""
 
 
 def own(owner: str, name: str) -> Schema:
@@ -142,19 +150,3 @@ def add(described: Schema, more: Schema) -> None:
     for word, value in more.items():
         if word != "enum" or ("const" not in described and described.get("type") == "string"):
             described.setdefault(word, value)
-
-
-def apart_from_null(node: Schema) -> None:
-    """Puts the null of an enumeration beside it: generators of clients make one type of the other values."""
-    if None in node.get("enum", ()):
-        values = [value for value in node.pop("enum") if value is not None]
-        type = next(each for each in node.pop("type") if each != "null")
-        node["oneOf"] = [{"type": type, "enum": values}, {"type": "null"}]
-
-
-def nodes(node: Any) -> Iterator[Schema]:
-    """Yields every object of a tree, the outer ones first."""
-    if isinstance(node, dict):
-        yield node
-    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from nodes(inner)

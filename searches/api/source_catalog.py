@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from accounts.models import ApiKey, Mode
@@ -61,6 +62,7 @@ class ScoreRangeSerializer(serializers.Serializer[Any]):
     max = serializers.FloatField(help_text="The greatest score.")
 
 
+@extend_schema_serializer(component_name="SearchSource")
 class SourceSerializer(serializers.Serializer[Any]):
     """Something that can be searched."""
 

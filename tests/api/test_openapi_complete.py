@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from config import openapi_links, openapi_problems, openapi_properties, problems
+from config import openapi_enums, openapi_links, openapi_problems, problems
 from config.problem_codes import PROBLEMS
 from tests.api.test_openapi import document, resolved
 
@@ -48,7 +48,7 @@ def of_requests() -> Iterator[tuple[str, Schema]]:
 
 
 def references(node: Any) -> list[str]:
-    return [each["$ref"].rpartition("/")[2] for each in openapi_properties.nodes(node) if "$ref" in each]
+    return [each["$ref"].rpartition("/")[2] for each in openapi_enums.nodes(node) if "$ref" in each]
 
 
 def test_every_operation_says_what_it_does() -> None:
@@ -98,6 +98,14 @@ def test_every_whole_number_of_an_answer_has_a_least_value() -> None:
             if "integer" in each.get("type", ()) and not {"minimum", "enum"} & set(each):
                 lacking.append(place)
     assert lacking == []
+
+
+def test_an_enumeration_of_several_places_is_one_schema() -> None:
+    """Generators of clients then make one type of it, whose values fit everywhere."""
+    nodes = [node for node in openapi_enums.nodes(document()["components"]["schemas"]) if "enum" in node]
+    values = [tuple(node["enum"]) for node in nodes if isinstance(node["enum"], list)]
+    assert len(values) == len(set(values))
+    assert not any(None in each for each in values)
 
 
 def test_every_body_has_an_example() -> None:

@@ -116,3 +116,12 @@ def test_a_reached_share_of_a_grant_is_as_described(alice: Tenant, endpoint: End
     ledger.adjust(account, Decimal(-2), memo="by hand", person="olive", corrects="1")
     told = described(EventType.CREDITS_THRESHOLD_REACHED)["data"]
     assert [told[name] for name in ("limit", "share", "renews_at", "left")] == ["grant", 100, None, "0"]
+
+
+@pytest.mark.parametrize("type", EventType.values)
+def test_an_event_has_an_example_that_is_valid(type: str) -> None:
+    operation = document()["webhooks"][type]["post"]
+    [shown] = operation["requestBody"]["content"]["application/json"]["examples"].values()
+    validator(schema_of(type)).validate(shown["value"])
+    no_unknown_members(schema_of(type), shown["value"])
+    assert operation["description"]
