@@ -21,12 +21,11 @@ COUNTS = (
 RETENTION = ("image_retention_days", "result_retention_days", "search_retention_days")
 # A hundred years. A longer retention may end after the last date that Python has.
 MOST_DAYS = 36_500
+OR_DEFAULT = " Empty: the default."
 
 
 def _limit(meaning: str, *, least: int = 0, field: type[models.Field[Any, Any]] = models.PositiveIntegerField) -> Any:
-    return field(
-        null=True, blank=True, validators=[MinValueValidator(least)], help_text=f"{meaning} Empty: the default."
-    )
+    return field(null=True, blank=True, validators=[MinValueValidator(least)], help_text=f"{meaning}{OR_DEFAULT}")
 
 
 def default(name: str) -> int:
@@ -69,3 +68,8 @@ class TenantLimits(models.Model):
 
     def retention(self, name: str) -> timedelta:
         return timedelta(days=min(self.limit(name), MOST_DAYS))
+
+
+def meaning(name: str) -> str:
+    """Returns what a limit counts, in a sentence."""
+    return str(TenantLimits._meta.get_field(name).help_text).removesuffix(OR_DEFAULT)

@@ -307,6 +307,7 @@ SPECTACULAR_SETTINGS = {
             "description": "Where events are sent, and the secrets that deliveries are signed with.",
         },
         {"name": "webhook-deliveries", "description": "What was sent there: every attempt, and once more if you like."},
+        {"name": "tenant", "description": "Who you are here, how long your data are kept, and your limits."},
         {"name": "providers", "description": "What a search's parameters take, from the providers' own dictionaries."},
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,

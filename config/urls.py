@@ -11,6 +11,7 @@ urlpatterns = [
     path("v1/", include("billing.urls")),
     path("v1/", include("providers.api.urls")),
     path("v1/", include("accounts.webhooks.urls")),
+    path("v1/", include("accounts.urls")),
     path("v1/openapi.json", views.openapi_document),
     re_path(r"^v1(?:/|\Z)", problems.no_such_path),
     path("docs", views.Docs.as_view()),
