@@ -72,4 +72,5 @@ class TenantLimits(models.Model):
 
 def meaning(name: str) -> str:
     """Returns what a limit counts, in a sentence."""
-    return str(TenantLimits._meta.get_field(name).help_text).removesuffix(OR_DEFAULT)
+    column: Any = TenantLimits._meta.get_field(name)
+    return str(column.help_text).removesuffix(OR_DEFAULT)
