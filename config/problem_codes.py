@@ -142,6 +142,14 @@ PROBLEMS: Mapping[str, ProblemType] = {
         detail="This API key lacks the scope `searches:write`, which this request needs; use a key that has it, or "
         "have it added to this one.",
     ),
+    "stronger_key": ProblemType(
+        status=403,
+        title="The API key may do more than yours",
+        happened="A key changes, rotates and revokes no key that may do more than it: that has another scope, a later expiry, a "
+        "wider network or a higher cap.",
+        mend="Use a key that may do as much.",
+        detail="This API key may do more than the one that asks (scopes); use a key that may do as much.",
+    ),
     "address_not_allowed": ProblemType(
         status=403,
         title="The API key is not taken from here",
@@ -263,6 +271,20 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "them. Nothing was submitted.",
         mend="Create a new search, with an offset that `detail` names.",
         detail="With limit 40 a page has 20 results; offset must be a multiple of that: 0 or 20. Create a new search instead.",
+    ),
+    "too_many_api_keys": ProblemType(
+        status=409,
+        title="As many valid API keys as there may be",
+        happened="The tenant has as many API keys as it may that are neither revoked nor expired.",
+        mend="Revoke one that is not used, or have the limit raised. GET /v1/api-keys tells when each was last used.",
+        detail="100 API keys are valid, as many as there may be; revoke one first.",
+    ),
+    "api_key_ended": ProblemType(
+        status=409,
+        title="The API key was revoked or has expired",
+        happened="A key that was revoked is never changed or rotated, and one that has expired is not rotated.",
+        mend="Create another key. An expired key becomes valid again with a later `expires_at`, by PATCH.",
+        detail="This API key was revoked, which cannot be undone; create another one.",
     ),
     "too_many_endpoints": ProblemType(
         status=409,

@@ -302,6 +302,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "usage", "description": "What was charged, added up by day, source, API key or metadata."},
         {"name": "statements", "description": "Closed months, which never change."},
         {"name": "credentials", "description": "Your own keys to the providers. A secret goes in and never comes out."},
+        {"name": "api-keys", "description": "The keys that requests are sent with, and what each may do."},
         {
             "name": "webhook-endpoints",
             "description": "Where events are sent, and the secrets that deliveries are signed with.",

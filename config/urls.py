@@ -9,6 +9,7 @@ from config import error_pages, problems, views
 urlpatterns = [
     path("v1/", include("searches.api.urls")),
     path("v1/", include("billing.urls")),
+    path("v1/", include("billing.api_keys.urls")),
     path("v1/", include("providers.api.urls")),
     path("v1/", include("accounts.webhooks.urls")),
     path("v1/", include("accounts.urls")),

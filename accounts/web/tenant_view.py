@@ -85,10 +85,11 @@ class TenantView(GenericAPIView[Any]):
                 code="scope_missing",
             )
 
-    def refuse_ended_key(self) -> None:
-        """Raises what a new request would be answered by now, for a request that waits: its key may have ended meanwhile."""
+    def recheck_key(self) -> ApiKey:
+        """Returns the key as it is by now. Raises what a new request would be answered: the key may have ended meanwhile."""
         _, key = ApiKeyAuthentication().authenticate(self.request)
         self.refuse_without_scope(key)
+        return key
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)

@@ -37,7 +37,7 @@ def preferred_seconds(request: Request) -> int | None:
 
 
 def wait(
-    is_over: Callable[[], bool], search_id: UUID, *, tenant_id: UUID, seconds: float, look: Callable[[], None]
+    is_over: Callable[[], bool], search_id: UUID, *, tenant_id: UUID, seconds: float, look: Callable[[], object]
 ) -> bool:
     """Waits until `is_over()`, for so many seconds at most. Returns False at once if too many callers wait already.
 
@@ -53,7 +53,7 @@ def wait(
     return True
 
 
-def _listen(is_over: Callable[[], bool], search_id: UUID, deadline: float, look: Callable[[], None]) -> None:
+def _listen(is_over: Callable[[], bool], search_id: UUID, deadline: float, look: Callable[[], object]) -> None:
     with closing(Listener(search_id)) as listener:
         # The search is read after subscribing, so that no change between the two is missed.
         while not is_over() and (left := deadline - time.monotonic()) > 0:

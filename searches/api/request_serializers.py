@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
 
 from accounts.models import MOST_MAX_AGE
@@ -28,7 +26,7 @@ from accounts.web.strict_fields import (
     Wrong,
     merged,
 )
-from billing import ledger
+from billing.given_credits import PROVIDERS, CreditsByProvider
 from providers import registry
 from providers.contract import Adapter
 from searches.api.exceptions import field_error
@@ -37,10 +35,6 @@ from searches.orders.order import LookupOrder, Order
 from searches.pictures import Crop
 
 SOURCES = tuple(sorted(registry.ADAPTERS))
-PROVIDERS = tuple(sorted({adapter.provider for adapter in registry.ADAPTERS.values()}))
-# 0 or more credits with at most 6 decimals; more digits than `ledger.MOST` has are not read.
-CREDITS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
-CREDITS_FORM = 'Must be credits as a text of 0 or more with at most 6 decimals, such as "2.5".'
 METADATA_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 METADATA_KEY_FORM = "1 to 40 letters, digits, dots, dashes and underscores"
 MOST_METADATA, MOST_METADATA_CHARACTERS = 20, 500
@@ -135,41 +129,6 @@ class Metadata(StrictDict):
             raise ValidationError(f"A name must be {METADATA_KEY_FORM}.", code="invalid_name")
 
 
-class GivenCredits(StrictText):
-    """Credits as a decimal text. A number of JSON is no decimal, so it is refused."""
-
-    default_error_messages = {"invalid": CREDITS_FORM, "blank": CREDITS_FORM}
-
-    def to_internal_value(self, data: Any) -> Decimal:
-        if type(data) is not str or not CREDITS.fullmatch(data):
-            raise ValidationError(CREDITS_FORM, code="invalid")
-        if (amount := Decimal(data)) > ledger.MOST:
-            raise ValidationError(f"Must be at most {ledger.MOST:,} credits.", code="max_value")
-        return amount
-
-
-@extend_schema_field(
-    {
-        "type": "object",
-        "propertyNames": {"enum": list(PROVIDERS)},
-        "additionalProperties": {"type": "string", "pattern": f"^{CREDITS.pattern}$"},
-    }
-)
-class MaxCredits(StrictDict):
-    """The most that a search may cost, by provider."""
-
-    child = GivenCredits()
-    default_error_messages = {
-        "not_a_dict": f'Must be an object of credits by provider, such as {{{{"{PROVIDERS[0]}": "2.5"}}}}.'
-    }
-
-    def check_name(self, name: Any) -> None:
-        if name not in PROVIDERS:
-            raise ValidationError(
-                f"There is no such provider; known are {', '.join(PROVIDERS)}.", code="unknown_provider"
-            )
-
-
 class OrderRequest(StrictSerializer):
     """Everything about a search but its picture."""
 
@@ -205,7 +164,7 @@ class OrderRequest(StrictSerializer):
         help_text="In seconds. A lookup gets the results of an equal lookup of yours that succeeded within this time, or that "
         "is in progress, at no cost. With 0 the provider is asked. Default: the setting of your tenant, or an hour.",
     )
-    max_credits = MaxCredits(
+    max_credits = CreditsByProvider(
         default=dict,
         max_length=len(PROVIDERS),
         error_messages={"max_length": f"Holds at most one amount for each provider: {', '.join(PROVIDERS)}."},

@@ -56,7 +56,7 @@ class SearchView(TenantView):
             id,
             tenant_id=self.tenant.pk,
             seconds=seconds,
-            look=self.refuse_ended_key,
+            look=self.recheck_key,
         )
         return {"Preference-Applied": f"wait={seconds}"} if waited else {}
 
