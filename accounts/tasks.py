@@ -1,9 +1,12 @@
-"""The tasks of webhooks. The code that calls them writes rows and sends wake-ups; the code that they call does the work."""
+"""The tasks of webhooks and of idempotency keys. The code that calls them writes rows and sends wake-ups; the code that they call
+does the work.
+"""
 
 from __future__ import annotations
 
 from celery import shared_task
 
+from accounts import idempotency_keys
 from accounts.webhooks import dispatcher, retention
 
 
@@ -19,3 +22,9 @@ def sweep_deliveries() -> None:
     retention.end_disabled()
     retention.forget_deleted()
     retention.forget_old()
+
+
+@shared_task
+def sweep_idempotency_keys() -> None:
+    """Deletes the idempotency keys whose time is over."""
+    idempotency_keys.sweep()

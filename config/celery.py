@@ -1,7 +1,8 @@
 """Creates the Celery application. Its queues:
 
 - `searches` and `sandbox`: look at a lane.
-- `webhooks`: look at due deliveries, sweep their log, erase what is past its retention, close months, and reconcile.
+- `webhooks`: look at due deliveries, sweep their log, erase what is past its retention (pictures, searches, idempotency keys),
+  close months, and reconcile.
 - `followers`: resolve the followers of lookups that have ended, and sweep those whose wake-up was lost.
 - `sweeps`: the other periodic tasks.
 """
@@ -46,6 +47,7 @@ SWEEPS = (
     ("searches.tasks.sweep_riders", 1, "followers"),
     # These may be slow, and the lanes' sweep must not wait for them.
     ("accounts.tasks.sweep_deliveries", 60, "webhooks"),
+    ("accounts.tasks.sweep_idempotency_keys", 60, "webhooks"),
     ("searches.tasks.sweep_retention", 60, "webhooks"),
     ("billing.tasks.close_months", 60, "webhooks"),
     ("searches.tasks.reconcile_credentials", 60, "webhooks"),

@@ -19,7 +19,14 @@ from drf_spectacular.utils import Direction
 
 from accounts.web.strict_fields import StrictDict
 from accounts.web.tenant_view import TenantView
-from config import openapi_enums, openapi_links, openapi_problems, openapi_properties, openapi_webhooks
+from config import (
+    openapi_enums,
+    openapi_idempotency,
+    openapi_links,
+    openapi_problems,
+    openapi_properties,
+    openapi_webhooks,
+)
 from config.problem_codes import PROBLEMS
 from providers import json_schema, registry
 from providers.contract import Adapter
@@ -29,7 +36,15 @@ One API for searching social platforms by picture.
 
 Send `Authorization: Bearer sl_live_…` or `sl_test_…`. The searches of a test key run in a sandbox and cost nothing. Live and test
 keys do not see each other's searches. Times are RFC 3339 in UTC, credits are decimal texts, ids are UUIDs. An unknown field or
-query parameter is refused by its name. So is the header `Idempotency-Key`, which is not supported.
+query parameter is refused by its name.
+
+## Sending a request twice
+
+A POST with an `Idempotency-Key` may be sent again, after a time-out for one, and does nothing again: it is answered by what the
+first one did, with `Idempotent-Replayed: true`. A key is 1 to 255 printable ASCII characters of your choice, such as a UUID, and
+is kept for at least 24 hours. The same key with another body or path is 422; while the first request is still being handled,
+409 with `Retry-After`. A request that was refused or failed is not remembered, so it may be sent again with its key, as it was
+or mended. Other methods and quotes do nothing twice, and ignore the header.
 
 ## Limits
 
@@ -49,7 +64,12 @@ exceptions are a provider's dictionary and its own count of a key, which belong 
 |---|---|---|
 {errors}
 """
-HEADERS = {401: ("WWW-Authenticate", "`Bearer`"), 429: ("Retry-After", "Seconds."), 503: ("Retry-After", "Seconds.")}
+HEADERS = {
+    401: ("WWW-Authenticate", "`Bearer`"),
+    409: ("Retry-After", "Seconds, for `idempotency_key_in_use`."),
+    429: ("Retry-After", "Seconds."),
+    503: ("Retry-After", "Seconds."),
+}
 HEADERS_OF_ALL = {
     "X-Request-Id": "Names this request in our logs: the one that was sent, or one of ours.",
     "RateLimit": "A rate by name, its units left (`r`) and the seconds until it is full again or, where it refused, until it "
@@ -95,9 +115,14 @@ class Schema(AutoSchema):
         described = {"description": "\n\n".join(filter(None, (operation.get("description"), needed)))}
         return operation | described | ({"x-scope": scope.value} if scope else {})
 
+    def get_override_parameters(self) -> list[Any]:
+        """Returns the header fields of idempotency keys, beside which `extend_schema` puts an operation's own."""
+        return openapi_idempotency.parameters(self.view, self.method)
+
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        own = getattr(self.view, "error_codes", {}).get(self.method, ())
+        own = [*getattr(self.view, "error_codes", {}).get(self.method, ())]
+        own += openapi_idempotency.CODES if openapi_idempotency.heeded(self.view, self.method) else ()
         errors = openapi_problems.codes(self.method, self.path, own)
         bodies |= {str(status): self.error_response(status, codes) for status, codes in errors.items()}
         for status, body in bodies.items():

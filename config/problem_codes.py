@@ -195,6 +195,14 @@ PROBLEMS: Mapping[str, ProblemType] = {
         mend="Ask for one of the forms that `detail` names, or leave `Accept` out for JSON.",
         detail="The Accept header asks for a form that is not offered here; ask for application/json.",
     ),
+    "idempotency_key_in_use": ProblemType(
+        status=409,
+        title="The first request with this key is still being handled",
+        happened="Another request with the same `Idempotency-Key` was sent before, and has no answer yet. This one did nothing.",
+        mend="Send the same request with the same key again after the seconds that `Retry-After` names. It is answered by what "
+        "the first one did. If its process died, the key is free after a minute.",
+        detail="The first request with this key is still being handled; send this one again after the seconds of `Retry-After`.",
+    ),
     "credential_missing": ProblemType(
         status=409,
         title="No credential for the provider",
@@ -323,6 +331,14 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "multipart/form-data, with the file in `image` and the rest as JSON in `request`.",
         detail='Unsupported media type "text/plain" in request. Send application/json; a picture can also come as a '
         "file, in multipart/form-data.",
+    ),
+    "idempotency_key_reused": ProblemType(
+        status=422,
+        title="The key was used for another request",
+        happened="A request with the same `Idempotency-Key` was handled before, on another path or with another body. Bodies are "
+        "compared as values, and pictures by their bytes. Nothing was done.",
+        mend="Give each request a key of its own, such as a new UUID, and send it with that key alone.",
+        detail="This key was used for another request in the last 24 hours; send another request with another key.",
     ),
     "rate_limited": ProblemType(
         status=429,

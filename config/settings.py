@@ -227,6 +227,11 @@ WEBHOOK_TARGET_ENDPOINTS = number("WEBHOOK_TARGET_ENDPOINTS", 10)
 # Requests that may wait at once in one web process (`Prefer: wait`); more are answered at once.
 WAITERS_PER_PROCESS = number("WAITERS_PER_PROCESS", 12, least=0, most=10_000)
 
+# Hours for which an `Idempotency-Key` is kept after its request. Seconds after which a key is free again whose request has not
+# ended: longer than any takes (the fetch of a picture, its decoding, the transaction).
+IDEMPOTENCY_KEY_HOURS = number("IDEMPOTENCY_KEY_HOURS", 24, least=24, most=720)
+IDEMPOTENCY_LEASE_SECONDS = number("IDEMPOTENCY_LEASE_SECONDS", 60, most=3600)
+
 # A tenant's bounds if its row has none: rates over all web processes, numbers of things, days.
 TENANT_REQUESTS_PER_SECOND = number("TENANT_REQUESTS_PER_SECOND", 100)
 TENANT_KEY_CHECKS_PER_MINUTE = number("TENANT_KEY_CHECKS_PER_MINUTE", 20)

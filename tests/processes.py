@@ -358,8 +358,8 @@ def answers(client: httpx.Client, path: str) -> bool:
         return False
 
 
-def wait_until(happened: Callable[[], bool], *, seconds: float = 60) -> None:
+def wait_until(happened: Callable[[], bool], *, seconds: float = 60, pause: float = 0.05) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "what was waited for did not come"
-        time.sleep(0.05)
+        time.sleep(pause)

@@ -657,4 +657,63 @@ class Migration(migrations.Migration):
                 name="events_about_something",
             ),
         ),
+        migrations.CreateModel(
+            name="IdempotencyKey",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("mode", models.CharField(choices=[("live", "Live"), ("test", "Test")], max_length=4)),
+                ("key", models.CharField(help_text="SHA-256 of the key.", max_length=64)),
+                ("fingerprint", models.CharField(help_text="HMAC of the request, under the key.", max_length=64)),
+                ("leased_until", models.DateTimeField(null=True)),
+                ("status", models.PositiveSmallIntegerField(help_text="The HTTP status of the answer.", null=True)),
+                ("made", models.UUIDField(null=True)),
+                ("sealed", models.BinaryField(null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("expires_at", models.DateTimeField()),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="idempotency_keys",
+                        to="accounts.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [models.Index(fields=["expires_at"], name="idempotency_keys_by_expiry")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "mode", "key"), name="one_row_per_idempotency_key"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("leased_until__isnull", False), ("made", None), ("sealed", None), ("status", None)
+                            ),
+                            models.Q(
+                                ("leased_until", None),
+                                ("made__isnull", False),
+                                ("sealed", None),
+                                ("status__isnull", False),
+                            ),
+                            models.Q(
+                                ("leased_until", None),
+                                ("made", None),
+                                ("sealed__isnull", False),
+                                ("status__isnull", False),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="idempotency_keys_are_leased_or_done",
+                    ),
+                ],
+            },
+        ),
     ]

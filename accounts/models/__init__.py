@@ -1,6 +1,8 @@
-"""The tables of who asks (operators, tenants, API keys) and of webhooks (endpoints, events, deliveries and their attempts)."""
+"""The tables of who asks (operators, tenants, API keys) and of webhooks (endpoints, events, deliveries and their attempts), and
+of requests that may be sent twice (idempotency keys)."""
 
 from accounts.models.api_keys import ApiKey, FormerSecret, Mode, Scope
+from accounts.models.idempotency import IdempotencyKey
 from accounts.models.operators import Operators, User
 from accounts.models.tenants import MOST_MAX_AGE, Tenant, TenantQuerySet
 from accounts.models.webhooks import Attempt, Delivery, Endpoint, Event, EventType, PresentEndpoints
@@ -14,6 +16,7 @@ __all__ = [
     "Event",
     "EventType",
     "FormerSecret",
+    "IdempotencyKey",
     "Mode",
     "Operators",
     "PresentEndpoints",

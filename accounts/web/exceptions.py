@@ -25,6 +25,10 @@ class Conflict(APIException):
     status_code = 409
 
 
+class UnprocessableContent(APIException):
+    status_code = 422
+
+
 class ServiceUnavailable(APIException):
     """Something that the request needs does not answer. `wait`: seconds after which to ask again."""
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, cast
+from uuid import UUID
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Model, QuerySet
-from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
+from django.http import QueryDict
+from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+from rest_framework.response import Response
 
+from accounts import idempotency_keys
 from accounts.authentication import ApiKeyAuthentication
-from accounts.models import ApiKey, Scope, Tenant, TenantQuerySet
-from accounts.web import rate_limits
+from accounts.idempotency_keys import Claim
+from accounts.models import ApiKey, IdempotencyKey, Scope, Tenant, TenantQuerySet
+from accounts.web import idempotency, rate_limits
 from accounts.web.exceptions import PayloadTooLarge
 from accounts.web.query_params import Query
 from accounts.web.strict_fields import StrictSerializer, Wrong, merged
@@ -35,6 +41,10 @@ class TenantView(GenericAPIView[Any]):
     `scopes`: the scope that the key needs, for each method that the view answers; None where any key may ask.
     `error_codes`: the codes of the problems that a method answers beside those that every view can, for the OpenAPI document.
     `takes_pictures`: whether a body may be as large as a picture makes it.
+
+    A POST with an `Idempotency-Key` is done once, whatever the view does (`accounts.web.idempotency`). `heeds_idempotency_keys`:
+    False for a POST without effects. `in_one_transaction`: whether such a POST and the completion of its key are one transaction.
+    False for a view that calls others, or that has transactions of its own: call `complete` in the one that counts.
     """
 
     lookup_field = "id"
@@ -43,6 +53,10 @@ class TenantView(GenericAPIView[Any]):
     query: dict[str, Any]
     error_codes: ClassVar[Mapping[str, Sequence[str]]] = {}
     takes_pictures: ClassVar[bool] = False
+    heeds_idempotency_keys: ClassVar[bool] = True
+    in_one_transaction: ClassVar[bool] = True
+    # The claim of the request's idempotency key; None without one.
+    claim: Claim | None = None
     # Header fields with the requests that the tenant has left.
     rate_fields: Mapping[str, str] = {}
     # The errors of the query and the headers.
@@ -71,7 +85,10 @@ class TenantView(GenericAPIView[Any]):
         if not self.takes_pictures:
             refuse_large_body(request)
         self.query, self.wrong = self.read_query(request)
-        self.wrong |= wrong_headers(request)
+        self.wrong |= idempotency.wrong_header(request)
+        if self.heeds_idempotency_keys and request.method == "POST" and idempotency.HEADER in request.headers:
+            # `dispatch` looks the handler up after this.
+            vars(self)["post"] = partial(idempotency.once, self, getattr(self, "post", self.http_method_not_allowed))
         if self.wrong and request.method not in WITH_A_BODY:
             raise ValidationError(self.wrong)
 
@@ -100,7 +117,8 @@ class TenantView(GenericAPIView[Any]):
 
     def forget_body(self) -> None:
         """Frees the body's content, and its share of the memory for bodies. A request that waits needs neither."""
-        if isinstance(self.request.data, dict):
+        # The data of an empty form are no copy of anything, and cannot be changed.
+        if isinstance(self.request.data, dict) and not isinstance(self.request.data, QueryDict):
             for part in self.request.data.values():
                 if isinstance(part, UploadedFile):
                     part.close()
@@ -134,6 +152,23 @@ class TenantView(GenericAPIView[Any]):
         """Returns the error of a request. `wrong`: the errors of the body."""
         return ValidationError(merged(self.wrong, wrong))
 
+    def compared(self) -> Any:
+        """Returns the body as two requests with one idempotency key are compared; None for one that the handler refuses."""
+        return None if self.wrong else self.request.data or {}
+
+    def complete(self, status: int, made: UUID) -> None:
+        """Completes the idempotency key, if there is one, in the transaction that made this object. A replay shows the object."""
+        if self.claim is not None:
+            idempotency_keys.complete(self.claim, status, made=made)
+
+    def made_by(self, response: Response) -> UUID | None:
+        """Returns the id of the object whose present state answers a replay; None if the answer itself is kept."""
+        return None
+
+    def replayed(self, done: IdempotencyKey) -> Response:
+        """Answers a request that was sent again."""
+        return idempotency.stored(done)
+
     def get_queryset(self) -> QuerySet[Any]:
         return cast("TenantQuerySet[Model]", super().get_queryset()).for_tenant(self.tenant)
 
@@ -150,11 +185,3 @@ def refuse_large_body(request: Request) -> None:
     length = int(announced) if announced.isascii() and announced.isdecimal() else 0
     if length > settings.JSON_MAX_BYTES:
         raise PayloadTooLarge(f"The body has {length:,} bytes; send at most {settings.JSON_MAX_BYTES:,}.")
-
-
-def wrong_headers(request: Request) -> Wrong:
-    """Refuses idempotency keys. If they were ignored, a repeated request would charge twice, unnoticed."""
-    if request.method == "POST" and "Idempotency-Key" in request.headers:
-        detail = "Idempotency keys are not honoured; send the request without this header."
-        return {"Idempotency-Key": [ErrorDetail(detail, code="not_supported")]}
-    return {}

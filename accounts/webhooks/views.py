@@ -154,6 +154,8 @@ class SendTest(EndpointView):
 
 class RedeliverRange(EndpointView):
     error_codes = {"POST": ("endpoint_disabled",)}
+    # The deliveries are sent in batches, each in a transaction of its own.
+    in_one_transaction = False
 
     @schema.REDELIVER_RANGE
     @translate_domain_errors()

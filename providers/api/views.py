@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, cast
+from uuid import UUID
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404
+from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from accounts.models import Mode, Scope
+from accounts.models import IdempotencyKey, Mode, Scope
 from accounts.web import rate_limits
 from accounts.web.exceptions import Conflict, ServiceUnavailable
 from accounts.web.pagination import CursorPages
@@ -44,6 +47,8 @@ LIVE_ONLY = "A test key sees credentials and changes none; use a live key."
 class CredentialView(TenantView):
     scopes = every_method(Scope.CREDENTIALS_MANAGE)
     queryset = Credential.objects.all()
+    # A provider is asked meanwhile.
+    in_one_transaction = False
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -83,14 +88,24 @@ class Credentials(CredentialView):
         given = self.read(CredentialRequest(), taken=lambda values: taken(self.get_queryset(), values))
         rate_limits.key_check(self.tenant)
         try:
-            credential = credentials.create(self.tenant, **given)
+            with transaction.atomic():
+                credential = credentials.create(self.tenant, **given)
+                self.complete(201, credential.pk)
         except credentials.LabelTaken:
             raise label_taken(given["provider"]) from None
         except credentials.TooManyCredentials as error:
             raise Conflict(str(error), code="too_many_credentials") from None
         verification.check(credential)
-        headers = {"Location": reverse("credential", kwargs={"id": credential.pk})}
-        return Response(self.reread(credential), status=201, headers=headers)
+        return self.created(credential.pk)
+
+    def created(self, id: UUID) -> Response:
+        """Answers with the credential as its row is after a check. Raises `Http404` if it was deleted meanwhile."""
+        headers = {"Location": reverse("credential", kwargs={"id": id})}
+        return Response(self.shown(get_object_or_404(self.get_queryset(), pk=id)), status=201, headers=headers)
+
+    def replayed(self, done: IdempotencyKey) -> Response:
+        assert done.made is not None
+        return self.created(done.made)
 
 
 @schema.CREDENTIAL

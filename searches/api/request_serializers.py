@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from rest_framework.exceptions import ValidationError
@@ -220,6 +220,19 @@ def parsed_order(data: Any) -> ParsedOrder:
         max_credits=values.get("max_credits", {}),
     )
     return ParsedOrder(order=order, numbers=list(found), picture=values.get("image"), wrong=wrong)
+
+
+def compared(parsed: ParsedOrder) -> Any:
+    """Returns the values of a valid order by which two requests are compared: a default that is given is one that is left out."""
+    lookups = [
+        {**asdict(lookup), "parameters": PARAMETERS[lookup.source].read(lookup.parameters)}
+        for lookup in parsed.order.lookups
+    ]
+    return {
+        **asdict(parsed.order),
+        "lookups": lookups,
+        "image": None if parsed.picture is None else vars(parsed.picture),
+    }
 
 
 def readable_lookups(lookups: Any, wrong: Any) -> dict[int, LookupOrder]:

@@ -6,7 +6,7 @@ part of it, and neither are those that have not ended. The whole lookup is asked
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from django.db.models import QuerySet
@@ -31,8 +31,11 @@ class PictureErased(Exception):
     """The picture of the search was erased, by its retention."""
 
 
-def retry(api_key: ApiKey, first: Search) -> Submission:
-    """Submits the failed lookups of a search. Raises `NothingFailed`, `Erased`, `PictureErased`, or what a submit raises."""
+def retry(api_key: ApiKey, first: Search, *, written: Callable[[Search], object] = lambda search: None) -> Submission:
+    """Submits the failed lookups of a search. `written`: as `submission.submit` takes it.
+
+    Raises `NothingFailed`, `Erased`, `PictureErased`, or what a submit raises.
+    """
     failed = list(_failed(first))
     if not failed:
         raise NothingFailed if Search.objects.filter(pk=first.pk, erased_at=None).exists() else Erased
@@ -41,7 +44,7 @@ def retry(api_key: ApiKey, first: Search) -> Submission:
         raise PictureErased
     fit = planning.picture_limits(lookup.source for lookup in order.lookups)
     with pictures.known(first.image, fit=fit, crop=order.crop) as picture:
-        return submission.submit(api_key, order, picture)
+        return submission.submit(api_key, order, picture, written=written)
 
 
 def _failed(first: Search) -> QuerySet[Lookup]:

@@ -5,7 +5,7 @@ Everything that can be rejected is rejected before a credit is held (`planning`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -34,8 +34,10 @@ class Submission:
     ended: bool
 
 
-def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
-    """Writes a search, and wakes its lanes up once that is committed.
+def submit(
+    api_key: ApiKey, order: Order, picture: Draft, *, written: Callable[[Search], object] = lambda search: None
+) -> Submission:
+    """Writes a search, and wakes its lanes up once that is committed. `written` is called last in the transaction.
 
     Raises `WrongOrder`, `CredentialMissing`, what the picture raises, `PriceMissing`, `LimitReached`,
     `backlog.TooManyWaitingLookups` or `stored_searches.TooManySearches`, and then writes nothing but lanes without lookups.
@@ -58,6 +60,7 @@ def submit(api_key: ApiKey, order: Order, picture: Draft) -> Submission:
             backlog.check(api_key.tenant)
         stored_searches.add(api_key.tenant)
         picture.hold()
+        written(search)
         transaction.on_commit(lambda: _wake_lanes(plan.lookups))
     return Submission(search=search, lookups=plan.lookups, held=held, ended=bool(matches))
 

@@ -173,13 +173,6 @@ def test_another_tenants_picture_is_not_there(api: APIClient, stranger: APIClien
     assert response.json()["errors"][0]["field"] == "image.id"
 
 
-def test_an_idempotency_key_is_refused_and_not_ignored(api: APIClient) -> None:
-    response = api.post("/v1/searches", order(), format="json", headers={"Idempotency-Key": "abc"})
-    assert response.status_code == 400
-    assert response.json()["errors"][0]["field"] == "Idempotency-Key"
-    assert nothing_left()
-
-
 @pytest.mark.parametrize("changes", [{"expires_in": 1}, {"expires_in": 604_800}, {"priority": -10}, {"metadata": {}}])
 def test_the_bounds_themselves_are_taken(api: APIClient, changes: dict[str, Any]) -> None:
     assert create(api, **changes).status_code == 202

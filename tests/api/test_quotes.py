@@ -381,9 +381,8 @@ def test_another_tenants_picture_is_not_there(api: APIClient, stranger: APIClien
     assert quote(stranger, image=image).json()["errors"][0]["field"] == "image.id"
 
 
-def test_an_idempotency_key_a_query_and_another_method_are_refused(api: APIClient) -> None:
+def test_a_query_and_another_method_are_refused(api: APIClient) -> None:
     path = "/v1/searches/quote"
-    assert api.post(path, order(), format="json", headers={"Idempotency-Key": "a"}).status_code == 400
     assert api.post(f"{path}?wait=1", order(), format="json").status_code == 400
     assert api.get(path).status_code == 405
     assert not Search.objects.exists()

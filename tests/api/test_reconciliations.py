@@ -49,6 +49,12 @@ def reconciled(api: APIClient, path: str) -> dict[str, Any]:
     return reading
 
 
+def test_a_request_that_is_sent_again_with_its_key_asks_the_provider_once(api: APIClient, path: str) -> None:
+    first, second = (api.post(f"{path}/reconcile", headers={"Idempotency-Key": "a"}) for _ in range(2))
+    assert (second.json(), second["Idempotent-Replayed"]) == (first.json(), "true")
+    assert Reading.objects.count() == 1
+
+
 def test_the_first_reading_is_compared_with_nothing(api: APIClient, path: str) -> None:
     reading = reconciled(api, path)
     row = Reading.objects.get()

@@ -1,7 +1,7 @@
 """Decides by the seed what the tenants order, and places the orders, whatever is down.
 
-A caller whose answer was lost cannot know whether its order was accepted. It looks for the order's number before it sends the
-order again.
+A caller whose answer was lost cannot know whether its order was accepted. It sends the order again
+with the same `Idempotency-Key`.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Caller:
             "metadata": {"number": str(order.number)},
             **({} if order.repeats else {"max_age": 0}),
         }
-        search = self._until_done(lambda: self._taken(order) or self._created(body))
+        search = self._until_done(lambda: self._created(body))
         if order.canceled_after is not None:
             time.sleep(order.canceled_after)
             self._until_done(lambda: self._answer("POST", f"/v1/searches/{search}/cancel"))
@@ -124,18 +124,14 @@ class Caller:
         self._client.close()
 
     def _created(self, body: dict[str, Any]) -> str | None:
-        answer = self._client.post("/v1/searches", json={"image": {"id": self._image}, **body})
+        key = {"Idempotency-Key": f"order {body['metadata']['number']}"}
+        answer = self._client.post("/v1/searches", json={"image": {"id": self._image}, **body}, headers=key)
         if answer.status_code in (400, 409) and _tells_of_a_picture_that_went(answer.json()):
             self.store_picture()
             return None
-        assert answer.is_success or answer.status_code == 503, answer.text
+        in_use = answer.status_code == 409 and answer.json()["code"] == "idempotency_key_in_use"
+        assert answer.is_success or answer.status_code == 503 or in_use, answer.text
         return answer.json()["id"] if answer.is_success else None
-
-    def _taken(self, order: Order) -> str | None:
-        """Raises `TransportError` where nobody can say."""
-        answer = self._client.get("/v1/searches", params={"metadata.number": str(order.number)})
-        found = answer.raise_for_status().json()["data"]
-        return found[0]["id"] if found else None
 
     def _erased(self, search: str) -> bool:
         """Returns whether the search is not found, because it was erased by a request whose answer was lost."""

@@ -50,6 +50,8 @@ TOLD = {
     "SANDBOX_SLOW_MS": "1500",
     "SANDBOX_HANG_MS": str(HANG_MS),
     "LIMITS": json.dumps(LIMITS),
+    # A key whose web server was killed is free again before its caller loses patience.
+    "IDEMPOTENCY_LEASE_SECONDS": "5",
     # Webhooks go to a receiver of the test's own, without pauses of hours.
     "OUTBOUND_ALLOW": "127.0.0.0/8",
     "WEBHOOK_PAUSES": ",".join(["0.5"] * 20),

@@ -12,13 +12,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from accounts.models import Scope
+from accounts.models import IdempotencyKey, Scope
 from accounts.web.exceptions import Conflict
+from accounts.web.strict_fields import Wrong
 from accounts.web.tenant_view import TenantView
 from searches import pictures
 from searches.api import schema
 from searches.api.exceptions import translate_domain_errors
 from searches.api.image_serializers import StoredImageSerializer, parsed_image, with_use
+from searches.api.picture_fields import GivenPicture
 from searches.api.query_serializers import ImageQuery
 from searches.api.views.picture_view import PictureView, not_fetched
 from searches.models import Image, Search
@@ -44,6 +46,8 @@ class Images(PictureView, ImageView):
     query_class = ImageQuery
     keys = ("-id",)
     error_codes = {"POST": ("too_many_images",)}
+    in_one_transaction = False
+    _parsed: tuple[GivenPicture | None, Wrong] | None = None
 
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filtered()) or []
@@ -58,7 +62,7 @@ class Images(PictureView, ImageView):
         return found
 
     def post(self, request: Request) -> Response:
-        given, wrong = parsed_image(request.data)
+        (given, wrong), self._parsed = self._parsed or parsed_image(request.data), None
         is_wrong = self.is_wrong(wrong)
         with translate_domain_errors(), self.picture(not_fetched(given) if is_wrong else given) as picture:
             if is_wrong:
@@ -67,10 +71,23 @@ class Images(PictureView, ImageView):
             with transaction.atomic():
                 image = picture.save()
                 picture.hold()
+                self.complete(201, image.pk)
             pictures.refresh(image)
-        headers = {"Location": reverse("image", kwargs={"id": image.pk})}
-        stored = get_object_or_404(self.get_queryset(), pk=image.pk)
+        return self.created(image.pk)
+
+    def created(self, id: UUID) -> Response:
+        headers = {"Location": reverse("image", kwargs={"id": id})}
+        stored = get_object_or_404(self.get_queryset(), pk=id)
         return Response(self.serialized(stored), status=201, headers=headers)
+
+    def compared(self) -> Any:
+        """Returns the picture by its bytes or its URL."""
+        self._parsed = given, wrong = parsed_image(self.request.data)
+        return None if given is None or self.is_wrong(wrong) else vars(given)
+
+    def replayed(self, done: IdempotencyKey) -> Response:
+        assert done.made is not None
+        return self.created(done.made)
 
 
 @schema.IMAGE_VIEW

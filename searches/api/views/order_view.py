@@ -11,6 +11,7 @@ from accounts.models import ApiKey
 from accounts.web.strict_fields import merged
 from searches.api import request_serializers
 from searches.api.exceptions import lookup_errors, translate_domain_errors
+from searches.api.request_serializers import ParsedOrder
 from searches.api.views.picture_view import NoPicture, PictureView, not_fetched
 from searches.orders import planning, submission
 from searches.orders.order import Order, WrongOrder
@@ -30,9 +31,16 @@ ORDER_CODES = (
 class OrderView(PictureView):
     """Reads the order of a search and its picture from the body of a request."""
 
+    _parsed: ParsedOrder | None = None
+
+    def compared(self) -> Any:
+        """Returns the order with its defaults, and the picture by its bytes, its URL or its id."""
+        self._parsed = parsed = request_serializers.parsed_order(self.request.data)
+        return None if self.is_wrong(parsed.wrong) else request_serializers.compared(parsed)
+
     def ordered(self, request: Request, act: Callable[[ApiKey, Order, Any], T]) -> T:
         """Returns what `act` makes of the order in the body. The value returned must hold no reference to the body."""
-        parsed = request_serializers.parsed_order(request.data)
+        parsed, self._parsed = self._parsed or request_serializers.parsed_order(request.data), None
         order = parsed.order
         fit = planning.picture_limits(lookup.source for lookup in order.lookups)
         is_wrong = self.is_wrong(parsed.wrong)

@@ -22,6 +22,8 @@ from searches.pictures import previews
 class Quotes(OrderView):
     scopes = {"POST": Scope.SEARCHES_WRITE}
     error_codes = {"POST": ORDER_CODES}
+    # A quote does nothing, so that a repeat is answered with what is true by then.
+    heeds_idempotency_keys = False
 
     def post(self, request: Request) -> Response:
         return Response(of_quote(self.ordered(request, search_quotes.of), self.api_key.mode))

@@ -6,6 +6,7 @@ An API key sees the searches of its own mode only. A test key that many people h
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +14,12 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils.http import parse_etags
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from accounts.models import Scope
+from accounts.models import IdempotencyKey, Scope
 from accounts.web.strict_fields import Nothing
 from accounts.web.tenant_view import TenantView
 from billing.caps import CODES
@@ -30,6 +32,7 @@ from searches.models import Lookup, Search
 from searches.orders import recall, retries, submission
 from searches.orders.submission import Submission
 
+ERASED = "The search of the first request with this Idempotency-Key was erased; to search again, send another key."
 # The codes of the problems that a submit can answer.
 SUBMIT_CODES = (*ORDER_CODES, *CODES.values(), "price_missing")
 # The ORM lookup of each query parameter.
@@ -37,7 +40,12 @@ FILTERS = {"status": "status", "created_after": "created_at__gt", "created_befor
 
 
 class SearchView(TenantView):
+    """Reaches the searches of the key's mode. A POST that is sent again is answered with the present state of its search, so that
+    no copy of the search is kept with the idempotency key.
+    """
+
     queryset = Search.objects.all()
+    in_one_transaction = False
 
     def get_queryset(self) -> QuerySet[Search]:
         return super().get_queryset().filter(mode=self.api_key.mode, erased_at=None)
@@ -45,6 +53,28 @@ class SearchView(TenantView):
     def search_now(self, id: UUID, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
         search = get_object_or_404(representations.with_lookups(self.get_queryset()), pk=id)
         return search_response(representations.of_searches([search])[0], status=status, headers=headers or {})
+
+    def complete_with(self, search: Search) -> None:
+        """Completes the idempotency key in the transaction that writes the search."""
+        self.complete(202, search.pk)
+
+    def made_by(self, response: Response) -> UUID | None:
+        return UUID(response.data["id"])
+
+    def replayed(self, done: IdempotencyKey) -> Response:
+        """Answers with the search of the first request. Raises `NotFound` if it was erased since."""
+        assert done.made is not None
+        try:
+            headers = self.waited(done.made) if done.status == 202 else {}
+            return self.search_now(done.made, status=done.status or 200, headers=headers)
+        except Http404:
+            raise NotFound(ERASED) from None
+
+    def waited(self, id: UUID) -> dict[str, str]:
+        """Waits for the end of a search that was just made, as the caller prefers. Returns the header fields of its 202."""
+        self.forget_body()
+        waited = self.wait(id, lambda status, _: status not in Lookup.OPEN)
+        return {"Location": reverse("search", kwargs={"id": id}), **waited}
 
     def wait(self, id: UUID, is_over: Callable[[str, int], bool]) -> dict[str, str]:
         """Waits as long as the caller prefers. Returns the header that says so; none where there was no wait."""
@@ -62,11 +92,9 @@ class SearchView(TenantView):
 
     def accepted(self, new: Submission) -> Response:
         """Answers a submit, once its search has ended if the caller prefers to wait."""
-        id = new.search.pk
-        waited = self.wait(id, lambda status, _: status not in Lookup.OPEN)
-        headers = {"Location": reverse("search", kwargs={"id": id}), **waited}
-        if waited or new.ended:
-            return self.search_now(id, status=202, headers=headers)
+        headers = self.waited(new.search.pk)
+        if "Preference-Applied" in headers or new.ended:
+            return self.search_now(new.search.pk, status=202, headers=headers)
         body = representations.submitted(new.search, new.lookups, new.held)
         return search_response(body, status=202, headers=headers)
 
@@ -86,8 +114,7 @@ class Searches(OrderView, SearchView):
     error_codes = {"POST": SUBMIT_CODES}
 
     def post(self, request: Request) -> Response:
-        new = self.ordered(request, submission.submit)
-        self.forget_body()
+        new = self.ordered(request, partial(submission.submit, written=self.complete_with))
         return self.accepted(new)
 
     def get(self, request: Request) -> Response:
@@ -140,7 +167,7 @@ class Retry(SearchView):
         first = get_object_or_404(self.get_queryset().select_related("image"), pk=id)
         self.read(Nothing())
         with translate_retry_errors():
-            new = retries.retry(self.api_key, first)
+            new = retries.retry(self.api_key, first, written=self.complete_with)
         return self.accepted(new)
 
 

@@ -1,0 +1,36 @@
+"""The part of the OpenAPI document about idempotency keys, which each POST with effects has (`accounts.web.idempotency`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter
+
+from accounts.web import idempotency
+
+CODES = ("idempotency_key_in_use", "idempotency_key_reused")
+KEY = OpenApiParameter(
+    idempotency.HEADER,
+    {"type": "string", "minLength": 1, "maxLength": idempotency.MOST_CHARACTERS, "pattern": "^[ -~]+$"},
+    OpenApiParameter.HEADER,
+    description="A key of your choice for this request. Sent again with it, the request does nothing again, and is answered by "
+    "what the first one did. It is kept for at least 24 hours.",
+    examples=[OpenApiExample("A UUID", value="8e03978e-40d5-43dd-bc93-6894a57f9324")],
+)
+REPLAYED = OpenApiParameter(
+    idempotency.REPLAYED,
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    enum=["true"],
+    response=[200, 201, 202],
+    description="`true` if an earlier request with this key did what this one asks for.",
+)
+
+
+def heeded(view: Any, method: str) -> bool:
+    return method == "POST" and getattr(view, "heeds_idempotency_keys", False)
+
+
+def parameters(view: Any, method: str) -> list[Any]:
+    return [KEY, REPLAYED] if heeded(view, method) else []
