@@ -16,7 +16,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import Error as DatabaseError
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from accounts.models import Tenant
@@ -30,6 +30,12 @@ from searches.pictures.exchange import MEDIA_TYPES
 SWEPT = "A part of this picture that was cut out before is being erased; send the request again in a moment."
 # Locks as the foreign key's check does at the commit, but before renderings are locked, which is the order of `erase`.
 HOLD = "SELECT FROM searches_image WHERE id = %s FOR KEY SHARE"
+# Waits for an equal picture that is being inserted. A savepoint and its release would be two more round trips.
+INSERTED = ("id", "tenant_id", "sha256", "pixels_sha256", "format", "width", "height", "bytes", "file", "file_bytes")
+INSERT = f"""
+INSERT INTO searches_image ({", ".join(INSERTED)}) VALUES ({", ".join(["%s"] * len(INSERTED))})
+ON CONFLICT (tenant_id, sha256) DO NOTHING RETURNING created_at, stored_at
+"""
 
 
 class Deleted(Exception):
@@ -107,15 +113,18 @@ class Draft:
 
     def _insert(self) -> Image:
         """Inserts the picture's row, or returns the row that an equal picture inserted first."""
-        try:
-            with transaction.atomic():
-                self.image.save(force_insert=True)
-        except IntegrityError:
-            first = Image.objects.filter(tenant_id=self.image.tenant_id, sha256=self.image.sha256).first()
+        image = self.image
+        with connection.cursor() as cursor:
+            cursor.execute(INSERT, [getattr(image, name) for name in INSERTED])
+            inserted = cursor.fetchone()
+        if inserted is None:
+            first = Image.objects.filter(tenant_id=image.tenant_id, sha256=image.sha256).first()
             if first is None:
-                raise Deleted from None
+                raise Deleted
             return first
-        return self.image
+        image.created_at, image.stored_at = inserted
+        image._state.adding = False
+        return image
 
 
 @contextmanager

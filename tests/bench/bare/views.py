@@ -2,8 +2,10 @@
 
 GET reads the API key with its tenant, the search with its picture, its lookups with the number of their calls, and their
 credits; for an open search also what its estimates take. POST reads the key, parses the form, writes the picture's bytes to
-the storage, and writes the picture's row, the search, its lookups and their holds with their entries in one transaction. It
-decodes, strips and fits no picture, reads no price, credential or policy, enters no queue, and wakes nobody.
+the storage, and writes in one transaction the rows that a create writes: the picture, its rendering, the search, its lookups,
+the tenant's queue, the holds with their entries, and the count of stored pictures. POST decodes, strips and fits no picture,
+looks for no equal picture or lookup, reads no price, credential, policy or estimate, checks no bound of the tenant, and wakes
+nobody.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import json
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, cast
+from uuid import UUID
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Count, Prefetch
+from django.db.models import Count, F, Prefetch
 from django.urls import path
 from django.utils import timezone
 from rest_framework import serializers
@@ -36,7 +39,7 @@ from billing import ledger
 from providers import registry
 from searches.lanes import estimates
 from searches.lifecycle import holds
-from searches.models import Image, Lane, Lookup, QueueState, Search
+from searches.models import Image, Lane, Lookup, PictureUsage, Rendering, Search, TenantQueue
 
 PRICE = Decimal("0.025")
 PROVIDERS = {source: adapter.provider for source, adapter in registry.ADAPTERS.items()}
@@ -105,7 +108,7 @@ class OneSearch(RetrieveAPIView[Any]):
 
     def get_object(self) -> Any:
         search = super().get_object()
-        return with_figures(search, search.rows)
+        return attach(search, search.rows, estimates.forecast(search.rows))
 
 
 class OrderedLookup(serializers.Serializer[Any]):
@@ -143,8 +146,16 @@ class Searches(APIView):
                 file_bytes=len(content),
             )
             search, lookups = written(request, image, order.validated_data)
+            for lookup in lookups:
+                queues = TenantQueue.objects.filter(lane=lookup.lane, tenant=search.tenant)
+                queues.update(ready=F("ready") + 1, pending_calls=F("pending_calls") + lookup.pages)
+                Rendering.objects.create(
+                    image=image, provider=lookup.provider, media_type="image/jpeg", bytes=len(content), file=name
+                )
             holds.hold(search, lookups)
-        with_figures(search, lookups)
+            stored = PictureUsage.objects.filter(tenant=search.tenant)
+            stored.update(images=F("images") + 1, bytes=F("bytes") + len(content))
+        attach(search, lookups, {})
         return Response(BareSearch(search).data, status=202)
 
 
@@ -168,7 +179,6 @@ def written(request: Request, image: Image, order: dict[str, Any]) -> tuple[Sear
             source=wanted["source"],
             provider=PROVIDERS[wanted["source"]],
             lane=Lane(name=PROVIDERS[wanted["source"]], mode=of(request).mode),
-            queue_state=QueueState.NONE,
             sort_key=number,
             expires_at=expires_at,
             created_at=now,
@@ -185,9 +195,8 @@ def written(request: Request, image: Image, order: dict[str, Any]) -> tuple[Sear
     return search, lookups
 
 
-def with_figures(search: Any, lookups: list[Any]) -> Any:
-    """Attaches what a search shows beside its rows: the lookups' estimates and credits, by the statements of the product."""
-    forecasts = estimates.forecast(lookups)
+def attach(search: Any, lookups: list[Any], forecasts: dict[UUID, estimates.Forecast]) -> Any:
+    """Attaches what a search shows beside its rows: the estimates and the credits of its lookups."""
     tallies = ledger.tallies(lookup.reference for lookup in lookups)
     for lookup in lookups:
         lookup.forecast = forecasts.get(lookup.pk, estimates.Forecast())
