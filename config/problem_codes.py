@@ -186,7 +186,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
         title="This path does not take this method",
         happened="The path exists, but not with this method.",
         mend="Use one of the methods that the header `Allow` of the answer names.",
-        detail='Method "PUT" not allowed.',
+        detail="This path takes GET, POST and HEAD, and not PUT.",
     ),
     "not_acceptable": ProblemType(
         status=406,
@@ -329,8 +329,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
         happened="The header `Content-Type` names a form that this route does not read.",
         mend="Send JSON with `Content-Type: application/json`. Routes that take a picture also take "
         "multipart/form-data, with the file in `image` and the rest as JSON in `request`.",
-        detail='Unsupported media type "text/plain" in request. Send application/json; a picture can also come as a '
-        "file, in multipart/form-data.",
+        detail="This route does not read text/plain; send application/json or multipart/form-data.",
     ),
     "idempotency_key_reused": ProblemType(
         status=422,

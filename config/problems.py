@@ -7,7 +7,7 @@ caller asked for may be one for tables.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core import signals
 from django.core.exceptions import (
     BadRequest,
+    DisallowedHost,
     PermissionDenied,
     RequestDataTooBig,
     SuspiciousOperation,
@@ -29,10 +30,11 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
 from rest_framework.status import is_server_error
-from rest_framework.views import set_rollback
+from rest_framework.views import APIView, set_rollback
 
 from accounts.web.exceptions import PayloadTooLarge, ServiceUnavailable
 from accounts.web.strict_fields import MOST_ERRORS
+from config.error_words import in_our_words
 from config.problem_codes import PROBLEMS
 
 MEDIA_TYPE = "application/problem+json"
@@ -51,16 +53,16 @@ NO_SUCH_PAGE = "There is no such page; it may have been moved or deleted."
 UNREADABLE = "The request cannot be read; mend its headers."
 FORBIDDEN = "Your account may not see or do this; ask the person who manages the operators' accounts."
 FORGED = "The form did not come from a page of this site, or the page is too old; load it again and send the form from there."
-NO_SUCH_PATH = "There is no such path; /v1/openapi.json lists those that there are."
+NO_SUCH_PATH = "There is no such path; /v1/openapi.json lists those that there are. An id in a path is a UUID."
 UNAVAILABLE = "The database cannot be reached right now; send the request again in a moment."
 INTERNAL = "Something went wrong on our side, and it was noted; name the request_id when you ask about it."
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """Answers any exception of a view with a problem, and reports the unexpected ones."""
-    request, error = context["request"], _as_api_exception(exc)
+    request, view, error = context["request"], context["view"], _as_api_exception(exc)
     set_rollback()
-    response = answer(request.META, described(error), headers=_headers(error))
+    response = answer(request.META, described(error, view), headers=_headers(error))
     if is_server_error(error.status_code) and not isinstance(exc, ServiceUnavailable):
         signals.got_request_exception.send(sender=None, request=request._request)
         log_response("%s: %s", error.detail, request.path, response=response, request=request._request, exception=exc)
@@ -99,14 +101,14 @@ def _headers(exc: exceptions.APIException) -> dict[str, str]:
     return headers
 
 
-def described(exc: exceptions.APIException) -> dict[str, Any]:
+def described(exc: exceptions.APIException, view: APIView) -> dict[str, Any]:
     if isinstance(exc, exceptions.ValidationError):
         errors = list(islice(wrong_fields(exc.detail), MOST_ERRORS))
         return problem("invalid_request", in_one_sentence(errors), errors=errors)
     code = "malformed_body" if isinstance(exc, exceptions.ParseError) else exc.get_codes()
     if code == "error" or not isinstance(code, str):
         code = "internal_error"
-    return problem(code, hint(exc) or str(exc.detail), status=exc.status_code, **getattr(exc, "members", {}))
+    return problem(code, hint(exc, view) or str(exc.detail), status=exc.status_code, **getattr(exc, "members", {}))
 
 
 def problem(code: str, detail: str, *, status: int | None = None, **more: Any) -> dict[str, Any]:
@@ -145,16 +147,31 @@ def start_of(path: str) -> str:
     return "/admin/" if f"{path}/".startswith("/admin/") else "/docs"
 
 
-def hint(exc: exceptions.APIException) -> str | None:
+def hint(exc: exceptions.APIException, view: APIView) -> str | None:
     """Returns what to do about the errors that DRF words itself."""
+    if isinstance(exc, exceptions.MethodNotAllowed):
+        return f"This path takes {listed(view.allowed_methods)}, and not {printable(str(view.request.method))}."
     if isinstance(exc, exceptions.NotAcceptable):
         forms = ", ".join(renderer.media_type for renderer in exc.available_renderers or [])
         return f"The Accept header asks for a form that is not offered here; ask for {forms}."
     if isinstance(exc, exceptions.UnsupportedMediaType):
-        return f"{exc.detail} Send application/json; a picture can also come as a file, in multipart/form-data."
+        return unread(str(view.request.content_type or ""), [parser.media_type for parser in view.parser_classes])
     if isinstance(exc, exceptions.NotAuthenticated):
         return "Send an API key: `Authorization: Bearer sl_live_…` or `sl_test_…`."
     return None
+
+
+def unread(sent: str, taken: Sequence[str | None]) -> str:
+    """Returns why a body is not read. `sent`: its type; `taken`: the types that the route reads."""
+    forms = " or ".join(filter(None, taken))
+    if not sent:
+        return f"The body has no Content-Type; send {forms}, and say so in that header."
+    return f"This route does not read {printable(sent.partition(';')[0])}; send {forms}."
+
+
+def listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def wrong_fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
@@ -163,7 +180,7 @@ def wrong_fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
         yield {
             "field": printable(path) or "body",
             "code": detail.code or "invalid",
-            "detail": printable(str(detail)),
+            "detail": printable(in_our_words(str(detail))),
         }
     elif isinstance(detail, Mapping):
         for name, inner in detail.items():
@@ -202,9 +219,12 @@ def no_such_path(request: HttpRequest, path: str = "") -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answers what Django itself refuses: a host that is not ours, or a form that it cannot read."""
-    return answer(
-        request.META, problem("invalid_request", str(exception) if isinstance(exception, BadRequest) else UNREADABLE)
-    )
+    detail = UNREADABLE
+    if isinstance(exception, BadRequest):
+        detail = str(exception)
+    if isinstance(exception, DisallowedHost):
+        detail = f"The header Host names no host of this server; send the request to {settings.PUBLIC_URL}."
+    return answer(request.META, problem("invalid_request", detail))
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:

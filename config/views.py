@@ -29,7 +29,8 @@ def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest],
     def answered(request: HttpRequest) -> HttpResponse:
         if request.method in SAFE:
             return view(request)
-        body = problems.problem("method_not_allowed", f'Method "{request.method}" not allowed.')
+        detail = f"This path takes {problems.listed(SAFE)}, and not {problems.printable(str(request.method))}."
+        body = problems.problem("method_not_allowed", detail)
         return problems.answer(request.META, body, headers={"Allow": ", ".join(SAFE)})
 
     return answered
@@ -65,6 +66,7 @@ class KeyCheck(APIView):
     """Says whether a request shows a key. The proxy asks before it reads a large body."""
 
     schema = None
+    http_method_names = ["get", "head"]
 
     def get(self, request: Request) -> Response:
         return Response(status=204)
@@ -83,6 +85,7 @@ class Docs(SpectacularSwaggerSplitView):
     """Shows readable pages of the OpenAPI document."""
 
     schema = None
+    http_method_names = ["get", "head"]
     url = "/v1/openapi.json"
     url_self = "/docs?script"
 

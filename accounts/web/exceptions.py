@@ -51,6 +51,14 @@ class TooManyRequests(APIException):
         self.fields = fields or {}
 
 
+class CodedBody(APIException):
+    """The body is compressed, or coded otherwise, which is not read."""
+
+    status_code = 415
+    default_code = "unsupported_media_type"
+    default_detail = "Send the body as it is, without the header Content-Encoding."
+
+
 class PayloadTooLarge(APIException):
     status_code = 413
     default_code = "too_large"

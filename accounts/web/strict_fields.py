@@ -71,7 +71,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         result in the instance.
         """
         if data is None:
-            raise ValidationError({api_settings.NON_FIELD_ERRORS_KEY: ["No data provided"]}, code="null")
+            raise ValidationError(
+                {api_settings.NON_FIELD_ERRORS_KEY: ["Must be an object with named fields, and not null."]}, code="null"
+            )
         return self.run_validation(data)
 
     def _value(self, field: Any, data: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Model, QuerySet
 from django.http import QueryDict
-from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.exceptions import MethodNotAllowed, PermissionDenied, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
@@ -22,7 +22,7 @@ from accounts.authentication import ApiKeyAuthentication
 from accounts.idempotency_keys import Claim
 from accounts.models import ApiKey, IdempotencyKey, Scope, Tenant, TenantQuerySet
 from accounts.web import idempotency, rate_limits
-from accounts.web.exceptions import PayloadTooLarge
+from accounts.web.exceptions import CodedBody, PayloadTooLarge
 from accounts.web.query_params import Query
 from accounts.web.strict_fields import StrictSerializer, Wrong, merged
 
@@ -61,6 +61,8 @@ class TenantView(GenericAPIView[Any]):
     rate_fields: Mapping[str, str] = {}
     # The errors of the query and the headers.
     wrong: Wrong
+    # Those that a view may answer: OPTIONS would be listed in `Allow` otherwise.
+    http_method_names = ["get", "post", "patch", "delete", "head"]
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuses a view with a method that names no scope. Such a method would be open to every key."""
@@ -80,8 +82,12 @@ class TenantView(GenericAPIView[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if request.method not in self.allowed_methods:
+            # A query or a body that the method would not take is no news then.
+            raise MethodNotAllowed(str(request.method))
         self.rate_fields = rate_limits.request(self.tenant)
         self.refuse_without_scope(self.api_key)
+        refuse_coded_body(request)
         if not self.takes_pictures:
             refuse_large_body(request)
         self.query, self.wrong = self.read_query(request)
@@ -176,6 +182,13 @@ class TenantView(GenericAPIView[Any]):
 def answered(view: type[TenantView]) -> set[str]:
     """Returns the methods that a view has handlers for. OPTIONS tells nothing of a tenant, and HEAD is answered as GET."""
     return {name.upper() for name in view.http_method_names if name not in ("options", "head") and hasattr(view, name)}
+
+
+def refuse_coded_body(request: Request) -> None:
+    """Refuses a compressed body, which would be read as broken JSON."""
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise CodedBody
 
 
 def refuse_large_body(request: Request) -> None:

@@ -15,6 +15,7 @@ from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooMany
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
+from django.utils.http import parse_header_parameters
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, MultiPartParser
 
@@ -26,6 +27,10 @@ from searches.api.exceptions import field_error
 BROKEN_FORM = (
     "The form cannot be read; send multipart/form-data with a boundary of up to 200 ASCII characters in its Content-Type, "
     "short headers before each part, and each part as it is, without Content-Transfer-Encoding."
+)
+CUT_FORM = (
+    "The form ends without its last boundary; send all of it, with the boundary of its Content-Type between the parts, "
+    "and at the end with two dashes after it."
 )
 PIECE_BYTES = 1024 * 1024
 
@@ -70,13 +75,33 @@ class Form(dict[str, Any]):
         return all_wrong
 
 
+class Remembered:
+    """Reads a stream, and remembers the end of what it has read."""
+
+    # A boundary has at most 200 characters. What follows it is no part of the form.
+    BYTES = 1024
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.end = b""
+
+    def read(self, size: int = -1) -> bytes:
+        piece: bytes = self._stream.read(size)
+        self.end = (self.end + piece[-self.BYTES :])[-self.BYTES :]
+        return piece
+
+
 class PictureForm(MultiPartParser):
     """Parses a form with the parts `image`, a file, and `request`, JSON with everything else."""
 
     def parse(self, stream: Any, media_type: str | None = None, context: Mapping[str, Any] | None = None) -> Any:
+        kind, semicolon, options = str(media_type).partition(";")
+        boundary = parse_header_parameters(str(media_type))[1].get("boundary", "")
+        body: Any = Remembered(stream)
         try:
             # Every byte is a character of Latin-1. Django would silently replace bytes that are not UTF-8.
-            form: Any = super().parse(stream, media_type, {**(context or {}), "encoding": "latin-1"})
+            latin = {**(context or {}), "encoding": "latin-1"}
+            form: Any = super().parse(body, f"{kind.lower()}{semicolon}{options}", latin)
         except (TooManyFieldsSent, TooManyFilesSent):
             raise ParseError("The form has too many parts; send a file `image` and JSON in `request`.") from None
         except RequestDataTooBig:
@@ -84,6 +109,9 @@ class PictureForm(MultiPartParser):
         except ParseError:
             # The parser's own message names its internals.
             raise ParseError(BROKEN_FORM) from None
+        if f"--{boundary}--".encode("latin-1") not in body.end:
+            # Django takes such a form for one that ends here.
+            raise ParseError(CUT_FORM)
         return form_of(form.data, form.files)
 
 

@@ -111,9 +111,32 @@ def loads(text: bytes | bytearray, *, most: int | None = None) -> Any:
     except UnicodeDecodeError as error:
         raise UnreadableJSON(f"must be UTF-8; byte {error.start} is not") from None
     except json.JSONDecodeError as error:
-        two_marks = "two byte order marks stand in front; send none"
-        reason = two_marks if error.doc.startswith("\ufeff") else str(error)
-        raise UnreadableJSON(f"is not JSON: {reason}") from None
+        raise UnreadableJSON(f"is not JSON: {place(error)}") from None
+
+
+# What is wrong where Python's reader stops, by the beginning of its message.
+FAULTS = {
+    "Expecting value": "a value is expected",
+    "Expecting property name": "a name in double quotes is expected",
+    "Expecting ':'": "a colon is expected",
+    "Expecting ','": "a comma or a closing bracket is expected",
+    "Illegal trailing comma": "a comma stands before a closing bracket",
+    "Extra data": "nothing more is expected",
+    "Invalid control character": "a text holds a line break or another control character; write it as an escape, such as \\n",
+    "Invalid \\u": "four hexadecimal digits are expected after \\u",
+    "Invalid \\escape": "a backslash begins no escape of JSON",
+    "Unterminated string": "a text begins that has no closing quote",
+}
+
+
+def place(error: json.JSONDecodeError) -> str:
+    """Returns where a text stops to be JSON, and what is expected there."""
+    if error.doc.startswith("\ufeff"):
+        return "two byte order marks stand in front; send none"
+    if not error.doc[error.pos :].strip():
+        return "it ends too early; send all of it"
+    fault = next((fault for message, fault in FAULTS.items() if error.msg.startswith(message)), "it breaks off")
+    return f"in line {error.lineno}, at character {error.colno}, {fault}"
 
 
 def refuse_deep(text: bytes | bytearray) -> None:
