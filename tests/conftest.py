@@ -25,6 +25,7 @@ ClientOf = Callable[..., APIClient]
 LONGEST = {
     *("test_bad_days", "test_launcher", "test_documents", "test_table", "test_demo", "test_caps", "test_pages"),
     *("test_fairness", "test_free_calls", "test_waiting", "test_magic_keys", "test_follower_races", "test_ledger_laws"),
+    "test_clients",
 }
 
 
