@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter
 
 from accounts.web import idempotency
 
 CODES = ("idempotency_key_in_use", "idempotency_key_reused")
 KEY = OpenApiParameter(
     idempotency.HEADER,
-    {"type": "string", "minLength": 1, "maxLength": idempotency.MOST_CHARACTERS, "pattern": "^[ -~]+$"},
+    # A key in quotes is taken too, as its content. An example would be filled in by the page of the document, for every request.
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": idempotency.MOST_CHARACTERS,
+        "pattern": "^[!#-~]([ -~]*[!-~])?$",
+    },
     OpenApiParameter.HEADER,
-    description="A key of your choice for this request. Sent again with it, the request does nothing again, and is answered by "
-    "what the first one did. It is kept for at least 24 hours.",
-    examples=[OpenApiExample("A UUID", value="8e03978e-40d5-43dd-bc93-6894a57f9324")],
+    description="A key of your choice for this request, such as a UUID. Sent again with it, the request does nothing again, and "
+    "is answered by what the first one did. It is kept for at least 24 hours.",
 )
 REPLAYED = OpenApiParameter(
     idempotency.REPLAYED,

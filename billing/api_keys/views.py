@@ -56,6 +56,11 @@ class ApiKeyView(TenantView):
         until = overlaps.annotate(until=Max("valid_until")).values("until")
         return own.annotate(previous_secret_until=Subquery(until))
 
+    def compared(self) -> Any:
+        """Returns the body with the key that asks: another key must not be shown a secret that may give more than it has."""
+        body = super().compared()
+        return None if body is None else [self.api_key.pk, body]
+
     def shown(self, found: list[ApiKey]) -> list[dict[str, Any]]:
         return list(ApiKeySerializer(found, many=True, context={"caps": key_caps.of(found)}).data)
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts import idempotency_keys, vault
-from accounts.models import Delivery, Endpoint, Event, IdempotencyKey
+from accounts.models import ApiKey, Delivery, Endpoint, Event, IdempotencyKey, Tenant
 from accounts.web import rate_limits
 from accounts.web.exceptions import TooManyRequests
 from accounts.web.tenant_view import TenantView
@@ -23,6 +23,7 @@ from tests.api.test_idempotency import is_replay, post, refusal
 from tests.api.test_openapi import document, resolved
 from tests.api.test_strangers import BODIES as OF_ACTIONS
 from tests.api.test_strangers import NOBODYS, ROUTES, belongings, path_to
+from tests.conftest import ClientOf
 from tests.searches.repeating import failed
 
 ENDPOINT = {"url": "https://example.com/other"}
@@ -151,6 +152,15 @@ def test_a_kept_answer_opens_in_its_own_row_alone(api: APIClient) -> None:
     IdempotencyKey.objects.update(id=UUID(int=1))
     with pytest.raises(vault.Unopenable):
         idempotency_keys.answer_of(IdempotencyKey.objects.get())
+
+
+def test_the_secret_of_an_api_key_is_shown_to_the_key_that_asked_for_it(
+    api: APIClient, alice: Tenant, client_of: ClientOf
+) -> None:
+    first = post(api, "/v1/api-keys", {"label": "shop"})
+    assert post(api, "/v1/api-keys", {"label": "shop"}).json() == first.json()
+    assert refusal(post(client_of(alice), "/v1/api-keys", {"label": "shop"})) == (422, "idempotency_key_reused")
+    assert ApiKey.objects.filter(label="shop").count() == 1
 
 
 def test_a_rotation_that_is_sent_again_rotates_once(api: APIClient) -> None:
