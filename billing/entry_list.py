@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet, Subquery
 
+from accounts.web import streaming
 from billing.models import Account, Entry
 
 KEYS = ("account_id", "number")
@@ -39,10 +41,7 @@ def page(accounts: QuerySet[Account], wanted: Mapping[str, Any], after: Sequence
 
 def batches(accounts: QuerySet[Account], wanted: Mapping[str, Any]) -> Iterator[list[Entry]]:
     """Yields all entries, some at a time."""
-    after = None
-    while found := page(accounts, wanted, after, ENTRIES_AT_ONCE):
-        yield found
-        after = [str(getattr(found[-1], key)) for key in KEYS]
+    return streaming.batches(partial(page, accounts, wanted), keys=KEYS, size=ENTRIES_AT_ONCE)
 
 
 def _of(account: Account, wanted: Mapping[str, Any]) -> QuerySet[Entry]:

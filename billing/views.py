@@ -19,7 +19,7 @@ from rest_framework.response import Response
 
 from accounts.models import Mode, Scope
 from accounts.web import streaming
-from accounts.web.pagination import CursorPages, PageQuery
+from accounts.web.pagination import CursorPages, PageQuery, rows_after
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.web.tenant_view import TenantView
 from billing import caps, entry_list, grants, schema, usage
@@ -28,7 +28,8 @@ from billing.query_serializers import EntryQuery, UsageQuery
 from billing.serializers import AccountSerializer, EntrySerializer, StatementSerializer, UsageSerializer
 
 # Returns so many rows after the one with these keys.
-RowsAfter = Callable[[Sequence[str] | None, int], Sequence[Any]]
+RowsAfter = Callable[[Sequence[str] | None, int], Sequence[Any] | QuerySet[Any]]
+ROWS_AT_ONCE = 1000
 
 
 class AccountsView(TenantView):
@@ -59,19 +60,19 @@ class LedgerView(AccountsView):
     query_class = PageQuery
     renderer_classes = (JSONRenderer, CSVRenderer, NDJSONRenderer)
 
-    def listed(self, rows: QuerySet[Any]) -> Response:
-        page = self.paginate_queryset(rows)
-        return self.get_paginated_response(self.shown(page or []))
+    def listed(self, rows: QuerySet[Any], *, keys: Sequence[str]) -> HttpResponseBase:
+        def some(after: Sequence[str] | None, most: int) -> QuerySet[Any]:
+            return rows_after(rows, keys, after)[:most]
 
-    def answer(
-        self, rows_after: RowsAfter, batches: Iterable[Sequence[Any]], *, keys: Sequence[str]
-    ) -> HttpResponseBase:
+        return self.answer(some, streaming.batches(some, keys=keys, size=ROWS_AT_ONCE), keys=keys)
+
+    def answer(self, some: RowsAfter, batches: Iterable[Sequence[Any]], *, keys: Sequence[str]) -> HttpResponseBase:
         """Answers a page of the rows, which have these keys, or streams all of them where a file is asked for."""
         if streaming.is_wanted(self.request):
             return streaming.response(self.request, map(self.shown, batches), self.columns)
         pages = cast(CursorPages, self.paginator)
         most = self.query["limit"] + 1
-        page = pages.cut(lambda after: rows_after(after, most), keys, self.request, self)
+        page = pages.cut(lambda after: some(after, most), keys, self.request, self)
         return self.get_paginated_response(self.shown(page))
 
     def shown(self, rows: Sequence[Any]) -> Any:
@@ -142,8 +143,8 @@ class Statements(LedgerView):
     # Newest first. A tenant has one account with a provider.
     keys = ("-month", "account__provider")
 
-    def get(self, request: Request) -> Response:
-        return self.listed(self.statements())
+    def get(self, request: Request) -> HttpResponseBase:
+        return self.listed(self.statements(), keys=self.keys)
 
 
 class OneRowCSVRenderer(CSVRenderer):

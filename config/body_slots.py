@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import IOBase
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
@@ -152,15 +153,33 @@ class Bounded:
         return self._sent(environ, answer, start_response) if getattr(answer, "streaming", False) else answer
 
     def _sent(self, environ: dict[str, Any], answer: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Passes a small file to the server at once. A large one is sent by a thread that waits for its client."""
+        """Passes a small file to the server at once. A large one is sent by a thread that waits for its client.
+
+        The length of some is not announced: those are read until they turn out to be large.
+        """
+        rest = iter(answer)
+        first: list[bytes] = []
+        is_whole = False
         if int(answer.get("Content-Length") or 0) <= SENT_AT_ONCE_BYTES:
-            content = b"".join(answer)
+            first, is_whole = _begun(rest)
+        if is_whole:
             answer.close()
-            return [content]
+            return first
         address = address_of(WSGIRequest(environ))
         if not sending.take(address):
             return _instead(environ, answer, start_response, TAKEN_SLOWLY)
-        return Sending(answer, address)
+        return Sending(answer, chain(first, rest), address)
+
+
+def _begun(rest: Iterator[bytes]) -> tuple[list[bytes], bool]:
+    """Reads the beginning of a body. Returns its pieces, and whether it is the whole."""
+    pieces, size = [], 0
+    for piece in rest:
+        pieces.append(piece)
+        size += len(piece)
+        if size > SENT_AT_ONCE_BYTES:
+            return pieces, False
+    return pieces, True
 
 
 def _closing(body: RequestBody, start_response: Callable[..., Any]) -> Callable[..., Any]:
@@ -186,11 +205,13 @@ def _instead(
 
 
 class Sending:
-    def __init__(self, answer: Any, address: str) -> None:
-        self._answer, self._address = answer, address
+    """A large answer on its way. `pieces`: all of its body, of which some may have been read."""
+
+    def __init__(self, answer: Any, pieces: Iterator[bytes], address: str) -> None:
+        self._answer, self._pieces, self._address = answer, pieces, address
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._answer)
+        return self._pieces
 
     def close(self) -> None:
         sending.give_back(self._address)

@@ -1,11 +1,13 @@
 """Gives every list one form: `{"data", "has_more", "next_cursor"}`.
 
 A cursor has the keys of the last row shown, so that new and deleted rows shift no page, as they would with an offset. The path,
-the tenant and the order are signed with it, so that it is valid for that list only and can be trusted when it is sent back.
+the tenant, the order and the filters are signed with it, so that it is valid for that list only and can be trusted when it comes
+back. A cursor of an earlier version, whose keys were others, is no cursor of the list any more.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +23,8 @@ from rest_framework.response import Response
 
 from accounts.web.query_params import Query, WholeNumber
 
+# The parameters that select no rows. A walk may change them from page to page.
+NO_FILTERS = {"cursor", "limit", "include"}
 LINK = OpenApiParameter(
     "Link",
     str,
@@ -44,7 +48,10 @@ class CursorText(serializers.CharField):
 
 
 class PageQuery(Query):
-    cursor = CursorText(required=False, help_text="`next_cursor` of the page before; without it, the first page.")
+    cursor = CursorText(
+        required=False,
+        help_text="`next_cursor` of the page before, with that page's filters and order; without it, the first page.",
+    )
     limit = WholeNumber(
         default=20,
         min_value=1,
@@ -65,14 +72,14 @@ class CursorPages(BasePagination):
 
     def cut(
         self,
-        rows_from: Callable[[list[str] | None], Sequence[Any] | QuerySet[Any]],
+        rows_from: Callable[[Sequence[str] | None], Sequence[Any] | QuerySet[Any]],
         keys: Sequence[str],
         request: Request,
         view: Any,
     ) -> list[Any]:
         self.request = request
         given = view.query.get("cursor")
-        signer = Signer(salt=f"{list_id(request)} {view.tenant.pk} {' '.join(keys)}", sep=".")
+        signer = Signer(salt=f"{list_id(request)} {view.tenant.pk} {' '.join(keys)} {filters_of(view.query)}", sep=".")
         limit = view.query["limit"]
         rows = list(rows_from(read(signer, given))[: limit + 1])
         self.has_more = len(rows) > limit
@@ -118,18 +125,23 @@ def list_id(request: Request) -> str:
     return f"{match.route} {sorted(match.kwargs.items())}"
 
 
+def filters_of(query: Mapping[str, Any]) -> str:
+    """Returns the values of the filters, in one spelling."""
+    return json.dumps({name: query[name] for name in query if name not in NO_FILTERS}, sort_keys=True, default=str)
+
+
 def read(signer: Signer, cursor: str | None) -> list[str] | None:
     if cursor is None:
         return None
     try:
         values: list[str] = signer.unsign_object(cursor)
     except (BadSignature, ValueError):
-        detail = "Not a cursor of this list; give `next_cursor` as it came, or start without one."
+        detail = "Not a cursor of this list, order and filters; give `next_cursor` and them as they came, or start without one."
         raise ValidationError({"cursor": [detail]}, code="invalid_cursor") from None
     return values
 
 
-def rows_after(queryset: QuerySet[Any], keys: Sequence[str], values: list[str] | None) -> QuerySet[Any]:
+def rows_after(queryset: QuerySet[Any], keys: Sequence[str], values: Sequence[str] | None) -> QuerySet[Any]:
     """Returns the rows after the one whose keys have these values."""
     ordered = queryset.order_by(*keys)
     if values is None:

@@ -1,7 +1,13 @@
 """Renders lists as CSV and as NDJSON: the same rows as in JSON, with the next page in the `Link` header.
 
+CSV is that of RFC 4180: a head with the names of the columns, CRLF at the end of each record, quotes where they are needed. It is
+UTF-8 without a byte order mark, which programs would take for a part of the first name. A list or an object is JSON in one cell.
+
 Names and titles are foreign, so a text that a spreadsheet would run as a formula gets an apostrophe in front. A spreadsheet whose
-separator is a semicolon or a tab also begins a cell after each of those, even inside quotes.
+separator is a semicolon or a tab also begins a cell after each of those, even inside quotes. Numbers stay as they are.
+
+A file that is cut off says so at its end. NDJSON has a last line with the member `error` alone. CSV has a last record that begins
+with a quote and has no other, so that a reader that checks its input refuses the file, and one that does not shows the text.
 """
 
 from __future__ import annotations
@@ -17,8 +23,15 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.serializers import Serializer
 from rest_framework.utils.encoders import JSONEncoder
 
-# A formula at the beginning of a text, or after another separator, which may begin a cell.
-FORMULA = re.compile(r"""(^[\s"]*|[;\t\r\n][\s";]*)([=+\-@＝＋－＠])""")
+# Spreadsheets skip blanks and quotes before a formula, and some skip what nobody sees: controls, marks of width and direction.
+SKIPPED = r"""\s"\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"""
+# The last ones are the wide and the small forms of the first ones, which spreadsheets for Chinese and Japanese take as well.
+BEGINNINGS = r"=+\-@＝＋－＠﹦﹢﹣﹫"
+# A run of what is skipped, as long as it is, and what may begin a formula behind it. It takes one step for each character.
+RUN = re.compile(rf"(?<![{SKIPPED};])([{SKIPPED};]*+)([{BEGINNINGS}])")
+SEPARATORS = (";", "\t", "\r", "\n")
+# Most texts begin with neither and have no separator, so that nothing is looked for in them.
+SUSPICIOUS = re.compile(rf"[{SKIPPED}{BEGINNINGS}]")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -38,6 +51,10 @@ class CSVRenderer(BaseRenderer):
         for rows in batches:
             yield _csv([cell(at(row, column)) for column in columns] for row in rows)
 
+    @staticmethod
+    def cut_off(code: str, detail: str) -> bytes:
+        return f'"ERROR {code}: {detail}'.encode()
+
 
 class NDJSONRenderer(BaseRenderer):
     media_type = "application/x-ndjson"
@@ -52,6 +69,10 @@ class NDJSONRenderer(BaseRenderer):
         for rows in batches:
             yield "".join(f"{dumps(row)}\n" for row in rows).encode()
 
+    @staticmethod
+    def cut_off(code: str, detail: str) -> bytes:
+        return f"{dumps({'error': {'code': code, 'detail': detail}})}\n".encode()
+
 
 def _csv(rows: Iterable[list[Any]]) -> bytes:
     text = io.StringIO()
@@ -61,7 +82,7 @@ def _csv(rows: Iterable[list[Any]]) -> bytes:
 
 def at(row: Any, path: str) -> Any:
     """Returns what a dotted path leads to. A name that a tenant chose may itself have dots."""
-    if not isinstance(row, Mapping):
+    if not isinstance(row, dict):
         return None
     if path in row:
         return row[path]
@@ -72,7 +93,7 @@ def at(row: Any, path: str) -> Any:
 def cell(value: Any) -> Any:
     if value is None:
         return ""
-    if isinstance(value, bool | Mapping | list):
+    if isinstance(value, (bool, dict, list)):
         value = dumps(value)
     if isinstance(value, str) and not NUMBER.fullmatch(value):
         return harmless(value)
@@ -81,8 +102,16 @@ def cell(value: Any) -> Any:
 
 def harmless(text: str) -> str:
     """Returns a text with an apostrophe before each formula. A tab or a line end in front would be cut off."""
-    text = FORMULA.sub(r"\1'\2", text)
+    if not SUSPICIOUS.match(text) and not any(separator in text for separator in SEPARATORS):
+        return text
+    text = RUN.sub(_marked, text)
     return f"'{text}" if text[:1] in ("\t", "\r", "\n") else text
+
+
+def _marked(run: re.Match[str]) -> str:
+    """Marks a formula at the beginning of the text, or behind a separator, which may begin a cell."""
+    begins_a_cell = run.start() == 0 or any(separator in run[1] for separator in SEPARATORS)
+    return f"{run[1]}'{run[2]}" if begins_a_cell else run[0]
 
 
 def dumps(value: Any) -> str:

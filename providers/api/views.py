@@ -6,6 +6,7 @@ may name one. It may not change or check them, because many people share a test 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
@@ -180,6 +181,6 @@ class NumberedTerm:
     term: Term
 
 
-def rows_after(terms: tuple[Term, ...], last: list[str] | None) -> list[NumberedTerm]:
+def rows_after(terms: tuple[Term, ...], last: Sequence[str] | None) -> list[NumberedTerm]:
     rows = [NumberedTerm(number, term) for number, term in enumerate(terms)]
     return rows[int(last[0]) + 1 :] if last else rows

@@ -65,7 +65,7 @@ class ResultQuery(PageQuery):
     order = StrictChoice(
         ("rank", "arrival"),
         default="rank",
-        help_text="`rank`: by lookup and rank. `arrival`: in the order of arrival. No result is skipped while more arrive, and "
-        "the `next_cursor` of the last page continues with later results.",
+        help_text="`rank`: by lookup and rank, those that had arrived when the first page was read. `arrival`: in the order of "
+        "arrival. No result is skipped while more arrive, and the `next_cursor` of the last page continues with later results.",
     )
     include = StrictChoice(("raw",), required=False, help_text="`raw`: adds the provider's own object, unchanged.")

@@ -194,8 +194,9 @@ RESULTS = extend_schema_view(
     get=extend_schema(
         operation_id="list_results",
         summary="List the results of a search",
-        description="Lists results by lookup and rank, or in the order of arrival. CSV and NDJSON hold the same rows; their next "
-        "page is in the `Link` header.",
+        description="Lists results by lookup and rank, or in the order of arrival. CSV and NDJSON are files with all rows, "
+        "streamed, unless `limit` or `cursor` asks for a page, whose next one is in the `Link` header. A file that could not be "
+        "completed ends with an error: in NDJSON a line with `error` alone, in CSV a record with an open quote.",
         parameters=[ResultQuery, LINK],
         responses={
             200: ResultSerializer(many=True),

@@ -60,6 +60,7 @@ def add_results(search: Search, count: int = 3, *, lookup: Lookup | None = None,
     """Results behind those that the search has."""
     lookup = lookup or search.lookups.all()[0]
     present, ranked = search.results.count(), lookup.results.count()
+    Search.objects.filter(pk=search.pk).update(results_count=present + count)
     return [
         Result.objects.create(
             search=search,

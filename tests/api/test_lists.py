@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from searches.api.views.searches import Searches
 from searches.models import Search, Status
 from tests.api.examples import lookup, made
 
@@ -89,6 +91,40 @@ def test_a_cursor_means_nothing_elsewhere(api: APIClient, stranger: APIClient) -
     cursor = api.get("/v1/searches", {"limit": 1}).json()["next_cursor"]
     assert stranger.get("/v1/searches", {"cursor": cursor}).status_code == 400
     assert api.get("/v1/credits", {"cursor": cursor}).status_code == 400
+
+
+def test_a_cursor_holds_for_its_filters_alone(api: APIClient) -> None:
+    made(api, metadata={"a": "1"}), made(api, metadata={"a": "1"})
+    query: dict[str, Any] = {"metadata.a": "1", "created_after": "2026-01-01T00:00:00Z"}
+    cursor = api.get("/v1/searches", {**query, "limit": 1}).json()["next_cursor"]
+    assert len(listed(api, **query, cursor=cursor, limit=5)) == 1
+    assert len(listed(api, **query | {"created_after": "2026-01-01T02:00:00+02:00"}, cursor=cursor)) == 1
+    for other in ({}, {"metadata.a": "1"}, {**query, "status": "queued"}, query | {"metadata.a": "2"}):
+        response = api.get("/v1/searches", {**other, "cursor": cursor})
+        assert (response.status_code, response.json()["errors"][0]["field"]) == (400, "cursor")
+        assert "filters" in response.json()["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("change", [lambda text: text[:-1], lambda text: "x" + text, lambda text: text[::-1]])
+def test_a_cursor_that_was_changed_is_none(api: APIClient, change: Callable[[str], str]) -> None:
+    made(api), made(api)
+    cursor = api.get("/v1/searches", {"limit": 1}).json()["next_cursor"]
+    assert api.get("/v1/searches", {"cursor": change(cursor)}).status_code == 400
+
+
+def test_a_cursor_whose_row_is_gone_leads_on(api: APIClient) -> None:
+    old, new = made(api), made(api)
+    cursor = api.get("/v1/searches", {"limit": 1}).json()["next_cursor"]
+    assert api.delete(f"/v1/searches/{new.pk}").status_code == 204
+    assert listed(api, cursor=cursor) == [str(old.pk)]
+
+
+def test_a_cursor_of_a_version_with_other_keys_is_none(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(api), made(api)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Searches, "keys", ("-created_at",))
+        cursor = api.get("/v1/searches", {"limit": 1}).json()["next_cursor"]
+    assert api.get("/v1/searches", {"cursor": cursor}).status_code == 400
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "x", "1.5", ""])

@@ -84,7 +84,7 @@ def test_the_list_and_one_are_tables_too(api: APIClient, account: Account) -> No
     first, second = statements_of(account)
     for path, ids in (("", [second.pk, first.pk]), (f"/{first.pk}", [first.pk])):
         response = api.get(f"/v1/statements{path}", headers={"Accept": "text/csv"})
-        rows = list(csv.DictReader(io.StringIO(response.content.decode())))
+        rows = list(csv.DictReader(io.StringIO(response.getvalue().decode())))
         assert [UUID(row["id"]) for row in rows] == ids
         assert (rows[-1]["opening.posted"], rows[-1]["by_kind.grant"], rows[-1]["closing.posted"]) == ("0", "5", "5")
         assert rows[-1]["hash"] == bytes(first.hash).hex()

@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.utils.functional import cached_property
 from rest_framework.exceptions import NotFound
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Scope
-from accounts.web.pagination import PageQuery
+from accounts.web import streaming
+from accounts.web.pagination import CursorPages, PageQuery
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
-from searches.api import schema
+from searches.api import result_list, schema
 from searches.api.query_serializers import ResultQuery
+from searches.api.result_list import ResultList
 from searches.api.result_serializers import CallSerializer, ResultSerializer
 from searches.api.views.searches import SearchView
 from searches.models import Call, Result
 
-RESULTS_ERASED = "The results of this search were erased when their retention was over; search again."
-# The ORM lookup of each query parameter.
-FILTERS = {"lookup": "lookup", "source": "lookup__source", "type": "type"}
-
-
-class ListOfASearch(SearchView):
-    scopes = {"GET": Scope.SEARCHES_READ}
-
-    def of_the_search(self, rows: QuerySet[Any], name: str) -> QuerySet[Any]:
-        search = get_object_or_404(self.get_queryset(), pk=self.kwargs["id"])
-        return rows.filter(**{name: search})
-
 
 @schema.RESULTS
-class Results(ListOfASearch):
+class Results(SearchView):
+    scopes = {"GET": Scope.SEARCHES_READ}
     renderer_classes = (JSONRenderer, CSVRenderer, NDJSONRenderer)
     query_class = ResultQuery
     error_codes = {"GET": ("results_erased",)}
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return ("sequence",) if self.follows else ("lookup__ordinal", "rank")
 
     @property
     def follows(self) -> bool:
@@ -50,28 +40,36 @@ class Results(ListOfASearch):
 
     @property
     def columns(self) -> list[str]:
-        return columns_of(ResultSerializer(context={"raw": self.raw}))
+        return columns_of(self.serializer)
 
-    @property
-    def raw(self) -> bool:
-        return "include" in self.query
+    @cached_property
+    def serializer(self) -> ResultSerializer:
+        """The serializer of every row. One for each batch would keep its rows until the garbage is collected."""
+        return ResultSerializer(context={"raw": "include" in self.query})
 
-    def get(self, request: Request, id: UUID) -> Response:
-        if self.get_queryset().filter(pk=id, results_erased_at__isnull=False).exists():
-            raise NotFound(RESULTS_ERASED, code="results_erased")
-        rows = self.of_the_search(Result.objects.select_related("lookup"), "search")
-        rows = rows.filter(**{FILTERS[name]: self.query[name] for name in FILTERS if name in self.query})
-        page = self.paginate_queryset(rows if self.raw else rows.defer("raw")) or []
-        serializer = ResultSerializer(page, many=True, context={"raw": self.raw})
-        return self.get_paginated_response(serializer.data)
+    def get(self, request: Request, id: UUID) -> HttpResponseBase:
+        search = get_object_or_404(self.get_queryset(), pk=id)
+        if search.results_erased_at is not None:
+            raise NotFound(result_list.ERASED, code="results_erased")
+        results = ResultList(search, self.query)
+        if streaming.is_wanted(request):
+            return streaming.response(request, map(self.shown, results.batches()), self.columns)
+        pages, most = cast(CursorPages, self.paginator), self.query["limit"] + 1
+        page = pages.cut(lambda after: results.page(after, most), results.keys, request, self)
+        return self.get_paginated_response(self.shown(page))
+
+    def shown(self, results: Sequence[Result]) -> list[dict[str, Any]]:
+        return [self.serializer.to_representation(result) for result in results]
 
 
 @schema.CALLS
-class Calls(ListOfASearch):
+class Calls(SearchView):
+    scopes = {"GET": Scope.SEARCHES_READ}
     query_class = PageQuery
     keys = ("armed_at", "id")
 
     def get(self, request: Request, id: UUID) -> Response:
-        rows = self.of_the_search(Call.objects.select_related("lookup"), "lookup__search")
-        page = self.paginate_queryset(rows.defer("excerpt")) or []
+        search = get_object_or_404(self.get_queryset(), pk=id)
+        rows: QuerySet[Call] = Call.objects.filter(lookup__search=search).select_related("lookup").defer("excerpt")
+        page = self.paginate_queryset(rows) or []
         return self.get_paginated_response(CallSerializer(page, many=True).data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from rest_framework.request import Request
@@ -27,6 +28,6 @@ class Sources(TenantView):
         return self.get_paginated_response(source_catalog.SourceSerializer(sources, many=True).data)
 
 
-def adapters_after(last: list[str] | None) -> list[Any]:
+def adapters_after(last: Sequence[str] | None) -> list[Any]:
     """Returns the adapters behind the given sort keys, in the order of their sources."""
     return [registry.adapter(source) for source in sorted(registry.ADAPTERS) if not last or source > last[0]]
