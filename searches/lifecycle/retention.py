@@ -4,8 +4,9 @@ Only what has ended is erased, so that no open lookup loses what it needs. Each 
 and each condition is asked again under its locks, so that two runs at once do no harm. One run takes a little of each tenant in
 turn and ends after `LONGEST_SECONDS`; the next run goes on. Entries of the ledger stay, and so do the rows that they name.
 
-Without its results a lookup answers no repeats. A search is not erased while an event about it is still to be delivered, for
-`GRACE` at most, and its results are not erased while followers wait for them.
+Without its results a lookup answers no repeats. Neither a search nor its results are erased while an event about it is still to
+be delivered, for `GRACE` at most, while its end or the last delivery is younger than `READING`, or while followers wait for an
+answer.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ DETACHED_AT_ONCE = 1000
 LONGEST_SECONDS = 20.0
 # Longer than deliveries are tried: an event that is pending after that is never delivered.
 GRACE = timedelta(days=7)
+
+# An event, or an answer that waited, only says that a search has ended. The results are another request, for which there is this
+# time even if nothing is kept.
+READING = timedelta(minutes=1)
 
 Row = TypeVar("Row", Search, Image)
 # The last row that was looked at, by tenant and kind: a run continues where the last one of this process ran out of time.
@@ -93,15 +98,14 @@ def _advance(kind: str, tenant: Tenant, rows: QuerySet[Row], erase: Callable[[Ro
 
 def erase_searches(tenant: Tenant, ended_by: datetime) -> bool:
     """Erases some searches as DELETE does. Returns whether there may be more."""
-    ended = _ended(tenant, ended_by).filter(erased_at=None).exclude(_has_followers())
-    announced = ended.filter(Q(finished_at__lte=ended_by - GRACE) | ~Exists(_pending_deliveries()))
+    announced = _announced(tenant, ended_by).filter(erased_at=None)
     return _advance("search_retention_days", tenant, announced, erasure.erase, "finished_at")
 
 
 def erase_results(tenant: Tenant, ended_by: datetime) -> bool:
     """Erases what some searches found, and what a provider said instead. Returns whether there may be more."""
-    ended = _ended(tenant, ended_by).filter(results_erased_at=None).exclude(_has_followers())
-    return _advance("result_retention_days", tenant, ended, _erase_results, "finished_at")
+    announced = _announced(tenant, ended_by).filter(results_erased_at=None)
+    return _advance("result_retention_days", tenant, announced, _erase_results, "finished_at")
 
 
 def erase_images(tenant: Tenant, unused_since: datetime) -> bool:
@@ -121,17 +125,20 @@ KINDS: dict[str, Callable[[Tenant, datetime], bool]] = {
 }
 
 
-def _ended(tenant: Tenant, ended_by: datetime) -> QuerySet[Search]:
-    return Search.objects.for_tenant(tenant).filter(finished_at__lte=ended_by)
+def _announced(tenant: Tenant, ended_by: datetime) -> QuerySet[Search]:
+    """Returns the searches that ended by then, of whose end all have heard who are told of it, and could read them since."""
+    read_since = clock.now() - READING
+    ended = Search.objects.for_tenant(tenant).filter(finished_at__lte=min(ended_by, read_since))
+    has_followers = Exists(Lookup.objects.filter(search=OuterRef("pk"), has_followers=True))
+    return ended.exclude(has_followers).filter(
+        Q(finished_at__lte=ended_by - GRACE) | ~Exists(_deliveries_to_wait_for(read_since))
+    )
 
 
-def _has_followers() -> Exists:
-    return Exists(Lookup.objects.filter(search=OuterRef("pk"), has_followers=True))
-
-
-def _pending_deliveries() -> QuerySet[Delivery]:
+def _deliveries_to_wait_for(read_since: datetime) -> QuerySet[Delivery]:
     reference = Concat(Value(events.PREFIX), Cast(OuterRef("pk"), TextField()), output_field=TextField())
-    return Delivery.objects.filter(event__reference=reference, state=Delivery.State.PENDING)
+    is_recent = Q(state=Delivery.State.PENDING) | Q(finished_at__gt=read_since)
+    return Delivery.objects.filter(is_recent, event__reference=reference)
 
 
 @transaction.atomic

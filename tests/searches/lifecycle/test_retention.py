@@ -23,6 +23,8 @@ from tests.searches.pictures.test_storage import files, keep
 from tests.searches.repeating import Asker, answered, asker, only, resolved, statuses
 
 pytestmark = pytest.mark.django_db
+# Two minutes: the time to read a search whose end was announced is over.
+LATER = 2 / 24 / 60
 FOR_EVER = {"image_retention_days": 9999, "result_retention_days": 9999, "search_retention_days": 9999}
 
 
@@ -47,7 +49,7 @@ def grown_old(search: Search, *, days: float) -> None:
     Image.objects.filter(searches=search).update(stored_at=at)
 
 
-def done(alices: Asker, *, days: float = 0) -> Search:
+def done(alices: Asker, *, days: float = LATER) -> Search:
     search = alices.ask(max_age=0)
     answered()
     grown_old(search, days=days)
@@ -125,22 +127,39 @@ def test_followers_get_their_answer_before_the_leader_is_erased(alices: Asker, a
     resolved()
     assert statuses(leader, follower) == ["succeeded/miss", "succeeded/coalesced"]
     assert follower.results.count() == 20
+    for search in (leader, follower):
+        grown_old(search, days=LATER)
     retention.enforce()
     assert not Result.objects.exists()
 
 
-def test_pending_events_of_a_search_delay_its_erasure(alices: Asker, alice: Tenant) -> None:
-    limit(alice, search_retention_days=0)
+def test_what_has_just_ended_can_be_read_even_if_nothing_is_kept(alices: Asker, alice: Tenant) -> None:
+    limit(alice, result_retention_days=0, search_retention_days=0)
+    young, old = done(alices, days=LATER / 4), done(alices, days=LATER)
+    retention.enforce()
+    assert [Search.objects.get(pk=search.pk).results.count() for search in (young, old)] == [20, 0]
+
+
+@pytest.mark.parametrize("kind", ["search", "result"])
+@pytest.mark.parametrize("outcome", [Delivery.State.DELIVERED, Delivery.State.FAILED])
+def test_what_is_erased_at_its_end_is_kept_until_that_was_announced_and_could_be_read(
+    alices: Asker, alice: Tenant, kind: str, outcome: Delivery.State
+) -> None:
+    limit(alice, **{f"{kind}_retention_days": 0})
     endpoints.create(alice, Mode.LIVE, url="https://alice.example/hooks", events=["search.succeeded"])
     search = done(alices)
-    retention.enforce()
-    search.refresh_from_db()
-    assert search.erased_at is None
-    Delivery.objects.update(state=Delivery.State.DELIVERED, next_attempt_at=None)
-    retention.enforce()
-    search.refresh_from_db()
-    assert search.erased_at is not None
-    assert not Event.objects.exists()
+
+    def kept() -> int:
+        retention.enforce()
+        return search.results.count()
+
+    assert kept() == 20
+    now = timezone.now()
+    Delivery.objects.update(state=outcome, next_attempt_at=None, finished_at=now)
+    assert kept() == 20
+    Delivery.objects.update(finished_at=now - timedelta(days=LATER))
+    assert kept() == 0
+    assert Event.objects.exists() == (kind == "result")
 
 
 def test_an_undeliverable_event_delays_the_erasure_for_a_week_at_most(alices: Asker, alice: Tenant) -> None:
@@ -194,7 +213,7 @@ def test_the_same_picture_sent_again_after_its_time_is_stored_anew(alices: Asker
     before = done(alices)
     gone = before.image_id
     retention.enforce()
-    again = alices.ask(max_age=60)
+    again = alices.ask(max_age=3600)
     assert statuses(again) == ["succeeded/hit"]
     assert again.image_id not in (gone, None)
 
@@ -263,7 +282,7 @@ def test_a_run_continues_where_the_last_one_ran_out_of_time(
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_runs_erase_each_row_once_while_submits_continue(alices: Asker, alice: Tenant) -> None:
     limit(alice, image_retention_days=0, result_retention_days=0, search_retention_days=1)
-    for days in (0, 0, 2, 2):
+    for days in (LATER, LATER, 2, 2):
         done(alices, days=days)
 
     def submit() -> Search | None:
@@ -277,6 +296,7 @@ def test_concurrent_runs_erase_each_row_once_while_submits_continue(alices: Aske
     assert all(Search.objects.get(pk=search.pk).image_id for search in kept)
     for search in kept:
         cancellation.cancel(search)
+        grown_old(search, days=LATER)
     retention.enforce()
     assert not Result.objects.exists()
     assert not Image.objects.exists()
