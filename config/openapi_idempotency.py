@@ -9,7 +9,8 @@ from drf_spectacular.utils import OpenApiParameter
 
 from accounts.web import idempotency
 
-CODES = ("idempotency_key_in_use", "idempotency_key_reused")
+# A repeat is `not_found` if what the first request made was deleted.
+CODES = ("idempotency_key_in_use", "idempotency_key_reused", "not_found")
 KEY = OpenApiParameter(
     idempotency.HEADER,
     # A key in quotes is taken too, as its content. An example would be filled in by the page of the document, for every request.

@@ -22,12 +22,12 @@ from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 from django.db import DatabaseError, transaction
-from rest_framework.exceptions import ErrorDetail
+from rest_framework.exceptions import ErrorDetail, NotFound
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import idempotency_keys
+from accounts import idempotency_keys, vault
 from accounts.idempotency_keys import Claim
 from accounts.models import ApiKey, IdempotencyKey, Tenant
 from accounts.web.exceptions import Conflict, UnprocessableContent
@@ -43,6 +43,9 @@ QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
 FORM = f"Must be 1 to {MOST_CHARACTERS} printable ASCII characters, such as a UUID; in quotes or without."
 IN_USE = (
     "The first request with this key is still being handled; send this one again after the seconds of `Retry-After`."
+)
+UNOPENABLE = (
+    "What the first request with this key was answered can no longer be opened; read what it made, or send another key."
 )
 REUSED = "This key was used for another request in the last {:,} hours; send another request with another key."
 
@@ -88,11 +91,11 @@ def wrong_header(request: Request) -> Wrong:
 
 def once(view: Repeatable, handler: Callable[..., Response], request: Request, *args: Any, **kwargs: Any) -> Response:
     """Returns the handler's response, or a replay of what it did before. Raises `KeyInUse` or `UnprocessableContent`."""
-    key, compared = key_of(request), view.compared()
-    if key is None or compared is None:
+    key = key_of(request)
+    fingerprint = key and _fingerprint(view, key, request)
+    if not key or not fingerprint:
         # The handler names everything that is wrong.
         return handler(request, *args, **kwargs)
-    fingerprint = fingerprint_of(key, [request.method, request.path, compared])
     try:
         claimed = idempotency_keys.claim(view.tenant, view.api_key.mode, key, fingerprint)
     except idempotency_keys.KeyInUse:
@@ -106,6 +109,12 @@ def once(view: Repeatable, handler: Callable[..., Response], request: Request, *
         return response
     view.claim = claimed
     return _first(view, claimed, lambda: handler(request, *args, **kwargs))
+
+
+def _fingerprint(view: Repeatable, key: str, request: Request) -> str | None:
+    """Returns the fingerprint; None for a request that the handler refuses. Keeps no reference to the body."""
+    compared = view.compared()
+    return None if compared is None else fingerprint_of(key, [request.method, request.path, compared])
 
 
 def _first(view: Repeatable, claim: Claim, handle: Callable[[], Response]) -> Response:
@@ -135,8 +144,11 @@ def remember(view: Repeatable, claim: Claim, response: Response) -> None:
 
 
 def stored(done: IdempotencyKey) -> Response:
-    """Returns the answer that the first request got."""
-    answer = json.loads(idempotency_keys.answer_of(done))
+    """Returns the answer that the first request got. Raises `NotFound` if its sealing key was taken away."""
+    try:
+        answer = json.loads(idempotency_keys.answer_of(done))
+    except vault.Unopenable:
+        raise NotFound(UNOPENABLE) from None
     body = json.loads(answer["body"]) if answer["body"] else None
     return Response(body, status=done.status, headers=answer["headers"])
 

@@ -20,7 +20,7 @@ from accounts.webhooks import endpoints
 from searches.models import Image, Search
 from tests.api.examples import order
 from tests.api.test_idempotency import is_replay, post, refusal
-from tests.api.test_openapi import document, resolved
+from tests.api.test_openapi import described, document, resolved
 from tests.api.test_strangers import BODIES as OF_ACTIONS
 from tests.api.test_strangers import NOBODYS, ROUTES, belongings, path_to
 from tests.conftest import ClientOf
@@ -64,6 +64,8 @@ def test_every_post_that_is_sent_again_is_replayed(api: APIClient, route: str) -
     first = post(api, path, BODIES.get(route, {}))
     rows = rows_now()
     again = post(api, path, BODIES.get(route, {}))
+    for response in (first, again):
+        described(route.replace("<id:id>", "{id}"), "post", response)
     if route in UNANSWERED:
         assert (first.status_code, again.status_code) == (UNANSWERED[route], UNANSWERED[route])
         assert not IdempotencyKey.objects.exists()
@@ -96,10 +98,11 @@ def without_times(shown: dict[str, Any]) -> dict[str, Any]:
     return whole
 
 
-@pytest.mark.parametrize("route", POSTS)
-def test_every_post_refuses_what_is_no_key(api: APIClient, route: str) -> None:
-    response = post(api, path_to(route, belongings(api)), BODIES.get(route, {}), key="\u00e4")
-    assert "Idempotency-Key" in [error["field"] for error in response.json()["errors"]]
+def test_every_post_refuses_what_is_no_key(api: APIClient) -> None:
+    hers = belongings(api)
+    for route in POSTS:
+        response = post(api, path_to(route, hers), BODIES.get(route, {}), key="\u00e4")
+        assert "Idempotency-Key" in [error["field"] for error in response.json()["errors"]], route
 
 
 @pytest.mark.parametrize("route", POSTS)
@@ -116,6 +119,7 @@ def test_every_post_is_described_with_its_key(route: str) -> None:
         assert "Idempotency-Key" in headers
         assert "Idempotent-Replayed" in done["headers"]
         assert {"idempotency_key_in_use", "idempotency_key_reused"} <= codes
+        assert "404" in operation["responses"]
 
 
 def test_no_other_method_heeds_them(api: APIClient) -> None:
@@ -152,6 +156,9 @@ def test_a_kept_answer_opens_in_its_own_row_alone(api: APIClient) -> None:
     IdempotencyKey.objects.update(id=UUID(int=1))
     with pytest.raises(vault.Unopenable):
         idempotency_keys.answer_of(IdempotencyKey.objects.get())
+    response = post(api, "/v1/webhook-endpoints", ENDPOINT)
+    assert refusal(response) == (404, "not_found")
+    assert "can no longer be opened" in response.json()["detail"]
 
 
 def test_the_secret_of_an_api_key_is_shown_to_the_key_that_asked_for_it(

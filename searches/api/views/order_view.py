@@ -38,6 +38,10 @@ class OrderView(PictureView):
         self._parsed = parsed = request_serializers.parsed_order(self.request.data)
         return None if self.is_wrong(parsed.wrong) else request_serializers.compared(parsed)
 
+    def forget_body(self) -> None:
+        self._parsed = None
+        super().forget_body()
+
     def ordered(self, request: Request, act: Callable[[ApiKey, Order, Any], T]) -> T:
         """Returns what `act` makes of the order in the body. The value returned must hold no reference to the body."""
         parsed, self._parsed = self._parsed or request_serializers.parsed_order(request.data), None
