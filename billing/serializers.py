@@ -11,13 +11,10 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.numbers import decimal_text
 from billing.models import Account, Entry, Grant, Statement
 
-
-def credits_text(amount: Decimal) -> str:
-    text = f"{amount:f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in ("-0", "") else text
+credits_text = decimal_text
 
 
 CREDITS_PATTERN = r"^-?[0-9]+(\.[0-9]{1,6})?$"

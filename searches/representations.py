@@ -16,6 +16,8 @@ from django.db.models import Count, Prefetch, Q, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.numbers import one_form
+from accounts.web.fields import Number
 from billing import ledger
 from billing.serializers import Credits, credits_text
 from searches.lanes import estimates
@@ -41,10 +43,10 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
 class CropSerializer(serializers.Serializer[Any]):
     """The part of the picture that is searched with, in fractions of its sides; null for the whole picture."""
 
-    x = serializers.FloatField(min_value=0, max_value=1, help_text="The left edge, as a fraction of the width.")
-    y = serializers.FloatField(min_value=0, max_value=1, help_text="The upper edge, as a fraction of the height.")
-    width = serializers.FloatField(min_value=0, max_value=1, help_text="The width, as a fraction of the picture's.")
-    height = serializers.FloatField(min_value=0, max_value=1, help_text="The height, as a fraction of the picture's.")
+    x = Number(min_value=0, max_value=1, help_text="The left edge, as a fraction of the width.")
+    y = Number(min_value=0, max_value=1, help_text="The upper edge, as a fraction of the height.")
+    width = Number(min_value=0, max_value=1, help_text="The width, as a fraction of the picture's.")
+    height = Number(min_value=0, max_value=1, help_text="The height, as a fraction of the picture's.")
 
 
 class LookupCreditsSerializer(serializers.Serializer[Any]):
@@ -169,7 +171,8 @@ class SearchSerializer(serializers.ModelSerializer[Search]):
 
     @extend_schema_field(CropSerializer(allow_null=True))
     def get_crop(self, search: Search) -> dict[str, float] | None:
-        return Crop.parse(search.crop).fractions()
+        fractions = Crop.parse(search.crop).fractions()
+        return fractions and {side: one_form(fraction) for side, fraction in fractions.items()}
 
 
 SEARCH, LOOKUP = SearchSerializer(), LookupSerializer()

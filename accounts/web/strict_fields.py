@@ -19,6 +19,8 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.fields import SkipField, get_error_detail
 from rest_framework.settings import api_settings
 
+from accounts.numbers import one_form
+
 # Errors by the names of fields or the numbers of items, at any depth.
 Wrong = dict[Any, Any]
 
@@ -115,12 +117,14 @@ class StrictInteger(OfOneType, serializers.IntegerField):
 
 
 class StrictNumber(OfOneType, serializers.FloatField):
+    """A number, kept in one form: 0, 0.0 and -0.0 are one value."""
+
     types = (int, float)
     default_error_messages = {"invalid": "Must be a number, without quotes."}
 
     def to_internal_value(self, data: Any) -> float:
         try:
-            number: float = super().to_internal_value(data)
+            number = one_form(super().to_internal_value(data))
         except serializers.ValidationError:
             # DRF has a code of its own for an integer that is too large.
             self.fail("invalid")

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import ApiKey, Tenant
+from accounts.numbers import decimal_text
 from billing.models.accounts import Account, CreditsField
 
 NEGATIVE_CAP = "A cap must be 0 credits or more; with 0 nothing may be spent, and without a cap anything."
@@ -37,7 +38,7 @@ class TenantCap(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.tenant} at {self.provider}: {self.amount.normalize():f} credits a month"
+        return f"{self.tenant} at {self.provider}: {decimal_text(self.amount)} credits a month"
 
 
 class KeyCap(models.Model):
@@ -59,7 +60,7 @@ class KeyCap(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.api_key} at {self.provider}: {self.amount.normalize():f} credits a month"
+        return f"{self.api_key} at {self.provider}: {decimal_text(self.amount)} credits a month"
 
 
 class TenantMonth(models.Model):

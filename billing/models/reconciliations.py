@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from accounts.models import Tenant
+from accounts.numbers import decimal_text
 from billing.models.accounts import CreditsField
 from providers.models import Credential
 
@@ -35,7 +36,7 @@ class Reading(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.credits.normalize():f} at {self.answered_at:%Y-%m-%d %H:%M:%S}"
+        return f"{decimal_text(self.credits)} at {self.answered_at:%Y-%m-%d %H:%M:%S}"
 
 
 class Reconciliation(models.Model):

@@ -11,6 +11,7 @@ from rich.columns import Columns
 from rich.console import Console
 from rich.text import Text
 
+from accounts.numbers import decimal_text
 from config.demo.api_client import ApiClient, Json
 from config.demo.tenants import GUARD_MS
 from config.demo.webhook_receiver import Arrival
@@ -116,10 +117,12 @@ class Report:
     def credits(self, found: Findings) -> None:
         self.line()
         for label, provider in _labelled("Credits", found.providers):
-            held, charged, released = (_plain(found.moved(kind, provider)) for kind in ("hold", "charge", "release"))
+            held, charged, released = (
+                decimal_text(found.moved(kind, provider)) for kind in ("hold", "charge", "release")
+            )
             self.line(
                 f"{label}{held} held at submit, {charged} charged, {released} released; "
-                f"balance {found.balances[provider]} of {_plain(found.moved('grant', provider))}"
+                f"balance {found.balances[provider]} of {decimal_text(found.moved('grant', provider))}"
             )
 
     def lanes(self, stats: Json, found: Findings, neighbour: Findings) -> None:
@@ -153,11 +156,11 @@ class Report:
             billed = Decimal(counted["credits"])
             self.line(
                 f"{label}calls counted: {counted['calls']}, breaches of its limit: {counted['breaches']}, "
-                f"billed: {_plain(billed)} credits"
+                f"billed: {decimal_text(billed)} credits"
             )
             if counted["breaches"] or counted["calls"] != calls or billed != charged:
                 raise LaunchError(
-                    f"That is not what we have: {calls} calls, no breach, {_plain(charged)} credits charged."
+                    f"That is not what we have: {calls} calls, no breach, {decimal_text(charged)} credits charged."
                 )
         self.line(f"{'':12}which is what our ledger says, to the last credit; the neighbour's part is in it.")
 
@@ -195,7 +198,3 @@ def _start(moments: Sequence[Json]) -> str:
     """Returns the start of the moment that is most alike."""
     start = moments[0]["start_seconds"]
     return "" if start is None else f"at {start:g} s"
-
-
-def _plain(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from accounts.numbers import one_form
 from providers.web_addresses import web_address
 
 # No page of a provider has as many objects. More of them could not be stored within one transaction's time.
@@ -39,15 +40,15 @@ class Fields:
         return value if isinstance(value, str) and value.strip() and len(value) <= LONGEST_IDENTITY else None
 
     def number(self, name: str) -> Any:
-        """Returns a number that a double can hold. A whole number of JSON may be larger than that."""
+        """Returns a number that a double can hold, in one form. A whole number of JSON may be larger than that."""
         value = self.value.get(name)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return value if is_number and abs(value) <= sys.float_info.max else None
+        return one_form(value) if is_number and abs(value) <= sys.float_info.max else None
 
     def score(self, name: str) -> float | None:
         """Returns a provider's measure of similarity, as a column of doubles holds it."""
         number = self.number(name)
-        return None if number is None else float(number)
+        return None if number is None else one_form(float(number))
 
     def count(self, name: str) -> int | None:
         """Returns a whole number that 64 bits hold. A negative one means that the count is hidden, and is None."""

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from accounts import webhooks
 from accounts.models import EventType, Mode
+from accounts.numbers import decimal_text
 from providers.contract import ProviderAccount
 from providers.failures import BadCredential, Exhausted, Failure
 from providers.keyring import sealing
@@ -85,7 +86,7 @@ def note_account(credential: Credential, account: ProviderAccount, *, asked_at: 
     known = _as_known(credential, asked_at).select_for_update(no_key=True).first()
     if known is None:
         return
-    credits = None if account.credits is None else f"{account.credits.normalize():f}"
+    credits = None if account.credits is None else decimal_text(account.credits)
     is_empty = account.credits is not None and account.credits <= 0
     stays_empty = is_empty and known.state == Credential.State.EXHAUSTED
     is_news = known.state != Credential.State.VERIFIED and not stays_empty

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from accounts.numbers import one_form
 from accounts.web.admin_base import Record, RecordInline
 from accounts.web.admin_columns import badge_column, json_column, link, list_of, page_of
 from accounts.web.admin_filters import ByTenant, MadeWithin, by_choice
@@ -152,7 +153,7 @@ class CallAdmin(Sent, Record):
 @admin.register(Result)
 class ResultAdmin(Record):
     icon = "star"
-    list_display = ("__str__", "type", "source", "rank", "score", "observed_at")
+    list_display = ("__str__", "type", "source", "rank", "score_text", "observed_at")
     list_select_related = ("lookup",)
     list_filter = (("lookup__tenant", AutocompleteSelectFilter), ByLookupSource, MadeWithin)
     search_fields = ("external_id__exact",)
@@ -164,12 +165,16 @@ class ResultAdmin(Record):
         ("address", "type"),
         ("search", "lookup"),
         ("rank", "sequence"),
-        ("score", "observed_at"),
+        ("score_text", "observed_at"),
         "typed",
         "untouched",
     )
     typed = json_column("detail", "detail")
     untouched = json_column("the provider's own object", "raw")
+
+    @admin.display(description="score", ordering="score")
+    def score_text(self, obj: Result) -> str:
+        return "-" if obj.score is None else str(one_form(obj.score))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Result]:
         """Leaves the large columns out of lists. A result's own page fetches them one by one."""

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
+from accounts.numbers import one_form
 from accounts.web.admin_base import Record
 from accounts.web.admin_columns import badge, badge_column, json_column, link, list_of, page_of
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, dialog
@@ -41,7 +42,7 @@ def _tile(result: Result) -> dict[str, Any]:
         "sign": SIGNS.get(result.type, "image"),
         "about": " · ".join(about(result)),
         "rank": result.rank,
-        "score": result.score,
+        "score": None if result.score is None else one_form(result.score),
     }
 
 

@@ -88,8 +88,16 @@ class LookupRequest(StrictSerializer):
 
     def sound(self, data: dict[str, Any]) -> tuple[dict[str, Any], Wrong]:
         values, wrong = super().sound(data)
-        if data.get("source") in SOURCES:
-            wrong = merged(wrong, source_errors(registry.adapter(data["source"]), data))
+        if data.get("source") not in SOURCES:
+            return values, wrong
+        adapter = registry.adapter(data["source"])
+        wrong = merged(wrong, source_errors(adapter, data))
+        if "parameters" in values:
+            try:
+                # In one form, in which they are compared, stored, sent and shown: 0 and -0.0 are one value.
+                values["parameters"] = PARAMETERS[adapter.source].read(values["parameters"])
+            except ValidationError as error:
+                wrong = merged(wrong, {"parameters": error.detail})
         return values, wrong
 
     def to_internal_value(self, data: Any) -> LookupOrder:
@@ -101,13 +109,8 @@ PARAMETERS = {source: adapter.parameters() for source, adapter in registry.ADAPT
 
 
 def source_errors(adapter: Adapter, data: dict[str, Any]) -> dict[str, Any]:
-    """Returns the errors of values that this source does not take, though others may."""
+    """Returns the errors of limits and offsets that this source does not take, though others may."""
     errors: dict[str, Any] = {}
-    if isinstance(given := data.get("parameters", {}), dict) and len(given) <= MOST_ERRORS:
-        try:
-            PARAMETERS[adapter.source].read(given)
-        except ValidationError as error:
-            errors["parameters"] = error.detail
     limit = data.get("limit")
     if adapter.max_results is None and limit is not None:
         errors["limit"] = field_error("This source takes no limit; leave it out.", "not_taken")

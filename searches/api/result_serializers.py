@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.web.fields import Number
 from billing.serializers import Credits
 from searches.models import Call, Result
 
@@ -35,7 +36,7 @@ class CreatorSerializer(serializers.Serializer[Any]):
         required=False,
         help_text="The median of the views. Only newer results have it, if the provider returned it.",
     )
-    engagement_rate = serializers.FloatField(
+    engagement_rate = Number(
         allow_null=True, help_text="The provider's own number: usually a fraction, sometimes a percentage."
     )
     account_category = serializers.CharField(allow_null=True, help_text="The provider's own category of the account.")
@@ -57,9 +58,9 @@ class ProductSerializer(serializers.Serializer[Any]):
 class MomentSerializer(serializers.Serializer[Any]):
     """The part of a video in which the picture was seen. Values that the provider does not know are null."""
 
-    start_seconds = serializers.FloatField(allow_null=True, help_text="Its beginning, in seconds of the video.")
-    end_seconds = serializers.FloatField(allow_null=True, help_text="Its end, in seconds of the video.")
-    score = serializers.FloatField(allow_null=True, help_text="How alike it is, in the provider's own numbers.")
+    start_seconds = Number(allow_null=True, help_text="Its beginning, in seconds of the video.")
+    end_seconds = Number(allow_null=True, help_text="Its end, in seconds of the video.")
+    score = Number(allow_null=True, help_text="How alike it is, in the provider's own numbers.")
 
 
 class VideoSerializer(serializers.Serializer[Any]):
@@ -77,6 +78,7 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
     """One thing that was found. The property named after its `type` has what only that type has."""
 
     source: Any = serializers.CharField(source="lookup.source")
+    score = Number(allow_null=True)
     media_expires_at = serializers.DateTimeField(
         allow_null=True,
         help_text="When `image_url` stops working, where its signature says so; null where it says nothing. Addresses inside "

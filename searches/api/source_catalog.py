@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from accounts.models import ApiKey, Mode
+from accounts.web.fields import Number
 from billing.serializers import Credits
 from providers import json_schema, registry
 from providers.contract import Adapter
@@ -47,7 +48,7 @@ class LineSerializer(serializers.Serializer[Any]):
     """The queue in which a lookup with your default credential would wait now."""
 
     waiting = serializers.IntegerField(min_value=0, help_text="The number of waiting lookups of all tenants.")
-    expected_wait_seconds = serializers.FloatField(
+    expected_wait_seconds = Number(
         allow_null=True,
         min_value=0,
         help_text="The expected wait of a lookup that is submitted now, in seconds. Null while operators have paused the "
@@ -58,8 +59,8 @@ class LineSerializer(serializers.Serializer[Any]):
 class ScoreRangeSerializer(serializers.Serializer[Any]):
     """The bounds of the scores of a source's results."""
 
-    min = serializers.FloatField(help_text="The least score.")
-    max = serializers.FloatField(help_text="The greatest score.")
+    min = Number(help_text="The least score.")
+    max = Number(help_text="The greatest score.")
 
 
 @extend_schema_serializer(component_name="SearchSource")
