@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import codecs
 import re
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
+from django.core.signals import request_finished
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 from uuid_utils.compat import uuid7
 
+from accounts import log_context
 from accounts.authentication import CALLER
 from config import body_slots, problems, views
 
@@ -40,15 +44,23 @@ NO_PAGE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame
 
 
 class RequestId(MiddlewareMixin):
-    """Gives every answer an `X-Request-Id`, the caller's own where it sent a usable one."""
+    """Gives every answer an `X-Request-Id`, the caller's own where it sent a usable one. Log lines have it until the answer is
+    sent.
+    """
 
     def process_request(self, request: HttpRequest) -> None:
         sent = request.headers.get("X-Request-Id", "")
-        request.META[problems.REQUEST_ID] = sent if USABLE.fullmatch(sent) else str(uuid7())
+        request.META[problems.REQUEST_ID] = id = sent if USABLE.fullmatch(sent) else str(uuid7())
+        log_context.begin(request=id)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         response["X-Request-Id"] = request.META[problems.REQUEST_ID]
         return response
+
+
+@receiver(request_finished)
+def name_no_request(**_: Any) -> None:
+    log_context.begin()
 
 
 class BodyLength(MiddlewareMixin):

@@ -16,6 +16,7 @@ from functools import cache
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
+from accounts import log_context
 from accounts.webhooks import delivery, wakeups
 from accounts.webhooks.delivery import ClaimedDelivery
 
@@ -94,7 +95,8 @@ class Dispatcher:
 
     def _deliver(self, claimed: ClaimedDelivery, slot: Slot) -> None:
         try:
-            delivery.deliver(claimed)
+            with log_context.about(delivery=claimed.delivery.pk, event=claimed.delivery.event_id):
+                delivery.deliver(claimed)
         except Exception:
             # The lease ends, and the delivery is due again.
             log.exception("delivery %s could not be settled", claimed.delivery.pk)

@@ -15,12 +15,14 @@ from celery import current_app
 from django.db import Error, InterfaceError, OperationalError, connection
 from kombu.exceptions import OperationalError as KombuError
 
+from accounts import log_context
 from providers import http, limiter
 from providers.failures import Failure
 from providers.limiter import KeyRests, Rate, Token, TokenRefused, Unavailable, Waiter
 from providers.models import Policy
 from searches.calls import outcomes, recovery, request, settlement
 from searches.lanes import pauses, queue, wakeups
+from searches.lanes.queue import ClaimedLookup
 from searches.lifecycle import live_updates
 from searches.models import Lane
 
@@ -103,9 +105,16 @@ def visit(lane: Lane, policy: Policy, waiter: Waiter, wait: float) -> Policy | N
         return policy
     if claimed is None:
         return None
-    # The limit may have changed during the wait.
+    with log_context.about(search=claimed.lookup.search_id, lookup=claimed.lookup.pk, call=claimed.call.pk):
+        # The limit may have changed during the wait.
+        policy = claimed.policy
+        _call(lane, claimed, wakeups.waiter(lane, policy, waiter.name), slot_at)
+    return policy if claimed.more or queue.has_ready(lane.name) else None
+
+
+def _call(lane: Lane, claimed: ClaimedLookup, waiter: Waiter, slot_at: float) -> None:
+    """Makes a claimed call, and settles its outcome."""
     policy = claimed.policy
-    waiter = wakeups.waiter(lane, policy, waiter.name)
     try:
         wakeups.start(lane, waiter, seconds=recovery.longest_seconds(policy), more=claimed.more)
         if claimed.begun:
@@ -122,7 +131,6 @@ def visit(lane: Lane, policy: Policy, waiter: Waiter, wait: float) -> Policy | N
         _settle_surely(lambda: settlement.unsent(claimed.call, claimed.lookup, rests_for=rests_for))
     else:
         _settle_surely(lambda: outcomes.answered(claimed, answer))
-    return policy if claimed.more or queue.has_ready(lane.name) else None
 
 
 def _settle_surely(settle: Callable[[], None]) -> None:

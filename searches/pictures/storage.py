@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -141,7 +142,9 @@ def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]
     draft = Draft(image=image or Image(tenant=tenant, sha256=sha256, bytes=len(content)), stored=image is not None)
     with _removing_unnamed(draft), ThreadPoolExecutor(1) as executor:
         if image is None:
-            draft.writing = executor.submit(_write_new, draft, content, fit, Crop.parse(crop))
+            # The lines that the thread logs name the request too.
+            run = copy_context().run
+            draft.writing = executor.submit(run, _write_new, draft, content, fit, Crop.parse(crop))
         else:
             _write_missing_renderings(draft, fit, Crop.parse(crop))
         yield draft

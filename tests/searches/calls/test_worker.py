@@ -31,6 +31,7 @@ from searches.orders.order import LookupOrder, Order
 from tests.bench.picture import jpeg
 from tests.billing import passing
 from tests.billing.test_ledger import adjust
+from tests.config.test_log_lines import lines
 from tests.providers.conftest import Provider, Site
 
 pytestmark = pytest.mark.django_db
@@ -456,3 +457,11 @@ def wake() -> None:
     Lookup.objects.update(queue_state=QueueState.READY, not_before=None)
     lane = Lane.objects.get()
     lane.tenant_queues.update(ready=1, wake_at=None)
+
+
+def test_the_lines_of_a_call_name_its_search_and_its_lookup(submit: Submit, at: Callable[[str], None]) -> None:
+    at("http://127.0.0.1:9")
+    search = submit()
+    with lines() as written:
+        lookup = visit()
+    assert f"[search={search.pk} lookup={lookup.pk} call=" in written.getvalue()
