@@ -95,6 +95,12 @@ def expire_due(*, seconds: float = float("inf")) -> int:
     return ended
 
 
+def available(tenant_id: UUID, providers: Iterable[str]) -> dict[str, Decimal]:
+    """Returns what a tenant's prepaid accounts with these providers have available."""
+    prepaid = Account.objects.filter(tenant=tenant_id, provider__in=providers, kind=Account.Kind.PREPAID)
+    return {account.provider: account.posted - account.held - account.due_to_expire for account in attach(prepaid)}
+
+
 def attach(accounts: Iterable[Account]) -> list[Account]:
     """Attaches to each account its grants that may still be drawn, in the order in which they are spent, with their memos.
 

@@ -1,7 +1,8 @@
 -- Holds the most that lookups of one tenant with one provider can cost, all or none, under every limit (`caps.sql`).
 --
 -- `outcome` is empty where the credits are held. Else it names the limit that has no room, with its size, what is used and held under
--- it, and by how much it is short; or it is `no_account`. No hold was made then; what else was written, a new budget or the expiry of
+-- it, and by how much it is short; or it is `no_account`. `available` is what a prepaid account has left after the hold, and NULL of a
+-- metered one. No hold was made where `outcome` is not empty; what else was written, a new budget or the expiry of
 -- a grant, goes with the caller's transaction. A lookup that has a hold already gets more, in the month of its first: `in_month` NULL
 -- means the present one.
 --
@@ -12,7 +13,7 @@ CREATE OR REPLACE FUNCTION billing_hold_credits(
     owner uuid, at_provider text, lookups text[], amounts numeric[], keys text[], entries uuid[],
     sources text[], metadata jsonb[], by_key uuid, of_budget text, most numeric, in_month date,
     OUT outcome text, OUT limit_size numeric, OUT limit_used numeric, OUT limit_held numeric, OUT limit_short_by numeric,
-    OUT counted_in date
+    OUT counted_in date, OUT available numeric
 ) LANGUAGE plpgsql SET plan_cache_mode = auto AS $$
 DECLARE
     own uuid;
@@ -39,7 +40,8 @@ BEGIN
     END IF;
     IF billing_enter(own, entries, kinds, amounts, lookups, keys, '', '', counted_in, by_key, of_budget) IS NULL THEN
         -- A grant has ended since the limits were read, and they have no room now.
-        SELECT again.* INTO outcome, limit_size, limit_used, limit_held, limit_short_by, counted_in FROM billing_hold_credits(
+        SELECT again.* INTO outcome, limit_size, limit_used, limit_held, limit_short_by, counted_in, available
+        FROM billing_hold_credits(
             owner, at_provider, lookups, amounts, keys, entries, sources, metadata, by_key, of_budget, most, in_month
         ) AS again;
         RETURN;
@@ -50,6 +52,7 @@ BEGIN
     ON CONFLICT (reference) DO UPDATE SET open = billing_hold.open + EXCLUDED.open;
     IF kept_as = 'prepaid' THEN
         PERFORM billing_draw_credits(own, lookups, amounts);
+        available := (SELECT posted - held FROM billing_account WHERE id = own);
     END IF;
     outcome := '';
 END $$;

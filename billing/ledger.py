@@ -38,7 +38,8 @@ ENTER = """
 SELECT billing_enter(%s, ARRAY[%s]::uuid[], ARRAY[%s]::text[], ARRAY[%s]::numeric[], ARRAY[%s]::text[], ARRAY[%s]::text[], %s, %s)
 """
 HOLD = """
-SELECT outcome, limit_size, limit_used, limit_held, limit_short_by, counted_in, billing_alerts_due() FROM billing_hold_credits(
+SELECT outcome, limit_size, limit_used, limit_held, limit_short_by, counted_in, available, billing_alerts_due()
+FROM billing_hold_credits(
     %s, %s, %s::text[], %s::numeric[], %s::text[], %s::uuid[], %s::text[], %s::text[]::jsonb[], %s, %s, %s, %s
 )
 """
@@ -129,11 +130,13 @@ def adjust(account: Account, amount: Decimal, *, memo: str, person: str, correct
         grants.take(account)
 
 
-def hold(demands: Sequence[Demand], spender: Spender = NO_SPENDER) -> None:
+def hold(demands: Sequence[Demand], spender: Spender = NO_SPENDER) -> dict[str, Decimal | None]:
     """Holds the most that lookups can cost, all or none. Raises `LimitReached`.
 
-    The caller rolls its transaction back then: what other accounts held before goes with it.
+    The caller rolls its transaction back then: what other accounts held before goes with it. Returns what each account has
+    available after that, by provider; None of a metered one.
     """
+    available: dict[str, Decimal | None] = {}
     by_account: dict[tuple[str, UUID], list[Demand]] = defaultdict(list)
     for demand in demands:
         by_account[demand.provider, demand.tenant_id].append(demand)
@@ -141,11 +144,12 @@ def hold(demands: Sequence[Demand], spender: Spender = NO_SPENDER) -> None:
         own = by_account[provider, tenant_id]
         most = spender.max_credits.get(provider)
         purse = (spender.api_key_id, "" if most is None else spender.search, most, None)
-        if _hold(own, purse) != NO_ACCOUNT:
-            continue
-        # This is the tenant's first lookup with the provider.
-        Account.objects.get_or_create(tenant_id=tenant_id, provider=provider)
-        _hold(own, purse)
+        outcome, available[provider] = _hold(own, purse)
+        if outcome == NO_ACCOUNT:
+            # This is the tenant's first lookup with the provider.
+            Account.objects.get_or_create(tenant_id=tenant_id, provider=provider)
+            _, available[provider] = _hold(own, purse)
+    return available
 
 
 def hold_more(reference: str, amount: Decimal, *, key: str) -> bool:
@@ -159,7 +163,7 @@ def hold_more(reference: str, amount: Decimal, *, key: str) -> bool:
     own = held.account
     demand = Demand(reference=reference, tenant_id=own.tenant_id, provider=own.provider, amount=amount)
     try:
-        return _hold([demand], (held.spender, held.budget, None, held.month), key=key) != NO_ACCOUNT
+        return _hold([demand], (held.spender, held.budget, None, held.month), key=key)[0] != NO_ACCOUNT
     except LimitReached:
         return False
 
@@ -281,8 +285,9 @@ def _begin_prepaid(account: Account, *, granted: Decimal, by: str, person: str) 
     account.kind = Account.Kind.PREPAID
 
 
-def _hold(demands: Sequence[Demand], purse: Purse, *, key: str = "") -> str:
-    """Holds credits of one account. Returns `NO_ACCOUNT` where there is none, and nothing was held.
+def _hold(demands: Sequence[Demand], purse: Purse, *, key: str = "") -> tuple[str, Decimal | None]:
+    """Holds credits of one account. Returns `NO_ACCOUNT` where there is none, and nothing was held; else what a prepaid one has
+    available then.
 
     `key` names the entry of a lookup's second hold; the first is named after the lookup.
     """
@@ -305,12 +310,12 @@ def _hold(demands: Sequence[Demand], purse: Purse, *, key: str = "") -> str:
     )
     with connection.cursor() as cursor:
         cursor.execute(HOLD, values)
-        outcome, *found, alerts_due = cursor.fetchone()
+        outcome, *found, available, alerts_due = cursor.fetchone()
     if alerts_due:
         alerts.announce()
     if outcome not in (HELD, NO_ACCOUNT):
         raise LimitReached(caps.limit_of(outcome, *found, provider=provider, asked=sum(amounts, ZERO)))
-    return HELD if outcome == HELD else NO_ACCOUNT
+    return outcome, available
 
 
 def _charge_and_release(

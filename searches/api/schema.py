@@ -15,6 +15,7 @@ from drf_spectacular.utils import (
 from accounts.web import file_examples
 from accounts.web.pagination import LINK, PageQuery
 from accounts.web.renderers import columns_of
+from providers import registry
 from searches.api.examples import (
     CALL_SHOWN,
     FILE,
@@ -72,6 +73,17 @@ ETAG = OpenApiParameter(
     response=[200, 202, 304],
     description="The search's version. It is weak, because a position in the queue changes without it.",
 )
+CREDITS_AVAILABLE = [
+    OpenApiParameter(
+        f"Credits-Available-{provider}",
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,6})?$", "examples": ["98.5"]},
+        OpenApiParameter.HEADER,
+        response=[202],
+        description=f"The credits of {provider} that you have available after the hold of this search, as in `GET /v1/credits`. "
+        f"Only with a live key, for a search with {provider}, and if the account is prepaid: a metered one has no bound.",
+    )
+    for provider in sorted(registry.PROVIDERS)
+]
 LOCATION = OpenApiParameter(
     "Location", str, OpenApiParameter.HEADER, response=[201, 202], description="The path of the new object."
 )
@@ -112,7 +124,7 @@ SEARCHES = extend_schema_view(
         summary="Create a search",
         description="Takes a picture and 1 to 20 lookups, holds the most credits that they can cost, and queues them. The "
         "picture is a file of a form, base64 text, a URL, or the id of a stored picture.",
-        parameters=[PREFER, APPLIED, ETAG, LOCATION],
+        parameters=[PREFER, APPLIED, ETAG, LOCATION, *CREDITS_AVAILABLE],
         request=ORDER_BODIES,
         responses={202: SearchSerializer},
         examples=[SEARCH_EXAMPLE],
@@ -184,7 +196,7 @@ RETRY = extend_schema_view(
         "same; prices, caps and bounds are those of now. A named credential that was deleted is replaced by the default one. The "
         "whole lookup is asked again, pages that it had got too. While this search runs, the lookups are asked again that have "
         "failed so far. The answer is 409 if none has failed, or if the picture was erased.",
-        parameters=[PREFER, APPLIED, ETAG, LOCATION],
+        parameters=[PREFER, APPLIED, ETAG, LOCATION, *CREDITS_AVAILABLE],
         request=None,
         responses={202: SearchSerializer},
         examples=[RETRY_EXAMPLE],

@@ -5,10 +5,9 @@ Everything that can be rejected is rejected before a credit is held (`planning`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 
 from django.db import transaction
 from uuid_utils.compat import uuid7
@@ -18,6 +17,7 @@ from billing.serializers import credits_text
 from searches.coalescing import matching
 from searches.lanes import backlog, directory, queue, wakeups
 from searches.lifecycle import holds, stored_searches
+from searches.lifecycle.holds import Held
 from searches.models import Lookup, QueueState, Search
 from searches.orders import planning
 from searches.orders.order import LookupOrder, Order, Rejected
@@ -26,11 +26,11 @@ from searches.pictures import Draft
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """The rows that a submit wrote. `held`: credits, by lookup reference. `ended`: an earlier answer ended some lookups."""
+    """The rows that a submit wrote, and what it held for them. `ended`: an earlier answer ended some lookups."""
 
     search: Search
     lookups: Sequence[Lookup]
-    held: Mapping[str, Decimal]
+    held: Held
     ended: bool
 
 

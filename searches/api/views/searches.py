@@ -23,11 +23,13 @@ from accounts.models import IdempotencyKey, Scope
 from accounts.web.strict_fields import Nothing
 from accounts.web.tenant_view import TenantView
 from billing.caps import CODES
+from billing.serializers import credits_text
 from searches import representations
 from searches.api import long_poll, schema
 from searches.api.exceptions import translate_retry_errors
 from searches.api.query_serializers import SearchQuery
 from searches.api.views.order_view import ORDER_CODES, OrderView
+from searches.lifecycle import holds
 from searches.models import Lookup, Search
 from searches.orders import recall, retries, submission
 from searches.orders.submission import Submission
@@ -92,10 +94,10 @@ class SearchView(TenantView):
 
     def accepted(self, new: Submission) -> Response:
         """Answers a submit, once its search has ended if the caller prefers to wait."""
-        headers = self.waited(new.search.pk)
+        headers = credits_available(new) | self.waited(new.search.pk)
         if "Preference-Applied" in headers or new.ended:
             return self.search_now(new.search.pk, status=202, headers=headers)
-        body = representations.submitted(new.search, new.lookups, new.held)
+        body = representations.submitted(new.search, new.lookups, new.held.amounts)
         return search_response(body, status=202, headers=headers)
 
     def status_and_version(self, id: UUID) -> tuple[str, int]:
@@ -169,6 +171,12 @@ class Retry(SearchView):
         with translate_retry_errors():
             new = retries.retry(self.api_key, first, written=self.complete_with)
         return self.accepted(new)
+
+
+def credits_available(new: Submission) -> dict[str, str]:
+    """Returns what each prepaid account of the search's providers has available after its hold, as header fields."""
+    left = holds.available(new.search, new.lookups, new.held)
+    return {f"Credits-Available-{provider}": credits_text(amount) for provider, amount in left.items()}
 
 
 def search_response(search: dict[str, Any], *, status: int, headers: dict[str, str]) -> Response:
