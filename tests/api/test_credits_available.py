@@ -38,7 +38,8 @@ def test_it_is_what_the_account_has_left(api: APIClient, alice: Tenant) -> None:
 def test_each_prepaid_provider_of_the_search_is_told_and_no_metered_one(api: APIClient, alice: Tenant) -> None:
     for provider in ("keyapi", "memories"):
         credentials.store(alice, provider, f"alices-{provider}-key")
-    granted(alice), granted(alice, "keyapi", "3"), granted(alice, "memories", "5")
+    for provider, amount in (("modash", "10"), ("keyapi", "3"), ("memories", "5")):
+        granted(alice, provider, amount)
     found = told(create(api, lookups=[lookup(), PRODUCTS]))
     assert found == {"Credits-Available-modash": "9.5", "Credits-Available-keyapi": "2"}
 

@@ -104,6 +104,6 @@ def test_a_score_is_the_same_in_each_form(api: APIClient, score: float, shown: s
     add_results(search, 1, score=score)
     path = path_of(search, "/results")
     assert read(api.get(path).content)["data"][0]["score"] == f"number {shown}"
-    assert read(api.get(path, headers={"Accept": "application/x-ndjson"}).content)["score"] == f"number {shown}"
-    rows = csv.DictReader(io.StringIO(api.get(path, headers={"Accept": "text/csv"}).content.decode()))
+    assert read(api.get(path, headers={"Accept": "application/x-ndjson"}).getvalue())["score"] == f"number {shown}"
+    rows = csv.DictReader(io.StringIO(api.get(path, headers={"Accept": "text/csv"}).getvalue().decode()))
     assert [row["score"] for row in rows] == [shown]
