@@ -119,7 +119,9 @@ class Safeguards(MiddlewareMixin):
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         is_admin = request.path.startswith("/admin")
-        if (is_admin or request.path.startswith("/v1/")) and "no-store" not in response.get("Cache-Control", ""):
+        policy = response.get("Cache-Control", "")
+        is_said = "no-store" in policy or policy.startswith("public")
+        if (is_admin or request.path.startswith("/v1/")) and not is_said:
             response["Cache-Control"] = "no-store"
         if response.get("Content-Type", "").startswith("text/html"):
             response.setdefault("Content-Security-Policy", ADMIN_POLICY if is_admin else NO_PAGE_POLICY)

@@ -6,8 +6,12 @@ that it needs no API key (`openapi_webhooks`).
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -83,6 +87,21 @@ def document() -> dict[str, Any]:
     """Returns the document, which only a new version of the code can change."""
     made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
     return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """The document as it is sent: its text, the same compressed, and a tag that changes with it."""
+
+    text: bytes
+    compressed: bytes
+    etag: str
+
+
+@cache
+def served() -> Served:
+    text = json.dumps(document(), separators=(",", ":"), ensure_ascii=False).encode()
+    return Served(text=text, compressed=gzip.compress(text, mtime=0), etag=f'W/"{sha256(text).hexdigest()[:32]}"')
 
 
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:

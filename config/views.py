@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.utils.cache import get_conditional_response
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
@@ -18,6 +20,7 @@ from config import openapi, problems, readiness
 
 # The pages load nothing from anywhere else.
 SAFE = ("GET", "HEAD")
+GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 
 
@@ -74,7 +77,17 @@ class KeyCheck(APIView):
 
 @safe
 def openapi_document(request: HttpRequest) -> HttpResponse:
-    return JsonResponse(openapi.document())
+    """Answers the document to anybody, compressed where the caller takes that. Caches ask whether it has changed."""
+    served = openapi.served()
+    response = HttpResponse(served.text, content_type="application/json")
+    if GZIP.search(request.headers.get("Accept-Encoding", "")):
+        response = HttpResponse(
+            served.compressed, content_type="application/json", headers={"Content-Encoding": "gzip"}
+        )
+    response["ETag"] = served.etag
+    answer = get_conditional_response(request, etag=served.etag, response=response) or response
+    answer["Cache-Control"], answer["Vary"] = "public, no-cache", "Accept-Encoding"
+    return answer
 
 
 def no_such_page(request: HttpRequest, rest: str) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from decimal import Decimal
@@ -112,6 +113,20 @@ def test_it_is_served_to_anybody(client: Client) -> None:
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
     assert response.json() == document()
     assert document()["openapi"].startswith("3.1")
+
+
+def test_it_is_compressed_and_kept_by_caches(client: Client) -> None:
+    path = "/v1/openapi.json"
+    plain = client.get(path, headers={"Accept-Encoding": "br, gzip;q=0"})
+    packed = client.get(path, headers={"Accept-Encoding": "gzip, deflate, br"})
+    assert "Content-Encoding" not in plain
+    assert (packed["Content-Encoding"], packed["Vary"]) == ("gzip", "Accept-Encoding")
+    assert gzip.decompress(packed.content) == plain.content
+    assert len(packed.content) < len(plain.content) / 5
+    assert plain["Cache-Control"] == "public, no-cache"
+    known = client.get(path, headers={"If-None-Match": plain["ETag"]})
+    assert (known.status_code, known.content, known["ETag"]) == (304, b"", packed["ETag"])
+    assert known["Cache-Control"] != "no-store"
 
 
 def test_every_route_is_in_it() -> None:
