@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -64,8 +64,8 @@ text of a picture; a larger one is 413.
 Every error is `application/problem+json` (RFC 9457). A provider's failure is never a status here: it is the lookup's `error`. The
 exceptions are a provider's dictionary and its own count of a key, which belong to no lookup: their failure is 503.
 
-| status | code | |
-|---|---|---|
+| status | codes, each with its page |
+|---|---|
 {errors}
 """
 HEADERS = {
@@ -104,10 +104,15 @@ def served() -> Served:
     return Served(text=text, compressed=gzip.compress(text, mtime=0), etag=f'W/"{sha256(text).hexdigest()[:32]}"')
 
 
+def rows_of_errors() -> Iterator[str]:
+    for status in sorted({kind.status for kind in PROBLEMS.values()}):
+        links = (f"[`{code}`](/docs/errors#{code})" for code, kind in PROBLEMS.items() if kind.status == status)
+        yield f"| {status} | {' '.join(links)} |"
+
+
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Adds to the generated document what drf-spectacular does not know: the errors, all values of texts, the webhooks."""
-    rows = (f"| {kind.status} | [`{code}`](/docs/errors#{code}) | {kind.title} |" for code, kind in PROBLEMS.items())
-    result["info"]["description"] = ABOUT.format(errors="\n".join(rows)).strip()
+    result["info"]["description"] = ABOUT.format(errors="\n".join(rows_of_errors())).strip()
     schemas = result["components"]["schemas"]
     schemas |= openapi_webhooks.schemas(schemas)
     result["webhooks"] = openapi_webhooks.webhooks()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from accounts.models import Delivery, EventType, Mode
+from accounts.models import Delivery, EventType, Mode, Scope
 from accounts.webhooks.serializers import WANTED
 from billing.models import Entry
 from providers import registry
@@ -20,6 +20,7 @@ RESULT_TYPES = sorted({adapter.result_type for adapter in registry.ADAPTERS.valu
 
 # The enumerations of several places: the name of the schema that they share, its values, and what it is.
 SHARED: Mapping[str, tuple[Sequence[str], str]] = {
+    "ApiKeyState": (("valid", "expired", "revoked"), "The state of an API key. Only a `valid` one is taken."),
     "DeliveryState": (Delivery.State.values, "The state of a delivery. Only a `pending` one is tried again."),
     "EntryKind": (Entry.Kind.values, "What a line of the ledger does."),
     "EventType": (EventType.values, "The type of an event."),
@@ -29,6 +30,7 @@ SHARED: Mapping[str, tuple[Sequence[str], str]] = {
     "ProviderName": (PROVIDERS, "The name of a provider."),
     "Repeat": (Repeat.values, "Whether a lookup asks the provider (`miss`) or takes an equal one's answer."),
     "ResultType": (RESULT_TYPES, "The kind of a result."),
+    "Scope": (Scope.values, "A part of the API that an API key may use."),
     "SearchStatus": (Status.values, "The status of a search. The last five are final."),
     "SourceName": (SOURCES, "The name of a source, as in `GET /v1/sources`."),
     "WaitingOn": (WAITING_ON, "The reason why a lookup waits."),

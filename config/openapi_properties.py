@@ -132,6 +132,7 @@ def complete(document: Mapping[str, Any]) -> None:
             for parameter in parameters:
                 if text := PARAMETERS.get(parameter["name"]) or of_the_path(path, parameter["name"]):
                     parameter.setdefault("description", text)
+            parameters.sort(key=lambda parameter: bool(parameter["in"] != "path"))
             parameters.append({"$ref": "#/components/parameters/RequestId"})
 
 

@@ -128,7 +128,7 @@ ROTATE_SECRET = extend_schema(
 )
 SEND_TEST = extend_schema(
     operation_id="send_webhook_test",
-    summary="Send a `ping`",
+    summary="Send a test event",
     description="A `ping` is sent as every other event is, whatever types the endpoint wants, but it is tried 3 times at most. "
     "Its outcome is in `GET /v1/webhook-deliveries`. For a disabled endpoint the answer is a 409.",
     request=None,
