@@ -20,8 +20,9 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
+from rest_framework import serializers
 
-from accounts.web.strict_fields import StrictDict
+from accounts.web.strict_fields import StrictDict, StrictList
 from accounts.web.tenant_view import TenantView
 from config import (
     openapi_enums,
@@ -193,8 +194,14 @@ class StrictExtension(OpenApiSerializerExtension):
     def map_serializer(self, auto_schema: Any, direction: str) -> dict[str, Any]:
         mapped: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
         for name, field in self.target.fields.items():
+            schema = mapped["properties"][name]
             if isinstance(field, StrictDict):
-                mapped["properties"][name]["maxProperties"] = field.max_length
+                schema["maxProperties"] = field.max_length
+            if isinstance(field, StrictList) and field.unique_items:
+                schema["uniqueItems"] = True
+            if isinstance(field, serializers.CharField) and not field.allow_blank and "enum" not in schema:
+                schema.setdefault("minLength", 1)
+        mapped |= self.target.number_of_fields
         example = getattr(self.target, "example", None)
         return mapped | {"additionalProperties": False} | ({"examples": [example]} if example else {})
 

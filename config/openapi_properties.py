@@ -102,8 +102,9 @@ PARAMETERS: Mapping[str, str] = {
 REQUEST_ID: Schema = {
     "in": "header",
     "name": "X-Request-Id",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{8,100}$"},
-    "description": "Your own name for the request. The answer and our logs have it. One of another form is replaced.",
+    "schema": {"type": "string"},
+    "description": "Your own name for the request: 8 to 100 letters, digits, dots, dashes and underscores. The answer and our "
+    "logs have it. One of another form is replaced by ours.",
 }
 # What an `{id}` in a path is, by the path's beginning.
 NAMED: Mapping[str, str] = {

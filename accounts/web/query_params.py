@@ -29,7 +29,7 @@ def refuse_empty_range(values: dict[str, Any], *, of: str) -> None:
     since, until = values.get("created_after"), values.get("created_before")
     if since and until and since >= until:
         detail = f"Must be later than created_after, or no {of} is left."
-        raise ValidationError({"created_before": [ErrorDetail(detail, code="invalid")]})
+        raise ValidationError({"created_before": [ErrorDetail(detail, code="not_later")]})
 
 
 class WholeNumber(serializers.IntegerField):

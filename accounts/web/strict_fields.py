@@ -36,7 +36,12 @@ def merged(one: Any, other: Any) -> Any:
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses unknown fields, each by its name, together with the errors of the known ones."""
+    """Refuses unknown fields, each by its name, together with the errors of the known ones.
+
+    `number_of_fields`: what the document says about it, in the words of JSON Schema. `validate` checks it.
+    """
+
+    number_of_fields: ClassVar[Mapping[str, int]] = {}
 
     default_error_messages = {"invalid": "Must be an object with named fields."}
 
@@ -159,8 +164,12 @@ class StrictUUID(OfOneType, serializers.UUIDField):
 
 
 class StrictList(serializers.ListField):
-    """A list of items of one kind, which are counted before they are checked."""
+    """A list of items of one kind, which are counted before they are checked.
 
+    `unique_items`: that no item stands there twice, for the document. Subclasses check it.
+    """
+
+    unique_items: ClassVar[bool] = False
     max_length: int
     min_length: int | None
 

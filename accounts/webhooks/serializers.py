@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
@@ -45,6 +46,7 @@ class EndpointURL(StrictText):
 class Types(StrictList):
     """A list of types of events, without repetition."""
 
+    unique_items: ClassVar[bool] = True
     child = StrictChoice(WANTED)
 
     def __init__(self, **options: Any) -> None:
@@ -68,6 +70,8 @@ class EndpointRequest(StrictSerializer):
 
 class EndpointChange(StrictSerializer):
     """Changes the given fields, all or none."""
+
+    number_of_fields: ClassVar[Mapping[str, int]] = {"minProperties": 1}
 
     url = EndpointURL(required=False)
     description = StrictText(required=False, allow_blank=True, max_length=200, help_text="A note for yourself.")

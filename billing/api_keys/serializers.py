@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
@@ -39,6 +40,7 @@ CAPS = "The most that the key's searches may use and hold in a UTC month, by pro
 class Scopes(StrictList):
     """A list of scopes, without repetition."""
 
+    unique_items: ClassVar[bool] = True
     child = StrictChoice(Scope.values)
 
     def __init__(self, **options: Any) -> None:
@@ -108,6 +110,8 @@ class ApiKeyRequest(StrictSerializer):
 
 class ApiKeyChange(StrictSerializer):
     """Changes the given fields, all or none. A list and the caps are replaced as a whole."""
+
+    number_of_fields: ClassVar[Mapping[str, int]] = {"minProperties": 1}
 
     label: Any = StrictText(required=False, allow_blank=True, max_length=100, help_text="A note for yourself.")
     scopes = Scopes(required=False, help_text=SCOPES)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -69,6 +70,8 @@ class CredentialRequest(StrictSerializer):
 
 class CredentialChange(StrictSerializer):
     """Changes to a credential. All that are given are made, or none."""
+
+    number_of_fields: ClassVar[Mapping[str, int]] = {"minProperties": 1}
 
     secret = SecretText(required=False)
     label: Any = Label(required=False)

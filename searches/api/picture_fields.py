@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
@@ -74,6 +75,8 @@ class PictureURL(StrictText):
 
 class PictureGiven(StrictSerializer):
     """The picture: its file as base64 text, its URL, or the id of a stored picture. Give exactly one of them."""
+
+    number_of_fields: ClassVar[Mapping[str, int]] = {"minProperties": 1, "maxProperties": 1}
 
     base64 = Base64(required=False, help_text=f"{FORMATS}, in standard base64.")
     url = PictureURL(

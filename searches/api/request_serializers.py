@@ -266,15 +266,13 @@ ORDER: dict[str, Any] = {
 
 
 class OrderInForm(OrderRequest):
-    """A search without its picture. It names the picture too if no file is sent."""
+    """A search without its picture, which the form has as a file. A stored picture is named in JSON instead."""
 
     example: ClassVar[dict[str, Any]] = ORDER
-
-    image = PictureGiven(required=False, help_text="The picture, if no file is sent.")
 
 
 class SearchForm(StrictSerializer):
     """The picture as a file, and everything else as JSON."""
 
-    image = PictureFile(required=False, help_text=f"{FORMATS}. Leave it out only if `request` names a picture.")
+    image = PictureFile(help_text=f"{FORMATS}.")
     request = OrderInForm()
