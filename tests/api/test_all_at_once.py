@@ -15,7 +15,7 @@ from accounts.models import Mode, Tenant
 from providers.keyring import credentials
 from searches.models import Search
 from tests.api.examples import PICTURE, create, create_form, lookup, made, nothing_left
-from tests.api.test_strangers import ROUTES, belongings, path_to
+from tests.api.routes import ROUTES, belongings, path_to
 from tests.conftest import ClientOf
 from tests.searches import samples
 

@@ -19,10 +19,10 @@ from accounts.web.tenant_view import TenantView
 from accounts.webhooks import endpoints
 from searches.models import Image, Search
 from tests.api.examples import order
+from tests.api.routes import BODIES as OF_ACTIONS
+from tests.api.routes import NOBODYS, ROUTES, belongings, path_to
 from tests.api.test_idempotency import is_replay, post, refusal
 from tests.api.test_openapi import described, document, resolved
-from tests.api.test_strangers import BODIES as OF_ACTIONS
-from tests.api.test_strangers import NOBODYS, ROUTES, belongings, path_to
 from tests.conftest import ClientOf
 from tests.searches.repeating import failed
 

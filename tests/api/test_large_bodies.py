@@ -15,7 +15,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from tests.api.examples import PICTURE, create_form, lookup, nothing_left, order
-from tests.api.test_strangers import NOBODYS, ROUTES
+from tests.api.routes import NOBODYS, ROUTES
 
 MIB = 1024 * 1024
 LONGEST_JSON = 64 * 1024

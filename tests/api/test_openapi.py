@@ -25,7 +25,7 @@ from config import openapi, openapi_enums
 from searches.models import Call, Lookup, Search
 from tests.api.examples import add_results, create, create_form, lookup, made, order
 from tests.api.quoting import quote
-from tests.api.test_strangers import ROUTES
+from tests.api.routes import ROUTES
 
 
 @cache

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from accounts.models import Tenant
 from config.problem_codes import PROBLEMS
 from tests.api.examples import made
-from tests.api.test_strangers import BODIES, OWNERS, ROUTES, belongings, path_to
+from tests.api.routes import BODIES, OWNERS, ROUTES, belongings, path_to
 
 
 def problem_of(response: Any) -> dict[str, Any]:
