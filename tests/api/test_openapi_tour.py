@@ -20,8 +20,8 @@ from config import openapi_links
 from searches.api.examples import FILE, IMAGE
 from searches.models import Search
 from tests.api.examples import PICTURE
+from tests.api.routes import belongings, path_to
 from tests.api.test_openapi import described, document
-from tests.api.test_strangers import belongings, path_to
 
 OPERATIONS = {each["operationId"]: (path, method) for path, method, each in openapi_links.every(document()["paths"])}
 PATHS = {"/v1/providers/{provider}/dictionaries/{name}": "/v1/providers/modash/dictionaries/locations"}
