@@ -23,7 +23,16 @@ ClientOf = Callable[..., APIClient]
 
 # The files that take longest. One that began last would keep one worker busy while the others have nothing left.
 LONGEST = {
-    *("test_bad_days", "test_launcher", "test_documents", "test_table", "test_demo", "test_caps", "test_pages"),
+    *(
+        "test_bad_days",
+        "test_left_behind",
+        "test_launcher",
+        "test_documents",
+        "test_table",
+        "test_demo",
+        "test_caps",
+        "test_pages",
+    ),
     *("test_fairness", "test_free_calls", "test_waiting", "test_magic_keys", "test_follower_races", "test_ledger_laws"),
     "test_clients",
 }

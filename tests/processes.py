@@ -279,10 +279,10 @@ class Sightline:
 
 
 @contextmanager
-def sightline(folder: Path) -> Iterator[Sightline]:
-    """Yields a Sightline with Alice in it."""
+def sightline(folder: Path, **told: str) -> Iterator[Sightline]:
+    """Yields a Sightline with Alice in it. `told` is added to the environment of all its processes."""
     limit = {"SANDBOX_WINDOW_MS": str(WINDOW_MS), "SANDBOX_LATENCY_MS": str(LATENCY_MS)}
-    with started(folder, **limit) as running:
+    with started(folder, **limit, **told) as running:
         running.let_alice_in()
         yield running
 
