@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from django.core.management import get_commands
 
 from tests import programs
+from tests.config import breaking_proxy, typescript
 from tests.config.test_launcher import Served, folder, free_port
+from tests.searches import samples
 
 __all__ = ["folder"]
 
 ROOT = programs.CHECKOUT
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 # In the order of a first reading: later blocks use the variables of earlier ones.
-RUN = ("README.md", "docs/api.md", "docs/webhooks.md", "docs/operations.md")
+RUN = ("README.md", "docs/first-hour.md", "docs/api.md", "docs/webhooks.md", "docs/operations.md")
 README_LINES = 130
+FIRST_HOUR = ROOT / "docs" / "first-hour.md"
 # What the script says after its last command, and its receiver about a ping.
 DONE, HEARD = "all commands are done", " ping "
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -88,10 +94,19 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= set(LINK.findall(readme))
 
 
+@pytest.fixture(scope="module")
+def serve(folder: Path) -> Iterator[Served]:
+    served = Served(folder, OUTBOUND_ALLOW="127.0.0.0/8,::1/128")
+    with served.program:
+        try:
+            yield served
+        finally:
+            served.program.terminate()
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_commands_run_as_they_are_printed(folder: Path) -> None:
+def test_the_commands_run_as_they_are_printed(folder: Path, serve: Served) -> None:
     receivers_port = free_port()
-    serve = Served(folder, OUTBOUND_ALLOW="127.0.0.0/8,::1/128")
     # The receiver ends with the script, also if a command fails: the script's output is open as long as it runs.
     begin = ["set -e", "trap 'kill $(jobs -p)' EXIT"]
     end = [f"echo {DONE}", "wait"]
@@ -99,12 +114,36 @@ def test_the_commands_run_as_they_are_printed(folder: Path) -> None:
     for printed, ours in ((".local", str(folder)), ("127.0.0.1:8000", serve.web[7:]), ("4000", receivers_port)):
         script = script.replace(printed, ours)
     script = re.sub(r"heads-\d{4}-\d\d-\d\d", str(folder / "heads"), script)
-    with serve.program:
-        try:
-            said = run(script.replace("curl ", "curl -sS --fail-with-body "), folder)
-        finally:
-            serve.program.terminate()
+    said = run(script.replace("curl ", "curl -sS --fail-with-body "), folder)
     assert '"status":"succeeded"' in said
+
+
+@pytest.fixture(params=["python", "typescript"])
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """Returns the command of the program that the blocks of one language make."""
+    code = "\n".join(blocks(FIRST_HOUR, request.param))
+    if request.param == "python":
+        (tmp_path / "first_hour.py").write_text(code)
+        return [sys.executable, str(tmp_path / "first_hour.py")]
+    (tmp_path / "first_hour.mts").write_text(code)
+    return typescript.compiled(tmp_path / "first_hour.mts")
+
+
+def test_the_programs_of_the_first_hour_survive_what_breaks(program: list[str], folder: Path, serve: Served) -> None:
+    key, picture = json.loads((folder / "logins.json").read_text())["test"], Path(program[-1]).parent / "picture.jpg"
+    language = "Python" if "first_hour.py" in program[-1] else "TypeScript"
+    # A picture for each language, because an equal search would be answered from the one before.
+    picture.write_bytes(samples.jpeg(300 + len(language), 400))
+    environment = {"PATH": os.environ["PATH"], "SIGHTLINE_KEY": key, "PICTURE": str(picture)}
+    with breaking_proxy.running(serve.web) as proxy:
+        environment["SIGHTLINE_URL"] = proxy.url
+        said = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=120)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "\ntiktok-creators succeeded" in said.stdout
+    assert proxy.faults == {"create": [], "read": []}
+    assert (proxy.too_early, proxy.repeats) == ([], 1)
+    headers, query = {"Authorization": f"Bearer {key}"}, {"metadata.campaign": f"first hour in {language}"}
+    [_] = httpx.get(f"{serve.web}/v1/searches", params=query, headers=headers).json()["data"]
 
 
 def run(script: str, folder: Path) -> str:
