@@ -16,6 +16,8 @@ from uuid import UUID
 from billing.models import Account
 
 HASH_BYTES = 32
+# `int` takes digits of every script, and underscores.
+NUMBER = re.compile("[0-9]+")
 COUNT = re.compile("[0-9]+ heads?")
 DIFFERENT = """
 SELECT kept.account_id, kept.number, entry.hash IS NULL
@@ -84,7 +86,7 @@ def _head(number: int, line: str) -> Head:
     try:
         account_id, of_entry, hash = line.split()
         head = Head(account_id=UUID(account_id), number=int(of_entry), hash=bytes.fromhex(hash))
-        if head.number < 1 or head.number >= 2**63 or len(head.hash) != HASH_BYTES:
+        if not NUMBER.fullmatch(of_entry) or head.number < 1 or head.number >= 2**63 or len(head.hash) != HASH_BYTES:
             raise ValueError
     except ValueError:
         raise ValueError(

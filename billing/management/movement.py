@@ -16,6 +16,8 @@ from billing.models import Account
 from billing.serializers import credits_text
 from providers import registry
 
+AMOUNT = re.compile(r" ?[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+NO_AMOUNT = "amount: must be a number of credits in the digits 0 to 9, such as 100 or 2.5."
 # argparse reads -5 and -2.5 as numbers, and -1e3 as an unknown option.
 WITH_EXPONENT = re.compile(r"-[0-9.]+[eE][+-]?[0-9]+")
 
@@ -43,12 +45,19 @@ class MovementCommand(BaseCommand, ABC):
         try:
             with transaction.atomic():
                 account = ledger.account_of(tenant, options["provider"])
-                self.move(account, Decimal(options["amount"]), options)
+                self.move(account, amount_of(options["amount"]), options)
         except ArithmeticError:
-            raise CommandError("amount: must be a number of credits, such as 100 or 2.5.") from None
+            raise CommandError(NO_AMOUNT) from None
         except ValueError as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"{tenant} has {_balance(account)} at {account.provider}.")
+
+
+def amount_of(text: str) -> Decimal:
+    """Returns the amount. Raises `CommandError` for what `Decimal` takes beside numbers: other digits, underscores, NaN."""
+    if not AMOUNT.fullmatch(text):
+        raise CommandError(NO_AMOUNT)
+    return Decimal(text)
 
 
 def _balance(account: Account) -> str:

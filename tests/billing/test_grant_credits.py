@@ -55,6 +55,8 @@ def test_a_grant_can_expire_and_have_a_priority(alice: Tenant) -> None:
         ((str(uuid4()), "modash", "1"), "tenant: there is none called"),
         (("Alice", "tiktok", "1"), f"provider: must be one of {', '.join(registry.PROVIDERS)}."),
         (("Alice", "modash", "much"), "amount: must be a number of credits"),
+        (("Alice", "modash", "٣"), "amount: must be a number of credits in the digits 0 to 9"),
+        (("Alice", "modash", "1_000"), "amount: must be a number of credits in the digits 0 to 9"),
         (("Alice", "modash", "1,5"), "amount: must be a number of credits"),
         (("Alice", "modash", ""), "amount: must be a number of credits"),
         (("Alice", "modash", "nan"), "amount: must be a number of credits"),

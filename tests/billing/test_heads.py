@@ -103,6 +103,8 @@ def test_no_heads_are_printed_of_a_ledger_that_differs(kept: Path) -> None:
         "0191e3a0-0000-7000-8000-000000000000 1",
         "0191e3a0-0000-7000-8000-000000000000 one " + 64 * "0",
         "0191e3a0-0000-7000-8000-000000000000 0 " + 64 * "0",
+        "0191e3a0-0000-7000-8000-000000000000 ٣ " + 64 * "0",
+        "0191e3a0-0000-7000-8000-000000000000 1_0 " + 64 * "0",
         f"0191e3a0-0000-7000-8000-000000000000 {2**63} " + 64 * "0",
         "0191e3a0-0000-7000-8000-000000000000 1 " + 62 * "0",
         "0191e3a0-0000-7000-8000-000000000000 1 " + 64 * "g",
@@ -116,6 +118,11 @@ def test_a_line_that_is_no_head_is_named(kept: Path, line: str) -> None:
     )
     kept.write_text(line)
     refused(kept, "has a wrong line 1, ")
+
+
+def test_a_byte_order_mark_in_front_changes_no_head(kept: Path) -> None:
+    kept.write_text("\ufeff" + kept.read_text())
+    assert "agreed" in audited("--against", str(kept))
 
 
 def refused(kept: Path, said: str) -> None:

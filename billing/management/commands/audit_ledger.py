@@ -42,7 +42,7 @@ class Command(BaseCommand):
 
 def _kept(path: str) -> Sequence[Head]:
     try:
-        return heads.parse(Path(path).read_text(encoding="utf-8").splitlines())
+        return heads.parse(Path(path).read_text(encoding="utf-8-sig").splitlines())
     except OSError as error:
         raise CommandError(f"--against: {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:

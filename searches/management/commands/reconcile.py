@@ -20,7 +20,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("credential", nargs="*", type=UUID, help="ids of credentials; without one, all that can be")
+        parser.add_argument("credential", nargs="*", help="ids of credentials; without one, all that can be")
 
     def handle(self, *args: Any, **options: Any) -> None:
         well = [self._reconcile(credential) for credential in _chosen(options["credential"])]
@@ -44,11 +44,21 @@ class Command(BaseCommand):
         return row.state != Reconciliation.State.UNEXPLAINED
 
 
-def _chosen(ids: list[UUID]) -> list[Credential]:
-    if not ids:
+def _chosen(texts: list[str]) -> list[Credential]:
+    if not texts:
         return list(readings.reconcilable().order_by("pk"))
+    ids = [_id(text) for text in texts]
     found = Credential.objects.in_bulk(ids)
     for id in ids:
         if id not in found:
             raise CommandError(f"There is no credential {id}.")
     return [found[id] for id in ids]
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise CommandError(
+            f"credential: {text!r} is no id; give that of a provider key, as the admin shows it."
+        ) from None

@@ -62,6 +62,11 @@ def test_a_key_that_cannot_be_reconciled_says_why(alice: Tenant) -> None:
     assert (code, "keyapi does not tell what it has counted" in printed) == (1, True)
 
 
+def test_what_is_no_id_is_named(db: None) -> None:
+    with pytest.raises(CommandError, match="credential: 'abc' is no id; give that of a provider key"):
+        run("abc")
+
+
 def test_an_unknown_credential_is_named(db: None) -> None:
     missing = uuid4()
     with pytest.raises(CommandError, match=f"There is no credential {missing}."):
