@@ -13,7 +13,9 @@ from rest_framework.test import APIClient
 
 from searches.api.views.searches import Searches
 from searches.models import Search, Status
+from tests.api import list_rows
 from tests.api.examples import lookup, made
+from tests.api.routes import belongings, path_to
 
 
 def read_all(api: APIClient, path: str, **query: Any) -> list[dict[str, Any]]:
@@ -78,6 +80,20 @@ def test_a_page_costs_the_same_whatever_it_holds(api: APIClient) -> None:
     with CaptureQueriesContext(connection) as many:
         assert len(listed(api)) == 5
     assert len(many) == len(few) <= 12
+
+
+def test_no_list_takes_more_queries_the_more_rows_it_has(api: APIClient) -> None:
+    search = belongings(api)
+    taken = {}
+    for operation in list_rows.lists():
+        path = path_to(operation.route, search)
+        list_rows.add(operation, search, 1)
+        few, _ = list_rows.queries_of(api, path)
+        list_rows.add(operation, search, 29)
+        many, rows = list_rows.queries_of(api, path)
+        assert rows >= 30, path
+        taken[operation.route] = few, many
+    assert {route: both for route, both in taken.items() if both[0] != both[1]} == {}
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "WyIyMDI2Il0.abc", "a" * 5000])
