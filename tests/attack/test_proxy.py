@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+import select
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import suppress
 
 import httpx
 import pytest
 
 from config.launcher import ports
 from config.problem_codes import PROBLEMS
-from tests import programs
+from tests import programs, proxies
 from tests.attack.conftest import Bystander
 from tests.attack.test_clients_that_stall import held, status, unfinished
-from tests.processes import answers, wait_until
 from tests.searches.samples import jpeg
 
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 MANY = 40
 # Longer than both time limits.
 HELD_SECONDS = 13.0
@@ -30,31 +27,16 @@ HELD_SECONDS = 13.0
 pytestmark = [
     pytest.mark.chaos,
     pytest.mark.skipif(
-        not shutil.which(NGINX), reason="There is no nginx; install Debian's to test the proxy's configuration."
+        not proxies.IS_INSTALLED, reason="There is no nginx; install Debian's to test the proxy's configuration."
     ),
 ]
 
 
 @pytest.fixture(scope="module")
 def proxied(bystander: Bystander) -> Iterator[Bystander]:
-    """Runs nginx with the configuration as it is, except the addresses and the paths. Yields a bystander behind it."""
-    port = ports.chosen("PORT", 0)
-    text = (programs.CHECKOUT / "config/nginx.conf").read_text()
-    with programs.state_folder() as folder, ExitStack() as stack:
-        places = {"listen 8080": f"listen {ports.HOST}:{port}", "web:8000": bystander.url.removeprefix("http://")}
-        for was, is_now in (places | {" /tmp/": f" {folder}/"}).items():
-            assert was in text
-            text = text.replace(was, is_now)
-        (folder / "nginx.conf").write_text(text)
-        (folder / "trusted.conf").write_text(f"set_real_ip_from {ports.HOST};\n")
-        command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
-        log = stack.enter_context((folder / "log").open("wb"))
-        nginx = stack.enter_context(subprocess.Popen(command, stderr=log))
-        stack.callback(nginx.terminate)
-        behind = Bystander(bystander.system, bystander.key)
-        behind.url = f"http://{ports.HOST}:{port}"
-        client = stack.enter_context(httpx.Client(base_url=behind.url, trust_env=False))
-        wait_until(lambda: answers(client, "/healthz"))
+    """Yields a bystander behind nginx."""
+    behind = Bystander(bystander.system, bystander.key)
+    with proxies.nginx_before(bystander.url) as behind.url:
         yield behind
 
 
@@ -95,6 +77,34 @@ def test_a_slow_body_never_reaches_the_web_server(proxied: Bystander) -> None:
         time.sleep(1)
         direct = proxied.system.api.post("/v1/searches", headers=proxied.headers, json={})
         assert direct.status_code == 400
+
+
+def test_a_picture_in_chunks_is_taken(proxied: Bystander) -> None:
+    content, headers = jpeg(), {**proxied.headers, "Content-Type": "multipart/form-data; boundary=b"}
+    part = (
+        b'--b\r\nContent-Disposition: form-data; name="image"; filename="mug.jpg"\r\n\r\n' + content + b"\r\n--b--\r\n"
+    )
+    pieces = (part[start : start + 100] for start in range(0, len(part), 100))
+    sent = httpx.post(f"{proxied.url}/v1/images", headers=headers, content=pieces, timeout=20, trust_env=False)
+    assert sent.request.headers["Transfer-Encoding"] == "chunked"
+    assert sent.status_code in (200, 201), sent.text
+
+
+def test_chunks_without_end_are_refused_while_they_arrive(proxied: Bystander) -> None:
+    address = "127.0.0.1", int(proxied.url.rpartition(":")[2])
+    headers = "Host: 127.0.0.1", f"Authorization: Bearer {proxied.key}", "Transfer-Encoding: chunked"
+    head = "\r\n".join(("POST /v1/images HTTP/1.1", *headers, "", ""))
+    chunk = b"100000\r\n" + bytes(0x100000) + b"\r\n"
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(head.encode())
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 200 and not select.select([connection], [], [], 0)[0]:
+                connection.sendall(chunk)
+                sent += 1
+        assert b" 413 " in connection.recv(65536).splitlines()[0]
+    # The bound is 30 of them; some are in buffers.
+    assert 30 <= sent < 60
 
 
 @pytest.mark.parametrize("key", ["", "Bearer x", "Bearer sl_live_unknown", "Basic x"])

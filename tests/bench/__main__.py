@@ -22,6 +22,7 @@ def sections() -> dict[str, Callable[..., None]]:
     from tests.bench import (
         api,
         claims,
+        crowds,
         estimates,
         lane,
         latency,
@@ -51,6 +52,7 @@ def sections() -> dict[str, Callable[..., None]]:
         "throughput": throughput.measure,
         "latency": latency.measure,
         "webhooks": webhooks.measure,
+        "crowds": crowds.measure,
     }
 
 

@@ -189,12 +189,15 @@ def workers(folder: Path, *, count: int, processes: int) -> Iterator[Workers]:
 
 
 @contextmanager
-def web(folder: Path, *, application: str = "config.wsgi:application") -> Iterator[tuple[subprocess.Popen[str], str]]:
+def web(
+    folder: Path, *, application: str = "config.wsgi:application", threads: int = 16, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Starts the web server as `serve` does, and returns its address."""
     port = ports.chosen("PORT", 0)
-    options = ("--port", str(port), "--workers", "2", "--blocking-threads", "16", "--http", "1", "--no-ws")
-    command = (sys.executable, "-m", "granian", "--interface", "wsgi", *options, application)
-    with process(*command, log=folder / "web.log") as serving:
+    options = ("--port", str(port), "--workers", "2", "--blocking-threads", str(threads), "--http", "1", "--no-ws")
+    many = ("--backlog", "4096", "--backpressure", "2048")
+    command = (sys.executable, "-m", "granian", "--interface", "wsgi", *options, *many)
+    with process(*command, application, log=folder / "web.log", **environment) as serving:
         url = f"http://{ports.HOST}:{port}"
         deadline = time.monotonic() + 30
         while not _is_up(url):
