@@ -339,7 +339,8 @@ def command_of(process: psutil.Process) -> list[str]:
 
 def granian(application: str, port: str, *, threads: int) -> list[str]:
     options = ("--interface", "wsgi", "--http", "1", "--no-ws", "--port", port, "--blocking-threads", str(threads))
-    return [sys.executable, "-m", "granian", *options, application]
+    many = ("--backlog", "4096", "--backpressure", "2048")
+    return [sys.executable, "-m", "granian", *options, *many, application]
 
 
 def worker(queue: str, processes: int, name: str = "") -> list[str]:

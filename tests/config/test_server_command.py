@@ -20,4 +20,4 @@ def test_each_server_of_production_has_the_launcher_s_options() -> None:
     launched = options(system._server("config.wsgi:application", ports.chosen("PORT", 0), workers=2, threads=48))
     assert "--respawn-failed-workers" in launched
     assert launched == options(in_image)
-    assert launched - options(sandbox) <= {"--http1-header-read-timeout"}
+    assert launched - options(sandbox) <= {"--http1-header-read-timeout", "--backlog", "--backpressure"}
