@@ -1,10 +1,13 @@
 """Bounds how many request bodies a web process reads at once, for whom, and how large they may be.
 
 The server passes a request on when its headers have come. Reading the body then occupies a thread for as long as the client
-likes: the server has no time limit for bodies, and a waiting read cannot be interrupted (a thread that gives up stops the whole
-process). Few threads may therefore read bodies at the same time: fewer for one caller, and fewest for unknown callers. The
-other threads stay free. What JSON may hold is decided elsewhere (`searches.api.strict_json`). The proxy has time limits for
-bodies and reads them whole before it passes them on; behind it a read takes milliseconds.
+likes. granian 2.8 has a time limit for headers and none for bodies. Its `read` returns when all bytes have come, and cannot be
+interrupted: a thread that gives up stops the whole process. The socket cannot be shut down from here either, because a request
+has its client's address without the port, so that nobody knows which connection it is.
+
+Few threads may therefore read bodies at the same time: fewer for one caller, and fewest for unknown callers. The other threads
+stay free. What JSON may hold is decided elsewhere (`searches.api.strict_json`). The proxy has time limits for bodies and reads
+them whole before it passes them on; behind it a read takes milliseconds.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from io import IOBase
 from itertools import chain
 from typing import Any
@@ -22,6 +26,7 @@ from django.http import HttpResponse
 
 from accounts.authentication import CALLER
 from accounts.net.client_address import address_of
+from accounts.web import turns
 from accounts.web.exceptions import ServiceUnavailable
 from config import problems
 
@@ -88,6 +93,7 @@ class RequestBody(IOBase):
         self._caller: str | None = None
         self._bytes = 0
         self._has_turn = self.is_refused = False
+        self._aside = ExitStack()
 
     def read(self, size: int = -1) -> bytes:
         if not self._left or not size:
@@ -118,6 +124,8 @@ class RequestBody(IOBase):
         """Takes a turn. Raises `OSError`, which Django treats as a broken body; `Bounded` replaces the answer to it."""
         if self._caller is None and not self.is_refused:
             caller = str(self._environ.get(CALLER, UNKNOWN))
+            # Until the last byte has come, others may run.
+            self._aside.enter_context(turns.aside())
             self._has_turn = reading.take(caller, seconds=TURN_SECONDS)
             self._caller = caller
             if self._has_turn and memory.take(caller, self._left):
@@ -132,6 +140,7 @@ class RequestBody(IOBase):
         if self._has_turn:
             self._has_turn = False
             reading.give_back(self._caller or UNKNOWN)
+        self._aside.close()
 
 
 class Bounded:

@@ -43,14 +43,18 @@ ADMIN_POLICY = "; ".join(
 NO_PAGE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
+def request_id(sent: str) -> str:
+    """Returns the id that a caller sent, where it is usable, or a new one."""
+    return sent if USABLE.fullmatch(sent) else str(uuid7())
+
+
 class RequestId(MiddlewareMixin):
     """Gives every answer an `X-Request-Id`, the caller's own where it sent a usable one. Log lines have it until the answer is
     sent.
     """
 
     def process_request(self, request: HttpRequest) -> None:
-        sent = request.headers.get("X-Request-Id", "")
-        request.META[problems.REQUEST_ID] = id = sent if USABLE.fullmatch(sent) else str(uuid7())
+        request.META[problems.REQUEST_ID] = id = request_id(request.headers.get("X-Request-Id", ""))
         log_context.begin(request=id)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:

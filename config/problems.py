@@ -101,6 +101,12 @@ def _headers(exc: exceptions.APIException) -> dict[str, str]:
     return headers
 
 
+def answered(meta: Mapping[str, Any], error: exceptions.APIException) -> HttpResponse:
+    """Returns the response to an error of a request that reaches no view."""
+    body = problem(str(error.get_codes()), str(error.detail), status=error.status_code)
+    return answer(meta, body, headers=_headers(error))
+
+
 def described(exc: exceptions.APIException, view: APIView) -> dict[str, Any]:
     if isinstance(exc, exceptions.ValidationError):
         errors = list(islice(wrong_fields(exc.detail), MOST_ERRORS))

@@ -16,9 +16,10 @@ with environment.in_one_line():
 
 # These modules read the settings.
 from config.body_slots import Bounded
+from config.request_turns import InTurns
 from searches.pictures import isolation
 
-application = Bounded(django_application)
+application = Bounded(InTurns(django_application))
 
 # Decoders start before the first picture, and before there are threads.
 isolation.decoders.start()

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
+from accounts.web import turns
+
 
 class Busy(Exception):
     """All slots are taken, or the tenant's share of them. `detail`: one sentence for the tenant."""
@@ -39,7 +41,8 @@ class Bulkhead:
                 raise Busy(self.detail)
             self.taken[owner] += 1
         try:
-            yield
+            with turns.aside():
+                yield
         finally:
             with self.lock:
                 self.taken[owner] -= 1

@@ -2,7 +2,8 @@
 
 A bucket is one number, the instant at which it is full again (the generic cell rate algorithm), by Redis' own clock. Several
 buckets are charged together or not at all, so that a refused request costs nothing. The header fields `RateLimit` and
-`RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10) tell how many requests are left, or which bucket refused.
+`RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11) tell how many requests are left, or which bucket refused.
+A caller that spreads what is left over the seconds that `RateLimit` names sends at the average rate, and is not refused.
 
 Without Redis, requests are accepted, because the API must take searches while Redis is down. Everything else is refused, because
 it makes calls to third parties. Key checks need no rule of their own then: without Redis the limiter lets no call leave.
@@ -11,6 +12,7 @@ it makes calls to third parties. Key checks need no rule of their own then: with
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ MINUTE_SECONDS, HOUR_SECONDS = 60, 3600
 MOST_RESENT = 20_000
 # Longer than a working Redis takes. A request waits for it, and is accepted without it.
 PATIENCE_SECONDS = 0.3
+# A refusal of a request is repeated for so long. It told the caller to wait for a second.
+REPEATED_SECONDS = 0.2
 KEY_PREFIX = redis_client.keys("rate:")
 NOT_COUNTED = "How often this is asked cannot be counted right now; send the request again in a moment."
 # Keys: the buckets. Arguments: the units to charge, and for each bucket the microseconds that one unit takes to come back, the
@@ -69,6 +73,8 @@ return {refused, unpack(states)}
 """
 
 cooldown = redis_client.Cooldown()
+# The last refusals of requests in this process, by tenant.
+_refused: dict[str, tuple[float, TooManyRequests]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +111,25 @@ def request(tenant: Tenant) -> dict[str, str]:
     )
     try:
         return _spend([bucket], redis_client.of(settings.REDIS_URL, seconds=PATIENCE_SECONDS))
+    except TooManyRequests as refusal:
+        _refused[str(tenant.pk)] = time.monotonic() + REPEATED_SECONDS, refusal
+        raise
     except redis.RedisError as error:
         cooldown.start()
         log.warning("requests are not counted for %s s: %s", cooldown.seconds, type(error).__name__)
         return {}
+
+
+def repeated(tenant_id: str) -> TooManyRequests | None:
+    """Returns the refusal that this tenant's request gets because one was refused a moment ago; None without one.
+
+    A caller that goes on without a pause costs no query and nothing in Redis meanwhile.
+    """
+    until, refusal = _refused.get(tenant_id, (0.0, None))
+    if refusal is not None and time.monotonic() > until:
+        _refused.pop(tenant_id, None)
+        return None
+    return refusal
 
 
 def key_check(tenant: Tenant) -> None:
@@ -197,13 +218,13 @@ def _spend(buckets: Sequence[Bucket], client: redis.Redis, *, cost: int = 1) -> 
         arguments += [bucket.interval_us, bucket.most, int(bucket.part_of_next)]
     refused, *numbers = client.register_script(SCRIPT)(keys=keys, args=arguments)
     index = refused - 1 if refused else 0
-    bucket, remaining, seconds = buckets[index], numbers[2 * index], ceil(numbers[2 * index + 1] / 1_000_000)
+    bucket, remaining = buckets[index], numbers[2 * index]
+    wait = max(1, ceil(numbers[2 * index + 1] / 1_000_000)) if refused else 0
     name = bucket.key.partition(":")[0]
     fields = {
         "RateLimit-Policy": f'"{name}";q={bucket.most};w={bucket.seconds}',
-        "RateLimit": f'"{name}";r={remaining};t={seconds}',
+        "RateLimit": f'"{name}";r={remaining};t={wait or max(1, ceil(remaining * bucket.interval_us / 1_000_000))}',
     }
     if refused:
-        wait = max(1, seconds)
         raise TooManyRequests(f"{bucket.rule} Ask again in {wait} s.", wait=wait, fields=fields)
     return fields

@@ -2,7 +2,7 @@
 
 A file is judged by the skeleton of its format (`containers`), read in a process of its own (`isolation`), stored (`storage`,
 `files`, `sweeping`) and counted (`usage`). For a quote it is read and not stored (`previews`). A picture given by its URL is
-fetched first (`fetching`). `bulkhead` bounds how many are read at once.
+fetched first (`fetching`). `accounts.web.waiting_bulkhead` bounds how many are read at once.
 
 In its own process (`decoder`, `confinement`, `work`) a file is stripped of everything but the picture (`stripping`), decoded
 (`reading`, `bitmaps`, `colours`, `pixel_rows`, `scans`, `strips`), cropped (`cropping`) and fitted to each provider's limits

@@ -24,10 +24,11 @@ from uuid import UUID
 
 from django.conf import settings
 
+from accounts.web import turns
 from accounts.web.bulkhead import Busy
+from accounts.web.waiting_bulkhead import WaitingBulkhead
 from providers.contract import PictureLimits
 from searches.pictures import confinement, exchange
-from searches.pictures.bulkhead import WaitingBulkhead
 from searches.pictures.containers import judge
 from searches.pictures.cropping import Crop
 from searches.pictures.decoder import ANSWER, CRASHED, HEAD, NUMBER, OUT_OF_TIME, READY
@@ -144,7 +145,7 @@ def _execute(
 ) -> tuple[dict[str, Any], list[bytes]]:
     large = pixels > LARGE_PIXELS
     bound = LARGE if large else SMALL
-    with (large_ones if large else small_ones).turn_of(by):
+    with turns.aside(), (large_ones if large else small_ones).turn_of(by):
         said, files = _answered(order, content, bound)
     if "refused" in said:
         raise by_decoder(said["refused"], most_pixels=settings.PICTURE_MAX_PIXELS)

@@ -21,6 +21,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from accounts.models import Tenant
+from accounts.web import turns
 from accounts.web.bulkhead import Busy
 from providers.contract import Picture, PictureLimits
 from searches.models import Image, Rendering
@@ -67,7 +68,8 @@ class Draft:
         Call it before a transaction, so that none is open meanwhile.
         """
         if self.writing is not None:
-            self.writing.result()
+            with turns.aside():
+                self.writing.result()
 
     def save(self) -> Image:
         """Inserts the rows of the picture. Returns the one that the caller's rows are to name.

@@ -61,6 +61,16 @@ def test_an_answer_before_the_end_of_a_body_says_that_the_connection_ends(
         assert ended(answer)
 
 
+def test_what_is_longer_than_announced_is_no_part_of_the_body(system: Sightline) -> None:
+    """The rest would be the next request. It is none, so that the connection ends."""
+    key = json.loads(system.manage("create_tenant", "Longer", "--json"))["api_keys"]["live"]
+    told = f"Host: 127.0.0.1\nAuthorization: Bearer {key}\nContent-Type: application/json\nContent-Length: 2"
+    with asked(system, f"POST /v1/searches HTTP/1.1\n{told}", b'{}{"lookups": []}\r\n\r\n') as (status, _, _, answer):
+        assert status == "400"
+        assert b"200" not in answer.readline()
+        assert ended(answer)
+
+
 @pytest.mark.parametrize("content", [b"", b"{}"])
 def test_an_answer_to_what_was_read_keeps_the_connection(system: Sightline, content: bytes) -> None:
     tenant = json.loads(system.manage("create_tenant", f"Keeper {len(content)}", "--json"))

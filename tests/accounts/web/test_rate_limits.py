@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from math import ceil
 from uuid import uuid4
 
 import pytest
@@ -124,8 +125,14 @@ def test_a_full_bucket_has_no_key_in_redis() -> None:
 
 def use_up(bucket: str, *, seconds: int) -> None:
     """Has a bucket be full again so late that a busy machine finds it empty still."""
+    use_up_ms(bucket, seconds * 1000)
+
+
+def use_up_ms(bucket: str, milliseconds: int) -> None:
     with redis.Redis.from_url(django_settings.REDIS_URL) as client:
-        client.set(f"rate:{bucket}", client.time()[0] * 1_000_000 + seconds * 1_000_000, ex=seconds)
+        seconds, microseconds = client.time()
+        full_at = seconds * 1_000_000 + microseconds + milliseconds * 1000
+        client.set(f"rate:{bucket}", full_at, px=milliseconds)
 
 
 def test_every_answer_has_the_remaining_rate(alice: Tenant, client_of: ClientOf) -> None:
@@ -133,10 +140,22 @@ def test_every_answer_has_the_remaining_rate(alice: Tenant, client_of: ClientOf)
     for path in ("/v1/sources", f"/v1/searches/{uuid4()}", "/v1/credits?wrong=1"):
         answer = api.get(path)
         assert answer["RateLimit-Policy"] == '"requests";q=1000;w=10'
-        told = re.fullmatch(r'"requests";r=(\d+);t=1', answer["RateLimit"])
+        told = re.fullmatch(r'"requests";r=(\d+);t=10', answer["RateLimit"])
         assert told is not None
         left.append(int(told[1]))
     assert all(990 <= each <= 999 for each in left)
+
+
+def test_what_is_left_comes_with_the_seconds_over_which_it_may_be_spread() -> None:
+    """100 requests a second: 249 and a part may be sent over 2.5 seconds, which is said in whole ones."""
+    dora = tenant()
+    for used, left, seconds in ((7_500, 249, 3), (9_980, 1, 1)):
+        use_up_ms(f"requests:{dora.pk}", used)
+        told = re.fullmatch(r'"requests";r=(\d+);t=(\d+)', rate_limits.request(dora)["RateLimit"])
+        assert told is not None
+        # More is left on a busy machine.
+        assert int(told[1]) >= left
+        assert int(told[2]) == max(seconds, ceil(int(told[1]) / 100))
 
 
 def test_a_refusal_by_another_rate_says_which(alice: Tenant, client_of: ClientOf) -> None:

@@ -13,10 +13,10 @@ import pytest
 from django.db import transaction
 
 from accounts.models import Tenant
+from accounts.web.waiting_bulkhead import WaitingBulkhead
 from providers.contract import PictureLimits
 from searches import pictures
 from searches.pictures import BadPicture, Busy, isolation
-from searches.pictures.bulkhead import WaitingBulkhead
 from searches.pictures.containers import judge
 from searches.pictures.cropping import Crop
 from tests.searches import samples

@@ -1,0 +1,220 @@
+"""Requests of a web process run in turns by tenant: many of one tenant delay those of others little, and hold few threads."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core import signals
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import close_old_connections, connection, transaction
+from django.test import RequestFactory
+from pytest_django import DjangoAssertNumQueries
+
+from accounts import keys, redis_client
+from accounts.models import Mode, Tenant
+from accounts.web import rate_limits, turns
+from accounts.web.bulkhead import Busy
+from config import request_turns
+from config.request_turns import AT_ONCE, CONCURRENCY, MOST, TOGETHER, InTurns, RequestTurns
+
+GREEDY, OTHER = "greedy", "other"
+
+
+class Crowd:
+    """Requests, each in a thread, that hold their turns until they are let go."""
+
+    def __init__(self, requests: RequestTurns) -> None:
+        self.requests = requests
+        self.running: list[str] = []
+        self.go = threading.Event()
+        self.threads: list[threading.Thread] = []
+
+    def send(self, owner: str, times: int = 1) -> None:
+        for _ in range(times):
+            taken = self.requests.taken_by(owner)
+            self.threads.append(threading.Thread(target=self._work, args=(owner,)))
+            self.threads[-1].start()
+            until(lambda: self.requests.taken_by(owner) > taken)  # noqa: B023 (called at once)
+
+    def _work(self, owner: str) -> None:
+        with self.requests.turn_of(owner):
+            self.running.append(owner)
+            self.go.wait(20)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@contextmanager
+def crowd() -> Iterator[Crowd]:
+    made = Crowd(RequestTurns())
+    with ExitStack() as stack:
+        stack.callback(made.go.set)
+        yield made
+        made.go.set()
+        for thread in made.threads:
+            thread.join()
+    assert not made.requests.running
+    assert not made.requests.waiting
+
+
+def test_a_tenant_that_is_alone_runs_as_many_as_there_may_be() -> None:
+    with crowd() as requests:
+        requests.send(GREEDY, AT_ONCE + 5)
+        assert requests.running == [GREEDY] * AT_ONCE
+
+
+def test_a_tenant_runs_few_while_another_is_there_and_for_a_moment_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_turns, "PRESENT_SECONDS", 3600.0)
+    with crowd() as requests:
+        with requests.requests.turn_of(OTHER):
+            requests.send(GREEDY, TOGETHER + 5)
+            assert requests.running == [GREEDY] * TOGETHER
+        requests.send(GREEDY)
+        assert requests.running == [GREEDY] * TOGETHER
+
+
+def test_the_next_tenant_does_not_wait_for_the_requests_of_the_first() -> None:
+    with crowd() as requests:
+        requests.send(GREEDY, AT_ONCE - 1)
+        requests.send(OTHER)
+        requests.send(GREEDY, 3)
+        until(lambda: requests.running.count(OTHER) == 1)
+        assert requests.running.count(GREEDY) == AT_ONCE - 1
+
+
+def test_the_turn_of_a_request_that_waits_for_something_else_is_another_ones() -> None:
+    with crowd() as requests:
+        requests.send(GREEDY, AT_ONCE - 1)
+        with requests.requests.turn_of(GREEDY), turns.held(requests.requests, GREEDY):
+            requests.send(GREEDY)
+            assert len(requests.running) == AT_ONCE - 1
+            with turns.aside():
+                until(lambda: len(requests.running) == AT_ONCE)
+                threading.Timer(0.05, requests.go.set).start()
+            assert requests.requests.running[GREEDY] >= 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_request_that_steps_aside_keeps_no_connection_but_that_of_a_transaction() -> None:
+    requests = RequestTurns()
+    with requests.turn_of(GREEDY), turns.held(requests, GREEDY):
+        connection.ensure_connection()
+        with turns.aside():
+            assert connection.connection is None
+            assert not requests.running
+        with transaction.atomic(), turns.aside():
+            assert connection.connection is not None
+            assert requests.running[GREEDY] == 1
+    assert not requests.running
+
+
+def asked(application: Any, key: str, **headers: str) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Returns the status, the headers and the body of a request for searches."""
+    said: list[Any] = []
+    environ = RequestFactory().get("/v1/searches", headers={"Authorization": f"Bearer {key}", **headers}).environ
+    environ["wsgi.input"] = io.BytesIO()
+    answer = application(environ, lambda *started: said.extend(started))
+    return int(said[0][:3]), dict(said[1]), json.loads(b"".join(answer))
+
+
+@pytest.fixture
+def application() -> Iterator[InTurns]:
+    """Leaves the test its connection, in which its transaction is."""
+    ends = (signals.request_started, signals.request_finished)
+    for signal in ends:
+        signal.disconnect(close_old_connections)
+    yield InTurns(WSGIHandler())
+    for signal in ends:
+        signal.connect(close_old_connections)
+    assert not request_turns.requests.running
+    assert not request_turns.threads.taken
+
+
+def secret_of(tenant: Tenant) -> str:
+    return keys.issue(tenant, Mode.LIVE)[1]
+
+
+def test_one_tenant_holds_half_of_the_threads_and_another_is_served(
+    application: InTurns, alice: Tenant, bob: Tenant
+) -> None:
+    alices, bobs = secret_of(alice), secret_of(bob)
+    assert [asked(application, key)[0] for key in (alices, bobs)] == [200, 200]
+    with ExitStack() as stack:
+        for _ in range(MOST // 2):
+            stack.enter_context(request_turns.threads.acquire(str(alice.pk)))
+        with pytest.raises(Busy), request_turns.threads.acquire(str(alice.pk)):
+            pass
+        status, headers, body = asked(application, alices, **{"X-Request-Id": "mine-12345"})
+        assert (status, headers["Retry-After"], body["code"]) == (429, "1", "rate_limited")
+        assert {name: headers[name] for name in CONCURRENCY} == CONCURRENCY
+        assert body["detail"].startswith("Too many requests are under way at once; send fewer at a time")
+        assert headers["X-Request-Id"] == body["request_id"] == "mine-12345"
+        assert headers["Content-Type"] == "application/problem+json"
+        assert asked(application, bobs)[0] == 200
+    assert asked(application, alices)[0] == 200
+
+
+def test_keys_that_nobody_has_are_all_of_their_address(application: InTurns, alice: Tenant) -> None:
+    alices = secret_of(alice)
+    assert asked(application, alices)[0] == 200
+    with ExitStack() as stack:
+        for _ in range(MOST // 2):
+            stack.enter_context(request_turns.threads.acquire("address 127.0.0.1"))
+        assert [asked(application, key)[0] for key in ("sl_live_x", "", "sl_test_y")] == [429] * 3
+        assert asked(application, alices)[0] == 200
+
+
+def test_a_revoked_key_is_unknown_again(application: InTurns, alice: Tenant) -> None:
+    key, secret = keys.issue(alice, Mode.LIVE)
+    assert asked(application, secret)[0] == 200
+    keys.revoke(key)
+    assert asked(application, secret)[0] == 401
+    environ = RequestFactory().get("/v1/searches", headers={"Authorization": f"Bearer {secret}"}).environ
+    assert application._callers.of(environ) == "address 127.0.0.1"
+
+
+def test_past_the_rate_a_caller_that_goes_on_costs_no_query(
+    application: InTurns,
+    alice: Tenant,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rate_limits, "REPEATED_SECONDS", 3600.0)
+    secret = secret_of(alice)
+    alice.requests_per_second = 1
+    alice.save()
+    answers = [asked(application, secret) for _ in range(30)]
+    refused = next(answer for answer in answers if answer[0] == 429)
+    with django_assert_num_queries(0):
+        again = asked(application, secret)
+    assert again[0] == 429
+    for name in ("Retry-After", "RateLimit", "RateLimit-Policy"):
+        assert again[1][name] == refused[1][name]
+    assert again[2]["detail"] == refused[2]["detail"]
+    monkeypatch.setattr(rate_limits, "_refused", {})
+    bucket = rate_limits.Bucket(key=f"requests:{alice.pk}", most=10, rule="")
+    rate_limits.forget(redis_client.of(settings.REDIS_URL), bucket)
+    assert asked(application, secret)[0] == 200
+
+
+def test_other_paths_need_no_turn(application: InTurns, db: None) -> None:
+    with ExitStack() as stack:
+        for _ in range(MOST // 2):
+            stack.enter_context(request_turns.threads.acquire("address 127.0.0.1"))
+        said: list[Any] = []
+        environ = RequestFactory().get("/healthz").environ
+        application(environ, lambda *started: said.extend(started))
+    assert said[0].startswith("200")
