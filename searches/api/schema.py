@@ -98,6 +98,8 @@ METADATA = OpenApiParameter(
     },
     style="form",
     explode=True,
+    # The page of the document fills in the first one.
+    examples=[OpenApiExample("Any", value={}), OpenApiExample("A campaign", value={"metadata.campaign": "spring"})],
     description="Only searches whose metadata have these texts under these keys, each as a parameter of its own: "
     "`metadata.campaign=spring`.",
 )

@@ -100,4 +100,11 @@ def test_the_form_can_be_tried_out_in_a_browser(alice: Tenant, live_server: Live
         expect(operation.locator(".live-responses-table tbody .response-col_status").first).to_contain_text(
             "202", timeout=60_000
         )
+        # A list is read with what the page fills in, too.
+        operation = page.locator("#operations-searches-list_searches")
+        operation.locator(".opblock-summary").click()
+        operation.get_by_role("button", name="Try it out").click()
+        operation.get_by_role("button", name="Execute").click()
+        status = operation.locator(".live-responses-table tbody .response-col_status").first
+        expect(status).to_contain_text("200", timeout=60_000)
         browser.close()

@@ -14,6 +14,7 @@ from accounts.models import Mode, Tenant
 from billing.models import Reading, Reconciliation
 from providers.keyring import credentials
 from providers.models import Credential
+from tests.api.test_openapi import described
 from tests.api.test_problems import problem_of
 from tests.conftest import ClientOf
 from tests.providers.conftest import Provider, provider
@@ -45,6 +46,7 @@ def left(modash: Provider, credits: float) -> None:
 def reconciled(api: APIClient, path: str) -> dict[str, Any]:
     response = api.post(f"{path}/reconcile")
     assert response.status_code == 200, response.content
+    described("/v1/credentials/{id}/reconcile", "post", response)
     reading: dict[str, Any] = response.json()
     return reading
 
@@ -114,7 +116,9 @@ def test_comparisons_are_listed_in_pages_newest_first(api: APIClient, path: str,
     for credits in (100, 97.5, 95, 200):
         left(modash, credits)
         reconciled(api, path)
-    first = api.get(f"{path}/reconciliations", {"limit": 2}).json()
+    response = api.get(f"{path}/reconciliations", {"limit": 2})
+    described("/v1/credentials/{id}/reconciliations", "get", response)
+    first = response.json()
     assert [row["state"] for row in first["data"]] == ["topped_up", "shared_account"]
     second = api.get(f"{path}/reconciliations", {"limit": 2, "cursor": first["next_cursor"]}).json()
     assert ([row["drift"] for row in second["data"]], second["has_more"]) == (["2.5"], False)
