@@ -1,5 +1,5 @@
 """The operators' pages of tenants, API keys, webhooks, and of the operators themselves."""
 
-from accounts.admin import team, tenants, webhooks
+from accounts.admin import api_keys, team, tenants, webhooks
 
-__all__ = ["team", "tenants", "webhooks"]
+__all__ = ["api_keys", "team", "tenants", "webhooks"]

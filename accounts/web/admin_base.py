@@ -253,6 +253,8 @@ def _in_words(field: Any, value: Any) -> str:
         return ", ".join(sorted(str(each) for each in value)) or "nothing"
     if isinstance(field, forms.ModelChoiceField):
         return str(value if isinstance(value, Model) else field.clean(value))
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "nothing"
     choices = dict(getattr(field, "choices", ()))
     text = " ".join(str(choices.get(value, value)).split())
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
