@@ -57,7 +57,11 @@ class UsageReport:
             return [self._line(row) for row in cursor.fetchall()]
 
     def batches(self) -> Iterator[list[Line]]:
-        """Yields all lines, some at a time. The database keeps the others."""
+        """Yields all lines as they are at one moment, some at a time.
+
+        The database keeps the others in a cursor, whose connection is held until all are read: a page of lines would add up
+        the rest of the usage again, and of another moment. A pooler that shares sessions would lose such a cursor.
+        """
         query, values = _summed(self)
         with connection.chunked_cursor() as cursor:
             cursor.execute(f"{query} ORDER BY {', '.join(_names(self.groups))}", values)
