@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from accounts import limits
 from accounts.models import MOST_MAX_AGE, Mode, Tenant
-from accounts.web.tenant_view import TenantView
+from accounts.web.entity_tags import Tagged
 
 KEPT = "_retention_days"
 
@@ -106,7 +106,7 @@ def described(tenant: Tenant, mode: str) -> dict[str, Any]:
         examples=[OpenApiExample("A tenant", value=SHOWN, response_only=True)],
     )
 )
-class OwnTenant(TenantView):
+class OwnTenant(Tagged):
     scopes = {"GET": None}
 
     def get(self, request: Request) -> Response:

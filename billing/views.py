@@ -19,6 +19,7 @@ from rest_framework.response import Response
 
 from accounts.models import Mode, Scope
 from accounts.web import streaming
+from accounts.web.entity_tags import Tagged
 from accounts.web.pagination import CursorPages, PageQuery, rows_after
 from accounts.web.renderers import CSVRenderer, NDJSONRenderer, columns_of
 from accounts.web.tenant_view import TenantView
@@ -155,7 +156,7 @@ class OneRowCSVRenderer(CSVRenderer):
 
 
 @schema.STATEMENT
-class OneStatement(AccountsView):
+class OneStatement(Tagged, AccountsView):
     serializer_class = StatementSerializer
     renderer_classes = (JSONRenderer, OneRowCSVRenderer)
 

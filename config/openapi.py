@@ -30,6 +30,7 @@ from config import (
     openapi_links,
     openapi_problems,
     openapi_properties,
+    openapi_tags,
     openapi_webhooks,
 )
 from config.problem_codes import PROBLEMS
@@ -141,11 +142,13 @@ class Schema(AutoSchema):
         return operation | described | ({"x-scope": scope.value} if scope else {})
 
     def get_override_parameters(self) -> list[Any]:
-        """Returns the header fields of idempotency keys, beside which `extend_schema` puts an operation's own."""
-        return openapi_idempotency.parameters(self.view, self.method)
+        """Returns the header fields of idempotency keys and tags, beside which `extend_schema` puts an operation's own."""
+        shared = (openapi_idempotency, openapi_tags)
+        return [each for module in shared for each in module.parameters(self.view, self.method)]
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        bodies |= self.unchanged()
         own = [*getattr(self.view, "error_codes", {}).get(self.method, ())]
         own += openapi_idempotency.CODES if openapi_idempotency.heeded(self.view, self.method) else ()
         errors = openapi_problems.codes(self.method, self.path, own)
@@ -155,6 +158,13 @@ class Schema(AutoSchema):
                 body["description"] = body["description"] or f"{HTTPStatus(int(status)).phrase}."
                 body.setdefault("headers", {}).update(self.headers_of_all())
         return bodies
+
+    def unchanged(self) -> dict[str, Any]:
+        """Returns the 304 of an object with a tag."""
+        if not openapi_tags.is_tagged(self.view, self.method):
+            return {}
+        headers = self._get_response_headers_for_code("304")
+        return {"304": {**openapi_tags.UNCHANGED, "headers": headers}}
 
     def get_paginated_name(self, serializer_name: str) -> str:
         return f"{serializer_name}List"

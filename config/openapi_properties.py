@@ -95,7 +95,7 @@ PROPERTIES: Mapping[str, Schema] = {
 SAME_AS: Mapping[str, str] = {"StoredImage": "Image", "EndpointWithSecret": "Endpoint", "FinishedLookup": "Lookup"}
 # By the parameter's name, where no serializer describes it.
 PARAMETERS: Mapping[str, str] = {
-    "created_after": "Only what was created after this instant: RFC 3339 with an offset; send a + as %2B.",
+    "created_after": "Only what was created after this instant, and not at it: RFC 3339 with an offset; send a + as %2B.",
     "created_before": "Only what was created before this instant: RFC 3339 with an offset; send a + as %2B.",
 }
 # Every operation takes it.

@@ -19,6 +19,7 @@ from rest_framework.reverse import reverse
 
 from accounts.models import Attempt, Delivery, Endpoint, Scope, Tenant
 from accounts.web import rate_limits
+from accounts.web.entity_tags import Tagged
 from accounts.web.exceptions import Conflict
 from accounts.web.pagination import PageQuery
 from accounts.web.strict_fields import Nothing, Wrong
@@ -110,7 +111,7 @@ class Endpoints(EndpointView):
         return Response(with_secret(endpoint, secret), status=201, headers=headers)
 
 
-class OneEndpoint(EndpointView):
+class OneEndpoint(Tagged, EndpointView):
     error_codes = {"PATCH": ("endpoint_disabled",)}
 
     @schema.GET_ENDPOINT

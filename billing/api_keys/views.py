@@ -23,6 +23,7 @@ from rest_framework.reverse import reverse
 
 from accounts import keys
 from accounts.models import ApiKey, FormerSecret, Mode, Scope, Tenant
+from accounts.web.entity_tags import Tagged
 from accounts.web.exceptions import Conflict
 from accounts.web.pagination import PageQuery
 from accounts.web.strict_fields import Wrong
@@ -115,7 +116,7 @@ class ApiKeys(ApiKeyView):
 
 
 @schema.API_KEY
-class OneApiKey(ApiKeyView):
+class OneApiKey(Tagged, ApiKeyView):
     error_codes = {
         "PATCH": ("stronger_key", "api_key_ended", "too_many_api_keys"),
         "DELETE": ("stronger_key",),

@@ -23,6 +23,7 @@ from rest_framework.reverse import reverse
 
 from accounts.models import IdempotencyKey, Mode, Scope
 from accounts.web import rate_limits
+from accounts.web.entity_tags import Tagged
 from accounts.web.exceptions import Conflict, ServiceUnavailable
 from accounts.web.pagination import CursorPages
 from accounts.web.strict_fields import Nothing, Wrong
@@ -110,7 +111,7 @@ class Credentials(CredentialView):
 
 
 @schema.CREDENTIAL
-class OneCredential(CredentialView):
+class OneCredential(Tagged, CredentialView):
     def get(self, request: Request, id: Any) -> Response:
         return Response(self.shown(self.get_object()))
 

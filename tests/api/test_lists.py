@@ -171,6 +171,42 @@ def test_searches_are_filtered_by_age(api: APIClient) -> None:
     assert listed(api, created_after=later.isoformat()) == []
 
 
+def test_an_instant_itself_is_neither_after_nor_before_it(api: APIClient) -> None:
+    at = made(api).created_at.isoformat()
+    assert (listed(api, created_after=at), listed(api, created_before=at)) == ([], [])
+
+
+def test_a_search_must_meet_all_filters(api: APIClient) -> None:
+    search = made(api, metadata={"campaign": "spring", "team": "a"})
+    after, before = (search.created_at + timedelta(seconds=seconds) for seconds in (-1, 1))
+    met = {
+        "status": "queued",
+        "source": "tiktok-creators",
+        "metadata.campaign": "spring",
+        "metadata.team": "a",
+        "created_after": after.isoformat(),
+        "created_before": before.isoformat(),
+    }
+    unmet = {
+        "status": "failed",
+        "source": "public-videos",
+        "metadata.campaign": "Spring",
+        "metadata.team": "",
+        "created_after": before.isoformat(),
+        "created_before": after.isoformat(),
+    }
+    assert listed(api, **met) == [str(search.pk)]
+    for name, value in unmet.items():
+        one_unmet = {other: text for other, text in met.items() if not name.startswith("created") or other == name}
+        assert listed(api, **one_unmet | {name: value}) == [], name
+
+
+def test_filters_hold_on_every_page(api: APIClient) -> None:
+    wanted = [made(api, metadata={"a": str(number % 2)}) for number in range(6)][1::2]
+    found = read_all(api, "/v1/searches", limit=1, **{"metadata.a": "1"})
+    assert ids(found) == [str(search.pk) for search in reversed(wanted)]
+
+
 def test_searches_are_filtered_by_metadata(api: APIClient) -> None:
     spring = made(api, metadata={"campaign": "spring", "team.a": "1"})
     made(api, metadata={"campaign": "autumn"})

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from accounts.models import IdempotencyKey, Scope
+from accounts.web.entity_tags import Tagged
 from accounts.web.exceptions import Conflict
 from accounts.web.strict_fields import Wrong
 from accounts.web.tenant_view import TenantView
@@ -91,7 +92,7 @@ class Images(PictureView, ImageView):
 
 
 @schema.IMAGE_VIEW
-class OneImage(ImageView):
+class OneImage(Tagged, ImageView):
     scopes = {"GET": Scope.SEARCHES_READ, "DELETE": Scope.SEARCHES_WRITE}
     error_codes = {"DELETE": ("image_in_use",)}
 

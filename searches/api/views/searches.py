@@ -13,13 +13,13 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
-from django.utils.http import parse_etags
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from accounts.models import IdempotencyKey, Scope
+from accounts.web.entity_tags import is_known, known_tags
 from accounts.web.strict_fields import Nothing
 from accounts.web.tenant_view import TenantView
 from billing.caps import CODES
@@ -136,7 +136,7 @@ class OneSearch(SearchView):
     scopes = {"GET": Scope.SEARCHES_READ, "DELETE": Scope.SEARCHES_WRITE}
 
     def get(self, request: Request, id: UUID) -> Response:
-        known = parse_etags(request.headers.get("If-None-Match", ""))
+        known = known_tags(request)
         headers = self.wait(id, lambda status, version: is_news(known, status, version))
         response = self.search_now(id, headers=headers)
         if is_known(known, response["ETag"]):
@@ -186,10 +186,6 @@ def search_response(search: dict[str, Any], *, status: int, headers: dict[str, s
 def etag_of(version: int) -> str:
     """Returns a weak tag, since a position in the queue may change without the version."""
     return f'W/"{version}"'
-
-
-def is_known(known: list[str], etag: str) -> bool:
-    return "*" in known or etag.removeprefix("W/") in {tag.removeprefix("W/") for tag in known}
 
 
 def is_news(known: list[str], status: str, version: int) -> bool:
