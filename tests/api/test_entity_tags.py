@@ -8,8 +8,8 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
+from tests.api.routes import belongings, path_to
 from tests.api.test_openapi import described, document
-from tests.api.test_strangers import belongings, path_to
 
 TENANT = "/v1/tenant"
 

@@ -9,8 +9,8 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts.models import Event
+from tests.api.routes import belongings, path_to
 from tests.api.test_openapi import document
-from tests.api.test_strangers import belongings, path_to
 
 ROUTES = sorted(
     path for path, operations in document()["paths"].items() if "get" in operations and "{name}" not in path
