@@ -19,6 +19,6 @@ USER app
 EXPOSE 8000
 # Static files are served from the packages: nothing must be collected.
 CMD ["granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--host", "0.0.0.0", "--port", "8000", \
-     "--workers", "2", "--blocking-threads", "64", "--http1-header-read-timeout", "10000", \
+     "--workers", "2", "--blocking-threads", "640", "--http1-header-read-timeout", "10000", \
      "--backlog", "4096", "--backpressure", "2048", \
      "--respawn-failed-workers", "config.wsgi:application"]

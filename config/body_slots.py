@@ -33,7 +33,7 @@ from config import problems
 MEBIBYTE = 1024 * 1024
 # Bodies below /v1 hold pictures. Anything else is a form of the admin's, or nothing that is taken at all.
 SMALL_BYTES = MEBIBYTE
-# The most threads that read bodies, of the server's 64. One tenant may occupy half of these, half of those that wait for searches
+# The most threads that read bodies. One tenant may occupy half of these, half of those that wait for searches
 # (12) and fetch pictures (8), and 32 that wait for a decoder, so that some threads stay free.
 MOST_READING, MOST_READING_OF_UNKNOWN = 12, 3
 # Seconds to wait for a turn. Most bodies arrive with their headers and are read in a millisecond.

@@ -32,12 +32,13 @@ from config.middleware import request_id
 AT_ONCE, TOGETHER = 16, 3
 # A tenant counts as there for so long after a request.
 PRESENT_SECONDS = 0.5
-# The most requests that the process has at all, of its 64 threads. A tenant gets one while more are free than it has.
-MOST = 60
-# A request takes some hundredths of a second.
-WAIT_SECONDS = 10.0
+# The most requests that the process has at all, of its 640 threads, each of which only waits until its turn comes. A tenant gets
+# another one while more are free than it has; while it is alone, as many as leave some to the next.
+MOST, ALONE = 620, 540
+# Longer than all of them take on two cores.
+WAIT_SECONDS = 120.0
 BUSY = "Too many requests are under way at once; send fewer at a time, and this one again in a second."
-# As draft-ietf-httpapi-ratelimit-headers-11 says it. A tenant that is alone gets half of the threads.
+# As draft-ietf-httpapi-ratelimit-headers-11 says it. Beside others a tenant gets half at most.
 CONCURRENCY = {
     "RateLimit-Policy": f'"concurrency";q={MOST // 2};qu="concurrent-requests"',
     "RateLimit": '"concurrency";r=0;t=1',
@@ -72,7 +73,15 @@ class RequestTurns(WaitingBulkhead):
         return any(other != owner for other in here) or time.monotonic() - next(others, 0.0) < PRESENT_SECONDS
 
 
-threads = Bulkhead(lambda: MOST, BUSY)
+class Threads(Bulkhead):
+    """The threads that the requests of this process hold, those that wait for their turn included."""
+
+    def has_room(self, owner: Hashable, most: int) -> bool:
+        is_alone = self.taken.total() == self.taken[owner]
+        return (is_alone and self.taken[owner] < ALONE) or super().has_room(owner, most)
+
+
+threads = Threads(lambda: MOST, BUSY)
 requests = RequestTurns()
 
 

@@ -206,7 +206,7 @@ class Sightline:
         judge = self._start(Program, "sandbox", granian("config.sandbox_wsgi:application", sandbox_port, threads=64))
         put_first(judge.process)
         self.manage("migrate")
-        self._start(Program, "web", granian("config.wsgi:application", port, threads=64))
+        self._start(Program, "web", granian("config.wsgi:application", port, threads=640))
         self._start(Program, "sweeps", worker("sweeps", 1))
         self._start(Program, "followers", [*worker("followers", 1), "--pool", "threads"])
         self._start(Program, "beat", celery("beat", "-s", str(self.folder / "beat"), "--pidfile="))

@@ -32,12 +32,16 @@ class Bulkhead:
         self.lock = threading.Lock()
         self.taken: Counter[Hashable] = Counter()
 
+    def has_room(self, owner: Hashable, most: int) -> bool:
+        """Returns whether the owner may acquire another of `most` slots."""
+        return self.taken[owner] < most - self.taken.total()
+
     @contextmanager
     def acquire(self, owner: Hashable) -> Iterator[None]:
         """Holds a slot for a tenant's id, or for another identity of one caller. Raises `Busy` at once."""
         most = self.most()
         with self.lock:
-            if self.taken[owner] >= most - self.taken.total():
+            if not self.has_room(owner, most):
                 raise Busy(self.detail)
             self.taken[owner] += 1
         try:

@@ -60,7 +60,7 @@ class System:
         environment = os.environ | environment | {"PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
         commands = {
             "sandbox": _server("config.sandbox_wsgi:application", sandbox_port, workers=1, threads=32),
-            "web": _server("config.wsgi:application", port, workers=2, threads=64),
+            "web": _server("config.wsgi:application", port, workers=2, threads=640),
             **{name: _worker(node, *WORKERS[name]) for name, node in self._nodes.items()},
             "beat": _celery("beat", "-s", str(folder / "beat-schedule"), "--pidfile="),
         }

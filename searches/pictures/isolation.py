@@ -81,8 +81,7 @@ SMALL = Bound(seconds=5, memory_bytes=500_000_000)
 # Above this size a web process reads one picture at a time.
 LARGE_PIXELS = 8_000_000
 large_ones = WaitingBulkhead(at_once=1, places=16, share=4, wait_seconds=LARGE.outlasting_seconds, detail=BUSY)
-# Small pictures do not wait behind large ones. Each takes milliseconds, so one tenant may send many at once: up to half of the
-# server's 64 threads.
+# Small pictures do not wait behind large ones. Each takes milliseconds, so one tenant may send many at once.
 small_ones = WaitingBulkhead(at_once=2, places=48, share=32, wait_seconds=SMALL.outlasting_seconds, detail=BUSY)
 
 

@@ -64,7 +64,7 @@ def measure(folder: Path, provider: Provider, words: Sequence[str]) -> None:
     limits.prepare(provider, limits.OUT_OF_THE_WAY, latency_ms=0)
     bystander, crowd = Access.of("quiet"), Access.of("crowd")
     names = [name for name in CROWDS if not words or any(word in name for word in words)]
-    with system.web(folder, threads=64, **BOUNDS) as (web, url):
+    with system.web(folder, threads=640, **BOUNDS) as (web, url):
         _measure("without a proxy", folder, url, web.pid, bystander, crowd, names)
         if proxies.IS_INSTALLED:
             with proxies.nginx_before(url) as public:

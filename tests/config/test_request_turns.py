@@ -23,7 +23,7 @@ from accounts.models import Mode, Tenant
 from accounts.web import rate_limits, turns
 from accounts.web.bulkhead import Busy
 from config import request_turns
-from config.request_turns import AT_ONCE, CONCURRENCY, MOST, TOGETHER, InTurns, RequestTurns
+from config.request_turns import ALONE, AT_ONCE, CONCURRENCY, MOST, TOGETHER, InTurns, RequestTurns
 
 GREEDY, OTHER = "greedy", "other"
 
@@ -147,13 +147,23 @@ def secret_of(tenant: Tenant) -> str:
     return keys.issue(tenant, Mode.LIVE)[1]
 
 
-def test_one_tenant_holds_half_of_the_threads_and_another_is_served(
+def test_a_tenant_that_is_alone_holds_nearly_all_threads_and_leaves_some(application: InTurns, bob: Tenant) -> None:
+    with ExitStack() as stack:
+        for _ in range(ALONE):
+            stack.enter_context(request_turns.threads.acquire(GREEDY))
+        with pytest.raises(Busy), request_turns.threads.acquire(GREEDY):
+            pass
+        assert asked(application, secret_of(bob))[0] == 200
+
+
+def test_beside_another_one_a_tenant_holds_half_of_the_threads_and_others_are_served(
     application: InTurns, alice: Tenant, bob: Tenant
 ) -> None:
     alices, bobs = secret_of(alice), secret_of(bob)
     assert [asked(application, key)[0] for key in (alices, bobs)] == [200, 200]
     with ExitStack() as stack:
-        for _ in range(MOST // 2):
+        stack.enter_context(request_turns.threads.acquire(OTHER))
+        for _ in range((MOST - 1) // 2 + 1):
             stack.enter_context(request_turns.threads.acquire(str(alice.pk)))
         with pytest.raises(Busy), request_turns.threads.acquire(str(alice.pk)):
             pass
@@ -171,7 +181,7 @@ def test_keys_that_nobody_has_are_all_of_their_address(application: InTurns, ali
     alices = secret_of(alice)
     assert asked(application, alices)[0] == 200
     with ExitStack() as stack:
-        for _ in range(MOST // 2):
+        for _ in range(ALONE):
             stack.enter_context(request_turns.threads.acquire("address 127.0.0.1"))
         assert [asked(application, key)[0] for key in ("sl_live_x", "", "sl_test_y")] == [429] * 3
         assert asked(application, alices)[0] == 200
@@ -212,7 +222,7 @@ def test_past_the_rate_a_caller_that_goes_on_costs_no_query(
 
 def test_other_paths_need_no_turn(application: InTurns, db: None) -> None:
     with ExitStack() as stack:
-        for _ in range(MOST // 2):
+        for _ in range(ALONE):
             stack.enter_context(request_turns.threads.acquire("address 127.0.0.1"))
         said: list[Any] = []
         environ = RequestFactory().get("/healthz").environ
