@@ -28,8 +28,9 @@ from accounts.web.waiting_bulkhead import WaitingBulkhead
 from config import problems
 from config.middleware import request_id
 
-# The most requests that run at once, and of one tenant while another one is there.
-AT_ONCE, TOGETHER = 16, 3
+# The most requests that run at once, and of one tenant while another one is there: two in each of two processes, of some
+# hundredths of a second each, are more than the hundred a second that a tenant may send.
+AT_ONCE, TOGETHER = 16, 2
 # A tenant counts as there for so long after a request.
 PRESENT_SECONDS = 0.5
 # The most requests that the process has at all, of its 640 threads, each of which only waits until its turn comes. A tenant gets
