@@ -175,8 +175,9 @@ class Schema(AutoSchema):
             name, description = HEADERS[status]
             headers[name] = text_header(description)
         schema = self.resolve_serializer(openapi_problems.ProblemSerializer, "response").ref
-        body = openapi_problems.answer(schema, codes) | {"headers": headers}
-        return self.component(openapi_problems.name(status, codes), ResolvedComponent.RESPONSE, body)
+        kind = openapi_problems.kind(self.method, self.path, cast(TenantView, self.view).query_class().fields)
+        body = openapi_problems.answer(schema, codes, kind) | {"headers": headers}
+        return self.component(openapi_problems.name(status, codes, kind), ResolvedComponent.RESPONSE, body)
 
     def headers_of_all(self) -> dict[str, Any]:
         return {

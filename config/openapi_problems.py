@@ -24,6 +24,12 @@ WITH_A_BODY = ("malformed_body", "too_large", "unsupported_media_type")
 WITH_AN_ID = ("not_found",)
 # A path without the method is no operation, so no operation has this code.
 OF_NO_OPERATION = ("method_not_allowed",)
+# The wrong field of a 400: of an order, of a list, and of every other operation.
+WRONG: Mapping[str, Mapping[str, str]] = {
+    "Order": {"field": "lookups[0].limit", "code": "max_value", "detail": "Must be from 1 to 1500."},
+    "List": {"field": "limit", "code": "max_value", "detail": "Must be a whole number from 1 to 100."},
+    "": {"field": "nonsense", "code": "unknown_parameter", "detail": "Unknown query parameter; known here: none."},
+}
 REQUEST_ID = "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c0ff"
 
 
@@ -68,35 +74,44 @@ def status_of(code: str) -> int:
     return PROBLEMS[code].status
 
 
-def name(status: int, found: Sequence[str]) -> str:
+def kind(method: str, path: str, query: Iterable[str]) -> str:
+    """Returns which wrong field an operation shows. `query`: the names of its parameters."""
+    if method == "POST" and path in ("/v1/searches", "/v1/searches/quote"):
+        return "Order"
+    return "List" if method == "GET" and "limit" in query else ""
+
+
+def name(status: int, found: Sequence[str], kind: str) -> str:
     """Returns the name of an answer in the document: that of the status, and the operation's own codes where it has some."""
+    kind = kind if status == 400 else ""
     usual = of_status(status, EVERYWHERE) or of_status(status, (*WITH_A_BODY, *WITH_AN_ID))
     if found == (usual or of_status(status, PROBLEMS)):
-        return f"Problem{status}"
-    return f"Problem{status}{''.join(code.title().replace('_', '') for code in found if code not in usual)}"
+        return f"Problem{status}{kind}"
+    return f"Problem{status}{kind}{''.join(code.title().replace('_', '') for code in found if code not in usual)}"
 
 
-def answer(schema: Mapping[str, Any], found: Sequence[str]) -> dict[str, Any]:
+def answer(schema: Mapping[str, Any], found: Sequence[str], kind: str) -> dict[str, Any]:
     """Returns the answer of a status, without its headers. `schema`: that of a problem."""
+    shown = {code: {"summary": PROBLEMS[code].title, "value": example(code, kind)} for code in found}
     return {
         "description": "; ".join(PROBLEMS[code].title for code in found) + ".",
         "content": {
             problems.MEDIA_TYPE: {
                 "schema": schema,
-                "examples": {code: {"summary": PROBLEMS[code].title, "value": example(code)} for code in found},
+                "examples": shown,
             }
         },
     }
 
 
-def example(code: str) -> dict[str, Any]:
+def example(code: str, kind: str = "Order") -> dict[str, Any]:
     shown = problems.problem(code, PROBLEMS[code].detail) | {"request_id": REQUEST_ID}
     if code in CODES.values():
         limit = limit_without_room(next(name for name in CODES if CODES[name] == code))
         shown |= {"detail": str(LimitReached(limit)), "limit": LimitSerializer(limit).data}
     if code == "invalid_request":
-        wrong = {"field": "lookups[0].limit", "code": "max_value", "detail": "Must be from 1 to 1500."}
-        shown |= {"errors": [wrong]}
+        wrong = WRONG[kind]
+        shown |= {"detail": f"{wrong['field']}: {wrong['detail']}", "errors": [dict(wrong)]}
     return shown
 
 

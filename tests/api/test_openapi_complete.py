@@ -134,6 +134,20 @@ def test_each_operation_shows_each_code_that_it_can_answer() -> None:
         assert (shown >= set(openapi_problems.WITH_A_BODY)) == (method in ("post", "patch")), path
 
 
+def test_a_wrong_field_is_one_of_the_operation() -> None:
+    wrong = {
+        name: next(each for each in error_examples(operation) if each["code"] == "invalid_request")["errors"][0][
+            "field"
+        ]
+        for name, operation in OPERATIONS.items()
+    }
+    assert (wrong["create_search"], wrong["list_searches"]) == ("lookups[0].limit", "limit")
+    assert {name for name, field in wrong.items() if field == "lookups[0].limit"} == {"create_search", "quote_search"}
+    for name, field in wrong.items():
+        parameters = {resolved(each)["name"] for each in OPERATIONS[name]["parameters"]}
+        assert (field == "limit") == ("limit" in parameters), name
+
+
 def test_each_code_is_one_of_an_operation() -> None:
     shown = {example["code"] for operation in OPERATIONS.values() for example in error_examples(operation)}
     assert shown == set(PROBLEMS) - set(openapi_problems.OF_NO_OPERATION)
