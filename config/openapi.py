@@ -120,6 +120,10 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     result["webhooks"] = openapi_webhooks.webhooks()
     openapi_properties.complete(result)
     openapi_enums.complete(result)
+    for _path, method, operation in openapi_links.every(result["paths"]):
+        if method == "patch":
+            # drf-spectacular takes a body without a required field for one that may be left out.
+            operation["requestBody"]["required"] = True
     openapi_links.add(result["paths"])
     return result
 
@@ -210,11 +214,18 @@ class StrictExtension(OpenApiSerializerExtension):
                 schema["maxProperties"] = field.max_length
             if isinstance(field, StrictList) and field.unique_items:
                 schema["uniqueItems"] = True
-            if isinstance(field, serializers.CharField) and not field.allow_blank and "enum" not in schema:
-                schema.setdefault("minLength", 1)
+            not_empty(field, schema)
         mapped |= self.target.number_of_fields
         example = getattr(self.target, "example", None)
         return mapped | {"additionalProperties": False} | ({"examples": [example]} if example else {})
+
+
+def not_empty(field: Any, schema: dict[str, Any]) -> None:
+    """Adds to a text, and to the texts of a list, that they are not empty where they must not be."""
+    if isinstance(field, serializers.ListField):
+        not_empty(field.child, schema.get("items", {}))
+    if isinstance(field, serializers.CharField) and not field.allow_blank and schema.get("type") == "string":
+        schema.setdefault("minLength", 1)
 
 
 class LookupExtension(OpenApiSerializerExtension):
@@ -240,6 +251,7 @@ class LookupExtension(OpenApiSerializerExtension):
 def lookup_schema(shared: Mapping[str, Any], adapter: Adapter) -> dict[str, Any]:
     fields = {
         **shared["properties"],
+        "credential": shared["properties"]["credential"] | {"minLength": 1},
         "source": {"const": adapter.source, "description": adapter.title},
         # Their dialect is the one of OpenAPI 3.1 itself.
         "parameters": {word: value for word, value in json_schema.of(adapter.parameters).items() if word != "$schema"},

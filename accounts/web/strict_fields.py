@@ -117,8 +117,16 @@ class OfOneType(serializers.Field[Any, Any, Any, Any]):
 
 
 class StrictInteger(OfOneType, serializers.IntegerField):
-    types = (int,)
+    """A whole number. 2.0 is one too, as in JSON Schema: some languages write it so."""
+
+    types = (int, float)
     default_error_messages = {"invalid": "Must be a whole number, without quotes."}
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, float) and not data.is_integer():
+            self.fail("invalid")
+        number: int = super().to_internal_value(int(data) if isinstance(data, float) else data)
+        return number
 
 
 class StrictNumber(OfOneType, serializers.FloatField):

@@ -38,7 +38,8 @@ class Label(StrictText):
             raise ValidationError(str(error), code=error.code) from None
 
 
-@extend_schema_field({"type": "string", "minLength": 1, "maxLength": sealing.LONGEST})
+# Blanks around a key are cut off. A key has printable signs of ASCII alone.
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": sealing.LONGEST, "pattern": r"^\s*[!-~]+\s*$"})
 class SecretText(StrictText):
     """A provider's key. Errors do not quote it."""
 

@@ -33,7 +33,13 @@ class GivenPicture:
 
 
 @extend_schema_field(
-    {"type": "string", "contentEncoding": "base64", "maxLength": -(-settings.PICTURE_MAX_BYTES // 3) * 4}
+    {
+        "type": "string",
+        "contentEncoding": "base64",
+        "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        "minLength": 4,
+        "maxLength": -(-settings.PICTURE_MAX_BYTES // 3) * 4,
+    }
 )
 class Base64(serializers.CharField):
     """Decodes base64 text. Text that was left in its body (`Encoded`) is not copied; only the picture is."""

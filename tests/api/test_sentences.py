@@ -164,6 +164,12 @@ def test_a_wrong_value_is_told_in_our_words(api: APIClient) -> None:
         assert not any(words in error["detail"] for words in ("Ensure", "This field", "Expected", "valid", '"str"'))
 
 
+def test_a_whole_number_may_have_a_point_and_no_more(api: APIClient) -> None:
+    assert posted(api, json.dumps(order(priority=2.0))).status_code == 202
+    for wrong in (2.5, 1e400, True):
+        assert posted(api, json.dumps(order(priority=wrong))).status_code == 400
+
+
 def test_a_sentence_that_is_ours_is_kept() -> None:
     assert in_our_words("Must be a text in quotes.") == "Must be a text in quotes."
     assert in_our_words("Ensure this value is less than or equal to 5.") == "Must be at most 5."
