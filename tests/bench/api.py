@@ -38,6 +38,7 @@ ROUNDS, SECONDS, WARMING_SECONDS = 12, 1.5, 3.0
 # Waiting lookups of other tenants, ahead of the open search.
 AHEAD = 100
 BOUNDARY = "picture-and-order"
+# Asks the provider in any case: pictures that differ in bytes alone would follow each other.
 ORDER = json.dumps({"lookups": [{"source": SOURCE}], "max_age": 0})
 PICTURES = 40
 # A JPEG's first table: marker, length and number, and then 64 divisors, of which the last two make each picture sent another one.
