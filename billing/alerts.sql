@@ -76,12 +76,12 @@ BEGIN
     SELECT * INTO account FROM billing_account WHERE id = own FOR NO KEY UPDATE;
     in_month := billing_month();
     FOR cap IN
-        SELECT * FROM billing_limits(own, account.tenant_id, account.provider, in_month, by_key, '', NULL, 0)
-        WHERE name IN ('key_cap', 'tenant_cap')
+        SELECT NULL::uuid AS api_key, size, used, held
+        FROM billing_limits(own, account.tenant_id, account.provider, in_month, NULL, '', NULL, 0) WHERE name = 'tenant_cap'
+        UNION ALL
+        SELECT * FROM billing_caps_of_key(own, account.provider, in_month, by_key) AS own_cap WHERE own_cap.api_key = by_key
     LOOP
-        PERFORM billing_note_shares_of_cap(
-            own, CASE WHEN cap.name = 'key_cap' THEN by_key END, in_month, cap.size, 0, cap.used, cap.held
-        );
+        PERFORM billing_note_shares_of_cap(own, cap.api_key, in_month, cap.size, 0, cap.used, cap.held);
     END LOOP;
 END $$;
 

@@ -28,7 +28,7 @@ LEFT JOIN billing_account AS account ON account.tenant_id = %(tenant)s AND accou
 CROSS JOIN billing_limits(
     account.id, %(tenant)s, asked.provider, month, %(api_key)s, %(budget)s, asked.most, asked.amount
 ) AS found
-ORDER BY found.rank
+ORDER BY found.rank, found.size
 """
 # The API's code for each limit, and the half of a sentence that says how it is mended.
 CODES = {

@@ -11,8 +11,24 @@ CREATE OR REPLACE FUNCTION billing_month() RETURNS date LANGUAGE sql VOLATILE AS
     SELECT date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date
 $$;
 
+-- Returns the caps under which a key counts in a month, with what is used and held under each: its own, and those of the keys that it
+-- comes from, which count all keys that they made too. A key can therefore give no other key a budget beside its own.
+CREATE OR REPLACE FUNCTION billing_caps_of_key(own uuid, at_provider text, in_month date, by_key uuid)
+RETURNS TABLE (api_key uuid, size numeric, used numeric, held numeric) LANGUAGE sql STABLE AS $$
+    SELECT cap.api_key_id, cap.amount, coalesce(family.used, 0), coalesce(family.held, 0)
+    FROM billing_keycap AS cap
+    CROSS JOIN LATERAL (
+        SELECT sum(month.used) AS used, sum(month.held) AS held FROM billing_keymonth AS month
+        LEFT JOIN accounts_apikey AS spending ON spending.id = month.spender
+        WHERE month.account_id = own AND month.month = in_month
+            AND (month.spender = cap.api_key_id OR cap.api_key_id = ANY(spending.ancestors))
+    ) AS family
+    WHERE cap.provider = at_provider
+        AND cap.api_key_id = ANY(by_key || (SELECT ancestors FROM accounts_apikey WHERE id = by_key))
+$$;
+
 -- Returns each limit that is in force for a hold, the narrowest first, with what is used and held under it: `max_credits`, the caps of
--- the API key and the tenant as they are now, and the balance if the account is prepaid, from which charges are gone already.
+-- the API key, of the keys that it comes from and of the tenant as they are now, and the balance if the account is prepaid, from which charges are gone already.
 -- `short_by` is how much the credits `asked` are too many, and 0 where they fit. No other place decides that: a hold is refused by
 -- it, and a quote shows it. Credits of 0 fit everywhere, also where a cap was lowered below what is used.
 --
@@ -27,10 +43,7 @@ CREATE OR REPLACE FUNCTION billing_limits(
         LEFT JOIN billing_budget AS budget ON budget.reference = named.reference AND budget.account_id = own
         WHERE budget.most IS NOT NULL OR new_most IS NOT NULL
         UNION ALL
-        SELECT 2, 'key_cap', cap.amount, coalesce(month.used, 0), coalesce(month.held, 0)
-        FROM billing_keycap AS cap
-        LEFT JOIN billing_keymonth AS month ON month.account_id = own AND month.spender = by_key AND month.month = in_month
-        WHERE cap.api_key_id = by_key AND cap.provider = at_provider
+        SELECT 2, 'key_cap', cap.size, cap.used, cap.held FROM billing_caps_of_key(own, at_provider, in_month, by_key) AS cap
         UNION ALL
         SELECT 3, 'tenant_cap', cap.amount, coalesce(month.used, 0), coalesce(month.held, 0)
         FROM billing_tenantcap AS cap
@@ -53,6 +66,7 @@ DECLARE
     used_now numeric;
     held_now numeric;
     size numeric;
+    over record;
 BEGIN
     UPDATE billing_tenantmonth AS counted SET used = counted.used + more_used, held = counted.held + more_held
     WHERE account_id = account.id AND month = in_month
@@ -67,16 +81,19 @@ BEGIN
     END IF;
     IF by_key IS NOT NULL THEN
         UPDATE billing_keymonth AS counted SET used = counted.used + more_used, held = counted.held + more_held
-        WHERE account_id = account.id AND spender = by_key AND month = in_month
-        RETURNING counted.used, counted.held, (
-            SELECT amount FROM billing_keycap AS cap
-            WHERE more_used > 0 AND cap.api_key_id = by_key AND cap.provider = account.provider
-        ) INTO used_now, held_now, size;
+        WHERE account_id = account.id AND spender = by_key AND month = in_month;
         IF NOT FOUND THEN
             INSERT INTO billing_keymonth (account_id, spender, month, used, held)
             VALUES (account.id, by_key, in_month, more_used, more_held);
-        ELSIF billing_has_a_share(used_now, size) THEN
-            PERFORM billing_note_shares_of_cap(account.id, by_key, in_month, size, used_now - more_used, used_now, held_now);
+        ELSIF more_used > 0 THEN
+            FOR over IN
+                SELECT * FROM billing_caps_of_key(account.id, account.provider, in_month, by_key) AS counting
+                WHERE billing_has_a_share(counting.used, counting.size)
+            LOOP
+                PERFORM billing_note_shares_of_cap(
+                    account.id, over.api_key, in_month, over.size, over.used - more_used, over.used, over.held
+                );
+            END LOOP;
         END IF;
     END IF;
     IF of_budget <> '' THEN

@@ -34,7 +34,7 @@ BEGIN
     END IF;
     SELECT name, size, used, held, short_by INTO outcome, limit_size, limit_used, limit_held, limit_short_by
     FROM billing_limits(own, owner, at_provider, counted_in, by_key, of_budget, most, asked)
-    WHERE short_by > 0 ORDER BY rank LIMIT 1;
+    WHERE short_by > 0 ORDER BY rank, size LIMIT 1;
     IF FOUND THEN
         RETURN;
     END IF;

@@ -7,6 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.models import ApiKey
 from billing import alerts, ledger
@@ -19,6 +20,23 @@ def of(keys: Iterable[ApiKey]) -> dict[UUID, dict[str, Decimal]]:
     for cap in KeyCap.objects.filter(api_key__in=found).order_by("provider"):
         found[cap.api_key_id][cap.provider] = cap.amount
     return found
+
+
+def in_force(key: ApiKey) -> dict[str, Decimal]:
+    """Returns the lowest cap with each provider under which the key counts: its own, or that of a key it comes from."""
+    lowest: dict[str, Decimal] = {}
+    for cap in _over(key):
+        lowest[cap.provider] = min(cap.amount, lowest.get(cap.provider, cap.amount))
+    return lowest
+
+
+def bounding(key: ApiKey) -> set[UUID]:
+    """Returns the ids of the keys under whose caps the key counts: itself, and those it comes from."""
+    return {cap.api_key_id for cap in _over(key)}
+
+
+def _over(key: ApiKey) -> QuerySet[KeyCap]:
+    return KeyCap.objects.filter(api_key__in=[key.pk, *key.ancestors])
 
 
 @transaction.atomic

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -48,6 +50,12 @@ class ApiKey(models.Model):
     )
     prefix = models.CharField(max_length=20, editable=False, help_text="The beginning of the secret, for people.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
+    ancestors = ArrayField(
+        models.UUIDField(),
+        default=list,
+        editable=False,
+        help_text="The key that made it over the API, after those that made that one. It counts under their caps too.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="From when on the key is refused; empty: never.")
@@ -66,6 +74,11 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+    @property
+    def created_by(self) -> UUID | None:
+        """Returns the id of the key that made it; None if an operator did."""
+        return self.ancestors[-1] if self.ancestors else None
 
     @property
     def state(self) -> str:

@@ -24,6 +24,7 @@ SHOWN: dict[str, Any] = {
     "scopes": ["searches:read", "searches:write"],
     "allowed_networks": ["203.0.113.0/24"],
     "caps": {"modash": "100"},
+    "created_by": "019a9f3e-1c22-7e01-8d4f-6b2a9c0e7711",
     "created_at": "2026-11-20T09:12:03.118000Z",
     "last_used_at": "2026-11-20T09:13:00.002000Z",
     "expires_at": "2027-11-20T00:00:00Z",
@@ -40,7 +41,10 @@ MADE = OpenApiExample(
     status_codes=["200", "201"],
 )
 LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="Where it is.")
-STRONGER = "A key that may do more than the one that asks is refused with a 403, `stronger_key`."
+STRONGER = (
+    "A key that may do more than the one that asks is refused with a 403, `stronger_key`. So is, for a key with caps, any that "
+    "does not count under them."
+)
 
 API_KEYS = extend_schema_view(
     get=extend_schema(
@@ -56,7 +60,8 @@ API_KEYS = extend_schema_view(
         operation_id="create_api_key",
         summary="Create an API key",
         description="A key can give no more than it has: its scopes, its expiry, its networks, its caps. What is left out is as "
-        "it is of the key that asks. Only this answer shows the `secret`.",
+        "it is of the key that asks. What the new key uses counts under the caps of the one that asks too. Only this answer "
+        "shows the `secret`.",
         request=ApiKeyRequest,
         parameters=[LOCATION],
         responses={201: ApiKeyWithSecretSerializer},

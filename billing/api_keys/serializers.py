@@ -148,6 +148,11 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     )
     allowed_networks = serializers.ListField(child=serializers.CharField(), read_only=True, help_text=NETWORKS)
     caps = serializers.SerializerMethodField(help_text=f"{CAPS} Of a provider without a cap nothing is said.")
+    created_by = serializers.UUIDField(
+        read_only=True,
+        allow_null=True,
+        help_text="The API key that made it; null if an operator did. What it uses counts under the caps of that key too.",
+    )
     expires_at = serializers.DateTimeField(read_only=True, allow_null=True, help_text=EXPIRES)
     revoked_at = serializers.DateTimeField(
         read_only=True, allow_null=True, help_text="When the key was revoked; null if it was not."
@@ -162,7 +167,18 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     class Meta:
         model = ApiKey
         fields: tuple[str, ...] = (
-            *("id", "label", "mode", "state", "prefix", "scopes", "allowed_networks", "caps", "created_at"),
+            *(
+                "id",
+                "label",
+                "mode",
+                "state",
+                "prefix",
+                "scopes",
+                "allowed_networks",
+                "caps",
+                "created_by",
+                "created_at",
+            ),
             *("last_used_at", "expires_at", "revoked_at", "previous_secret_until"),
         )
         read_only_fields = fields

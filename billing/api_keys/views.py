@@ -93,6 +93,7 @@ class ApiKeyView(TenantView):
             if key is None:
                 raise Http404
             refuse_stronger(key, own)
+            refuse_another_budget(key, self.api_key)
             yield own, key
 
 
@@ -110,7 +111,7 @@ class ApiKeys(ApiKeyView):
         with self.managing() as (own, _):
             rights, label = new_rights(given, own), given["label"]
             refuse_wider(rights, own)
-            key, secret = issue(self.tenant, rights, label)
+            key, secret = issue(self.api_key, rights, label)
         headers = {"Location": reverse("api-key", kwargs={"id": key.pk})}
         return Response(self.present(key.pk, secret=secret), status=201, headers=headers)
 
@@ -153,7 +154,7 @@ class Rotate(ApiKeyView):
 
 
 def rights_of(key: ApiKey) -> Rights:
-    return Rights.of(key, key_caps.of([key])[key.pk])
+    return Rights.of(key, key_caps.in_force(key))
 
 
 def new_rights(given: dict[str, Any], own: Rights) -> Rights:
@@ -192,17 +193,27 @@ def refuse_stronger(key: ApiKey, own: Rights) -> None:
         )
 
 
+def refuse_another_budget(key: ApiKey, asking: ApiKey) -> None:
+    """Refuses a key that does not count under the caps of the one that asks, which could spend beyond them with its secret."""
+    if not key_caps.bounding(asking) <= {key.pk, *key.ancestors}:
+        raise PermissionDenied(
+            "The key that asks has caps, and this API key does not count under them; use a key without caps.",
+            code="stronger_key",
+        )
+
+
 def refuse_ended(key: ApiKey) -> None:
     if key.state != "valid":
         raise Conflict(REVOKED if key.state == "revoked" else EXPIRED, code="api_key_ended")
 
 
-def issue(tenant: Tenant, rights: Rights, label: str) -> tuple[ApiKey, str]:
+def issue(asking: ApiKey, rights: Rights, label: str) -> tuple[ApiKey, str]:
     try:
         key, secret = keys.issue(
-            tenant,
+            asking.tenant,
             rights.mode,
             label,
+            ancestors=[*asking.ancestors, asking.pk],
             scopes=list(rights.scopes),
             expires_at=rights.expires_at,
             allowed_networks=list(rights.allowed_networks),

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
+from uuid_utils.compat import uuid7
 
 from accounts import keys
 from accounts.models import ApiKey, Mode, Scope, Tenant
+from billing import caps, ledger
+from billing.caps import LimitReached, Spender
 from billing.models import KeyCap, ThresholdAlert
 from tests.api.examples import create, made
 from tests.api.test_openapi import described
+from tests.billing.test_ledger import demand, in_one
 from tests.conftest import ClientOf
 from tests.racing import at_once
 
@@ -313,3 +319,57 @@ def test_what_is_answered_is_as_described(api: APIClient, alice: Tenant) -> None
     described(one, "delete", api.delete(path))
     described(one + "/rotate", "post", api.post(f"{path}/rotate"))
     described(PATH, "get", key_with(alice, scopes=[]).get(PATH))
+
+
+def test_keys_that_come_from_a_capped_key_count_under_its_cap(alice: Tenant) -> None:
+    asking = key_with(alice, scopes=MANAGER, caps={"modash": "10"})
+    child = new(asking, caps={"modash": "6"})
+    grandchild = new(client(child["secret"]))
+    assert [key["created_by"] for key in (child, grandchild)] == [str(asking.key.pk), child["id"]]
+    spend(alice, child["id"], 4)
+    spend(alice, grandchild["id"], 2)
+    assert caps_of(grandchild["id"]) == [(6, 0), (6, 4), (10, 4)]
+    assert refused(alice, grandchild["id"]) == refused(alice, child["id"]) == 6
+    spend(alice, asking.key.pk, 4)
+    assert refused(alice, asking.key.pk) == 10
+
+
+def test_a_charge_announces_the_shares_of_every_cap_that_it_counts_under(alice: Tenant) -> None:
+    asking = key_with(alice, scopes=MANAGER, caps={"modash": "10"})
+    child = new(asking, caps={"modash": "9"})
+    spend(alice, asking.key.pk, 2)
+    spend(alice, child["id"], 3)
+    reached = ThresholdAlert.objects.values_list("spender", "share", "used")
+    assert [(str(spender), share, used) for spender, share, used in reached] == [(str(asking.key.pk), 50, 5)]
+
+
+def test_a_key_with_caps_touches_no_key_that_does_not_count_under_them(alice: Tenant) -> None:
+    asking, other = (key_with(alice, scopes=MANAGER, caps={"modash": "5"}) for _ in range(2))
+    child = new(asking, scopes=MANAGER)
+    for api in (asking, client(child["secret"])):
+        for response in (api.post(f"{other.path}/rotate"), api.delete(other.path)):
+            assert (response.status_code, response.json()["code"]) == (403, "stronger_key")
+    raised = client(child["secret"]).patch(asking.path, {"caps": {"modash": "6"}}, format="json")
+    assert raised.json()["code"] == "stronger_key"
+    assert asking.delete(f"{PATH}/{child['id']}").status_code == 204
+
+
+def spend(tenant: Tenant, key_id: Any, amount: int) -> None:
+    """Holds and charges credits for a key."""
+    reference = f"lookup:{uuid7()}"
+    in_one(ledger.hold, [demand(tenant, amount, reference)], Spender(api_key_id=UUID(str(key_id))))
+    in_one(ledger.charge, reference, Decimal(amount), key=reference)
+
+
+def caps_of(key_id: str) -> list[tuple[int, int]]:
+    """Returns the size of each cap that a key counts under, and what it has left."""
+    key = ApiKey.objects.get(pk=key_id)
+    limits = caps.limits(key.tenant_id, {"modash": Decimal(0)}, Spender(api_key_id=key.pk))["modash"]
+    return sorted((int(limit.size), int(limit.left)) for limit in limits if limit.name == "key_cap")
+
+
+def refused(tenant: Tenant, key_id: Any) -> int:
+    """Returns the size of the cap that refuses one credit more."""
+    with pytest.raises(LimitReached) as caught:
+        spend(tenant, key_id, 1)
+    return int(caught.value.limit.size)
