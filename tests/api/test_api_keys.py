@@ -340,7 +340,7 @@ def test_a_charge_announces_the_shares_of_every_cap_that_it_counts_under(alice: 
     spend(alice, asking.key.pk, 2)
     spend(alice, child["id"], 3)
     reached = ThresholdAlert.objects.values_list("spender", "share", "used")
-    assert [(str(spender), share, used) for spender, share, used in reached] == [(str(asking.key.pk), 50, 5)]
+    assert [(str(spender), share, used) for spender, share, used in reached] == [(str(asking.key.pk), 50, Decimal(5))]
 
 
 def test_a_key_with_caps_touches_no_key_that_does_not_count_under_them(alice: Tenant) -> None:
