@@ -21,11 +21,10 @@ from itertools import chain
 from typing import Any
 
 from django.conf import settings
-from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
 
 from accounts.authentication import CALLER
-from accounts.net.client_address import address_of
+from accounts.net.client_address import address_in
 from accounts.web import turns
 from accounts.web.exceptions import ServiceUnavailable
 from config import problems
@@ -174,7 +173,7 @@ class Bounded:
         if is_whole:
             answer.close()
             return first
-        address = address_of(WSGIRequest(environ))
+        address = address_in(environ)
         if not sending.take(address):
             return _instead(environ, answer, start_response, TAKEN_SLOWLY)
         return Sending(answer, chain(first, rest), address)

@@ -16,11 +16,10 @@ from collections.abc import Callable, Hashable, Iterable
 from contextlib import closing
 from typing import Any
 
-from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
 
 from accounts.authentication import CALLER
-from accounts.net.client_address import address_of
+from accounts.net.client_address import address_in
 from accounts.web import rate_limits, turns
 from accounts.web.bulkhead import Bulkhead, Busy
 from accounts.web.exceptions import TooManyRequests
@@ -95,7 +94,7 @@ class KnownCallers:
     def of(self, environ: dict[str, Any]) -> str:
         """Returns the tenant's id, or the address where the key is unknown."""
         tenant = self._tenants.get(_digest(environ))
-        return tenant or f"address {address_of(WSGIRequest(environ))}"
+        return tenant or f"address {address_in(environ)}"
 
     def learn(self, environ: dict[str, Any]) -> None:
         """Notes whose key it was, or that it was nobody's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from ipaddress import ip_address
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -19,3 +20,13 @@ def address_of(request: HttpRequest) -> str:
         if any(ip_address(address) in network for network in settings.PROXIES):
             return str(ip_address(unmapped(forwarded)))
     return address
+
+
+def address_in(environ: dict[str, Any]) -> str:
+    """Returns the address for a request of which there is only the environment so far.
+
+    A `WSGIRequest` would decode the path in there, and the next one, Django's, could not decode it again.
+    """
+    request = HttpRequest()
+    request.META = environ
+    return address_of(request)
