@@ -16,6 +16,8 @@ from accounts import redis_client
 
 logger = logging.getLogger(__name__)
 
+# redis-py raises the others where its socket is closed under it, as while the server stops.
+LOST = (redis.RedisError, OSError, ValueError)
 CHANNELS = redis_client.channels("search:")
 cooldown = redis_client.Cooldown()
 
@@ -47,7 +49,7 @@ class Listener:
         self._disconnected = False
         try:
             self._messages.subscribe(channel(search_id))
-        except redis.RedisError:
+        except LOST:
             self._disconnected = True
 
     def wait(self, seconds: float) -> None:
@@ -56,7 +58,7 @@ class Listener:
         if not self._disconnected:
             try:
                 self._messages.get_message(timeout=seconds)
-            except redis.RedisError:
+            except LOST:
                 self._disconnected = True
         if self._disconnected:
             time.sleep(max(0.0, deadline - time.monotonic()))
