@@ -11,7 +11,7 @@ COMPILE = .boot/bin/uv --system-certs pip compile -q pyproject.toml --universal 
 	--generate-hashes --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test chaos mutants lint shape bench lock
+.PHONY: help setup demo serve test chaos fuzz mutants lint shape bench lock
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s  %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ test: lint  ## Lint, and run the tests
 
 chaos: .venv/.development  ## Attack a running system, and kill whatever can end in it (SEED=number repeats a run, ROUNDS=10 each race)
 	$(IN) -m pytest -m chaos -s $(if $(SEED),--randomly-seed=$(SEED))
+
+fuzz: .venv/.development  ## Ask a running system what its document allows and forbids (MINUTES=10; SEED=number repeats a run)
+	@$(IN) -m tests.fuzz $(or $(MINUTES),10) $(SEED)
 
 mutants: .venv/.development  ## List the small faults in a room that no test notices (ROOM=billing, lanes or limiter; SAMPLE=number)
 	$(IN) -m tests.mutants $(or $(ROOM),billing) $(SAMPLE)
