@@ -23,6 +23,7 @@ ClientOf = Callable[..., APIClient]
 
 # The files that take longest. One that began last would keep one worker busy while the others have nothing left.
 LONGEST = {
+    "test_document",
     *(
         "test_bad_days",
         "test_left_behind",
