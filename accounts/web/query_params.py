@@ -59,9 +59,13 @@ class Query(serializers.Serializer[Any]):
     def takes(self, name: str) -> bool:
         return name in self.fields
 
+    def known(self) -> list[str]:
+        """Returns the names of the parameters, as an error lists them."""
+        return sorted(self.fields)
+
     def _wrong(self, name: str, values: list[Any]) -> ErrorDetail | None:
         if not self.takes(name):
-            known = ", ".join(sorted(self.fields)) or "none"
+            known = ", ".join(self.known()) or "none"
             return ErrorDetail(f"Unknown query parameter; known here: {known}.", code="unknown_parameter")
         if len(values) > 1:
             return ErrorDetail("Given more than once; give it once.", code="repeated_parameter")

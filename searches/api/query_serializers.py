@@ -25,6 +25,9 @@ class SearchQuery(PageQuery):
     def takes(self, name: str) -> bool:
         return super().takes(name) or name.startswith("metadata.")
 
+    def known(self) -> list[str]:
+        return sorted([*super().known(), "metadata.<key>"])
+
     def to_internal_value(self, data: Any) -> Any:
         wanted = {name: text for name, text in data.items() if name.startswith("metadata.")}
         wrong: Any = {

@@ -234,6 +234,13 @@ def test_a_wrong_filter_is_named(api: APIClient, name: str, value: str) -> None:
     assert [error["field"] for error in response.json()["errors"]] == [name]
 
 
+def test_an_unknown_filter_is_told_the_known_ones_and_that_metadata_are_among_them(api: APIClient) -> None:
+    [error] = api.get("/v1/searches", {"metadata": "spring"}).json()["errors"]
+    assert error["detail"] == (
+        "Unknown query parameter; known here: created_after, created_before, cursor, limit, metadata.<key>, source, status."
+    )
+
+
 def test_all_wrong_filters_are_named_at_once(api: APIClient) -> None:
     response = api.get("/v1/searches?state=a&limit=0&status=queued&status=failed")
     assert sorted(error["field"] for error in response.json()["errors"]) == ["limit", "state", "status"]
