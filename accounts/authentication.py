@@ -31,7 +31,7 @@ class ApiKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Tenant, ApiKey]:
         secret = _bearer(request.headers.get("Authorization", ""))
         if not keys.well_formed(secret):
-            raise AuthenticationFailed("This is not a Sightline key; it looks mistyped or cut.")
+            raise AuthenticationFailed("This is not a Sightline key; it looks mistyped or cut: copy all of it.")
         key = keys.identify(secret)
         if key is None:
             raise AuthenticationFailed("This API key is unknown; use one of yours that is active.")

@@ -171,7 +171,8 @@ PROBLEMS: Mapping[str, ProblemType] = {
         title="Not found",
         happened="The path does not exist, or nothing with this id is yours. What belongs to another tenant, or to "
         "the other mode of key (live or test), is answered in the same way.",
-        mend="Check the path and the id, and whether the key is of the mode in which the object was made.",
+        mend="Check the path, which ends without a slash, and the id, and whether the key is of the mode in which the object "
+        "was made.",
         detail="Nothing of yours is here under this id; it may have been deleted, or never have been.",
     ),
     "results_erased": ProblemType(

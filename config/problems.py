@@ -53,7 +53,9 @@ NO_SUCH_PAGE = "There is no such page; it may have been moved or deleted."
 UNREADABLE = "The request cannot be read; mend its headers."
 FORBIDDEN = "Your account may not see or do this; ask the person who manages the operators' accounts."
 FORGED = "The form did not come from a page of this site, or the page is too old; load it again and send the form from there."
-NO_SUCH_PATH = "There is no such path; /v1/openapi.json lists those that there are. An id in a path is a UUID."
+NO_SUCH_PATH = (
+    "There is no such path; /v1/openapi.json lists all. A path ends without a slash, and an id in it is a UUID."
+)
 UNAVAILABLE = "The database cannot be reached right now; send the request again in a moment."
 INTERNAL = "Something went wrong on our side, and it was noted; name the request_id when you ask about it."
 

@@ -54,8 +54,12 @@ def test_an_ordinary_request_costs_one_query(alice: Tenant, django_assert_num_qu
         ("", NotAuthenticated, "No API key was sent; send the header `Authorization: Bearer sl_live_…`."),
         ("Basic YTpi", AuthenticationFailed, "The Authorization header must be `Bearer` followed by an API key."),
         ("sl_live_x", AuthenticationFailed, "The Authorization header must be `Bearer` followed by an API key."),
-        ("Bearer", AuthenticationFailed, "This is not a Sightline key; it looks mistyped or cut."),
-        ("Bearer sl_live_x", AuthenticationFailed, "This is not a Sightline key; it looks mistyped or cut."),
+        ("Bearer", AuthenticationFailed, "This is not a Sightline key; it looks mistyped or cut: copy all of it."),
+        (
+            "Bearer sl_live_x",
+            AuthenticationFailed,
+            "This is not a Sightline key; it looks mistyped or cut: copy all of it.",
+        ),
     ],
 )
 def test_each_way_to_be_refused_has_its_sentence(
