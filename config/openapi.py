@@ -46,20 +46,20 @@ query parameter is refused by its name.
 
 ## Sending a request twice
 
-A POST with an `Idempotency-Key` may be sent again, after a time-out for one, and does nothing again: it is answered by what the
-first one did, with `Idempotent-Replayed: true`. A key is 1 to 255 printable ASCII characters of your choice, such as a UUID, and
-is kept for at least 24 hours. The same key with another body or path is 422; while the first request is still being handled,
+A POST with an `Idempotency-Key` is done once. It may be sent again, for example after a time-out, and is then answered by what
+the first one did, with `Idempotent-Replayed: true`. A key is 1 to 255 printable ASCII characters of your choice, such as a UUID,
+and is kept for at least 24 hours. The same key with another body or path is 422; while the first request is still being handled,
 409 with `Retry-After`. A request that was refused or failed is not remembered, so it may be sent again with its key, as it was
-or mended. Other methods and quotes do nothing twice, and ignore the header.
+or mended. Quotes and other methods ignore the header: sent twice, they have the effect of one.
 
 ## Limits
 
 Some limits are rates: of requests, of provider keys stored or verified, of test events and of redeliveries. Beyond a rate,
 or with too many waiting lookups, the answer is 429, and `Retry-After` has the seconds to wait. `RateLimit` and
 `RateLimit-Policy` are on every answer; they have what is left of the rate of requests, or of the rate that refused it. Other
-limits are numbers: of provider keys, API keys, endpoints and pictures. Beyond a number the answer is 409. Either names the limit.
-Pictures, results and searches are erased when their retention is over. A JSON body has at most 64 KB without the base64
-text of a picture; a larger one is 413.
+limits are numbers: of provider keys, API keys, endpoints, pictures and searches. Beyond a number the answer is 409. Either names
+the limit. Pictures, results and searches are erased when their retention is over. A JSON body has at most 64 KB without the
+base64 text of a picture; a larger one is 413.
 
 ## Errors
 

@@ -361,8 +361,8 @@ PROBLEMS: Mapping[str, ProblemType] = {
         title="Our mistake",
         happened="Something failed on our side in a way that we did not foresee. It was noted. Nothing is wrong "
         "with the request.",
-        mend="Name the `request_id` when you ask about it. Before you send a POST again, look whether its object "
-        "was made.",
+        mend="Send the request again, a POST with the `Idempotency-Key` that it had. If it had none, look first whether "
+        "its object was made. If the error stays, name the `request_id` when you ask about it.",
         detail="Something went wrong on our side, and it was noted; name the request_id when you ask about it.",
     ),
     "not_ready": ProblemType(

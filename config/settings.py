@@ -301,7 +301,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["config.openapi.complete", "drf_spectacular.hooks.postprocess_schema_enum_id_removal"],
     # In the order in which a newcomer needs them.
     "TAGS": [
-        {"name": "searches", "description": "One picture, one or more sources; in line, then run."},
+        {"name": "searches", "description": "A picture, searched in one or more sources: queued, then run."},
         {"name": "images", "description": "A picture can be stored once and searched with often."},
         {"name": "sources", "description": "What can be searched, at what price, under whose limit."},
         {"name": "credits", "description": "What was held, charged and released, in each provider's own credits."},
