@@ -27,8 +27,9 @@ RETURNS TABLE (api_key uuid, size numeric, used numeric, held numeric) LANGUAGE 
         AND cap.api_key_id = ANY(by_key || (SELECT ancestors FROM accounts_apikey WHERE id = by_key))
 $$;
 
--- Returns each limit that is in force for a hold, the narrowest first, with what is used and held under it: `max_credits`, the caps of
--- the API key, of the keys that it comes from and of the tenant as they are now, and the balance if the account is prepaid, from which charges are gone already.
+-- Returns each limit that is in force for a hold, with what is used and held under it: `max_credits`, the caps of the API key, of the
+-- keys that it comes from and of the tenant as they are now, and the balance if the account is prepaid, from which charges are gone
+-- already. The narrowest has the lowest `rank`; several caps of keys have one rank, and the lowest of them is the narrowest.
 -- `short_by` is how much the credits `asked` are too many, and 0 where they fit. No other place decides that: a hold is refused by
 -- it, and a quote shows it. Credits of 0 fit everywhere, also where a cap was lowered below what is used.
 --
@@ -55,10 +56,10 @@ CREATE OR REPLACE FUNCTION billing_limits(
     ) AS in_force
 $$;
 
--- Adds a movement to what its month, its key's month and its budget have used and held, and notes the shares of both caps that a
--- charge has reached (`alerts.sql`). A charge reads each cap with the row that it moves, and looks for shares from the smallest
--- on. A row that is new has no charge: a hold comes first. Locks: those rows, in this order; the account is locked
--- already, so no two insert one row.
+-- Adds a movement to what its month, its key's month and its budget have used and held, and notes the shares that a charge has
+-- reached of the tenant's cap, and of each cap under which the key counts (`alerts.sql`). A charge looks for shares from the
+-- smallest on. A row that is new has no charge: a hold comes first. Locks: those rows, in this order; the account is locked already,
+-- so no two insert one row.
 CREATE OR REPLACE FUNCTION billing_count(
     account billing_account, in_month date, by_key uuid, of_budget text, more_used numeric, more_held numeric
 ) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = auto AS $$

@@ -899,7 +899,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="keymonth",
             constraint=models.UniqueConstraint(
-                fields=("account", "spender", "month"), name="one_row_per_account_key_and_month"
+                fields=("account", "month", "spender"), name="one_row_per_account_key_and_month"
             ),
         ),
         migrations.AddConstraint(

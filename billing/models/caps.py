@@ -92,7 +92,8 @@ class KeyMonth(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["account", "spender", "month"], name="one_row_per_account_key_and_month"),
+            # The month comes first: `billing_caps_of_key` adds up those of several keys, of one month.
+            models.UniqueConstraint(fields=["account", "month", "spender"], name="one_row_per_account_key_and_month"),
             models.CheckConstraint(condition=Q(used__gte=0, held__gte=0), name="month_of_a_key_never_negative"),
         ]
 
