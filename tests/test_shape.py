@@ -21,6 +21,10 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert SHAPE.circles() == []
 
 
+def test_no_two_classes_have_one_name() -> None:
+    assert SHAPE.classes_with_one_name() == {}
+
+
 @pytest.mark.parametrize(
     ("graph", "nodes"),
     [

@@ -16,7 +16,7 @@ from accounts.models.tenants import Tenant, TenantQuerySet
 
 
 class Mode(models.TextChoices):
-    """Returns whether searches ask the providers, or the sandbox, which costs nothing."""
+    """The two kinds of keys and of their searches: live ones ask the providers, test ones the sandbox, which costs nothing."""
 
     LIVE = "live"
     TEST = "test"

@@ -51,7 +51,7 @@ REUSED = "This key was used for another request in the last {:,} hours; send ano
 
 
 class Repeatable(Protocol):
-    """What a `TenantView` tells of itself."""
+    """The part of a `TenantView` that this module uses."""
 
     claim: Claim | None
     in_one_transaction: ClassVar[bool]
@@ -69,7 +69,7 @@ class Repeatable(Protocol):
     def replayed(self, done: IdempotencyKey) -> Response: ...
 
 
-class KeyInUse(Conflict):
+class IdempotencyKeyInUse(Conflict):
     default_code = "idempotency_key_in_use"
     # Nearly every request takes less. Where its process died, the key is free after the lease.
     wait = 1
@@ -90,7 +90,10 @@ def wrong_header(request: Request) -> Wrong:
 
 
 def once(view: Repeatable, handler: Callable[..., Response], request: Request, *args: Any, **kwargs: Any) -> Response:
-    """Returns the handler's response, or a replay of what it did before. Raises `KeyInUse` or `UnprocessableContent`."""
+    """Returns the handler's response, or a replay of what it did before.
+
+    Raises `IdempotencyKeyInUse` or `UnprocessableContent`.
+    """
     key = key_of(request)
     fingerprint = key and _fingerprint(view, key, request)
     if not key or not fingerprint:
@@ -99,7 +102,7 @@ def once(view: Repeatable, handler: Callable[..., Response], request: Request, *
     try:
         claimed = idempotency_keys.claim(view.tenant, view.api_key.mode, key, fingerprint)
     except idempotency_keys.KeyInUse:
-        raise KeyInUse(IN_USE) from None
+        raise IdempotencyKeyInUse(IN_USE) from None
     except idempotency_keys.KeyReused:
         hours = idempotency_keys.kept().total_seconds() // 3600
         raise UnprocessableContent(REUSED.format(int(hours)), code="idempotency_key_reused") from None
@@ -124,7 +127,7 @@ def _first(view: Repeatable, claim: Claim, handle: Callable[[], Response]) -> Re
             if not claim.is_complete:
                 remember(view, claim, response)
     except idempotency_keys.ClaimLost:
-        raise KeyInUse(IN_USE) from None
+        raise IdempotencyKeyInUse(IN_USE) from None
     except BaseException:
         _release(claim)
         raise

@@ -15,7 +15,7 @@ from billing.serializers import credits_text
 
 @dataclass(frozen=True, kw_only=True)
 class Rights:
-    """What a key may do, until when, from where, and for how much. The caps of a test key mean nothing."""
+    """The rights of a key: what it may do, until when, from where, and for how much. The caps of a test key mean nothing."""
 
     mode: str
     scopes: tuple[str, ...]

@@ -5,7 +5,7 @@ from searches.api.views.images import Images, OneImage
 from searches.api.views.quotes import Quotes
 from searches.api.views.reconciliations import Reconcile, Reconciliations
 from searches.api.views.results import Calls, Results
-from searches.api.views.searches import Cancel, OneSearch, Retry, Searches
+from searches.api.views.searches import Cancel, OneSearch, RetryFailed, Searches
 from searches.api.views.sources import Sources
 
 urlpatterns = [
@@ -13,7 +13,7 @@ urlpatterns = [
     path("searches/quote", Quotes.as_view()),
     path("searches/<id:id>", OneSearch.as_view(), name="search"),
     path("searches/<id:id>/cancel", Cancel.as_view()),
-    path("searches/<id:id>/retry", Retry.as_view()),
+    path("searches/<id:id>/retry", RetryFailed.as_view()),
     path("searches/<id:id>/results", Results.as_view()),
     path("searches/<id:id>/calls", Calls.as_view()),
     path("images", Images.as_view()),

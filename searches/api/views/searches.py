@@ -161,7 +161,7 @@ class Cancel(SearchView):
 
 
 @schema.RETRY
-class Retry(SearchView):
+class RetryFailed(SearchView):
     scopes = {"POST": Scope.SEARCHES_WRITE}
     error_codes = {"POST": (*SUBMIT_CODES, "nothing_to_retry", "retry_impossible")}
 
