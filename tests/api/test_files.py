@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from rest_framework.test import APIClient
 
@@ -122,6 +123,21 @@ def test_a_file_that_cannot_be_begun_is_a_problem(
     api.raise_request_exception = False
     response = api.get(results_of(search), headers=form)
     assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+
+
+@FORMS
+def test_a_file_of_a_search_that_is_erased_before_its_first_row_is_a_404(
+    api: APIClient, search: Search, form: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = result_list.ResultList._rows
+
+    def erase_first(results: result_list.ResultList) -> QuerySet[Result]:
+        erasure.erase(search)
+        return rows(results)
+
+    monkeypatch.setattr(result_list.ResultList, "_rows", erase_first)
+    response = api.get(results_of(search), headers=form)
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
 def test_a_list_of_the_ledger_says_so_too(api: APIClient, alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from searches.api.query_serializers import ResultQuery
 from searches.api.result_list import ResultList
 from searches.api.result_serializers import CallSerializer, ResultSerializer
 from searches.api.views.searches import SearchView
-from searches.models import Call, Result
+from searches.models import Call, Result, Search
 
 
 @schema.RESULTS
@@ -48,15 +48,27 @@ class Results(SearchView):
         return ResultSerializer(context={"raw": "include" in self.query})
 
     def get(self, request: Request, id: UUID) -> HttpResponseBase:
-        search = get_object_or_404(self.get_queryset(), pk=id)
-        if search.results_erased_at is not None:
-            raise NotFound(result_list.ERASED, code="results_erased")
-        results = ResultList(search, self.query)
+        results = ResultList(self.readable(id), self.query)
         if streaming.is_wanted(request):
-            return streaming.response(request, map(self.shown, results.batches()), self.columns)
+            return self.file(id, results)
         pages, most = cast(CursorPages, self.paginator), self.query["limit"] + 1
         page = pages.cut(lambda after: results.page(after, most), results.keys, request, self)
         return self.get_paginated_response(self.shown(page))
+
+    def readable(self, id: UUID) -> Search:
+        """Returns a search whose results are there. Raises `Http404` or `NotFound`."""
+        search: Search = get_object_or_404(self.get_queryset(), pk=id)
+        if search.results_erased_at is not None:
+            raise NotFound(result_list.ERASED, code="results_erased")
+        return search
+
+    def file(self, id: UUID, results: ResultList) -> HttpResponseBase:
+        """Returns the results as a file. If they were erased before its first row was read, raises what `readable` does."""
+        try:
+            return streaming.response(self.request, map(self.shown, results.batches()), self.columns)
+        except streaming.Incomplete:
+            self.readable(id)
+            raise
 
     def shown(self, results: Sequence[Result]) -> list[dict[str, Any]]:
         return [self.serializer.to_representation(result) for result in results]
