@@ -11,6 +11,7 @@ tenant a key had the last time. Keys that nobody has are their address' own, so 
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import closing
@@ -90,6 +91,8 @@ class KnownCallers:
 
     def __init__(self) -> None:
         self._tenants: dict[bytes, str] = {}
+        # No dictionary may change while another thread looks for its oldest key.
+        self._lock = threading.Lock()
 
     def of(self, environ: dict[str, Any]) -> str:
         """Returns the tenant's id, or the address where the key is unknown."""
@@ -99,12 +102,13 @@ class KnownCallers:
     def learn(self, environ: dict[str, Any]) -> None:
         """Notes whose key it was, or that it was nobody's."""
         digest, tenant = _digest(environ), environ.get(CALLER)
-        if tenant is None:
-            self._tenants.pop(digest, None)
-        elif self._tenants.get(digest) != tenant:
-            self._tenants[digest] = tenant
-            while len(self._tenants) > MOST_KEYS:
-                self._tenants.pop(next(iter(self._tenants)), None)
+        with self._lock:
+            if tenant is None:
+                self._tenants.pop(digest, None)
+            elif self._tenants.get(digest) != tenant:
+                self._tenants[digest] = tenant
+                if len(self._tenants) > MOST_KEYS:
+                    del self._tenants[next(iter(self._tenants))]
 
 
 class InTurns:
