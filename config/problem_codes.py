@@ -1,6 +1,6 @@
 """Lists every `code` that an answer can carry. `/docs/errors` shows the list, with a section for each code.
 
-A code that is missing here cannot be answered: `config.problems.problem` looks its status and its title up.
+A code that is missing here has no section, and no other title than that of its status (`config.problems.problem`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
         "JSON is read strictly: UTF-8, no name twice in one object, no NaN, no comments, no comma at the end.",
         mend="Let a library write the body, and send all of it with its Content-Length. `detail` names the place "
         "that cannot be read.",
-        detail="The body is not JSON: Expecting ',' delimiter: line 3 column 5 (char 41).",
+        detail="The body is not JSON: in line 3, at character 5, a comma or a closing bracket is expected.",
     ),
     "not_authenticated": ProblemType(
         status=401,
@@ -369,9 +369,9 @@ PROBLEMS: Mapping[str, ProblemType] = {
         status=503,
         title="Not ready",
         happened="A part that the request needs does not answer, or too much is under way at this moment. Nothing "
-        "is wrong with the request, and nothing was done.",
-        mend="Send the same request again after the seconds that `Retry-After` names, and wait longer after each "
-        "failure.",
+        "is wrong with the request. If the connection to the database broke at its end, it may have been done.",
+        mend="Send the same request again after the seconds that `Retry-After` names, a POST with the same "
+        "`Idempotency-Key`, and wait longer after each failure.",
         detail="The database cannot be reached right now; send the request again in a moment.",
     ),
     "provider_unavailable": ProblemType(

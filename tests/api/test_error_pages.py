@@ -12,6 +12,7 @@ from django.test import Client
 from accounts.models import User
 from config import views
 from config.problem_codes import PROBLEMS, ProblemType
+from searches.api import strict_json
 from tests.api.test_openapi import document, validator
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -49,6 +50,12 @@ def test_a_section_shows_an_answer_of_the_contract(page: str, code: str, kind: P
     validator(document()["components"]["schemas"]["Problem"]).validate(shown)
     assert (shown["code"], shown["status"], shown["detail"]) == (code, kind.status, kind.detail)
     assert shown["type"].endswith(f"/docs/errors#{code}")
+
+
+def test_the_example_of_a_broken_body_is_in_the_words_of_an_answer() -> None:
+    with pytest.raises(strict_json.UnreadableJSON) as broken:
+        strict_json.loads(b'{"a": 1,\n"b": 2\n    "c": 3}')
+    assert PROBLEMS["malformed_body"].detail == f"The body {broken.value}."
 
 
 def test_a_section_names_the_routes_of_the_code(page: str) -> None:
