@@ -26,7 +26,7 @@ class Scope(models.TextChoices):
     """The parts of the API that a key may use. Each view names, for each method, the scope that it needs."""
 
     SEARCHES_READ = "searches:read", "read searches, results, calls, pictures, sources and dictionaries"
-    SEARCHES_WRITE = "searches:write", "create, quote, cancel and erase searches; store and delete pictures"
+    SEARCHES_WRITE = "searches:write", "create, quote, cancel, retry and erase searches; store and delete pictures"
     CREDENTIALS_MANAGE = "credentials:manage", "list, store, check, change and delete provider keys"
     BILLING_READ = "billing:read", "read credits, entries, usage and statements"
     WEBHOOKS_MANAGE = "webhooks:manage", "manage webhook endpoints, and resend deliveries"
