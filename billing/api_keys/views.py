@@ -16,13 +16,14 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 from django.http import Http404
+from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from accounts import keys
-from accounts.models import ApiKey, FormerSecret, Mode, Scope, Tenant
+from accounts.models import ApiKey, FormerSecret, IdempotencyKey, Mode, Scope, Tenant
 from accounts.web.entity_tags import Tagged
 from accounts.web.exceptions import Conflict
 from accounts.web.pagination import PageQuery
@@ -61,6 +62,14 @@ class ApiKeyView(TenantView):
         """Returns the body with the key that asks: another key must not be shown a secret that may give more than it has."""
         body = super().compared()
         return None if body is None else [self.api_key.pk, body]
+
+    def replayed(self, done: IdempotencyKey) -> Response:
+        """Answers with a secret as long as the key that asks may do what the key of the secret may: it may do less by now."""
+        response = super().replayed(done)
+        key = get_object_or_404(self.get_queryset(), pk=response.data["id"])
+        refuse_stronger(key, rights_of(self.api_key))
+        refuse_another_budget(key, self.api_key)
+        return response
 
     def shown(self, found: list[ApiKey]) -> list[dict[str, Any]]:
         return list(ApiKeySerializer(found, many=True, context={"caps": key_caps.of(found)}).data)
@@ -101,7 +110,7 @@ class ApiKeyView(TenantView):
 class ApiKeys(ApiKeyView):
     query_class = PageQuery
     keys = ("-id",)
-    error_codes = {"POST": ("too_many_api_keys",)}
+    error_codes = {"POST": ("too_many_api_keys", "stronger_key")}
 
     def get(self, request: Request) -> Response:
         return self.get_paginated_response(self.shown(self.paginate_queryset(self.get_queryset()) or []))

@@ -11,8 +11,8 @@ from django.urls import resolve
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from accounts import idempotency_keys, vault
-from accounts.models import ApiKey, Delivery, Endpoint, Event, IdempotencyKey, Tenant
+from accounts import idempotency_keys, keys, vault
+from accounts.models import ApiKey, Delivery, Endpoint, Event, IdempotencyKey, Mode, Tenant
 from accounts.web import rate_limits
 from accounts.web.exceptions import TooManyRequests
 from accounts.web.tenant_view import TenantView
@@ -168,6 +168,19 @@ def test_the_secret_of_an_api_key_is_shown_to_the_key_that_asked_for_it(
     assert post(api, "/v1/api-keys", {"label": "shop"}).json() == first.json()
     assert refusal(post(client_of(alice), "/v1/api-keys", {"label": "shop"})) == (422, "idempotency_key_reused")
     assert ApiKey.objects.filter(label="shop").count() == 1
+
+
+def test_a_key_that_may_do_less_by_now_is_told_no_secret_again(alice: Tenant) -> None:
+    asking, secret = keys.issue(alice, Mode.LIVE)
+    api = APIClient(headers={"Authorization": f"Bearer {secret}"})
+    made = post(api, "/v1/api-keys", {"label": "shop"}, key="make").json()
+    rotation = f"/v1/api-keys/{made['id']}/rotate"
+    rotated = post(api, rotation, {}, key="rotate").json()
+    ApiKey.objects.filter(pk=asking.pk).update(scopes=["keys:manage"])
+    for path, body, key in (("/v1/api-keys", {"label": "shop"}, "make"), (rotation, {}, "rotate")):
+        assert refusal(post(api, path, body, key=key)) == (403, "stronger_key")
+    ApiKey.objects.filter(pk=made["id"]).update(scopes=["keys:manage"])
+    assert post(api, rotation, {}, key="rotate").json() == rotated
 
 
 def test_a_rotation_that_is_sent_again_rotates_once(api: APIClient) -> None:
