@@ -13,6 +13,7 @@ from accounts import vault
 from providers import registry
 from providers.keyring import credentials, sealing
 from providers.models import Credential
+from providers.sandbox import magic_keys
 
 # A message lists at most this many labels, so that it stays one readable sentence.
 MOST_LISTED = 10
@@ -69,16 +70,24 @@ def default_status(credential: Credential) -> str:
 def warning(credential: Credential) -> str:
     """Returns what looks odd about the stored key, in a sentence for its owner; empty if nothing does.
 
-    A magic key is expected to look different, and a key that cannot be opened cannot be looked at.
+    A key that cannot be opened cannot be looked at.
     """
-    provider = credential.provider
-    prefix = registry.PROVIDERS[provider].key_prefix if provider in registry.PROVIDERS else ""
-    if not prefix or credential.is_magic:
-        return ""
     try:
-        secret = sealing.secret_of(credential)
+        key = sealing.secret_of(credential).value
     except vault.Unopenable:
         return ""
-    if secret.value.startswith(prefix):
+    return _unknown_magic(key) if credential.is_magic else _foreign_form(key, credential.provider)
+
+
+def _unknown_magic(key: str) -> str:
+    if magic_keys.name_of(key) is not None:
+        return ""
+    names = ", ".join(magic_keys.MAGIC)
+    return f"No magic key has this name, so the sandbox takes it for an ordinary key. The names are {names}."
+
+
+def _foreign_form(key: str, provider: str) -> str:
+    prefix = registry.PROVIDERS[provider].key_prefix if provider in registry.PROVIDERS else ""
+    if key.startswith(prefix):
         return ""
     return f"Keys to {provider} begin with {prefix} by its documents, and this one does not; it is tried all the same."

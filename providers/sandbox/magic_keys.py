@@ -63,9 +63,15 @@ MAGIC: dict[str, tuple[Behaviour, ...]] = {
 }
 
 
+def name_of(key: str) -> str | None:
+    """Returns the longest name that fits, so that `sandbox_throttled_retry_after` is not taken for `sandbox_throttled`."""
+    names = (name for name in MAGIC if key == name or key.startswith((f"{name}_", f"{name}-")))
+    return max(names, key=len, default=None)
+
+
 def behaviour(key: str, turn: int) -> Behaviour:
     """Returns the behaviour of the key's call number `turn`, counted from 1."""
-    name = _name(key)
+    name = name_of(key)
     if name is None:
         return Behaviour.ORDINARY
     behaviours = list(MAGIC[name])
@@ -77,7 +83,7 @@ def behaviour(key: str, turn: int) -> Behaviour:
 
 def always(key: str, behaviour: Behaviour) -> bool:
     """Returns whether every call with this key behaves so."""
-    name = _name(key)
+    name = name_of(key)
     return name is not None and MAGIC[name] == (behaviour,)
 
 
@@ -86,9 +92,3 @@ def mistyped(content: bytes) -> bytes:
     answer = json.loads(content)
     said = {name: str(value) for name, value in answer.items() if isinstance(value, list)}
     return json.dumps(answer | said).encode()
-
-
-def _name(key: str) -> str | None:
-    """Returns the longest name that fits, so that `sandbox_throttled_retry_after` is not taken for `sandbox_throttled`."""
-    names = (name for name in MAGIC if key == name or key.startswith((f"{name}_", f"{name}-")))
-    return max(names, key=len, default=None)

@@ -15,6 +15,7 @@ from accounts import vault
 from accounts.models import Tenant
 from providers.keyring import advice, credentials, sealing, states
 from providers.models import Credential
+from providers.sandbox.magic_keys import MAGIC
 from tests.racing import at_once
 
 SECRET = "modash-key-0123456789"
@@ -319,6 +320,9 @@ def test_a_key_that_replaces_a_magic_one_is_not_magic(alice: Tenant) -> None:
         ("keyapi", "a-key", True),
         ("modash", "whatever", False),
         ("memories", "sandbox_error", False),
+        ("modash", "sandbox_error_alice", False),
+        ("modash", "sandbox_eror", True),
+        ("memories", "sandbox_errors", True),
     ],
 )
 def test_a_key_of_another_form_is_stored_with_a_warning(
@@ -330,3 +334,9 @@ def test_a_key_of_another_form_is_stored_with_a_warning(
     assert secret not in warning
     Credential.objects.update(sealed=b"no longer what it was")
     assert advice.warning(Credential.objects.get()) == ""
+
+
+def test_the_warning_of_a_mistyped_magic_key_names_those_that_there_are(alice: Tenant) -> None:
+    warning = advice.warning(credentials.store(alice, "modash", "sandbox_eror"))
+    assert "ordinary key" in warning
+    assert all(name in warning for name in MAGIC)
