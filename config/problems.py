@@ -160,7 +160,7 @@ def hint(exc: exceptions.APIException, view: APIView) -> str | None:
     if isinstance(exc, exceptions.MethodNotAllowed):
         return f"This path takes {listed(view.allowed_methods)}, and not {printable(str(view.request.method))}."
     if isinstance(exc, exceptions.NotAcceptable):
-        forms = ", ".join(renderer.media_type for renderer in exc.available_renderers or [])
+        forms = " or ".join(renderer.media_type for renderer in exc.available_renderers or [])
         return f"The Accept header asks for a form that is not offered here; ask for {forms}."
     if isinstance(exc, exceptions.UnsupportedMediaType):
         return unread(str(view.request.content_type or ""), [parser.media_type for parser in view.parser_classes])

@@ -98,8 +98,8 @@ def check_ip(address: Address, port: int) -> None:
 
 def _check_port(port: int) -> None:
     if port not in settings.OUTBOUND_PORTS:
-        ports = ", ".join(str(port) for port in settings.OUTBOUND_PORTS)
-        raise BadAddress(f"Port {port} is not asked; give an address on port {ports}.", code="port_not_taken")
+        ports = " or ".join(str(port) for port in settings.OUTBOUND_PORTS)
+        raise BadAddress(f"Port {port} is not called; give an address on port {ports}.", code="port_not_taken")
 
 
 def _check_host(host: str) -> None:
