@@ -112,7 +112,9 @@ def request(tenant: Tenant) -> dict[str, str]:
     try:
         return _spend([bucket], redis_client.of(settings.REDIS_URL, seconds=PATIENCE_SECONDS))
     except TooManyRequests as refusal:
-        _refused[str(tenant.pk)] = time.monotonic() + REPEATED_SECONDS, refusal
+        # The exception that is raised has a traceback, which would keep the request in memory.
+        again = TooManyRequests(str(refusal.detail), wait=refusal.wait, fields=refusal.fields)
+        _refused[str(tenant.pk)] = time.monotonic() + REPEATED_SECONDS, again
         raise
     except redis.RedisError as error:
         cooldown.start()

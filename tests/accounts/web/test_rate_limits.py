@@ -51,6 +51,19 @@ def test_the_default_is_a_setting_and_a_tenants_own_limit_overrides_it(settings:
         assert [accepts(lambda: rate_limits.key_check(dora)) for _ in range(4)].count(True) == most  # noqa: B023
 
 
+def test_a_refusal_is_repeated_for_a_moment_and_keeps_nothing_of_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limits, "REPEATED_SECONDS", 60.0)
+    dora = tenant(requests_per_second=1)
+    with pytest.raises(TooManyRequests) as first:
+        for _ in range(1000):
+            rate_limits.request(dora)
+    again = rate_limits.repeated(str(dora.pk))
+    assert again is not None
+    assert (again.detail, again.wait, again.fields) == (first.value.detail, first.value.wait, first.value.fields)
+    assert again.__traceback__ is None
+    assert rate_limits.repeated(str(uuid4())) is None
+
+
 def test_one_tenants_requests_are_not_another_ones() -> None:
     dora, emil = tenant(requests_per_second=1), tenant(requests_per_second=1)
     # Ten seconds' worth at once, and what comes back meanwhile.
