@@ -54,12 +54,12 @@ or mended. Quotes and other methods ignore the header: sent twice, they have the
 
 ## Limits
 
-Some limits are rates: of requests, of provider keys stored, verified or reconciled, of test events and of redeliveries. Beyond a
-rate, or with too many waiting lookups, the answer is 429, and `Retry-After` has the seconds to wait. `RateLimit` and
-`RateLimit-Policy` are on every answer to a valid key; they have what is left of the rate of requests, or of the rate that refused
-it. Other limits are numbers: of provider keys, API keys, endpoints, pictures and searches. Beyond a number the answer is 409. Either names
-the limit. Pictures, results and searches are erased when their retention is over. A JSON body has at most 64 KB without the
-base64 text of a picture; a larger one is 413.
+Some limits are rates: of requests, of provider keys stored, verified or reconciled, of test events and of redeliveries.
+Beyond a rate, or with too many waiting lookups, the answer is 429, and `Retry-After` has the seconds to wait. `RateLimit` and
+`RateLimit-Policy` are on every answer to a valid key; they have what is left of the rate of requests, or of the rate that
+refused it. Other limits are numbers: of provider keys, API keys, endpoints, pictures and searches. Beyond a number the answer
+is 409. Either names the limit. Pictures, results and searches are erased when their retention is over. A JSON body has at
+most 64 KB without the base64 text of a picture; a larger one is 413.
 
 ## Errors
 
@@ -78,8 +78,8 @@ HEADERS = {
 }
 HEADERS_OF_ALL = {
     "X-Request-Id": "Names this request in our logs: the one that was sent, or one of ours.",
-    "RateLimit": "A rate by name, its units left (`r`), and the seconds (`t`) over which they can be spread without a refusal or, "
-    'where it refused, until it accepts: `"requests";r=998;t=10`. Left out where the key is refused.',
+    "RateLimit": "A rate by name, its units left (`r`), and the seconds (`t`) over which they can be spread without a refusal "
+    'or, where it refused, until it accepts: `"requests";r=998;t=10`. Left out where the key is refused.',
     "RateLimit-Policy": 'That rate: as many units (`q`) in as many seconds (`w`): `"requests";q=1000;w=10`.',
 }
 

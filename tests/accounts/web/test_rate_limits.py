@@ -54,9 +54,10 @@ def test_the_default_is_a_setting_and_a_tenants_own_limit_overrides_it(settings:
 def test_a_refusal_is_repeated_for_a_moment_and_keeps_nothing_of_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limits, "REPEATED_SECONDS", 60.0)
     dora = tenant(requests_per_second=1)
+    while accepts(lambda: rate_limits.request(dora)):
+        pass
     with pytest.raises(TooManyRequests) as first:
-        for _ in range(1000):
-            rate_limits.request(dora)
+        rate_limits.request(dora)
     again = rate_limits.repeated(str(dora.pk))
     assert again is not None
     assert (again.detail, again.wait, again.fields) == (first.value.detail, first.value.wait, first.value.fields)
