@@ -16,10 +16,11 @@ with environment.in_one_line():
 
 # These modules read the settings.
 from config.body_slots import Bounded
+from config.readable_headers import ReadableHeaders
 from config.request_turns import InTurns
 from searches.pictures import isolation
 
-application = Bounded(InTurns(django_application))
+application = Bounded(ReadableHeaders(InTurns(django_application)))
 
 # Decoders start before the first picture, and before there are threads.
 isolation.decoders.start()
