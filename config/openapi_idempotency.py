@@ -21,8 +21,8 @@ KEY = OpenApiParameter(
         "pattern": "^[!#-~]([ -~]*[!-~])?$",
     },
     OpenApiParameter.HEADER,
-    description="A key of your choice for this request, such as a UUID. Sent again with it, the request does nothing again, and "
-    "is answered by what the first one did. It is kept for at least 24 hours.",
+    description="A key of your choice for this request, such as a UUID. The request is done once: sent again with "
+    "the same key, it is answered by what the first one did. The key is kept for at least 24 hours.",
 )
 REPLAYED = OpenApiParameter(
     idempotency.REPLAYED,
