@@ -284,8 +284,10 @@ PROBLEMS: Mapping[str, ProblemType] = {
     "too_many_api_keys": ProblemType(
         status=409,
         title="As many valid API keys as there may be",
-        happened="The tenant has as many API keys as it may that are neither revoked nor expired.",
-        mend="Revoke one that is not used, or have the limit raised. GET /v1/api-keys tells when each was last used.",
+        happened="The tenant has as many API keys as it may that are neither revoked nor expired. Or the key that asks was "
+        "made with another key, that one with another, and so on, as often as may be.",
+        mend="Revoke one that is not used, or have the limit raised. GET /v1/api-keys tells when each was last used. If "
+        "`detail` says that the key that asks comes from too many others, use an older one.",
         detail="100 API keys are valid, as many as there may be; revoke one first.",
     ),
     "api_key_ended": ProblemType(

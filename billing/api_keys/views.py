@@ -42,6 +42,13 @@ from billing.api_keys.serializers import (
 
 REVOKED = "This API key was revoked, which cannot be undone; create another one."
 EXPIRED = "This API key has expired; give it a later `expires_at` first, by PATCH, or create another one."
+# The most keys that one key comes from. Each request reads its key with all of their ids. A new key a month, each made with the
+# last one, takes eight years to get there.
+MOST_ANCESTORS = 100
+TOO_MANY_ANCESTORS = (
+    "The key that asks comes from {:,} others, one made with the other, as many as there may be; create this key with an older "
+    "one, or have an operator make it."
+)
 # The columns of a key that a change may set.
 COLUMNS = ("label", "scopes", "expires_at", "allowed_networks")
 
@@ -217,6 +224,8 @@ def refuse_ended(key: ApiKey) -> None:
 
 
 def issue(asking: ApiKey, rights: Rights, label: str) -> tuple[ApiKey, str]:
+    if len(asking.ancestors) >= MOST_ANCESTORS:
+        raise Conflict(TOO_MANY_ANCESTORS.format(MOST_ANCESTORS), code="too_many_api_keys")
     try:
         key, secret = keys.issue(
             asking.tenant,

@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 from accounts import keys
 from accounts.models import ApiKey, Mode, Scope, Tenant
 from billing import caps, ledger
+from billing.api_keys import views
 from billing.caps import LimitReached, Spender
 from billing.models import KeyCap, ThresholdAlert
 from tests.api.examples import create, made
@@ -268,6 +269,18 @@ def test_there_are_no_more_than_the_tenant_may_have(api: APIClient, alice: Tenan
     new(api)
     revived = api.patch(f"{PATH}/{other['id']}", {"expires_at": None}, format="json")
     assert (revived.status_code, revived.json()["code"]) == (409, "too_many_api_keys")
+
+
+def test_a_line_of_keys_that_are_made_one_with_the_other_is_bounded(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "MOST_ANCESTORS", 2)
+    child = new(api)
+    grandchild = new(client(child["secret"]))
+    response = client(grandchild["secret"]).post(PATH, {}, format="json")
+    assert (response.status_code, response.json()["code"]) == (409, "too_many_api_keys")
+    assert "comes from 2 others" in response.json()["detail"]
+    new(client(child["secret"]))
 
 
 @pytest.mark.django_db(transaction=True)
