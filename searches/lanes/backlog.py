@@ -18,8 +18,8 @@ class TooManyWaitingLookups(Exception):
 def check(tenant: Tenant) -> None:
     """Counts the tenant's waiting lookups, the caller's own included. Raises `TooManyWaitingLookups`.
 
-    Must be called when all lookups are written and all other rows but the picture's are locked, for it holds a lock of its own
-    until the end of the transaction.
+    Must be called when all lookups are written and all other rows are locked, but the number of stored searches and the picture,
+    for it holds a lock of its own until the end of the transaction.
     """
     _check(tenant, locking=True)
 
