@@ -124,7 +124,8 @@ class ApiKeyAdmin(Page):
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if change:
-            super().save_model(request, obj, form, change)
+            # The other columns may have changed since the form read them: a revocation or a rotation would be undone.
+            obj.save(update_fields=("label", *RIGHTS))
             return
         rights = {name: getattr(obj, name) for name in RIGHTS}
         key, secret = keys.issue(obj.tenant, obj.mode, obj.label, **rights)

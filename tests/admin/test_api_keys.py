@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import keys
+from accounts.admin.api_keys import ApiKeyForm
 from accounts.models import ApiKey, Mode, Scope, Tenant
 from tests.admin.test_pages import address, page_of
 
@@ -45,6 +46,25 @@ def test_the_rights_of_a_key_are_changed_and_the_history_says_so(desk: Client, a
     assert "from searches:read, billing:read to searches:read" in said
     assert "from nothing to 10.0.0.0/8" in said
     assert "from nothing to 2030-01-31" in said
+
+
+def test_a_form_undoes_no_revocation_and_no_rotation_that_comes_meanwhile(
+    desk: Client, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, _ = keys.issue(alice, Mode.LIVE, "shop")
+    clean, secrets = ApiKeyForm.clean, []
+
+    def end_meanwhile(form: ApiKeyForm) -> dict[str, Any]:
+        same = ApiKey.objects.get(pk=key.pk)
+        secrets.append(keys.rotate(same, timedelta()))
+        keys.revoke(same)
+        return clean(form)
+
+    monkeypatch.setattr(ApiKeyForm, "clean", end_meanwhile)
+    desk.post(page_of(key), form_of(key, label="renamed"))
+    found = keys.identify(secrets[0])
+    assert found is not None
+    assert (found.label, found.state, found.former_until) == ("renamed", "revoked", None)
 
 
 def test_a_form_that_changes_nothing_says_nothing(desk: Client, alice: Tenant) -> None:
