@@ -188,8 +188,7 @@ def _server(application: str, port: int, *, workers: int, threads: int) -> list[
 
     Headers must come within ten seconds; `config.body_slots` bounds the bodies. A process stops accepting connections when as
     many as its backpressure are open, idle ones too: with granian's default of 512 a crowd that keeps its connections locks all
-    others out. A worker process that dies is started
-    again while the others continue; without that option granian ends them all.
+    others out. A worker process that dies is started again while the others continue; without that option granian ends them all.
     """
     options = {"--interface": "wsgi", "--http": "1", "--host": HOST, "--port": port, "--workers": workers}
     options |= {"--blocking-threads": threads, "--http1-header-read-timeout": 10_000}
