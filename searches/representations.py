@@ -27,6 +27,11 @@ from searches.pictures import Crop
 
 NO_FORECAST = Forecast()
 WAITING_ON = ("turn", "rate", "provider_backoff", "credential", "paused")
+WAITING_ON_HELP = (
+    "`turn`: others are called first. `rate`: it is next, as soon as the provider's limit allows a call. `provider_backoff`: the "
+    "provider fails or has asked for a pause. `credential`: the provider key is refused or out of credits, until it is "
+    "replaced or verified. `paused`: operators have paused the lane. Null if nothing waits."
+)
 # A failed call without `sent_at` is the only one of which it is sure that nothing was sent.
 SENT_OR_UNDER_WAY = Q(calls__sent_at__isnull=False) | Q(calls__state__in=(Call.State.ARMED, Call.State.UNKNOWN))
 
@@ -100,8 +105,9 @@ class LookupSerializer(serializers.ModelSerializer[Lookup]):
         choices=WAITING_ON,
         allow_null=True,
         read_only=True,
-        help_text="The reason why the lookup waits. A lookup that follows an equal one shows that one's reason, position and "
-        "estimate. While the other is running, the reason is `turn`, the position is null, and the estimate is now.",
+        help_text=f"The reason why the lookup waits. {WAITING_ON_HELP} A lookup that follows an equal one shows that one's "
+        "reason, position and estimate. While the other is running, the reason is `turn`, the position is null, and the estimate "
+        "is now.",
     )
     repeat = serializers.ChoiceField(
         choices=Repeat.values,

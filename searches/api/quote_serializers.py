@@ -13,7 +13,7 @@ from billing.serializers import Credits, LimitSerializer
 from searches.api.exceptions import payment_required
 from searches.models import Lookup, Repeat
 from searches.orders.search_quotes import SearchQuote
-from searches.representations import NO_FORECAST, WAITING_ON
+from searches.representations import NO_FORECAST, WAITING_ON, WAITING_ON_HELP
 
 
 class QuotedLookupSerializer(serializers.Serializer[Any]):
@@ -41,7 +41,7 @@ class QuotedLookupSerializer(serializers.Serializer[Any]):
         "paused the lane, and while the credential does not work.",
     )
     waiting_on = serializers.ChoiceField(
-        choices=WAITING_ON, allow_null=True, help_text="The reason why it would wait, as in a search."
+        choices=WAITING_ON, allow_null=True, help_text=f"The reason why it would wait. {WAITING_ON_HELP}"
     )
 
 
