@@ -117,7 +117,7 @@ FORM = 'Must be credits as a text of 0 or more with at most 6 decimals, such as 
         ({"modash": "0.0000001"}, "max_credits.modash", FORM),
         ({"modash": 2.5}, "max_credits.modash", FORM),
         ({"modash": True}, "max_credits.modash", FORM),
-        ({"modash": None}, "max_credits.modash", "This field may not be null."),
+        ({"modash": None}, "max_credits.modash", "Must have a value, and not null."),
         ({"modash": ""}, "max_credits.modash", FORM),
         ({"modash": " 1"}, "max_credits.modash", FORM),
         ({"modash": "1e3"}, "max_credits.modash", FORM),
