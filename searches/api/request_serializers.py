@@ -111,14 +111,20 @@ PARAMETERS = {source: adapter.parameters() for source, adapter in registry.ADAPT
 def source_errors(adapter: Adapter, data: dict[str, Any]) -> dict[str, Any]:
     """Returns the errors of limits and offsets that this source does not take, though others may."""
     errors: dict[str, Any] = {}
-    limit = data.get("limit")
-    if adapter.max_results is None and limit is not None:
+    limit, offset = (whole(data.get(name)) for name in ("limit", "offset"))
+    if adapter.max_results is None and data.get("limit") is not None:
         errors["limit"] = field_error("This source takes no limit; leave it out.", "not_taken")
-    elif type(limit) is int and adapter.max_results is not None and limit > adapter.max_results:
+    elif adapter.max_results is not None and limit > adapter.max_results:
         errors["limit"] = field_error(f"Must be from 1 to {adapter.max_results}.", "max_value")
-    if not adapter.paged and type(offset := data.get("offset")) is int and offset > 0:
+    if not adapter.paged and offset > 0:
         errors["offset"] = field_error("This source gives its first results only; leave offset out.", "not_taken")
     return errors
+
+
+def whole(value: Any) -> int:
+    """Returns a whole number of a body, where 2.0 is one too; 0 for anything else."""
+    is_whole = type(value) is int or (type(value) is float and value.is_integer())
+    return int(value) if is_whole else 0
 
 
 class Metadata(StrictDict):

@@ -53,6 +53,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"lookups": [lookup(source=["tiktok-creators"])]}, "lookups[0].source"),
     ({"lookups": [lookup(limit=0)]}, "lookups[0].limit"),
     ({"lookups": [lookup(limit=1501)]}, "lookups[0].limit"),
+    ({"lookups": [lookup(limit=1e30)]}, "lookups[0].limit"),
     ({"lookups": [lookup(limit="40")]}, "lookups[0].limit"),
     ({"lookups": [lookup(limit=True)]}, "lookups[0].limit"),
     ({"lookups": [lookup(limit=None)]}, "lookups[0].limit"),

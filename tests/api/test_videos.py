@@ -73,6 +73,7 @@ def test_videos_are_asked_for_in_one_call(viewer: APIClient, source: str) -> Non
     [
         ({"limit": 20}, "limit", "leave it out"),
         ({"offset": 20}, "offset", "leave offset out"),
+        ({"offset": 20.0}, "offset", "leave offset out"),
         ({"parameters": {"similarity": 1.5}}, "parameters.similarity", "Must be at most 1."),
         ({"parameters": {"platform": "VIMEO"}}, "parameters.platform", ""),
         ({"parameters": {"type": "TIKTOK"}}, "parameters.type", "Unknown field"),
