@@ -8,11 +8,13 @@ from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from rest_framework.test import APIClient
 
 from accounts.models import Tenant
 from searches.lifecycle import cancellation, retention
+from searches.models import Search
 from searches.pictures import isolation
 from tests.api.examples import PICTURE, made, nothing_left
 from tests.api.test_lists import read_all
@@ -113,6 +115,7 @@ def test_what_is_past_its_retention_is_a_404_and_its_search_says_null(alice: Ten
     search = made(api)
     assert search.image_id is not None
     cancellation.cancel(search)
+    Search.objects.update(finished_at=timezone.now() - retention.READING)
     retention.enforce()
     assert api.get(f"/v1/images/{search.image_id}").status_code == 404
     shown = api.get(f"/v1/searches/{search.pk}")

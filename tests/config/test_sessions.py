@@ -158,7 +158,7 @@ def test_an_unreachable_database_is_a_503_on_every_path(
 
     monkeypatch.setattr("django.contrib.sessions.middleware.SessionMiddleware.process_request", away)
     client.raise_request_exception = False
-    response = client.get(path)
+    response = client.get(path, headers={"Accept": kind})
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert response["Content-Type"].startswith(kind)
     assert "secret" not in response.content.decode()
