@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Max, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Least
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
@@ -62,7 +63,8 @@ class ApiKeyView(TenantView):
         if not rights_of(self.api_key).reaches_both_modes:
             own = own.filter(mode=self.api_key.mode)
         overlaps = FormerSecret.objects.filter(api_key=OuterRef("pk")).values("api_key")
-        until = overlaps.annotate(until=Max("valid_until")).values("until")
+        # LEAST leaves out null, the expiry of a key that has none.
+        until = overlaps.annotate(until=Max(Least("valid_until", "api_key__expires_at"))).values("until")
         return own.annotate(previous_secret_until=Subquery(until))
 
     def compared(self) -> Any:

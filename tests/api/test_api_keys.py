@@ -223,6 +223,7 @@ def test_an_overlap_is_bounded(api: APIClient, seconds: Any) -> None:
 def test_no_rotation_outlives_the_expiry(api: APIClient) -> None:
     first = new(api, expires_at=(timezone.now() + timedelta(hours=1)).isoformat())
     second = api.post(f"{PATH}/{first['id']}/rotate").json()
+    assert second["previous_secret_until"] == second["expires_at"]
     ApiKey.objects.filter(pk=first["id"]).update(expires_at=timezone.now())
     for secret in (first["secret"], second["secret"]):
         assert client(secret).get(PATH).json()["code"] == "api_key_expired"
