@@ -91,6 +91,11 @@ class TenantAdmin(Page):
     def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
         if form.cleaned_data["suspended"] != (obj.suspended_at is not None):
             obj.suspended_at = timezone.now() if form.cleaned_data["suspended"] else None
+        if change:
+            # The other columns may have changed since the form read them.
+            changed = {"suspended_at" if name == "suspended" else name for name in form.changed_data}
+            obj.save(update_fields=changed)
+            return
         super().save_model(request, obj, form, change)
 
     @admin.display(description="state", ordering="suspended_at")

@@ -49,7 +49,7 @@ class Query(serializers.Serializer[Any]):
         """Returns the checked values. Raises `ValidationError` with every wrong parameter."""
         query = cls(data=given.dict())
         wrong = ((name, query._wrong(name, values)) for name, values in given.lists())
-        errors = {name: [error] for name, error in islice((each for each in wrong if each[1]), MOST_ERRORS)}
+        errors = {name or "query": [error] for name, error in islice((each for each in wrong if each[1]), MOST_ERRORS)}
         if not query.is_valid():
             errors |= cast(dict[str, Any], query.errors)
         if errors:

@@ -12,7 +12,7 @@ from accounts.web.query_params import Instant
 from accounts.web.strict_fields import StrictChoice, merged
 from providers import registry
 from searches.api.exceptions import field_error
-from searches.api.request_serializers import MOST_METADATA, SOURCES
+from searches.api.request_serializers import METADATA_KEY, METADATA_KEY_FORM, MOST_METADATA, SOURCES
 from searches.models import Status
 
 
@@ -33,7 +33,12 @@ class SearchQuery(PageQuery):
         wrong: Any = {
             name: field_error("Holds a null character; leave it out.", "null_character")
             for name, text in wanted.items()
-            if "\0" in name + text
+            if "\0" in text
+        }
+        wrong |= {
+            name: field_error(f"The name after `metadata.` must be {METADATA_KEY_FORM}.", "invalid_name")
+            for name in wanted
+            if not METADATA_KEY.fullmatch(name.removeprefix("metadata."))
         }
         if len(wanted) > MOST_METADATA:
             wrong = {"metadata": field_error(f"At most {MOST_METADATA} of them are looked for at once.", "too_many")}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import pytest
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
+from accounts.admin.tenants import TenantForm
 from accounts.models import Tenant, User
 from providers.models import Policy
 from tests.admin.conftest import World
@@ -46,6 +49,21 @@ def test_a_suspension_holds_until_it_is_lifted(desk: Client, alice: Tenant) -> N
     assert Tenant.objects.get().suspended_at == since
     desk.post(page_of(alice), {"name": alice.name, "weight": "2", "max_age": "0", **NO_KEYS})
     assert Tenant.objects.get().suspended_at is None
+
+
+def test_a_form_undoes_no_suspension_that_comes_meanwhile(
+    desk: Client, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean, since = TenantForm.clean, timezone.now()
+
+    def suspend_meanwhile(form: TenantForm) -> Any:
+        Tenant.objects.update(suspended_at=since)
+        return clean(form)
+
+    monkeypatch.setattr(TenantForm, "clean", suspend_meanwhile)
+    desk.post(page_of(alice), {"name": alice.name, "weight": "2", "max_age": str(alice.max_age), **NO_KEYS})
+    saved = Tenant.objects.get()
+    assert (saved.weight, saved.suspended_at) == (2, since)
 
 
 def test_a_tenants_page_leads_to_its_rows(desk: Client, world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from decimal import Decimal
 from typing import Any
 
@@ -103,6 +104,11 @@ def test_without_a_credential_it_is_a_409(alice: Tenant, stranger: APIClient) ->
     assert (response.status_code, response.json()["code"]) == (409, "credential_missing")
     assert "modash" in response.json()["detail"]
     assert nothing_left()
+
+
+def test_a_bad_picture_is_named_before_a_missing_credential(alice: Tenant, stranger: APIClient) -> None:
+    response = create(stranger, image={"base64": b64encode(samples.TEXT).decode()})
+    assert (response.status_code, [error["field"] for error in response.json()["errors"]]) == (400, ["image"])
 
 
 def test_a_credential_that_is_not_there_is_named(api: APIClient) -> None:

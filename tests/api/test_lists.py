@@ -223,6 +223,9 @@ WRONG = {
     "created_before": "2026-11-20T00:00:00",
     "metadata": "spring",
     "metadata.a": "\0",
+    "metadata.": "spring",
+    "metadata.a b": "spring",
+    "metadata.\0": "spring",
     "format": "csv",
 }
 

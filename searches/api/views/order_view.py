@@ -14,7 +14,7 @@ from searches.api.exceptions import lookup_errors, translate_domain_errors
 from searches.api.request_serializers import ParsedOrder
 from searches.api.views.picture_view import NoPicture, PictureView, not_fetched
 from searches.orders import planning, submission
-from searches.orders.order import Order, WrongOrder
+from searches.orders.order import CredentialMissing, Order, WrongOrder
 
 T = TypeVar("T")
 
@@ -55,5 +55,9 @@ class OrderView(PictureView):
                 raise self.invalid_with(picture, merged(parsed.wrong, lookup_errors(rejections, parsed.numbers)))
             try:
                 return act(self.api_key, order, picture)
+            except CredentialMissing:
+                # A bad picture is named first: it is wrong in the request itself.
+                picture.wait()
+                raise
             except WrongOrder as error:
                 raise self.invalid_with(picture, lookup_errors(error.rejections, parsed.numbers)) from None
