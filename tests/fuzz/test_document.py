@@ -14,7 +14,7 @@ from tests.fuzz import runs
 from tests.processes import Sightline
 
 # Of the combinations of each operation's values one in so many is sent, and so many random requests and chains each.
-ONE_IN, RANDOM = 12, 4
+ONE_IN, RANDOM = 24, 3
 
 
 @pytest.fixture(scope="module")
