@@ -107,17 +107,7 @@ def build(name: str) -> World:
         TenantQueue.objects.get(tenant=tenant),
         Hold.objects.get(account=account),
     ]
-    rows += [TenantCap.objects.create(tenant=tenant, provider=PROVIDER, amount=Decimal(1000))]
-    rows += [KeyCap.objects.create(api_key=key, provider=PROVIDER, amount=Decimal(500))]
-    rows += [alerted(account, key)]
-    spent = {
-        "day": date(2026, 11, 1),
-        "source": SOURCE,
-        "api_key": str(key.pk),
-        "charged": Decimal("2.5"),
-        "charges": 5,
-    }
-    rows += [Usage.objects.create(account=account, **spent)]
+    rows += capped_and_used(account, key)
     rows += [endpoint, delivery.event, delivery]
     rows += [Entry.objects.filter(account=account).latest("pk"), Price.objects.get(source=SOURCE)]
     rows.append(reconciled(credential))
@@ -139,6 +129,23 @@ def build(name: str) -> World:
         delivery=delivery,
         rows={type(row): row for row in rows},
     )
+
+
+def capped_and_used(account: Account, key: ApiKey) -> list[Any]:
+    """Makes both kinds of caps, an alert, and a day's usage."""
+    spent = {
+        "day": date(2026, 11, 1),
+        "source": SOURCE,
+        "api_key": str(key.pk),
+        "charged": Decimal("2.5"),
+        "charges": 5,
+    }
+    return [
+        TenantCap.objects.create(tenant=account.tenant, provider=PROVIDER, amount=Decimal(1000)),
+        KeyCap.objects.create(api_key=key, provider=PROVIDER, amount=Decimal(500)),
+        alerted(account, key),
+        Usage.objects.create(account=account, **spent),
+    ]
 
 
 def reconciled(credential: Credential, state: str = "unexplained") -> Reconciliation:

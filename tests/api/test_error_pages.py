@@ -1,4 +1,4 @@
-"""What the `type` of a problem leads to, and what a browser gets outside /v1."""
+"""The page to which the `type` of a problem leads, and the errors that a browser gets outside /v1."""
 
 from __future__ import annotations
 

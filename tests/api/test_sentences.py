@@ -1,4 +1,4 @@
-"""What is wrong with a request is said in one sentence of ours, with the mend: no words of Python's, Django's or DRF's."""
+"""Every error of a request is one sentence of ours, with the mend, and no words of Python's, Django's or DRF's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a quiet tenant notices of crowds: its answers' times beside each attack, compared with those before it.
+"""Measures how crowds delay a quiet tenant: the times of its answers beside each attack, against those before it.
 
 The web server runs as in the Dockerfile, alone and behind nginx. The crowds have one tenant's key, or none, and its default
 bounds. They share this machine's processors with all that they attack, at a lower priority.

@@ -40,7 +40,9 @@ CHECKS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of schemathesis did. `operations`: those that it asked, as method and path; `links`: those that it followed."""
+    """The outcome of a run of schemathesis. `operations`: those that were asked, as method and path; `links`: those that were
+    followed.
+    """
 
     passed: bool
     said: str

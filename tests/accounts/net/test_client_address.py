@@ -1,4 +1,4 @@
-"""Who asks is known before Django reads the request, and changes nothing of it."""
+"""The address of a client is read before Django reads the request, and reading it changes nothing of the request."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ def test_a_view_whose_method_names_no_scope_is_refused_where_it_is_written() -> 
             scopes = {"GET": Scope.SEARCHES_READ}
 
             def get(self, request: Request) -> Response:
-                raise NotImplementedError
+                return Response()
 
             def post(self, request: Request) -> Response:
-                raise NotImplementedError
+                return Response()
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
