@@ -22,6 +22,7 @@ from billing.models import Grant
 class CreditsForm(DialogForm):
     """Asks for an amount and a reason. A dialog that was opened once counts once, however often it is sent."""
 
+    reason_field = "memo"
     amount = forms.DecimalField(max_digits=18, decimal_places=6, widget=UnfoldAdminDecimalFieldWidget)
     memo = forms.CharField(
         max_length=200, widget=UnfoldAdminTextInputWidget, help_text="Why, for readers of the ledger."
@@ -57,6 +58,7 @@ class AdjustForm(CreditsForm):
 
 
 class SettleForm(DialogForm):
+    reason_field = "memo"
     charged = forms.DecimalField(
         max_digits=18,
         decimal_places=6,
@@ -66,7 +68,6 @@ class SettleForm(DialogForm):
     )
     memo = forms.CharField(
         max_length=200,
-        required=False,
         widget=UnfoldAdminTextInputWidget,
         help_text="How you know. The tenant reads it in its ledger.",
     )

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.http import HttpRequest
 
-from accounts.models import ApiKey, Delivery, Endpoint, Event, Tenant, User
+from accounts.models import Act, ApiKey, Delivery, Endpoint, Event, Tenant, User
 from billing.models import (
     Account,
     Entry,
@@ -31,7 +31,7 @@ GROUPS: dict[str, tuple[type[Model], ...]] = {
     "Tenants": (Tenant, ApiKey, Credential),
     "Webhooks": (Endpoint, Event, Delivery),
     "Credits": (Account, Entry, Hold, TenantCap, KeyCap, ThresholdAlert, Usage, Statement, Reconciliation, Price),
-    "Operators": (User, Group),
+    "Operators": (Act, User, Group),
 }
 
 

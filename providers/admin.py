@@ -224,6 +224,7 @@ class CredentialAdmin(Page):
         "Verify",
         permission="providers.change_credential",
         icon="verified_user",
+        asks_outside=True,
         title="Verify it now?",
         text="Where the provider has a call for it that costs nothing, it is asked; elsewhere a dead key is "
         "tried again by the next search. Lookups that wait for it continue by themselves.",

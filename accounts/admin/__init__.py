@@ -1,5 +1,5 @@
-"""The operators' pages of tenants, API keys, webhooks, and of the operators themselves."""
+"""The operators' pages of tenants, API keys, webhooks, of the operators themselves, and of the log of their acts."""
 
-from accounts.admin import api_keys, team, tenants, webhooks
+from accounts.admin import acts, api_keys, team, tenants, webhooks
 
-__all__ = ["api_keys", "team", "tenants", "webhooks"]
+__all__ = ["acts", "api_keys", "team", "tenants", "webhooks"]

@@ -152,6 +152,7 @@ class ApiKeyAdmin(Page):
         "Revoke",
         permission="accounts.change_apikey",
         icon="key_off",
+        needs_reason=True,
         variant=ActionVariant.DANGER,
         offered=lambda key: key.revoked_at is None,
         title="Revoke this API key?",

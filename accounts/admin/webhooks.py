@@ -84,6 +84,7 @@ class EndpointAdmin(Record):
         "Disable",
         permission="accounts.change_endpoint",
         icon="notifications_off",
+        needs_reason=True,
         variant=ActionVariant.DANGER,
         offered=lambda endpoint: endpoint.enabled,
         title="Disable this endpoint?",

@@ -7,6 +7,7 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.utils.timezone
 import uuid_utils.compat
+from django.conf import settings
 from django.db import migrations, models
 
 import accounts.models.api_keys
@@ -724,6 +725,64 @@ class Migration(migrations.Migration):
                         ),
                         name="idempotency_keys_are_leased_or_done",
                     ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Act",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("name", models.CharField(max_length=150)),
+                (
+                    "address",
+                    models.CharField(blank=True, help_text="The address from which the request came.", max_length=45),
+                ),
+                ("kind", models.CharField(max_length=40)),
+                ("object_type", models.CharField(max_length=100)),
+                ("object_id", models.CharField(max_length=255)),
+                ("object_label", models.CharField(max_length=200)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("detail", models.TextField(blank=True)),
+                ("changes", models.JSONField(blank=True, default=list)),
+                (
+                    "operator",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="acts",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="acts",
+                        to="accounts.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-id",),
+                "indexes": [
+                    models.Index(fields=["operator", "-id"], name="acts_of_an_operator"),
+                    models.Index(fields=["tenant", "-id"], name="acts_about_a_tenant"),
+                    models.Index(fields=["kind", "-id"], name="acts_of_a_kind"),
+                    models.Index(fields=["object_id", "-id"], name="acts_on_an_object"),
                 ],
             },
         ),

@@ -1,6 +1,7 @@
 """The tables of who asks (operators, tenants, API keys) and of webhooks (endpoints, events, deliveries and their attempts), and
-of requests that may be sent twice (idempotency keys)."""
+of requests that may be sent twice (idempotency keys), and the log of acts."""
 
+from accounts.models.acts import Act
 from accounts.models.api_keys import ApiKey, FormerSecret, Mode, Scope
 from accounts.models.idempotency import IdempotencyKey
 from accounts.models.operators import Operators, User
@@ -9,6 +10,7 @@ from accounts.models.webhooks import Attempt, Delivery, Endpoint, Event, EventTy
 
 __all__ = [
     "MOST_MAX_AGE",
+    "Act",
     "ApiKey",
     "Attempt",
     "Delivery",

@@ -17,12 +17,10 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import FieldError, ValidationError
-from django.core.paginator import Paginator
 from django.core.validators import ProhibitNullCharactersValidator
 from django.db import DataError, IntegrityError, NotSupportedError, ProgrammingError
 from django.db.models import Model, Q, QuerySet
@@ -31,6 +29,7 @@ from psycopg.errors import UniqueViolation
 from unfold.paginator import InfinitePaginator
 
 from accounts.models import Tenant
+from accounts.web.admin_acts import OnRecord
 
 if TYPE_CHECKING:  # unfold has no types of its own; these are Django's
     from django.contrib import admin
@@ -48,9 +47,6 @@ else:
     from unfold.admin import ModelAdmin, TabularInline
     from unfold.forms import PaginationInlineFormSet
 
-# The characters of a changed value that the history shows: enough to know it again.
-MOST_CHARACTERS = 200
-
 # The errors of Django and PostgreSQL for values that a column cannot have, and for lookups that it does not know.
 UNREADABLE: tuple[type[Exception], ...] = (
     *(ArithmeticError, AttributeError, FieldError, LookupError, TypeError, ValueError, ValidationError),
@@ -66,14 +62,11 @@ class SearchSelect(AutocompleteSelect):
         return super().optgroups(name, [each for each in value if _can_be_id(model, each)], attr)
 
 
-class Page(ModelAdmin):
-    """A model's pages. `icon`: its sign in the sidebar. `id_fields`: searched where the term is an id. `secret_fields`: columns
-    that no page shows.
-    """
+class Page(OnRecord, ModelAdmin):
+    """A model's pages. `icon`: its sign in the sidebar. `id_fields`: searched where the term is an id."""
 
     icon: ClassVar[str]
     id_fields: ClassVar[tuple[str, ...]] = ("pk",)
-    secret_fields: ClassVar[tuple[str, ...]] = ()
     list_filter_submit = True
     list_per_page = 50
     show_full_result_count = False
@@ -149,32 +142,6 @@ class Page(ModelAdmin):
         row = self.get_object(request, unquote(object_id)) if actions else None
         return [each for each in actions if getattr(each.method, "allows", lambda *_: True)(request, row)]
 
-    def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Paginator[Any]:
-        """Counts a row's history, which is short, and not the list, which may be long."""
-        if queryset.model is LogEntry:
-            return Paginator(queryset, *args, **kwargs)
-        return super().get_paginator(request, queryset, *args, **kwargs)
-
-    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        """Records for each field its former and its new value, unless it may be secret."""
-        message: Any = super().construct_change_message(request, form, formsets, add)
-        for part in message:
-            if "changed" in part and "name" not in part["changed"]:
-                labels = zip(part["changed"]["fields"], form.changed_data, strict=True)
-                part["changed"]["fields"] = [f"{label}{self._change_of(form, name)}" for label, name in labels]
-        return message
-
-    def _change_of(self, form: Any, name: str) -> str:
-        field = form.fields.get(name)
-        if field is None or not (isinstance(field, forms.BooleanField) or self._is_public(name)):
-            return ""
-        return f" from {_in_words(field, form.initial.get(name))} to {_in_words(field, form.cleaned_data.get(name))}"
-
-    def _is_public(self, name: str) -> bool:
-        """Returns whether the field is a column that pages show. Secrets have a field of the form's own."""
-        columns = {field.name for field in (*self.opts.get_fields(), *self.opts.many_to_many) if field.concrete}
-        return name in columns - {"password", *self.secret_fields}
-
     def matching(self, wanted: UUID) -> Q:
         """Returns the condition by which a search for an id finds rows."""
         return reduce(or_, (Q(**{field: wanted}) for field in self.id_fields))
@@ -241,20 +208,3 @@ def _passes(check: Callable[..., object], *values: Any) -> bool:
 
 def _can_be_id(model: type[Model], text: Any) -> bool:
     return _passes(ProhibitNullCharactersValidator(), text) and _passes(model._meta.pk.clean, text, None)
-
-
-def _in_words(field: Any, value: Any) -> str:
-    """Returns a form's value as a person reads it, whether it is the initial one or the cleaned one."""
-    if isinstance(field, forms.BooleanField):
-        return "yes" if value else "no"
-    if value is None or value == "":
-        return "nothing"
-    if isinstance(field, forms.ModelMultipleChoiceField):
-        return ", ".join(sorted(str(each) for each in value)) or "nothing"
-    if isinstance(field, forms.ModelChoiceField):
-        return str(value if isinstance(value, Model) else field.clean(value))
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "nothing"
-    choices = dict(getattr(field, "choices", ()))
-    text = " ".join(str(choices.get(value, value)).split())
-    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"

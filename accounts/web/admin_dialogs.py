@@ -1,29 +1,34 @@
 """Actions on a row that ask first, in a dialog: the one shape of every change that operators make beside forms.
 
 Only operators with the permission, and only where the row's state allows it, are offered the action, and only they can do it.
-What was done is on record in the row's history.
+What was done is on record in the log of acts, with its reason. An act that costs or cannot be undone needs one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from accounts import acts
+from accounts.models import Act
 from accounts.web.admin_columns import page_of
 
 if TYPE_CHECKING:  # unfold has no types of its own
 
-    class DialogForm(forms.Form):
+    class BaseDialogForm(forms.Form):
         request: HttpRequest
         object_id: str
 
@@ -39,18 +44,51 @@ if TYPE_CHECKING:  # unfold has no types of its own
     ) -> Callable[[Callable[..., Any]], Any]: ...
 else:
     from unfold.decorators import action
-    from unfold.forms import BaseDialogForm as DialogForm
+    from unfold.forms import BaseDialogForm
 
-__all__ = ["ActionVariant", "DialogForm", "action"]
+__all__ = ["ActionVariant", "action"]
 
 # htmx waits 20 ms, by itself, between showing a dialog and taking charge of its form. The browser would send a form that is
 # submitted in that time to the page behind it, which refuses it, and the act would be lost.
 IN_CHARGE_AT_ONCE = {"hx-swap": "innerHTML settle:0"}
 
 
+class DialogForm(BaseDialogForm):
+    """A dialog's form. `reason_field`: the field that has the reason of the act."""
+
+    reason_field: ClassVar[str] = "reason"
+    # Puts the act on record, for an action that `asks_outside` and has a transaction of its own.
+    record: Callable[..., Act]
+
+    @property
+    def given_reason(self) -> str:
+        return str(self.cleaned_data.get(self.reason_field) or "")
+
+
+class ReasonForm(DialogForm):
+    """Asks why, and is not sent without an answer."""
+
+    reason = forms.CharField(
+        max_length=500, widget=UnfoldAdminTextInputWidget, help_text="Why, for readers of the log of acts."
+    )
+
+
+class OptionalReasonForm(DialogForm):
+    """Asks why, and is sent without an answer too."""
+
+    reason = forms.CharField(
+        max_length=500,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Why, for readers of the log of acts. It may be empty.",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """The result of an action: a sentence for the history and one for the operator. `page_of`: the row to show, if another."""
+    """The result of an action: a sentence for the log of acts and one for the operator. `record` is empty if the action has put
+    itself on record. `page_of`: the row to show, if another.
+    """
 
     record: str
     message: str
@@ -75,27 +113,43 @@ def dialog(
     text: str,
     button: str,
     form_class: type[DialogForm] | None = None,
+    needs_reason: bool = False,
+    asks_outside: bool = False,
     variant: ActionVariant = ActionVariant.DEFAULT,
     offered: Callable[[Any], bool] = lambda row: True,
 ) -> Callable[[Callable[[Any, Any, Any], Done]], Any]:
-    """Makes an action of a method of a `Page`, which takes the row and the valid form. `offered`: whether a row allows it."""
+    """Makes an action of a method of a `Page`, which takes the row and the valid form. The method's name is the kind of the act.
+
+    `needs_reason`: the act costs, or cannot be undone. `form_class` has a field of its own for the reason. `asks_outside`: the
+    act asks a provider, the storage or Redis, so no transaction is open meanwhile. `offered`: whether a row allows it.
+    """
 
     def decorate(act: Callable[[Any, Any, Any], Done]) -> Any:
+        acts.kinds.add(act.__name__)
+
         @action(
             description=label,
             icon=icon,
             variant=variant,
-            dialog={"title": title, "description": text, "form_class": form_class, "form_submit_text": button},
+            dialog={
+                "title": title,
+                "description": text,
+                "form_class": form_class or (ReasonForm if needs_reason else OptionalReasonForm),
+                "form_submit_text": button,
+            },
             attrs=IN_CHARGE_AT_ONCE,
         )
         @wraps(act)
         def submitted(page: Any, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
             row = page.row(request, object_id)
+            form.record = partial(acts.record, acts.by_request(request), act.__name__, row, reason=form.given_reason)
             try:
-                done = act(page, row, form)
+                with nullcontext() if asks_outside else transaction.atomic():
+                    done = act(page, row, form)
+                    if done.record:
+                        form.record(detail=done.record)
             except NotDone as error:
                 return _shown(request, row, str(error), error.level)
-            page.log_change(request, row, done.record)
             return _shown(
                 request, done.page_of or row, done.message, messages.WARNING if done.warning else messages.SUCCESS
             )

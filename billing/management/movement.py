@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from accounts import acts
 from accounts.models import Tenant
 from billing import grants, ledger
 from billing.models import Account
@@ -23,6 +24,11 @@ WITH_EXPONENT = re.compile(r"-[0-9.]+[eE][+-]?[0-9]+")
 
 
 class MovementCommand(BaseCommand, ABC):
+    """`name`: the command's. `kind`: that of its act in the log of acts."""
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+
     def run_from_argv(self, argv: list[str]) -> None:
         """Writes a blank before a negative amount with an exponent, so that argparse takes it as an argument."""
         super().run_from_argv([f" {each}" if WITH_EXPONENT.fullmatch(each) else each for each in argv])
@@ -45,12 +51,18 @@ class MovementCommand(BaseCommand, ABC):
         try:
             with transaction.atomic():
                 account = ledger.account_of(tenant, options["provider"])
-                self.move(account, amount_of(options["amount"]), options)
+                amount = amount_of(options["amount"])
+                self.move(account, amount, options)
+                self._put_on_record(account, amount, options)
         except ArithmeticError:
             raise CommandError(NO_AMOUNT) from None
         except ValueError as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"{tenant} has {_balance(account)} at {account.provider}.")
+
+    def _put_on_record(self, account: Account, amount: Decimal, options: dict[str, Any]) -> None:
+        actor = acts.by_command(self.name, person=options.get("person", ""))
+        acts.record(actor, self.kind, account, reason=options["memo"], detail=f"{credits_text(amount)} credits.")
 
 
 def amount_of(text: str) -> Decimal:

@@ -126,6 +126,7 @@ class LaneAdmin(Record):
         "Pause",
         permission="searches.change_lane",
         icon="pause",
+        needs_reason=True,
         variant=ActionVariant.DANGER,
         offered=lambda lane: not lane.paused,
         title="Pause this lane?",
@@ -153,6 +154,7 @@ class LaneAdmin(Record):
         "End the pause",
         permission="searches.change_lane",
         icon="fast_forward",
+        asks_outside=True,
         offered=_can_end_pause,
         title="End the pause now?",
         text="The pause that the provider asked for, the rests of single keys and the breaker's pause end. Calls are made at "

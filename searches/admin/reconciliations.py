@@ -123,6 +123,7 @@ class ReconciledCredentialAdmin(CredentialAdmin):
         "Reconcile",
         permission="providers.change_credential",
         icon="compare_arrows",
+        asks_outside=True,
         offered=lambda credential: not readings.cannot(credential),
         title="Reconcile it now?",
         text="The provider is asked, at no cost, for the credits that the key has left. Its count since the last reading "

@@ -7,6 +7,9 @@ unsent one passes unused, and neither its credits nor its picture are used. Whil
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
+
+from django.db import transaction
 
 from providers.limiter import Unavailable
 from searches.calls import recovery
@@ -15,14 +18,15 @@ from searches.models import Call, Search
 
 
 def cancel(search: Search) -> None:
+    """Cancels a search. Its calls are recalled after the commit, because Redis is asked about them."""
     cancellation.cancel(search)
-    _recall(search)
+    transaction.on_commit(partial(_recall, search))
 
 
 def erase(search: Search) -> bool:
-    """Returns whether the search was not erased before."""
+    """Returns whether the search was not erased before. Its calls are recalled after the commit."""
     erased = erasure.erase(search)
-    _recall(search)
+    transaction.on_commit(partial(_recall, search))
     return erased
 
 

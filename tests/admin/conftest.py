@@ -18,7 +18,8 @@ from django.utils import timezone
 from PIL import Image as Picture
 from uuid_utils.compat import uuid7
 
-from accounts import keys
+from accounts import acts, keys
+from accounts.acts import Actor
 from accounts.models import ApiKey, Attempt, Delivery, Endpoint, Mode, Tenant, User
 from accounts.webhooks import endpoints, redelivery
 from billing import ledger
@@ -113,6 +114,7 @@ def build(name: str) -> World:
     rows.append(reconciled(credential))
     end_month(account)
     rows.append(Statement.objects.get(account=account))
+    rows.append(acts.record(Actor(name="olive", operator=User.objects.latest("pk")), acts.CHANGE, tenant, reason="why"))
     return World(
         tenant=tenant,
         key=key,

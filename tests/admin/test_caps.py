@@ -6,12 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.test import Client
 
 from accounts import keys
-from accounts.models import ApiKey, Mode, Tenant
+from accounts.models import Act, ApiKey, Mode, Tenant
 from billing import ledger
 from billing.caps import Spender
 from billing.ledger import Demand
@@ -35,9 +34,12 @@ def test_a_cap_of_a_tenant_is_set_raised_and_lifted_on_record(desk: Client, alic
     assert cap.amount == Decimal("7.5")
     desk.post(address(TenantCap, "delete", cap.pk), {"post": "yes"})
     assert not TenantCap.objects.exists()
-    said = [(str(one.user), one.object_repr, one.get_change_message()) for one in LogEntry.objects.order_by("pk")]
-    assert said[1][::2] == ("olive", "Changed Credits a month from 5.000000 to 7.5.")
-    assert [repr for _, repr, _ in said] == [
+    said = [(act.name, act.kind, act.object_label, act.summary) for act in Act.objects.order_by("pk")]
+    assert said[1] == (
+        *("olive", "change", "Alice at modash: 7.5 credits a month"),
+        "Credits a month from 5.000000 to 7.5",
+    )
+    assert [label for _, _, label, _ in said] == [
         f"Alice at modash: {amount} credits a month" for amount in ("5", "7.5", "7.5")
     ]
 

@@ -25,7 +25,7 @@ from tests.billing.passing import expires_in, has_ended
 def send(desk: Client, action: str, row: Model, **fields: object) -> list[str]:
     """Sends an action's dialog; what the operator is told then, or the dialog's errors."""
     path = reverse(f"admin:billing_{action}", args=[quote(row.pk)])
-    response = desk.post(path, {"_form_submitted": "on", "key": uuid4()} | fields)
+    response = desk.post(path, {"_form_submitted": "on", "key": uuid4(), "memo": "why"} | fields)
     if "HX-Redirect" not in response.headers:
         return [error for errors in response.context["form"].errors.values() for error in errors]
     return [str(message) for message in desk.get(response.headers["HX-Redirect"]).context["messages"]]

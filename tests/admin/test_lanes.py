@@ -30,7 +30,7 @@ def lane(world: World) -> Lane:
 
 def press(desk: Client, lane: Lane, action: str) -> Any:
     path = reverse(f"admin:searches_lane_{action}", args=[quote(lane.pk)])
-    return desk.post(path, {"_form_submitted": "on"})
+    return desk.post(path, {"_form_submitted": "on", "reason": "why"})
 
 
 def offered(desk: Client, lane: Lane) -> set[str]:
@@ -142,8 +142,8 @@ def test_an_action_that_changes_nothing_is_refused(desk: Client, lane: Lane) -> 
     assert press(desk, lane, "end_pause").status_code == 403
 
 
-def test_a_history_counts_its_own_entries(desk: Client, lane: Lane) -> None:
+def test_a_history_shows_its_own_acts(desk: Client, lane: Lane) -> None:
     press(desk, lane, "pause")
     html = desk.get(page_of(lane).replace("/change/", "/history/")).content.decode()
-    assert "1 entry" in " ".join(html.split())
+    assert "Paused." in html
     assert "9999999999" not in html

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 from django.contrib import admin
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import User
+from accounts.models import Act, User
 from tests.admin.conftest import World
 from tests.admin.test_pages import address, each_model, page_of
 
@@ -102,8 +101,11 @@ def test_what_is_done_to_a_row_is_on_record(desk: Client, world: World) -> None:
     sent = {"_form_submitted": "on", "amount": "1", "memo": "why", "corrects": "1", "reason": "why"}
     done = 0
     for path in actions(world):
-        before = LogEntry.objects.count()
+        before = Act.objects.count()
         if "verify" not in path and "reconcile" not in path and "HX-Redirect" in desk.post(path, sent).headers:
-            assert LogEntry.objects.count() == before + 1, path
+            assert Act.objects.count() == before + 1, path
+            act = Act.objects.latest("pk")
+            assert (act.name, act.address, act.reason) == ("olive", "127.0.0.1", "why"), path
+            assert f"/{act.kind}" in path
             done += 1
     assert done >= 6

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
+from accounts.models import Act
 from billing.models import Reading, Reconciliation
 from providers.keyring import credentials
 from providers.models import Credential
@@ -33,8 +33,8 @@ def test_the_action_compares_and_shows_what_was_found(modash: Provider, desk: Cl
     assert "counted what the calls with this key cost" in page
     assert "matches" in page
     assert SECRET not in page
-    history = LogEntry.objects.filter(object_id=str(world.credential.pk)).order_by("pk")
-    assert [entry.change_message for entry in history] == ["Read, and compared with nothing.", "Reconciled: matches."]
+    history = Act.objects.filter(object_id=str(world.credential.pk)).order_by("pk")
+    assert [act.detail for act in history] == ["Read, and compared with nothing.", "Reconciled: matches."]
 
 
 def test_the_action_says_why_the_provider_cannot_be_asked(modash: Provider, desk: Client, world: World) -> None:

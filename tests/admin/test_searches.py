@@ -80,7 +80,7 @@ def test_a_search_that_waits_can_be_canceled(desk: Client, world: World) -> None
     assert cancel in shown(desk, world)
     assert desk.get(cancel).status_code == 200
     assert Search.objects.get().status == "queued"
-    assert desk.post(cancel, {"_form_submitted": "on"}).headers["HX-Redirect"] == page_of(world.search)
+    assert desk.post(cancel, {"_form_submitted": "on", "reason": "why"}).headers["HX-Redirect"] == page_of(world.search)
     assert Search.objects.get().status == Lookup.objects.get().status == "canceled"
     assert TenantQueue.objects.get().ready == 0
 
@@ -89,7 +89,7 @@ def test_a_search_that_has_ended_cannot_be_canceled(desk: Client, world: World) 
     Search.objects.update(status="succeeded", finished_at=timezone.now())
     cancel = reverse("admin:searches_search_cancel", args=[world.search.pk])
     assert cancel not in shown(desk, world)
-    assert desk.post(cancel, {"_form_submitted": "on"}).status_code == 403
+    assert desk.post(cancel, {"_form_submitted": "on", "reason": "why"}).status_code == 403
 
 
 @pytest.mark.parametrize("part", ["search", "lookup", "image"])
@@ -126,14 +126,14 @@ def test_a_search_can_be_erased(desk: Client, world: World) -> None:
     assert erase in shown(desk, world)
     assert desk.get(erase).status_code == 200
     assert Search.objects.get().erased_at is None
-    assert desk.post(erase, {"_form_submitted": "on"}).headers["HX-Redirect"] == page_of(world.search)
+    assert desk.post(erase, {"_form_submitted": "on", "reason": "why"}).headers["HX-Redirect"] == page_of(world.search)
     html = shown(desk, world)
     assert "erased" in html
     assert erase not in html
     for gone in (picture_of(world), world.result.title):
         assert gone not in html
     assert page_of(world.lookup) in html
-    assert desk.post(erase, {"_form_submitted": "on"}).status_code == 403
+    assert desk.post(erase, {"_form_submitted": "on", "reason": "why"}).status_code == 403
 
 
 def test_who_may_only_cancel_erases_nothing(desk: Client, world: World, operator: User) -> None:
@@ -142,14 +142,16 @@ def test_who_may_only_cancel_erases_nothing(desk: Client, world: World, operator
     operator.user_permissions.set(Permission.objects.filter(codename__in=["view_search", "change_search"]))
     for action, status in (("erase", 403), ("cancel", 200)):
         path = reverse(f"admin:searches_search_{action}", args=[world.search.pk])
-        assert desk.post(path, {"_form_submitted": "on"}).status_code == status
+        assert desk.post(path, {"_form_submitted": "on", "reason": "why"}).status_code == status
     assert Search.objects.get().erased_at is None
 
 
 @pytest.mark.parametrize("erasure", ["kept", "erased"])
 def test_searches_are_filtered_by_their_erasure(desk: Client, world: World, erasure: str) -> None:
     other = build("Bob and Sons").search
-    desk.post(reverse("admin:searches_search_erase", args=[world.search.pk]), {"_form_submitted": "on"})
+    desk.post(
+        reverse("admin:searches_search_erase", args=[world.search.pk]), {"_form_submitted": "on", "reason": "why"}
+    )
     response = desk.get(address(Search, "changelist"), {"erasure": erasure})
     assert list(response.context["cl"].result_list) == [other if erasure == "kept" else world.search]
 

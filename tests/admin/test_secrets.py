@@ -54,9 +54,9 @@ def test_a_revoked_key_opens_nothing(desk: Client, world: World) -> None:
     revoke = reverse("admin:accounts_apikey_revoke", args=[world.key.pk])
     assert desk.get(revoke).status_code == 200
     assert keys.find(world.key_secret) == world.key
-    assert desk.post(revoke, {"_form_submitted": "on"}).headers["HX-Redirect"] == page_of(world.key)
+    assert desk.post(revoke, {"_form_submitted": "on", "reason": "why"}).headers["HX-Redirect"] == page_of(world.key)
     assert keys.find(world.key_secret) is None
-    assert desk.post(revoke, {"_form_submitted": "on"}).status_code == 403
+    assert desk.post(revoke, {"_form_submitted": "on", "reason": "why"}).status_code == 403
 
 
 def test_a_stored_credential_opens_to_what_was_typed(desk: Client, alice: Tenant) -> None:
@@ -93,7 +93,9 @@ def test_a_new_secret_replaces_the_stored_one(desk: Client, world: World) -> Non
 
 def test_another_credential_becomes_the_default(desk: Client, world: World) -> None:
     spare = credentials.store(world.tenant, PROVIDER, "spare-key", label="spare")
-    desk.post(reverse("admin:providers_credential_make_default", args=[spare.pk]), {"_form_submitted": "on"})
+    desk.post(
+        reverse("admin:providers_credential_make_default", args=[spare.pk]), {"_form_submitted": "on", "reason": "why"}
+    )
     assert Credential.objects.get(is_default=True) == spare
 
 

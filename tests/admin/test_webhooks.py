@@ -26,7 +26,7 @@ def listed(desk: Client, model: type[Model], **filters: str) -> list[Any]:
 
 def act(desk: Client, action: str, row: Model) -> Any:
     path = reverse(f"admin:accounts_{row._meta.model_name}_{action}", args=[row.pk])
-    return desk.post(path, {"_form_submitted": "on"})
+    return desk.post(path, {"_form_submitted": "on", "reason": "why"})
 
 
 def test_a_disabled_endpoint_is_marked_and_says_why(desk: Client, world: World) -> None:

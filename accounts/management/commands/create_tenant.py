@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 
-from accounts import keys
+from accounts import acts, keys
 from accounts.models import Mode, Tenant
 
 
@@ -35,7 +35,10 @@ def _created(name: str) -> tuple[Tenant, dict[str, str]]:
         raise CommandError(f"NAME: {' '.join(error.messages)}") from None
     except IntegrityError:
         raise CommandError("NAME: Tenant with this Name already exists.") from None
-    return tenant, {mode.value: keys.issue(tenant, mode)[1] for mode in Mode}
+    issued = {mode.value: keys.issue(tenant, mode) for mode in Mode}
+    for row in (tenant, *(key for key, _ in issued.values())):
+        acts.record(acts.by_command("create_tenant"), acts.ADD, row)
+    return tenant, {mode: secret for mode, (_, secret) in issued.items()}
 
 
 def _as_json(tenant: Tenant, secrets: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from billing.models import Account
 
 
 class Command(MovementCommand):
+    name, kind = "adjust_credits", "adjust"
     help = "Corrects a tenant's balance with a provider: adds credits, or takes them where the amount is negative."
 
     def add_arguments(self, parser: CommandParser) -> None:

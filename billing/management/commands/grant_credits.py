@@ -11,6 +11,7 @@ from billing.models import Account, Grant
 
 
 class Command(MovementCommand):
+    name, kind = "grant_credits", "grant"
     help = "Grants a tenant credits with a provider; the account is prepaid from then on."
 
     def add_arguments(self, parser: CommandParser) -> None:

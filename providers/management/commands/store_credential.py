@@ -11,10 +11,13 @@ from getpass import getpass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
+from accounts import acts
 from accounts.models import Tenant
 from providers import registry
 from providers.keyring import advice, credentials, sealing, verification
+from providers.models import Credential
 
 
 class Command(BaseCommand):
@@ -36,7 +39,7 @@ class Command(BaseCommand):
             known = ", ".join(sorted(registry.PROVIDERS))
             raise CommandError(f"PROVIDER: there is no {provider!r}; known here: {known}.")
         try:
-            credential = credentials.store(owner, provider, _secret(from_env), label=label)
+            credential = _stored(owner, provider, _secret(from_env), label)
         except credentials.BadLabel as error:
             raise CommandError(f"--label: {error}") from None
         except (sealing.BadSecret, credentials.TooManyCredentials) as error:
@@ -56,6 +59,13 @@ def _tenant(id_or_name: str) -> Tenant:
     if tenant is None:
         raise CommandError(f"TENANT: there is none with the id or name {id_or_name!r}.")
     return tenant
+
+
+@transaction.atomic
+def _stored(owner: Tenant, provider: str, secret: str, label: str) -> Credential:
+    credential = credentials.store(owner, provider, secret, label=label)
+    acts.record(acts.by_command("store_credential"), acts.ADD, credential)
+    return credential
 
 
 def _secret(variable: str | None) -> str:

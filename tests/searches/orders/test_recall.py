@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import redis
@@ -22,6 +23,7 @@ from tests.searches.lives import Submit, answer, claim_next, money, no_lookup_wa
 pytestmark = pytest.mark.django_db
 STOPS = [recall.cancel, recall.erase]
 Stop = Callable[[Search], object]
+Committed = Callable[[Stop, Search], None]
 
 
 @pytest.fixture
@@ -35,6 +37,17 @@ def policy(policy: Policy, redis_client: redis.Redis) -> Policy:
     return policy
 
 
+@pytest.fixture
+def committed(django_capture_on_commit_callbacks: Any) -> Committed:
+    """Returns a function that stops a search and does what follows the commit."""
+
+    def committed(stop: Stop, search: Search) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            stop(search)
+
+    return committed
+
+
 def token(claimed: ClaimedLookup) -> Token:
     waiter = policies.lane_limiter("modash", Policy.objects.get()).waiter(str(claimed.call.pk))
     waiter.start(seconds=60)
@@ -42,11 +55,11 @@ def token(claimed: ClaimedLookup) -> Token:
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_an_unsent_call_ends_at_once_and_is_never_sent(submit: Submit, stop: Stop) -> None:
+def test_an_unsent_call_ends_at_once_and_is_never_sent(submit: Submit, stop: Stop, committed: Committed) -> None:
     search = submit()
     claimed = claim_next()
     mine = token(claimed)
-    stop(search)
+    committed(stop, search)
     assert states(search) == "canceled: canceled"
     assert money() == (100, 0)
     assert not Call.objects.exists()
@@ -58,11 +71,11 @@ def test_an_unsent_call_ends_at_once_and_is_never_sent(submit: Submit, stop: Sto
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_a_sent_call_is_finished_and_charged(submit: Submit, stop: Stop) -> None:
+def test_a_sent_call_is_finished_and_charged(submit: Submit, stop: Stop, committed: Committed) -> None:
     search = submit()
     claimed = claim_next()
     token(claimed).redeem()
-    stop(search)
+    committed(stop, search)
     assert states(search) == "running: running"
     outcomes.answered(claimed, answer())
     assert states(search) == "canceled: canceled"
@@ -70,20 +83,22 @@ def test_a_sent_call_is_finished_and_charged(submit: Submit, stop: Stop) -> None
     assert money() == (100 - 20 * claimed.lookup.price_per_result, 0)
 
 
-def test_another_searchs_call_is_still_sent(submit: Submit) -> None:
+def test_another_searchs_call_is_still_sent(submit: Submit, committed: Committed) -> None:
     mine, other = submit(), submit()
     claims = [claim_next(), claim_next()]
-    recall.cancel(mine)
+    committed(recall.cancel, mine)
     assert states(other) == "running: running"
     for claimed in claims[1:]:
         token(claimed).redeem()
 
 
-def test_without_redis_the_search_is_stopped_and_the_worker_ends_its_call(submit: Submit, settings: Settings) -> None:
+def test_without_redis_the_search_is_stopped_and_the_worker_ends_its_call(
+    submit: Submit, settings: Settings, committed: Committed
+) -> None:
     search = submit()
     claimed = claim_next()
     settings.REDIS_URL = "redis://127.0.0.1:1"
-    recall.cancel(search)
+    committed(recall.cancel, search)
     assert states(search) == "running: running"
     settlement.unsent(claimed.call, claimed.lookup)
     assert states(search) == "canceled: canceled"
