@@ -43,10 +43,8 @@ REQUEST_ID = "sightline.request_id"
 # The most characters of a name or a text that are repeated: a name can be as long as a body.
 MOST_CHARACTERS = 300
 
-# A page of a problem has a style of its own, and nothing else.
-PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+# A page of a problem loads our stylesheet, and nothing else.
+PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 NOT_FOUND = "Nothing of yours is here under this id; it may have been deleted, or never have been."
 NO_SUCH_PAGE = "There is no such page; it may have been moved or deleted."

@@ -196,7 +196,9 @@ MODASH_BRANDS_PATH = env.read("MODASH_BRANDS_PATH", setting_types.PATH, "")
 # The sandbox plays all providers, below one address.
 SANDBOX_URL = env.read("SANDBOX_URL", setting_types.URL, f"http://127.0.0.1:{SANDBOX_PORT or 8010}")
 # The sandbox's process reads its own settings. They are read here too, so that a wrong one stops the launcher.
-sandbox_settings.read(env)
+sandbox = sandbox_settings.read(env)
+# Where browsers find the pictures of the sandbox's results.
+SANDBOX_PICTURES = sandbox.public_url or SANDBOX_URL
 
 # Networks of our proxies, whose `X-Forwarded-For` is believed.
 PROXIES = env.read("PROXIES", setting_types.BOUNDED_NETWORKS if PRODUCTION else setting_types.NETWORKS, [])
@@ -318,9 +320,6 @@ SPECTACULAR_SETTINGS = {
         {"name": "providers", "description": "What a search's parameters take, from the providers' own dictionaries."},
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None, "defaultModelsExpandDepth": 0},
 }
 UNFOLD = {
     "SITE_TITLE": "Sightline",

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from accounts import log_ins
-from config import error_pages, problems, views
+from config import error_pages, problems, try_page, views
 
 urlpatterns = [
     path("v1/", include("searches.api.urls")),
@@ -15,10 +15,10 @@ urlpatterns = [
     path("v1/", include("accounts.urls")),
     path("v1/openapi.json", views.openapi_document),
     re_path(r"^v1(?:/|\Z)", problems.no_such_path),
-    path("docs", views.Docs.as_view()),
+    path("docs", views.docs),
     path("docs/errors", error_pages.errors),
     path("key_check", views.KeyCheck.as_view()),
-    path("", views.leading_to("/docs")),
+    path("", try_page.page),
     path("admin", views.leading_to("/admin/")),
     path("admin/login/", log_ins.signing_in(admin.site.login)),
     path("admin/password_change/", admin.site.admin_view(log_ins.changing_password(admin.site.password_change))),

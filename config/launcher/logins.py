@@ -23,6 +23,7 @@ from providers.models import Credential
 
 OPERATOR = "operator"
 TENANT = "demo"
+FILE = "logins.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +37,22 @@ class Logins:
 
 def prepare(folder: Path) -> Logins:
     """Returns the kept logins that are still valid, and new ones for the others."""
-    file = folder / "logins.json"
-    kept = Logins(**json.loads(file.read_text())) if file.exists() else Logins()
+    before = kept(folder)
     tenant = Tenant.objects.get_or_create(name=TENANT)[0]
     logins = Logins(
-        password=_password(kept.password),
-        live=_api_key(tenant, Mode.LIVE, kept.live),
-        test=_api_key(tenant, Mode.TEST, kept.test),
+        password=_password(before.password),
+        live=_api_key(tenant, Mode.LIVE, before.live),
+        test=_api_key(tenant, Mode.TEST, before.test),
     )
-    state.write(file, json.dumps(asdict(logins)))
+    state.write(folder / FILE, json.dumps(asdict(logins)))
     _fill_key_ring(tenant)
     return logins
+
+
+def kept(folder: Path) -> Logins:
+    """Returns the logins of the last start; empty ones where there was none."""
+    file = folder / FILE
+    return Logins(**json.loads(file.read_text())) if file.exists() else Logins()
 
 
 def _password(kept: str) -> str:

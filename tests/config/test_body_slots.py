@@ -32,11 +32,12 @@ def test_a_body_of_more_than_a_mebibyte_is_a_413(client: Client, db: None, path:
     assert announce(client, path, SMALL_BYTES) != 413
 
 
-@pytest.mark.parametrize(("path", "leads_to"), [("/", "/docs"), ("/admin", "/admin/")])
-def test_an_address_that_people_type_leads_to_a_page(client: Client, db: None, path: str, leads_to: str) -> None:
-    answer = client.get(path)
-    assert (answer.status_code, answer["Location"]) == (302, leads_to)
-    assert client.post(path).status_code == 405
+def test_an_address_that_people_type_leads_to_a_page(client: Client, db: None) -> None:
+    answer = client.get("/admin")
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+    assert client.get("/").status_code == 200
+    for path in ("/", "/admin"):
+        assert client.post(path).status_code == 405
 
 
 @pytest.mark.parametrize("path", ["/v1/searches", "/v1/images", "/v1/nowhere"])

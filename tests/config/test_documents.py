@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -14,10 +15,12 @@ from pathlib import Path
 import httpx
 import pytest
 from django.core.management import get_commands
+from playwright.sync_api import expect, sync_playwright
 
 from tests import programs
 from tests.config import breaking_proxy, typescript
 from tests.config.test_launcher import Served, folder, free_port
+from tests.config.test_try_page import CHROMIUM, failures_of, in_a_browser
 from tests.searches import samples
 
 __all__ = ["folder"]
@@ -39,6 +42,14 @@ FOLDERS = tuple(
     f"{name}/" for name in ("accounts", "billing", "config", "docs", "providers", "requirements", "searches", "tests")
 )
 
+# Of each language of the quickstart the program that runs it, and its file.
+QUICKSTART = {
+    "sh": ("bash", "search.sh"),
+    "python": (sys.executable, "search.py"),
+    "javascript": ("node", "search.mjs"),
+}
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -104,7 +115,7 @@ def serve(folder: Path) -> Iterator[Served]:
             served.program.terminate()
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@needs_curl
 def test_the_commands_run_as_they_are_printed(folder: Path, serve: Served) -> None:
     receivers_port = free_port()
     # The receiver ends with the script, also if a command fails: the script's output is open as long as it runs.
@@ -144,6 +155,58 @@ def test_the_programs_of_the_first_hour_survive_what_breaks(program: list[str], 
     assert (proxy.too_early, proxy.repeats) == ([], 1)
     headers, query = {"Authorization": f"Bearer {key}"}, {"metadata.campaign": f"first hour in {language}"}
     [_] = httpx.get(f"{serve.web}/v1/searches", params=query, headers=headers).json()["data"]
+
+
+@needs_curl
+@pytest.mark.parametrize("language", QUICKSTART)
+def test_the_quickstart_runs_as_it_is_printed(language: str, folder: Path, serve: Served, tmp_path: Path) -> None:
+    program, file = QUICKSTART[language]
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    page = html.unescape(httpx.get(f"{serve.web}/docs").text)
+    [fetch] = re.findall(r"<code>(curl -o picture\.jpg .*?)</code>", page)
+    [code] = re.findall(rf'<code class="{language}">(.*?)</code>', page, re.DOTALL)
+    (tmp_path / file).write_text(code)
+    said = printed(f"{fetch} && '{program}' {file}", tmp_path, SIGHTLINE_KEY=key_of(folder))
+    assert "https://www.tiktok.com/@" in said
+
+
+@needs_curl
+@in_a_browser
+def test_the_first_page_tries_a_search_and_copies_it(serve: Served, tmp_path: Path) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+        page = context.new_page()
+        failures = failures_of(page)
+        page.goto(serve.web)
+        page.get_by_role("button", name="mug").click()
+        page.get_by_role("button", name="Search", exact=True).click()
+        said = page.get_by_role("status").first
+        expect(said).to_contain_text("The search has ended as succeeded", timeout=60_000)
+        expect(page.get_by_role("heading", level=3)).to_have_count(4)
+        assert page.locator("#results .card").count() >= 3 * 5
+        picture = page.locator("#results .creator img").first
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+        page.get_by_role("button", name="Copy").click()
+        expect(page.get_by_text("Copied.")).to_be_visible()
+        command = page.evaluate("navigator.clipboard.readText()")
+        assert failures == []
+        browser.close()
+    assert '"status":"succeeded"' in printed(command, tmp_path)
+
+
+def key_of(folder: Path) -> str:
+    return str(json.loads((folder / "logins.json").read_text())["test"])
+
+
+def printed(command: str, folder: Path, **environment: str) -> str:
+    """Returns what a command of a page prints, run by a shell in a folder of its own."""
+    run_in = {"PATH": os.environ["PATH"], "no_proxy": "*", **environment}
+    done = subprocess.run(["bash", "-ec", command], cwd=folder, env=run_in, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def run(script: str, folder: Path) -> str:

@@ -42,6 +42,7 @@ class Command(BaseCommand):
 def _welcome(system: System, access: Logins, sample: SamplePicture) -> str:
     password = access.password or "with your own password (`manage.py changepassword operator` sets another)"
     lines = {
+        "Try it": f"{system.web}/",
         "API": f"{system.web}/v1",
         "Documents": f"{system.web}/docs",
         "Admin": f"{system.web}/admin/   {logins.OPERATOR}   {password}",
