@@ -46,6 +46,13 @@ def test_the_demo_searches_all_sources_and_accounts_for_every_credit(folder: Pat
     assert re.search(r"modash +calls counted: 7, breaches of its limit: 0", said), said
     assert "to the last credit" in said
     assert "The sandbox has invented all of it" in said
+    left = (folder / "demo" / "report.html").read_text()
+    assert f"Report      {folder / 'demo' / 'report.html'}\n" in said
+    assert {f"{source}: {count} found" for source, count in found.items()} == set(
+        re.findall(r"[\w-]+: \d+ found", left)
+    )
+    # The picture that was searched with, and one of each creator that is shown.
+    assert left.count("data:image/webp;base64,") == 13
     assert programs.processes_of(folder) == []
 
 

@@ -16,6 +16,7 @@ from searches.pictures.exceptions import BadPicture as BadPicture
 from searches.pictures.exceptions import TooLarge as TooLarge
 from searches.pictures.fetching import fetched as fetched
 from searches.pictures.isolation import check as check
+from searches.pictures.isolation import small as small
 from searches.pictures.previews import Preview as Preview
 from searches.pictures.storage import Deleted as Deleted
 from searches.pictures.storage import Draft as Draft

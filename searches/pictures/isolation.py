@@ -131,6 +131,12 @@ def thumbnail(format: str, content: bytes, size: tuple[int, int], *, pixels: int
         return small
 
 
+def small(content: bytes, size: tuple[int, int]) -> bytes:
+    """Makes a small WebP of any file that is taken as a picture. Raises `BadPicture` or `Busy`."""
+    _, made = read(content, limits={}, crop=Crop(), by=None)
+    return thumbnail(made.stored_as, made.original, size, pixels=made.width * made.height)
+
+
 def _taken(limits: Mapping[str, PictureLimits]) -> dict[str, Limits]:
     return {provider: Limits(each.formats, each.max_bytes) for provider, each in limits.items()}
 

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
-from config.demo import sample_picture, tenants, webhook_receiver
+from config.demo import html_report, sample_picture, tenants, webhook_receiver
 from config.demo.api_client import ApiClient
 from config.demo.progress import watch
 from config.demo.report import Findings, Report
@@ -105,3 +105,5 @@ def search_and_report(
     report.lanes(stats, found, theirs)
     report.webhook(receiver.next(), tenant.search(search["id"]))
     report.sandbox(stats, found, theirs)
+    page = html_report.write(settings.STATE_DIR, sample, found, html_report.Pictures(system.sandbox))
+    report.line(f"Report      {page}")
