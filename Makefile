@@ -11,10 +11,10 @@ COMPILE = .boot/bin/uv --system-certs pip compile -q pyproject.toml --universal 
 	--generate-hashes --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test chaos fuzz mutants lint shape bench lock
+.PHONY: help setup demo serve test chaos fuzz mutants lint shape bench screenshots lock
 
 help:  ## List what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.embedded  ## Find creators for a picture, with all of Sightline on this machine (IMAGE=path for yours)
 	@$(IN) manage.py demo $(if $(IMAGE),--image "$$IMAGE")
@@ -45,6 +45,9 @@ shape: .venv/.development  ## Measure the code: lengths of functions and tests, 
 
 bench: .venv/.development  ## Measure: use of the limit, refusals, fairness, estimates, claims, throughput, delay, the API beside a bare one
 	@$(IN) -m tests.bench
+
+screenshots: .venv/.development  ## Make the pictures of the README anew, with the demo's data and chromium
+	@$(IN) -m tests.screenshots
 
 setup: .venv/.development  ## Install everything into .venv, the tools for development too
 
