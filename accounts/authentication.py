@@ -21,6 +21,14 @@ from accounts.net.client_address import address_of
 
 # The name under which a request's environment has its tenant, by which the bodies that are read at once are bounded.
 CALLER = "sightline.caller"
+# The name under which it has the refusal of a void key.
+VOID_KEY = "sightline.void_key"
+
+
+class VoidKey(AuthenticationFailed):
+    """The API key is unknown or was revoked. It can therefore never be valid again."""
+
+    auth_header = "Bearer"
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -32,10 +40,11 @@ class ApiKeyAuthentication(BaseAuthentication):
         secret = _bearer(request.headers.get("Authorization", ""))
         if not keys.well_formed(secret):
             raise AuthenticationFailed("This is not a Sightline key; it looks mistyped or cut: copy all of it.")
-        key = keys.identify(secret)
-        if key is None:
-            raise AuthenticationFailed("This API key is unknown; use one of yours that is active.")
-        refuse_ended(key)
+        try:
+            key = _identified(secret)
+        except VoidKey as refusal:
+            request.META[VOID_KEY] = refusal.detail
+            raise
         _refuse_elsewhere(key, request._request)
         if key.tenant.suspended_at is not None:
             raise PermissionDenied(
@@ -50,11 +59,20 @@ class ApiKeyAuthentication(BaseAuthentication):
         return "Bearer"
 
 
+def _identified(secret: str) -> ApiKey:
+    """Returns the key of a secret. Raises `AuthenticationFailed` without a key that is valid."""
+    key = keys.identify(secret)
+    if key is None:
+        raise VoidKey("This API key is unknown; use one of yours that is active.")
+    refuse_ended(key)
+    return key
+
+
 def refuse_ended(key: ApiKey) -> None:
     """Raises `AuthenticationFailed` for a key that was revoked or has expired, and for a secret whose overlap has ended."""
     now = timezone.now()
     if key.revoked_at is not None:
-        raise AuthenticationFailed("This API key was revoked; use one that is active.", code="api_key_revoked")
+        raise VoidKey("This API key was revoked; use one that is active.", code="api_key_revoked")
     if key.expires_at is not None and key.expires_at <= now:
         raise AuthenticationFailed(
             f"This API key expired at {key.expires_at:%Y-%m-%dT%H:%M:%SZ}; use one that is active, or have its expiry moved.",

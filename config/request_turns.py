@@ -5,37 +5,41 @@ While several tenants are there, few requests of each therefore run at once, and
 that only waits for something else steps aside meanwhile (`accounts.web.turns`).
 
 The tenant of a request is known when its key was checked, which is part of the request. The process therefore remembers which
-tenant a key had the last time. Keys that nobody has are their address' own, so that guessing delays nobody elsewhere.
+tenant a key had the last time (`config.callers`). Callers without a known key have the turns of one tenant, by address: guessing
+delays other tenants no more than one of them does, and a newcomer at another address little.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
+import random
 import time
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import closing
+from itertools import chain
 from typing import Any
 
 from django.http import HttpResponse
+from rest_framework.exceptions import APIException
 
-from accounts.authentication import CALLER
-from accounts.net.client_address import address_in
 from accounts.web import rate_limits, turns
 from accounts.web.bulkhead import Bulkhead, Busy
 from accounts.web.exceptions import TooManyRequests
 from accounts.web.waiting_bulkhead import WaitingBulkhead
 from config import problems
+from config.callers import KnownCallers, Stranger, VoidKeys
 from config.middleware import request_id
 
-# The most requests that run at once, and of one tenant while another one is there: two in each of two processes, of some
-# hundredths of a second each, are more than the hundred a second that a tenant may send.
-AT_ONCE, TOGETHER = 16, 2
+# The most requests that run at once, and of one tenant while another one is there. A tenant of which more than these wait runs
+# one at a time: one in each of two processes, of a hundredth of a second, are about the hundred a second that a tenant may send.
+AT_ONCE, TOGETHER, OF_MANY = 16, 4, 1
 # A tenant counts as there for so long after a request.
 PRESENT_SECONDS = 0.5
 # The most requests that the process has at all, of its 640 threads, each of which only waits until its turn comes. A tenant gets
 # another one while more are free than it has; while it is alone, as many as leave some to the next.
 MOST, ALONE = 620, 540
+# A refusal that is repeated comes after such a pause, in which the thread needs no interpreter. Without it 64 callers that went
+# on at once kept the interpreter busy with refusals. The pauses differ, so that not all end at the same moment.
+PAUSE_SECONDS = 0.25, 0.75
 # Longer than all of them take on two cores.
 WAIT_SECONDS = 120.0
 BUSY = "Too many requests are under way at once; send fewer at a time, and this one again in a second."
@@ -44,8 +48,6 @@ CONCURRENCY = {
     "RateLimit-Policy": f'"concurrency";q={MOST // 2};qu="concurrent-requests"',
     "RateLimit": '"concurrency";r=0;t=1',
 }
-# The most keys that are remembered; the oldest ones are forgotten.
-MOST_KEYS = 10_000
 
 
 class RequestTurns(WaitingBulkhead):
@@ -65,11 +67,22 @@ class RequestTurns(WaitingBulkhead):
         super().leave(owner)
 
     def _may_run(self, owner: Hashable) -> bool:
-        most = TOGETHER if self._is_accompanied(owner) else self.at_once
-        return super()._may_run(owner) and self.running[owner] < most
+        return super()._may_run(owner) and self._running_like(owner) < self._most(owner)
+
+    def _most(self, owner: Hashable) -> int:
+        if not self._is_accompanied(owner):
+            return self.at_once
+        has_many = isinstance(owner, Stranger) or len(self.waiting.get(owner, ())) > TOGETHER
+        return OF_MANY if has_many else TOGETHER
+
+    def _running_like(self, owner: Hashable) -> int:
+        """Returns how many requests of the owner run. Strangers are one owner here, or many addresses would take all turns."""
+        if not isinstance(owner, Stranger):
+            return self.running[owner]
+        return sum(count for other, count in self.running.items() if isinstance(other, Stranger))
 
     def _is_accompanied(self, owner: Hashable) -> bool:
-        here = (*self.running, *self.waiting)
+        here = chain(self.running, self.waiting)
         others = (left for other, left in reversed(self._left.items()) if other != owner)
         return any(other != owner for other in here) or time.monotonic() - next(others, 0.0) < PRESENT_SECONDS
 
@@ -86,43 +99,18 @@ threads = Threads(lambda: MOST, BUSY)
 requests = RequestTurns()
 
 
-class KnownCallers:
-    """The tenants of the keys that were accepted lately, by the keys' digests."""
-
-    def __init__(self) -> None:
-        self._tenants: dict[bytes, str] = {}
-        # No dictionary may change while another thread looks for its oldest key.
-        self._lock = threading.Lock()
-
-    def of(self, environ: dict[str, Any]) -> str:
-        """Returns the tenant's id, or the address where the key is unknown."""
-        tenant = self._tenants.get(_digest(environ))
-        return tenant or f"address {address_in(environ)}"
-
-    def learn(self, environ: dict[str, Any]) -> None:
-        """Notes whose key it was, or that it was nobody's."""
-        digest, tenant = _digest(environ), environ.get(CALLER)
-        with self._lock:
-            if tenant is None:
-                self._tenants.pop(digest, None)
-            elif self._tenants.get(digest) != tenant:
-                self._tenants[digest] = tenant
-                if len(self._tenants) > MOST_KEYS:
-                    del self._tenants[next(iter(self._tenants))]
-
-
 class InTurns:
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
         self._application = application
-        self._callers = KnownCallers()
+        self._callers, self._void_keys = KnownCallers(), VoidKeys()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not environ["PATH_INFO"].startswith("/v1/"):
             return self._application(environ, start_response)
         caller = self._callers.of(environ)
-        if refusal := rate_limits.repeated(caller):
-            return _refused(environ, start_response, refusal)
         try:
+            if refusal := self._repeated(caller, environ):
+                return _refused(environ, start_response, refusal)
             # The body is closed first, because it steps aside while it is read.
             with (
                 threads.acquire(caller),
@@ -134,18 +122,28 @@ class InTurns:
         except Busy as busy:
             return _refused(environ, start_response, TooManyRequests(busy.detail, wait=1, fields=CONCURRENCY))
         self._callers.learn(environ)
+        self._void_keys.learn(environ)
         return answer
 
+    def _repeated(self, caller: str | Stranger, environ: dict[str, Any]) -> APIException | None:
+        """Returns the refusal that this caller got a moment ago, after a pause: one that goes on at once costs no query, and
+        little of the interpreter.
+        """
+        if isinstance(caller, Stranger):
+            refusal: APIException | None = self._void_keys.refusal(environ)
+        else:
+            refusal = rate_limits.repeated(caller)
+        if refusal is not None:
+            with threads.acquire(caller):
+                time.sleep(random.uniform(*PAUSE_SECONDS))
+        return refusal
 
-def _digest(environ: dict[str, Any]) -> bytes:
-    # The secrets themselves are not kept in memory.
-    return hashlib.blake2b(environ.get("HTTP_AUTHORIZATION", "").encode(), digest_size=16).digest()
 
-
-def _refused(environ: dict[str, Any], start_response: Callable[..., Any], refusal: TooManyRequests) -> Iterable[bytes]:
+def _refused(environ: dict[str, Any], start_response: Callable[..., Any], refusal: APIException) -> Iterable[bytes]:
     environ[problems.REQUEST_ID] = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
     answer: HttpResponse = problems.answered(environ, refusal)
     answer["X-Request-Id"] = environ[problems.REQUEST_ID]
     answer["Cache-Control"] = "no-store"
+    answer["X-Content-Type-Options"] = "nosniff"
     start_response(f"{answer.status_code} {answer.reason_phrase}", list(answer.items()))
     return [answer.content]

@@ -1,4 +1,5 @@
 import gc
+import sys
 
 from config import server_starts
 
@@ -22,6 +23,9 @@ from searches.pictures import isolation
 
 application = Bounded(ReadableHeaders(InTurns(django_application)))
 
+# A thread that has its answer from the database waits so long for the interpreter while another one computes. The default is
+# 5 ms, and a request asks the database ten times.
+sys.setswitchinterval(0.0005)
 # Decoders start before the first picture, and before there are threads.
 isolation.decoders.start()
 # Objects from the start stay: the collector need not look at them again and again.

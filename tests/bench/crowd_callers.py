@@ -232,7 +232,7 @@ def main(name: str, log: str, host: str, port: str, key: str, search: str, revok
         asyncio.run(quiet(caller, Path(log)))
     else:
         # A crowd has machines of its own in reality.
-        favoured(5)
+        favoured(19)
         asyncio.run(crowd(name, caller, Path(log)))
 
 

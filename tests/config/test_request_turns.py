@@ -6,8 +6,9 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,14 +17,16 @@ from django.core import signals
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import close_old_connections, connection, transaction
 from django.test import RequestFactory
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from accounts import keys, redis_client
 from accounts.models import Mode, Tenant
 from accounts.web import rate_limits, turns
 from accounts.web.bulkhead import Busy
-from config import request_turns
-from config.request_turns import ALONE, AT_ONCE, CONCURRENCY, MOST, TOGETHER, InTurns, RequestTurns
+from config import callers, request_turns
+from config.callers import Stranger
+from config.request_turns import ALONE, AT_ONCE, CONCURRENCY, MOST, OF_MANY, TOGETHER, InTurns, RequestTurns
 
 GREEDY, OTHER = "greedy", "other"
 
@@ -33,18 +36,18 @@ class Crowd:
 
     def __init__(self, requests: RequestTurns) -> None:
         self.requests = requests
-        self.running: list[str] = []
+        self.running: list[Hashable] = []
         self.go = threading.Event()
         self.threads: list[threading.Thread] = []
 
-    def send(self, owner: str, times: int = 1) -> None:
+    def send(self, owner: Hashable, times: int = 1) -> None:
         for _ in range(times):
             taken = self.requests.taken_by(owner)
             self.threads.append(threading.Thread(target=self._work, args=(owner,)))
             self.threads[-1].start()
             until(lambda: self.requests.taken_by(owner) > taken)  # noqa: B023 (called at once)
 
-    def _work(self, owner: str) -> None:
+    def _work(self, owner: Hashable) -> None:
         with self.requests.turn_of(owner):
             self.running.append(owner)
             self.go.wait(20)
@@ -86,6 +89,18 @@ def test_a_tenant_runs_few_while_another_is_there_and_for_a_moment_after(monkeyp
         assert requests.running == [GREEDY] * TOGETHER
 
 
+def test_a_tenant_of_which_many_wait_runs_one_at_a_time() -> None:
+    requests = RequestTurns()
+    with requests.turn_of(OTHER):
+        for _ in range(TOGETHER + TOGETHER + 2):
+            requests._enter(GREEDY)
+        running = []
+        while requests.running[GREEDY]:
+            requests.leave(GREEDY)
+            running.append(requests.running[GREEDY])
+    assert running == [3, 2, 1, OF_MANY, TOGETHER, TOGETHER, 3, 2, 1, 0]
+
+
 def test_the_next_tenant_does_not_wait_for_the_requests_of_the_first() -> None:
     with crowd() as requests:
         requests.send(GREEDY, AT_ONCE - 1)
@@ -121,10 +136,12 @@ def test_a_request_that_steps_aside_keeps_no_connection_but_that_of_a_transactio
     assert not requests.running
 
 
-def asked(application: Any, key: str, **headers: str) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """Returns the status, the headers and the body of a request for searches."""
+def asked(
+    application: Any, key: str, path: str = "/v1/searches", **headers: str
+) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Returns the status, the headers and the body of the answer."""
     said: list[Any] = []
-    environ = RequestFactory().get("/v1/searches", headers={"Authorization": f"Bearer {key}", **headers}).environ
+    environ = RequestFactory().get(path, headers={"Authorization": f"Bearer {key}", **headers}).environ
     environ["wsgi.input"] = io.BytesIO()
     answer = application(environ, lambda *started: said.extend(started))
     return int(said[0][:3]), dict(said[1]), json.loads(b"".join(answer))
@@ -182,7 +199,7 @@ def test_keys_that_nobody_has_are_all_of_their_address(application: InTurns, ali
     assert asked(application, alices)[0] == 200
     with ExitStack() as stack:
         for _ in range(ALONE):
-            stack.enter_context(request_turns.threads.acquire("address 127.0.0.1"))
+            stack.enter_context(request_turns.threads.acquire(Stranger("127.0.0.1")))
         assert [asked(application, key)[0] for key in ("sl_live_x", "", "sl_test_y")] == [429] * 3
         assert asked(application, alices)[0] == 200
 
@@ -193,7 +210,55 @@ def test_a_revoked_key_is_unknown_again(application: InTurns, alice: Tenant) -> 
     keys.revoke(key)
     assert asked(application, secret)[0] == 401
     environ = RequestFactory().get("/v1/searches", headers={"Authorization": f"Bearer {secret}"}).environ
-    assert application._callers.of(environ) == "address 127.0.0.1"
+    assert application._callers.of(environ) == Stranger("127.0.0.1")
+
+
+def test_strangers_have_the_turns_of_one_tenant_however_many_addresses_they_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_turns, "PRESENT_SECONDS", 3600.0)
+    with crowd() as requests, requests.requests.turn_of(OTHER):
+        for number in range(OF_MANY + 5):
+            requests.send(Stranger(f"198.51.100.{number}"))
+        assert len(requests.running) == OF_MANY
+        requests.send(GREEDY)
+        until(lambda: GREEDY in requests.running)
+
+
+@pytest.mark.parametrize("is_revoked", [True, False])
+def test_the_refusal_of_a_void_key_is_repeated_without_a_query(
+    is_revoked: bool,
+    application: InTurns,
+    alice: Tenant,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(callers, "REPEATED_SECONDS", 3600.0)
+    monkeypatch.setattr(request_turns, "PAUSE_SECONDS", (0.0, 0.0))
+    key, secret = keys.issue(alice, Mode.LIVE)
+    if is_revoked:
+        keys.revoke(key)
+    else:
+        key.delete()
+    first = asked(application, secret, **{"X-Request-Id": "mine-12345"})
+    assert first[2]["code"] == ("api_key_revoked" if is_revoked else "authentication_failed")
+    with django_assert_num_queries(0):
+        again = asked(application, secret, **{"X-Request-Id": "mine-12345"})
+    assert again[::2] == first[::2]
+    assert (
+        again[1].items()
+        >= {name: first[1][name] for name in ("WWW-Authenticate", "X-Request-Id", "Cache-Control")}.items()
+    )
+    assert asked(application, secret, path="/v1/openapi.json")[0] == 200
+    assert asked(application, secret_of(alice))[0] == 200
+
+
+def test_a_key_that_may_be_valid_again_is_asked_for_each_time(application: InTurns, alice: Tenant) -> None:
+    key, secret = keys.issue(alice, Mode.LIVE, expires_at=timezone.now() - timedelta(days=1))
+    assert asked(application, secret)[0] == 401
+    key.expires_at = None
+    key.save()
+    assert asked(application, secret)[0] == 200
 
 
 def test_past_the_rate_a_caller_that_goes_on_costs_no_query(
@@ -203,6 +268,7 @@ def test_past_the_rate_a_caller_that_goes_on_costs_no_query(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rate_limits, "REPEATED_SECONDS", 3600.0)
+    monkeypatch.setattr(request_turns, "PAUSE_SECONDS", (0.0, 0.0))
     secret = secret_of(alice)
     alice.requests_per_second = 1
     alice.save()
@@ -223,7 +289,7 @@ def test_past_the_rate_a_caller_that_goes_on_costs_no_query(
 def test_other_paths_need_no_turn(application: InTurns, db: None) -> None:
     with ExitStack() as stack:
         for _ in range(ALONE):
-            stack.enter_context(request_turns.threads.acquire("address 127.0.0.1"))
+            stack.enter_context(request_turns.threads.acquire(Stranger("127.0.0.1")))
         said: list[Any] = []
         environ = RequestFactory().get("/healthz").environ
         application(environ, lambda *started: said.extend(started))
