@@ -62,7 +62,7 @@ BY_NUMBER: dict[int, FailureKind] = {
 class RegionCode(RegexValidator):
     """Refuses a region's code with which KeyAPI would silently find nothing, and names the right one."""
 
-    regex = r"\A([A-Z]{2})?\Z"
+    regex = rf"\A({'|'.join(sorted(REGIONS))})?\Z"
     message = "Must be an ISO 3166 region code of two capital letters, such as US."
 
     def __call__(self, value: Any) -> None:
