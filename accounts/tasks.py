@@ -7,7 +7,10 @@ from __future__ import annotations
 from celery import shared_task
 
 from accounts import idempotency_keys
-from accounts.webhooks import dispatcher, retention
+from accounts.webhooks import delivery_hours, dispatcher, retention
+
+# The other tasks of a worker wait while it runs. The next run goes on.
+ROLL_UP_SECONDS = 20.0
 
 
 @shared_task
@@ -28,3 +31,9 @@ def sweep_deliveries() -> None:
 def sweep_idempotency_keys() -> None:
     """Deletes the idempotency keys whose time is over."""
     idempotency_keys.sweep()
+
+
+@shared_task
+def roll_up_deliveries() -> None:
+    """Counts deliveries by what became of them. Running twice, late or at once does no harm."""
+    delivery_hours.roll_up(seconds=ROLL_UP_SECONDS)

@@ -26,8 +26,21 @@ from billing import grants, ledger
 from billing.admin_filters import ByAccountProvider, ByAccountTenant
 from billing.admin_forms import AdjustForm, CreditsForm, GrantForm, SettleForm
 from billing.alert_admin import ThresholdAlertAdmin
+from billing.audit_admin import LedgerAuditAdmin
 from billing.cap_admin import KeyCapPage, TenantCapPage
-from billing.models import Account, Entry, Grant, Hold, KeyCap, Price, Statement, TenantCap, ThresholdAlert, Usage
+from billing.models import (
+    Account,
+    Entry,
+    Grant,
+    Hold,
+    KeyCap,
+    LedgerAudit,
+    Price,
+    Statement,
+    TenantCap,
+    ThresholdAlert,
+    Usage,
+)
 from billing.serializers import credits_text
 from billing.statement_admin import StatementAdmin
 from billing.usage_admin import UsageAdmin
@@ -360,3 +373,4 @@ class HoldAdmin(Record):
 
 admin.site.register(Statement, StatementAdmin)
 admin.site.register(Usage, UsageAdmin)
+admin.site.register(LedgerAudit, LedgerAuditAdmin)

@@ -15,6 +15,7 @@ from billing.models import (
     Entry,
     Hold,
     KeyCap,
+    LedgerAudit,
     Price,
     Reconciliation,
     Statement,
@@ -30,7 +31,19 @@ GROUPS: dict[str, tuple[type[Model], ...]] = {
     "Lanes": (Policy, Lane, TenantQueue),
     "Tenants": (Tenant, ApiKey, Credential),
     "Webhooks": (Endpoint, Event, Delivery),
-    "Credits": (Account, Entry, Hold, TenantCap, KeyCap, ThresholdAlert, Usage, Statement, Reconciliation, Price),
+    "Credits": (
+        Account,
+        Entry,
+        Hold,
+        TenantCap,
+        KeyCap,
+        ThresholdAlert,
+        Usage,
+        Statement,
+        Reconciliation,
+        LedgerAudit,
+        Price,
+    ),
     "Operators": (Act, User, Group),
 }
 

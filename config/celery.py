@@ -2,7 +2,7 @@
 
 - `searches` and `sandbox`: look at a lane.
 - `webhooks`: look at due deliveries, sweep their log, erase what is past its retention (pictures, searches, idempotency keys),
-  close months, and reconcile.
+  close months, reconcile, audit the ledger, and count calls, searches and deliveries for the admin's pages.
 - `followers`: resolve the followers of lookups that have ended, and sweep those whose wake-up was lost.
 - `sweeps`: the other periodic tasks.
 """
@@ -52,6 +52,11 @@ SWEEPS = (
     ("billing.tasks.close_months", 60, "webhooks"),
     ("searches.tasks.reconcile_credentials", 60, "webhooks"),
     ("billing.tasks.expire_grants", 60, "webhooks"),
+    ("billing.tasks.audit_ledger", 60, "webhooks"),
+    ("searches.tasks.roll_up_lanes", 20, "webhooks"),
+    ("searches.tasks.roll_up_searches", 60, "webhooks"),
+    ("billing.tasks.roll_up_credits", 60, "webhooks"),
+    ("accounts.tasks.roll_up_deliveries", 60, "webhooks"),
     ("searches.tasks.sweep_pictures", 600, "sweeps"),
 )
 

@@ -162,7 +162,10 @@ class Credential(models.Model):
                 fields=["provider", "told_to_wait_at"],
                 condition=models.Q(told_to_wait_at__isnull=False),
                 name="credentials_told_to_wait",
-            )
+            ),
+            models.Index(
+                fields=["state"], condition=models.Q(state__in=["invalid", "exhausted"]), name="credentials_dead"
+            ),
         ]
 
     def __str__(self) -> str:

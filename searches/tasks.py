@@ -15,11 +15,12 @@ from searches.coalescing import followers
 from searches.lanes import credential_gate, directory, wakeups
 from searches.lifecycle import deadlines, retention
 from searches.reconciliation import sweep
+from searches.rollups import lane_calls, lane_samples, search_hours
 
 log = logging.getLogger(__name__)
 
 # The other tasks of a worker wait while it runs. The next run goes on.
-RECONCILING_SECONDS = 20.0
+RECONCILING_SECONDS = ROLL_UP_SECONDS = 20.0
 
 
 @shared_task
@@ -77,3 +78,16 @@ def sweep_pictures() -> None:
 def reconcile_credentials() -> None:
     """Compares what providers counted with the calls, for keys that are due. Running twice or late does no harm."""
     sweep.run(seconds=RECONCILING_SECONDS)
+
+
+@shared_task
+def roll_up_lanes() -> None:
+    """Samples the lanes' queues and counts their calls. Running twice, late or at once does no harm."""
+    lane_samples.take()
+    lane_calls.roll_up(seconds=ROLL_UP_SECONDS)
+
+
+@shared_task
+def roll_up_searches() -> None:
+    """Counts searches by what became of them. Running twice, late or at once does no harm."""
+    search_hours.roll_up(seconds=ROLL_UP_SECONDS)

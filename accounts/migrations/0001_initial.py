@@ -786,4 +786,33 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="DeliveryHour",
+            fields=[
+                ("start", models.DateTimeField(primary_key=True, serialize=False)),
+                ("counted_at", models.DateTimeField()),
+                ("pending", models.PositiveIntegerField()),
+                ("delivered", models.PositiveIntegerField()),
+                ("failed", models.PositiveIntegerField()),
+                (
+                    "retried",
+                    models.PositiveIntegerField(help_text="Those of `delivered` that took more than one attempt."),
+                ),
+                ("seconds", models.FloatField(help_text="From the event to its arrival, added up over `delivered`.")),
+            ],
+        ),
+        migrations.CreateModel(
+            name="RollupProgress",
+            fields=[
+                ("name", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("since", models.DateTimeField()),
+                ("until", models.DateTimeField()),
+                (
+                    "again",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.DateTimeField(), default=list, size=None
+                    ),
+                ),
+            ],
+        ),
     ]

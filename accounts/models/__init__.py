@@ -1,10 +1,11 @@
 """The tables of who asks (operators, tenants, API keys) and of webhooks (endpoints, events, deliveries and their attempts), and
-of requests that may be sent twice (idempotency keys), and the log of acts."""
+of requests that may be sent twice (idempotency keys), and the log of acts. `rollups` has what is counted by hour."""
 
 from accounts.models.acts import Act
 from accounts.models.api_keys import ApiKey, FormerSecret, Mode, Scope
 from accounts.models.idempotency import IdempotencyKey
 from accounts.models.operators import Operators, User
+from accounts.models.rollups import DeliveryHour, RollupProgress
 from accounts.models.tenants import MOST_MAX_AGE, Tenant, TenantQuerySet
 from accounts.models.webhooks import Attempt, Delivery, Endpoint, Event, EventType, PresentEndpoints
 
@@ -14,6 +15,7 @@ __all__ = [
     "ApiKey",
     "Attempt",
     "Delivery",
+    "DeliveryHour",
     "Endpoint",
     "Event",
     "EventType",
@@ -22,6 +24,7 @@ __all__ = [
     "Mode",
     "Operators",
     "PresentEndpoints",
+    "RollupProgress",
     "Scope",
     "Tenant",
     "TenantQuerySet",

@@ -6,7 +6,9 @@ moved in the same transaction; `ledger` alone writes them (`entries.sql`) and `a
 
 from billing.models.accounts import Account, CreditsField, Price
 from billing.models.alerts import ThresholdAlert
+from billing.models.audits import LedgerAudit
 from billing.models.caps import Budget, KeyCap, KeyMonth, TenantCap, TenantMonth
+from billing.models.credit_days import CreditDay
 from billing.models.entries import Entry, Hold
 from billing.models.grants import Draw, Grant
 from billing.models.reconciliations import Reading, Reconciliation
@@ -16,6 +18,7 @@ from billing.models.usage import Usage, UsageByMetadata, UsageCount
 __all__ = [
     "Account",
     "Budget",
+    "CreditDay",
     "CreditsField",
     "Draw",
     "Entry",
@@ -23,6 +26,7 @@ __all__ = [
     "Hold",
     "KeyCap",
     "KeyMonth",
+    "LedgerAudit",
     "Price",
     "Reading",
     "Reconciliation",

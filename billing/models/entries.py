@@ -32,6 +32,8 @@ class Hold(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
+        # Few among millions: those that a person has to settle.
+        indexes = [models.Index(fields=["-created_at"], condition=Q(unknown__gt=0), name="holds_with_an_unknown_part")]
         constraints = [
             models.CheckConstraint(condition=Q(open__gte=0, unknown__gte=0), name="nothing_spent_above_what_was_held")
         ]

@@ -90,6 +90,7 @@ class Reconciliation(models.Model):
         indexes = [
             models.Index(fields=["credential", "-id"], name="comparisons_of_a_credential"),
             models.Index(fields=["tenant", "-id"], name="comparisons_of_a_tenant"),
+            models.Index(fields=["-id"], condition=Q(state="unexplained"), name="comparisons_unexplained"),
         ]
 
     def __str__(self) -> str:

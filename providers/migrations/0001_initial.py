@@ -268,6 +268,11 @@ class Migration(migrations.Migration):
                         fields=["provider", "told_to_wait_at"],
                         name="credentials_told_to_wait",
                     ),
+                    models.Index(
+                        condition=models.Q(("state__in", ["invalid", "exhausted"])),
+                        fields=["state"],
+                        name="credentials_dead",
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import django.contrib.postgres.fields
 import django.core.serializers.json
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -810,5 +811,147 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="tenantqueue",
             constraint=models.CheckConstraint(condition=models.Q(("ready__gte", 0)), name="ready_never_negative"),
+        ),
+        migrations.CreateModel(
+            name="SampledMinute",
+            fields=[
+                ("start", models.DateTimeField(primary_key=True, serialize=False)),
+                ("sampled_at", models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
+            name="SearchHour",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("start", models.DateTimeField()),
+                ("mode", models.CharField(choices=[("live", "Live"), ("test", "Test")], max_length=4)),
+                ("counted_at", models.DateTimeField()),
+                ("open", models.PositiveIntegerField()),
+                ("succeeded", models.PositiveIntegerField()),
+                ("partial", models.PositiveIntegerField()),
+                ("failed", models.PositiveIntegerField()),
+                ("canceled", models.PositiveIntegerField()),
+                ("expired", models.PositiveIntegerField()),
+            ],
+            options={
+                "constraints": [models.UniqueConstraint(fields=("start", "mode"), name="one_count_per_hour_and_mode")],
+            },
+        ),
+        migrations.CreateModel(
+            name="LaneHour",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("start", models.DateTimeField()),
+                ("calls", models.PositiveIntegerField()),
+                (
+                    "unsent",
+                    models.PositiveIntegerField(
+                        help_text="Those that failed before the first byte, and used none of the limit."
+                    ),
+                ),
+                ("refusals", models.PositiveIntegerField()),
+                ("failures", models.PositiveIntegerField()),
+                ("unknown", models.PositiveIntegerField()),
+                (
+                    "latencies",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.PositiveIntegerField(),
+                        help_text="The answered calls by `LATENCY_BOUNDS_MS`.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "most_waiting",
+                    models.PositiveIntegerField(
+                        help_text="The most that a sample found; empty without one.", null=True
+                    ),
+                ),
+                (
+                    "lane",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="searches.lane",
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [models.UniqueConstraint(fields=("start", "lane"), name="one_count_per_lane_and_hour")],
+            },
+        ),
+        migrations.CreateModel(
+            name="LaneMinute",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("start", models.DateTimeField()),
+                ("calls", models.PositiveIntegerField()),
+                (
+                    "unsent",
+                    models.PositiveIntegerField(
+                        help_text="Those that failed before the first byte, and used none of the limit."
+                    ),
+                ),
+                ("refusals", models.PositiveIntegerField()),
+                ("failures", models.PositiveIntegerField()),
+                ("unknown", models.PositiveIntegerField()),
+                (
+                    "latencies",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.PositiveIntegerField(),
+                        help_text="The answered calls by `LATENCY_BOUNDS_MS`.",
+                        size=None,
+                    ),
+                ),
+                ("counted_at", models.DateTimeField()),
+                ("waiting", models.PositiveIntegerField(null=True)),
+                ("running", models.PositiveIntegerField(null=True)),
+                ("oldest_at", models.DateTimeField(null=True)),
+                (
+                    "lane",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="searches.lane",
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("start", "lane"), name="one_count_per_lane_and_minute")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="LaneShare",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("start", models.DateTimeField()),
+                ("calls", models.PositiveIntegerField()),
+                ("counted_at", models.DateTimeField()),
+                (
+                    "lane",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="searches.lane",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="accounts.tenant"
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("lane", "start", "tenant"), name="one_share_per_lane_tenant_and_stretch"
+                    )
+                ],
+            },
         ),
     ]

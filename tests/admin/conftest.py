@@ -28,6 +28,7 @@ from billing.models import (
     Entry,
     Hold,
     KeyCap,
+    LedgerAudit,
     Price,
     Reading,
     Reconciliation,
@@ -147,6 +148,7 @@ def capped_and_used(account: Account, key: ApiKey) -> list[Any]:
         KeyCap.objects.create(api_key=key, provider=PROVIDER, amount=Decimal(500)),
         alerted(account, key),
         Usage.objects.create(account=account, **spent),
+        LedgerAudit.objects.get_or_create(day=date(2026, 11, 1), defaults={"finished_at": timezone.now()})[0],
     ]
 
 
