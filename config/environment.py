@@ -22,8 +22,10 @@ from config import dotenv
 from config.setting_types import SWITCH, SettingType, WrongPart
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-# Read by Celery and kombu, libpq and psycopg, redis, granian, Django, boto.
-FOREIGN_BEGINNINGS = ("CELERY_", "KOMBU_", "PG", "PSYCOPG_", "REDIS_", "GRANIAN_", "DJANGO_", "AWS_", "BOTO_")
+# Read by Celery and kombu, libpq and psycopg, redis, granian, Django, boto, prometheus_client.
+FOREIGN_BEGINNINGS = (
+    *("CELERY_", "KOMBU_", "PG", "PSYCOPG_", "REDIS_", "GRANIAN_", "DJANGO_", "AWS_", "BOTO_", "PROMETHEUS_"),
+)
 # Read by Celery's command line, by httpx, urllib and OpenSSL.
 FOREIGN_NAMES = {
     *("BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE", "SKIP_CHECKS", "AUTOSCALE_KEEPALIVE", "NETRC"),

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import codecs
 import re
+import time
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, MiddlewareNotUsed
 from django.core.signals import request_finished
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 from uuid_utils.compat import uuid7
 
 from accounts import log_context
 from accounts.authentication import CALLER
-from config import body_slots, problems, views
+from config import body_slots, metrics, problems, views
 
 USABLE = re.compile(r"[A-Za-z0-9._-]{8,100}")
-HEALTH = {"/healthz": views.healthz, "/readyz": views.readyz}
+HEALTH = {"/healthz": views.healthz, "/readyz": views.readyz, "/metrics": views.safe(metrics.answer)}
 
 # The admin's pages run only their own scripts, and load nothing from elsewhere but the pictures of results. They use Alpine.js,
 # which makes functions from texts of the page.
@@ -65,6 +67,24 @@ class RequestId(MiddlewareMixin):
 @receiver(request_finished)
 def name_no_request(**_: Any) -> None:
     log_context.begin()
+
+
+class Counted:
+    """Counts requests for Prometheus, but for those of health checks and of Prometheus itself."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        if not settings.METRICS_TOKEN:
+            raise MiddlewareNotUsed
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        begun = time.perf_counter()
+        response = self._get_response(request)
+        if request.path_info not in HEALTH:
+            match = request.resolver_match
+            route = f"/{match.route}" if match and match.func is not problems.no_such_path else None
+            metrics.answered(str(request.method), route, response.status_code, time.perf_counter() - begun)
+        return response
 
 
 class BodyLength(MiddlewareMixin):

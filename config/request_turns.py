@@ -25,7 +25,7 @@ from accounts.web import rate_limits, turns
 from accounts.web.bulkhead import Bulkhead, Busy
 from accounts.web.exceptions import TooManyRequests
 from accounts.web.waiting_bulkhead import WaitingBulkhead
-from config import problems
+from config import metrics, problems
 from config.callers import KnownCallers, Stranger, VoidKeys
 from config.middleware import request_id
 
@@ -145,5 +145,6 @@ def _refused(environ: dict[str, Any], start_response: Callable[..., Any], refusa
     answer["X-Request-Id"] = environ[problems.REQUEST_ID]
     answer["Cache-Control"] = "no-store"
     answer["X-Content-Type-Options"] = "nosniff"
+    metrics.refused(environ["REQUEST_METHOD"], answer.status_code)
     start_response(f"{answer.status_code} {answer.reason_phrase}", list(answer.items()))
     return [answer.content]

@@ -202,6 +202,12 @@ def _path(given: str) -> str:
     return given
 
 
+def _token(given: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{32,}", given):
+        raise ValueError
+    return given
+
+
 def folder(base: Path) -> SettingType[Path]:
     def read(given: str) -> Path:
         try:
@@ -232,6 +238,7 @@ SECURE_ORIGIN = SettingType(
 )
 URL = SettingType("an address such as https://api.example.com/v1, with http or https, without a question mark", _url)
 PATH = SettingType("a path such as /brands", _path)
+TOKEN = SettingType("a secret of 32 characters or more: letters, digits and . _ ~ + / = -", _token)
 TEXT: SettingType[str] = SettingType("text", str)
 # The seconds before each try but the first.
 PAUSES = series(

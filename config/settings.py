@@ -90,6 +90,9 @@ CSRF_FAILURE_VIEW = "config.problems.forged"
 DEFAULT_EXCEPTION_REPORTER = "config.debugging.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.debugging.Filter"
 
+# What Prometheus shows to read `/metrics`; without it there is no such page, and nothing is counted.
+METRICS_TOKEN = env.read("METRICS_TOKEN", setting_types.TOKEN, "")
+
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
@@ -111,6 +114,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.middleware.RequestId",
+    "config.middleware.Counted",
     "config.middleware.Safeguards",
     "config.middleware.BodyLength",
     "django.middleware.security.SecurityMiddleware",
@@ -365,7 +369,7 @@ if PRODUCTION:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     # Health is asked for from inside, past the proxy that ends TLS. Nothing else is served without TLS.
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
 

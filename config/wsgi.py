@@ -1,4 +1,5 @@
 import gc
+import os
 import sys
 
 from config import server_starts
@@ -8,11 +9,12 @@ server_starts.end_at_once_when_asked()
 
 from django.core.wsgi import get_wsgi_application
 
-from config import environment
+from config import environment, metrics
 
 with environment.in_one_line():
     environment.prepare()
     environment.refuse_keyless("a web server")
+    metrics.share(os.getppid())
     django_application = get_wsgi_application()
 
 # These modules read the settings.

@@ -55,6 +55,7 @@ SAMPLES = {
     "ALLOWED_HOSTS": "sightline.example.com",
     "DATABASE_URL": "postgresql://app@db.example.com/app",
     "REDIS_URL": "redis://redis.example.com:6379/0",
+    "METRICS_TOKEN": secrets.token_urlsafe(32),
     "STATE_DIR": "/tmp",
     "STORAGE_DIR": "/tmp",
     "MODASH_BRANDS_PATH": "/brands",
