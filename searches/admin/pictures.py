@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 from django.contrib import admin
@@ -22,10 +23,18 @@ from searches.models import Image, Rendering, Search
 THUMBNAIL = (480, 480)
 
 
+def small_picture(image_id: UUID) -> SafeString:
+    """Returns a small picture for a list. It is loaded when it is scrolled to, and no browser keeps it."""
+    address = reverse("admin:searches_image_thumbnail", args=[image_id])
+    return format_html(
+        '<img src="{}" alt="" loading="lazy" width="48" height="48" class="search-thumbnail" data-may-fail>', address
+    )
+
+
 def thumbnail(image: Image) -> SafeString:
     address = reverse("admin:searches_image_picture", args=[image.pk])
     return format_html(
-        '<a href="{}"><img src="{}" alt="The picture" class="rounded-default" style="max-height: 15rem"></a>',
+        '<a href="{}"><img src="{}" alt="The picture" class="max-w-xl rounded-default"></a>',
         page_of(image),
         address,
     )
@@ -49,16 +58,28 @@ class ImageAdmin(Record):
     inlines = (RenderingInline,)
 
     def get_urls(self) -> list[URLPattern]:
-        show = self.admin_site.admin_view(self.show)
-        return [path("<uuid:image_id>/picture/", show, name="searches_image_picture"), *super().get_urls()]
+        """Adds the pictures' own addresses. Browsers are told to keep nothing, so that nothing outlives an erasure."""
+        views = {"picture": self.show, "thumbnail": self.show_small}
+        own = [
+            path(f"<uuid:image_id>/{name}/", self.admin_site.admin_view(view), name=f"searches_image_{name}")
+            for name, view in views.items()
+        ]
+        return [*own, *super().get_urls()]
 
     def show(self, request: HttpRequest, image_id: UUID) -> HttpResponse:
-        """Answers a thumbnail. It is encoded anew, so that its content type is sure whatever the tenant sent."""
-        image = get_object_or_404(Image, pk=image_id)
+        """Answers the picture for its page. It is encoded anew, so that its content type is sure whatever the tenant sent."""
+        return self._shown(request, image_id, lambda image: pictures.thumbnail(image, THUMBNAIL))
+
+    def show_small(self, request: HttpRequest, image_id: UUID) -> HttpResponse:
+        """Answers the picture for a list, which is made once."""
+        return self._shown(request, image_id, pictures.stored_thumbnail)
+
+    def _shown(self, request: HttpRequest, image_id: UUID, make: Callable[[Image], bytes]) -> HttpResponse:
+        image = get_object_or_404(Image.objects.select_related("tenant"), pk=image_id)
         if not self.has_view_permission(request, image):
             raise PermissionDenied
         try:
-            small = pictures.thumbnail(image, THUMBNAIL)
+            small = make(image)
         except FileNotFoundError:
             raise Http404("The picture is no longer stored.") from None
         except pictures.BadPicture:

@@ -1,8 +1,9 @@
 """Takes, reads, stores and erases the pictures that tenants search with.
 
 A file is judged by the skeleton of its format (`containers`), read in a process of its own (`isolation`), stored (`storage`,
-`files`, `sweeping`) and counted (`usage`). For a quote it is read and not stored (`previews`). A picture given by its URL is
-fetched first (`fetching`). `accounts.web.waiting_bulkhead` bounds how many are read at once.
+`files`, `sweeping`) and counted (`usage`). For a quote it is read and not stored (`previews`), and for operators' lists it is
+made small (`thumbnails`). A picture given by its URL is fetched first (`fetching`). `accounts.web.waiting_bulkhead` bounds how
+many are read at once.
 
 In its own process (`decoder`, `confinement`, `work`) a file is stripped of everything but the picture (`stripping`), decoded
 (`reading`, `bitmaps`, `colours`, `pixel_rows`, `scans`, `strips`), cropped (`cropping`) and fitted to each provider's limits
@@ -30,4 +31,5 @@ from searches.pictures.storage import refresh as refresh
 from searches.pictures.storage import thumbnail as thumbnail
 from searches.pictures.sweeping import sweep_crops as sweep_crops
 from searches.pictures.sweeping import sweep_orphans as sweep_orphans
+from searches.pictures.thumbnails import stored_thumbnail as stored_thumbnail
 from searches.pictures.usage import TooManyImages as TooManyImages

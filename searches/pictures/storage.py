@@ -142,7 +142,7 @@ def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]
     sha256 = hashlib.sha256(content).hexdigest()
     image = Image.objects.for_tenant(tenant).filter(sha256=sha256).first()
     draft = Draft(image=image or Image(tenant=tenant, sha256=sha256, bytes=len(content)), stored=image is not None)
-    with _removing_unnamed(draft), ThreadPoolExecutor(1) as executor:
+    with removing_unnamed(draft), ThreadPoolExecutor(1) as executor:
         if image is None:
             # The lines that the thread logs name the request too.
             run = copy_context().run
@@ -156,7 +156,7 @@ def received(tenant: Tenant, content: bytes, *, fit: Mapping[str, PictureLimits]
 def known(image: Image, *, fit: Mapping[str, PictureLimits], crop: str = "") -> Iterator[Draft]:
     """Yields a draft of a stored picture, as `received` does. Raises `BadCrop`, `Busy` or `Deleted`."""
     draft = Draft(image=image, stored=True)
-    with _removing_unnamed(draft):
+    with removing_unnamed(draft):
         _write_missing_renderings(draft, fit, Crop.parse(crop))
         yield draft
 
@@ -212,7 +212,7 @@ def _write_new(draft: Draft, content: bytes, fit: Mapping[str, PictureLimits], c
     draft.crop = made.crop
     image.format, image.pixels_sha256 = format.lower(), made.pixels_sha256
     image.width, image.height = made.width, made.height
-    image.file, image.file_bytes = _write(draft, made.stored_as, made.original), len(made.original)
+    image.file, image.file_bytes = write(draft, made.stored_as, made.original), len(made.original)
     _add_renderings(draft, made.original, made.renderings)
 
 
@@ -243,14 +243,15 @@ def _add_renderings(draft: Draft, original: bytes, fitted: Mapping[str, tuple[st
     """Adds the providers' renderings to the draft. Providers with the same rendering share one file."""
     written = {id(original): draft.image.file}
     for provider, (format, content) in fitted.items():
-        file = written.get(id(content)) or _write(draft, format, content)
+        file = written.get(id(content)) or write(draft, format, content)
         written[id(content)] = file
         draft.renderings.append(
             Rendering(provider=provider, crop=draft.crop, media_type=MEDIA_TYPES[format], bytes=len(content), file=file)
         )
 
 
-def _write(draft: Draft, format: str, content: bytes) -> str:
+def write(draft: Draft, format: str, content: bytes) -> str:
+    """Writes a file of the draft, and returns its name."""
     name = files.new_name(draft.image.tenant_id, format)
     # Noted before the write, which may fail halfway.
     draft.written[name] = len(content)
@@ -259,7 +260,7 @@ def _write(draft: Draft, format: str, content: bytes) -> str:
 
 
 @contextmanager
-def _removing_unnamed(draft: Draft) -> Iterator[None]:
+def removing_unnamed(draft: Draft) -> Iterator[None]:
     """Removes, after the block, the draft's files that no row names."""
     try:
         yield

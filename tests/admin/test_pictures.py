@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image as Picture
 
 from accounts.models import Tenant
 from searches import pictures
+from searches.models import PictureUsage
 from searches.pictures import isolation
 from tests.searches import samples
 
@@ -56,3 +58,37 @@ def test_a_large_one_is_made_small_in_its_turn(desk: Client, alice: Tenant, monk
     with isolation.large_ones.turn_of(uuid4()):
         assert desk.get(address).status_code == 503
     assert desk.get(address).status_code == 200
+
+
+def test_a_small_picture_is_made_once_and_erased_with_its_picture(desk: Client, alice: Tenant) -> None:
+    with pictures.received(alice, samples.jpeg(), fit={}) as draft, transaction.atomic():
+        image = draft.save()
+        draft.hold()
+    before = PictureUsage.objects.get().bytes
+    address = reverse("admin:searches_image_thumbnail", args=[image.pk])
+    first = desk.get(address)
+    small = Picture.open(BytesIO(first.content))
+    assert (small.format, max(small.size) <= 96) == ("WEBP", True)
+    assert "no-store" in first.headers["Cache-Control"]
+    copy = image.renderings.get()
+    assert PictureUsage.objects.get().bytes == before + copy.bytes
+    default_storage.delete(image.file)
+    assert desk.get(address).content == first.content
+    pictures.erase(image)
+    assert PictureUsage.objects.get().bytes == 0
+    assert desk.get(address).status_code == 404
+
+
+def test_a_tenant_without_room_for_a_small_picture_has_it_shown_and_not_kept(desk: Client, alice: Tenant) -> None:
+    with pictures.received(alice, samples.jpeg(), fit={}) as draft, transaction.atomic():
+        image = draft.save()
+        draft.hold()
+    Tenant.objects.update(most_image_bytes=PictureUsage.objects.get().bytes)
+    address = reverse("admin:searches_image_thumbnail", args=[image.pk])
+    assert desk.get(address).status_code == 200
+    assert not image.renderings.exists()
+    assert [path.name for path in default_storage_files()] == [image.file.rpartition("/")[2]]
+
+
+def default_storage_files() -> list[Path]:
+    return [path for path in Path(default_storage.path("")).rglob("*") if path.is_file()]
