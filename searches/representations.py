@@ -26,12 +26,16 @@ from searches.models import Call, Image, Lookup, Repeat, Search
 from searches.pictures import Crop
 
 NO_FORECAST = Forecast()
-WAITING_ON = ("turn", "rate", "provider_backoff", "credential", "paused")
-WAITING_ON_HELP = (
-    "`turn`: others are called first. `rate`: it is next, as soon as the provider's limit allows a call. `provider_backoff`: the "
-    "provider fails or has asked for a pause. `credential`: the provider key is refused or out of credits, until it is "
-    "replaced or verified. `paused`: operators have paused the lane. Null if nothing waits."
-)
+# What each reason for waiting means, for tenants and operators.
+WAITS = {
+    "turn": "others are called first.",
+    "rate": "it is next, as soon as the provider's limit allows a call.",
+    "provider_backoff": "the provider fails or has asked for a pause.",
+    "credential": "the provider key is refused or out of credits, until it is replaced or verified.",
+    "paused": "operators have paused the lane.",
+}
+WAITING_ON = tuple(WAITS)
+WAITING_ON_HELP = f"{' '.join(f'`{reason}`: {meaning}' for reason, meaning in WAITS.items())} Null if nothing waits."
 # A failed call without `sent_at` is the only one of which it is sure that nothing was sent.
 SENT_OR_UNDER_WAY = Q(calls__sent_at__isnull=False) | Q(calls__state__in=(Call.State.ARMED, Call.State.UNKNOWN))
 

@@ -6,23 +6,26 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from accounts import clock
+from accounts.models import Event
 from accounts.numbers import one_form
 from accounts.web.admin_base import Record, RecordInline
 from accounts.web.admin_columns import badge_column, json_column, link, list_of, page_of
 from accounts.web.admin_filters import ByTenant, MadeWithin, by_choice
 from billing import ledger
-from billing.models import Entry
+from billing.models import Entry, Hold
 from billing.serializers import credits_text
 from providers.admin import BySource
 from providers.web_addresses import web_address
+from searches.admin import gallery, search_page
 from searches.admin.columns import QUEUE_STATE_COLOURS, STATUS_COLOURS, ByLookupSource, Sent, tally, wait
 from searches.lanes import estimates
-from searches.models import Call, Lookup, Result
+from searches.models import Call, Lookup, Result, Search
 
 
 class CallInline(Sent, RecordInline):
@@ -65,7 +68,8 @@ class LookupAdmin(Record):
                     ("repeat", "repeat_of"),
                     ("waits", "credits_so_far"),
                     ("error_code", "error_detail"),
-                    "entries",
+                    ("hold", "entries"),
+                    "announced",
                 )
             },
         ),
@@ -86,10 +90,14 @@ class LookupAdmin(Record):
         ("Parameters", {"fields": (("asked", "effective"),)}),
     )
     inlines = (CallInline,)
+    change_form_outer_before_template = "admin/searches/lookup/page.html"
     status_badge = badge_column("status", STATUS_COLOURS)
     queue_state_badge = badge_column("queue_state", QUEUE_STATE_COLOURS)
     asked = json_column("asked", "parameters")
     effective = json_column("as the provider takes it", "effective_parameters")
+
+    class Media:
+        css = {"all": ("sightline/search.css",)}
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Attaches the estimate and the credits to the row, because the page reads each of its fields several times."""
@@ -97,7 +105,27 @@ class LookupAdmin(Record):
         if lookup is not None:
             lookup.forecast = estimates.forecast([lookup]).get(lookup.pk)
             lookup.tally = ledger.tallies([lookup.reference])[lookup.reference]
+            lookup.is_held = Hold.objects.filter(pk=lookup.reference).exists()
         return lookup
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Adds the reason of a failure or a wait, and the time line."""
+        pages = self.admin_site._registry
+        lookup = context["original"]
+        context |= search_page.of_lookup(
+            lookup, lookup.forecast, lambda model: pages[model].has_view_permission(request)
+        )
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description="hold")
+    def hold(self, obj: Any) -> SafeString | str:
+        return link(page_of(Hold(pk=obj.reference)), "its hold") if obj.is_held else "Nothing is held any more."
+
+    @admin.display(description="events")
+    def announced(self, obj: Lookup) -> SafeString:
+        return link(list_of(Event, q=obj.search_id), "the events of its search")
 
     @admin.display(description="pages")
     def progress(self, obj: Lookup) -> str:
@@ -135,6 +163,7 @@ class CallAdmin(Sent, Record):
     id_fields = ("pk", "lookup")
     fields = (
         ("lookup", "page"),
+        ("search", "entries"),
         ("state_badge", "status"),
         ("armed_at", "leased_until"),
         ("sent_at", "finished_at"),
@@ -144,6 +173,14 @@ class CallAdmin(Sent, Record):
         ("error_code", "error_detail"),
         "excerpt",
     )
+
+    @admin.display(description="search")
+    def search(self, obj: Call) -> SafeString:
+        return link(page_of(Search(pk=obj.lookup.search_id)), "its search")
+
+    @admin.display(description="ledger")
+    def entries(self, obj: Call) -> SafeString:
+        return link(list_of(Entry, q=obj.lookup.reference), "the entries of its lookup")
 
     @admin.display(description="tenant", ordering="lookup__tenant__name")
     def tenant(self, obj: Call) -> str:
@@ -172,6 +209,9 @@ class ResultAdmin(Record):
     typed = json_column("detail", "detail")
     untouched = json_column("the provider's own object", "raw")
 
+    class Media:
+        js = ("sightline/pictures.js",)
+
     @admin.display(description="score", ordering="score")
     def score_text(self, obj: Result) -> str:
         return "-" if obj.score is None else str(one_form(obj.score))
@@ -185,13 +225,15 @@ class ResultAdmin(Record):
         return obj.lookup.source
 
     @admin.display(description="picture")
-    def picture(self, obj: Result) -> SafeString:
-        address = web_address(obj.image_url)
-        if address is None:
-            return SafeString("-")
+    def picture(self, obj: Result) -> SafeString | str:
+        found = gallery.shown(obj.image_url, obj.media_expires_at, clock.now())
+        if found.address is None:
+            return found.words
         return format_html(
-            '<img src="{}" alt="" class="rounded-default" style="max-height: 15rem" referrerpolicy="no-referrer">',
-            address,
+            '<span><img src="{}" alt="The result\'s picture" class="max-w-xl rounded-default" loading="lazy" '
+            'referrerpolicy="no-referrer" data-may-fail><span hidden>{}</span></span>',
+            found.address,
+            found.words,
         )
 
     @admin.display(description="address")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image as Picture
 from playwright.sync_api import Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import User
+from searches.models import Lookup, Result, Status
 from tests.admin.conftest import World, found
 from tests.admin.test_pages import page_of
+from tests.admin.test_search_page import REFUSED, another, ended, filled
 
 CHROMIUM = Path("/usr/bin/chromium")
+# The height of a small laptop's screen.
+FIRST_SCREEN = 768
 PASSWORD = "correct horse battery staple"
 # Submits the dialog as soon as it is in the page, which no operator and no machine can be faster than.
 AT_ONCE = """
@@ -58,24 +64,65 @@ def page(rows: World, live_server: LiveServer) -> Iterator[Page]:
         browser.close()
 
 
-def test_a_search_is_seen_with_its_picture_and_results(page: Page, live_server: LiveServer, rows: World) -> None:
+@pytest.fixture
+def failed(rows: World) -> World:
+    """Fails the lookup of creators after its first page, beside products without pictures that a browser can open."""
+    for result in Result.objects.all():
+        Result.objects.filter(pk=result.pk).update(image_url=f"https://pictures.example/{result.rank}.jpeg")
+    filled(another(rows.lookup, ordinal=1, source="tiktok-products"), 2)
+    Lookup.objects.filter(pk=rows.lookup.pk).update(result_count=8)
+    ended(rows.lookup, Status.FAILED, REFUSED)
+    return rows
+
+
+def test_a_failed_search_is_understood_at_first_sight(failed: World, page: Page, live_server: LiveServer) -> None:
     failures: list[str] = []
-    requests: list[str] = []
+    outside: set[str] = set()
     page.on("pageerror", lambda error: failures.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
+    page.on("request", lambda request: None if request.url.startswith(live_server.url) else outside.add(request.url))
+    drawn = BytesIO()
+    Picture.new("RGB", (30, 40), "teal").save(drawn, "JPEG")
+    page.route(
+        "https://pictures.example/*", lambda route: route.fulfill(body=drawn.getvalue(), content_type="image/jpeg")
+    )
+    page.route("https://pictures.example/8.jpeg", lambda route: route.abort())
 
     page.locator("#nav-sidebar-apps").get_by_role("link").filter(has_text="Searches").click()
+    thumbnail = page.locator("#result_list img").first
+    expect(thumbnail).to_be_visible()
+    page.wait_for_function("document.querySelector('#result_list img').naturalWidth === 96")
     page.locator("#result_list tbody a").first.click()
     # Expectations wait five seconds, in which a busy machine may not load a page.
-    page.wait_for_url(live_server.url + page_of(rows.search))
+    page.wait_for_url(live_server.url + page_of(failed.search))
+    reason = page.get_by_text(REFUSED.detail).first
+    expect(reason).to_be_visible()
+    box = reason.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < FIRST_SCREEN
     picture = page.get_by_role("img", name="The picture")
-    expect(picture).to_be_visible()
     assert picture.evaluate("image => image.complete && image.naturalWidth") == 480
-    expect(page.get_by_role("article")).to_have_count(8)
-    expect(page.get_by_role("link", name=rows.result.title)).to_have_attribute("href", str(rows.result.url))
 
+    tiles = page.get_by_role("article")
+    expect(tiles).to_have_count(8)
+    tiles.last.scroll_into_view_if_needed()
+    expect(tiles.last.get_by_text("The picture cannot be loaded.")).to_be_visible()
+    page.wait_for_function(
+        "[...document.querySelectorAll('article img')].filter(each => each.naturalWidth === 30).length === 7"
+    )
+    expect(page.get_by_role("link", name=failed.result.title, exact=True)).to_have_attribute(
+        "href", str(failed.result.url)
+    )
+    assert outside == {f"https://pictures.example/{rank}.jpeg" for rank in range(1, 9)}
+
+    tabs = page.get_by_role("navigation", name="Sources").get_by_role("link")
+    tabs.first.focus()
+    page.keyboard.press("Tab")
+    expect(tabs.last).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?lookup=1#results")
+    expect(tabs.last).to_have_attribute("aria-current", "page")
+    expect(page.get_by_text("which no browser opens").first).to_be_visible()
     assert failures == []
-    assert {url for url in requests if not url.startswith(live_server.url)} <= {rows.result.image_url}
 
 
 def test_credits_are_granted_in_a_dialog(page: Page, live_server: LiveServer, rows: World) -> None:

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Act, User
+from searches.models import Search
 from tests.admin.conftest import World
 from tests.admin.test_pages import address, each_model, page_of
 
@@ -63,18 +64,20 @@ def test_the_sidebar_leads_to_every_list(desk: Client, world: World) -> None:
 
 
 def test_a_picture_needs_the_permission_to_see_pictures(trainees_desk: Client, trainee: User, world: World) -> None:
-    path = reverse("admin:searches_image_picture", args=[world.image.pk])
+    paths = [reverse(f"admin:searches_image_{kind}", args=[world.image.pk]) for kind in ("picture", "thumbnail")]
     allow(trainee, "view_search")
-    assert trainees_desk.get(path).status_code == 403
-    allow(trainee, "view_image")
-    assert trainees_desk.get(path).status_code == 200
+    assert {trainees_desk.get(path).status_code for path in paths} == {403}
+    assert paths[1] not in trainees_desk.get(address(Search, "changelist")).content.decode()
+    allow(trainee, "view_search", "view_image")
+    assert {trainees_desk.get(path).status_code for path in paths} == {200}
+    assert paths[1] in trainees_desk.get(address(Search, "changelist")).content.decode()
 
 
 def test_a_search_shows_only_what_may_be_seen(trainees_desk: Client, trainee: User, world: World) -> None:
     allow(trainee, "view_search", "view_lookup")
     html = trainees_desk.get(page_of(world.search)).content.decode()
     assert page_of(world.lookup) in html
-    for hidden in (page_of(world.call), page_of(world.result), world.result.title, "/picture/"):
+    for hidden in (page_of(world.call), page_of(world.result), world.result.title, "/picture/", 'id="results"', "830 ms"):
         assert hidden not in html
 
 
