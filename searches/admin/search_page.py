@@ -149,7 +149,7 @@ def _cause(lookup: Lookup, rows: timeline.Rows) -> SafeString | str:
     if not lookup.error_code or not failed:
         return ""
     status = f"HTTP {failed[-1].status}" if failed[-1].status else "No answer"
-    return format_html("{} to {}", status, link(page_of(failed[-1]), f"the call for page {failed[-1].page + 1}"))
+    return format_html("{} to {}", status, link(page_of(failed[-1]), f"the call for page {failed[-1].page}"))
 
 
 def _own_steps(search: Search, told: Announced | None) -> Iterator[Step]:

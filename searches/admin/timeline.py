@@ -36,8 +36,8 @@ MOST_CALLS, MOST_ENTRIES = 12, 30
 SHORTEST_WAIT = timedelta(milliseconds=50)
 # Steps of one instant are in this order.
 ORDER = (
-    *("submitted", "hold", "sent", "answered", "failed", "unknown", "charge", "release"),
-    *("waited", "ended", "announced"),
+    *("submitted", "hold", "waited", "sent", "answered", "failed", "unknown"),
+    *("charge", "release", "ended", "announced"),
 )
 COLOURS = {
     "answered": "success",
@@ -185,13 +185,13 @@ def _calls(lookup: Lookup, calls: Sequence[Call], *, all_shown: bool) -> Iterato
     for call in calls:
         if free_at is not None and call.armed_at - free_at > SHORTEST_WAIT:
             took = waits.span((call.armed_at - free_at).total_seconds())
-            yield Step(at=free_at, kind="waited", word="waited", text=f"{took}, {waits.before_call(before)}")
+            yield Step(at=call.armed_at, kind="waited", word="waited", text=f"{took}, {waits.before_call(before)}")
         yield from _call(call)
         free_at, before = call.finished_at, call
 
 
 def _call(call: Call) -> Iterator[Step]:
-    page = link(page_of(call), f"page {call.page + 1}")
+    page = link(page_of(call), f"page {call.page}")
     if call.sent_at:
         yield Step(at=call.sent_at, kind="sent", word="sent", text=format_html("The call for {}", page))
     if call.state == Call.State.ARMED:

@@ -77,7 +77,14 @@ def test_a_search_shows_only_what_may_be_seen(trainees_desk: Client, trainee: Us
     allow(trainee, "view_search", "view_lookup")
     html = trainees_desk.get(page_of(world.search)).content.decode()
     assert page_of(world.lookup) in html
-    for hidden in (page_of(world.call), page_of(world.result), world.result.title, "/picture/", 'id="results"', "830 ms"):
+    for hidden in (
+        page_of(world.call),
+        page_of(world.result),
+        world.result.title,
+        "/picture/",
+        'id="results"',
+        "830 ms",
+    ):
         assert hidden not in html
 
 

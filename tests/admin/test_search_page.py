@@ -90,7 +90,7 @@ def test_a_failed_search_says_why_before_anything_else(desk: Client, world: Worl
     ended(world.lookup, Status.FAILED, REFUSED)
     html = html_of(desk, world.search)
     said = words(html)
-    for part in (escape(REFUSED.detail), "Asking again would fail again.", "HTTP 400 to the call for page 1"):
+    for part in (escape(REFUSED.detail), "Asking again would fail again.", "HTTP 400 to the call for page 0"):
         assert said.index(part) < said.index("Results") < said.index("Time lines")
     assert "refused" in html
     assert page_of(call) in html[: html.index('id="results"')]
@@ -103,7 +103,7 @@ def test_an_outcome_that_is_unknown_says_that_it_may_be_billed(desk: Client, wor
     ended(world.lookup, Status.FAILED, Lost("lost", "The answer was cut off."))
     said = words(html_of(desk, world.search))
     assert "The answer was cut off." in said
-    assert "No answer to the call for page 1" in said
+    assert "No answer to the call for page 0" in said
     assert "lost" in said
 
 
@@ -161,7 +161,7 @@ def test_a_time_line_has_each_step_with_its_credits(desk: Client, world: World) 
             *(
                 "submitted",
                 "3.0 s, for its turn in the lane",
-                "The call for page 1",
+                "The call for page 0",
                 "HTTP 429, in 1.0 s. rate_limited",
             ),
             *(
