@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
@@ -41,7 +41,7 @@ class Linked:
 
 
 class LinkedHoldAdmin(Linked, HoldAdmin):
-    fields: Any = (*HoldAdmin.fields, "about", "entries")
+    fields: ClassVar[Any] = (*HoldAdmin.fields, "about", "entries")
 
     def rows_about(self, obj: Hold) -> Iterator[Model]:
         yield from _named(obj.reference)
@@ -52,7 +52,7 @@ class LinkedHoldAdmin(Linked, HoldAdmin):
 
 
 class LinkedEntryAdmin(Linked, EntryAdmin):
-    fields: Any = (*EntryAdmin.fields, "about")
+    fields: ClassVar[Any] = (*EntryAdmin.fields, "about")
 
     def rows_about(self, obj: Entry) -> Iterator[Model]:
         if called := OF_A_CALL.fullmatch(obj.key):
@@ -61,14 +61,14 @@ class LinkedEntryAdmin(Linked, EntryAdmin):
 
 
 class LinkedEventAdmin(Linked, EventAdmin):
-    fields: Any = (*EventAdmin.fields, "about")
+    fields: ClassVar[Any] = (*EventAdmin.fields, "about")
 
     def rows_about(self, obj: Event) -> Iterator[Model]:
         yield from _subjects(obj)
 
 
 class LinkedDeliveryAdmin(Linked, DeliveryAdmin):
-    fields: Any = (*DeliveryAdmin.fields, "about")
+    fields: ClassVar[Any] = (*DeliveryAdmin.fields, "about")
 
     def rows_about(self, obj: Delivery) -> Iterator[Model]:
         yield from _subjects(obj.event)
