@@ -18,6 +18,7 @@ from unfold.widgets import (
     UnfoldAdminSplitDateTimeWidget,
 )
 
+from accounts.models import Tenant
 from accounts.web.admin_base import Page, Record, RecordInline
 from accounts.web.admin_columns import badge
 from accounts.web.admin_dialogs import ActionVariant, Done, NotDone, dialog
@@ -41,6 +42,7 @@ from billing.models import (
     ThresholdAlert,
     Usage,
 )
+from billing.new_tenant_admin import NewTenantAdmin
 from billing.serializers import credits_text
 from billing.statement_admin import StatementAdmin
 from billing.usage_admin import UsageAdmin
@@ -374,3 +376,6 @@ class HoldAdmin(Record):
 admin.site.register(Statement, StatementAdmin)
 admin.site.register(Usage, UsageAdmin)
 admin.site.register(LedgerAudit, LedgerAuditAdmin)
+# The tenants' page, with all the parts that a new tenant can begin with.
+admin.site.unregister(Tenant)
+admin.site.register(Tenant, NewTenantAdmin)
