@@ -9,6 +9,7 @@ class SearchesConfig(AppConfig):
         "lanes/backlog.sql",
         "lanes/claim.sql",
         "lanes/estimates.sql",
+        "lanes/next_in_line.sql",
         "lifecycle/search_status.sql",
         "calls/lock_rows.sql",
         "orders/quotes.sql",

@@ -1,6 +1,6 @@
 """Estimates for waiting lookups how many are ahead, when each should start, and what it waits for.
 
-A lookup that is not written yet is estimated as if it was submitted now.
+A lookup that is not written yet is estimated as if it was submitted now, and a `Proposal` as if it was saved.
 
 A position counts lookups. The start follows from calls, for a lookup of ten pages takes ten calls. Calls of four kinds are
 counted (`estimates.sql`): of ready lookups, the next pages of those under way, of delayed ones that will be due by then, and of
@@ -12,7 +12,7 @@ never later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -38,7 +38,7 @@ JOIN providers_policy AS policy ON policy.provider = lane.policy_id WHERE lane.n
 ESTIMATE = """
 SELECT * FROM searches_estimate(
     %s::uuid[], %s::text[], %s::timestamptz[], %s::interval[], %s, %s,
-    %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::bigint[], %s::integer[]
+    %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::bigint[], %s::integer[], %s::uuid[], %s::integer[]
 )
 """
 # What the estimate needs of a lookup that is not written yet.
@@ -57,6 +57,23 @@ class Forecast:
     calls_before: int | None = None
     estimated_start_at: datetime | None = None
     waiting_on: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What is not saved yet: the weights of tenants, and the policy of one provider."""
+
+    weights: Mapping[UUID, int] = field(default_factory=dict)
+    policy: Policy | None = None
+
+    def in_force(self, policy: Policy, mode: str) -> Policy:
+        """Returns the policy that would be in force in a lane of this mode, in place of the saved one."""
+        if self.policy is not None and self.policy.provider == policy.provider:
+            policy = self.policy
+        return policies.in_force(policy, mode)
+
+
+NO_CHANGE = Proposal()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,24 +106,25 @@ class QueuePosition(NamedTuple):
 FIRST = QueuePosition(0, 0, suspended=False, rests_until=None)
 
 
-def forecast(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
+def forecast(lookups: Iterable[Lookup], proposal: Proposal = NO_CHANGE) -> dict[UUID, Forecast]:
     """Returns a forecast for each waiting lookup. A follower has its leader's, or is next if its leader no longer waits."""
     asked = list(lookups)
     leader_of = {lookup.pk: lookup.repeat_of_id for lookup in asked if lookup.queue_state == QueueState.FOLLOWING}
     leaders = Lookup.objects.filter(pk__in=set(leader_of.values())) if leader_of else ()
-    found = _in_queues({lookup.pk: lookup for lookup in (*asked, *leaders)}.values())
+    found = _in_queues({lookup.pk: lookup for lookup in (*asked, *leaders)}.values(), proposal)
     if not leader_of:
         return found
     under_way = Forecast(estimated_start_at=clock.now(), waiting_on="turn")
     return found | {pk: found.get(leader, under_way) for pk, leader in leader_of.items() if leader}
 
 
-def _in_queues(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
+def _in_queues(lookups: Iterable[Lookup], proposal: Proposal) -> dict[UUID, Forecast]:
     waiting = [lookup for lookup in lookups if lookup.queue_state in queue.IN_QUEUE]
     if not waiting:
         return {}
-    paces = _paces(waiting)
-    positions = _positions([lookup for lookup in waiting if lookup.queue_state in queue.SCHEDULED], paces)
+    paces = _paces(waiting, proposal)
+    scheduled = [lookup for lookup in waiting if lookup.queue_state in queue.SCHEDULED]
+    positions = _positions(scheduled, paces, proposal)
     return {
         # A lookup that was claimed since it was read has none ahead.
         lookup.pk: _forecast_of(lookup, paces[lookup.lane_id], positions.get(lookup.pk, FIRST))
@@ -114,12 +132,12 @@ def _in_queues(lookups: Iterable[Lookup]) -> dict[UUID, Forecast]:
     }
 
 
-def _paces(lookups: Sequence[Lookup]) -> dict[str, LanePace]:
+def _paces(lookups: Sequence[Lookup], proposal: Proposal) -> dict[str, LanePace]:
     """Returns the pace of each lookup's lane, by its name. A lookup that is not written yet may have a lane that is neither."""
     with connection.cursor() as cursor:
         cursor.execute(LANES, [list({lookup.lane_id for lookup in lookups})])
         found = [(moment, *composite_rows.instances(ROWS, values)) for moment, *values in cursor.fetchall()]
-    paces = {lane.pk: _pace_of(lane, policies.in_force(policy, lane.mode), moment) for moment, lane, policy in found}
+    paces = {lane.pk: _pace_of(lane, proposal.in_force(policy, lane.mode), moment) for moment, lane, policy in found}
     unwritten = {lookup.lane_id: lookup.lane for lookup in lookups if lookup.lane_id not in paces}
     return paces | {name: _pace_of(lane, lane.policy, clock.now()) for name, lane in unwritten.items()}
 
@@ -172,7 +190,9 @@ def _forecast_of(lookup: Lookup, pace: LanePace, ahead: QueuePosition) -> Foreca
     )
 
 
-def _positions(lookups: Sequence[Lookup], paces: Mapping[str, LanePace]) -> dict[UUID, QueuePosition]:
+def _positions(
+    lookups: Sequence[Lookup], paces: Mapping[str, LanePace], proposal: Proposal
+) -> dict[UUID, QueuePosition]:
     if not lookups:
         return {}
     written = [lookup.pk for lookup in lookups if not lookup._state.adding]
@@ -181,5 +201,7 @@ def _positions(lookups: Sequence[Lookup], paces: Mapping[str, LanePace]) -> dict
     intervals = [pace.interval for pace in paces.values()]
     with connection.cursor() as cursor:
         given = written, list(paces), next_calls, intervals, queue.STEP, MOST_COUNTED
-        cursor.execute(ESTIMATE, (*given, *([getattr(one, name) for one in planned] for name in PLANNED)))
+        unwritten = ([getattr(one, name) for one in planned] for name in PLANNED)
+        weights = list(proposal.weights), list(proposal.weights.values())
+        cursor.execute(ESTIMATE, (*given, *unwritten, *weights))
         return {lookup: QueuePosition(*position) for lookup, *position in cursor.fetchall()}

@@ -9,13 +9,15 @@
 -- The `planned` lookups are not written yet: each is estimated as if it was submitted now and were ready, behind those that are
 -- before it in its tenant's queue. Its tenant queue, and even its lane, need not exist: both would begin at the lane's present.
 --
+-- The `proposed` weights are not saved: all is estimated as if these tenants had them. Virtual times stay as they are then.
+--
 -- A function, so that its plan is kept: to plan it takes longer than to run it while few lookups wait. One generic plan without
 -- sequential scans serves few rows and a million alike. `next_calls_at` and `intervals` are each lane's next call and interval.
 -- `unit_step` is one claim at weight 1 in virtual time; `most_counted` is the most lookups of one tenant that are counted.
 CREATE OR REPLACE FUNCTION searches_estimate(
     wanted uuid[], lane_names text[], next_calls_at timestamptz[], intervals interval[], unit_step bigint, most_counted integer,
     planned_ids uuid[], planned_lanes text[], planned_tenants uuid[], planned_credentials uuid[], planned_sort_keys bigint[],
-    planned_calls integer[]
+    planned_calls integer[], proposed_tenants uuid[], proposed_weights integer[]
 ) RETURNS TABLE (lookup_id uuid, lookups_before bigint, calls_before bigint, suspended boolean, rests_until timestamptz)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 #variable_conflict use_column
@@ -40,8 +42,13 @@ WITH lane AS (
     JOIN providers_credential credential
         ON credential.tenant_id = wanted_queue.tenant_id AND credential.provider = lane.policy_id
     WHERE credential.rests_until > statement_timestamp()
+), proposed AS (
+    SELECT * FROM unnest(proposed_tenants, proposed_weights) AS proposed (id, weight)
 ), special_tenants AS (
-    SELECT id, weight, suspended_at FROM accounts_tenant WHERE weight <> 1 OR suspended_at IS NOT NULL
+    SELECT id, weight, suspended_at FROM accounts_tenant
+    WHERE (weight <> 1 OR suspended_at IS NOT NULL) AND id <> ALL (proposed_tenants)
+    UNION ALL
+    SELECT proposed.id, proposed.weight, tenant.suspended_at FROM proposed JOIN accounts_tenant tenant USING (id)
 
 -- The tenant's own lookups ahead of each: all of them if its key rests, otherwise those whose keys do not rest.
 ), own_ahead AS (
@@ -84,7 +91,7 @@ WITH lane AS (
         lane.virtual_time AS lane_time, lane.next_call_at, lane.call_interval,
         coalesce(searches_effective_virtual_time(tenant_queue, lane.virtual_time), lane.virtual_time) AS effective_time,
         resting_key.rests_until,
-        unit_step / tenant.weight AS step, coalesce(own_ahead.lookups_ahead, most_counted) AS lookups_ahead,
+        unit_step / coalesce(proposed.weight, tenant.weight) AS step, coalesce(own_ahead.lookups_ahead, most_counted) AS lookups_ahead,
         coalesce(own_ahead.calls_ahead, most_counted) + coalesce((
             SELECT sum(future.calls) FROM future_calls future
             WHERE future.lane_id = lookup.lane_id AND future.tenant_id = lookup.tenant_id AND future.sort_key < lookup.sort_key
@@ -96,6 +103,7 @@ WITH lane AS (
     LEFT JOIN searches_tenantqueue tenant_queue
         ON tenant_queue.lane_id = lookup.lane_id AND tenant_queue.tenant_id = lookup.tenant_id
     JOIN accounts_tenant tenant ON tenant.id = lookup.tenant_id
+    LEFT JOIN proposed ON proposed.id = lookup.tenant_id
     LEFT JOIN own_ahead ON own_ahead.id = lookup.id
     LEFT JOIN resting_key ON resting_key.id = lookup.credential_id
 
@@ -135,16 +143,18 @@ SELECT id, lookups::bigint, (calls + coalesce((
     SELECT sum(least(later.calls, greatest(0, (due_by_calls - later.effective_time
         + (later.tenant_id < queue_position.tenant_id)::int + later.step - 1) / later.step - later.counted_calls)))
     FROM (
-        SELECT future.tenant_id, sum(future.calls) AS calls, unit_step / tenant.weight AS step,
+        SELECT future.tenant_id, sum(future.calls) AS calls,
+            unit_step / coalesce(proposed.weight, tenant.weight) AS step,
             CASE WHEN tenant_queue.rests_until IS NULL THEN tenant_queue.pending_calls ELSE 0 END AS counted_calls,
             searches_effective_virtual_time(tenant_queue, lane_time) AS effective_time
         FROM future_calls future
         JOIN searches_tenantqueue tenant_queue
             ON tenant_queue.lane_id = future.lane_id AND tenant_queue.tenant_id = future.tenant_id
         JOIN accounts_tenant tenant ON tenant.id = future.tenant_id AND tenant.suspended_at IS NULL
+        LEFT JOIN proposed ON proposed.id = future.tenant_id
         WHERE future.lane_id = queue_position.lane_id AND future.tenant_id <> queue_position.tenant_id
             AND (ready_at IS NULL OR ready_at <= next_call_at + call_interval * queue_position.calls::float8)
-        GROUP BY future.tenant_id, tenant_queue.id, tenant.weight
+        GROUP BY future.tenant_id, tenant_queue.id, tenant.weight, proposed.weight
     ) AS later
 ), 0))::bigint, suspended, queue_position.rests_until
 FROM queue_position;

@@ -156,3 +156,23 @@ def test_a_dialog_in_a_tab_of_its_own_leads_back_to_the_row(page: Page, live_ser
 def see_the_grant(page: Page) -> None:
     expect(page.get_by_text("Granted 12.5 credits.")).to_be_visible()
     expect(page.get_by_text("111.5", exact=True)).to_be_visible()
+
+
+def test_an_operator_pauses_a_lane_on_its_page_and_sees_it_paused(
+    page: Page, live_server: LiveServer, rows: World
+) -> None:
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.goto(live_server.url + page_of(rows.lookup.lane))
+    expect(page.locator("#line").get_by_role("link", name=rows.tenant.name)).to_be_visible()
+    page.locator("#what-if").get_by_label("Calls").fill("10")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("#what-if-answer").get_by_text("a new tenant's first lookup waits")).to_be_visible()
+    page.get_by_role("link", name="Pause").click()
+    page.get_by_label("Reason").fill("The provider asked us to.")
+    with page.expect_event("load"):
+        page.get_by_role("button", name="Pause the lane").click()
+    expect(page.get_by_text("Operators have paused this lane.")).to_be_visible()
+    expect(page.locator("#line").get_by_text("when it is resumed")).to_be_visible()
+    expect(page.get_by_role("link", name="Resume")).to_be_visible()
+    assert failures == []

@@ -1,45 +1,64 @@
-"""The admin's pages of lanes and tenant queues. A lane's page shows why it is paused. Operators pause and resume the lane, and
-end a pause that the provider asked for or that the breaker made.
+"""The admin's pages of lanes. A lane's page shows why it is paused, who is next, who uses it, and its last calls. Operators pause
+and resume the lane, end a pause that the provider asked for or that the breaker made, and compare waits under other terms.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Sum, When
+from django.contrib.admin.utils import quote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Now
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from accounts.web.admin_base import Record, RecordInline
-from accounts.web.admin_columns import badge, badge_column
+from accounts.web.admin_base import Record
+from accounts.web.admin_columns import badge, badge_column, list_of
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
-from accounts.web.admin_filters import ByTenant, by_choice
+from accounts.web.admin_filters import by_choice
 from providers.limiter import Unavailable
 from providers.models import Credential
-from searches.admin.columns import MODE_COLOURS, ByLaneProvider, ByPolicy
-from searches.lanes import estimates, pauses
-from searches.models import Lane, TenantQueue
+from searches.admin.columns import MODE_COLOURS, ByPolicy
+from searches.admin.lanes import history, line, time_line, what_if
+from searches.admin.lanes.terms import may_compare
+from searches.lanes import estimates, next_in_line, pauses
+from searches.models import Call, Lane, Lookup, TenantQueue
 
 # The most resting keys that a lane's page names.
 MOST_NAMED = 20
 STATE_COLOURS = {"running": "success", "paused": "warning"}
 
 
-class TenantQueueInline(RecordInline):
-    model = TenantQueue
-    fields = ("tenant", "ready", "pending_calls", "wake_at", "rests_until", "virtual_time")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[TenantQueue]:
-        """Orders the queues as claims do, with the resting ones behind them, and those without ready lookups at the end."""
-        waiting = Case(When(ready__gt=0, rests_until=None, then=0), When(ready__gt=0, then=1), default=2)
-        return super().get_queryset(request).select_related("tenant").order_by(waiting, "virtual_time", "tenant")
-
-
 def _can_end_pause(lane: Any) -> bool:
     return pauses.resumes_at(lane, lane.moment) is not None or lane.trips > 0 or lane.key_rests
+
+
+def _resting_names(lane: Any) -> list[str]:
+    keys = pauses.resting_keys(lane, lane.moment).select_related("tenant").order_by("rests_until")
+    return [f"{key.tenant}: {key.label}, until {key.rests_until:%H:%M:%S} UTC" for key in keys[: MOST_NAMED + 1]]
+
+
+def _line(lane: Any) -> dict[str, Any]:
+    everything = list_of(Lookup, lane__name__exact=lane.pk)
+    return {
+        "in_line": line.table(lane, lane.moment),
+        "line_empty": line.EMPTY,
+        "most": next_in_line.MOST,
+        "all_lookups": everything,
+    }
+
+
+def _calls(lane: Any) -> dict[str, Any]:
+    return {"time_line": time_line.of(lane, lane.moment)}
+
+
+def _users(lane: Lane) -> dict[str, Any]:
+    everyone = list_of(TenantQueue, lane__name__exact=lane.pk)
+    return {"users": history.users(lane), "users_empty": history.NO_USERS, "all_queues": everyone}
 
 
 @admin.register(Lane)
@@ -61,10 +80,13 @@ class LaneAdmin(Record):
         ("paused_until", "backoff"),
         ("resting", "guard"),
         ("broken_until", "trips"),
-        ("claimed_at", "virtual_time"),
+        "claimed_at",
     )
-    inlines = (TenantQueueInline,)
+    change_form_outer_after_template = "admin/searches/lane/lane.html"
     actions_detail = ("pause", "resume", "end_pause")
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["sightline/lanes.css"]}
 
     def matching(self, wanted: UUID) -> Q:
         return Q(pk__endswith=f":{wanted}")
@@ -73,7 +95,7 @@ class LaneAdmin(Record):
         """Adds counts of the tenant queues: as many rows as tenants, however many lookups wait."""
         tenants = Count("tenant_queues", filter=Q(tenant_queues__ready__gt=0))
         ready = Sum("tenant_queues__ready", default=0)
-        lanes: QuerySet[Lane] = super().get_queryset(request)
+        lanes: QuerySet[Lane] = super().get_queryset(request).select_related("policy")
         # Single keys rest in a shared lane only. The lane of one account is paused as a whole.
         rests = Exists(Credential.objects.filter(provider=OuterRef("pk"), rests_until__gt=Now()))
         return lanes.annotate(waiting_tenants=tenants, ready=ready, moment=Now(), key_rests=rests)
@@ -86,16 +108,39 @@ class LaneAdmin(Record):
     def tenants(self, obj: Any) -> int:
         return int(obj.waiting_tenants)
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        lane: Any = super().get_object(request, object_id, from_field)
-        if lane is not None:
-            lane.state = estimates.lane_state(lane.pk, lane.policy_in_force)
-        return lane
+    def get_urls(self) -> list[URLPattern]:
+        compare = self.admin_site.admin_view(self.compare)
+        return [path("<path:object_id>/what_if/", compare, name="searches_lane_what_if"), *super().get_urls()]
+
+    def compare(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Answers the lane's waits under the limit and the weight in the address, as a part of its page."""
+        lane = self.row(request, object_id)
+        if not (self.has_view_permission(request, lane) and may_compare(self, request)):
+            raise PermissionDenied
+        return what_if.answer(request, what_if.LaneForm(request.GET, lane.policy_in_force), [lane])
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Adds the parts of the page, each only if the operator may see that kind of row.
+
+        What asks the database is attached to the lane, because a page reads each of its fields several times.
+        """
+        lane, pages = context["original"], self.admin_site._registry
+        lane.expected_seconds = estimates.lane_state(lane.pk, lane.policy_in_force).expected_wait_seconds
+        lane.resting_names = _resting_names(lane)
+        for model, part in ((Lookup, _line), (TenantQueue, _users), (Call, _calls)):
+            if pages[model].has_view_permission(request):
+                context |= part(lane)
+        context["charts"] = history.charts(lane)
+        if may_compare(self, request):
+            context["what_if"] = reverse("admin:searches_lane_what_if", args=[quote(lane.pk)])
+            context["what_if_form"] = what_if.LaneForm(None, lane.policy_in_force)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description="a new tenant waits")
     def expected_wait(self, obj: Any) -> str:
-        seconds = obj.state.expected_wait_seconds
-        return "until it is resumed" if seconds is None else f"about {seconds:,.1f} s"
+        return what_if.wait_text(obj.expected_seconds)
 
     @admin.display(description="state", ordering="paused")
     def state(self, obj: Any) -> SafeString:
@@ -108,8 +153,7 @@ class LaneAdmin(Record):
     @admin.display(description="resting keys")
     def resting(self, obj: Any) -> str:
         """Returns the keys that the provider asked to wait."""
-        keys = pauses.resting_keys(obj, obj.moment).select_related("tenant").order_by("rests_until")
-        named = [f"{key.tenant}: {key.label}, until {key.rests_until:%H:%M:%S} UTC" for key in keys[: MOST_NAMED + 1]]
+        named = obj.resting_names
         return "; ".join([*named[:MOST_NAMED], *(["and others"] if named[MOST_NAMED:] else [])]) or "none"
 
     @admin.display(description="guard")
@@ -167,17 +211,3 @@ class LaneAdmin(Record):
         except Unavailable:
             raise NotDone("Redis cannot be reached, so the pause has not ended; try again.") from None
         return Done(record="Ended its pause.", message="The pause is over.")
-
-
-@admin.register(TenantQueue)
-class TenantQueueAdmin(Record):
-    icon = "groups"
-    list_display = ("lane", "tenant", "ready", "pending_calls", "wake_at", "rests_until", "virtual_time")
-    list_select_related = ("lane", "tenant")
-    list_filter = (ByTenant, ByLaneProvider)
-    search_fields = ("tenant__name", "lane__name")
-    search_help_text = "A tenant, a lane, or a tenant's id"
-    ordering = ("lane", "virtual_time")
-    sortable_by = None
-    id_fields = ("tenant",)
-    fields = list_display
