@@ -11,7 +11,7 @@ COMPILE = .boot/bin/uv --system-certs pip compile -q pyproject.toml --universal 
 	--generate-hashes --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test chaos fuzz mutants lint shape bench screenshots lock
+.PHONY: help setup demo serve test chaos fuzz mutants lint shape fonts bench screenshots lock
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ lint: .venv/.development  ## Check style, types and import contracts
 
 shape: .venv/.development  ## Measure the code: lengths of functions and tests, rooms and floors of searches, circles, class names
 	@$(IN) -m tests.shape
+
+fonts: .venv/.development  ## Cut the fonts of the operators' pages to the icons and letters that they show
+	@$(IN) -m tests.fonts
 
 bench: .venv/.development  ## Measure: use of the limit, refusals, fairness, estimates, claims, throughput, delay, the API beside a bare one
 	@$(IN) -m tests.bench

@@ -17,7 +17,7 @@ from django.db import OperationalError
 from config import embedded, environment
 
 # These must not wait for servers, nor fail where there are none.
-WITHOUT_SERVICES = {"help", "--help", "-h", "version", "--version"}
+WITHOUT_SERVICES = {"help", "--help", "-h", "version", "--version", "collectstatic"}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Wraps every request: gives it an id and a bound for its body, and its answer the headers of caching and content policy.
+"""Wraps every request: gives it an id and a bound for its body, and its answer the headers of caching and permissions.
 
 Health checks are answered here, before anything looks at the Host: load balancers ask by address, or as HTTP/1.0 does.
 Rejected: their hosts in ALLOWED_HOSTS, because not all are known; the redirect to https, because they do not follow it.
@@ -17,6 +17,7 @@ from django.core.exceptions import BadRequest, MiddlewareNotUsed
 from django.core.signals import request_finished
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.utils.deprecation import MiddlewareMixin
 from uuid_utils.compat import uuid7
 
@@ -27,22 +28,12 @@ from config import body_slots, metrics, problems, views
 USABLE = re.compile(r"[A-Za-z0-9._-]{8,100}")
 HEALTH = {"/healthz": views.healthz, "/readyz": views.readyz, "/metrics": views.safe(metrics.answer)}
 
-# The admin's pages run only their own scripts, and load nothing from elsewhere but the pictures of results. They use Alpine.js,
-# which makes functions from texts of the page.
-ADMIN_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self' 'unsafe-eval'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: https: http:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
+# What a page may ask the browser for: nothing that a device has.
+DEVICES = (
+    "accelerometer autoplay camera display-capture encrypted-media geolocation gyroscope hid magnetometer microphone midi "
+    "payment publickey-credentials-get serial usb xr-spatial-tracking"
 )
-NO_PAGE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+PERMISSIONS = ", ".join(f"{name}=()" for name in DEVICES.split())
 
 
 def request_id(sent: str) -> str:
@@ -136,9 +127,9 @@ class ReadableText(MiddlewareMixin):
 
 
 class Safeguards(MiddlewareMixin):
-    """Keeps tenants' and operators' pages out of every cache, and restricts what pages may load and run.
+    """Keeps tenants' and operators' pages out of every cache, and asks nothing of a browser's device.
 
-    A view that sets these headers itself keeps its own, as the documentation pages do.
+    A view that sets these headers itself keeps its own.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
@@ -147,6 +138,19 @@ class Safeguards(MiddlewareMixin):
         is_said = "no-store" in policy or policy.startswith("public")
         if (is_admin or request.path.startswith("/v1/")) and not is_said:
             response["Cache-Control"] = "no-store"
-        if response.get("Content-Type", "").startswith("text/html"):
-            response.setdefault("Content-Security-Policy", ADMIN_POLICY if is_admin else NO_PAGE_POLICY)
+        response.setdefault("Permissions-Policy", PERMISSIONS)
+        response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         return response
+
+
+class CompressedPages(GZipMiddleware):
+    """Compresses pages for people. The API's answers and files have ways of their own.
+
+    A page's length tells nobody what it holds: its only secret beside what its reader may see is the token of its forms, which
+    Django masks anew in each answer, and Django adds a file name of random length to each compressed answer.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not response.get("Content-Type", "").startswith("text/html"):
+            return response
+        return super().process_response(request, response)

@@ -104,6 +104,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "django_filters",
+    "csp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "config",
@@ -116,6 +117,8 @@ MIDDLEWARE = [
     "config.middleware.RequestId",
     "config.middleware.Counted",
     "config.middleware.Safeguards",
+    "config.content_policy.ContentPolicy",
+    "config.middleware.CompressedPages",
     "config.middleware.BodyLength",
     "django.middleware.security.SecurityMiddleware",
     # Must be before any middleware that reads the Host.
@@ -136,6 +139,8 @@ APPEND_SLASH = False
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Ours come before those of the same name in packages.
+        "DIRS": [BASE_DIR / "config/templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -161,17 +166,29 @@ REDIS_URL = REDIS.url
 # Time limit of every connection to Redis, whether it is refused or silent.
 REDIS_TIMEOUT_SECONDS = env.read("REDIS_TIMEOUT_SECONDS", setting_types.decimal(0.01, 60), 1.0)
 
+# Folder of the scripts, styles and fonts that `collectstatic` has collected, compressed and named by their content, so that
+# browsers keep them for ever. Without it they are served as they are in the packages: nothing must be collected.
+STATIC_DIR = env.read("STATIC_DIR", setting_types.folder(BASE_DIR), None)
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": str(env.read("STORAGE_DIR", setting_types.folder(BASE_DIR), STATE_DIR / "pictures"))},
     },
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {
+        "BACKEND": "config.static_files.Collected"
+        if STATIC_DIR
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
 }
 STATIC_URL = "/static/"
-# Files are served from the packages: nothing must be collected before a first start.
-WHITENOISE_USE_FINDERS = True
+STATIC_ROOT = STATIC_DIR
+STATICFILES_FINDERS = [
+    "config.static_files.Packages",
+    "accounts.web.admin_bundles.Finder",
+]
+WHITENOISE_USE_FINDERS = STATIC_DIR is None
 WHITENOISE_AUTOREFRESH = False
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 
 TIME_ZONE = "UTC"
 USE_I18N = False
@@ -364,14 +381,18 @@ FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 # No upload handler that writes to a temporary file.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
+# For how long browsers that have been here ask for nothing without TLS, on subdomains too.
+HSTS_SECONDS = number("HSTS_SECONDS", 31_536_000, least=60, most=63_072_000)
 if PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     # Health is asked for from inside, past the proxy that ends TLS. Nothing else is served without TLS.
     SECURE_SSL_REDIRECT = True
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
-    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_SECONDS = HSTS_SECONDS
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 
 # This must be last, when all settings are known.
 environment.refuse_misspelt(env.settings)

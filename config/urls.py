@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.decorators.cache import cache_control
 
 from accounts import log_ins
 from config import error_pages, problems, try_page, views
@@ -22,6 +23,8 @@ urlpatterns = [
     path("admin", views.leading_to("/admin/")),
     path("admin/login/", log_ins.signing_in(admin.site.login)),
     path("admin/password_change/", admin.site.admin_view(log_ins.changing_password(admin.site.password_change))),
+    # The texts of scripts in the admin, which no row and no operator changes.
+    path("admin/jsi18n/", cache_control(private=True, max_age=86_400)(admin.site.i18n_javascript), name="script_texts"),
     # Django would redirect from here to a row's page; no row has one outside the admin.
     path("admin/r/<path:rest>", views.no_such_page),
     path("admin/", admin.site.urls),

@@ -30,6 +30,7 @@ from unfold.paginator import InfinitePaginator
 
 from accounts.models import Tenant
 from accounts.web.admin_acts import OnRecord
+from accounts.web.admin_bundles import unbundled
 
 if TYPE_CHECKING:  # unfold has no types of its own; these are Django's
     from django.contrib import admin
@@ -71,6 +72,18 @@ class Page(OnRecord, ModelAdmin):
     list_per_page = 50
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
+
+    @property
+    def media(self) -> forms.Media:
+        """Leaves out the styles and scripts that every page has."""
+        return unbundled(super().media)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Leaves them out of what the widgets of a form ask for too."""
+        context["media"] = unbundled(context["media"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Refuses filters on secret columns: typed into the address, they would spell a secret out letter by letter."""

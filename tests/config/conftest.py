@@ -57,6 +57,7 @@ SAMPLES = {
     "REDIS_URL": "redis://redis.example.com:6379/0",
     "METRICS_TOKEN": secrets.token_urlsafe(32),
     "STATE_DIR": "/tmp",
+    "OPERATORS_SECOND_FACTOR": "optional",
     "STORAGE_DIR": "/tmp",
     "MODASH_BRANDS_PATH": "/brands",
     "OUTBOUND_PORTS": "80,8080",

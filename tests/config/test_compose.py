@@ -29,7 +29,7 @@ NEEDED = {
 }
 # The file itself sets these, or only machines without it use them.
 NOT_TOLD = {"STATE_DIR", "STORAGE_DIR", "PORT", "SANDBOX_PORT", "DATABASE_URL", "REDIS_URL", "PRODUCTION", "DEBUG"}
-NOT_TOLD |= {"KEYLESS", "POSTGRES_PASSWORD", "VALKEY_PASSWORD", "WEB_BIND", "TLS_PROXIES"}
+NOT_TOLD |= {"KEYLESS", "STATIC_DIR", "POSTGRES_PASSWORD", "VALKEY_PASSWORD", "WEB_BIND", "TLS_PROXIES"}
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -37,18 +39,64 @@ def test_no_cache_keeps_any_answer_of_the_api(api: APIClient, path: str) -> None
 def test_pages_of_the_admin_run_no_script_but_their_own(client: Client, db: None, path: str) -> None:
     answer = client.get(path, follow=True)
     assert "no-store" in answer["Cache-Control"]
-    policy = dict(part.split(" ", 1) for part in answer[POLICY].split("; "))
+    policy = policy_of(answer)
     assert policy["script-src"] == "'self' 'unsafe-eval'"
     assert (policy["default-src"], policy["base-uri"], policy["frame-ancestors"]) == ("'none'",) * 3
 
 
-def test_the_documents_keep_their_own_policy_and_other_pages_may_do_nothing(client: Client, db: None) -> None:
-    assert "script-src 'self'; style-src 'self';" in client.get("/docs")[POLICY]
-    assert client.get("/nowhere", headers={"Accept": "text/html"})[POLICY].startswith("default-src 'none'")
+def policy_of(answer: Any) -> dict[str, str]:
+    return dict(part.split(" ", 1) for part in answer[POLICY].split("; "))
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/errors"])
+def test_a_page_about_the_api_runs_files_of_ours_alone(client: Client, db: None, path: str) -> None:
+    policy = policy_of(client.get(path))
+    assert policy.get("script-src", policy["default-src"]) == "'self'"
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/openapi.json", "/static/unfold/css/styles.css"])
+def test_any_other_answer_loads_and_runs_nothing(client: Client, db: None, path: str) -> None:
+    with closing(client.get(path, headers={"Accept": "text/html"})) as answer:
+        policy = policy_of(answer)
+    assert "script-src" not in policy
+    assert (policy["default-src"], policy["base-uri"], policy["frame-ancestors"]) == ("'none'",) * 3
+
+
+def test_an_answer_of_the_api_may_do_nothing_in_a_browser(api: APIClient) -> None:
+    for path in ("/v1/searches", "/v1/nowhere"):
+        policy = policy_of(api.get(path))
+        assert policy == dict.fromkeys(("default-src", "base-uri", "form-action", "frame-ancestors"), "'none'")
+
+
+@pytest.mark.parametrize("path", ["/admin/login/", "/docs", "/v1/searches", "/nowhere"])
+def test_every_answer_has_the_headers_of_a_careful_server(client: Client, db: None, path: str) -> None:
+    answer = client.get(path)
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["X-Frame-Options"] == "DENY"
+    assert answer["Referrer-Policy"] == answer["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert answer["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "camera=()" in answer["Permissions-Policy"]
+
+
+def test_a_style_in_a_page_has_the_nonce_of_the_answer(client: Client, db: None) -> None:
+    first, second = client.get("/admin/login/"), client.get("/admin/login/")
+    for answer in (first, second):
+        (nonce,) = set(re.findall(r'<style[^>]* nonce="([^"]+)"', answer.content.decode()))
+        assert policy_of(answer)["style-src"] == f"'self' 'nonce-{nonce}'"
+        assert not re.search(r"<style(?![^>]* nonce=)", answer.content.decode())
+    assert policy_of(first)["style-src"] != policy_of(second)["style-src"]
+
+
+def test_pages_are_compressed_and_other_answers_are_not(client: Client, api: APIClient) -> None:
+    takes = {"Accept-Encoding": "gzip"}
+    page = client.get("/admin/login/", headers=takes)
+    assert page["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in page["Vary"]
+    assert "Content-Encoding" not in api.get("/v1/searches", headers=takes)
 
 
 def test_no_template_of_ours_has_a_script_or_a_handler_in_it() -> None:
     """The content policy would block it."""
     for template in programs.CHECKOUT.glob("*/templates/**/*.html"):
         text = template.read_text()
-        assert not re.search(r"\son\w+=|<script(?![^>]*\ssrc=)|javascript:", text), template
+        assert not re.search(r"[\s\"']on\w+=|<script(?![^>]*\ssrc=)|javascript:", text), template

@@ -17,7 +17,7 @@ WORDS = ["ture", "nan", "inf", "1e9", "0x10", "1_000", "\N{ARABIC-INDIC DIGIT TH
 ABSURD = [*NEVER, *WORDS, "-1", "9" * 30, "*", "://", "//", "http://", "a b"]
 # Some settings accept some of these: any printable text is a key outside production, and the name of a folder.
 POSSIBLE = {"SECRET_KEY": set(ABSURD) - set(NEVER), "ALLOWED_HOSTS": set(WORDS)}
-POSSIBLE |= dict.fromkeys(("STATE_DIR", "STORAGE_DIR"), POSSIBLE["SECRET_KEY"])
+POSSIBLE |= dict.fromkeys(("STATE_DIR", "STORAGE_DIR", "STATIC_DIR"), POSSIBLE["SECRET_KEY"])
 COMPOSE = {"POSTGRES_PASSWORD", "VALKEY_PASSWORD", "WEB_BIND"}
 COMPOSE |= {"TLS_PROXIES", "PYTHON_IMAGE", "POSTGRES_IMAGE", "VALKEY_IMAGE", "NGINX_IMAGE"}
 
