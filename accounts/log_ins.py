@@ -3,6 +3,8 @@
 A name that is guessed at is not locked for its owner: an address from which it signed in lately has tries of its own. A password
 counts as right where Django signed somebody in or renewed the session, whatever the answer is. Without Redis nobody signs in,
 while sessions go on.
+
+Rejected: django-axes, which counts a failure after the password is hashed, and locks a name for its owner too.
 """
 
 from __future__ import annotations

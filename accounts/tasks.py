@@ -1,10 +1,11 @@
-"""The tasks of webhooks and of idempotency keys. The code that calls them writes rows and sends wake-ups; the code that they call
-does the work.
+"""The tasks of webhooks, of idempotency keys and of operators' sessions. The code that calls them writes rows and sends wake-ups;
+the code that they call does the work.
 """
 
 from __future__ import annotations
 
 from celery import shared_task
+from django.contrib.sessions.backends.db import SessionStore
 
 from accounts import idempotency_keys
 from accounts.webhooks import delivery_hours, dispatcher, retention
@@ -37,3 +38,9 @@ def sweep_idempotency_keys() -> None:
 def roll_up_deliveries() -> None:
     """Counts deliveries by what became of them. Running twice, late or at once does no harm."""
     delivery_hours.roll_up(seconds=ROLL_UP_SECONDS)
+
+
+@shared_task
+def sweep_sessions() -> None:
+    """Deletes operators' sessions that have ended."""
+    SessionStore.clear_expired()

@@ -9,9 +9,13 @@ class Config(AppConfig):
         """Makes the Celery application known before a message is sent, and checks tables and installs functions after each
         migrate.
         """
+        from accounts import roles
+        from accounts.web import operator_sessions  # noqa: F401 - it notes when somebody signs in
         from config import celery, database_functions, older_tables  # noqa: F401
 
         pre_migrate.connect(database_functions.drop_views)
         # Once, for all apps, and before the first function is installed.
         post_migrate.connect(older_tables.refuse, sender=apps.get_app_config("accounts"))
         post_migrate.connect(database_functions.install)
+        # Once, when the permissions of the last app are made.
+        post_migrate.connect(roles.make_groups, sender=apps.get_app_config("searches"))

@@ -48,6 +48,7 @@ SWEEPS = (
     # These may be slow, and the lanes' sweep must not wait for them.
     ("accounts.tasks.sweep_deliveries", 60, "webhooks"),
     ("accounts.tasks.sweep_idempotency_keys", 60, "webhooks"),
+    ("accounts.tasks.sweep_sessions", 3600, "webhooks"),
     ("searches.tasks.sweep_retention", 60, "webhooks"),
     ("billing.tasks.close_months", 60, "webhooks"),
     ("searches.tasks.reconcile_credentials", 60, "webhooks"),

@@ -18,6 +18,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
 
 from accounts import vault
 from config import connection_urls, environment, sandbox_settings, secret_keys, setting_types
@@ -104,6 +105,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "django_filters",
+    "django_otp",
     "csp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -130,7 +132,9 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "config.middleware.BodyCaller",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "accounts.web.operator_sessions.OperatorSessions",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
@@ -349,6 +353,13 @@ UNFOLD = {
     "SITE_SYMBOL": "image_search",
     "SITE_URL": "/docs",
     "SIDEBAR": {"navigation": "config.admin_sidebar.sidebar"},
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Change password", "link": reverse_lazy("admin:password_change")},
+            {"title": "Second factor", "link": reverse_lazy("second_factor")},
+            {"title": "Log out everywhere", "link": reverse_lazy("log_out_everywhere")},
+        ]
+    },
 }
 
 LOG_LEVEL = env.read("LOG_LEVEL", setting_types.choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
@@ -375,6 +386,20 @@ AUTH_PASSWORD_VALIDATORS = [
         ("NumericPasswordValidator", {}),
     )
 ]
+# Who needs a code of an app beside the password: every operator (required), who has set one up (optional), or nobody (off).
+OPERATORS_SECOND_FACTOR = env.read(
+    "OPERATORS_SECOND_FACTOR",
+    setting_types.choice("required", "optional", "off"),
+    "required" if PRODUCTION else "optional",
+)
+# An operator's session ends when it was not used for so long, and so long after the log-in.
+OPERATORS_IDLE_MINUTES = number("OPERATORS_IDLE_MINUTES", 60, most=1440)
+OPERATORS_SESSION_HOURS = number("OPERATORS_SESSION_HOURS", 12, most=720)
+SESSION_COOKIE_AGE = OPERATORS_SESSION_HOURS * 3600
+# Nor does it outlive the browser, and no script reads its cookie.
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
 # Only the server's own account can read the files of pictures.
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700

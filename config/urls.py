@@ -5,8 +5,10 @@ from django.urls import include, path, re_path
 from django.views.decorators.cache import cache_control
 
 from accounts import log_ins
+from accounts.web import second_factor_pages
 from config import error_pages, problems, try_page, views
 
+own = admin.site.admin_view
 urlpatterns = [
     path("v1/", include("searches.api.urls")),
     path("v1/", include("billing.urls")),
@@ -23,6 +25,9 @@ urlpatterns = [
     path("admin", views.leading_to("/admin/")),
     path("admin/login/", log_ins.signing_in(admin.site.login)),
     path("admin/password_change/", admin.site.admin_view(log_ins.changing_password(admin.site.password_change))),
+    path("admin/second_factor/", own(second_factor_pages.page), name="second_factor"),
+    path("admin/second_factor/set_up/", own(second_factor_pages.set_up), name="second_factor_set_up"),
+    path("admin/log_out_everywhere/", own(second_factor_pages.log_out_everywhere), name="log_out_everywhere"),
     # The texts of scripts in the admin, which no row and no operator changes.
     path("admin/jsi18n/", cache_control(private=True, max_age=86_400)(admin.site.i18n_javascript), name="script_texts"),
     # Django would redirect from here to a row's page; no row has one outside the admin.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from accounts import roles
 from billing import price_defaults
 
 KEPT = {"django_content_type", "auth_permission"}
@@ -42,3 +43,4 @@ def sql_flush(operations: Any, style: Any, tables: Sequence[str], **_: Any) -> l
 def make_rows_of_migrate(*_: Any, **__: Any) -> None:
     """Makes the rows that a migration makes and a flush has deleted."""
     price_defaults.seed()
+    roles.make_groups()

@@ -16,11 +16,15 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from accounts import roles, second_factors
 from accounts.models import User
 from accounts.web.admin_base import Page
+from accounts.web.admin_dialogs import ActionVariant, Done, dialog
 
 # The fields of an operator that grant rights.
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+# A permission that nobody can be given, so that superusers alone pass.
+SUPERUSERS = "accounts.superuser"
 
 admin.site.unregister(Group)
 
@@ -37,6 +41,38 @@ class UserAdmin(DjangoUserAdmin, Page):
     change_password_form = AdminPasswordChangeForm
     secret_fields = ("password",)
     date_hierarchy = "date_joined"
+
+    actions_detail = ("reset_second_factor", "end_sessions")
+
+    @dialog(
+        "Reset second factor",
+        permission=SUPERUSERS,
+        icon="phonelink_erase",
+        title="Reset this operator's second factor?",
+        text="The app and its codes open nothing more, and all sessions end. Be sure who asks: who has the password can then "
+        "set up an app of their own.",
+        button="Reset",
+        needs_reason=True,
+        variant=ActionVariant.DANGER,
+        offered=lambda user: second_factors.of(user) is not None,
+    )
+    def reset_second_factor(self, user: User, form: Any) -> Done:
+        second_factors.forget(user)
+        return Done(
+            record="Reset the second factor.", message="The second factor is reset, and all sessions are ended."
+        )
+
+    @dialog(
+        "End sessions",
+        permission=SUPERUSERS,
+        icon="logout",
+        title="End all sessions of this operator?",
+        text="Every browser in which the operator is signed in asks for the password again.",
+        button="End sessions",
+    )
+    def end_sessions(self, user: User, form: Any) -> Done:
+        user.end_sessions()
+        return Done(record="Ended all sessions.", message="All sessions of this operator are ended.")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         fields = super().get_readonly_fields(request, obj)
@@ -67,7 +103,12 @@ class GroupAdmin(DjangoGroupAdmin, Page):
         return super().has_add_permission(request) and is_superuser(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_change_permission(request, obj) and is_superuser(request)
+        return super().has_change_permission(request, obj) and is_superuser(request) and not is_ready(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request, obj) and is_superuser(request)
+        return super().has_delete_permission(request, obj) and is_superuser(request) and not is_ready(obj)
+
+
+def is_ready(group: Group | None) -> bool:
+    """Returns whether the group is one of those that `migrate` keeps as they are."""
+    return group is not None and group.name in roles.READY

@@ -6,6 +6,7 @@ from accounts.models.api_keys import ApiKey, FormerSecret, Mode, Scope
 from accounts.models.idempotency import IdempotencyKey
 from accounts.models.operators import Operators, User
 from accounts.models.rollups import DeliveryHour, RollupProgress
+from accounts.models.second_factors import SecondFactor
 from accounts.models.tenants import MOST_MAX_AGE, Tenant, TenantQuerySet
 from accounts.models.webhooks import Attempt, Delivery, Endpoint, Event, EventType, PresentEndpoints
 
@@ -26,6 +27,7 @@ __all__ = [
     "PresentEndpoints",
     "RollupProgress",
     "Scope",
+    "SecondFactor",
     "Tenant",
     "TenantQuerySet",
     "User",

@@ -90,7 +90,7 @@ def test_a_search_shows_only_what_may_be_seen(trainees_desk: Client, trainee: Us
 
 def test_who_may_only_see_can_do_nothing(trainees_desk: Client, trainee: User, world: World) -> None:
     allow(trainee, *(f"view_{model._meta.model_name}" for model in world.rows))
-    assert len(actions(world)) == 16
+    assert len(actions(world)) == 18
     for path in actions(world):
         assert trainees_desk.get(path).status_code == 403, path
         assert trainees_desk.post(path, {"_form_submitted": "on"}).status_code == 403, path
@@ -110,7 +110,8 @@ def test_what_is_done_to_a_row_is_on_record(desk: Client, world: World) -> None:
     """Looks at every action that ends well, whatever its page. Those that ask a provider have tests of their own."""
     sent = {"_form_submitted": "on", "amount": "1", "memo": "why", "corrects": "1", "reason": "why"}
     done = 0
-    for path in actions(world):
+    # An operator whose sessions are ended does no more.
+    for path in sorted(actions(world), key=lambda path: "/end_sessions" in path):
         before = Act.objects.count()
         if "verify" not in path and "reconcile" not in path and "HX-Redirect" in desk.post(path, sent).headers:
             assert Act.objects.count() == before + 1, path
