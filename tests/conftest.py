@@ -36,6 +36,7 @@ LONGEST = {
     ),
     *("test_fairness", "test_free_calls", "test_waiting", "test_magic_keys", "test_follower_races", "test_ledger_laws"),
     "test_clients",
+    "test_keys_left_behind",
 }
 
 
