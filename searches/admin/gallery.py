@@ -22,8 +22,8 @@ from providers.web_addresses import web_address
 from searches.admin.columns import about
 from searches.models import Lookup, Result, Search
 
-# The results of a page: a row of the grid has 2, 3, 4 or 6.
-SHOWN = 48
+# The results of a page: a row of the grid has 2, 3, 4, 6 or 8. The time lines below stay within reach.
+SHOWN = 24
 # The posts of a creator that a tile shows beside the first.
 MOST_POSTS = 3
 CREATORS = {source for source, adapter in registry.ADAPTERS.items() if adapter.result_type == "creator"}

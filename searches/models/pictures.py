@@ -50,7 +50,9 @@ class PictureUsage(models.Model):
 
 
 class Rendering(models.Model):
-    """A picture fitted to one provider's limits. Its file may be the stored original."""
+    """A picture fitted to one provider's limits, or made small for operators' lists (`pictures.thumbnails`). Its file may be the
+    stored original.
+    """
 
     image = models.ForeignKey(Image, models.CASCADE, related_name="renderings")
     provider = models.CharField(max_length=40)

@@ -89,9 +89,8 @@ def test_a_failed_search_says_why_before_anything_else(desk: Client, world: Worl
     call = failed_call(world.lookup, Call.State.FAILED, status=400, error_code="refused", error_detail=REFUSED.detail)
     ended(world.lookup, Status.FAILED, REFUSED)
     html = html_of(desk, world.search)
-    said = words(html)
-    for part in (escape(REFUSED.detail), "Asking again would fail again.", "HTTP 400 to the call for page 0"):
-        assert said.index(part) < said.index("Results") < said.index("Time lines")
+    for part in (escape(REFUSED.detail), "Asking again would fail again.", "HTTP 400 to <a"):
+        assert html.index(part) < html.index('id="results"') < html.index('id="time-lines"')
     assert "refused" in html
     assert page_of(call) in html[: html.index('id="results"')]
     assert words(html_of(desk, world.lookup)).index(escape(REFUSED.detail)) < 200
@@ -173,7 +172,7 @@ def test_a_time_line_has_each_step_with_its_credits(desk: Client, world: World) 
             ),
             *("lookup.finished", "to shop.example"),
         ]
-        places = [said.index(step, said.index("Time line")) for step in steps]
+        places = [said.index(step, said.rindex("Time line")) for step in steps]
         assert places == sorted(places), dict(zip(steps, places, strict=True))
         rows = [first, second, *Entry.objects.filter(reference=world.lookup.reference)]
         rows += [Event.objects.get(type="lookup.finished"), Delivery.objects.get(event__type="lookup.finished")]
@@ -243,8 +242,8 @@ def test_each_source_has_a_tab_and_creators_are_first(desk: Client, world: World
     assert world.result.title in first
     assert "Mug 1." not in first
     second = html_of(desk, world.search, lookup=1)
-    assert "Mug 48." in second
-    assert "Mug 49." not in second
+    assert "Mug 24." in second
+    assert "Mug 25." not in second
     assert "own storage (tos://), which no browser opens" in words(second)
     for odd in ("9" * 40, "²", "x", "-1", "nul\0", ""):
         assert desk.get(page_of(world.search), {"lookup": odd, "results": odd}).status_code in (200, 400)
@@ -253,12 +252,12 @@ def test_each_source_has_a_tab_and_creators_are_first(desk: Client, world: World
 def test_a_thousand_results_are_paged(desk: Client, world: World) -> None:
     Result.objects.all().delete()
     filled(world.lookup, 1000)
-    last = html_of(desk, world.search, lookup=0, results=21)
-    assert "961 to 1000 of 1000" in words(last)
+    last = html_of(desk, world.search, lookup=0, results=42)
+    assert "985 to 1000 of 1000" in words(last)
     assert "Mug 1000." in last
-    assert "?lookup=0&amp;results=20#results" in last
+    assert "?lookup=0&amp;results=41#results" in last
     assert "Later" not in words(last)
-    assert "961 to 1000" in words(html_of(desk, world.search, results=9999))
+    assert "985 to 1000" in words(html_of(desk, world.search, results=9999))
 
 
 def test_a_creator_shows_the_matched_post_and_the_portrait(desk: Client, world: World) -> None:
