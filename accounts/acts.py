@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from accounts.models import Act, Tenant, User
+from accounts.models import Act, BulkAct, Tenant, User
 from accounts.net.client_address import address_of
 
 ADD, CHANGE, DELETE = "add", "change", "delete"
@@ -44,9 +44,16 @@ def by_command(name: str, *, person: str = "") -> Actor:
 
 
 def record(
-    actor: Actor, kind: str, row: Model, *, reason: str = "", detail: str = "", changes: Sequence[Sequence[Any]] = ()
+    actor: Actor,
+    kind: str,
+    row: Model,
+    *,
+    reason: str = "",
+    detail: str = "",
+    changes: Sequence[Sequence[Any]] = (),
+    bulk_act: BulkAct | None = None,
 ) -> Act:
-    """Records an act on a row. The caller's transaction is the act's own."""
+    """Records an act on a row. The caller's transaction is the act's own. `bulk_act`: the one that the act is a part of."""
     return Act.objects.create(
         operator=actor.operator,
         name=actor.name[:150],
@@ -59,6 +66,7 @@ def record(
         reason=reason[:500],
         detail=detail,
         changes=list(changes),
+        bulk_act=bulk_act,
     )
 
 

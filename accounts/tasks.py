@@ -1,13 +1,16 @@
-"""The tasks of webhooks, of idempotency keys and of operators' sessions. The code that calls them writes rows and sends wake-ups;
-the code that they call does the work.
+"""The tasks of webhooks, of idempotency keys, of bulk acts and of operators' sessions. The code that calls them writes rows and
+sends wake-ups; the code that they call does the work.
 """
 
 from __future__ import annotations
+
+from uuid import UUID
 
 from celery import shared_task
 from django.contrib.sessions.backends.db import SessionStore
 
 from accounts import idempotency_keys
+from accounts.bulk_acts import runs
 from accounts.webhooks import delivery_hours, dispatcher, retention
 
 # The other tasks of a worker wait while it runs. The next run goes on.
@@ -44,3 +47,16 @@ def roll_up_deliveries() -> None:
 def sweep_sessions() -> None:
     """Deletes operators' sessions that have ended."""
     SessionStore.clear_expired()
+
+
+@shared_task
+def act_in_bulk(bulk_act: str) -> None:
+    """Does a slice of a bulk act, and asks for the next one behind the other tasks."""
+    if runs.run(UUID(bulk_act)):
+        runs.wake_up(UUID(bulk_act))
+
+
+@shared_task
+def sweep_bulk_acts() -> None:
+    """Wakes up the bulk acts whose wake-up was lost, or whose worker is gone. Harmless when doubled or late."""
+    runs.sweep()

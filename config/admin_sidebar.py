@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.http import HttpRequest
 
-from accounts.models import Act, ApiKey, Delivery, Endpoint, Event, Tenant, User
+from accounts.models import Act, ApiKey, BulkAct, Delivery, Endpoint, Event, Tenant, User
 from billing.models import (
     Account,
     Entry,
@@ -44,7 +44,7 @@ GROUPS: dict[str, tuple[type[Model], ...]] = {
         LedgerAudit,
         Price,
     ),
-    "Operators": (Act, User, Group),
+    "Operators": (Act, BulkAct, User, Group),
 }
 
 

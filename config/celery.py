@@ -2,7 +2,7 @@
 
 - `searches` and `sandbox`: look at a lane.
 - `webhooks`: look at due deliveries, sweep their log, erase what is past its retention (pictures, searches, idempotency keys),
-  close months, reconcile, audit the ledger, and count calls, searches and deliveries for the admin's pages.
+  close months, reconcile, audit the ledger, do bulk acts, and count calls, searches and deliveries for the admin's pages.
 - `followers`: resolve the followers of lookups that have ended, and sweep those whose wake-up was lost.
 - `sweeps`: the other periodic tasks.
 """
@@ -49,6 +49,7 @@ SWEEPS = (
     ("accounts.tasks.sweep_deliveries", 60, "webhooks"),
     ("accounts.tasks.sweep_idempotency_keys", 60, "webhooks"),
     ("accounts.tasks.sweep_sessions", 3600, "webhooks"),
+    ("accounts.tasks.sweep_bulk_acts", 5, "webhooks"),
     ("searches.tasks.sweep_retention", 60, "webhooks"),
     ("billing.tasks.close_months", 60, "webhooks"),
     ("searches.tasks.reconcile_credentials", 60, "webhooks"),

@@ -16,6 +16,8 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
+from accounts.bulk_acts.kinds import BulkKind, Failed, Skipped, Written
+from accounts.bulk_acts.pages import BulkActs
 from accounts.web.admin_base import Page, locked
 from accounts.web.admin_columns import badge, indented
 from accounts.web.admin_dialogs import DialogForm, Done, dialog
@@ -153,8 +155,31 @@ class CredentialForm(forms.ModelForm):
         return secret
 
 
+def verify(credential: Credential, written: Written) -> None:
+    """Verifies a key in a bulk act. What the provider says is noted, whatever becomes of the bulk act."""
+    verification.verify(credential)
+    credential.refresh_from_db()
+    if credential.check_problem:
+        raise (Failed if credential.provider in registry.FREE_CALLS else Skipped)(credential.check_problem)
+    with transaction.atomic():
+        written()
+
+
+VERIFY = BulkKind(
+    name="verify",
+    label="Verify all that match",
+    icon="verified_user",
+    text="Asks the provider about every key that matches, where it has a call for that which costs nothing. A dead key of "
+    "another provider is tried again by the next search.",
+    button="Verify the keys",
+    permission="providers.change_credential",
+    act=verify,
+    weigh=lambda rows: ["It costs no credits. Each key is one call, at the pace of its provider's limit."],
+)
+
+
 @admin.register(Credential)
-class CredentialAdmin(Page):
+class CredentialAdmin(BulkActs, Page):
     icon = "vpn_key"
     form = CredentialForm
     list_display = ("__str__", "tenant", "state_badge", "is_default", "begins", "state_changed_at", "updated_at")
@@ -167,6 +192,7 @@ class CredentialAdmin(Page):
     autocomplete_fields = ("tenant",)
     fields = ("tenant", "provider", "label", "secret")
     actions_detail: tuple[str, ...] = ("verify", "make_default")
+    bulk_kinds = (VERIFY,)
 
     def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
         on_record = (

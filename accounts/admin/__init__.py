@@ -1,5 +1,5 @@
-"""The operators' pages of tenants, API keys, webhooks, of the operators themselves, and of the log of their acts."""
+"""The operators' pages of tenants, API keys and webhooks, of the operators themselves, and of their acts and bulk acts."""
 
-from accounts.admin import acts, api_keys, team, tenants, webhooks
+from accounts.admin import acts, api_keys, bulk_acts, team, tenants, webhooks
 
-__all__ = ["acts", "api_keys", "team", "tenants", "webhooks"]
+__all__ = ["acts", "api_keys", "bulk_acts", "team", "tenants", "webhooks"]

@@ -24,6 +24,18 @@ from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin
 KIND_COLOURS = {acts.ADD: "success", acts.CHANGE: "info", acts.DELETE: "danger"}
 
 
+class ByPart(DropdownFilter):
+    """Leaves the parts of bulk acts out, unless they or one object are asked for: one bulk act can have a million."""
+
+    title, parameter_name = "parts of bulk acts", "part"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("all", "shown too")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        return queryset if self.value() or request.GET.get("q") else queryset.filter(bulk_act=None)
+
+
 class ByKind(DropdownFilter):
     title, parameter_name = "kind", "kind"
 
@@ -39,7 +51,7 @@ class ActAdmin(Record):
     icon = "history"
     list_display = ("created_at", "who", "kind_badge", "object", "tenant", "reason", "summary")
     list_select_related = ("tenant", "operator")
-    list_filter = (("operator", AutocompleteSelectFilter), ByTenant, ByKind, MadeWithin)
+    list_filter = (("operator", AutocompleteSelectFilter), ByTenant, ByKind, ByPart, MadeWithin)
     search_fields = ("object_id__exact",)
     search_help_text = "The id of the object of an act, or of the act"
     fields = (
@@ -50,7 +62,7 @@ class ActAdmin(Record):
         "reason",
         "detail",
         "changed_fields",
-        "id",
+        ("bulk_act", "id"),
     )
 
     def matching(self, wanted: UUID) -> Q:

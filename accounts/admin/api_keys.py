@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -12,7 +12,11 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminTextareaWidget,
+)
 
 from accounts import keys
 from accounts.admin.tenants import MODE_COLOURS
@@ -21,12 +25,14 @@ from accounts.models.api_keys import all_scopes
 from accounts.net import allowed_networks
 from accounts.web.admin_base import Page, locked
 from accounts.web.admin_columns import badge, badge_column, page_of
-from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, dialog
+from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, ReasonForm, dialog
 from accounts.web.admin_filters import ByCondition, ByTenant, by_choice
 
 STATE_COLOURS = {"valid": "success", "expired": "warning", "revoked": "danger"}
 # The columns of a key that say what it may do, until when and from where.
 RIGHTS = ("scopes", "allowed_networks", "expires_at")
+# As long as over the API: a day usually, 30 days at most.
+USUAL_OVERLAP_HOURS, LONGEST_OVERLAP_HOURS = 24, 720
 
 
 class ByKeyState(ByCondition):
@@ -95,6 +101,16 @@ class ApiKeyForm(forms.ModelForm):
         return self.instance.state == "expired" and (expires_at is None or expires_at > timezone.now())
 
 
+class RotationForm(ReasonForm):
+    overlap_hours = forms.IntegerField(
+        min_value=0,
+        max_value=LONGEST_OVERLAP_HOURS,
+        initial=USUAL_OVERLAP_HOURS,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="For so many hours the former secret stays valid, 0 to 720; with 0 it is void at once.",
+    )
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(Page):
     icon = "key"
@@ -108,7 +124,7 @@ class ApiKeyAdmin(Page):
     secret_fields = ("digest",)
     autocomplete_fields = ("tenant",)
     fields = ("tenant", "label", "mode", *RIGHTS)
-    actions_detail = ("revoke",)
+    actions_detail = ("rotate", "revoke")
     mode_badge = badge_column("mode", MODE_COLOURS)
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
@@ -147,6 +163,22 @@ class ApiKeyAdmin(Page):
     @admin.display(description="state", ordering="revoked_at")
     def state(self, obj: ApiKey) -> SafeString:
         return badge(obj.state, STATE_COLOURS)
+
+    @dialog(
+        "Rotate",
+        permission="accounts.change_apikey",
+        icon="autorenew",
+        form_class=RotationForm,
+        offered=lambda key: key.state == "valid",
+        title="Make a new secret for this API key?",
+        text="It is shown once. The present secret stays valid for as long as you say here.",
+        button="Rotate",
+    )
+    def rotate(self, key: ApiKey, form: RotationForm) -> Done:
+        hours = form.cleaned_data["overlap_hours"]
+        secret = keys.rotate(key, timedelta(hours=hours))
+        said = f"Rotated; the former secret is valid for {hours} hours more."
+        return Done(record=said, message="The new secret of the API key", secret=secret)
 
     @dialog(
         "Revoke",

@@ -10,17 +10,15 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldBooleanSwitchWidget
 
-from accounts import limits
+from accounts import limits, suspension
 from accounts.models import ApiKey, Tenant
 from accounts.web.admin_base import Page, RecordInline
 from accounts.web.admin_columns import badge, link, list_of, page_of
-from accounts.web.admin_dialogs import action
+from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, action, dialog
 from accounts.web.admin_filters import ByCondition
 
 MODE_COLOURS = {"live": "success", "test": "info"}
@@ -28,12 +26,6 @@ STATE_COLOURS = {"active": "success", "suspended": "danger"}
 
 
 class TenantForm(forms.ModelForm):
-    suspended = forms.BooleanField(
-        required=False,
-        widget=UnfoldBooleanSwitchWidget,
-        help_text="Its API keys are refused and its waiting lookups are held back, until this is lifted.",
-    )
-
     class Meta:
         model = Tenant
         fields = ("name", "weight", "max_age", *limits.RETENTION, *limits.RATES, *limits.COUNTS)
@@ -44,7 +36,6 @@ class TenantForm(forms.ModelForm):
         for name in self.fields.keys() & {*limits.RETENTION, *limits.RATES, *limits.COUNTS}:
             # Shows the default, which an empty field means.
             self.fields[name].widget.attrs["placeholder"] = limits.default(name)
-        self.initial["suspended"] = self.instance.suspended_at is not None
 
 
 class BySuspension(ByCondition):
@@ -71,10 +62,10 @@ class TenantAdmin(Page):
     search_help_text = "A name, or an id"
     date_hierarchy = "created_at"
     inlines = (ApiKeyInline,)
-    actions_detail = ("issue_key",)
+    actions_detail = ("issue_key", "suspend", "lift")
     readonly_fields = ("id", "created_at", "suspended_at", "rows")
     fieldsets = (
-        (None, {"fields": ("name", "weight", "max_age", "suspended")}),
+        (None, {"fields": ("name", "weight", "max_age")}),
         ("Retention", {"fields": limits.RETENTION}),
         ("Limits", {"fields": (*limits.RATES, *limits.COUNTS)}),
         ("On record", {"fields": ("id", "created_at", "suspended_at", "rows")}),
@@ -89,12 +80,9 @@ class TenantAdmin(Page):
         return False
 
     def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
-        if form.cleaned_data["suspended"] != (obj.suspended_at is not None):
-            obj.suspended_at = timezone.now() if form.cleaned_data["suspended"] else None
         if change:
             # The other columns may have changed since the form read them.
-            changed = {"suspended_at" if name == "suspended" else name for name in form.changed_data}
-            obj.save(update_fields=changed)
+            obj.save(update_fields=form.changed_data)
             return
         super().save_model(request, obj, form, change)
 
@@ -108,6 +96,35 @@ class TenantAdmin(Page):
         models = [r.related_model for r in Tenant._meta.related_objects if r.related_model in admin.site._registry]
         links = (link(list_of(m, tenant__id__exact=obj.pk), m._meta.verbose_name_plural) for m in models)
         return format_html_join(" · ", "{}", ((each,) for each in links))
+
+    @dialog(
+        "Suspend",
+        permission="accounts.change_tenant",
+        icon="block",
+        needs_reason=True,
+        variant=ActionVariant.DANGER,
+        offered=lambda tenant: tenant.suspended_at is None,
+        title="Suspend this tenant?",
+        text="Its API keys are refused, and its waiting lookups and deliveries are held back, until the suspension is lifted. "
+        "Calls that were sent are finished.",
+        button="Suspend the tenant",
+    )
+    def suspend(self, tenant: Tenant, form: DialogForm) -> Done:
+        suspension.suspend(tenant)
+        return Done(record="Suspended.", message=f"{tenant} is suspended.")
+
+    @dialog(
+        "Lift the suspension",
+        permission="accounts.change_tenant",
+        icon="check_circle",
+        offered=lambda tenant: tenant.suspended_at is not None,
+        title="Lift the suspension?",
+        text="Its API keys are taken again, and its lookups and deliveries go on.",
+        button="Lift it",
+    )
+    def lift(self, tenant: Tenant, form: DialogForm) -> Done:
+        suspension.lift(tenant)
+        return Done(record="Lifted the suspension.", message=f"{tenant} is no longer suspended.")
 
     def has_issue_key_permission(self, request: HttpRequest, object_id: str) -> bool:
         return request.user.has_perm("accounts.add_apikey")

@@ -1,28 +1,61 @@
-"""The pages of endpoints, events and deliveries. They are read-only, except that an endpoint can be disabled and enabled, and a
-delivery sent once more. No page shows a secret.
+"""The pages of endpoints, events and deliveries. They are read-only, except that an endpoint can be disabled and enabled and its
+secret rotated, and deliveries sent once more. A new secret is shown once, in the dialog that makes it.
 """
 
 from __future__ import annotations
 
 import json
+from typing import Any
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.admin.tenants import MODE_COLOURS
+from accounts.bulk_acts.kinds import BulkKind, Skipped, Written
+from accounts.bulk_acts.pages import BulkActs
 from accounts.models import Attempt, Delivery, Endpoint, Event
 from accounts.web.admin_base import Record, RecordInline
 from accounts.web.admin_columns import badge, badge_column, indented, link, list_of, page_of
-from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
+from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, OptionalReasonForm, dialog
 from accounts.web.admin_filters import ByCondition, ByTenant, MadeWithin, by_choice
 from accounts.webhooks import endpoints, redelivery
 
+TOO_OFTEN = "It was tried as often as one delivery may be."
+DISABLED = "Its endpoint is disabled."
+TOO_LONG = (
+    f"There are more than {redelivery.MOST_RESENT:,} in this span; choose a shorter one, or resend all that match from the list "
+    "of deliveries."
+)
+# The choices of a range, and the states that each means.
+STATES = {
+    "failed": (Delivery.State.FAILED,),
+    "delivered": (Delivery.State.DELIVERED,),
+    "failed and delivered": (Delivery.State.FAILED, Delivery.State.DELIVERED),
+}
+MINUTE = "%Y-%m-%d %H:%M"
 ENDPOINT_COLOURS = {"enabled": "success", "failing": "warning", "disabled": "danger"}
 DELIVERY_COLOURS = {"pending": "info", "delivered": "success", "failed": "danger"}
+
+
+class RangeForm(OptionalReasonForm):
+    """Asks for a span of time, and for which deliveries in it."""
+
+    since = forms.DateTimeField(widget=UnfoldAdminTextInputWidget, help_text="In UTC, such as 2026-11-30 08:00.")
+    until = forms.DateTimeField(widget=UnfoldAdminTextInputWidget, help_text="Up to, not including, this time in UTC.")
+    states = forms.ChoiceField(choices=[(name, name) for name in STATES], widget=UnfoldAdminSelectWidget)
+
+    def clean(self) -> dict[str, Any]:
+        chosen: dict[str, Any] = super().clean() or self.cleaned_data
+        if "since" in chosen and "until" in chosen and chosen["since"] >= chosen["until"]:
+            raise forms.ValidationError("The span ends before it begins; let since be before until.")
+        return chosen
 
 
 class ByEndpointState(ByCondition):
@@ -48,7 +81,7 @@ class EndpointAdmin(Record):
         ("Health", {"fields": (("state", "disabled_reason"), ("failing_since", "quiet_until"), "slow")}),
         ("On record", {"fields": (("created_at", "updated_at"), ("previous_until", "id"))}),
     )
-    actions_detail = ("enable", "disable")
+    actions_detail = ("enable", "resend_range", "rotate", "disable")
     mode_badge = badge_column("mode", MODE_COLOURS)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
@@ -94,6 +127,42 @@ class EndpointAdmin(Record):
     def disable(self, endpoint: Endpoint, form: DialogForm) -> Done:
         endpoints.disable(endpoint, endpoints.BY_OPERATOR)
         return Done(record="Disabled.", message="The endpoint is disabled.")
+
+    @dialog(
+        "Rotate the secret",
+        permission="accounts.change_endpoint",
+        icon="autorenew",
+        needs_reason=True,
+        title="Make a new signing secret?",
+        text="It is shown once. Deliveries are signed with the present secret too for a day, so that the receiver can change "
+        "over.",
+        button="Rotate",
+    )
+    def rotate(self, endpoint: Endpoint, form: DialogForm) -> Done:
+        secret = endpoints.rotate(endpoint)
+        said = "Rotated; the former secret signs for a day more."
+        return Done(record=said, message="The new signing secret", secret=secret)
+
+    @dialog(
+        "Resend a range",
+        permission="accounts.change_delivery",
+        icon="replay",
+        form_class=RangeForm,
+        offered=lambda endpoint: endpoint.enabled,
+        title="Send a range once more?",
+        text="The deliveries of the events in a span of time are sent once more, with the same webhook-id and body as before.",
+        button="Send",
+    )
+    def resend_range(self, endpoint: Endpoint, form: RangeForm) -> Done:
+        chosen = form.cleaned_data
+        try:
+            count = redelivery.redeliver_range(
+                endpoint, since=chosen["since"], until=chosen["until"], states=STATES[chosen["states"]]
+            )
+        except redelivery.RangeTooLong:
+            raise NotDone(TOO_LONG) from None
+        said = f"Sent {count:,} once more: {chosen['states']}, from {chosen['since']:{MINUTE}} to {chosen['until']:{MINUTE}} UTC."
+        return Done(record=said, message=f"{count:,} deliveries are on their way once more.")
 
 
 class DeliveryInline(RecordInline):
@@ -143,8 +212,32 @@ class AttemptInline(RecordInline):
         return f"{obj.duration_ms:,} ms"
 
 
+def resend(delivery: Delivery, written: Written) -> None:
+    if not delivery.endpoint.enabled:
+        raise Skipped(DISABLED)
+    try:
+        with transaction.atomic():
+            redelivery.redeliver(delivery)
+            written()
+    except redelivery.TooManyAttempts:
+        raise Skipped(TOO_OFTEN) from None
+
+
+RESEND = BulkKind(
+    name="redeliver",
+    label="Resend all that match",
+    icon="replay",
+    text="Sends every delivery that matches once more, with the same webhook-id and body as before. Delivered ones are sent "
+    "again too.",
+    button="Resend the deliveries",
+    permission="accounts.change_delivery",
+    act=resend,
+    weigh=lambda rows: ["It costs no credits. Each is a request to the tenant's server, at the pace of its endpoint."],
+)
+
+
 @admin.register(Delivery)
-class DeliveryAdmin(Record):
+class DeliveryAdmin(BulkActs, Record):
     icon = "outgoing_mail"
     list_display = ("created_at", "tenant", "event", "endpoint", "state_badge", "attempt_count", "next_attempt_at")
     list_select_related = ("tenant", "event", "endpoint")
@@ -161,6 +254,7 @@ class DeliveryAdmin(Record):
     )
     inlines = (AttemptInline,)
     actions_detail = ("redeliver",)
+    bulk_kinds = (RESEND,)
     state_badge = badge_column("state", DELIVERY_COLOURS)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
@@ -180,5 +274,5 @@ class DeliveryAdmin(Record):
         try:
             redelivery.redeliver(delivery)
         except redelivery.TooManyAttempts:
-            raise NotDone("It was tried as often as one delivery may be.") from None
+            raise NotDone(TOO_OFTEN) from None
         return Done(record="Sent once more.", message="It is on its way once more.")

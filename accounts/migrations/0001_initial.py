@@ -772,6 +772,80 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="BulkAct",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("name", models.CharField(help_text="The operator's name.", max_length=150)),
+                ("address", models.CharField(blank=True, max_length=45)),
+                ("kind", models.CharField(max_length=40)),
+                ("object_type", models.CharField(max_length=100)),
+                ("reason", models.CharField(max_length=500)),
+                ("query", models.TextField(blank=True)),
+                ("filter", models.TextField(help_text="The filter in words.")),
+                ("moment", models.DateTimeField()),
+                ("newest", models.CharField(max_length=255)),
+                ("cursor", models.CharField(blank=True, max_length=255)),
+                (
+                    "matched",
+                    models.PositiveIntegerField(help_text="The rows that matched at the start, counted up to a bound."),
+                ),
+                (
+                    "is_more",
+                    models.BooleanField(default=False, help_text="More rows matched than were counted."),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("running", "Running"), ("stopped", "Stopped"), ("ended", "Ended")],
+                        default="running",
+                        max_length=7,
+                    ),
+                ),
+                ("stop_asked", models.BooleanField(default=False)),
+                ("done", models.PositiveIntegerField(default=0)),
+                ("skipped", models.JSONField(blank=True, default=dict, help_text="Why, and how many.")),
+                ("failed", models.JSONField(blank=True, default=dict, help_text="Why, and how many.")),
+                ("note", models.CharField(blank=True, help_text="Why it was stopped.", max_length=200)),
+                ("lease", models.UUIDField(editable=False, null=True)),
+                ("leased_until", models.DateTimeField(editable=False, null=True)),
+                ("finished_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "operator",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="bulk_acts",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="bulk_acts",
+                        to="accounts.tenant",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("-id",),
+                "indexes": [
+                    models.Index(condition=models.Q(("state", "running")), fields=["id"], name="bulk_acts_that_run")
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Act",
             fields=[
                 (
@@ -796,6 +870,17 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, max_length=500)),
                 ("detail", models.TextField(blank=True)),
                 ("changes", models.JSONField(blank=True, default=list)),
+                (
+                    "bulk_act",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="acts",
+                        to="accounts.bulkact",
+                    ),
+                ),
                 (
                     "operator",
                     models.ForeignKey(
@@ -826,6 +911,7 @@ class Migration(migrations.Migration):
                     models.Index(fields=["tenant", "-id"], name="acts_about_a_tenant"),
                     models.Index(fields=["kind", "-id"], name="acts_of_a_kind"),
                     models.Index(fields=["object_id", "-id"], name="acts_on_an_object"),
+                    models.Index(fields=["bulk_act", "-id"], name="acts_of_a_bulk_act"),
                 ],
             },
         ),

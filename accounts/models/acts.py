@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
+from accounts.models.bulk_acts import BulkAct
 from accounts.models.tenants import Tenant
 
 
@@ -15,6 +16,7 @@ class Act(models.Model):
 
     The object is named by its type, its id and its label of that time, because it may be deleted. `name` is that of the operator
     or the command, for the same reason. `changes`: for each field of a form `[label, from, to]`, without values for a secret.
+    `bulk_act`: the one that the act is a part of.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -32,6 +34,7 @@ class Act(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     detail = models.TextField(blank=True)
     changes = models.JSONField(default=list, blank=True)
+    bulk_act = models.ForeignKey(BulkAct, models.PROTECT, null=True, blank=True, related_name="acts", db_index=False)
 
     class Meta:
         ordering = ("-id",)
@@ -40,6 +43,7 @@ class Act(models.Model):
             models.Index(fields=["tenant", "-id"], name="acts_about_a_tenant"),
             models.Index(fields=["kind", "-id"], name="acts_of_a_kind"),
             models.Index(fields=["object_id", "-id"], name="acts_on_an_object"),
+            models.Index(fields=["bulk_act", "-id"], name="acts_of_a_bulk_act"),
         ]
 
     def __str__(self) -> str:

@@ -19,6 +19,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -51,6 +52,9 @@ __all__ = ["ActionVariant", "action"]
 # htmx waits 20 ms, by itself, between showing a dialog and taking charge of its form. The browser would send a form that is
 # submitted in that time to the page behind it, which refuses it, and the act would be lost.
 IN_CHARGE_AT_ONCE = {"hx-swap": "innerHTML settle:0"}
+
+# The answer takes the place of the dialog. Without them it would take that of the fields alone.
+WHOLE_DIALOG = {"HX-Retarget": "#dialog", "HX-Reselect": "#dialog", "HX-Reswap": "outerHTML settle:0"}
 
 
 class DialogForm(BaseDialogForm):
@@ -87,13 +91,14 @@ class OptionalReasonForm(DialogForm):
 @dataclass(frozen=True, kw_only=True)
 class Done:
     """The result of an action: a sentence for the log of acts and one for the operator. `record` is empty if the action has put
-    itself on record. `page_of`: the row to show, if another.
+    itself on record. `page_of`: the row to show, if another. `secret`: shown in the dialog, once, in place of the page.
     """
 
     record: str
     message: str
     warning: bool = False
     page_of: Model | None = None
+    secret: str = ""
 
 
 class NotDone(Exception):
@@ -150,6 +155,8 @@ def dialog(
                         form.record(detail=done.record)
             except NotDone as error:
                 return _shown(request, row, str(error), error.level)
+            if done.secret:
+                return _secret_shown(request, row, done)
             return _shown(
                 request, done.page_of or row, done.message, messages.WARNING if done.warning else messages.SUCCESS
             )
@@ -177,3 +184,12 @@ def _shown(request: HttpRequest, row: Model, message: str, level: int) -> HttpRe
     messages.add_message(request, level, message)
     page = page_of(row)
     return HttpResponse(headers={"HX-Redirect": page, "Refresh": f"0; url={page}"})
+
+
+def _secret_shown(request: HttpRequest, row: Model, done: Done) -> HttpResponse:
+    """Puts a secret in the place of the dialog. Not in a message: a cookie keeps messages until they are read."""
+    context = {"message": done.message, "secret": done.secret, "page": page_of(row)}
+    answer = render(request, "admin/accounts/secret.html", context)
+    for name, value in WHOLE_DIALOG.items():
+        answer.headers[name] = value
+    return answer

@@ -43,7 +43,9 @@ class MadeWithin(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         span = self.spans.get(self.value() or "")
-        return queryset.filter(pk__gte=first_id_of(timezone.now() - span[1])) if span else queryset
+        # A bulk act reads the filter again and again, each time as it was when the act was started.
+        moment = getattr(request, "moment", None) or timezone.now()
+        return queryset.filter(pk__gte=first_id_of(moment - span[1])) if span else queryset
 
 
 class ByCondition(DropdownFilter):

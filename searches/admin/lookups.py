@@ -12,20 +12,23 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from accounts import clock
+from accounts.bulk_acts.pages import BulkActs
 from accounts.models import Event
 from accounts.numbers import one_form
 from accounts.web.admin_base import Record, RecordInline
 from accounts.web.admin_columns import badge_column, json_column, link, list_of, page_of
+from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
 from accounts.web.admin_filters import ByTenant, MadeWithin, by_choice
 from billing import ledger
 from billing.models import Entry, Hold
 from billing.serializers import credits_text
 from providers.admin import BySource
 from providers.web_addresses import web_address
-from searches.admin import gallery, search_page
+from searches.admin import bulk_kinds, gallery, search_page
 from searches.admin.columns import QUEUE_STATE_COLOURS, STATUS_COLOURS, ByLookupSource, Sent, tally, wait
 from searches.lanes import estimates
 from searches.models import Call, Lookup, Result, Search
+from searches.orders import recall
 
 
 class CallInline(Sent, RecordInline):
@@ -39,7 +42,7 @@ class CallInline(Sent, RecordInline):
 
 
 @admin.register(Lookup)
-class LookupAdmin(Record):
+class LookupAdmin(BulkActs, Record):
     icon = "manage_search"
     list_display = (
         "created_at",
@@ -91,6 +94,8 @@ class LookupAdmin(Record):
     )
     inlines = (CallInline,)
     change_form_outer_before_template = "admin/searches/lookup/page.html"
+    actions_detail = ("cancel",)
+    bulk_kinds = (bulk_kinds.CANCEL_LOOKUPS,)
     status_badge = badge_column("status", STATUS_COLOURS)
     queue_state_badge = badge_column("queue_state", QUEUE_STATE_COLOURS)
     asked = json_column("asked", "parameters")
@@ -126,6 +131,23 @@ class LookupAdmin(Record):
     @admin.display(description="events")
     def announced(self, obj: Lookup) -> SafeString:
         return link(list_of(Event, q=obj.search_id), "the events of its search")
+
+    @dialog(
+        "Cancel",
+        permission="searches.change_search",
+        icon="cancel",
+        needs_reason=True,
+        variant=ActionVariant.DANGER,
+        offered=lambda lookup: lookup.status in Lookup.OPEN,
+        title="Cancel this lookup?",
+        text="It ends at no cost if it waits. A call that was sent is finished, charged and kept. The other lookups of its "
+        "search go on.",
+        button="Cancel the lookup",
+    )
+    def cancel(self, lookup: Lookup, form: DialogForm) -> Done:
+        if not recall.cancel_lookup(lookup):
+            raise NotDone("It has ended meanwhile.")
+        return Done(record="Canceled.", message="The lookup is canceled.")
 
     @admin.display(description="pages")
     def progress(self, obj: Lookup) -> str:

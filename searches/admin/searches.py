@@ -10,14 +10,15 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
+from accounts.bulk_acts.pages import BulkActs
 from accounts.web.admin_base import Record
 from accounts.web.admin_columns import badge, badge_column, json_column
-from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, dialog
+from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
 from accounts.web.admin_filters import ByCondition, ByTenant, MadeWithin, by_choice
-from searches.admin import search_page
+from searches.admin import bulk_kinds, retrying, search_page
 from searches.admin.columns import MODE_COLOURS, STATUS_COLOURS
 from searches.admin.pictures import small_picture
-from searches.models import Image, Lookup, Search
+from searches.models import Image, Lookup, Search, Status
 from searches.orders import recall
 
 
@@ -27,7 +28,7 @@ class ByErasure(ByCondition):
 
 
 @admin.register(Search)
-class SearchAdmin(Record):
+class SearchAdmin(BulkActs, Record):
     icon = "image_search"
     list_display = (
         "created_at",
@@ -56,7 +57,8 @@ class SearchAdmin(Record):
     mode_badge = badge_column("mode", MODE_COLOURS)
     tenants_metadata = json_column("tenant's metadata", "metadata")
     change_form_outer_before_template = "admin/searches/search/page.html"
-    actions_detail = ("cancel", "erase")
+    actions_detail = ("cancel", "retry", "erase")
+    bulk_kinds = (bulk_kinds.CANCEL_SEARCHES, bulk_kinds.RETRY_SEARCHES, bulk_kinds.ERASE_SEARCHES)
 
     class Media:
         css = {"all": ("sightline/search.css",)}
@@ -108,6 +110,28 @@ class SearchAdmin(Record):
     def cancel(self, search: Search, form: DialogForm) -> Done:
         recall.cancel(search)
         return Done(record="Canceled.", message="The search is canceled.")
+
+    @dialog(
+        "Retry",
+        permission="searches.change_search",
+        icon="refresh",
+        needs_reason=True,
+        asks_outside=True,
+        offered=lambda search: search.erased_at is None and search.status in (Status.FAILED, Status.PARTIAL),
+        title="Retry what has failed?",
+        text="The failed lookups are asked once more, whole, in a new search of the tenant. That costs what it costs now, under "
+        "the tenant's caps and balance.",
+        button="Retry",
+    )
+    def retry(self, search: Search, form: DialogForm) -> Done:
+        def written(new: Search) -> None:
+            form.record(detail=f"Retried in the search {new.pk}.")
+
+        try:
+            new = retrying.retry(search, written=written).search
+        except (retrying.Nothing, retrying.Refused) as error:
+            raise NotDone(str(error)) from None
+        return Done(record="", message="It is retried in this search.", page_of=new)
 
     @dialog(
         "Erase",

@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 
 from accounts import acts, keys
 from accounts.acts import Actor
-from accounts.models import ApiKey, Attempt, Delivery, Endpoint, Mode, Tenant, User
+from accounts.models import ApiKey, Attempt, BulkAct, Delivery, Endpoint, Mode, Tenant, User
 from accounts.webhooks import endpoints, redelivery
 from billing import ledger
 from billing.models import (
@@ -115,6 +115,22 @@ def build(name: str) -> World:
     rows.append(reconciled(credential))
     end_month(account)
     rows.append(Statement.objects.get(account=account))
+    rows.append(
+        BulkAct.objects.create(
+            operator=User.objects.latest("pk"),
+            name="olive",
+            kind="cancel",
+            reason="why",
+            object_type="searches.lookup",
+            filter="status: queued",
+            moment=timezone.now(),
+            newest=str(lookup.pk),
+            matched=1,
+            done=1,
+            state="ended",
+            finished_at=timezone.now(),
+        )
+    )
     rows.append(acts.record(Actor(name="olive", operator=User.objects.latest("pk")), acts.CHANGE, tenant, reason="why"))
     return World(
         tenant=tenant,

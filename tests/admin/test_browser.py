@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 
@@ -11,16 +12,21 @@ from PIL import Image as Picture
 from playwright.sync_api import Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
-from accounts.models import User
+from accounts.bulk_acts import runs
+from accounts.models import BulkAct, User
+from billing import ledger
 from searches.models import Lookup, Result, Status
 from tests.admin.conftest import World, found
+from tests.admin.test_bulk_acts import waiting_lookups
 from tests.admin.test_pages import page_of
 from tests.admin.test_search_page import REFUSED, another, ended, filled
+from tests.api.background import background
 
 CHROMIUM = Path("/usr/bin/chromium")
 # The height of a small laptop's screen.
 FIRST_SCREEN = 768
 PASSWORD = "correct horse battery staple"
+MANY = 500
 # Submits the dialog as soon as it is in the page, which no operator and no machine can be faster than.
 AT_ONCE = """
 new MutationObserver((changes, observer) => {
@@ -176,3 +182,48 @@ def test_an_operator_pauses_a_lane_on_its_page_and_sees_it_paused(
     expect(page.locator("#line").get_by_text("when it is resumed")).to_be_visible()
     expect(page.get_by_role("link", name="Resume")).to_be_visible()
     assert failures == []
+
+
+@pytest.fixture
+def crowd(rows: World) -> World:
+    """Makes a charge of which nobody knows, and 500 waiting lookups of one tenant."""
+    ledger.set_unknown(rows.lookup.reference, Decimal("0.75"))
+    waiting_lookups(rows, MANY - 1, of_a_search=50)
+    return rows
+
+
+def test_an_unknown_charge_is_settled_and_500_lookups_are_canceled(
+    crowd: World, page: Page, live_server: LiveServer
+) -> None:
+    settle(page, live_server, crowd)
+    page.goto(f"{live_server.url}/admin/searches/lookup/?status__exact=queued&tenant__id__exact={crowd.tenant.pk}")
+    page.get_by_role("link", name="Cancel all that match").click()
+    expect(page.locator("#matched")).to_have_text(f"{MANY}")
+    expect(page.get_by_text("It frees what is held for them:")).to_be_visible()
+    page.get_by_label("Reason").fill("Their shop is closed.")
+    page.get_by_role("button", name="Cancel the lookups").click()
+    page.wait_for_url("**/bulkact/*/change/")
+    with background() as start:
+        start(do_bulk_acts)
+        # The page reads the progress by itself, and loads anew at the end.
+        expect(page.locator("[data-outcome]")).to_contain_text(f"{MANY} done", timeout=120_000)
+    expect(page.locator("#content-main").get_by_text("Their shop is closed.")).to_be_visible()
+    expect(page.locator("#content-main").get_by_text("ended", exact=True)).to_be_visible()
+
+
+def settle(page: Page, live_server: LiveServer, rows: World) -> None:
+    page.goto(f"{live_server.url}/admin/billing/hold/?outcome=unknown")
+    page.locator("#result_list tbody a").first.click()
+    page.get_by_text("Settle the unknown").click()
+    page.get_by_label("Charged").fill("0.5")
+    page.get_by_label("Memo").fill("their invoice")
+    with page.expect_event("load"):
+        page.get_by_role("button", name="Settle").click()
+    expect(page.get_by_text("Settled: 0.5 of 0.75 credits were billed.")).to_be_visible()
+
+
+def do_bulk_acts() -> None:
+    """Does what a worker would, which no test has."""
+    for pk in BulkAct.objects.filter(state="running").values_list("pk", flat=True):
+        while runs.run(pk):
+            pass

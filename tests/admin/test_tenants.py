@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.admin.tenants import TenantForm
-from accounts.models import Tenant, User
+from accounts.models import Act, Tenant, User
 from providers.models import Policy
 from tests.admin.conftest import World
 from tests.admin.test_pages import address, page_of
@@ -40,15 +40,24 @@ def test_a_max_age_out_of_bounds_is_refused(desk: Client, db: None, max_age: str
     assert response.context["adminform"].form.errors.keys() == {"max_age"}
 
 
-def test_a_suspension_holds_until_it_is_lifted(desk: Client, alice: Tenant) -> None:
-    form = {"name": alice.name, "weight": "1", "max_age": "0", "suspended": "on", **NO_KEYS}
-    desk.post(page_of(alice), form)
-    since = Tenant.objects.get().suspended_at
+def press(desk: Client, action: str, tenant: Tenant, **form: str) -> None:
+    desk.post(reverse(f"admin:accounts_tenant_{action}", args=[tenant.pk]), {"_form_submitted": "on", **form})
+    tenant.refresh_from_db()
+
+
+def test_a_suspension_asks_why_and_holds_until_it_is_lifted(desk: Client, alice: Tenant) -> None:
+    press(desk, "suspend", alice)
+    assert alice.suspended_at is None
+    press(desk, "suspend", alice, reason="It pays no bills.")
+    since = alice.suspended_at
     assert since is not None
-    desk.post(page_of(alice), form | {"weight": "2"})
-    assert Tenant.objects.get().suspended_at == since
     desk.post(page_of(alice), {"name": alice.name, "weight": "2", "max_age": "0", **NO_KEYS})
-    assert Tenant.objects.get().suspended_at is None
+    press(desk, "suspend", alice, reason="again")
+    assert (alice.weight, alice.suspended_at) == (2, since)
+    press(desk, "lift", alice)
+    assert alice.suspended_at is None
+    kinds = [(act.kind, act.reason) for act in Act.objects.order_by("pk")]
+    assert kinds == [("suspend", "It pays no bills."), ("change", ""), ("lift", "")]
 
 
 def test_a_form_undoes_no_suspension_that_comes_meanwhile(
@@ -106,9 +115,8 @@ def history(desk: Client, row: Model) -> str:
 
 def test_the_history_says_from_what_to_what(desk: Client, alice: Tenant) -> None:
     form = {"name": alice.name, "weight": "1", "max_age": "0", **NO_KEYS}
-    desk.post(page_of(alice), form | {"suspended": "on", "weight": "5", "name": "Alicia", "most_credentials": "7"})
+    desk.post(page_of(alice), form | {"weight": "5", "name": "Alicia", "most_credentials": "7"})
     said = history(desk, alice)
-    assert "uspended from no to yes" in said
     for change in ("from Alice to Alicia", "from 1 to 5", "from nothing to 7"):
         assert change in said
 
