@@ -32,7 +32,11 @@ class ComparedPage(Page):
     """A page whose form shows the waits under what is entered. `compared`: the fields that change waits."""
 
     compared: ClassVar[tuple[str, ...]]
-    change_form_after_template = "admin/searches/lane/compared_form.html"
+    # Above the fields: below them, an operator would save before it is seen.
+    change_form_before_template = "admin/searches/lane/compared_form.html"
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["sightline/lanes.css"]}
 
     def get_urls(self) -> list[URLPattern]:
         show = self.admin_site.admin_view(self.compare)
