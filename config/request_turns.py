@@ -1,8 +1,8 @@
 """Wraps the WSGI application so that its requests below /v1 run in turns: a tenant with many delays those of others little.
 
 The interpreter runs one thread at a time. Of sixty requests at once each would take sixty times as long, the other tenants' too.
-While several tenants are there, few requests of each therefore run at once, and those that wait get turns by tenant. A request
-that only waits for something else steps aside meanwhile (`accounts.web.turns`).
+While several tenants are there, few requests of each therefore run at once, those that wait get turns by tenant, and a crowd of
+one tenant's makes way for others. A request that only waits for something else steps aside meanwhile (`accounts.web.turns`).
 
 The tenant of a request is known when its key was checked, which is part of the request. The process therefore remembers which
 tenant a key had the last time (`config.callers`). Callers without a known key have the turns of one tenant, by address: guessing
@@ -29,9 +29,11 @@ from config import metrics, problems
 from config.callers import KnownCallers, Stranger, VoidKeys
 from config.middleware import request_id
 
-# The most requests that run at once, and of one tenant while another one is there. A tenant of which more than these wait runs
-# one at a time: one in each of two processes, of a hundredth of a second, are about the hundred a second that a tenant may send.
-AT_ONCE, TOGETHER, OF_MANY = 16, 4, 1
+# The most requests that run at once, and of one tenant while another one is there.
+AT_ONCE, TOGETHER = 16, 4
+# A tenant of which more than so many wait is a crowd, and so are all strangers together. Beside others a crowd runs one request
+# at a time, when nobody else runs one, or so long after its last one: 20 a second at least in each of the processes.
+MANY, YIELD_SECONDS = 16, 0.05
 # A tenant counts as there for so long after a request.
 PRESENT_SECONDS = 0.5
 # The most requests that the process has at all, of its 640 threads, each of which only waits until its turn comes. A tenant gets
@@ -67,24 +69,29 @@ class RequestTurns(WaitingBulkhead):
         super().leave(owner)
 
     def _may_run(self, owner: Hashable) -> bool:
-        return super()._may_run(owner) and self._running_like(owner) < self._most(owner)
+        if not super()._may_run(owner) or not self._is_accompanied(owner):
+            return super()._may_run(owner)
+        is_crowd = isinstance(owner, Stranger) or len(self.waiting.get(owner, ())) > MANY
+        if not is_crowd:
+            return self.running[owner] < TOGETHER
+        return not self.running or (not self._running_like(owner) and self._rested(owner))
 
-    def _most(self, owner: Hashable) -> int:
-        if not self._is_accompanied(owner):
-            return self.at_once
-        has_many = isinstance(owner, Stranger) or len(self.waiting.get(owner, ())) > TOGETHER
-        return OF_MANY if has_many else TOGETHER
+    def _rested(self, owner: Hashable) -> bool:
+        left = (left for other, left in reversed(self._left.items()) if _alike(owner, other))
+        return time.monotonic() - next(left, 0.0) >= YIELD_SECONDS
 
     def _running_like(self, owner: Hashable) -> int:
-        """Returns how many requests of the owner run. Strangers are one owner here, or many addresses would take all turns."""
-        if not isinstance(owner, Stranger):
-            return self.running[owner]
-        return sum(count for other, count in self.running.items() if isinstance(other, Stranger))
+        return sum(count for other, count in self.running.items() if _alike(owner, other))
 
     def _is_accompanied(self, owner: Hashable) -> bool:
         here = chain(self.running, self.waiting)
         others = (left for other, left in reversed(self._left.items()) if other != owner)
         return any(other != owner for other in here) or time.monotonic() - next(others, 0.0) < PRESENT_SECONDS
+
+
+def _alike(owner: Hashable, other: Hashable) -> bool:
+    """Returns whether both are one owner. Strangers are one: their many addresses would take all turns."""
+    return owner == other or (isinstance(owner, Stranger) and isinstance(other, Stranger))
 
 
 class Threads(Bulkhead):

@@ -26,7 +26,7 @@ from accounts.web import rate_limits, turns
 from accounts.web.bulkhead import Busy
 from config import callers, request_turns
 from config.callers import Stranger
-from config.request_turns import ALONE, AT_ONCE, CONCURRENCY, MOST, OF_MANY, TOGETHER, InTurns, RequestTurns
+from config.request_turns import ALONE, AT_ONCE, CONCURRENCY, MANY, MOST, TOGETHER, InTurns, RequestTurns
 
 GREEDY, OTHER = "greedy", "other"
 
@@ -89,16 +89,32 @@ def test_a_tenant_runs_few_while_another_is_there_and_for_a_moment_after(monkeyp
         assert requests.running == [GREEDY] * TOGETHER
 
 
-def test_a_tenant_of_which_many_wait_runs_one_at_a_time() -> None:
+def test_beside_others_a_crowd_runs_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_turns, "YIELD_SECONDS", 0.0)
     requests = RequestTurns()
     with requests.turn_of(OTHER):
-        for _ in range(TOGETHER + TOGETHER + 2):
+        for _ in range(TOGETHER + MANY + 2):
             requests._enter(GREEDY)
         running = []
         while requests.running[GREEDY]:
             requests.leave(GREEDY)
             running.append(requests.running[GREEDY])
-    assert running == [3, 2, 1, OF_MANY, TOGETHER, TOGETHER, 3, 2, 1, 0]
+    assert running[:6] == [3, 2, 1, 1, TOGETHER, TOGETHER]
+
+
+def test_a_crowd_waits_for_others_that_run_but_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = RequestTurns()
+    for owner in (OTHER, *[GREEDY] * (MANY + TOGETHER + 2)):
+        requests._enter(owner)
+    for _ in range(TOGETHER):
+        requests.leave(GREEDY)
+    assert requests.running == {OTHER: 1}
+    requests.leave(OTHER)
+    assert requests.running == {GREEDY: 1}
+    requests._enter(OTHER)
+    monkeypatch.setattr(request_turns, "YIELD_SECONDS", 0.0)
+    requests.leave(GREEDY)
+    assert requests.running[GREEDY] >= 1
 
 
 def test_the_next_tenant_does_not_wait_for_the_requests_of_the_first() -> None:
@@ -218,9 +234,9 @@ def test_strangers_have_the_turns_of_one_tenant_however_many_addresses_they_have
 ) -> None:
     monkeypatch.setattr(request_turns, "PRESENT_SECONDS", 3600.0)
     with crowd() as requests, requests.requests.turn_of(OTHER):
-        for number in range(OF_MANY + 5):
+        for number in range(5):
             requests.send(Stranger(f"198.51.100.{number}"))
-        assert len(requests.running) == OF_MANY
+        assert len(requests.running) == 1
         requests.send(GREEDY)
         until(lambda: GREEDY in requests.running)
 
