@@ -26,6 +26,7 @@ BUNDLES: dict[str, tuple[str, ...]] = {
         "unfold/css/simplebar/simplebar.css",
         "admin/css/vendor/select2/select2.css",
         "admin/css/autocomplete.css",
+        "sightline/css/admin.css",
     ),
     # Alpine starts when the page has been read. It is without its plugin for sorting, because no list here is sorted by hand.
     "sightline/bundles/alpine.js": tuple(
@@ -43,6 +44,7 @@ BUNDLES: dict[str, tuple[str, ...]] = {
         f"{DJANGO}/actions.js",
         f"{UNFOLD}/select2.init.js",
         f"{UNFOLD}/app.js",
+        "sightline/js/names.js",
     ),
 }
 # Their functions are for themselves; in one file with others they would be everybody's.

@@ -15,6 +15,13 @@
     return request;
   }
 
+  /** Mends what Swagger UI makes: a link inside each button that does what the button does, and a list without a name. */
+  function mend() {
+    for (const link of place.querySelectorAll(".opblock-summary-control a[href]")) link.removeAttribute("href");
+    place.querySelector("#servers")?.setAttribute("aria-label", "Server");
+  }
+
+  new MutationObserver(mend).observe(place, { childList: true, subtree: true });
   SwaggerUIBundle({
     url: place.dataset.document,
     dom_id: "#swagger-ui",
