@@ -74,12 +74,11 @@ def heard(sightline: Sightline) -> Iterator[list[str]]:
 class Run:
     """What a tenant and an operator do, with the secrets that they use, and every answer that shows none by right."""
 
-    def __init__(self, sightline: Sightline) -> None:
-        self.sightline = sightline
+    def __init__(self, sightline: Sightline, client: httpx.Client) -> None:
+        self.sightline, self.client = sightline, client
         self.secrets = {*PROVIDER_KEYS, sightline.api.headers["Authorization"].removeprefix("Bearer ")}
         self.answers: list[tuple[str, str]] = []
         self.pages: set[str] = set()
-        self.client = httpx.Client(base_url=sightline.api.base_url, timeout=60)
 
     def of_a_tenant(self, hooks: str) -> None:
         """Sends a search with a picture, stores a key to a provider, makes an API key and an endpoint."""
@@ -189,11 +188,12 @@ def logs_of(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def test_no_key_and_no_picture_of_a_run_is_anywhere_else(sightline: Sightline) -> None:
-    run = Run(sightline)
-    with heard(sightline) as commands, receiver(lambda _: 204) as hooks:
+    operator = httpx.Client(base_url=sightline.api.base_url, timeout=60)
+    run = Run(sightline, operator)
+    with operator, heard(sightline) as commands, receiver(lambda _: 204) as hooks:
         run.of_a_tenant(hooks.url)
         run.of_an_operator()
-        run.of_our_mistakes(run.client, PROVIDER_KEYS[2])
+        run.of_our_mistakes(operator, PROVIDER_KEYS[2])
         with debugging(sightline) as client:
             run.sign_in(client)
             run.of_our_mistakes(client, PROVIDER_KEYS[3])
