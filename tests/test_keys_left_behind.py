@@ -66,9 +66,11 @@ def heard(sightline: Sightline) -> Iterator[list[str]]:
 
         listener = threading.Thread(target=listen)
         listener.start()
-        yield commands
-        sightline.redis.echo("end of the run")
-        listener.join()
+        try:
+            yield commands
+        finally:
+            sightline.redis.echo("end of the run")
+            listener.join()
 
 
 class Run:
