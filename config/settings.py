@@ -360,6 +360,7 @@ UNFOLD = {
             {"title": "Log out everywhere", "link": reverse_lazy("log_out_everywhere")},
         ]
     },
+    "DASHBOARD_CALLBACK": "config.dashboard.page.context",
 }
 
 LOG_LEVEL = env.read("LOG_LEVEL", setting_types.choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")

@@ -7,6 +7,7 @@ from django.views.decorators.cache import cache_control
 from accounts import log_ins
 from accounts.web import second_factor_pages
 from config import error_pages, problems, try_page, views
+from config.dashboard import page
 
 own = admin.site.admin_view
 urlpatterns = [
@@ -32,6 +33,7 @@ urlpatterns = [
     path("admin/jsi18n/", cache_control(private=True, max_age=86_400)(admin.site.i18n_javascript), name="script_texts"),
     # Django would redirect from here to a row's page; no row has one outside the admin.
     path("admin/r/<path:rest>", views.no_such_page),
+    path("admin/parts", page.parts, name="admin-parts"),
     path("admin/", admin.site.urls),
 ]
 handler400 = "config.problems.bad_request"

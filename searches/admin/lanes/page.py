@@ -23,6 +23,7 @@ from accounts.web.admin_filters import by_choice
 from providers.limiter import Unavailable
 from providers.models import Credential
 from searches.admin.columns import MODE_COLOURS, ByPolicy
+from searches.admin.lane_states import ByLaneState
 from searches.admin.lanes import history, line, time_line, what_if
 from searches.admin.lanes.terms import may_compare
 from searches.lanes import estimates, next_in_line, pauses
@@ -66,7 +67,7 @@ class LaneAdmin(Record):
     icon = "linear_scale"
     list_display = ("name", "policy", "mode_badge", "state", "waiting", "tenants", "paused_until", "broken_until")
     list_select_related = ("policy",)
-    list_filter = (ByPolicy, by_choice("mode"), "paused")
+    list_filter = (ByPolicy, by_choice("mode"), ByLaneState, "paused")
     search_fields = ("name",)
     search_help_text = "A lane, a provider, or the id of a test key's tenant"
     ordering = ("name",)
