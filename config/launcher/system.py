@@ -28,6 +28,7 @@ from config.launcher.errors import LaunchError
 from config.launcher.ports import HOST
 from config.launcher.process import Process
 from config.launcher.reaper import Reaper
+from config.launcher.static_files import COLLECT, Collection
 from config.postgresql import base as postgresql
 
 READY_SECONDS = 90.0
@@ -49,7 +50,14 @@ class System:
     """Starts, watches and stops all processes. `web` and `sandbox` are the addresses of the servers."""
 
     def __init__(
-        self, reaper: Reaper, *, port: int, sandbox_port: int, environment: Mapping[str, str], folder: Path
+        self,
+        reaper: Reaper,
+        *,
+        port: int,
+        sandbox_port: int,
+        environment: Mapping[str, str],
+        folder: Path,
+        has_visitors: bool,
     ) -> None:
         self.web = f"http://{HOST}:{port}"
         self.sandbox = f"http://{HOST}:{sandbox_port}"
@@ -57,14 +65,17 @@ class System:
         self.logs.mkdir(mode=0o700, exist_ok=True)
         self._nodes = {name: f"{name}@sightline-{port}" for name in WORKERS}
         self._reaper = reaper
+        self._files = Collection(folder / "static-files") if has_visitors else None
         environment = os.environ | environment | {"PORT": str(port), "SANDBOX_PORT": str(sandbox_port)}
+        environment |= {"STATIC_DIR": str(self._files.folder)} if self._files else {}
         commands = {
+            "static-files": COLLECT,
             "sandbox": _server("config.sandbox_wsgi:application", sandbox_port, workers=1, threads=32),
             "web": _server("config.wsgi:application", port, workers=2, threads=640),
             **{name: _worker(node, *WORKERS[name]) for name, node in self._nodes.items()},
             "beat": _celery("beat", "-s", str(folder / "beat-schedule"), "--pidfile="),
         }
-        self._processes = [
+        self._collecting, *self._processes = [
             Process(name, command, log=self.logs / f"{name}.log", reaper=reaper, environment=environment)
             for name, command in commands.items()
         ]
@@ -72,17 +83,30 @@ class System:
     def start(self, prepare: Callable[[], object]) -> None:
         """Returns when all processes work. Raises `LaunchError`."""
         _try_servers()
-        # The servers need no tables, and start during the migration: a start is mostly imports.
-        for process in self._processes[:2]:
+        # The servers need no tables, and start during the migration: a start is mostly imports. The web server needs its files.
+        sandbox, web, *others = self._processes
+        must_collect = self._files is not None and not self._files.is_there
+        for process in (sandbox, self._collecting if must_collect else web):
             process.start()
         _migrate()
         prepare()
         connections.close_all()
-        for process in self._processes[2:]:
+        if must_collect:
+            self._wait_for_files()
+        for process in (web, *others) if must_collect else others:
             process.start()
         self._wait_until(lambda: _answers(f"{self.sandbox}/_stats"), "The sandbox does")
         self._wait_until(lambda: _answers(f"{self.web}/readyz"), "The web server does")
         self._wait_until(self._workers_answer, "The workers do")
+
+    def _wait_for_files(self) -> None:
+        assert self._files is not None
+        while (code := self._collecting.exit_code) is None:
+            time.sleep(POLL_SECONDS)
+        if code:
+            raise _death(self._collecting)
+        self._collecting.bury()
+        self._files.is_made()
 
     def check(self) -> None:
         """Raises `LaunchError` if a process has died."""
@@ -127,16 +151,24 @@ def launched(
     sandbox_port: int,
     environment: Mapping[str, str] | None = None,
     prepare: Callable[[], object] = lambda: None,
+    has_visitors: bool = False,
 ) -> Iterator[System]:
     """Runs the whole system, with a migrated database, until the block ends. Raises `LaunchError`.
 
     `environment` is added to the environment of its processes. `prepare` is called after the migration, before any worker
-    starts.
+    starts. `has_visitors`: people open its pages in a browser, so their files are collected and compressed first.
     """
     folder = settings.STATE_DIR
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone_in(folder) as reaper:
-        system = System(reaper, port=port, sandbox_port=sandbox_port, environment=environment or {}, folder=folder)
+        system = System(
+            reaper,
+            port=port,
+            sandbox_port=sandbox_port,
+            environment=environment or {},
+            folder=folder,
+            has_visitors=has_visitors,
+        )
         try:
             system.start(prepare)
             yield system

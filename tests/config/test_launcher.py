@@ -110,9 +110,18 @@ def answers_at_what_it_prints(served: Served) -> None:
     found = search(served).json()
     assert (found["status"], found["lookups"][0]["result_count"]) == ("succeeded", 5)
     assert httpx.get(f"{served.web}/docs").is_success
+    sends_small_files_that_browsers_keep(served)
     assert served.printed("API") == f"{served.web}/v1"
     for request in (b"GET /readyz HTTP/1.0", b"GET /readyz HTTP/1.1\r\nHost: elsewhere\r\nConnection: close"):
         assert b" 200 OK" in exchanged(served, request)
+
+
+def sends_small_files_that_browsers_keep(served: Served) -> None:
+    page = httpx.get(f"{served.web}/admin/login/")
+    (style,) = re.findall(r'href="(/static/sightline/bundles/admin\.\w+\.css)"', page.text)
+    answer = httpx.get(f"{served.web}{style}", headers={"Accept-Encoding": "br"})
+    assert answer.headers["Content-Encoding"] == "br"
+    assert "immutable" in answer.headers["Cache-Control"]
 
 
 def mends_itself(served: Served) -> None:

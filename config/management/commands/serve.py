@@ -28,7 +28,7 @@ class Command(BaseCommand):
             refuse_production("serve", "an operator and keys, and prints them")
             port, sandbox_port = ports.chosen_pair(settings.PORT or WEB_PORT, settings.SANDBOX_PORT or SANDBOX_PORT)
             self.say("Starting; this takes about ten seconds ...")
-            with launched(port=port, sandbox_port=sandbox_port) as system, suppress(Stopped):
+            with launched(port=port, sandbox_port=sandbox_port, has_visitors=True) as system, suppress(Stopped):
                 access = logins.prepare(settings.STATE_DIR)
                 sample = sample_picture.drawn(settings.STATE_DIR / "demo")
                 self.say(_welcome(system, access, sample))
