@@ -24,6 +24,7 @@ from accounts.web.admin_columns import badge
 from accounts.web.admin_dialogs import ActionVariant, Done, NotDone, dialog
 from accounts.web.admin_filters import ByTenant, DropdownFilter, MadeWithin, by_choice
 from billing import grants, ledger
+from billing.admin_columns import amount
 from billing.admin_filters import ByAccountProvider, ByAccountTenant
 from billing.admin_forms import AdjustForm, CreditsForm, GrantForm, SettleForm
 from billing.alert_admin import ThresholdAlertAdmin
@@ -111,11 +112,11 @@ class PriceAdmin(Page):
 
     @admin.display(description="a call", ordering="per_call")
     def per_call_credits(self, obj: Price) -> str:
-        return credits_text(obj.per_call)
+        return amount(obj.per_call)
 
     @admin.display(description="a result", ordering="per_result")
     def per_result_credits(self, obj: Price) -> str:
-        return credits_text(obj.per_result)
+        return amount(obj.per_result)
 
 
 admin.site.register(TenantCap, TenantCapPage)
@@ -132,19 +133,19 @@ class EntryColumns:
 
     @admin.display(description="amount", ordering="amount")
     def credits(self, obj: Entry) -> str:
-        return credits_text(obj.amount)
+        return amount(obj.amount)
 
     @admin.display(description="posted after")
     def posted_credits(self, obj: Entry) -> str:
-        return credits_text(obj.posted_after)
+        return amount(obj.posted_after)
 
     @admin.display(description="held after")
     def held_credits(self, obj: Entry) -> str:
-        return credits_text(obj.held_after)
+        return amount(obj.held_after)
 
     @admin.display(description="unknown after")
     def unknown_credits(self, obj: Entry) -> str:
-        return credits_text(obj.unknown_after)
+        return amount(obj.unknown_after)
 
     @admin.display(description="for", ordering="reference")
     def purpose(self, obj: Entry) -> str:
@@ -165,15 +166,15 @@ class GrantInline(RecordInline):
 
     @admin.display(description="granted")
     def amount_credits(self, obj: Grant) -> str:
-        return credits_text(obj.amount)
+        return amount(obj.amount)
 
     @admin.display(description="available")
     def available_credits(self, obj: Grant) -> str:
-        return credits_text(obj.available)
+        return amount(obj.available)
 
     @admin.display(description="expired")
     def expired_credits(self, obj: Grant) -> str:
-        return credits_text(obj.expired)
+        return amount(obj.expired)
 
 
 @admin.register(Account)
@@ -230,19 +231,19 @@ class AccountAdmin(Page):
 
     @admin.display(description="posted", ordering="posted")
     def posted_credits(self, obj: Account) -> str:
-        return credits_text(obj.posted)
+        return amount(obj.posted)
 
     @admin.display(description="held", ordering="held")
     def held_credits(self, obj: Account) -> str:
-        return credits_text(obj.held)
+        return amount(obj.held)
 
     @admin.display(description="unknown", ordering="unknown")
     def unknown_credits(self, obj: Account) -> str:
-        return credits_text(obj.unknown)
+        return amount(obj.unknown)
 
     @admin.display(description="available")
     def available_credits(self, obj: Account) -> str:
-        return "unbounded" if obj.available is None else credits_text(obj.available)
+        return "unbounded" if obj.available is None else amount(obj.available)
 
     @dialog(
         "Grant credits",
@@ -320,7 +321,7 @@ class ByUnknown(DropdownFilter):
 @admin.register(Hold)
 class HoldAdmin(Record):
     icon = "lock_clock"
-    list_display = ("reference", "account", "open_credits", "unknown_credits", "created_at")
+    list_display: tuple[str, ...] = ("reference", "account", "open_credits", "unknown_credits", "created_at")
     list_select_related = ("account__tenant",)
     list_filter = (ByAccountTenant, ByAccountProvider, ByUnknown)
     search_fields = ("reference__exact",)
@@ -337,11 +338,11 @@ class HoldAdmin(Record):
 
     @admin.display(description="open", ordering="open")
     def open_credits(self, obj: Hold) -> str:
-        return credits_text(obj.open)
+        return amount(obj.open)
 
     @admin.display(description="unknown", ordering="unknown")
     def unknown_credits(self, obj: Hold) -> str:
-        return credits_text(obj.unknown)
+        return amount(obj.unknown)
 
     @dialog(
         "Settle the unknown",

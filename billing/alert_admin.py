@@ -11,9 +11,9 @@ from accounts.models import ApiKey
 from accounts.web.admin_base import Record
 from accounts.web.admin_columns import badge
 from accounts.web.admin_filters import MadeWithin, by_choice
+from billing.admin_columns import amount
 from billing.admin_filters import ByAccountProvider, ByAccountTenant
 from billing.models import ThresholdAlert
-from billing.serializers import credits_text
 
 SHARE_COLOURS = {"50 %": "info", "80 %": "warning", "100 %": "danger"}
 
@@ -44,12 +44,12 @@ class ThresholdAlertAdmin(Record):
 
     @admin.display(description="used")
     def used_credits(self, obj: ThresholdAlert) -> str:
-        return credits_text(obj.used)
+        return amount(obj.used)
 
     @admin.display(description="of")
     def size_credits(self, obj: ThresholdAlert) -> str:
-        return credits_text(obj.size)
+        return amount(obj.size)
 
     @admin.display(description="held")
     def held_credits(self, obj: ThresholdAlert) -> str:
-        return credits_text(obj.held)
+        return amount(obj.held)

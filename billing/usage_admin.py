@@ -5,9 +5,9 @@ from __future__ import annotations
 from django.contrib import admin
 
 from accounts.web.admin_base import Record
+from billing.admin_columns import amount
 from billing.admin_filters import ByAccountProvider, ByAccountTenant
 from billing.models import Usage
-from billing.serializers import credits_text
 
 
 class UsageAdmin(Record):
@@ -22,4 +22,4 @@ class UsageAdmin(Record):
 
     @admin.display(description="charged")
     def charged_credits(self, obj: Usage) -> str:
-        return credits_text(obj.charged)
+        return amount(obj.charged)

@@ -11,7 +11,9 @@ from django.contrib import admin
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
@@ -19,7 +21,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 from accounts.bulk_acts.kinds import BulkKind, Failed, Skipped, Written
 from accounts.bulk_acts.pages import BulkActs
 from accounts.web.admin_base import Page, locked
-from accounts.web.admin_columns import badge, indented
+from accounts.web.admin_columns import badge, indented, moment, reason
 from accounts.web.admin_dialogs import DialogForm, Done, dialog
 from accounts.web.admin_filters import ByTenant, DropdownFilter, by_choice
 from providers import policies, registry
@@ -182,7 +184,7 @@ VERIFY = BulkKind(
 class CredentialAdmin(BulkActs, Page):
     icon = "vpn_key"
     form = CredentialForm
-    list_display = ("__str__", "tenant", "state_badge", "is_default", "begins", "state_changed_at", "updated_at")
+    list_display = ("__str__", "tenant", "state_badge", "why", "is_default", "begins", "state_changed_at", "updated_at")
     list_select_related = ("tenant",)
     list_filter = (ByTenant, ByProvider, by_choice("state"))
     search_fields = ("tenant__name", "label", "fingerprint__startswith")
@@ -233,6 +235,19 @@ class CredentialAdmin(BulkActs, Page):
         if sealing.is_unreadable(obj):
             return badge("needs re-entry", NEEDS_REENTRY)
         return badge(obj.state, STATE_COLOURS, obj.get_state_display())
+
+    @admin.display(description="why")
+    def why(self, obj: Credential) -> SafeString:
+        """Returns why searches with the key fail or wait, and what a check of it met."""
+        if sealing.is_unreadable(obj):
+            return reason("sealed by a key that is gone", sealing.NEEDS_REENTRY)
+        if obj.is_dead:
+            return reason("its lookups wait", obj.check_problem or f"It is {obj.get_state_display()}.")
+        if obj.rests_until and obj.rests_until > timezone.now():
+            return reason("the provider asked it to wait", format_html("which ends {}", moment(obj.rests_until)))
+        if obj.probing:
+            return reason("one lookup is tried at a time", "It was found dead, and no search has worked with it since.")
+        return reason("not checked", obj.check_problem) if obj.check_problem else SafeString("-")
 
     @admin.display(description="warning")
     def oddity(self, obj: Credential) -> str:

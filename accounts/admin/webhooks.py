@@ -11,8 +11,10 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -22,7 +24,7 @@ from accounts.bulk_acts.kinds import BulkKind, Skipped, Written
 from accounts.bulk_acts.pages import BulkActs
 from accounts.models import Attempt, Delivery, Endpoint, Event
 from accounts.web.admin_base import Record, RecordInline
-from accounts.web.admin_columns import badge, badge_column, indented, link, list_of, page_of
+from accounts.web.admin_columns import badge, badge_column, indented, link, list_of, moment, page_of, reason
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, OptionalReasonForm, dialog
 from accounts.web.admin_filters import ByCondition, ByTenant, MadeWithin, by_choice
 from accounts.webhooks import endpoints, redelivery
@@ -70,7 +72,7 @@ class ByEndpointState(ByCondition):
 @admin.register(Endpoint)
 class EndpointAdmin(Record):
     icon = "webhook"
-    list_display = ("url", "tenant", "mode_badge", "state", "disabled_reason", "failing_since", "created_at")
+    list_display = ("url", "tenant", "mode_badge", "state", "why", "created_at")
     list_select_related = ("tenant",)
     list_filter = (ByTenant, by_choice("mode"), ByEndpointState)
     search_fields = ("tenant__name", "url", "description")
@@ -91,6 +93,17 @@ class EndpointAdmin(Record):
     def state(self, obj: Endpoint) -> SafeString:
         state = "failing" if obj.failing_since else "enabled"
         return badge(state if obj.enabled else "disabled", ENDPOINT_COLOURS)
+
+    @admin.display(description="why")
+    def why(self, obj: Endpoint) -> SafeString:
+        """Returns why it is disabled, or since when its deliveries fail, and until when it asked to be left alone."""
+        if not obj.enabled:
+            return reason("disabled", obj.disabled_reason)
+        if obj.failing_since:
+            return reason("every delivery fails", format_html("since {}", moment(obj.failing_since)))
+        if obj.quiet_until and obj.quiet_until > timezone.now():
+            return reason("asked for a pause", format_html("which ends {}", moment(obj.quiet_until)))
+        return SafeString("-")
 
     @admin.display(description="events")
     def types(self, obj: Endpoint) -> str:
@@ -239,7 +252,16 @@ RESEND = BulkKind(
 @admin.register(Delivery)
 class DeliveryAdmin(BulkActs, Record):
     icon = "outgoing_mail"
-    list_display = ("created_at", "tenant", "event", "endpoint", "state_badge", "attempt_count", "next_attempt_at")
+    list_display = (
+        "created_at",
+        "tenant",
+        "event",
+        "endpoint",
+        "state_badge",
+        "why",
+        "attempt_count",
+        "next_attempt_at",
+    )
     list_select_related = ("tenant", "event", "endpoint")
     list_filter = (ByTenant, by_choice("state"), ("event__type", ChoicesDropdownFilter), MadeWithin)
     search_fields = ("tenant__name",)
@@ -256,6 +278,21 @@ class DeliveryAdmin(BulkActs, Record):
     actions_detail = ("redeliver",)
     bulk_kinds = (RESEND,)
     state_badge = badge_column("state", DELIVERY_COLOURS)
+
+    def attach(self, rows: list[Any]) -> None:
+        """Reads the last attempt of each delivery."""
+        last = Attempt.objects.filter(delivery__in=rows, number=F("delivery__attempt_count"))
+        attempts = {attempt.delivery_id: attempt for attempt in last.defer("answer")}
+        for delivery in rows:
+            delivery.last_attempt = attempts.get(delivery.pk)
+
+    @admin.display(description="why")
+    def why(self, obj: Any) -> SafeString:
+        """Returns why the last attempt failed, or why none is made."""
+        if obj.state == Delivery.State.PENDING and not obj.endpoint.enabled:
+            return reason("endpoint_disabled", obj.endpoint.disabled_reason)
+        attempt = obj.last_attempt if obj.state != Delivery.State.DELIVERED else None
+        return reason(attempt.cause, attempt.detail) if attempt else SafeString("-")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         """Leaves out the large columns of events and endpoints, of which only the name is shown."""

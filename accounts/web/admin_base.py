@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
@@ -20,17 +20,21 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect
-from django.core.exceptions import FieldError, ValidationError
+from django.core.exceptions import FieldError, PermissionDenied, ValidationError
+from django.core.paginator import Paginator
 from django.core.validators import ProhibitNullCharactersValidator
 from django.db import DataError, IntegrityError, NotSupportedError, ProgrammingError
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path
 from psycopg.errors import UniqueViolation
-from unfold.paginator import InfinitePaginator
 
 from accounts.models import Tenant
+from accounts.web import admin_export
 from accounts.web.admin_acts import OnRecord
 from accounts.web.admin_bundles import unbundled
+from accounts.web.admin_lists import NEWEST_FIRST, BoundedPaginator, PaginatorById, RowList
 
 if TYPE_CHECKING:  # unfold has no types of its own; these are Django's
     from django.contrib import admin
@@ -47,6 +51,13 @@ if TYPE_CHECKING:  # unfold has no types of its own; these are Django's
 else:
     from unfold.admin import ModelAdmin, TabularInline
     from unfold.forms import PaginationInlineFormSet
+
+# The name of a tenant, as it ends in `search_fields`.
+TENANTS_NAME = "tenant__name"
+# The search fields of a list that finds rows by ids alone.
+ID_ALONE = ("id",)
+# Names that have a text in common. Who means another one types more of it.
+MOST_TENANTS = 100
 
 # The errors of Django and PostgreSQL for values that a column cannot have, and for lookups that it does not know.
 UNREADABLE: tuple[type[Exception], ...] = (
@@ -68,6 +79,8 @@ class Page(OnRecord, ModelAdmin):
 
     icon: ClassVar[str]
     id_fields: ClassVar[tuple[str, ...]] = ("pk",)
+    paginator = BoundedPaginator
+    list_after_template = "admin/export_link.html"
     list_filter_submit = True
     list_per_page = 50
     show_full_result_count = False
@@ -95,10 +108,30 @@ class Page(OnRecord, ModelAdmin):
         """
         try:
             changes = super().get_changelist_instance(request)
-            len(changes.result_list)
+            self.attach(list(changes.result_list))
         except UNREADABLE as error:
             raise IncorrectLookupParameters(error) from error
         return changes
+
+    def attach(self, rows: list[Any]) -> None:
+        """Attaches to the rows of a page what their columns show of other tables, by as many queries as for one row."""
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
+        return [path("export/", self.admin_site.admin_view(self.export), name=name), *super().get_urls()]
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """Answers all rows that match the filters of the address, as a file."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        self.request = request
+        try:
+            return admin_export.response(request, self.get_changelist_instance(request))
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect("../?e=1")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RowList]:
+        return RowList
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Checks a form once more if the database refuses a value as taken: another operator stored it after the first check. The
@@ -143,11 +176,12 @@ class Page(OnRecord, ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
+        """Finds rows by an id, or by all words of a text. A text is looked for in the names of tenants first, which are few."""
         try:
-            wanted = UUID(search_term.strip())
+            wanted = self.matching(UUID(search_term.strip()))
         except ValueError:
-            return super().get_search_results(request, queryset, search_term)
-        return queryset.filter(self.matching(wanted)), False
+            wanted = self.matching_words(search_term.split())
+        return queryset.filter(wanted), False
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """Offers the dialogs that this operator may open for this row, which is fetched once for all of them."""
@@ -155,9 +189,19 @@ class Page(OnRecord, ModelAdmin):
         row = self.get_object(request, unquote(object_id)) if actions else None
         return [each for each in actions if getattr(each.method, "allows", lambda *_: True)(request, row)]
 
+    def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Paginator[Any]:
+        if queryset.model is self.model and tuple(self.ordering or ()) == NEWEST_FIRST:
+            return PaginatorById(queryset, *args, **kwargs)
+        return super().get_paginator(request, queryset, *args, **kwargs)
+
     def matching(self, wanted: UUID) -> Q:
         """Returns the condition by which a search for an id finds rows."""
-        return reduce(or_, (Q(**{field: wanted}) for field in self.id_fields))
+        return reduce(or_, (Q(**{field: wanted}) for field in self.id_fields), Q(pk__in=()))
+
+    def matching_words(self, words: list[str]) -> Q:
+        """Returns the condition by which a search for words finds rows. No words are in every row."""
+        fields = [field for field in self.search_fields if field not in ID_ALONE]
+        return reduce(or_, (_has_all(field, words) for field in fields), Q(pk__in=())) if words else Q()
 
 
 def locked(tenant_id: UUID) -> Tenant:
@@ -168,9 +212,8 @@ def locked(tenant_id: UUID) -> Tenant:
 class Record(Page):
     """Pages of rows that their own modules write: read-only, whatever the operator's permissions."""
 
-    paginator = InfinitePaginator
-    # Newest first, by id. Any other order would read the whole table.
-    ordering: ClassVar[tuple[str, ...]] = ("-pk",)
+    # Any other order would read the whole table.
+    ordering: ClassVar[tuple[str, ...]] = NEWEST_FIRST
     sortable_by: ClassVar[tuple[str, ...] | None] = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -209,6 +252,16 @@ class RecordInline(TabularInline):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def _has_all(field: str, words: list[str]) -> Q:
+    """Returns the condition that a column has all the words. One that names a lookup has the text as a whole."""
+    if field.endswith(TENANTS_NAME):
+        named = Tenant.objects.filter(reduce(and_, (Q(name__icontains=word) for word in words)))
+        return Q(**{f"{field.removesuffix('__name')}__in": list(named.values_list("pk", flat=True)[:MOST_TENANTS])})
+    if field.rsplit("__")[-1] in ("exact", "startswith"):
+        return Q(**{field: " ".join(words)})
+    return reduce(and_, (Q(**{f"{field}__icontains": word}) for word in words))
 
 
 def _passes(check: Callable[..., object], *values: Any) -> bool:

@@ -21,6 +21,7 @@ from accounts.models import Delivery, Event, EventType
 from accounts.web.admin_columns import link, list_of, page_of
 from billing.admin import EntryAdmin, HoldAdmin
 from billing.models import Entry, Hold
+from searches.admin.whys import WhyOfHolds
 from searches.models import Call, Lookup, Search
 
 LOOKUP_OR_CALL = re.compile(r"(lookup|call):([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -40,7 +41,8 @@ class Linked:
         raise NotImplementedError
 
 
-class LinkedHoldAdmin(Linked, HoldAdmin):
+class LinkedHoldAdmin(WhyOfHolds, Linked, HoldAdmin):
+    list_display = ("reference", "account", "open_credits", "unknown_credits", "why", "created_at")
     fields: ClassVar[Any] = (*HoldAdmin.fields, "about", "entries")
 
     def rows_about(self, obj: Hold) -> Iterator[Model]:

@@ -15,7 +15,7 @@ from accounts import clock
 from accounts.bulk_acts.pages import BulkActs
 from accounts.models import Event
 from accounts.numbers import one_form
-from accounts.web.admin_base import Record, RecordInline
+from accounts.web.admin_base import ID_ALONE, Record, RecordInline
 from accounts.web.admin_columns import badge_column, json_column, link, list_of, page_of
 from accounts.web.admin_dialogs import ActionVariant, DialogForm, Done, NotDone, dialog
 from accounts.web.admin_filters import ByTenant, MadeWithin, by_choice
@@ -26,6 +26,7 @@ from providers.admin import BySource
 from providers.web_addresses import web_address
 from searches.admin import bulk_kinds, gallery, search_page
 from searches.admin.columns import QUEUE_STATE_COLOURS, STATUS_COLOURS, ByLookupSource, Sent, tally, wait
+from searches.admin.whys import WhyOfCalls, WhyOfLookups
 from searches.lanes import estimates
 from searches.models import Call, Lookup, Result, Search
 from searches.orders import recall
@@ -42,14 +43,14 @@ class CallInline(Sent, RecordInline):
 
 
 @admin.register(Lookup)
-class LookupAdmin(BulkActs, Record):
+class LookupAdmin(WhyOfLookups, BulkActs, Record):
     icon = "manage_search"
     list_display = (
         "created_at",
         "tenant",
         "source",
         "status_badge",
-        "queue_state_badge",
+        "why",
         "repeat",
         "lane",
         "progress",
@@ -175,9 +176,20 @@ class LookupAdmin(BulkActs, Record):
 
 
 @admin.register(Call)
-class CallAdmin(Sent, Record):
+class CallAdmin(WhyOfCalls, Sent, Record):
     icon = "call_made"
-    list_display = ("armed_at", "tenant", "lookup", "page", "state_badge", "status", "returned", "cost", "duration")
+    list_display = (
+        "armed_at",
+        "tenant",
+        "lookup",
+        "page",
+        "state_badge",
+        "why",
+        "status",
+        "returned",
+        "cost",
+        "duration",
+    )
     list_select_related = ("lookup__tenant",)
     list_filter = (("lookup__tenant", AutocompleteSelectFilter), ByLookupSource, by_choice("state"), MadeWithin)
     search_fields = ("provider_request_id__exact", "error_code__exact")
@@ -215,8 +227,8 @@ class ResultAdmin(Record):
     list_display = ("__str__", "type", "source", "rank", "score_text", "observed_at")
     list_select_related = ("lookup",)
     list_filter = (("lookup__tenant", AutocompleteSelectFilter), ByLookupSource, MadeWithin)
-    search_fields = ("external_id__exact",)
-    search_help_text = "The provider's id, or the id of a result, a lookup or a search"
+    search_fields = ID_ALONE
+    search_help_text = "The id of a result, a lookup or a search"
     id_fields = ("pk", "lookup", "search")
     fields = (
         "picture",

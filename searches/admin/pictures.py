@@ -13,8 +13,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.web.admin_base import Record, RecordInline
-from accounts.web.admin_columns import link, list_of, page_of
+from accounts.web.admin_base import ID_ALONE, Record, RecordInline
+from accounts.web.admin_columns import link, list_of, page_of, size_of_file
 from accounts.web.admin_filters import ByTenant, MadeWithin
 from providers.admin import ByProvider
 from searches import pictures
@@ -49,12 +49,12 @@ class RenderingInline(RecordInline):
 @admin.register(Image)
 class ImageAdmin(Record):
     icon = "image"
-    list_display = ("created_at", "tenant", "format", "size", "bytes", "sha256")
+    list_display = ("created_at", "tenant", "format", "size", "sent_as", "sha256")
     list_select_related = ("tenant",)
     list_filter = (ByTenant, MadeWithin)
     search_fields = ("sha256__exact",)
     search_help_text = "An id, or the SHA-256 of the file as it was sent"
-    fields = ("picture", "tenant", "format", "size", "bytes", "sha256", "pixels_sha256", "created_at", "searches")
+    fields = ("picture", "tenant", "format", "size", "sent_as", "sha256", "pixels_sha256", "created_at", "searches")
     inlines = (RenderingInline,)
 
     def get_urls(self) -> list[URLPattern]:
@@ -96,6 +96,10 @@ class ImageAdmin(Record):
     def size(self, obj: Image) -> str:
         return f"{obj.width} × {obj.height}"
 
+    @admin.display(description="file", ordering="bytes")
+    def sent_as(self, obj: Image) -> str:
+        return size_of_file(obj.bytes)
+
     @admin.display(description="searches")
     def searches(self, obj: Image) -> SafeString:
         return link(list_of(Search, image__id__exact=obj.pk), "with this picture")
@@ -107,7 +111,7 @@ class RenderingAdmin(Record):
     list_display = ("image", "tenant", "provider", "crop", "media_type", "bytes")
     list_select_related = ("image__tenant",)
     list_filter = (ByProvider,)
-    search_fields = ("file__exact",)
+    search_fields = ID_ALONE
     search_help_text = "The id of a picture"
     id_fields = ("image",)
     fields = list_display

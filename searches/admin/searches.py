@@ -18,6 +18,7 @@ from accounts.web.admin_filters import ByCondition, ByTenant, MadeWithin, by_cho
 from searches.admin import bulk_kinds, retrying, search_page
 from searches.admin.columns import MODE_COLOURS, STATUS_COLOURS
 from searches.admin.pictures import small_picture
+from searches.admin.whys import WhyOfSearches
 from searches.models import Image, Lookup, Search, Status
 from searches.orders import recall
 
@@ -28,7 +29,7 @@ class ByErasure(ByCondition):
 
 
 @admin.register(Search)
-class SearchAdmin(BulkActs, Record):
+class SearchAdmin(WhyOfSearches, BulkActs, Record):
     icon = "image_search"
     list_display = (
         "created_at",
@@ -36,6 +37,7 @@ class SearchAdmin(BulkActs, Record):
         "tenant",
         "sources",
         "status_badge",
+        "why",
         "mode_badge",
         "results_count",
         "finished_at",
