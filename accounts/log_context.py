@@ -30,6 +30,11 @@ def about(**ids: object) -> Iterator[None]:
         _named.reset(token)
 
 
+def request_id() -> str:
+    """Returns the id of the request that this thread answers; empty where it answers none."""
+    return str(_named.get().get("request", ""))
+
+
 class Names(logging.Filter):
     """Gives each record `about`: the ids in brackets with a blank behind them; empty where there are none."""
 

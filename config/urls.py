@@ -6,7 +6,7 @@ from django.views.decorators.cache import cache_control
 
 from accounts import log_ins
 from accounts.web import second_factor_pages
-from config import error_pages, problems, try_page, views
+from config import error_pages, finder, problems, try_page, views
 from config.dashboard import page
 
 own = admin.site.admin_view
@@ -34,6 +34,7 @@ urlpatterns = [
     # Django would redirect from here to a row's page; no row has one outside the admin.
     path("admin/r/<path:rest>", views.no_such_page),
     path("admin/parts", page.parts, name="admin-parts"),
+    path("admin/find/", own(finder.page), name="find"),
     path("admin/", admin.site.urls),
 ]
 handler400 = "config.problems.bad_request"

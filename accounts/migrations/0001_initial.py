@@ -4,7 +4,9 @@ import django.contrib.auth.validators
 import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.functions.comparison
 import django.db.models.functions.datetime
+import django.db.models.functions.text
 import django.utils.timezone
 import uuid_utils.compat
 from django.conf import settings
@@ -308,6 +310,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("name",),
+                "indexes": [
+                    models.Index(
+                        django.db.models.functions.comparison.Collate(
+                            django.db.models.functions.text.Upper("name"), "C"
+                        ),
+                        name="tenants_by_name",
+                    )
+                ],
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(("weight__gte", 1), ("weight__lte", 1000)),
@@ -384,6 +394,9 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "API key",
                 "ordering": ("-created_at",),
+                "indexes": [
+                    models.Index(fields=["prefix"], name="api_keys_by_prefix", opclasses=["varchar_pattern_ops"])
+                ],
             },
         ),
         migrations.CreateModel(

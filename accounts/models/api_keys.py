@@ -71,6 +71,8 @@ class ApiKey(models.Model):
     class Meta:
         ordering = ("-created_at",)
         verbose_name = "API key"
+        # For operators, who see how a key begins. It serves LIKE, whatever the database's collation.
+        indexes = [models.Index(fields=["prefix"], opclasses=["varchar_pattern_ops"], name="api_keys_by_prefix")]
 
     def __str__(self) -> str:
         return f"{self.prefix}…"

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Collate, Now, Upper
 from uuid_utils.compat import uuid7
 
 from accounts.limits import TenantLimits
@@ -56,6 +56,8 @@ class Tenant(TenantLimits):
 
     class Meta:
         ordering = ("name",)
+        # For operators, who type how a name begins. In this collation it serves LIKE.
+        indexes = [models.Index(Collate(Upper("name"), "C"), name="tenants_by_name")]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(weight__gte=1, weight__lte=1000), name="tenant_weight_between_1_and_1000"

@@ -30,7 +30,13 @@ NOTHING_OF_A_LOOKUP: dict[str, Any] = {
     # No equal lookup is answered or led by it any more (`coalescing`).
     "repeat_key": "",
 }
-NOTHING_OF_A_SEARCH: dict[str, Any] = {"image": None, "crop": "", "metadata": {}, "results_count": 0}
+NOTHING_OF_A_SEARCH: dict[str, Any] = {
+    "image": None,
+    "crop": "",
+    "metadata": {},
+    "request_id": "",
+    "results_count": 0,
+}
 
 
 @transaction.atomic

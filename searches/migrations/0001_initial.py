@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import django.contrib.postgres.fields
+import django.contrib.postgres.indexes
 import django.core.serializers.json
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -456,6 +457,14 @@ class Migration(migrations.Migration):
                         null=True,
                     ),
                 ),
+                (
+                    "request_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="The X-Request-Id of the request that made it, until it is erased.",
+                        max_length=100,
+                    ),
+                ),
                 ("expires_at", models.DateTimeField(help_text="When the lookups that still wait expire.")),
                 (
                     "created_at",
@@ -611,6 +620,14 @@ class Migration(migrations.Migration):
             model_name="image",
             index=models.Index(fields=["tenant", "stored_at"], name="images_by_age"),
         ),
+        migrations.AddIndex(
+            model_name="image",
+            index=django.contrib.postgres.indexes.HashIndex(fields=["sha256"], name="images_by_hash"),
+        ),
+        migrations.AddIndex(
+            model_name="image",
+            index=django.contrib.postgres.indexes.HashIndex(fields=["pixels_sha256"], name="images_by_hash_of_pixels"),
+        ),
         migrations.AddConstraint(
             model_name="image",
             constraint=models.UniqueConstraint(fields=("tenant", "sha256"), name="image_stored_once_per_tenant"),
@@ -619,6 +636,22 @@ class Migration(migrations.Migration):
             model_name="call",
             index=models.Index(
                 condition=models.Q(("state", "armed")), fields=["leased_until"], name="calls_under_lease"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="call",
+            index=django.contrib.postgres.indexes.HashIndex(
+                condition=models.Q(("provider_request_id", ""), _negated=True),
+                fields=["provider_request_id"],
+                name="calls_by_provider_request",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="call",
+            index=models.Index(
+                condition=models.Q(("error_code", ""), _negated=True),
+                fields=["error_code", "id"],
+                name="calls_by_error",
             ),
         ),
         migrations.AddConstraint(
@@ -653,6 +686,14 @@ class Migration(migrations.Migration):
                 condition=models.Q(("retry_of__isnull", False)), fields=["retry_of"], name="searches_by_first"
             ),
         ),
+        migrations.AddIndex(
+            model_name="search",
+            index=django.contrib.postgres.indexes.HashIndex(
+                condition=models.Q(("request_id", ""), _negated=True),
+                fields=["request_id"],
+                name="searches_by_request",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="search",
             constraint=models.CheckConstraint(
@@ -663,6 +704,7 @@ class Migration(migrations.Migration):
                         ("erased_at__isnull", False),
                         ("image", None),
                         ("metadata", {}),
+                        ("request_id", ""),
                         ("results_count", 0),
                     ),
                     _connector="OR",
@@ -758,6 +800,14 @@ class Migration(migrations.Migration):
                 condition=models.Q(("queue_state__in", ["delayed", "blocked", "following"])),
                 fields=["tenant"],
                 name="lookups_not_ready",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="lookup",
+            index=models.Index(
+                condition=models.Q(("error_code", ""), _negated=True),
+                fields=["error_code", "id"],
+                name="lookups_by_error",
             ),
         ),
         migrations.AddIndex(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from django.contrib.postgres.indexes import HashIndex
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
@@ -57,7 +58,15 @@ class Call(models.Model):
 
     class Meta:
         ordering = ("id",)
-        indexes = [models.Index(fields=["leased_until"], condition=Q(state="armed"), name="calls_under_lease")]
+        indexes = [
+            models.Index(fields=["leased_until"], condition=Q(state="armed"), name="calls_under_lease"),
+            # Operators have a provider's request id, from the provider's support, and look for its call.
+            HashIndex(
+                fields=["provider_request_id"], condition=~Q(provider_request_id=""), name="calls_by_provider_request"
+            ),
+            # Few of the calls: a page of one error is no walk through all.
+            models.Index(fields=["error_code", "id"], condition=~Q(error_code=""), name="calls_by_error"),
+        ]
 
     def __str__(self) -> str:
         return f"page {self.page} {self.state}"

@@ -136,6 +136,8 @@ class Lookup(models.Model):
                 condition=Q(queue_state__in=["delayed", "blocked", "following"]),
                 name="lookups_not_ready",
             ),
+            # Few of the lookups: a page of one error is no walk through all.
+            models.Index(fields=["error_code", "id"], condition=~Q(error_code=""), name="lookups_by_error"),
             models.Index(
                 fields=["id"],
                 condition=Q(has_followers=True, status__in=["succeeded", "failed", "canceled", "expired"]),

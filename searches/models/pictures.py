@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import HashIndex
 from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
@@ -31,7 +32,12 @@ class Image(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
-        indexes = [models.Index(fields=["tenant", "stored_at"], name="images_by_age")]
+        indexes = [
+            models.Index(fields=["tenant", "stored_at"], name="images_by_age"),
+            # For operators, who know a picture by its hash and not whose it is.
+            HashIndex(fields=["sha256"], name="images_by_hash"),
+            HashIndex(fields=["pixels_sha256"], name="images_by_hash_of_pixels"),
+        ]
         constraints = [models.UniqueConstraint(fields=["tenant", "sha256"], name="image_stored_once_per_tenant")]
 
     def __str__(self) -> str:

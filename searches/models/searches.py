@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import HashIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -57,6 +58,9 @@ class Search(models.Model):
         db_index=False,
         help_text="The search whose failed lookups it asks once more.",
     )
+    request_id = models.CharField(
+        max_length=100, blank=True, help_text="The X-Request-Id of the request that made it, until it is erased."
+    )
     expires_at = models.DateTimeField(help_text="When the lookups that still wait expire.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
@@ -83,11 +87,13 @@ class Search(models.Model):
                 name="searches_with_results",
             ),
             models.Index(fields=["retry_of"], condition=Q(retry_of__isnull=False), name="searches_by_first"),
+            # Operators have a request's id and look for its search. Hash indexes keep 4 bytes of a text instead of all.
+            HashIndex(fields=["request_id"], condition=~Q(request_id=""), name="searches_by_request"),
         ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(erased_at=None)
-                | Q(erased_at__isnull=False, image=None, crop="", metadata={}, results_count=0),
+                | Q(erased_at__isnull=False, image=None, crop="", metadata={}, request_id="", results_count=0),
                 name="erased_searches_keep_nothing",
             ),
             models.CheckConstraint(

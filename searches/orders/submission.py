@@ -12,6 +12,7 @@ from datetime import timedelta
 from django.db import transaction
 from uuid_utils.compat import uuid7
 
+from accounts import log_context
 from accounts.models import ApiKey
 from billing.serializers import credits_text
 from searches.coalescing import matching
@@ -84,6 +85,7 @@ def _write(api_key: ApiKey, order: Order, picture: Draft, lookups: Sequence[Look
         max_credits={provider: credits_text(most) for provider, most in order.max_credits.items()},
         max_age=order.max_age,
         retry_of_id=order.retry_of,
+        request_id=log_context.request_id(),
         created_at=created_at,
         expires_at=created_at + timedelta(seconds=order.expires_in),
     )
