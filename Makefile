@@ -11,7 +11,7 @@ COMPILE = .boot/bin/uv --system-certs pip compile -q pyproject.toml --universal 
 	--generate-hashes --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test chaos fuzz mutants lint shape fonts bench screenshots lock
+.PHONY: help setup demo serve seed test chaos fuzz mutants lint shape fonts bench screenshots lock
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ demo: .venv/.embedded  ## Find creators for a picture, with all of Sightline on 
 
 serve: .venv/.embedded  ## Run the API, its workers and the sandbox until Ctrl-C
 	@$(IN) manage.py serve
+
+seed: .venv/.development  ## Fill the empty database of `make serve` with 1,000,000 searches of 10,000 tenants (SIZE=1000 for fewer)
+	@$(IN) -m tests.seed $(SIZE)
 
 test: lint  ## Lint, and run the tests
 	$(IN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -20,6 +20,7 @@ OTHERS = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL")
 
 def sections() -> dict[str, Callable[..., None]]:
     from tests.bench import (
+        admin,
         api,
         claims,
         crowds,
@@ -47,6 +48,7 @@ def sections() -> dict[str, Callable[..., None]]:
         "ledger": ledger.measure,
         "usage": usage.measure,
         "submits": submits.measure,
+        "admin": admin.measure,
         "api": api.measure,
         "routes": routes.measure,
         "throughput": throughput.measure,
