@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 
 from accounts.models import BulkAct, Tenant, User
-
-if TYPE_CHECKING:  # unfold has no types of its own; this one is Django's
-    from django.contrib.admin.views.main import ChangeList
-else:
-    from unfold.views import ChangeList
+from accounts.web.admin_lists import RowList
 
 # Rows are counted, and their credits added up, as far as this.
 MOST_COUNTED = 10_000
@@ -24,7 +20,7 @@ EVERYTHING = "no filter: all rows"
 TENANT = "tenant__id__exact"
 
 
-class Unfetched(ChangeList):
+class Unfetched(RowList):
     """A list with its filters and without its rows."""
 
     def get_results(self, request: HttpRequest) -> None:

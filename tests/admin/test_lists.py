@@ -105,6 +105,7 @@ def test_a_list_is_paged_by_ids_and_never_counted(desk: Client, world: World, mo
     assert pages == [newest_first[:2], newest_first[2:4], newest_first[4:]]
     back = desk.get(f"{address(Search, 'changelist')}{changes.newer}").context["cl"]
     assert [row.pk for row in back.result_list] == newest_first[2:4]
+    assert desk.get(f"{address(Search, 'changelist')}bulk/cancel/{changes.newer}").status_code == 200
     top = desk.get(f"{address(Search, 'changelist')}{back.newer}").context["cl"]
     assert [row.pk for row in top.result_list] == newest_first[:2]
     assert (top.newer, bool(top.older)) == (None, True)
