@@ -129,7 +129,7 @@ def tasks(request: HttpRequest, figures: Figures, cards: Sequence[LaneCard]) -> 
     notes = {
         "breakers": [f"{card.name}: {card.breaker}" for card in cards if card.breaker],
         "paused_lanes": [f"{card.name}: {card.pause}" for card in cards if card.pause],
-        "paused_providers": sorted({card.policy_pause for card in cards if card.policy_pause}),
+        "paused_providers": sorted({f"{card.provider}: {card.policy_pause}" for card in cards if card.policy_pause}),
         "told_to_wait": [f"{card.name}: {card.wait}" for card in cards if card.wait],
     }
     return [

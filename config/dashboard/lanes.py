@@ -36,6 +36,7 @@ class LaneCard:
     """A lane as the first page shows it. `breaker`, `pause`, `policy_pause` and `wait` say why it makes no calls; else empty."""
 
     name: str
+    provider: str
     address: str
     state: str
     colour: str
@@ -89,6 +90,7 @@ def _card(lane: Any, history: LaneHistory, moment: datetime) -> LaneCard:
     state = next((name for name, reason in reasons.items() if reason), "running")
     return LaneCard(
         name=lane.name,
+        provider=lane.policy_id,
         address=page_of(lane),
         state="paused" if "pause" in state else state.replace("_", " "),
         colour=COLOURS.get(state.replace("_", " "), "warning"),
@@ -111,8 +113,8 @@ def _reasons(lane: Any, moment: datetime) -> dict[str, str]:
     breaker = f"open until {lane.broken_until:%H:%M:%S} UTC" if is_open else "half-open, one call is tried"
     waits = lane.paused_until and lane.paused_until > moment
     return {
-        "policy_pause": f"{lane.policy_id}: {_since(lane.policy_paused_by)}" if lane.policy_in_force.paused else "",
-        "pause": _since(lane.paused_by) if lane.paused else "",
+        "policy_pause": f"paused by its policy {_since(lane.policy_paused_by)}" if lane.policy_in_force.paused else "",
+        "pause": f"paused by operators {_since(lane.paused_by)}" if lane.paused else "",
         "breaker_open": f"its breaker is {breaker}" if lane.trips else "",
         "told_to_wait": f"its provider said to wait until {lane.paused_until:%H:%M:%S} UTC" if waits else "",
     }
@@ -121,10 +123,10 @@ def _reasons(lane: Any, moment: datetime) -> dict[str, str]:
 def _since(act: dict[str, str] | None) -> str:
     """Returns since when, by whom and why there is a pause; the log of acts has no pause that a program made."""
     if act is None:
-        return "paused, and no act says by whom"
+        return "at a time of which there is no record"
     since = datetime.fromisoformat(act["at"])
     why = f" ({act['reason']})" if act["reason"] else ""
-    return f"paused since {since:%Y-%m-%d %H:%M} UTC by {act['name']}{why}"
+    return f"since {since:%Y-%m-%d %H:%M} UTC by {act['name']}{why}"
 
 
 def _queues(history: LaneHistory, lane: str, moment: datetime) -> str:

@@ -20,6 +20,7 @@ from billing.models import LedgerAudit, Usage
 from config.dashboard import attention, credits, figures, lanes, outcomes
 from config.dashboard.attention import may_see
 from config.dashboard.figures import Figures
+from config.dashboard.words import counted
 from searches.models import Lane, Search
 
 TEMPLATE = "dashboard/parts.html"
@@ -75,4 +76,4 @@ def _audit(counts: Figures) -> str:
     if last is None:
         return "The ledger has not been audited yet; a worker does so every day."
     found = last["differences"]
-    return f"The ledger's audit of {last['day']} found {f'{found:,} differences' if found else 'no difference'}."
+    return f"The ledger's audit of {last['day']} found {counted(found, 'difference') if found else 'no difference'}."

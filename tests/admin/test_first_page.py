@@ -116,7 +116,7 @@ def test_a_paused_lane_says_since_when_by_whom_and_why(desk: Client, world: Worl
     path = reverse("admin:searches_lane_pause", args=[quote(world.lookup.lane.pk)])
     sent = {"_form_submitted": "on", "reason": "they move their servers"}
     assert "HX-Redirect" in desk.post(path, sent).headers
-    assert re.search(r"modash: paused since \d{4}-\d\d-\d\d \d\d:\d\d UTC by olive", text(desk))
+    assert re.search(r"modash: paused by operators since \d{4}-\d\d-\d\d \d\d:\d\d UTC by olive", text(desk))
 
 
 def test_a_paused_provider_says_since_when_and_by_whom(desk: Client, world: World) -> None:
@@ -125,7 +125,7 @@ def test_a_paused_provider_says_since_when_and_by_whom(desk: Client, world: Worl
     sent: dict[str, Any] = {name: value for name in form.fields if (value := form[name].value()) is not False}
     answer = desk.post(path, {**sent, "paused": "on"})
     assert answer.status_code == 302, answer.context["adminform"].form.errors
-    assert re.search(r"modash: paused since \d{4}-\d\d-\d\d \d\d:\d\d UTC by olive", text(desk))
+    assert re.search(r"modash: paused by its policy since \d{4}-\d\d-\d\d \d\d:\d\d UTC by olive", text(desk))
 
 
 def test_a_lane_says_what_waits_runs_and_came_back(desk: Client, world: World) -> None:
