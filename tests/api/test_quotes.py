@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from ipaddress import ip_network
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
-from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -26,11 +24,10 @@ from providers.keyring import credentials, states
 from providers.models import Credential, Policy
 from searches.calls import outcomes
 from searches.lanes import directory, pauses
-from searches.models import Image, Lane, Search
+from searches.models import Image, Lane
 from searches.orders import search_quotes
-from tests.api.examples import PICTURE, create, create_form, lookup, made, order
+from tests.api.examples import PICTURE, create, create_form, lookup, made
 from tests.api.quoting import everything, quote, quoted, without_id
-from tests.api.test_bad_input import WRONG
 from tests.api.test_picture_url import answer as picture_answer
 from tests.billing import passing
 from tests.conftest import ClientOf
@@ -289,103 +286,6 @@ def test_a_url_is_fetched_once_as_in_a_submit_and_nothing_is_kept(api: APIClient
         assert quoted(api, image={"url": f"{it.url}/a.jpg"})["allowed"] is True
     assert len(it.callers) == 1
     assert everything() == before
-
-
-# What is wrong
-
-
-@pytest.mark.parametrize(("changes", "field"), WRONG)
-def test_a_wrong_body_is_answered_as_by_a_submit(api: APIClient, changes: dict[str, Any], field: str) -> None:
-    status, problem = without_id(quote(api, **changes))
-    assert (status, problem) == without_id(create(api, **changes))
-    assert status in (400, 413)
-
-
-def without_a_credential(client: APIClient) -> dict[str, Any]:
-    Credential.objects.all().delete()
-    return {}
-
-
-def past_the_pictures(client: APIClient) -> dict[str, Any]:
-    Tenant.objects.update(most_images=0)
-    return {}
-
-
-def past_the_pictures_bytes(client: APIClient) -> dict[str, Any]:
-    Tenant.objects.update(most_image_bytes=1)
-    return {}
-
-
-def past_the_searches(client: APIClient) -> dict[str, Any]:
-    Tenant.objects.update(most_searches=0)
-    return {}
-
-
-def past_the_backlog(client: APIClient) -> dict[str, Any]:
-    made(client)
-    Tenant.objects.update(most_waiting_lookups=2)
-    return {"lookups": [lookup()] * 2}
-
-
-def a_text_for_a_picture(client: APIClient) -> dict[str, Any]:
-    return {"image": encoded(samples.TEXT)}
-
-
-def a_text_where_a_price_is_missing(client: APIClient) -> dict[str, Any]:
-    Price.objects.all().delete()
-    return {"image": encoded(samples.TEXT)}
-
-
-def a_crop_of_no_pixel(client: APIClient) -> dict[str, Any]:
-    id = str(samples.image_of(made(client)).pk)
-    return {"image": {"id": id}, "crop": {"x": 0, "y": 0, "width": 0.001, "height": 0.001}}
-
-
-def a_suspended_tenant(client: APIClient) -> dict[str, Any]:
-    Tenant.objects.update(suspended_at=timezone.now())
-    return {}
-
-
-BAD_DAYS: list[tuple[Callable[[APIClient], dict[str, Any]], int]] = [
-    (without_a_credential, 409),
-    (past_the_pictures, 409),
-    (past_the_pictures_bytes, 409),
-    (past_the_searches, 409),
-    (past_the_backlog, 429),
-    (a_text_for_a_picture, 400),
-    (a_text_where_a_price_is_missing, 400),
-    (a_crop_of_no_pixel, 400),
-    (a_suspended_tenant, 403),
-]
-
-
-@pytest.mark.parametrize(("bad_day", "status"), BAD_DAYS)
-def test_a_bad_day_is_answered_as_by_a_submit(
-    api: APIClient, bad_day: Callable[[APIClient], dict[str, Any]], status: int
-) -> None:
-    changes = bad_day(api)
-    answered = without_id(quote(api, **changes))
-    assert answered[0] == status
-    assert answered == without_id(create(api, **changes))
-
-
-def test_credits_come_before_the_bounds_as_in_a_submit(api: APIClient) -> None:
-    Tenant.objects.update(most_waiting_lookups=0, most_images=0)
-    assert quoted(api, max_credits={"modash": "0"})["error"]["code"] == "max_credits_too_low"
-    assert create(api, max_credits={"modash": "0"}).json()["code"] == "max_credits_too_low"
-
-
-def test_another_tenants_picture_is_not_there(api: APIClient, stranger: APIClient) -> None:
-    image = {"id": str(samples.image_of(made(api)).pk)}
-    assert without_id(quote(stranger, image=image)) == without_id(create(stranger, image=image))
-    assert quote(stranger, image=image).json()["errors"][0]["field"] == "image.id"
-
-
-def test_a_query_and_another_method_are_refused(api: APIClient) -> None:
-    path = "/v1/searches/quote"
-    assert api.post(f"{path}?wait=1", order(), format="json").status_code == 400
-    assert api.get(path).status_code == 405
-    assert not Search.objects.exists()
 
 
 def test_a_form_is_quoted_as_it_is_submitted(api: APIClient) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -31,7 +30,7 @@ from accounts.webhooks import endpoints
 from billing import alerts, audit, caps, grants, ledger, usage
 from billing.caps import LimitReached, Spender
 from billing.ledger import Demand
-from billing.models import Account, Budget, Entry, Hold, KeyCap, KeyMonth, Statement, TenantCap, TenantMonth
+from billing.models import Account, Budget, Entry, KeyCap, KeyMonth, Statement, TenantCap, TenantMonth
 from tests.billing import granting, passing
 from tests.billing.months import end_month, end_of_open_month, open_since, ranges, statements_of
 from tests.billing.passing import expires_in
@@ -373,42 +372,3 @@ def test_whatever_happens_the_money_is_right(db: None) -> None:
     run_state_machine_as_test(
         Money, settings=hypothesis.settings(max_examples=20, stateful_step_count=15, deadline=None)
     )
-
-
-# Closing equals charging and then releasing
-
-
-def charge_and_release(reference: str, cost: Decimal, *, key: str) -> Decimal:
-    charged = ledger.charge(reference, cost, key=key)
-    ledger.close(reference)
-    return charged
-
-
-def left_by(end: Callable[..., Decimal], *, held: Decimal, spent: Decimal, lost: Decimal, cost: Decimal) -> object:
-    """Returns everything but the names of a lookup that cost and lost this much before this end."""
-    tenant = Tenant.objects.create(name=str(uuid4()))
-    account = ledger.account_of(tenant, "modash")
-    reference, key = f"lookup:{uuid4()}", str(uuid4())
-    ledger.grant(account, held)
-    in_one(ledger.hold, [demand(tenant, held, reference)])
-    in_one(ledger.charge, reference, spent, key=str(uuid4()))
-    in_one(ledger.set_unknown, reference, lost)
-    charged = in_one(end, reference, cost, key=key)
-    account.refresh_from_db()
-    names = {f"charge:{key}": "charge", f"release:{reference}": "release"}
-    entries = Entry.objects.filter(reference=reference, key__in=names).order_by("number")
-    return (
-        charged,
-        (account.posted, account.held),
-        list(Hold.objects.filter(reference=reference, account=account).values_list("open", "unknown")),
-        [(names[key], *rest) for key, *rest in entries.values_list("key", "kind", "amount", "memo")],
-    )
-
-
-def test_to_close_is_to_charge_and_then_to_release(db: None) -> None:
-    @hypothesis.settings(max_examples=60, deadline=None)
-    @hypothesis.given(held=CREDITS, spent=NONE_OR_SOME, lost=NONE_OR_SOME, cost=NONE_OR_SOME)
-    def law(**amounts: Decimal) -> None:
-        assert left_by(ledger.close, **amounts) == left_by(charge_and_release, **amounts)
-
-    law()
