@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -39,17 +38,18 @@ LOOKUPS = [
 
 def addresses(model: Any) -> Iterator[str]:
     path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-    fields = [field.name for field in model._meta.get_fields() if not field.auto_created]
+    columns = [field for field in model._meta.get_fields() if not field.auto_created]
+    # Fields of one kind are looked up in one way.
+    fields = {(type(field), field.related_model): field.name for field in columns}.values()
     queries = [(name, value) for name in OWN for value in (TERMS if name == "q" else ["9" * 40, "nul\0"])]
     queries += [(f"{field}__{lookup}", value) for field in fields for lookup, value in LOOKUPS]
     return (f"{path}?{urlencode([query])}" for query in queries)
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_no_address_of_a_list_is_a_500(desk: Client, world: World, model: type[Model]) -> None:
+def test_no_address_of_a_list_is_a_500(desk: Client, world: World) -> None:
     desk.raise_request_exception = False
-    answers = {address: desk.get(address).status_code for address in addresses(model)}
+    answers = {address: desk.get(address).status_code for model in MODELS for address in addresses(model)}
     assert not {address for address, status in answers.items() if status >= 500}
     assert set(answers.values()) <= {200, 302, 400}
 
