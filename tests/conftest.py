@@ -4,12 +4,15 @@ stranger who must see nothing of either. Each test has a picture storage of its 
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from django.core.management.commands import flush
 from django.db import connection
+from django.test import override_settings
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -21,29 +24,31 @@ from tests import flushing
 ClientOf = Callable[..., APIClient]
 
 
-# The files that take longest. One that began last would keep one worker busy while the others have nothing left.
-LONGEST = {
-    "test_document",
-    *(
-        "test_bad_days",
-        "test_left_behind",
-        "test_launcher",
-        "test_documents",
-        "test_table",
-        "test_demo",
-        "test_caps",
-        "test_pages",
-    ),
-    *("test_fairness", "test_free_calls", "test_waiting", "test_magic_keys", "test_follower_races", "test_ledger_laws"),
-    "test_clients",
-    "test_keys_left_behind",
-}
+# The files that take longest, and the longest first. One that began last would keep one worker busy while the others have nothing
+# left.
+LONGEST = [
+    *("config/test_launcher", "config/test_documents", "test_bad_days", "fuzz/test_document", "test_demo"),
+    *("admin/test_odd_requests", "test_left_behind", "test_keys_left_behind", "config/test_embedded"),
+    *("calls/test_magic_keys", "pictures/test_table", "sandbox/test_magic_keys", "config/test_production"),
+    *("admin/test_browser", "api/test_waiting", "admin/test_pages", "calls/test_documented_errors"),
+    *("adapters/test_odd_answers", "attack/test_kept_connections", "api/test_caps", "config/test_starts"),
+    *("webhooks/test_dispatcher", "coalescing/test_follower_races", "lanes/test_fairness", "providers/test_limiter"),
+    *("api/test_all_at_once", "clients/test_clients", "reconciliation/test_readings", "api/test_openapi_examples"),
+    *("billing/test_ledger_laws", "keyring/test_free_calls", "api/test_erase_races"),
+]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Lets the longest files begin first, in whatever order the others are."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    items.sort(key=lambda item: rank(item.path))
+
+
+@functools.cache
+def rank(file: Path) -> int:
+    """Returns a number that is the higher the later the tests of the file may begin."""
+    name = str(file.with_suffix(""))
+    return next((place for place, end in enumerate(LONGEST) if name.endswith(f"/{end}")), len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -95,16 +100,24 @@ def client_of() -> ClientOf:
     return client_of
 
 
-@pytest.fixture(autouse=True)
-def failing_receivers(settings: Settings) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def failing_receivers() -> Iterator[None]:
     """Raises the bound of failures: all tests' receivers are at one address, and many of them fail."""
-    settings.WEBHOOK_TARGET_FAILURES_PER_MINUTE = 100_000
+    with override_settings(WEBHOOK_TARGET_FAILURES_PER_MINUTE=100_000):
+        yield
+
+
+@pytest.fixture(scope="session")
+def storages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yields folders that nothing has made yet. To make one for each of thousands of tests would take longer than most tests."""
+    parent = tmp_path_factory.mktemp("pictures")
+    return (parent / str(number) for number in itertools.count())
 
 
 @pytest.fixture(autouse=True)
-def storage(settings: Settings, tmp_path: Path) -> Path:
+def storage(settings: Settings, storages: Iterator[Path]) -> Path:
     """Gives each test a folder of its own for pictures."""
-    folder = tmp_path / "pictures"
+    folder = next(storages)
     local = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(folder)}}
     settings.STORAGES = {**settings.STORAGES, "default": local}
     return folder
