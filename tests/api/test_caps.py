@@ -139,12 +139,11 @@ def test_wrong_max_credits_are_a_400_that_names_the_field(api: APIClient, given:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(
-    ("limit", "rounds"), [("tenant", 4), ("all", 4), ("key", 3), ("tenant and two keys", 3), ("max_credits", 3)]
-)
+@pytest.mark.parametrize("limit", ["tenant", "all", "key", "tenant and two keys", "max_credits"])
 def test_50_submits_at_once_with_room_for_7_give_7_time_after_time(
-    api: APIClient, alice: Tenant, client_of: ClientOf, limit: str, rounds: int
+    api: APIClient, alice: Tenant, client_of: ClientOf, limit: str
 ) -> None:
+    rounds = 2
     clients = [api, client_of(alice)]
     of_api, of_other = ApiKey.objects.order_by("created_at", "pk")
     picture = str(image_of(made(api, lookups=[lookup(limit=40)])).pk)

@@ -162,8 +162,7 @@ def test_no_process_is_left_after_the_launcher_was_killed(served: Served) -> Non
     until(lambda: not programs.processes_of(served.folder), "processes outlived their launcher")
 
 
-@pytest.mark.parametrize("command", ["serve", "demo"])
-@pytest.mark.parametrize("variable", ["PORT", "SANDBOX_PORT"])
+@pytest.mark.parametrize(("command", "variable"), [("serve", "PORT"), ("demo", "SANDBOX_PORT")])
 def test_a_taken_port_costs_one_clear_line(tmp_path: Path, command: str, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -121,14 +121,21 @@ def test_any_other_process_needs_its_keys(name: str) -> None:
     assert (done.returncode, done.stderr.startswith(f"{name} is not set.")) == (2, True)
 
 
-@pytest.mark.parametrize("production", ["true", "false"])
 @pytest.mark.parametrize(
-    ("command", "program"),
+    ("command", "program", "production"),
     [
-        (("-c", "import config.wsgi"), "a web server"),
-        (("-m", "celery", "-A", "config", "worker", "-Q", "searches", "--pool", "prefork", "-c", "1"), "a worker"),
-        (("-m", "celery", "-A", "config", "worker", "-Q", "webhooks", "--pool", "threads", "-c", "3"), "a worker"),
-        (("-m", "celery", "-A", "config", "worker", "-B", "-Q", "sweeps", "--pool", "solo"), "a worker"),
+        (("-c", "import config.wsgi"), "a web server", "true"),
+        (
+            ("-m", "celery", "-A", "config", "worker", "-Q", "searches", "--pool", "prefork", "-c", "1"),
+            "a worker",
+            "true",
+        ),
+        (
+            ("-m", "celery", "-A", "config", "worker", "-Q", "webhooks", "--pool", "threads", "-c", "3"),
+            "a worker",
+            "false",
+        ),
+        (("-m", "celery", "-A", "config", "worker", "-B", "-Q", "sweeps", "--pool", "solo"), "a worker", "true"),
     ],
     ids=["web", "prefork", "threads", "with a clock"],
 )
