@@ -46,7 +46,7 @@ def test_each_page_opens_or_is_not_offered(desk: Client, world: World, model: ty
     a_list_without_what_is_looked_for_is_empty(desk, model)
     assert desk.get(page_of(world.rows[model])).status_code == 200
     the_form_for_a_new_row_opens_or_is_not_offered(desk, model)
-    for id, page in product(("x", "_5F", "7", "9" * 40, "nul\0"), ("change", "history", "delete")):
+    for id, page in product(("x", "_5F", "77777", "9" * 40, "nul\0"), ("change", "history", "delete")):
         assert desk.get(address(model, page, id)).status_code in (302, 403), (id, page)
 
 
