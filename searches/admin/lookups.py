@@ -105,21 +105,18 @@ class LookupAdmin(WhyOfLookups, BulkActs, Record):
     class Media:
         css = {"all": ("sightline/search.css",)}
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Attaches the estimate and the credits to the row, because the page reads each of its fields several times."""
-        lookup: Any = super().get_object(request, object_id, from_field)
-        if lookup is not None:
-            lookup.forecast = estimates.forecast([lookup]).get(lookup.pk)
-            lookup.tally = ledger.tallies([lookup.reference])[lookup.reference]
-            lookup.is_held = Hold.objects.filter(pk=lookup.reference).exists()
-        return lookup
-
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Adds the reason of a failure or a wait, and the time line."""
+        """Adds the reason of a failure or a wait, and the time line.
+
+        The estimate and the credits are attached to the row: the page reads its fields several times, and dialogs need neither.
+        """
         pages = self.admin_site._registry
         lookup = context["original"]
+        lookup.forecast = estimates.forecast([lookup]).get(lookup.pk)
+        lookup.tally = ledger.tallies([lookup.reference])[lookup.reference]
+        lookup.is_held = Hold.objects.filter(pk=lookup.reference).exists()
         context |= search_page.of_lookup(
             lookup, lookup.forecast, lambda model: pages[model].has_view_permission(request)
         )
