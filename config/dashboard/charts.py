@@ -22,7 +22,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bar:
+class TimeBar:
     """A rectangle of the chart. `kind` decides its colour."""
 
     kind: str
@@ -34,33 +34,33 @@ class Bar:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chart:
+class TimeChart:
     """A chart with what it says in words. `limit` is the height of a line across it, if it has one."""
 
-    bars: list[Bar]
+    bars: list[TimeBar]
     words: str
     limit: float | None
     width: int = WIDTH
     height: int = HEIGHT
 
 
-def draw(columns: Sequence[Column], *, words: str, limit: float | None = None) -> Chart:
+def draw(columns: Sequence[Column], *, words: str, limit: float | None = None) -> TimeChart:
     """Returns the chart of the columns. `limit`: an amount that a line marks."""
     sums = [sum(column.parts.values()) for column in columns if column.parts is not None]
     most = max([*sums, limit or 0]) or 1
     width = WIDTH / max(len(columns), 1)
     bars = [bar for nth, column in enumerate(columns) for bar in _bars(column, nth * width, width, most)]
-    return Chart(bars=bars, words=words, limit=None if limit is None else round(HEIGHT * (1 - limit / most), 1))
+    return TimeChart(bars=bars, words=words, limit=None if limit is None else round(HEIGHT * (1 - limit / most), 1))
 
 
-def _bars(column: Column, x: float, width: float, most: float) -> list[Bar]:
+def _bars(column: Column, x: float, width: float, most: float) -> list[TimeBar]:
     left, inner = round(x + width * 0.1, 1), round(width * 0.8, 1)
     if column.parts is None:
-        return [Bar(kind="gap", words=column.words, x=left, y=0, width=inner, height=HEIGHT)]
+        return [TimeBar(kind="gap", words=column.words, x=left, y=0, width=inner, height=HEIGHT)]
     bars, top = [], float(HEIGHT)
     for kind, amount in column.parts.items():
         if amount:
             height = round(max(LEAST, HEIGHT * amount / most), 1)
             top = round(max(0.0, top - height), 1)
-            bars.append(Bar(kind=kind, words=column.words, x=left, y=top, width=inner, height=height))
+            bars.append(TimeBar(kind=kind, words=column.words, x=left, y=top, width=inner, height=height))
     return bars

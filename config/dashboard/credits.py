@@ -9,7 +9,7 @@ from typing import Any
 
 from billing.serializers import credits_text
 from config.dashboard import charts, words
-from config.dashboard.charts import Chart, Column
+from config.dashboard.charts import Column, TimeChart
 from config.dashboard.figures import Figures
 
 DAYS = 14
@@ -23,7 +23,7 @@ class Provider:
     name: str
     today: str
     total: str
-    chart: Chart
+    chart: TimeChart
 
 
 def providers(figures: Figures) -> list[Provider]:

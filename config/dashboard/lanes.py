@@ -14,12 +14,12 @@ from accounts.models import Act, Mode
 from accounts.rollups import MINUTE
 from accounts.web.admin_columns import page_of
 from config.dashboard import charts, words
-from config.dashboard.charts import Chart, Column
+from config.dashboard.charts import Column, TimeChart
 from providers import policies
 from searches.admin.lane_states import BREAKER_OPEN, BY_OPERATORS, TOLD_TO_WAIT
 from searches.models import Lane
 from searches.rollups import lane_history
-from searches.rollups.lane_history import Calls, LaneHistory, Point
+from searches.rollups.lane_history import CallCounts, LaneHistory, Point
 
 # The lanes with a card of their own: those that were called last. The list has all.
 MOST_CARDS = 12
@@ -42,7 +42,7 @@ class LaneCard:
     colour: str
     queues: str
     use: str
-    chart: Chart
+    chart: TimeChart
     outcomes: list[tuple[str, str]]
     latency: str
     breaker: str
@@ -139,7 +139,7 @@ def _queues(history: LaneHistory, lane: str, moment: datetime) -> str:
     )
 
 
-def _use(points: Sequence[Point], calls: Calls, capacity: float) -> str:
+def _use(points: Sequence[Point], calls: CallCounts, capacity: float) -> str:
     known = sum(1 for point in points if point.calls is not None)
     if not known:
         return "No minute of the last hour has been counted yet."
@@ -148,7 +148,7 @@ def _use(points: Sequence[Point], calls: Calls, capacity: float) -> str:
     return f"{used} of its limit of {capacity:,.0f} calls a minute used in the last hour{missing}"
 
 
-def _outcomes(calls: Calls) -> list[tuple[str, str]]:
+def _outcomes(calls: CallCounts) -> list[tuple[str, str]]:
     """Returns how the calls of the hour ended: the kind and its words."""
     return [
         ("answered", words.counted(calls.answered, "call answered", "calls answered")),
@@ -158,14 +158,14 @@ def _outcomes(calls: Calls) -> list[tuple[str, str]]:
     ]
 
 
-def _latency(calls: Calls) -> str:
+def _latency(calls: CallCounts) -> str:
     half, most = calls.latency_ms(0.5), calls.latency_ms(0.95)
     if half is None or most is None:
         return "No answer came in the last hour."
     return f"Half of the answers came within {words.milliseconds(half)}, 95 % within {words.milliseconds(most)}."
 
 
-def _chart(name: str, points: Sequence[Point], capacity: float) -> Chart:
+def _chart(name: str, points: Sequence[Point], capacity: float) -> TimeChart:
     columns = [_column(point) for point in points]
     return charts.draw(columns, words=f"Calls of {name} by minute in the last hour", limit=capacity)
 

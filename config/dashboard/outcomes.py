@@ -11,7 +11,7 @@ from accounts.models import Delivery, Mode
 from accounts.rollups import HOUR, floor
 from accounts.web.admin_columns import list_of
 from config.dashboard import charts, words
-from config.dashboard.charts import Chart, Column
+from config.dashboard.charts import Column, TimeChart
 from config.dashboard.figures import Figures
 from searches.models import Search
 
@@ -34,7 +34,7 @@ class Total:
 class Outcomes:
     """A part of the page: a chart by hour and its totals. `empty`: a sentence instead of both. `note`: a sentence below."""
 
-    chart: Chart
+    chart: TimeChart
     totals: list[Total]
     empty: str
     note: str
@@ -81,7 +81,7 @@ def _totals(sums: dict[str, int], address: Callable[[str], str]) -> list[Total]:
     ]
 
 
-def _chart(figures: Figures, kind: str, rows: Sequence[dict[str, Any]], ends: tuple[str, ...], about: str) -> Chart:
+def _chart(figures: Figures, kind: str, rows: Sequence[dict[str, Any]], ends: tuple[str, ...], about: str) -> TimeChart:
     by_hour = {row["start"]: row for row in rows}
     first = floor(figures.moment, HOUR) - (HOURS - 1) * HOUR
     columns = [_column(figures, kind, first + nth * HOUR, by_hour, ends) for nth in range(HOURS)]

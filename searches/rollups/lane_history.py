@@ -36,7 +36,7 @@ FROM span CROSS JOIN LATERAL (
 
 
 @dataclass(kw_only=True)
-class Calls:
+class CallCounts:
     """Calls that have ended. `latencies` counts the answered ones by `LATENCY_BOUNDS_MS`."""
 
     calls: int = 0
@@ -55,7 +55,7 @@ class Calls:
     def answered(self) -> int:
         return self.calls - self.refusals - self.failures - self.unknown
 
-    def add(self, other: Calls | LaneMinute) -> None:
+    def add(self, other: CallCounts | LaneMinute) -> None:
         self.calls += other.calls
         self.unsent += other.unsent
         self.refusals += other.refusals
@@ -83,7 +83,7 @@ class Point:
     """One stretch of a lane's history. `calls` is None where it was not counted, the others where no sample was taken."""
 
     start: datetime
-    calls: Calls | None
+    calls: CallCounts | None
     waiting: int | None
     running: int | None
     oldest_seconds: float | None
@@ -121,7 +121,7 @@ class LaneHistory:
     def _point(self, lane: str, start: datetime, end: datetime) -> Point:
         minutes = [start + number * MINUTE for number in range((end - start) // MINUTE)]
         is_counted = self.since is not None and self.until is not None and self.since <= start and end <= self.until
-        calls = Calls() if is_counted else None
+        calls = CallCounts() if is_counted else None
         if calls is not None:
             for row in self._rows(lane, minutes):
                 calls.add(row)
@@ -130,7 +130,7 @@ class LaneHistory:
             return Point(start=start, calls=calls, waiting=None, running=None, oldest_seconds=None)
         return self._sampled(lane, sampled, start, calls=calls)
 
-    def _sampled(self, lane: str, minutes: Sequence[datetime], start: datetime, *, calls: Calls | None) -> Point:
+    def _sampled(self, lane: str, minutes: Sequence[datetime], start: datetime, *, calls: CallCounts | None) -> Point:
         rows = self._rows(lane, minutes)
         ages = [(max(start, row.start) - row.oldest_at).total_seconds() for row in rows if row.oldest_at]
         return Point(
@@ -163,9 +163,9 @@ def load(lanes: Collection[str], span: timedelta) -> LaneHistory:
     )
 
 
-def total(points: Iterable[Point]) -> Calls:
+def total(points: Iterable[Point]) -> CallCounts:
     """Returns the calls of all stretches that were counted."""
-    calls = Calls()
+    calls = CallCounts()
     for point in points:
         if point.calls is not None:
             calls.add(point.calls)

@@ -190,7 +190,7 @@ def test_latency_is_known_within_its_class(
 
 
 def test_a_lane_without_answers_has_no_latency(lane: Lane) -> None:
-    assert lane_history.Calls().latency_ms(0.5) is None
+    assert lane_history.CallCounts().latency_ms(0.5) is None
 
 
 def test_the_clock_of_a_worker_may_be_minutes_off(call: Made, noon: datetime) -> None:
