@@ -28,14 +28,13 @@ ClientOf = Callable[..., APIClient]
 # left.
 LONGEST = [
     *(
-        "admin/test_accessibility",
         "config/test_launcher",
         "config/test_documents",
         "test_bad_days",
         "fuzz/test_document",
         "test_demo",
     ),
-    *("admin/test_odd_requests", "test_left_behind", "test_keys_left_behind", "config/test_embedded"),
+    *("admin/test_odd_requests", "test_left_behind", "config/test_embedded"),
     *("calls/test_magic_keys", "pictures/test_table", "sandbox/test_magic_keys", "config/test_production"),
     *("admin/test_browser", "api/test_waiting", "admin/test_pages", "calls/test_documented_errors"),
     *("adapters/test_odd_answers", "attack/test_kept_connections", "api/test_caps", "config/test_starts"),

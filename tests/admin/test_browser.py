@@ -192,6 +192,7 @@ def crowd(rows: World) -> World:
     return rows
 
 
+@pytest.mark.walk
 def test_an_unknown_charge_is_settled_and_500_lookups_are_canceled(
     crowd: World, page: Page, live_server: LiveServer
 ) -> None:
