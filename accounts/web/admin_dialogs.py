@@ -128,41 +128,21 @@ def dialog(
     `needs_reason`: the act costs, or cannot be undone. `form_class` has a field of its own for the reason. `asks_outside`: the
     act asks a provider, the storage or Redis, so no transaction is open meanwhile. `offered`: whether a row allows it.
     """
+    form_class = form_class or (ReasonForm if needs_reason else OptionalReasonForm)
+    asked = {"title": title, "description": text, "form_class": form_class, "form_submit_text": button}
+
+    def allows(request: HttpRequest, row: Any) -> bool:
+        return row is not None and request.user.has_perm(permission) and offered(row)
 
     def decorate(act: Callable[[Any, Any, Any], Done]) -> Any:
         acts.kinds.add(act.__name__)
 
-        @action(
-            description=label,
-            icon=icon,
-            variant=variant,
-            dialog={
-                "title": title,
-                "description": text,
-                "form_class": form_class or (ReasonForm if needs_reason else OptionalReasonForm),
-                "form_submit_text": button,
-            },
-            attrs=IN_CHARGE_AT_ONCE,
-        )
+        @action(description=label, icon=icon, variant=variant, dialog=asked, attrs=IN_CHARGE_AT_ONCE)
         @wraps(act)
         def submitted(page: Any, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
             row = page.row(request, object_id)
             form.record = partial(acts.record, acts.by_request(request), act.__name__, row, reason=form.given_reason)
-            try:
-                with nullcontext() if asks_outside else transaction.atomic():
-                    done = act(page, row, form)
-                    if done.record:
-                        form.record(detail=done.record)
-            except NotDone as error:
-                return _shown(request, row, str(error), error.level)
-            if done.secret:
-                return _secret_shown(request, row, done)
-            return _shown(
-                request, done.page_of or row, done.message, messages.WARNING if done.warning else messages.SUCCESS
-            )
-
-        def allows(request: HttpRequest, row: Any) -> bool:
-            return row is not None and request.user.has_perm(permission) and offered(row)
+            return _done(request, form, row, partial(act, page, row, form), asks_outside=asks_outside)
 
         def guarded(page: Any, request: HttpRequest, object_id: str) -> HttpResponse:
             if not allows(request, page.get_object(request, unquote(object_id))):
@@ -175,6 +155,22 @@ def dialog(
         return method
 
     return decorate
+
+
+def _done(
+    request: HttpRequest, form: DialogForm, row: Model, act: Callable[[], Done], *, asks_outside: bool
+) -> HttpResponse:
+    """Does the act, puts it on record, and shows what was done, or why nothing was."""
+    try:
+        with nullcontext() if asks_outside else transaction.atomic():
+            done = act()
+            if done.record:
+                form.record(detail=done.record)
+    except NotDone as error:
+        return _shown(request, row, str(error), error.level)
+    if done.secret:
+        return _secret_shown(request, row, done)
+    return _shown(request, done.page_of or row, done.message, messages.WARNING if done.warning else messages.SUCCESS)
 
 
 def _shown(request: HttpRequest, row: Model, message: str, level: int) -> HttpResponse:

@@ -47,9 +47,9 @@ def erase_search(search: Search, written: Written) -> None:
 def retry_search(search: Search, written: Written) -> None:
     try:
         retrying.retry(search, written=lambda new: written())
-    except retrying.Nothing as nothing:
+    except retrying.NothingToRetry as nothing:
         raise Skipped(str(nothing)) from None
-    except retrying.Refused as refused:
+    except retrying.RetryRefused as refused:
         raise Failed(str(refused)) from None
 
 

@@ -33,25 +33,25 @@ SUSPENDED = "Its tenant is suspended."
 PRICE_MISSING = "{} has no price."
 
 
-class Nothing(Exception):
+class NothingToRetry(Exception):
     """There is nothing to retry, or nobody for whom. The message says why."""
 
 
-class Refused(Exception):
+class RetryRefused(Exception):
     """A submit was refused, as the tenant's own would be. The message says why."""
 
 
 def retry(search: Search, *, written: Callable[[Search], object]) -> Submission:
-    """Submits the failed lookups of a search once more. `written` is called last in its transaction. Raises `Nothing` or
-    `Refused`.
+    """Submits the failed lookups of a search once more. `written` is called last in its transaction. Raises `NothingToRetry` or
+    `RetryRefused`.
     """
     key = search.api_key
     if key is None:
-        raise Nothing(NO_KEY)
+        raise NothingToRetry(NO_KEY)
     if key.state != "valid":
-        raise Nothing(KEY_IS.format(key.state))
+        raise NothingToRetry(KEY_IS.format(key.state))
     if search.tenant.suspended_at is not None:
-        raise Nothing(SUSPENDED)
+        raise NothingToRetry(SUSPENDED)
     with _refusals_in_words():
         return retries.retry(key, search, written=written)
 
@@ -61,10 +61,10 @@ def _refusals_in_words() -> Iterator[None]:
     try:
         yield
     except tuple(NOTHING) as error:
-        raise Nothing(NOTHING[type(error)]) from None
+        raise NothingToRetry(NOTHING[type(error)]) from None
     except PriceMissing as error:
-        raise Refused(PRICE_MISSING.format(error.source)) from None
+        raise RetryRefused(PRICE_MISSING.format(error.source)) from None
     except (CredentialMissing, pictures.Busy, pictures.BadPicture) as error:
-        raise Refused(error.detail) from None
+        raise RetryRefused(error.detail) from None
     except REFUSALS as error:
-        raise Refused(str(error)) from None
+        raise RetryRefused(str(error)) from None

@@ -131,7 +131,7 @@ class SearchAdmin(WhyOfSearches, BulkActs, Record):
 
         try:
             new = retrying.retry(search, written=written).search
-        except (retrying.Nothing, retrying.Refused) as error:
+        except (retrying.NothingToRetry, retrying.RetryRefused) as error:
             raise NotDone(str(error)) from None
         return Done(record="", message="It is retried in this search.", page_of=new)
 

@@ -161,7 +161,7 @@ def test_a_dialog_in_a_tab_of_its_own_leads_back_to_the_row(page: Page, live_ser
 
 def see_the_grant(page: Page) -> None:
     expect(page.get_by_text("Granted 12.5 credits.")).to_be_visible()
-    expect(page.get_by_text("111.5", exact=True)).to_be_visible()
+    expect(page.get_by_text("111.5 credits", exact=True)).to_be_visible()
 
 
 def test_an_operator_pauses_a_lane_on_its_page_and_sees_it_paused(
