@@ -101,6 +101,9 @@ STANDARD_HEADERS = {
     "X-Content-Type-Options",
     "Referrer-Policy",
     "Cross-Origin-Opener-Policy",
+    "Cross-Origin-Resource-Policy",
+    "Content-Security-Policy",
+    "Permissions-Policy",
 }
 
 
