@@ -41,7 +41,8 @@ class OnRecord(ModelAdmin):
         return acts.record(acts.by_request(request), acts.ADD, obj, changes=message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        return acts.record(acts.by_request(request), acts.CHANGE, obj, changes=message)
+        """Records nothing for a form that was saved as it was."""
+        return acts.record(acts.by_request(request), acts.CHANGE, obj, changes=message) if message else None
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         return [acts.record(acts.by_request(request), acts.DELETE, row) for row in queryset]

@@ -55,6 +55,7 @@ SAMPLES = {
     "ALLOWED_HOSTS": "sightline.example.com",
     "DATABASE_URL": "postgresql://app@db.example.com/app",
     "REDIS_URL": "redis://redis.example.com:6379/0",
+    "OPERATORS_SECOND_FACTOR": "optional",
     "METRICS_TOKEN": secrets.token_urlsafe(32),
     "STATE_DIR": "/tmp",
     "OPERATORS_SECOND_FACTOR": "optional",
