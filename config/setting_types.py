@@ -113,10 +113,13 @@ def _switch(given: str) -> bool:
 
 
 def choice(*words: str) -> SettingType[str]:
+    """Returns the type of one of some words, in any case."""
+    known = {word.upper(): word for word in words}
+
     def read(given: str) -> str:
-        if given.upper() not in words:
+        if given.upper() not in known:
             raise ValueError
-        return given.upper()
+        return known[given.upper()]
 
     return SettingType(f"one of {', '.join(words)}", read)
 

@@ -58,7 +58,6 @@ SAMPLES = {
     "OPERATORS_SECOND_FACTOR": "optional",
     "METRICS_TOKEN": secrets.token_urlsafe(32),
     "STATE_DIR": "/tmp",
-    "OPERATORS_SECOND_FACTOR": "optional",
     "STORAGE_DIR": "/tmp",
     "MODASH_BRANDS_PATH": "/brands",
     "OUTBOUND_PORTS": "80,8080",

@@ -71,6 +71,7 @@ ROOMS = {
             "searches/lanes/claim.sql",
             "searches/lanes/return_from_idle.sql",
             "searches/lanes/estimates.sql",
+            "searches/lanes/next_in_line.sql",
             "searches/lanes/backlog.sql",
             "providers/keyring/resting.py",
         ),
