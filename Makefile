@@ -11,7 +11,7 @@ COMPILE = .boot/bin/uv --system-certs pip compile -q pyproject.toml --universal 
 	--generate-hashes --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve seed test chaos walks fuzz mutants lint shape fonts bench screenshots lock
+.PHONY: help setup demo serve seed test long chaos fuzz mutants lint shape fonts bench screenshots lock
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
@@ -31,8 +31,8 @@ test: lint  ## Lint, and run the tests
 chaos: .venv/.development  ## Attack a running system, and kill whatever can end in it (SEED=number repeats a run, ROUNDS=10 each race)
 	$(IN) -m pytest -m chaos -s $(if $(SEED),--randomly-seed=$(SEED))
 
-walks: .venv/.development  ## Look at every page in Chromium (WCAG, weight, policies), and search a run for its keys and pictures
-	$(IN) -m pytest -m walk -n $(WORKERS) --dist loadfile
+long: .venv/.development  ## Run the tests that walk all pages (WCAG, weight), search what a run leaves, or start the whole system
+	$(IN) -m pytest -m long -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 fuzz: .venv/.development  ## Ask a running system what its document allows and forbids (MINUTES=10; SEED=number repeats a run)
 	@$(IN) -m tests.fuzz $(or $(MINUTES),10) $(SEED)

@@ -13,6 +13,8 @@ from providers import registry
 from tests import programs
 from tests.config.test_launcher import NO_SERVERS
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:

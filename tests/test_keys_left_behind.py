@@ -189,7 +189,7 @@ def logs_of(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield str(path), path.read_bytes()
 
 
-@pytest.mark.walk
+@pytest.mark.long
 def test_no_key_and_no_picture_of_a_run_is_anywhere_else(sightline: Sightline) -> None:
     operator = httpx.Client(base_url=sightline.api.base_url, timeout=60)
     run = Run(sightline, operator)

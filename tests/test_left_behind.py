@@ -21,6 +21,8 @@ from tests.accounts.receiving import Receiver, receiver
 from tests.processes import Sightline, wait_until
 from tests.searches.samples import plain_picture
 
+pytestmark = pytest.mark.long
+
 # The servers' own files: space that is not written anew yet is no part of what an erasure reaches.
 SERVERS = {"postgresql", "valkey"}
 TABLES = """

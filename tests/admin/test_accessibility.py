@@ -54,7 +54,7 @@ RECASED = """part => [...document.querySelectorAll(`${part}, ${part} *`)]
 WIDER = "document.documentElement.scrollWidth - innerWidth"
 
 pytestmark = [
-    pytest.mark.walk,
+    pytest.mark.long,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"There is no {CHROMIUM}; install Debian's chromium."),
     pytest.mark.django_db(transaction=True),
 ]

@@ -13,6 +13,8 @@ from django.utils.http import urlencode
 
 from tests.admin.conftest import World
 
+pytestmark = pytest.mark.long
+
 MODELS = sorted(admin.site._registry, key=lambda model: str(model._meta))
 ID = "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001"
 TERMS = [ID, ID.upper(), "9" * 12, "9" * 40, "9" * 5000, "1e999", "", "nul\0", "(", "\\", "2026-13-45", "x" * 10_000]

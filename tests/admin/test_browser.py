@@ -192,7 +192,7 @@ def crowd(rows: World) -> World:
     return rows
 
 
-@pytest.mark.walk
+@pytest.mark.long
 def test_an_unknown_charge_is_settled_and_500_lookups_are_canceled(
     crowd: World, page: Page, live_server: LiveServer
 ) -> None:

@@ -19,7 +19,7 @@ from django.utils.http import urlencode
 from accounts.web.admin_base import Page
 from tests.admin.conftest import World
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.long, pytest.mark.django_db]
 MODELS = sorted(admin.site._registry, key=lambda model: str(model._meta))
 ID = "019a9f3e-6f2c-7c31-a7bb-50a6f1d0c001"
 ODD = ["x", "nul\0", "²", "9" * 40, "9" * 5000, "1e999999999", ID, "_00", "0001-01-01", "9999-12-31", "{}"]

@@ -88,7 +88,7 @@ def wire(world: World, desk: Client, settings: Settings, tmp_path: Path) -> Iter
 
 
 @needs_browser
-@pytest.mark.walk
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_pages_weigh_little_and_do_nothing_that_their_policy_refuses(wire: Wire, world: World) -> None:
     lists = {model: address(model, "changelist") for model in admin.site._registry}

@@ -23,6 +23,8 @@ from tests.config.test_launcher import Served, folder, free_port
 from tests.config.test_try_page import CHROMIUM, failures_of, in_a_browser
 from tests.searches import samples
 
+pytestmark = pytest.mark.long
+
 __all__ = ["folder"]
 
 ROOT = programs.CHECKOUT

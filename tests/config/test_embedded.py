@@ -23,6 +23,8 @@ from environ import Env
 from config import embedded
 from config.embedded import binaries, locks, state
 
+pytestmark = pytest.mark.long
+
 USER_PROGRAM = """
 import json, sys
 from config import embedded

@@ -26,6 +26,8 @@ from tests import programs
 from tests.config.conftest import As
 from tests.patience import until
 
+pytestmark = pytest.mark.long
+
 NO_SERVERS = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "REDIS_URL": "redis://127.0.0.1:9/0"}
 
 

@@ -44,7 +44,10 @@ HUNDRED = 100
 
 
 def claim() -> queue.ClaimedLookup | None:
-    return queue.claim("modash", Policy.objects.get(), lease=LEASE)
+    """Claims as a worker does, which asks again later where the lane is locked for too long."""
+    while True:
+        with suppress(queue.Contended):
+            return queue.claim("modash", Policy.objects.get(), lease=LEASE)
 
 
 def work(claimed: queue.ClaimedLookup | None, come: Callable[[queue.ClaimedLookup], None]) -> None:
