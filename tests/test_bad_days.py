@@ -19,6 +19,8 @@ from accounts import redis_client
 from tests import processes, programs
 from tests.processes import Sightline, Worker, suspended, wait_until
 
+pytestmark = pytest.mark.long
+
 # Two results a lookup, at Modash's price.
 COST = Decimal("0.05")
 # The most seconds that a submit may take, whatever is down.

@@ -68,6 +68,7 @@ def a_list_without_what_is_looked_for_is_empty(desk: Client, model: type[Model])
     assert not response.context["cl"].result_list
 
 
+@pytest.mark.long
 def test_every_filter_takes_every_choice_that_it_offers(desk: Client, world: World) -> None:
     for path in LISTS.values():
         changes = desk.get(path).context["cl"]
