@@ -32,7 +32,7 @@ chaos: .venv/.development  ## Attack a running system, and kill whatever can end
 	$(IN) -m pytest -m chaos -s $(if $(SEED),--randomly-seed=$(SEED))
 
 long: .venv/.development  ## Run the tests that walk all pages (WCAG, weight), search what a run leaves, or start the whole system
-	$(IN) -m pytest -m long -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(IN) -m pytest -m 'long and not chaos' -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 fuzz: .venv/.development  ## Ask a running system what its document allows and forbids (MINUTES=10; SEED=number repeats a run)
 	@$(IN) -m tests.fuzz $(or $(MINUTES),10) $(SEED)
