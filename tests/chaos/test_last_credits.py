@@ -107,6 +107,11 @@ def test_no_more_searches_are_accepted_than_there_is_room_for(sightline: Sightli
     for number, spender in enumerate(spenders(sightline, race.limits, ROUNDS)):
         orders = ordered(race, spender, Random(number))
         answered = sent_at_once(sightline, orders)
+        # A busy machine may ask for some once more; what they asked for was not done.
+        while late := [place for place, (status, _) in enumerate(answered) if status == 503]:
+            again = sent_at_once(sightline, [orders[place] for place in late])
+            for place, answer in zip(late, again, strict=True):
+                answered[place] = answer
         outcomes = Counter(status for status, _ in answered)
         assert outcomes == {202: ROOM, 402: SUBMITS - ROOM}, (number, outcomes)
         assert {body["code"] for status, body in answered if status == 402} <= race.codes
