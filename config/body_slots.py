@@ -35,9 +35,8 @@ SMALL_BYTES = MEBIBYTE
 # The most threads that read bodies. One tenant may occupy half of these, half of those that wait for searches
 # (12) and fetch pictures (8), and 32 that wait for a decoder, so that some threads stay free.
 MOST_READING, MOST_READING_OF_UNKNOWN = 12, 3
-# Seconds to wait for a turn. Most bodies arrive with their headers and are read in a millisecond, but hundreds at once of one
-# caller have to wait for each other.
-TURN_SECONDS = 1.0
+# Seconds to wait for a turn. Most bodies arrive with their headers and are read in a millisecond.
+TURN_SECONDS = 0.2
 # The most bytes of bodies in memory. A body counts from its first byte until its request no longer needs it.
 MOST_BYTES = 160 * MEBIBYTE
 # Larger files occupy a thread that waits for its client.
