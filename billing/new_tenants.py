@@ -41,7 +41,7 @@ class PartRefused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderTerms:
-    """What a tenant begins with at one provider. Without a grant the account is metered, without a cap unbounded."""
+    """Holds the terms of a new tenant at one provider. Without a grant the account is metered, without a cap unbounded."""
 
     secret: str = field(default="", repr=False)
     cap: Decimal | None = None

@@ -74,7 +74,7 @@ def heard(sightline: Sightline) -> Iterator[list[str]]:
 
 
 class Run:
-    """What a tenant and an operator do, with the secrets that they use, and every answer that shows none by right."""
+    """Plays a tenant and an operator, with the secrets that they use, and every answer that shows none by right."""
 
     def __init__(self, sightline: Sightline, client: httpx.Client) -> None:
         self.sightline, self.client = sightline, client

@@ -22,7 +22,7 @@ class RollupProgress(models.Model):
 
 
 class DeliveryHour(models.Model):
-    """What became of the deliveries that were recorded in one hour."""
+    """Counts the outcomes of the deliveries that were recorded in one hour."""
 
     start = models.DateTimeField(primary_key=True)
     counted_at = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""What was charged by provider and day. Credits are each provider's own unit, so every provider has a chart of its own."""
+"""Shows the charges by provider and day. Credits are each provider's own unit, so every provider has a chart of its own."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ class Linked:
         return format_html_join(", ", "{}", found) or "-"
 
     def rows_about(self, obj: Any) -> Iterator[Model]:
+        """Yields the rows that the page's row is about. Each page defines it."""
         raise NotImplementedError
 
 

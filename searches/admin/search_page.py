@@ -34,7 +34,7 @@ URGENCY = (Status.FAILED, Status.EXPIRED, Status.QUEUED, Status.RUNNING, Status.
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of one lookup, in sentences, with what it cost."""
+    """States the outcome of one lookup in sentences, with its cost."""
 
     lookup: Lookup
     page: str

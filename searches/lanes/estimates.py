@@ -61,7 +61,7 @@ class Forecast:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What is not saved yet: the weights of tenants, and the policy of one provider."""
+    """Holds values that are not saved yet: the weights of tenants, and the policy of one provider."""
 
     weights: Mapping[UUID, int] = field(default_factory=dict)
     policy: Policy | None = None

@@ -92,7 +92,7 @@ class SampledMinute(models.Model):
 
 
 class SearchHour(models.Model):
-    """What became of the searches that were submitted in one hour, in one mode. `open` counts those that have not ended."""
+    """Counts the outcomes of the searches of one hour and mode. `open` counts those that have not ended."""
 
     start = models.DateTimeField()
     mode = models.CharField(max_length=4, choices=Mode.choices)

@@ -91,7 +91,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class LaneHistory:
-    """What is known of lanes in a span of whole minutes, from `begins` until `ends`, the present minute.
+    """Holds the counts of lanes in a span of whole minutes, from `begins` until `ends`, the present minute.
 
     Every minute between `since` and `until` was counted; no minute was if they are None. `sampled`: the minutes with a sample.
     `sampled_at`: when the last one was taken.

@@ -1,4 +1,4 @@
-"""What a page weighs and what its policy refuses, as a browser sees it: bytes over the wire, requests, and violations."""
+"""Pages weigh little and keep to their policies, as a browser counts them: bytes over the wire, requests, and violations."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Books:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What an entry is for: a lookup, under an API key."""
+    """Names the subject of an entry: a lookup, under an API key."""
 
     lookup: str
     source: str

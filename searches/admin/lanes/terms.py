@@ -54,6 +54,7 @@ class ComparedPage(Page):
         return self.answer(request, row)
 
     def answer(self, request: HttpRequest, row: Any) -> HttpResponse:
+        """Shows the waits of the row under the values in the address. Each page defines it."""
         raise NotImplementedError
 
     def _may_compare(self, request: HttpRequest, row: Any) -> bool:

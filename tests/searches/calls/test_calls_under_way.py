@@ -1,4 +1,4 @@
-"""What becomes of a call whose search, worker or answer is gone before it is settled."""
+"""Outcomes of a call whose search, worker or answer is gone before it is settled."""
 
 from __future__ import annotations
 
